@@ -1,0 +1,120 @@
+# epsim: one non-recursive Makefile.
+#
+#   make deps            install the Debian/Ubuntu packages that building needs
+#   make all             build ./epsim
+#   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
+#   make test            every suite, twice: as released, and under the sanitizers
+#   make bench           speed and memory of the engines
+#   make lint format install clean
+#
+# VARIANT=release|debug|san chooses the flavour; each has its own folder under build/.
+# CC=clang builds as well as gcc.
+
+VARIANT ?= release
+BUILD := build/$(VARIANT)
+PREFIX ?= /usr/local
+
+VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
+
+PKGS := gsl yaml-0.1 jansson
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcsv -lm
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wvla -Wmissing-prototypes \
+        -Wstrict-prototypes -Wwrite-strings -Wcast-align -Wundef -Wformat=2 -Werror
+OPT.release := -O2 -g
+OPT.debug := -O0 -g3
+OPT.san := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_ALL := -std=c17 -D_GNU_SOURCE $(WARN) $(OPT.$(VARIANT)) -ffp-contract=off -fopenmp \
+              -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL := $(OPT.$(VARIANT)) -fopenmp $(LDFLAGS)
+
+ROOMS := base model traces sim study plots
+LIB_SRC := $(sort $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)))
+CLI_SRC := $(sort $(wildcard cli/*.c))
+TEST_SRC := $(sort $(wildcard tests/test_*.c))
+PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
+FIGURES := $(sort $(wildcard plots/*.gp))
+
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded.o
+CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
+TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
+TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+.PHONY: all deps demo test check golden bench lint format install clean
+
+all: epsim
+
+ifeq ($(VARIANT),release)
+epsim: $(BUILD)/epsim
+	cp $< $@
+else
+epsim: $(BUILD)/epsim
+endif
+
+$(BUILD)/epsim: $(CLI_OBJ) $(BUILD)/libepsim.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/libepsim.a: $(LIB_OBJ)
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# The version is a file that changes only when git's answer does, so that one object is rebuilt.
+$(BUILD)/gen/version.txt: FORCE
+	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+$(BUILD)/base/version.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
+$(BUILD)/base/version.o: $(BUILD)/gen/version.txt
+FORCE:
+
+# Presets and figure scripts are files in the tree, and bytes in the binary.
+$(BUILD)/gen/embedded.c: model/embed.sh $(PRESETS) $(FIGURES)
+	@mkdir -p $(@D)
+	sh model/embed.sh $(PRESETS) $(FIGURES) > $@
+$(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c
+	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+deps:
+	sh tests/deps.sh
+
+demo: deps
+	$(MAKE) all
+	sh tests/demo.sh
+
+# Tests: the suites and golden runs as released, then the suites under ASan and UBSan.
+test: deps
+	$(MAKE) check golden
+	$(MAKE) VARIANT=san check
+
+check: $(TEST_BIN) $(BUILD)/epsim
+	sh tests/run.sh $(BUILD) $(TEST_BIN)
+
+golden: $(BUILD)/epsim
+	sh tests/golden.sh $(BUILD)/epsim
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+
+bench: $(BUILD)/tests/bench $(BUILD)/epsim
+	$(BUILD)/tests/bench $(BUILD)/epsim
+
+lint:
+	clang-tidy --quiet $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) -- $(filter-out -fopenmp,$(CFLAGS_ALL))
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
+
+format:
+	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h)
+
+install: all
+	install -D epsim $(DESTDIR)$(PREFIX)/bin/epsim
+
+clean:
+	rm -rf build epsim demo
+
+-include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

@@ -1,0 +1,228 @@
+#include "base/csv.h"
+
+#include "base/infile.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <csv.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct csvfile {
+    char *name;
+    char *text;     // of all cells, each ended by '\0'
+    size_t *cells;  // offsets into text, row by row, the header first
+    size_t *lines;  // of each row
+    size_t columns; // of the header
+    size_t rows;    // the header not counted, once loaded
+};
+
+// What libcsv's callbacks fill.
+struct load {
+    struct csvfile *csv;
+    struct error *err;
+    size_t text_used, text_room, cell_count, cell_room, row_count, row_room;
+    size_t fill; // cells of the row begun
+    size_t row_line, line;
+    bool failed;
+};
+
+static void add_cell(void *bytes, size_t length, void *context)
+{
+    struct load *load = context;
+    struct csvfile *csv = load->csv;
+    if (load->text_room - load->text_used <= length) {
+        load->text_room = 2 * load->text_room + length + 1;
+        csv->text = mem_grow(csv->text, load->text_room, 1);
+    }
+    if (load->cell_count == load->cell_room) {
+        load->cell_room = 2 * load->cell_room + 64;
+        csv->cells = mem_grow(csv->cells, load->cell_room, sizeof *csv->cells);
+    }
+    csv->cells[load->cell_count++] = load->text_used;
+    if (length > 0) {
+        memcpy(csv->text + load->text_used, bytes, length);
+    }
+    csv->text[load->text_used + length] = '\0';
+    load->text_used += length + 1;
+    load->fill++;
+}
+
+static void end_row(int terminator, void *context)
+{
+    (void)terminator;
+    struct load *load = context;
+    struct csvfile *csv = load->csv;
+    if (load->row_count == 0) {
+        csv->columns = load->fill;
+    } else if (load->fill != csv->columns && !load->failed) {
+        error_set(load->err, EXIT_INPUT, "%s:%zu: %zu cells; expected %zu, as in the header",
+                  csv->name, load->row_line, load->fill, csv->columns);
+        load->failed = true;
+    }
+    if (load->row_count == load->row_room) {
+        load->row_room = 2 * load->row_room + 64;
+        csv->lines = mem_grow(csv->lines, load->row_room, sizeof *csv->lines);
+    }
+    csv->lines[load->row_count++] = load->row_line;
+    load->fill = 0;
+}
+
+static bool quoting_error(const struct load *load, size_t line)
+{
+    return error_set(load->err, EXIT_INPUT,
+                     "%s:%zu: a quote out of place; expected \"...\" around a whole cell, and \"\" "
+                     "for a quote inside",
+                     load->csv->name, line);
+}
+
+// Fed line by line, so that each row knows the line it began on.
+static bool parse_lines(struct load *load, struct csv_parser *parser, const char *text,
+                        const char *end)
+{
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const size_t length = (size_t)((newline != NULL ? newline + 1 : end) - text);
+        if (load->fill == 0 && !parser->quoted) {
+            load->row_line = load->line;
+        }
+        if (csv_parse(parser, text, length, add_cell, end_row, load) != length) {
+            return quoting_error(load, load->line);
+        }
+        if (load->failed) {
+            return false;
+        }
+        text += length;
+        load->line++;
+    }
+    if (csv_fini(parser, add_cell, end_row, load) != 0) {
+        return quoting_error(load, load->row_line);
+    }
+    return !load->failed;
+}
+
+// Past a byte-order mark, comments and blank lines: the header's first character.
+static const char *find_header(const char *text, const char *end, size_t *line)
+{
+    if (end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        text += 3;
+    }
+    while (text < end && (*text == '#' || *text == '\n' || *text == '\r')) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        text = newline != NULL ? newline + 1 : end;
+        ++*line;
+    }
+    return text;
+}
+
+static bool check_header(const struct csvfile *csv, size_t header_line, struct error *err)
+{
+    for (size_t c = 0; c < csv->columns; c++) {
+        const char *name = csvfile_column(csv, c);
+        if ((size_t)csvfile_find(csv, name) != c) {
+            char quoted[ERROR_QUOTE_BYTES];
+            return error_set(err, EXIT_INPUT, "%s:%zu: column '%s' is named twice", csv->name,
+                             header_line, error_quote(name, quoted));
+        }
+    }
+    return true;
+}
+
+static bool parse(struct csvfile *csv, const char *text, size_t length, struct error *err)
+{
+    const char *nul = memchr(text, '\0', length);
+    if (nul != NULL) {
+        return error_set(err, EXIT_INPUT, "%s: byte %zu is NUL; expected a text file", csv->name,
+                         (size_t)(nul - text));
+    }
+    struct load load = {.csv = csv, .err = err, .line = 1};
+    const char *header = find_header(text, text + length, &load.line);
+    struct csv_parser parser;
+    if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0) {
+        return error_set(err, EXIT_RUNTIME, "%s: out of memory", csv->name);
+    }
+    const bool good = parse_lines(&load, &parser, header, text + length);
+    csv_free(&parser);
+    if (!good) {
+        return false;
+    }
+    if (load.row_count == 0) {
+        return error_set(err, EXIT_INPUT, "%s: empty; expected a header line", csv->name);
+    }
+    csv->rows = load.row_count - 1;
+    return check_header(csv, csv->lines[0], err);
+}
+
+struct csvfile *csvfile_load(const char *path, struct error *err)
+{
+    size_t length;
+    char *text = infile_read(path, &length, err);
+    if (text == NULL) {
+        return NULL;
+    }
+    struct csvfile *csv = mem_alloc(1, sizeof *csv);
+    csv->name = mem_copy_text(path);
+    const bool good = parse(csv, text, length, err);
+    free(text);
+    if (!good) {
+        csvfile_free(csv);
+        return NULL;
+    }
+    return csv;
+}
+
+void csvfile_free(struct csvfile *csv)
+{
+    if (csv == NULL) {
+        return;
+    }
+    free(csv->name);
+    free(csv->text);
+    free(csv->cells);
+    free(csv->lines);
+    free(csv);
+}
+
+const char *csvfile_name(const struct csvfile *csv)
+{
+    return csv->name;
+}
+
+size_t csvfile_rows(const struct csvfile *csv)
+{
+    return csv->rows;
+}
+
+size_t csvfile_columns(const struct csvfile *csv)
+{
+    return csv->columns;
+}
+
+const char *csvfile_column(const struct csvfile *csv, size_t column)
+{
+    assert(column < csv->columns);
+    return csv->text + csv->cells[column];
+}
+
+int csvfile_find(const struct csvfile *csv, const char *column)
+{
+    for (size_t c = 0; c < csv->columns; c++) {
+        if (strcmp(csvfile_column(csv, c), column) == 0) {
+            return (int)c;
+        }
+    }
+    return -1;
+}
+
+const char *csvfile_cell(const struct csvfile *csv, size_t row, size_t column)
+{
+    assert(row < csv->rows && column < csv->columns);
+    return csv->text + csv->cells[(row + 1) * csv->columns + column];
+}
+
+size_t csvfile_line(const struct csvfile *csv, size_t row)
+{
+    assert(row < csv->rows);
+    return csv->lines[row + 1];
+}

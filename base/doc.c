@@ -1,0 +1,452 @@
+#include "base/doc.h"
+
+#include "base/infile.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#define DEEPEST 64 // lists and maps inside one another; bounds the recursion of check_node
+
+struct doc {
+    char *name;
+    yaml_document_t tree;
+    const yaml_node_t *nodes; // the tree's, node 1 first
+    size_t count;
+};
+
+static const yaml_node_t *node_at(const struct doc *doc, doc_node node)
+{
+    assert(node >= 1 && (size_t)node <= doc->count);
+    return &doc->nodes[node - 1];
+}
+
+static const yaml_node_pair_t *pair_at(const struct doc *doc, doc_node map, size_t index)
+{
+    assert(doc_kind(doc, map) == DOC_MAP && index < doc_size(doc, map));
+    return &node_at(doc, map)->data.mapping.pairs.start[index];
+}
+
+static const char *scalar_text(const yaml_node_t *node)
+{
+    return (const char *)node->data.scalar.value;
+}
+
+// ---- loading -----------------------------------------------------------------------------------
+
+struct key {
+    const char *text;
+    size_t index; // among the pairs
+};
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct key *x = a, *y = b;
+    const int order = strcmp(x->text, y->text);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+// Sorted rather than compared pair by pair, so that a huge map costs no quadratic time.
+static bool check_duplicates(const struct doc *doc, doc_node map, struct error *err)
+{
+    const size_t count = doc_size(doc, map);
+    struct key *keys = mem_alloc(count, sizeof *keys);
+    for (size_t i = 0; i < count; i++) {
+        keys[i] = (struct key){doc_key(doc, map, i), i};
+    }
+    qsort(keys, count, sizeof *keys, compare_keys);
+    size_t again = count, first = count;
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(keys[i - 1].text, keys[i].text) == 0 && keys[i].index < again) {
+            again = keys[i].index;
+            first = keys[i - 1].index;
+        }
+    }
+    free(keys);
+    if (again == count) {
+        return true;
+    }
+    char quoted[ERROR_QUOTE_BYTES];
+    return error_set(err, EXIT_INPUT, "%s:%zu: %s: given twice; first on line %zu", doc->name,
+                     doc_key_line(doc, map, again), error_quote(doc_key(doc, map, again), quoted),
+                     doc_key_line(doc, map, first));
+}
+
+static bool check_node(const struct doc *doc, doc_node node, unsigned depth, bool *visited,
+                       struct error *err);
+
+static bool check_key(const struct doc *doc, doc_node key, bool *visited, struct error *err)
+{
+    if (doc_kind(doc, key) != DOC_SCALAR) {
+        return doc_error(doc, key, err, "a list or map as a key; expected a word");
+    }
+    return check_node(doc, key, 0, visited, err);
+}
+
+static bool check_children(const struct doc *doc, doc_node node, unsigned depth, bool *visited,
+                           struct error *err)
+{
+    const bool map = doc_kind(doc, node) == DOC_MAP;
+    for (size_t i = 0; i < doc_size(doc, node); i++) {
+        if (map && !check_key(doc, pair_at(doc, node, i)->key, visited, err)) {
+            return false;
+        }
+        const doc_node child = map ? doc_value(doc, node, i) : doc_item(doc, node, i);
+        if (!check_node(doc, child, depth + 1, visited, err)) {
+            return false;
+        }
+    }
+    return !map || check_duplicates(doc, node, err);
+}
+
+// libyaml resolves an alias to the node it names, so a node met twice is an alias (or a cycle).
+static bool check_node(const struct doc *doc, doc_node node, unsigned depth, bool *visited,
+                       struct error *err)
+{
+    if (visited[node - 1]) {
+        return doc_error(doc, node, err, "an alias ('*name') stands for this; write it out there");
+    }
+    visited[node - 1] = true;
+    if (depth > DEEPEST) {
+        return doc_error(doc, node, err, "nested deeper than %d levels", DEEPEST);
+    }
+    if (doc_kind(doc, node) != DOC_SCALAR) {
+        return check_children(doc, node, depth, visited, err);
+    }
+    const yaml_node_t *scalar = node_at(doc, node);
+    if (strlen(scalar_text(scalar)) != scalar->data.scalar.length) {
+        return doc_error(doc, node, err, "holds a NUL character; expected text");
+    }
+    return true;
+}
+
+static bool check_tree(const struct doc *doc, struct error *err)
+{
+    if (doc->count == 0) {
+        return error_set(err, EXIT_INPUT, "%s: empty; expected a YAML or JSON document", doc->name);
+    }
+    bool *visited = mem_alloc(doc->count, sizeof *visited);
+    const bool good = check_node(doc, doc_root(doc), 0, visited, err);
+    free(visited);
+    return good;
+}
+
+static bool syntax_error(const struct doc *doc, const yaml_parser_t *parser, struct error *err)
+{
+    const char *problem = parser->problem != NULL ? parser->problem : "cannot be read";
+    if (parser->error == YAML_READER_ERROR) {
+        return error_set(err, EXIT_INPUT, "%s: byte %zu: %s; expected UTF-8 text", doc->name,
+                         parser->problem_offset, problem);
+    }
+    if (parser->error == YAML_MEMORY_ERROR) {
+        return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
+    }
+    const size_t line = parser->problem_mark.line + 1;
+    if (parser->context == NULL) {
+        return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, line, problem);
+    }
+    return error_set(err, EXIT_INPUT, "%s:%zu: %s %s (which began on line %zu)", doc->name, line,
+                     problem, parser->context, parser->context_mark.line + 1);
+}
+
+// The stream must end after the first document, else what follows would be ignored unseen.
+static bool check_end(const struct doc *doc, yaml_parser_t *parser, struct error *err)
+{
+    yaml_document_t next;
+    if (!yaml_parser_load(parser, &next)) {
+        return syntax_error(doc, parser, err);
+    }
+    const yaml_node_t *root = yaml_document_get_root_node(&next);
+    const size_t line = root != NULL ? root->start_mark.line + 1 : 0;
+    yaml_document_delete(&next);
+    if (line > 0) {
+        return error_set(err, EXIT_INPUT, "%s:%zu: a second document; expected one", doc->name,
+                         line);
+    }
+    return true;
+}
+
+static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
+{
+    if (!yaml_parser_load(parser, &doc->tree)) {
+        return syntax_error(doc, parser, err);
+    }
+    doc->nodes = doc->tree.nodes.start;
+    doc->count = (size_t)(doc->tree.nodes.top - doc->tree.nodes.start);
+    return check_tree(doc, err) && check_end(doc, parser, err);
+}
+
+struct doc *doc_load_text(const char *name, const char *text, size_t length, struct error *err)
+{
+    yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser)) {
+        error_set(err, EXIT_RUNTIME, "%s: out of memory", name);
+        return NULL;
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    struct doc *doc = mem_alloc(1, sizeof *doc);
+    doc->name = mem_copy_text(name);
+    const bool good = parse(doc, &parser, err);
+    yaml_parser_delete(&parser);
+    if (!good) {
+        doc_free(doc);
+        return NULL;
+    }
+    return doc;
+}
+
+struct doc *doc_load(const char *path, struct error *err)
+{
+    size_t length;
+    char *text = infile_read(path, &length, err);
+    if (text == NULL) {
+        return NULL;
+    }
+    struct doc *doc = doc_load_text(path, text, length, err);
+    free(text);
+    return doc;
+}
+
+void doc_free(struct doc *doc)
+{
+    if (doc == NULL) {
+        return;
+    }
+    if (doc->nodes != NULL) {
+        yaml_document_delete(&doc->tree);
+    }
+    free(doc->name);
+    free(doc);
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+doc_node doc_root(const struct doc *doc)
+{
+    assert(doc->count > 0);
+    return 1;
+}
+
+const char *doc_name(const struct doc *doc)
+{
+    return doc->name;
+}
+
+size_t doc_line(const struct doc *doc, doc_node node)
+{
+    return node_at(doc, node)->start_mark.line + 1;
+}
+
+enum doc_kind doc_kind(const struct doc *doc, doc_node node)
+{
+    switch (node_at(doc, node)->type) {
+    case YAML_SEQUENCE_NODE:
+        return DOC_LIST;
+    case YAML_MAPPING_NODE:
+        return DOC_MAP;
+    case YAML_SCALAR_NODE:
+    case YAML_NO_NODE:
+        break;
+    }
+    return DOC_SCALAR;
+}
+
+const char *doc_text(const struct doc *doc, doc_node node)
+{
+    assert(doc_kind(doc, node) == DOC_SCALAR);
+    return scalar_text(node_at(doc, node));
+}
+
+bool doc_is_null(const struct doc *doc, doc_node node)
+{
+    const yaml_node_t *scalar = node_at(doc, node);
+    if (scalar->type != YAML_SCALAR_NODE || scalar->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) {
+        return false;
+    }
+    const char *text = scalar_text(scalar);
+    return *text == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0;
+}
+
+size_t doc_size(const struct doc *doc, doc_node node)
+{
+    const yaml_node_t *n = node_at(doc, node);
+    if (n->type == YAML_SEQUENCE_NODE) {
+        return (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
+    }
+    assert(n->type == YAML_MAPPING_NODE);
+    return (size_t)(n->data.mapping.pairs.top - n->data.mapping.pairs.start);
+}
+
+doc_node doc_item(const struct doc *doc, doc_node list, size_t index)
+{
+    assert(doc_kind(doc, list) == DOC_LIST && index < doc_size(doc, list));
+    return node_at(doc, list)->data.sequence.items.start[index];
+}
+
+const char *doc_key(const struct doc *doc, doc_node map, size_t index)
+{
+    return doc_text(doc, pair_at(doc, map, index)->key);
+}
+
+doc_node doc_value(const struct doc *doc, doc_node map, size_t index)
+{
+    return pair_at(doc, map, index)->value;
+}
+
+size_t doc_key_line(const struct doc *doc, doc_node map, size_t index)
+{
+    return doc_line(doc, pair_at(doc, map, index)->key);
+}
+
+doc_node doc_get(const struct doc *doc, doc_node map, const char *key)
+{
+    for (size_t i = 0; i < doc_size(doc, map); i++) {
+        if (strcmp(doc_key(doc, map, i), key) == 0) {
+            return doc_value(doc, map, i);
+        }
+    }
+    return DOC_NONE;
+}
+
+bool doc_error(const struct doc *doc, doc_node node, struct error *err, const char *format, ...)
+{
+    char text[sizeof err->text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (node == DOC_NONE) {
+        return error_set(err, EXIT_INPUT, "%s: %s", doc->name, text);
+    }
+    return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, doc_line(doc, node), text);
+}
+
+// ---- binding to a table ------------------------------------------------------------------------
+
+static const char *kind_name(enum doc_kind kind)
+{
+    return kind == DOC_LIST ? "a list" : kind == DOC_MAP ? "a map" : "a single value";
+}
+
+static bool unknown_key(const struct doc *doc, doc_node map, size_t index,
+                        const struct doc_bind *bind, struct error *err)
+{
+    const char *key = doc_key(doc, map, index);
+    const char *near = field_nearest_key(bind->fields, bind->count, key);
+    char quoted[ERROR_QUOTE_BYTES], hint[128] = "";
+    if (near != NULL) {
+        snprintf(hint, sizeof hint, "; did you mean '%s'?", near);
+    }
+    return error_set(err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s", doc->name,
+                     doc_key_line(doc, map, index), error_quote(key, quoted), hint);
+}
+
+// Takes {value: ..., source: ...} apart; *value and *source stay DOC_NONE where not given.
+static bool open_sourced(const struct doc *doc, const char *key, doc_node map, doc_node *value,
+                         doc_node *source, struct error *err)
+{
+    for (size_t i = 0; i < doc_size(doc, map); i++) {
+        const char *part = doc_key(doc, map, i);
+        const doc_node node = doc_value(doc, map, i);
+        char quoted[ERROR_QUOTE_BYTES];
+        if (strcmp(part, "value") == 0) {
+            *value = node;
+        } else if (strcmp(part, "source") == 0) {
+            *source = node;
+        } else {
+            return doc_error(doc, node, err, "%s: unknown key '%s'; expected value and source", key,
+                             error_quote(part, quoted));
+        }
+    }
+    if (*value == DOC_NONE) {
+        return doc_error(doc, map, err, "%s: a map without 'value'; expected value and source",
+                         key);
+    }
+    if (*source != DOC_NONE && doc_kind(doc, *source) != DOC_SCALAR) {
+        return doc_error(doc, *source, err, "%s: source: found %s; expected text", key,
+                         kind_name(doc_kind(doc, *source)));
+    }
+    return true;
+}
+
+static bool bind_value(const struct doc *doc, doc_node value, const struct field *field,
+                       void *object, struct error *err)
+{
+    if (doc_kind(doc, value) != DOC_SCALAR) {
+        return doc_error(doc, value, err, "%s: found %s; expected a single value", field->key,
+                         kind_name(doc_kind(doc, value)));
+    }
+    if (doc_is_null(doc, value)) {
+        return doc_error(doc, value, err, "%s: no value given", field->key);
+    }
+    if (!field_parse(field, doc_text(doc, value), object, err)) {
+        return error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, value), field->key);
+    }
+    return true;
+}
+
+// Binds one known key; *null is set when it was passed over for its null.
+static bool bind_field(const struct doc *doc, doc_node value, const struct field *field,
+                       const struct doc_bind *bind, bool *null, struct error *err)
+{
+    const size_t row = (size_t)(field - bind->fields);
+    doc_node source = DOC_NONE;
+    if (doc_kind(doc, value) == DOC_MAP) {
+        const doc_node parts = value;
+        value = DOC_NONE;
+        if (!open_sourced(doc, field->key, parts, &value, &source, err)) {
+            return false;
+        }
+    }
+    *null = bind->open && doc_is_null(doc, value);
+    if (*null) {
+        return true;
+    }
+    if (!bind_value(doc, value, field, bind->object, err)) {
+        return false;
+    }
+    if (bind->sources != NULL && source != DOC_NONE) {
+        free(bind->sources[row]);
+        bind->sources[row] = mem_copy_text(doc_text(doc, source));
+    }
+    return true;
+}
+
+static bool bind_pair(const struct doc *doc, doc_node map, size_t index,
+                      const struct doc_bind *bind, bool *seen, struct error *err)
+{
+    const struct field *field = field_find(bind->fields, bind->count, doc_key(doc, map, index));
+    if (field == NULL) {
+        return bind->open || unknown_key(doc, map, index, bind, err);
+    }
+    bool *met = &seen[field - bind->fields];
+    if (*met) { // as 'nic-rate' and 'nic_rate', which the duplicate check tells apart
+        return error_set(err, EXIT_INPUT, "%s:%zu: %s: given twice", doc->name,
+                         doc_key_line(doc, map, index), field->key);
+    }
+    bool null;
+    const bool good = bind_field(doc, doc_value(doc, map, index), field, bind, &null, err);
+    *met = good && !null;
+    return good;
+}
+
+bool doc_bind(const struct doc *doc, doc_node map, const struct doc_bind *bind, struct error *err)
+{
+    if (doc_kind(doc, map) != DOC_MAP) {
+        return doc_error(doc, map, err, "found %s; expected a map, 'key: value' lines",
+                         kind_name(doc_kind(doc, map)));
+    }
+    bool *seen = mem_alloc(bind->count, sizeof *seen);
+    bool good = true;
+    for (size_t i = 0; good && i < doc_size(doc, map); i++) {
+        good = bind_pair(doc, map, i, bind, seen, err);
+    }
+    for (size_t row = 0; bind->seen != NULL && row < bind->count; row++) {
+        bind->seen[row] = bind->seen[row] || seen[row];
+    }
+    free(seen);
+    return good;
+}

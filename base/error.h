@@ -1,0 +1,45 @@
+// Errors: how every room reports trouble, and the exit codes of the program.
+//
+// A function that can fail on what a person gave it returns bool and fills a `struct error`; only
+// main prints it and exits. Trouble of the programmer's own is an assert, never an error.
+#ifndef BASE_ERROR_H
+#define BASE_ERROR_H
+
+#include <stdbool.h>
+
+// Exit codes of every epsim program.
+enum exit_code {
+    EXIT_DONE = 0,      // ran, within any tolerance that was asked
+    EXIT_TOLERANCE = 1, // ran, but outside the asked tolerance
+    EXIT_INPUT = 2,     // bad input or usage
+    EXIT_ABSENT = 3,    // hardware, library or helper program absent
+    EXIT_RUNTIME = 4,   // failed while running: disk full, lost peer, broken library call
+};
+
+// One message, complete but for the program's name, e.g. "mine.yaml:12: nic: '50': needs a unit".
+struct error {
+    enum exit_code code;
+    char text[1024];
+};
+
+// Fills err and returns false, so that a caller can write `return error_set(...)`.
+bool error_set(struct error *err, enum exit_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Puts "<prefix>: " before the message already in err: the place, added by whoever knows it.
+// Returns false.
+bool error_prefix(struct error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// text as a message may quote it: control characters and bytes that are not UTF-8 escaped, and cut
+// to about 60 characters with "..." after. buffer has ERROR_QUOTE_BYTES bytes; returned for use
+// inside error_set(err, code, "'%s': ...", error_quote(text, buffer)).
+#define ERROR_QUOTE_BYTES 80
+char *error_quote(const char *text, char *buffer);
+
+// "notice: ..." on standard error: something the user should know that is not a failure.
+// Silenced by notice_quiet(true), which --quiet calls.
+void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void notice_quiet(bool quiet);
+
+#endif

@@ -1,0 +1,302 @@
+#include "base/field.h"
+
+#include "base/units.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#define WORD_LONGEST 64 // a longer word is no slip of a name
+
+// How a numeric kind is read, and the largest value its member holds.
+static const struct numeric {
+    enum unit unit;
+    double largest;
+} numerics[] = {
+    [FIELD_U32] = {UNIT_COUNT, UINT32_MAX},   [FIELD_U64] = {UNIT_COUNT, INFINITY},
+    [FIELD_NUMBER] = {UNIT_NUMBER, INFINITY}, [FIELD_BYTES] = {UNIT_BYTES, INFINITY},
+    [FIELD_RATE] = {UNIT_RATE, INFINITY},     [FIELD_TIME] = {UNIT_TIME, INFINITY},
+    [FIELD_FLOPS] = {UNIT_FLOPS, INFINITY},
+};
+
+static bool is_real(enum field_kind kind)
+{
+    return kind == FIELD_NUMBER || kind == FIELD_RATE || kind == FIELD_FLOPS;
+}
+
+static void *member_of(const struct field *field, void *object)
+{
+    return (char *)object + field->offset;
+}
+
+static bool parse_bool(const char *text, bool *member, struct error *err)
+{
+    static const char *const words[] = {"false", "true", "no", "yes", "off", "on", "0", "1"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcasecmp(text, words[i]) == 0) {
+            *member = i % 2 == 1;
+            return true;
+        }
+    }
+    char quoted[ERROR_QUOTE_BYTES];
+    return error_set(err, EXIT_INPUT, "'%s': expected true or false", error_quote(text, quoted));
+}
+
+static bool refuse_range(const struct field *field, const char *text, double max, struct error *err)
+{
+    const enum unit unit = numerics[field->kind].unit;
+    char quoted[ERROR_QUOTE_BYTES], low[32], high[32];
+    error_quote(text, quoted);
+    units_format(unit, fmax(field->min, 0), low);
+    if (isinf(max)) {
+        return error_set(err, EXIT_INPUT, "'%s': out of range; expected at least %s", quoted, low);
+    }
+    units_format(unit, max, high);
+    return error_set(err, EXIT_INPUT, "'%s': out of range; expected %s to %s", quoted, low, high);
+}
+
+static void store_number(const struct field *field, double value, void *member)
+{
+    if (is_real(field->kind)) {
+        memcpy(member, &value, sizeof value);
+    } else if (field->kind == FIELD_U32) {
+        const uint32_t whole = (uint32_t)value;
+        memcpy(member, &whole, sizeof whole);
+    } else {
+        const uint64_t whole = (uint64_t)value;
+        memcpy(member, &whole, sizeof whole);
+    }
+}
+
+static bool parse_number(const struct field *field, const char *text, void *member,
+                         struct error *err)
+{
+    const struct numeric *numeric = &numerics[field->kind];
+    double value;
+    if (!units_parse(numeric->unit, text, &value, err)) {
+        return false;
+    }
+    const bool limited = field->min != 0 || field->max != 0;
+    const double max = limited ? fmin(field->max, numeric->largest) : numeric->largest;
+    if (value < field->min || value > max) {
+        return refuse_range(field, text, max, err);
+    }
+    store_number(field, value, member);
+    return true;
+}
+
+static bool parse_text(const char *text, char *member, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    const size_t length = strlen(text);
+    if (length >= FIELD_TEXT_BYTES) {
+        return error_set(err, EXIT_INPUT, "'%s': %zu bytes long; expected at most %d",
+                         error_quote(text, quoted), length, FIELD_TEXT_BYTES - 1);
+    }
+    // A newline in a name would break every "# key: value" line that repeats it.
+    for (const char *at = text; *at != '\0'; at++) {
+        if (iscntrl((unsigned char)*at)) {
+            return error_set(err, EXIT_INPUT, "'%s': holds a control character; expected text",
+                             error_quote(text, quoted));
+        }
+    }
+    memset(member, 0, FIELD_TEXT_BYTES);
+    memcpy(member, text, length);
+    return true;
+}
+
+static const char *name_at(const void *names, size_t index)
+{
+    return ((const char *const *)names)[index];
+}
+
+static bool refuse_name(const struct field *field, const char *text, size_t count,
+                        struct error *err)
+{
+    char list[512] = "", quoted[ERROR_QUOTE_BYTES];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof list; i++) {
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
+                                 field->names[i]);
+    }
+    error_quote(text, quoted);
+    const char *near = field_nearest(text, count, name_at, field->names);
+    if (near != NULL) {
+        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected one of %s", quoted,
+                         near, list);
+    }
+    return error_set(err, EXIT_INPUT, "'%s': expected one of %s", quoted, list);
+}
+
+static bool parse_enum(const struct field *field, const char *text, void *member, struct error *err)
+{
+    uint32_t index = 0;
+    for (; field->names[index] != NULL; index++) {
+        if (strcmp(field->names[index], text) == 0) {
+            memcpy(member, &index, sizeof index);
+            return true;
+        }
+    }
+    return refuse_name(field, text, index, err);
+}
+
+bool field_parse(const struct field *field, const char *text, void *object, struct error *err)
+{
+    void *member = member_of(field, object);
+    switch (field->kind) {
+    case FIELD_BOOL:
+        return parse_bool(text, member, err);
+    case FIELD_TEXT:
+        return parse_text(text, member, err);
+    case FIELD_ENUM:
+        return parse_enum(field, text, member, err);
+    case FIELD_U32:
+    case FIELD_U64:
+    case FIELD_NUMBER:
+    case FIELD_BYTES:
+    case FIELD_RATE:
+    case FIELD_TIME:
+    case FIELD_FLOPS:
+        break;
+    }
+    return parse_number(field, text, member, err);
+}
+
+static void format_number(const struct field *field, const void *member, char *buffer)
+{
+    double real;
+    uint64_t whole = 0;
+    if (is_real(field->kind)) {
+        memcpy(&real, member, sizeof real);
+    } else if (field->kind == FIELD_U32) {
+        uint32_t narrow;
+        memcpy(&narrow, member, sizeof narrow);
+        whole = narrow;
+        real = narrow;
+    } else {
+        memcpy(&whole, member, sizeof whole);
+        real = (double)whole;
+    }
+    if (field->kind == FIELD_U32 || field->kind == FIELD_U64) {
+        snprintf(buffer, FIELD_TEXT_BYTES, "%" PRIu64, whole);
+    } else if (!(real >= 0) || isinf(real)) {
+        snprintf(buffer, FIELD_TEXT_BYTES, "%g", real); // never parsed, but a caller may hold one
+    } else {
+        units_format(numerics[field->kind].unit, real, buffer);
+    }
+}
+
+char *field_format(const struct field *field, const void *object, char *buffer)
+{
+    const void *member = (const char *)object + field->offset;
+    uint32_t index;
+    switch (field->kind) {
+    case FIELD_BOOL:
+        strcpy(buffer, *(const bool *)member ? "true" : "false");
+        break;
+    case FIELD_TEXT:
+        memcpy(buffer, member, FIELD_TEXT_BYTES);
+        break;
+    case FIELD_ENUM:
+        memcpy(&index, member, sizeof index);
+        snprintf(buffer, FIELD_TEXT_BYTES, "%s", field->names[index]);
+        break;
+    case FIELD_U32:
+    case FIELD_U64:
+    case FIELD_NUMBER:
+    case FIELD_BYTES:
+    case FIELD_RATE:
+    case FIELD_TIME:
+    case FIELD_FLOPS:
+        format_number(field, member, buffer);
+        break;
+    }
+    return buffer;
+}
+
+// One spelling for all that count as the same letter of a key.
+static int folded(char letter)
+{
+    return letter == '-' ? '_' : tolower((unsigned char)letter);
+}
+
+const struct field *field_find(const struct field *fields, size_t count, const char *key)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *a = fields[i].key, *b = key;
+        while (*a != '\0' && (*a == *b || (*a == '_' && *b == '-'))) {
+            a++;
+            b++;
+        }
+        if (*a == '\0' && *b == '\0') {
+            return &fields[i];
+        }
+    }
+    return NULL;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+// Optimal string alignment distance: insert, delete, replace and swap of neighbours cost 1 each.
+static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
+{
+    size_t rows[3][WORD_LONGEST + 1];
+    for (size_t j = 0; j <= b_length; j++) {
+        rows[0][j] = j;
+    }
+    for (size_t i = 1; i <= a_length; i++) {
+        size_t *row = rows[i % 3];
+        const size_t *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= b_length; j++) {
+            const bool same = folded(a[i - 1]) == folded(b[j - 1]);
+            row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (same ? 0 : 1));
+            if (i > 1 && j > 1 && folded(a[i - 1]) == folded(b[j - 2]) &&
+                folded(a[i - 2]) == folded(b[j - 1])) {
+                row[j] = least(row[j], second[j - 2] + 1);
+            }
+        }
+    }
+    return rows[a_length % 3][b_length];
+}
+
+const char *field_nearest(const char *word, size_t count,
+                          const char *(*name)(const void *context, size_t index),
+                          const void *context)
+{
+    const size_t length = strlen(word);
+    if (length > WORD_LONGEST) {
+        return NULL;
+    }
+    const char *nearest = NULL;
+    size_t best = length / 3 + 1; // the first distance that is too far
+    for (size_t i = 0; i < count; i++) {
+        const char *candidate = name(context, i);
+        const size_t candidate_length = strlen(candidate);
+        if (candidate_length > WORD_LONGEST) {
+            continue;
+        }
+        const size_t d = distance(word, length, candidate, candidate_length);
+        if (d < best) {
+            best = d;
+            nearest = candidate;
+        }
+    }
+    return nearest;
+}
+
+static const char *key_at(const void *fields, size_t index)
+{
+    return ((const struct field *)fields)[index].key;
+}
+
+const char *field_nearest_key(const struct field *fields, size_t count, const char *word)
+{
+    return field_nearest(word, count, key_at, fields);
+}

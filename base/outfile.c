@@ -1,0 +1,255 @@
+#include "base/outfile.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define OPEN_LIMIT 16
+#define NAME_TRIES 100 // temporary names, should some be left over from a killed run
+
+// What the signal handler must remove: nothing but these and the process they belong to, since a
+// forked child that exits must not take its parent's files away.
+static _Atomic(char *) temporaries[OPEN_LIMIT];
+static volatile sig_atomic_t owner;
+
+// ---- cleaning up behind a signal ---------------------------------------------------------------
+
+static void remove_temporaries(void)
+{
+    if (owner != getpid()) {
+        return;
+    }
+    for (size_t i = 0; i < OPEN_LIMIT; i++) {
+        const char *path = atomic_load(&temporaries[i]);
+        if (path != NULL) {
+            unlink(path);
+        }
+    }
+}
+
+// SA_RESETHAND has put the default back, so the raised signal ends the process as it would have.
+static void on_signal(int number)
+{
+    const int saved = errno;
+    remove_temporaries();
+    raise(number);
+    errno = saved;
+}
+
+static void watch_signals(void)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU, SIGXFSZ};
+    if (owner == 0) {
+        atexit(remove_temporaries);
+    }
+    for (size_t i = 0; owner != getpid() && i < OPEN_LIMIT; i++) {
+        atomic_store(&temporaries[i], NULL); // a forked child's: they are its parent's to remove
+    }
+    owner = getpid();
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction action;
+        // An ignored signal (nohup) stays ignored, and a handler of somebody else's stays.
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
+            memset(&action, 0, sizeof action);
+            action.sa_handler = on_signal;
+            action.sa_flags = (int)SA_RESETHAND;
+            sigaction(numbers[i], &action, NULL);
+        }
+    }
+}
+
+static bool watch(char *temporary)
+{
+    for (size_t i = 0; i < OPEN_LIMIT; i++) {
+        char *empty = NULL;
+        if (atomic_compare_exchange_strong(&temporaries[i], &empty, temporary)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void unwatch(char *temporary)
+{
+    for (size_t i = 0; i < OPEN_LIMIT; i++) {
+        char *expected = temporary;
+        atomic_compare_exchange_strong(&temporaries[i], &expected, NULL);
+    }
+}
+
+// ---- opening -----------------------------------------------------------------------------------
+
+static bool fail(const char *path, int number, struct error *err)
+{
+    return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(number));
+}
+
+// A device or a pipe cannot be replaced by a rename: written where it is.
+static bool open_in_place(struct outfile *file, const char *path, struct error *err)
+{
+    file->stream = fopen(path, "we");
+    if (file->stream == NULL) {
+        return fail(path, errno, err);
+    }
+    file->path = mem_copy_text(path);
+    return true;
+}
+
+// A name in the folder of `path`, short whatever the length of path's own name.
+static char *temporary_name(const char *path, unsigned try)
+{
+    const char *slash = strrchr(path, '/');
+    const int folder = slash != NULL ? (int)(slash - path) + 1 : 0;
+    return mem_format("%.*s.epsim-%ld-%u.tmp", folder, path, (long)getpid(), try);
+}
+
+// Created as a plain open would, so that the umask counts; on failure -1 and errno.
+static int create_temporary(struct outfile *file, mode_t mode)
+{
+    int descriptor = -1;
+    for (unsigned try = 0; descriptor < 0 && try < NAME_TRIES; try++) {
+        free(file->temporary);
+        file->temporary = temporary_name(file->path, try);
+        descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (descriptor < 0 && errno != EEXIST) {
+            break;
+        }
+    }
+    return descriptor;
+}
+
+static void forget(struct outfile *file)
+{
+    free(file->path);
+    free(file->temporary);
+    *file = (struct outfile){0};
+}
+
+static bool refuse_folder(struct outfile *file, int number, struct error *err)
+{
+    const char *slash = strrchr(file->path, '/');
+    const int folder = slash != NULL ? (int)(slash - file->path) : 0;
+    if (number == ENOENT && folder > 0) {
+        error_set(err, EXIT_INPUT, "%s: no folder '%.*s'", file->path, folder, file->path);
+    } else {
+        error_set(err, EXIT_INPUT, "%s: cannot write there: %s", file->path, strerror(number));
+    }
+    forget(file);
+    return false;
+}
+
+static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
+{
+    watch_signals();
+    // A signal between creation and watch() would leave the file behind, so none comes through.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int descriptor = create_temporary(file, mode);
+    const int number = errno;
+    const bool watched = descriptor >= 0 && watch(file->temporary);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (descriptor < 0) {
+        return refuse_folder(file, number, err);
+    }
+    file->stream = watched ? fdopen(descriptor, "w") : NULL;
+    if (file->stream == NULL) {
+        error_set(err, EXIT_RUNTIME, "%s: more than %d output files open", file->path, OPEN_LIMIT);
+        unlink(file->temporary);
+        unwatch(file->temporary);
+        close(descriptor);
+        forget(file);
+        return false;
+    }
+    return true;
+}
+
+bool outfile_open(struct outfile *file, const char *path, struct error *err)
+{
+    *file = (struct outfile){0};
+    if (path == NULL || strcmp(path, "-") == 0) {
+        file->stream = stdout;
+        return true;
+    }
+    struct stat status;
+    const bool exists = stat(path, &status) == 0;
+    const size_t length = strlen(path);
+    if ((exists && S_ISDIR(status.st_mode)) || (length > 0 && path[length - 1] == '/')) {
+        return error_set(err, EXIT_INPUT, "%s: is a directory; expected a file's name", path);
+    }
+    if (length == 0) {
+        return error_set(err, EXIT_INPUT, "'': expected a file's name");
+    }
+    if (!exists) {
+        file->path = mem_copy_text(path);
+        return open_beside(file, 0666, err);
+    }
+    if (access(path, W_OK) != 0) {
+        return fail(path, errno, err);
+    }
+    // Through a symbolic link, the file it points to is the one to replace.
+    char *real = S_ISREG(status.st_mode) ? realpath(path, NULL) : NULL;
+    if (real == NULL) {
+        return open_in_place(file, path, err);
+    }
+    file->path = real;
+    return open_beside(file, status.st_mode & 0777, err);
+}
+
+// ---- closing -----------------------------------------------------------------------------------
+
+// Flushes, and closes unless standard output; errno of the first failure, or 0.
+static int finish(struct outfile *file)
+{
+    errno = 0;
+    int number = fflush(file->stream) != 0 ? errno : 0;
+    if (number == 0 && ferror(file->stream)) {
+        number = EIO; // an earlier write failed, and its errno is long gone
+    }
+    if (file->path != NULL && fclose(file->stream) != 0 && number == 0) {
+        number = errno;
+    }
+    file->stream = NULL;
+    return number;
+}
+
+bool outfile_commit(struct outfile *file, struct error *err)
+{
+    assert(file->stream != NULL);
+    int number = finish(file);
+    if (number == 0 && file->temporary != NULL && rename(file->temporary, file->path) != 0) {
+        number = errno;
+    }
+    if (number != 0) {
+        error_set(err, EXIT_RUNTIME, "%s: %s", file->path != NULL ? file->path : "standard output",
+                  strerror(number));
+    }
+    if (file->temporary != NULL) {
+        if (number != 0) {
+            unlink(file->temporary);
+        }
+        unwatch(file->temporary);
+    }
+    forget(file);
+    return number == 0;
+}
+
+void outfile_abort(struct outfile *file)
+{
+    if (file->stream != NULL && file->path != NULL) {
+        fclose(file->stream);
+    }
+    if (file->temporary != NULL) {
+        unlink(file->temporary);
+        unwatch(file->temporary);
+    }
+    forget(file);
+}

@@ -1,0 +1,27 @@
+// Output files: all or nothing. A file is written beside its final name and renamed when complete;
+// on an error, a full disk or a signal (INT, TERM, HUP) nothing is left behind.
+#ifndef BASE_OUTFILE_H
+#define BASE_OUTFILE_H
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+struct outfile {
+    FILE *stream; // write here
+    char *path;   // NULL: standard output
+    char *temporary;
+};
+
+// path NULL or "-" is standard output. Refuses a directory, a missing folder, a read-only place
+// (EXIT_INPUT, with the path). At most 16 are open at a time.
+bool outfile_open(struct outfile *file, const char *path, struct error *err);
+
+// Flushes, checks that every byte reached the file, renames. On failure the temporary is removed
+// and err has EXIT_RUNTIME. After either result the outfile is closed.
+bool outfile_commit(struct outfile *file, struct error *err);
+
+// Closes and removes what was written; safe on a closed or zeroed outfile.
+void outfile_abort(struct outfile *file);
+
+#endif

@@ -1,0 +1,315 @@
+#include "base/table.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGITS 6           // significant ones of a real
+#define NUMBER_BYTES 32    // of a printed number
+#define WHOLE_LARGEST 1e15 // reals below print without an exponent
+
+struct cell {
+    enum { CELL_BLANK, CELL_TEXT, CELL_COUNT, CELL_REAL } kind;
+    union {
+        char *text;
+        uint64_t count;
+        double real;
+    } as;
+};
+
+struct lines {
+    char **items;
+    size_t count;
+};
+
+struct table {
+    char *kind;
+    struct lines columns, comments;
+    struct cell *cells;
+    size_t count, room; // of cells, the last row perhaps not full
+};
+
+// ---- building ----------------------------------------------------------------------------------
+
+static void lines_add(struct lines *lines, char *item)
+{
+    lines->items = mem_grow(lines->items, lines->count + 1, sizeof *lines->items);
+    lines->items[lines->count++] = item;
+}
+
+static void lines_release(struct lines *lines)
+{
+    for (size_t i = 0; i < lines->count; i++) {
+        free(lines->items[i]);
+    }
+    free(lines->items);
+}
+
+// Tabs and newlines would break the TSV; other control characters, a terminal.
+static char *one_line(char *text)
+{
+    for (char *at = text; *at != '\0'; at++) {
+        if (iscntrl((unsigned char)*at)) {
+            *at = ' ';
+        }
+    }
+    return text;
+}
+
+struct table *table_new(const char *kind, const char *const *columns)
+{
+    assert(*columns != NULL);
+    struct table *table = mem_alloc(1, sizeof *table);
+    table->kind = mem_copy_text(kind);
+    for (; *columns != NULL; columns++) {
+        lines_add(&table->columns, one_line(mem_copy_text(*columns)));
+    }
+    return table;
+}
+
+void table_free(struct table *table)
+{
+    if (table == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->cells[i].kind == CELL_TEXT) {
+            free(table->cells[i].as.text);
+        }
+    }
+    free(table->cells);
+    lines_release(&table->columns);
+    lines_release(&table->comments);
+    free(table->kind);
+    free(table);
+}
+
+void table_comment(struct table *table, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    const int length = vasprintf(&text, format, args);
+    va_end(args);
+    lines_add(&table->comments, one_line(length >= 0 ? text : mem_copy_text("")));
+}
+
+static void add_cell(struct table *table, struct cell cell)
+{
+    if (table->count == table->room) {
+        table->room = 2 * table->room + 64;
+        table->cells = mem_grow(table->cells, table->room, sizeof *table->cells);
+    }
+    table->cells[table->count++] = cell;
+}
+
+void table_text(struct table *table, const char *text)
+{
+    add_cell(table, (struct cell){.kind = CELL_TEXT, .as.text = one_line(mem_copy_text(text))});
+}
+
+void table_count(struct table *table, uint64_t value)
+{
+    add_cell(table, (struct cell){.kind = CELL_COUNT, .as.count = value});
+}
+
+void table_real(struct table *table, double value)
+{
+    if (isnan(value)) {
+        table_blank(table);
+    } else {
+        add_cell(table, (struct cell){.kind = CELL_REAL, .as.real = table_round(value)});
+    }
+}
+
+void table_blank(struct table *table)
+{
+    add_cell(table, (struct cell){.kind = CELL_BLANK});
+}
+
+size_t table_rows(const struct table *table)
+{
+    return (table->count + table->columns.count - 1) / table->columns.count;
+}
+
+// ---- printing ----------------------------------------------------------------------------------
+
+double table_round(double value)
+{
+    char text[NUMBER_BYTES];
+    snprintf(text, sizeof text, "%.*g", DIGITS, value);
+    return strtod(text, NULL) + 0.0; // + 0.0 turns -0 into 0
+}
+
+static void format_real(double rounded, char *text)
+{
+    const bool whole = fabs(rounded) >= 1e6 && fabs(rounded) < WHOLE_LARGEST;
+    if (whole) {
+        snprintf(text, NUMBER_BYTES, "%.0f", rounded);
+    } else {
+        snprintf(text, NUMBER_BYTES, "%.*g", DIGITS, rounded);
+    }
+}
+
+// The cell as text, in `number` or where it is; `blank` where there is nothing.
+static const char *cell_text(const struct table *table, size_t row, size_t column,
+                             const char *blank, char *number)
+{
+    const size_t index = row * table->columns.count + column;
+    const struct cell *cell = index < table->count ? &table->cells[index] : NULL;
+    if (cell == NULL || cell->kind == CELL_BLANK) {
+        return blank;
+    }
+    if (cell->kind == CELL_TEXT) {
+        return *cell->as.text == '\0' ? blank : cell->as.text;
+    }
+    if (cell->kind == CELL_COUNT) {
+        snprintf(number, NUMBER_BYTES, "%" PRIu64, cell->as.count);
+    } else {
+        format_real(cell->as.real, number);
+    }
+    return number;
+}
+
+// Characters, not bytes: a continuation byte of UTF-8 takes no place of its own.
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+    for (; *text != '\0'; text++) {
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    }
+    return width;
+}
+
+struct shape { // of one printed column
+    size_t width;
+    bool left;
+};
+
+static struct shape column_shape(const struct table *table, size_t column)
+{
+    struct shape shape = {.width = width_of(table->columns.items[column])};
+    char number[NUMBER_BYTES];
+    for (size_t row = 0; row < table_rows(table); row++) {
+        const size_t index = row * table->columns.count + column;
+        const size_t width = width_of(cell_text(table, row, column, "-", number));
+        shape.width = width > shape.width ? width : shape.width;
+        shape.left = shape.left || (index < table->count && table->cells[index].kind == CELL_TEXT);
+    }
+    return shape;
+}
+
+static void print_padded(FILE *out, const char *text, struct shape shape, bool last)
+{
+    const int pad = (int)(shape.width - width_of(text));
+    if (shape.left) {
+        fprintf(out, "%s%*s", text, last ? 0 : pad, ""); // no blanks at the line's end
+    } else {
+        fprintf(out, "%*s%s", pad, "", text);
+    }
+    fputs(last ? "\n" : "  ", out);
+}
+
+static void print_comments(const struct table *table, FILE *out)
+{
+    for (size_t i = 0; i < table->comments.count; i++) {
+        fprintf(out, "# %s\n", table->comments.items[i]);
+    }
+}
+
+void table_print(const struct table *table, FILE *out)
+{
+    const size_t columns = table->columns.count;
+    struct shape *shapes = mem_alloc(columns, sizeof *shapes);
+    print_comments(table, out);
+    for (size_t c = 0; c < columns; c++) {
+        shapes[c] = column_shape(table, c);
+        print_padded(out, table->columns.items[c], shapes[c], c + 1 == columns);
+    }
+    char number[NUMBER_BYTES];
+    for (size_t row = 0; row < table_rows(table); row++) {
+        for (size_t c = 0; c < columns; c++) {
+            const char *text = cell_text(table, row, c, "-", number);
+            print_padded(out, text, shapes[c], c + 1 == columns);
+        }
+    }
+    free(shapes);
+}
+
+void table_print_tsv(const struct table *table, FILE *out)
+{
+    const size_t columns = table->columns.count;
+    fprintf(out, "# epsim.%s/1\n", table->kind);
+    print_comments(table, out);
+    for (size_t c = 0; c < columns; c++) {
+        fprintf(out, "%s%c", table->columns.items[c], c + 1 < columns ? '\t' : '\n');
+    }
+    char number[NUMBER_BYTES];
+    for (size_t row = 0; row < table_rows(table); row++) {
+        for (size_t c = 0; c < columns; c++) {
+            fprintf(out, "%s%c", cell_text(table, row, c, "", number),
+                    c + 1 < columns ? '\t' : '\n');
+        }
+    }
+}
+
+// ---- JSON --------------------------------------------------------------------------------------
+
+json_t *table_json_real(double value)
+{
+    return isfinite(value) ? json_real(table_round(value)) : json_null();
+}
+
+// Text that is not UTF-8 cannot be JSON; its foreign bytes become '?'.
+static json_t *json_text(const char *text)
+{
+    json_t *json = json_string(text);
+    if (json == NULL) {
+        char *plain = mem_copy_text(text);
+        for (char *at = plain; *at != '\0'; at++) {
+            *at = (unsigned char)*at < 0x80 ? *at : '?';
+        }
+        json = json_string(plain);
+        free(plain);
+    }
+    return json;
+}
+
+static json_t *json_cell(const struct cell *cell)
+{
+    switch (cell->kind) {
+    case CELL_TEXT:
+        return json_text(cell->as.text);
+    case CELL_COUNT:
+        return cell->as.count <= INT64_MAX ? json_integer((json_int_t)cell->as.count)
+                                           : json_real((double)cell->as.count);
+    case CELL_REAL:
+        return table_json_real(cell->as.real);
+    case CELL_BLANK:
+        break;
+    }
+    return json_null();
+}
+
+json_t *table_json(const struct table *table)
+{
+    const size_t columns = table->columns.count;
+    json_t *rows = json_array();
+    for (size_t row = 0; row < table_rows(table); row++) {
+        json_t *object = json_object();
+        for (size_t c = 0; c < columns; c++) {
+            const size_t index = row * columns + c;
+            json_t *value = index < table->count ? json_cell(&table->cells[index]) : json_null();
+            json_object_set_new(object, table->columns.items[c], value);
+        }
+        json_array_append_new(rows, object);
+    }
+    return rows;
+}

@@ -1,0 +1,10 @@
+#include "base/version.h"
+
+#ifndef EPSIM_VERSION
+#define EPSIM_VERSION "unknown"
+#endif
+
+const char *version(void)
+{
+    return EPSIM_VERSION;
+}

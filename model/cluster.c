@@ -1,0 +1,347 @@
+// The cluster: presets, YAML and the one-line form, over one table of fields.
+#include "model/cluster.h"
+
+#include "base/mem.h"
+#include "model/preset.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RATE_MAX 1e15 // bytes per second
+#define FLOPS_MAX 1e18
+#define TIME_MAX 1e12 // picoseconds: a second
+
+#define COUNT(name, member, low, high, text)                                                       \
+    {                                                                                              \
+        .key = name, .kind = FIELD_U32, .offset = offsetof(struct cluster, member), .min = (low),  \
+        .max = (high), .help = text                                                                \
+    }
+#define RATE(name, member, text)                                                                   \
+    {                                                                                              \
+        .key = name, .kind = FIELD_RATE, .offset = offsetof(struct cluster, member),               \
+        .max = RATE_MAX, .help = text                                                              \
+    }
+#define TIME(name, member, text)                                                                   \
+    {                                                                                              \
+        .key = name, .kind = FIELD_TIME, .offset = offsetof(struct cluster, member),               \
+        .max = TIME_MAX, .help = text                                                              \
+    }
+#define FLOPS(name, member, text)                                                                  \
+    {                                                                                              \
+        .key = name, .kind = FIELD_FLOPS, .offset = offsetof(struct cluster, member), .min = 1e9,  \
+        .max = FLOPS_MAX, .help = text                                                             \
+    }
+#define NUMBER(name, member, low, high, text)                                                      \
+    {                                                                                              \
+        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct cluster, member),             \
+        .min = (low), .max = (high), .help = text                                                  \
+    }
+
+const struct field cluster_fields[] = {
+    {.key = "name",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct cluster, name),
+     .help = "name of the cluster"},
+    COUNT("nodes", nodes, 1, CLUSTER_MAX_RANKS, "NVLink domains"),
+    COUNT("gpus_per_node", gpus_per_node, 1, CLUSTER_MAX_RANKS, "GPUs of a node"),
+    COUNT("nics_per_node", nics_per_node, 0, CLUSTER_MAX_RANKS, "NICs of a node; 0: one a GPU"),
+    {.key = "rails",
+     .kind = FIELD_BOOL,
+     .offset = offsetof(struct cluster, rails),
+     .help = "each NIC index has a leaf switch of its own"},
+    RATE("nvlink", nvlink_Bps, "NVLink of a GPU, each way, effective"),
+    RATE("nvlink_nominal", nvlink_nominal_Bps, "NVLink of a GPU, each way, of the datasheet"),
+    TIME("nvlink_latency", nvlink_latency_ps, "one way over NVLink"),
+    RATE("nic", nic_Bps, "a NIC, each way, effective"),
+    RATE("nic_nominal", nic_nominal_Bps, "a NIC, each way, of the datasheet"),
+    TIME("nic_latency", nic_latency_ps, "one way, GPU memory to GPU memory, switches included"),
+    NUMBER("spine_oversubscription", spine_oversubscription, 1, 1000,
+           "a node's NIC rate over its uplink to the spine; 1: non-blocking"),
+    COUNT("sms", sms, 1, 4096, "streaming multiprocessors of a GPU"),
+    {.key = "hbm",
+     .kind = FIELD_RATE,
+     .offset = offsetof(struct cluster, hbm_Bps),
+     .min = 1e9,
+     .max = RATE_MAX,
+     .help = "memory of a GPU, effective"},
+    FLOPS("fp8", fp8_flops, "dense FP8 rate of a GPU"),
+    FLOPS("bf16", bf16_flops, "dense BF16 rate of a GPU"),
+    NUMBER("gemm_efficiency", gemm_efficiency, 0.01, 1,
+           "share of those rates that grouped GEMMs reach"),
+    TIME("kernel_launch", kernel_launch_ps, "launch of one kernel"),
+};
+#define CLUSTER_FIELDS (sizeof cluster_fields / sizeof cluster_fields[0])
+const size_t cluster_field_count = CLUSTER_FIELDS;
+
+struct cluster cluster_default(void)
+{
+    return (struct cluster){
+        .name = "custom",
+        .nodes = 1,
+        .gpus_per_node = 8,
+        .rails = true,
+        .nvlink_latency_ps = 1000000,
+        .nic_latency_ps = 2500000,
+        .spine_oversubscription = 1.0,
+        .sms = 132,
+        .hbm_Bps = 2.668e12,
+        .fp8_flops = 1979e12,
+        .bf16_flops = 989e12,
+        .gemm_efficiency = 0.62,
+        .kernel_launch_ps = 3000000,
+    };
+}
+
+uint32_t cluster_nic_ports(const struct cluster *cluster)
+{
+    const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    return nics == 0 || nics > gpus ? gpus : nics;
+}
+
+double cluster_nic_port_Bps(const struct cluster *cluster)
+{
+    const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    return nics > gpus ? cluster->nic_Bps * (nics / gpus) : cluster->nic_Bps;
+}
+
+static const char *link_fault(const struct cluster *cluster, struct error *err)
+{
+    const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    if (gpus > 1 && !(cluster->nvlink_Bps > 0))
+        return preset_fault(err, "nvlink", "missing or 0; expected a rate, for a node has %u GPUs",
+                            gpus);
+    if (cluster->nodes > 1 && !(cluster->nic_Bps > 0))
+        return preset_fault(err, "nic", "missing or 0; expected a rate, for there are %u nodes",
+                            cluster->nodes);
+    if (nics && gpus % nics && nics % gpus)
+        return preset_fault(err, "nics_per_node",
+                            "%u: expected a divisor or a multiple of the %u GPUs", nics, gpus);
+    return NULL;
+}
+
+static const char *cluster_fault(const struct cluster *cluster, struct error *err)
+{
+    if (cluster->nodes == 0)
+        return preset_fault(err, "nodes", "0: expected at least 1");
+    if (cluster->gpus_per_node == 0)
+        return preset_fault(err, "gpus_per_node", "0: expected at least 1");
+    const uint64_t ranks = (uint64_t)cluster->nodes * cluster->gpus_per_node;
+    if (ranks > CLUSTER_MAX_RANKS)
+        return preset_fault(err, "nodes", "%u: expected at most %d GPUs in all, not %llu",
+                            cluster->nodes, CLUSTER_MAX_RANKS, (unsigned long long)ranks);
+    if (!(cluster->spine_oversubscription >= 1))
+        return preset_fault(err, "spine_oversubscription", "%g: expected at least 1",
+                            cluster->spine_oversubscription);
+    if (strpbrk(cluster->name, ",\n")) // the one-line form could not be read back
+        return preset_fault(err, "name", "'%.200s': expected no comma", cluster->name);
+    return link_fault(cluster, err);
+}
+
+bool cluster_check(const struct cluster *cluster, struct error *err)
+{
+    const char *key = cluster_fault(cluster, err);
+    return key ? error_prefix(err, "%s", key) : true;
+}
+
+static size_t row_of(const char *key)
+{
+    return (size_t)(field_find(cluster_fields, CLUSTER_FIELDS, key) - cluster_fields);
+}
+
+// A rate whose datasheet figure is not given is its own.
+static void nominal_default(struct cluster *cluster, const bool *seen)
+{
+    if (!seen[row_of("nvlink_nominal")])
+        cluster->nvlink_nominal_Bps = cluster->nvlink_Bps;
+    if (!seen[row_of("nic_nominal")])
+        cluster->nic_nominal_Bps = cluster->nic_Bps;
+}
+
+static bool read_doc(const struct doc *doc, struct cluster *cluster, char **sources,
+                     struct error *err)
+{
+    const doc_node root = doc_root(doc);
+    if (doc_kind(doc, root) != DOC_MAP)
+        return doc_error(doc, root, err, "expected a cluster's keys and values");
+    bool seen[CLUSTER_FIELDS] = {false};
+    const struct doc_bind bind = {.fields = cluster_fields,
+                                  .count = CLUSTER_FIELDS,
+                                  .object = cluster,
+                                  .sources = sources,
+                                  .seen = seen};
+    preset_title(doc, cluster->name);
+    if (!doc_bind(doc, root, &bind, err))
+        return false;
+    static const char *const needed[] = {"nodes", "gpus_per_node"};
+    for (size_t i = 0; i < 2; i++)
+        if (!seen[row_of(needed[i])])
+            return doc_error(doc, root, err,
+                             "%s: missing; a cluster needs nodes, gpus_per_node and its links",
+                             needed[i]);
+    nominal_default(cluster, seen);
+    const char *key = cluster_fault(cluster, err);
+    return key ? preset_blame(doc, key, err) : true;
+}
+
+// One-line form: "4x8", then ":key=value,key=value".
+struct line {
+    struct cluster *cluster;
+    bool seen[CLUSTER_FIELDS];
+    struct error *err;
+};
+
+static bool line_set(struct line *line, const char *key, const char *value)
+{
+    const struct field *field = field_find(cluster_fields, CLUSTER_FIELDS, key);
+    if (!field) {
+        const char *near = field_nearest_key(cluster_fields, CLUSTER_FIELDS, key);
+        char quoted[ERROR_QUOTE_BYTES];
+        return error_set(line->err, EXIT_INPUT, "%s: unknown key%s%s%s", error_quote(key, quoted),
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    bool *seen = &line->seen[field - cluster_fields];
+    if (*seen)
+        return error_set(line->err, EXIT_INPUT, "%s: given twice", field->key);
+    *seen = true;
+    if (!field_parse(field, value, line->cluster, line->err))
+        return error_prefix(line->err, "%s", field->key);
+    return true;
+}
+
+static bool line_shape(struct line *line, char *shape)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    char *cross = strchr(shape, 'x');
+    if (!cross || cross == shape || cross[1] == '\0')
+        return error_set(line->err, EXIT_INPUT,
+                         "'%s': expected NODESxGPUS, such as 4x8, then :key=value,key=value",
+                         error_quote(shape, quoted));
+    *cross = '\0';
+    return line_set(line, "nodes", shape) && line_set(line, "gpus_per_node", cross + 1);
+}
+
+static bool line_items(struct line *line, char *items)
+{
+    for (char *item = items, *next; item; item = next) {
+        next = strchr(item, ',');
+        if (next)
+            *next++ = '\0';
+        char *equals = strchr(item, '=');
+        char quoted[ERROR_QUOTE_BYTES];
+        if (!equals || equals == item)
+            return error_set(line->err, EXIT_INPUT, "'%s': expected key=value",
+                             error_quote(item, quoted));
+        *equals = '\0';
+        if (!line_set(line, item, equals + 1))
+            return false;
+    }
+    return true;
+}
+
+static bool read_line(const char *what, struct cluster *cluster, struct error *err)
+{
+    struct line line = {.cluster = cluster, .err = err};
+    char *text = mem_copy_text(what);
+    char *items = strchr(text, ':');
+    if (items)
+        *items++ = '\0';
+    bool done = line_shape(&line, text) && (!items || line_items(&line, items));
+    free(text);
+    if (done) {
+        nominal_default(cluster, line.seen);
+        done = cluster_check(cluster, err);
+    }
+    char quoted[ERROR_QUOTE_BYTES];
+    return done ? true : error_prefix(err, "'%s'", error_quote(what, quoted));
+}
+
+// The one-line form begins with a digit and an x, or at least has a '=' and is no file.
+static bool looks_like_line(const char *what)
+{
+    const char *end = what;
+    while (isdigit((unsigned char)*end))
+        end++;
+    if (end != what && *end == 'x')
+        return true;
+    return strchr(what, '=') && access(what, F_OK) != 0;
+}
+
+bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err)
+{
+    *cluster = cluster_default();
+    if (looks_like_line(what))
+        return read_line(what, cluster, err);
+    struct doc *doc = preset_load("clusters", what, err);
+    if (!doc)
+        return false;
+    const bool done = read_doc(doc, cluster, sources, err);
+    doc_free(doc);
+    return done;
+}
+
+char *cluster_line(const struct cluster *cluster)
+{
+    struct cluster base = cluster_default();
+    base.nvlink_nominal_Bps = cluster->nvlink_Bps;
+    base.nic_nominal_Bps = cluster->nic_Bps;
+    char *line = mem_format("%ux%u", cluster->nodes, cluster->gpus_per_node);
+    char glue = ':';
+    for (size_t row = 0; row < CLUSTER_FIELDS; row++) {
+        const struct field *field = &cluster_fields[row];
+        char mine[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
+        field_format(field, cluster, mine);
+        field_format(field, &base, theirs);
+        if (row == row_of("nodes") || row == row_of("gpus_per_node") || strcmp(mine, theirs) == 0)
+            continue;
+        char *longer = mem_format("%s%c%s=%s", line, glue, field->key, mine);
+        free(line);
+        line = longer;
+        glue = ',';
+    }
+    return line;
+}
+
+// NICs of a node cut down to `gpus` of its GPUs: each keeps its own or its share.
+static uint32_t nics_of_part(const struct cluster *cluster, uint32_t gpus)
+{
+    const uint32_t all = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    if (nics == 0 || nics % all == 0)
+        return nics / all * gpus;
+    const uint32_t sharing = all / nics ? all / nics : 1;
+    return (gpus + sharing - 1) / sharing;
+}
+
+bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
+                       struct error *err)
+{
+    if (!nodes || !gpus_per_node || (uint64_t)nodes * gpus_per_node > CLUSTER_MAX_RANKS)
+        return error_set(err, EXIT_INPUT, "%u nodes of %u GPUs: expected 1 to %d ranks", nodes,
+                         gpus_per_node, CLUSTER_MAX_RANKS);
+    if (gpus_per_node > cluster->gpus_per_node)
+        return error_set(err, EXIT_INPUT, "%u GPUs a node: expected at most %u", gpus_per_node,
+                         cluster->gpus_per_node);
+    cluster->nics_per_node = nics_of_part(cluster, gpus_per_node);
+    cluster->nodes = nodes;
+    cluster->gpus_per_node = gpus_per_node;
+    return true;
+}
+
+bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err)
+{
+    if (ep == 0 || ep > CLUSTER_MAX_RANKS)
+        return error_set(err, EXIT_INPUT, "%u: expected 1 to %d ranks", ep, CLUSTER_MAX_RANKS);
+    const uint32_t gpus = cluster->gpus_per_node;
+    if (ep < gpus) {
+        cluster->nics_per_node = nics_of_part(cluster, ep);
+        cluster->nodes = 1;
+        cluster->gpus_per_node = ep;
+        return true;
+    }
+    if (ep % gpus)
+        return error_set(err, EXIT_INPUT, "%u: expected a multiple of the %u GPUs of a node", ep,
+                         gpus);
+    cluster->nodes = ep / gpus;
+    return true;
+}

@@ -1,0 +1,73 @@
+// The cluster: NVLink domains ("nodes") of GPUs, the NICs between them, and what a GPU can do.
+// A rate without "nominal" in its name is effective: what a good implementation sustains, payload
+// and headers alike. Each figure of a preset carries its source.
+#ifndef MODEL_CLUSTER_H
+#define MODEL_CLUSTER_H
+
+#include "base/field.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLUSTER_MAX_RANKS 1024
+
+struct cluster {
+    char name[FIELD_TEXT_BYTES];
+    uint32_t nodes;
+    uint32_t gpus_per_node;
+    uint32_t nics_per_node;        // 0: one a GPU; fewer than GPUs: shared; more: added up
+    bool rails;                    // each NIC index has a leaf switch of its own (rail-optimised)
+    double nvlink_Bps;             // one GPU, each way
+    double nvlink_nominal_Bps;     // datasheet
+    uint64_t nvlink_latency_ps;
+    double nic_Bps;                // one NIC, each way
+    double nic_nominal_Bps;
+    uint64_t nic_latency_ps;       // GPU memory to GPU memory, one way, switches included
+    double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
+    uint32_t sms;                  // streaming multiprocessors of a GPU
+    double hbm_Bps;
+    double fp8_flops; // dense
+    double bf16_flops;
+    double gemm_efficiency;  // share of those rates that grouped GEMMs reach
+    uint64_t kernel_launch_ps;
+};
+
+extern const struct field cluster_fields[];
+extern const size_t cluster_field_count;
+
+// Latencies of 1 us NVLink and 2.5 us NIC and a Hopper GPU; no links.
+struct cluster cluster_default(void);
+
+// Reads a preset's name, a YAML file, or the one-line form "4x8:nvlink=160GB/s,nic=50GB/s" (nodes
+// x GPUs a node, then any keys of cluster_fields; a rate given alone is its nominal figure too).
+// sources as in moe_load.
+bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err);
+
+// The one-line form of a cluster: every key that differs from cluster_default(). cluster_load reads
+// it back. Freed by the caller.
+char *cluster_line(const struct cluster *cluster);
+
+// Sets the number of nodes for `ep` ranks: ep / gpus_per_node, or one node of ep GPUs when fewer
+// than a node has. Refuses a number that leaves a node partly used, zero, and above
+// CLUSTER_MAX_RANKS.
+bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err);
+
+// Sets nodes and GPUs a node, no more than the cluster's nodes have; NICs shrink in proportion.
+bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
+                       struct error *err);
+
+// Refuses what cannot be: no GPUs, a link of rate zero where ranks need it (nic only with more than
+// one node), NICs that do not divide GPUs nor are divided by them, too many ranks.
+bool cluster_check(const struct cluster *cluster, struct error *err);
+
+static inline uint32_t cluster_ranks(const struct cluster *cluster)
+{
+    return cluster->nodes * cluster->gpus_per_node;
+}
+
+// NIC ports of a node that carry traffic apart from each other: min(GPUs, NICs).
+uint32_t cluster_nic_ports(const struct cluster *cluster);
+// Rate of one such port: nic_Bps times the NICs that a GPU has for itself.
+double cluster_nic_port_Bps(const struct cluster *cluster);
+
+#endif

@@ -1,0 +1,74 @@
+#include "model/compute.h"
+
+#include <assert.h>
+#include <math.h>
+
+#define BF16_BYTES 2.0
+
+static double weight_bytes(enum dtype dtype)
+{
+    return dtype == DTYPE_FP8 ? 1.0 : dtype == DTYPE_BF16 ? 2.0 : 4.0;
+}
+
+static uint64_t roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
+                            uint32_t launches)
+{
+    const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
+    return (uint64_t)ceil(seconds * 1e12) + launches * cluster->kernel_launch_ps;
+}
+
+// A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
+static uint64_t ffn_ps(const struct schedule *schedule, double tokens, double experts,
+                       double intermediate, double sm_share)
+{
+    const struct moe *moe = &schedule->moe;
+    const struct cluster *cluster = &schedule->cluster;
+    const double rate = moe->weight_dtype == DTYPE_FP8 ? cluster->fp8_flops : cluster->bf16_flops;
+    const double width = 3.0 * moe->hidden * intermediate;
+    const double activations = tokens * (2.0 * moe->hidden + 3.0 * intermediate) * BF16_BYTES;
+    const double bytes = experts * width * weight_bytes(moe->weight_dtype) + activations;
+    return roofline_ps(cluster, tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
+                       bytes, 2);
+}
+
+uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
+{
+    const struct layout *layout = schedule->layout;
+    double tokens = extra, active = 0;
+    for (uint32_t s = layout->rank_slot[rank]; s < layout->rank_slot[rank + 1]; s++) {
+        tokens += schedule->loads->slot_tokens[s];
+        active += fmin(1, schedule->loads->slot_tokens[s]);
+    }
+    return ffn_ps(schedule, tokens, active, schedule->moe.intermediate, 1);
+}
+
+double compute_sm_share(const struct schedule *schedule)
+{
+    const uint32_t sms = schedule->cluster.sms, taken = schedule->dispatcher.sms;
+    return taken < sms ? (double)(sms - taken) / sms : 1.0 / sms;
+}
+
+uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                          double sm_share)
+{
+    const struct moe *moe = &schedule->moe;
+    const struct cluster *cluster = &schedule->cluster;
+    const double tokens = schedule->loads->tokens[rank], hidden = moe->hidden;
+    assert(sm_share > 0 && sm_share <= 1);
+    switch (phase) {
+    case PHASE_RMSNORM:
+        return roofline_ps(cluster, 0, 2 * tokens * hidden * BF16_BYTES, 1);
+    case PHASE_ROUTER:
+        return roofline_ps(cluster,
+                           tokens * 2 * hidden * moe->experts /
+                               (cluster->bf16_flops * cluster->gemm_efficiency),
+                           (tokens * hidden + hidden * moe->experts) * BF16_BYTES, 1);
+    case PHASE_EXPERTS:
+        return compute_experts_ps(schedule, rank, 0);
+    case PHASE_SHARED:
+        return ffn_ps(schedule, tokens, 1, moe->shared_intermediate, sm_share);
+    default:
+        assert(!"a compute phase");
+        return 0;
+    }
+}

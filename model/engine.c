@@ -1,0 +1,179 @@
+#include "model/engine.h"
+
+#include "base/mem.h"
+#include "model/compute.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run)
+{
+    clocks->ranks = schedule->fabric.ranks;
+    clocks->now_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] = run_arrival_ps(run, r);
+}
+
+void clocks_release(struct clocks *clocks)
+{
+    free(clocks->now_ps);
+}
+
+uint32_t clocks_align(struct clocks *clocks)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 1; r < clocks->ranks; r++)
+        if (clocks->now_ps[r] > clocks->now_ps[last])
+            last = r;
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] = clocks->now_ps[last];
+    return last;
+}
+
+void engine_note_ports(const struct schedule *schedule, const struct transfer *transfer,
+                       struct timing *timing)
+{
+    const struct fabric *fabric = &schedule->fabric;
+    struct phase_timing *phase = &timing->phases[transfer->phase];
+    struct port_loads loads;
+    schedule_port_loads(schedule, transfer, &loads);
+    phase->bytes = 0;
+    for (int class = 0; class < PORT_CLASSES; class++)
+        for (uint32_t port = 0; port < fabric->count[class]; port++) {
+            const double bytes = loads.bytes[class][port];
+            const double rate = schedule_port_rate(schedule, transfer, (enum port_class)class);
+            if (bytes <= 0 || rate <= 0)
+                continue;
+            struct port_timing *entry =
+                timing_add_port(timing, transfer->phase, (enum port_class)class, port);
+            entry->bytes = bytes;
+            entry->busy_ps = bytes / rate * 1e12 +
+                             loads.messages[class][port] * (double)transfer->cost.per_message_ps;
+            if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
+                phase->bytes += bytes;
+        }
+    port_loads_release(&loads);
+    phase->bound_ps = schedule_bound_ps(schedule, transfer, phase->busiest);
+}
+
+// Starts a phase on every rank's clock, after alignment when benchmarks would align.
+static void begin(const struct run *run, struct timing *timing, struct clocks *clocks,
+                  enum phase phase)
+{
+    if (run->aligned)
+        clocks_align(clocks);
+    memcpy(timing->phases[phase].start_ps, clocks->now_ps, clocks->ranks * sizeof(uint64_t));
+}
+
+static void walk_compute(const struct schedule *schedule, const struct run *run,
+                         struct timing *timing, struct clocks *clocks, enum phase phase)
+{
+    struct phase_timing *p = &timing->phases[phase];
+    begin(run, timing, clocks, phase);
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] = p->end_ps[r] =
+            p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
+    strcpy(p->bottleneck, "compute");
+    if (phase != PHASE_EXPERTS || !schedule->loads->expected)
+        return;
+    // The busiest rank's share is known only as a distribution: choices it serves are nearly
+    // binomial.
+    double choices = 0;
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        choices += schedule->loads->tokens[r] * schedule->loads->topk;
+    const double mean = choices / clocks->ranks;
+    const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
+    const double extra = loads_expected_max(mean, sd, clocks->ranks) - mean;
+    p->spread_ps = compute_experts_ps(schedule, 0, extra) - compute_experts_ps(schedule, 0, 0);
+}
+
+// Counts go from every rank to every rank: nobody knows them before the last has arrived.
+static void walk_notify(const struct schedule *schedule, const struct run *run,
+                        struct timing *timing, struct clocks *clocks)
+{
+    struct phase_timing *p = &timing->phases[PHASE_NOTIFY];
+    const struct dispatcher *dispatcher = &schedule->dispatcher;
+    begin(run, timing, clocks, PHASE_NOTIFY);
+    clocks_align(clocks);
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] = p->end_ps[r] =
+            clocks->now_ps[r] + dispatcher->notify_ps +
+            (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0);
+    strcpy(p->bottleneck, "the slowest rank's arrival and latency");
+}
+
+// The shared expert beside a transfer: it starts with it on the SMs that are left, and what comes
+// next waits for both.
+static void walk_shared_beside(const struct schedule *schedule, const struct transfer *transfer,
+                               struct timing *timing, struct clocks *clocks)
+{
+    struct phase_timing *shared = &timing->phases[PHASE_SHARED];
+    const double share = compute_sm_share(schedule);
+    for (uint32_t r = 0; r < clocks->ranks; r++) {
+        shared->start_ps[r] = timing->phases[transfer->phase].start_ps[r];
+        shared->end_ps[r] =
+            shared->start_ps[r] + compute_phase_ps(schedule, PHASE_SHARED, r, share);
+        if (shared->end_ps[r] > clocks->now_ps[r])
+            clocks->now_ps[r] = shared->end_ps[r];
+    }
+    strcpy(shared->bottleneck, "compute");
+}
+
+static bool shared_is_beside(const struct schedule *schedule, const struct run *run,
+                             enum phase phase)
+{
+    return schedule->present[PHASE_SHARED] &&
+           ((run->overlap == OVERLAP_DISPATCH && phase == PHASE_DISPATCH) ||
+            (run->overlap == OVERLAP_COMBINE && phase == PHASE_COMBINE));
+}
+
+static void walk_transfer(const struct schedule *schedule, const struct transfer *transfer,
+                          const struct run *run, struct timing *timing, struct clocks *clocks,
+                          engine_transfer *engine, void *context)
+{
+    begin(run, timing, clocks, transfer->phase);
+    engine(context, schedule, transfer, run, timing);
+    memcpy(clocks->now_ps, timing->phases[transfer->phase].end_ps,
+           clocks->ranks * sizeof(uint64_t));
+    if (shared_is_beside(schedule, run, transfer->phase))
+        walk_shared_beside(schedule, transfer, timing, clocks);
+}
+
+static const struct transfer *transfer_of(const struct schedule *schedule, enum phase phase)
+{
+    for (uint32_t t = 0; t < schedule->transfer_count; t++)
+        if (schedule->transfers[t].phase == phase)
+            return &schedule->transfers[t];
+    return NULL;
+}
+
+// What the slowest rank is expected to add to a phase delays everyone where ranks next meet.
+static void carry_spread(const struct timing *timing, struct clocks *clocks, enum phase phase)
+{
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] += timing->phases[phase].spread_ps;
+}
+
+void engine_walk(const struct schedule *schedule, const struct run *run, struct timing *timing,
+                 engine_transfer *transfer, void *context)
+{
+    struct clocks clocks;
+    clocks_init(&clocks, schedule, run);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        const struct transfer *moves = transfer_of(schedule, phase);
+        if (!schedule->present[phase])
+            continue;
+        if (phase == PHASE_SHARED && run->overlap != OVERLAP_NONE &&
+            schedule->present[PHASE_DISPATCH] && schedule->present[PHASE_COMBINE])
+            continue; // already beside a transfer
+        if (moves)
+            walk_transfer(schedule, moves, run, timing, &clocks, transfer, context);
+        else if (phase == PHASE_NOTIFY)
+            walk_notify(schedule, run, timing, &clocks);
+        else
+            walk_compute(schedule, run, timing, &clocks, phase);
+        carry_spread(timing, &clocks, phase);
+    }
+    clocks_release(&clocks);
+}

@@ -1,0 +1,374 @@
+#include "model/estimate.h"
+
+#include "base/mem.h"
+#include "model/engine.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// One transfer in closed form. All times are picoseconds in double; a candidate for a rank's end
+// is "nothing can end before this", and the largest wins.
+struct form {
+    const struct schedule *schedule;
+    const struct transfer *transfer;
+    struct phase_timing *phase;
+    struct port_loads loads;
+    double *start;            // [ranks] when the rank's data may move
+    double earliest_start;
+    double pack, forward;     // copy engines of one channel, one message: at the home, at the peer
+    double nic, nvlink;       // one message on a port
+    double nic_hop, nvlink_hop; // latency
+    double *end;              // [ranks]
+    const char **binding;     // [ranks] class name of what gave the end
+    uint32_t *binding_port;   // [ranks]
+};
+
+static double port_time(const struct form *form, enum port_class class, uint32_t port)
+{
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    if (rate <= 0)
+        return 0;
+    return form->loads.bytes[class][port] / rate * 1e12 +
+           form->loads.messages[class][port] * (double)form->transfer->cost.per_message_ps;
+}
+
+static double copy_time(const struct form *form, double bytes)
+{
+    return form->transfer->sm_Bps > 0 ? bytes / form->transfer->sm_Bps * 1e12 : 0;
+}
+
+static double largest(const double *values, size_t count)
+{
+    double most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fmax(most, values[i]);
+    return most;
+}
+
+static void set_fill_times(struct form *form)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const size_t ranks = fabric->ranks;
+    const double pair = largest(transfer->pair, ranks * ranks);
+    const double lane = transfer->rail ? largest(transfer->node, ranks * fabric->nodes) : pair;
+    const double message = (double)transfer->message_tokens, bytes = (double)transfer->token_bytes;
+    const double tokens = fmin(message, lane / transfer->channels);
+    // A forwarded message is spread over the node: its part for one rank follows the counts.
+    const double piece = transfer->rail && lane > 0 ? tokens * fmin(1, pair / lane) : tokens;
+    form->pack = copy_time(form, tokens * bytes);
+    form->forward = transfer->rail ? copy_time(form, piece * bytes) : 0;
+    form->nic = fabric->rate_Bps[PORT_NIC_TX] > 0
+                    ? tokens * bytes / fabric->rate_Bps[PORT_NIC_TX] * 1e12
+                    : 0;
+    form->nvlink = fabric->rate_Bps[PORT_NVLINK_TX] > 0
+                       ? piece * bytes / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12
+                       : 0;
+    form->nic_hop = (double)fabric->nic_latency_ps;
+    form->nvlink_hop = (double)fabric->nvlink_latency_ps;
+}
+
+static void set_starts(struct form *form)
+{
+    const struct transfer_cost *cost = &form->transfer->cost;
+    const uint32_t ranks = form->schedule->fabric.ranks;
+    uint64_t last = 0;
+    for (uint32_t r = 0; r < ranks; r++)
+        last = form->phase->start_ps[r] > last ? form->phase->start_ps[r] : last;
+    form->earliest_start = INFINITY;
+    for (uint32_t r = 0; r < ranks; r++) {
+        const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
+        form->start[r] = (double)(own + cost->fixed_ps) +
+                         form->loads.peers[r] * (double)cost->per_peer_ps +
+                         (form->schedule->fabric.nodes > 1 ? (double)cost->fixed_inter_ps : 0);
+        form->end[r] = form->start[r];
+        form->binding[r] = "latency";
+        form->earliest_start = fmin(form->earliest_start, form->start[r]);
+    }
+}
+
+static void offer(struct form *form, uint32_t rank, double end, const char *name, uint32_t port)
+{
+    if (end <= form->end[rank])
+        return;
+    form->end[rank] = end;
+    form->binding[rank] = name;
+    form->binding_port[rank] = port;
+}
+
+static void offer_port(struct form *form, uint32_t rank, enum port_class class, uint32_t port,
+                       double head, double tail)
+{
+    const double time = port_time(form, class, port);
+    if (time > 0)
+        offer(form, rank, head + time + tail, port_class_names[class], port);
+}
+
+// A rank's own ports: what must pass before the first byte reaches the port (head), and after the
+// last one has left it (tail) until the rank's part is done.
+static void offer_own_ports(struct form *form, uint32_t rank)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const struct transfer *transfer = form->transfer;
+    const uint32_t nic = fabric_nic(fabric, rank), node = fabric_node(fabric, rank);
+    const double own = form->start[rank], any = form->earliest_start;
+    const double into = transfer->rail && transfer->gather ? form->nvlink_hop + form->forward : 0;
+    const double packed = transfer->gather && transfer->rail ? 0 : form->pack;
+    const double drained = transfer->rail && !transfer->gather ? form->forward : 0;
+
+    offer_port(form, rank, PORT_NIC_TX, nic, (into > 0 ? any : own) + packed + into, 0);
+    offer_port(form, rank, PORT_NIC_RX, nic, any + packed + into + form->nic_hop, drained);
+    offer_port(form, rank, PORT_NVLINK_TX, rank,
+               (drained > 0 ? any : own) + packed + drained, 0);
+    offer_port(form, rank, PORT_NVLINK_RX, rank, any + packed + drained + form->nvlink_hop, 0);
+    if (fabric->spine) {
+        offer_port(form, rank, PORT_SPINE_UP, node, any + packed + into, 0);
+        offer_port(form, rank, PORT_SPINE_DOWN, node, any + packed + into + form->nic_hop, 0);
+    }
+    offer_port(form, rank, PORT_SM, rank, any, 0);
+}
+
+// When a transmitting port is nearly done: all of its bytes but the last message of each lane, which
+// may serve any of its peers last.
+struct late {
+    double *nic, *nvlink; // [ports], [ranks]
+};
+
+// Adds the part of a lane that surely passes before its last messages.
+static void add_early(const struct form *form, double *early, double tokens)
+{
+    const double last = (double)(form->transfer->message_tokens * form->transfer->channels);
+    *early += fmax(0, tokens - last) * (double)form->transfer->token_bytes;
+}
+
+static void add_lane(const struct form *form, struct late *early, uint32_t from, uint32_t to,
+                     double tokens)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    if (from == to)
+        return;
+    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic)
+        add_early(form, &early->nvlink[from], tokens);
+    else
+        add_early(form, &early->nic[fabric_nic(fabric, from)], tokens);
+}
+
+static void add_lanes(const struct form *form, struct late *early)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t ranks = fabric->ranks;
+    for (uint32_t home = 0; home < ranks; home++)
+        for (uint32_t rank = 0; rank < ranks; rank++) {
+            const uint32_t node = fabric_node(fabric, rank);
+            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
+            const double tokens = transfer->pair[(size_t)home * ranks + rank];
+            add_lane(form, early, transfer->gather ? rank : via, transfer->gather ? via : rank,
+                     tokens);
+            if (transfer->rail && via == rank)
+                add_lane(form, early, transfer->gather ? via : home, transfer->gather ? home : via,
+                         transfer->node[(size_t)home * fabric->nodes + node]);
+        }
+}
+
+static void set_late(const struct form *form, struct late *late)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const double nic_rate = fabric->rate_Bps[PORT_NIC_TX];
+    add_lanes(form, late);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        late->nvlink[r] = form->earliest_start + form->pack +
+                          late->nvlink[r] / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12;
+    for (uint32_t p = 0; p < fabric->count[PORT_NIC_TX]; p++)
+        late->nic[p] = form->earliest_start + form->pack +
+                       (nic_rate > 0 ? late->nic[p] / nic_rate * 1e12 : 0);
+}
+
+// A rank waits for whoever feeds it: over NVLink from `near`, and through the NIC of `far`.
+static void offer_feeder(struct form *form, const struct late *late, uint32_t to, uint32_t from,
+                         bool nvlink, double tail)
+{
+    const uint32_t port = nvlink ? from : fabric_nic(&form->schedule->fabric, from);
+    const double end = nvlink ? late->nvlink[from] + form->nvlink_hop
+                              : late->nic[port] + form->nic_hop;
+    offer(form, to, end + tail, port_class_names[nvlink ? PORT_NVLINK_TX : PORT_NIC_TX], port);
+}
+
+// A lane's ways between a home and one rank that serves it, as the schedule draws them.
+static void offer_lane_feeders(struct form *form, const struct late *late, uint32_t home,
+                               uint32_t rank)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const bool gather = transfer->gather;
+    const bool inside = fabric_node(fabric, home) == fabric_node(fabric, rank);
+    const uint32_t via =
+        transfer->rail ? fabric_rail_peer(fabric, home, fabric_node(fabric, rank)) : home;
+    if (!transfer->rail) {
+        if (home != rank)
+            offer_feeder(form, late, gather ? home : rank, gather ? rank : home,
+                         inside && !transfer->inside_nic, 0);
+        return;
+    }
+    const double forwarded = via == rank ? 0 : form->nvlink + form->nvlink_hop;
+    if (via != rank)
+        offer_feeder(form, late, gather ? home : rank, gather ? rank : via, true,
+                     gather && !inside ? form->forward + form->nic_hop : 0);
+    if (!inside)
+        offer_feeder(form, late, gather ? home : rank, gather ? via : home, false,
+                     gather ? 0 : form->forward + forwarded);
+}
+
+static void offer_feeders(struct form *form)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t ranks = fabric->ranks;
+    struct late late = {.nic = mem_alloc(fabric->count[PORT_NIC_TX], sizeof(double)),
+                        .nvlink = mem_alloc(ranks, sizeof(double))};
+    set_late(form, &late);
+    for (uint32_t home = 0; home < ranks; home++)
+        for (uint32_t rank = 0; rank < ranks; rank++)
+            if (form->transfer->pair[(size_t)home * ranks + rank] > 0)
+                offer_lane_feeders(form, &late, home, rank);
+    free(late.nic);
+    free(late.nvlink);
+}
+
+// Names what binds the slowest rank.
+static void name_binding(struct form *form)
+{
+    uint32_t slowest = 0;
+    char name[48];
+    for (uint32_t r = 1; r < form->schedule->fabric.ranks; r++)
+        if (form->end[r] > form->end[slowest])
+            slowest = r;
+    const char *binding = form->binding[slowest];
+    snprintf(form->phase->bottleneck, sizeof form->phase->bottleneck, "%s", binding);
+    for (int class = 0; class < PORT_CLASSES; class++)
+        if (!strcmp(binding, port_class_names[class]))
+            strcpy(form->phase->bottleneck,
+                   fabric_port_name(&form->schedule->fabric, (enum port_class)class,
+                                    form->binding_port[slowest], name));
+}
+
+// Copies that `count` sources send to one receiver are sums of independent choices: mean `copies` of
+// `tokens` trials each.
+static double receive_sd(double copies, double trials)
+{
+    return trials > 0 ? sqrt(fmax(0, copies * (1 - copies / trials))) : 0;
+}
+
+// From expected loads, all ranks are alike and the slowest is a matter of chance: receivers draw
+// different numbers of copies. Senders' totals hardly vary (their choices exclude each other).
+static double receive_spread(const struct form *form)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const struct transfer *transfer = form->transfer;
+    const double token_bytes = (double)transfer->token_bytes;
+    const bool by_expert = transfer->pair == form->schedule->loads->expert_copies;
+    double trials = 0, spread = 0, slowest = 0;
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        trials += form->schedule->loads->tokens[r];
+    if (by_expert)
+        trials *= form->schedule->loads->topk;
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        slowest = fmax(slowest, form->end[r]);
+    for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class++) {
+        const double rate = fabric->rate_Bps[class], *bytes = form->loads.bytes[class];
+        for (uint32_t p = 0; rate > 0 && p < fabric->count[class]; p++) {
+            const double copies = bytes[p] / token_bytes;
+            const double most = loads_expected_max(copies, receive_sd(copies, trials),
+                                                   fabric->count[class]);
+            const double head = form->earliest_start + form->pack;
+            const double end = head + most * token_bytes / rate * 1e12 + form->nic_hop;
+            spread = fmax(spread, end - slowest);
+        }
+    }
+    return spread;
+}
+
+static void form_init(struct form *form, const struct schedule *schedule,
+                      const struct transfer *transfer, struct timing *timing)
+{
+    const uint32_t ranks = schedule->fabric.ranks;
+    *form = (struct form){.schedule = schedule,
+                          .transfer = transfer,
+                          .phase = &timing->phases[transfer->phase],
+                          .start = mem_alloc(ranks, sizeof(double)),
+                          .end = mem_alloc(ranks, sizeof(double)),
+                          .binding = mem_alloc(ranks, sizeof(char *)),
+                          .binding_port = mem_alloc(ranks, sizeof(uint32_t))};
+    schedule_port_loads(schedule, transfer, &form->loads);
+}
+
+static void form_release(struct form *form)
+{
+    port_loads_release(&form->loads);
+    free(form->start);
+    free(form->end);
+    free(form->binding);
+    free(form->binding_port);
+}
+
+static void estimate_transfer(void *context, const struct schedule *schedule,
+                              const struct transfer *transfer, const struct run *run,
+                              struct timing *timing)
+{
+    struct form form;
+    (void)context;
+    (void)run;
+    form_init(&form, schedule, transfer, timing);
+    set_fill_times(&form);
+    set_starts(&form);
+    for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
+        offer_own_ports(&form, r);
+    offer_feeders(&form);
+    for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
+        form.phase->end_ps[r] = (uint64_t)form.end[r];
+    if (schedule->loads->expected)
+        form.phase->spread_ps = (uint64_t)receive_spread(&form);
+    name_binding(&form);
+    form_release(&form);
+    engine_note_ports(schedule, transfer, timing);
+}
+
+void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing)
+{
+    timing_init(timing, "estimate", schedule);
+    engine_walk(schedule, run, timing, estimate_transfer, NULL);
+}
+
+#define NAIVE_FIXED_PS 10000000.0 // 10 us, as public calculators add (e.g. shallowsim's decode)
+
+static double nominal(const struct cluster *cluster, enum port_class class)
+{
+    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+        return cluster->nvlink_nominal_Bps;
+    return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
+}
+
+static void naive_transfer(void *context, const struct schedule *schedule,
+                           const struct transfer *transfer, const struct run *run,
+                           struct timing *timing)
+{
+    struct phase_timing *phase = &timing->phases[transfer->phase];
+    double slowest = 0;
+    (void)context;
+    (void)run;
+    engine_note_ports(schedule, transfer, timing);
+    for (size_t i = 0; i < timing->port_count; i++) {
+        const struct port_timing *port = &timing->ports[i];
+        if (port->phase == transfer->phase && port->class <= PORT_NVLINK_RX)
+            slowest = fmax(slowest, port->bytes / nominal(&schedule->cluster, port->class) * 1e12);
+    }
+    for (uint32_t r = 0; r < timing->ranks; r++)
+        phase->end_ps[r] = phase->start_ps[r] + (uint64_t)(slowest + NAIVE_FIXED_PS);
+    strcpy(phase->bottleneck, phase->busiest);
+}
+
+void estimate_naive(const struct schedule *schedule, const struct run *run, struct timing *timing)
+{
+    timing_init(timing, "naive", schedule);
+    engine_walk(schedule, run, timing, naive_transfer, NULL);
+}

@@ -1,0 +1,59 @@
+#include "model/fabric.h"
+
+#include <stdio.h>
+
+const char *const port_class_names[] = {"nic.tx",    "nic.rx",   "nvlink.tx",
+                                        "nvlink.rx", "spine.up", "spine.down",
+                                        "sm"};
+
+struct fabric fabric_from_cluster(const struct cluster *cluster)
+{
+    const uint32_t ranks = cluster_ranks(cluster), nics = cluster_nic_ports(cluster);
+    const double nic_Bps = cluster_nic_port_Bps(cluster);
+    const double spine_Bps = nic_Bps * nics / cluster->spine_oversubscription;
+    struct fabric fabric = {
+        .ranks = ranks,
+        .nodes = cluster->nodes,
+        .gpus_per_node = cluster->gpus_per_node,
+        .nic_ports = nics,
+        .spine = cluster->spine_oversubscription > 1 && cluster->nodes > 1,
+        .rails = cluster->rails,
+        .nic_latency_ps = cluster->nic_latency_ps,
+        .nvlink_latency_ps = cluster->nvlink_latency_ps,
+    };
+    fabric.count[PORT_SM] = ranks;
+    for (int way = 0; way < 2; way++) {
+        fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;
+        fabric.rate_Bps[PORT_NIC_TX + way] = nic_Bps;
+        fabric.count[PORT_NVLINK_TX + way] = ranks;
+        fabric.rate_Bps[PORT_NVLINK_TX + way] = cluster->nvlink_Bps;
+        fabric.count[PORT_SPINE_UP + way] = fabric.spine ? cluster->nodes : 0;
+        fabric.rate_Bps[PORT_SPINE_UP + way] = spine_Bps;
+    }
+    return fabric;
+}
+
+bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to)
+{
+    if (!fabric->spine)
+        return false;
+    if (!fabric->rails)
+        return fabric_node(fabric, from) != fabric_node(fabric, to);
+    return fabric_nic(fabric, from) % fabric->nic_ports != fabric_nic(fabric, to) % fabric->nic_ports;
+}
+
+char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
+                       char *buffer)
+{
+    const size_t size = 48;
+    const char *name = port_class_names[class];
+    const bool nic = class == PORT_NIC_TX || class == PORT_NIC_RX;
+    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+        snprintf(buffer, size, "node%u.%s", port, name);
+    else if (nic && fabric->nic_ports != fabric->gpus_per_node)
+        snprintf(buffer, size, "node%u.nic%u.%s", port / fabric->nic_ports,
+                 port % fabric->nic_ports, class == PORT_NIC_TX ? "tx" : "rx");
+    else
+        snprintf(buffer, size, "gpu%u.%s", port, name);
+    return buffer;
+}

@@ -1,0 +1,64 @@
+// The fabric: the ports of a cluster and the way between two ranks, as numbers. Shared by the
+// closed form, the simulator and the physical bound, so that all speak of the same ports.
+#ifndef MODEL_FABRIC_H
+#define MODEL_FABRIC_H
+
+#include "model/cluster.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum port_class {
+    PORT_NIC_TX,
+    PORT_NIC_RX,
+    PORT_NVLINK_TX,
+    PORT_NVLINK_RX,
+    PORT_SPINE_UP,   // of a node, to the spine; only when oversubscribed
+    PORT_SPINE_DOWN, // of a node, from the spine
+    PORT_LINKS,      // the classes before this are wires: the physical bound is over them alone
+    PORT_SM = PORT_LINKS, // the SMs of a GPU that move data, as one engine
+    PORT_CLASSES,
+};
+extern const char *const port_class_names[]; // "nic.tx", ...
+
+struct fabric {
+    uint32_t ranks, nodes, gpus_per_node;
+    uint32_t nic_ports; // of a node
+    bool spine;         // oversubscribed: traffic that leaves its rail meets the spine
+    bool rails;
+    uint32_t count[PORT_CLASSES];
+    double rate_Bps[PORT_CLASSES]; // of one port; PORT_SM: 0, it depends on the transfer
+    uint64_t nic_latency_ps, nvlink_latency_ps;
+};
+
+struct fabric fabric_from_cluster(const struct cluster *cluster);
+
+static inline uint32_t fabric_node(const struct fabric *fabric, uint32_t rank)
+{
+    return rank / fabric->gpus_per_node;
+}
+
+// The NIC port that a rank uses.
+static inline uint32_t fabric_nic(const struct fabric *fabric, uint32_t rank)
+{
+    const uint32_t local = rank % fabric->gpus_per_node;
+    return fabric_node(fabric, rank) * fabric->nic_ports +
+           local * fabric->nic_ports / fabric->gpus_per_node;
+}
+
+// The rank of `node` with the same index in its node as `rank`: its rail peer.
+static inline uint32_t fabric_rail_peer(const struct fabric *fabric, uint32_t rank, uint32_t node)
+{
+    return node * fabric->gpus_per_node + rank % fabric->gpus_per_node;
+}
+
+// Whether traffic between the NICs of two ranks crosses the oversubscribed spine. With rails: when
+// the NICs have different indices, whatever the nodes. Without: when the nodes differ.
+bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to);
+
+// "gpu3.nvlink.tx", "gpu3.nic.rx", "node1.nic2.tx" (shared NIC), "node1.spine.up". buffer: 48 bytes.
+char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
+                       char *buffer);
+
+#endif

@@ -1,0 +1,299 @@
+// The layout: built from the expert of each slot; every maker ends in layout_from_slots.
+#include "model/layout.h"
+
+#include "base/field.h"
+#include "base/mem.h"
+#include "model/preset.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LAYOUT_MAX_SLOTS 65536
+
+void layout_release(struct layout *layout)
+{
+    free(layout->slot_expert);
+    free(layout->slot_rank);
+    free(layout->rank_slot);
+    free(layout->replica_first);
+    free(layout->replica_slot);
+    *layout = (struct layout){0};
+}
+
+static void layout_alloc(struct layout *layout)
+{
+    layout->slot_expert = mem_alloc(layout->slots, sizeof *layout->slot_expert);
+    layout->slot_rank = mem_alloc(layout->slots, sizeof *layout->slot_rank);
+    layout->rank_slot = mem_alloc(layout->ranks + 1, sizeof *layout->rank_slot);
+    layout->replica_first = mem_alloc(layout->experts + 1, sizeof *layout->replica_first);
+    layout->replica_slot = mem_alloc(layout->slots, sizeof *layout->replica_slot);
+}
+
+// Ranks take ceil(slots / ranks) slots until the rest divides evenly, then floor.
+static void share_slots(struct layout *layout)
+{
+    const uint32_t floor = layout->slots / layout->ranks, extra = layout->slots % layout->ranks;
+    for (uint32_t rank = 0; rank < layout->ranks; rank++)
+        layout->rank_slot[rank + 1] = layout->rank_slot[rank] + floor + (rank < extra);
+    for (uint32_t rank = 0; rank < layout->ranks; rank++)
+        for (uint32_t slot = layout->rank_slot[rank]; slot < layout->rank_slot[rank + 1]; slot++)
+            layout->slot_rank[slot] = rank;
+}
+
+// Counting sort of the slots by expert.
+static void index_replicas(struct layout *layout)
+{
+    for (uint32_t slot = 0; slot < layout->slots; slot++)
+        layout->replica_first[layout->slot_expert[slot] + 1]++;
+    for (uint32_t expert = 0; expert < layout->experts; expert++)
+        layout->replica_first[expert + 1] += layout->replica_first[expert];
+    uint32_t *next = mem_alloc(layout->experts, sizeof *next);
+    memcpy(next, layout->replica_first, layout->experts * sizeof *next);
+    for (uint32_t slot = 0; slot < layout->slots; slot++)
+        layout->replica_slot[next[layout->slot_expert[slot]]++] = slot;
+    free(next);
+}
+
+static bool sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    if (experts == 0 || ranks == 0)
+        return error_set(err, EXIT_INPUT, "%u experts on %u ranks: expected at least 1 of each",
+                         experts, ranks);
+    if (slots < ranks)
+        return error_set(err, EXIT_INPUT, "%u slots: expected at least one for each of %u ranks",
+                         slots, ranks);
+    if (slots < experts)
+        return error_set(err, EXIT_INPUT, "%u slots: expected at least one for each of %u experts",
+                         slots, experts);
+    if (slots > LAYOUT_MAX_SLOTS)
+        return error_set(err, EXIT_INPUT, "%u slots: expected at most %d", slots, LAYOUT_MAX_SLOTS);
+    return true;
+}
+
+static bool experts_check(const uint32_t *slot_expert, uint32_t slots, uint32_t experts,
+                          struct error *err)
+{
+    for (uint32_t slot = 0; slot < slots; slot++)
+        if (slot_expert[slot] >= experts)
+            return error_set(err, EXIT_INPUT, "slot %u: expert %u: expected 0 to %u", slot,
+                             slot_expert[slot], experts - 1);
+    bool *placed = mem_alloc(experts, sizeof *placed);
+    for (uint32_t slot = 0; slot < slots; slot++)
+        placed[slot_expert[slot]] = true;
+    uint32_t expert = 0;
+    while (expert < experts && placed[expert])
+        expert++;
+    free(placed);
+    if (expert < experts)
+        return error_set(err, EXIT_INPUT,
+                         "slots 0 to %u: expert %u has none; expected each expert in a slot",
+                         slots - 1, expert);
+    return true;
+}
+
+bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint32_t slots,
+                       uint32_t experts, uint32_t ranks, struct error *err)
+{
+    *layout = (struct layout){0};
+    if (!sizes_check(slots, experts, ranks, err) ||
+        !experts_check(slot_expert, slots, experts, err))
+        return false;
+    *layout = (struct layout){.experts = experts, .ranks = ranks, .slots = slots};
+    layout_alloc(layout);
+    memcpy(layout->slot_expert, slot_expert, slots * sizeof *slot_expert);
+    share_slots(layout);
+    index_replicas(layout);
+    return true;
+}
+
+static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ranks,
+                           struct error *err)
+{
+    *layout = (struct layout){0};
+    if (ranks == 0 || experts < ranks)
+        return error_set(err, EXIT_INPUT,
+                         "%u experts on %u ranks: expected at least one expert a rank", experts,
+                         ranks);
+    return true;
+}
+
+bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    if (!enough_experts(layout, experts, ranks, err))
+        return false;
+    uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
+    for (uint32_t slot = 0; slot < experts; slot++)
+        slot_expert[slot] = slot;
+    const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
+    free(slot_expert);
+    return done;
+}
+
+bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    if (!enough_experts(layout, experts, ranks, err))
+        return false;
+    // Rank r has experts r, r + ranks, ...: as many as the contiguous shares give it.
+    uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
+    uint32_t slot = 0;
+    for (uint32_t rank = 0; rank < ranks; rank++)
+        for (uint32_t expert = rank; expert < experts; expert += ranks)
+            slot_expert[slot++] = expert;
+    const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
+    free(slot_expert);
+    return done;
+}
+
+#define SLOTS_KEY "num_slots"
+#define LAYERS_KEY "initial_global_assignments"
+
+// A load-balancer file being read.
+struct reading {
+    const struct doc *doc;
+    uint32_t experts, ranks;
+    struct error *err;
+    const char *layer; // key of the layer in hand
+    doc_node list;     // its slots
+};
+
+// Puts "file:line: " before the message.
+static bool blame(const struct reading *reading, doc_node node)
+{
+    return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
+                        doc_line(reading->doc, node));
+}
+
+// Reads a whole number in 0 .. max from a scalar node; the message has no place in it.
+static bool read_count(const struct reading *reading, doc_node node, uint32_t max, uint32_t *value)
+{
+    const struct field field = {.key = "count", .kind = FIELD_U32, .max = max};
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return error_set(reading->err, EXIT_INPUT, "expected a whole number");
+    return field_parse(&field, doc_text(reading->doc, node), value, reading->err);
+}
+
+static bool read_slot_count(const struct reading *reading, uint32_t *slots)
+{
+    const doc_node root = doc_root(reading->doc);
+    const doc_node node =
+        doc_kind(reading->doc, root) == DOC_MAP ? doc_get(reading->doc, root, SLOTS_KEY) : DOC_NONE;
+    if (node == DOC_NONE)
+        return doc_error(reading->doc, root, reading->err,
+                         SLOTS_KEY ": missing; expected a load-balancer file with " SLOTS_KEY
+                                   " and " LAYERS_KEY);
+    if (read_count(reading, node, LAYOUT_MAX_SLOTS, slots))
+        return true;
+    error_prefix(reading->err, SLOTS_KEY);
+    return blame(reading, node);
+}
+
+// Finds the wanted layer's list of slots; a negative one takes the first listed.
+static bool find_layer(struct reading *reading, int layer)
+{
+    const struct doc *doc = reading->doc;
+    const doc_node root = doc_root(doc), layers = doc_get(doc, root, LAYERS_KEY);
+    if (layers == DOC_NONE || doc_kind(doc, layers) != DOC_MAP || doc_size(doc, layers) == 0)
+        return doc_error(doc, layers == DOC_NONE ? root : layers, reading->err,
+                         LAYERS_KEY ": expected {LAYER: [expert of each slot], ...}");
+    const size_t count = doc_size(doc, layers);
+    char wanted[16];
+    snprintf(wanted, sizeof wanted, "%d", layer);
+    size_t index = 0;
+    while (layer >= 0 && index < count && strcmp(doc_key(doc, layers, index), wanted) != 0)
+        index++;
+    if (index == count)
+        return doc_error(doc, layers, reading->err,
+                         LAYERS_KEY ": no layer %d; expected one of the %zu listed, %s to %s",
+                         layer, count, doc_key(doc, layers, 0), doc_key(doc, layers, count - 1));
+    reading->layer = doc_key(doc, layers, index);
+    reading->list = doc_value(doc, layers, index);
+    return true;
+}
+
+static bool check_list(const struct reading *reading, uint32_t slots)
+{
+    const struct doc *doc = reading->doc;
+    if (doc_kind(doc, reading->list) != DOC_LIST)
+        return doc_error(doc, reading->list, reading->err,
+                         "layer %s: expected the list of each slot's expert", reading->layer);
+    if (doc_size(doc, reading->list) != slots)
+        return doc_error(doc, reading->list, reading->err,
+                         "layer %s: %zu slots: expected the " SLOTS_KEY " %u", reading->layer,
+                         doc_size(doc, reading->list), slots);
+    return true;
+}
+
+static bool read_slots(const struct reading *reading, uint32_t *slot_expert)
+{
+    for (size_t slot = 0; slot < doc_size(reading->doc, reading->list); slot++) {
+        const doc_node item = doc_item(reading->doc, reading->list, slot);
+        if (read_count(reading, item, reading->experts - 1, &slot_expert[slot]))
+            continue;
+        error_prefix(reading->err, "layer %s: slot %zu: expert", reading->layer, slot);
+        return blame(reading, item);
+    }
+    return true;
+}
+
+static bool read_layout(struct reading *reading, int layer, struct layout *layout)
+{
+    uint32_t slots = 0;
+    if (!read_slot_count(reading, &slots) || !find_layer(reading, layer) ||
+        !check_list(reading, slots))
+        return false;
+    if (!sizes_check(slots, reading->experts, reading->ranks, reading->err)) {
+        error_prefix(reading->err, "layer %s", reading->layer);
+        return blame(reading, reading->list);
+    }
+    uint32_t *slot_expert = mem_alloc(slots, sizeof *slot_expert);
+    bool done = read_slots(reading, slot_expert);
+    if (done && !layout_from_slots(layout, slot_expert, slots, reading->experts, reading->ranks,
+                                   reading->err)) {
+        error_prefix(reading->err, "layer %s", reading->layer);
+        done = blame(reading, reading->list);
+    }
+    free(slot_expert);
+    return done;
+}
+
+bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
+                      uint32_t ranks, struct error *err)
+{
+    *layout = (struct layout){0};
+    struct doc *doc = doc_load(path, err);
+    if (!doc)
+        return false;
+    struct reading reading = {.doc = doc, .experts = experts, .ranks = ranks, .err = err};
+    const bool done = read_layout(&reading, layer, layout);
+    doc_free(doc);
+    return done;
+}
+
+#define LAYOUTS_TEXT "contiguous, round-robin or a file"
+static const char *const rule_names[] = {"contiguous", "round-robin"};
+
+static const char *rule_name(const void *context, size_t index)
+{
+    return ((const char *const *)context)[index];
+}
+
+bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
+                 uint32_t ranks, struct error *err)
+{
+    *layout = (struct layout){0};
+    if (strcmp(what, rule_names[0]) == 0)
+        return layout_contiguous(layout, experts, ranks, err);
+    if (strcmp(what, rule_names[1]) == 0)
+        return layout_round_robin(layout, experts, ranks, err);
+    if (strpbrk(what, "/.") || (*what && access(what, F_OK) == 0))
+        return layout_from_file(layout, what, layer, experts, ranks, err);
+    char quoted[ERROR_QUOTE_BYTES];
+    const char *near = field_nearest(what, 2, rule_name, rule_names);
+    error_quote(what, quoted);
+    if (near)
+        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected %s", quoted, near,
+                         LAYOUTS_TEXT);
+    return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, LAYOUTS_TEXT);
+}

@@ -1,0 +1,325 @@
+#include "model/loads.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <gsl/gsl_cdf.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <threads.h>
+
+static void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
+{
+    assert(nodes > 0 && ranks % nodes == 0);
+    *loads = (struct loads){.ranks = ranks, .nodes = nodes, .slots = slots};
+    loads->tokens = mem_alloc(ranks, sizeof(double));
+    loads->expert_copies = mem_alloc((size_t)ranks * ranks, sizeof(double));
+    loads->rank_copies = mem_alloc((size_t)ranks * ranks, sizeof(double));
+    loads->node_copies = mem_alloc((size_t)ranks * nodes, sizeof(double));
+    loads->slot_tokens = mem_alloc(slots, sizeof(double));
+}
+
+void loads_release(struct loads *loads)
+{
+    free(loads->tokens);
+    free(loads->expert_copies);
+    free(loads->rank_copies);
+    free(loads->node_copies);
+    free(loads->slot_tokens);
+    *loads = (struct loads){0};
+}
+
+// What one source rank's tokens ask for; private to the thread that counts them.
+struct source_count {
+    uint32_t *experts, *ranks, *nodes, *slots; // counts
+    uint64_t *rank_stamp, *node_stamp;         // last token that reached it
+};
+
+static struct source_count *source_count_new(const struct layout *layout, uint32_t nodes)
+{
+    struct source_count *count = mem_alloc(1, sizeof *count);
+    count->experts = mem_alloc(layout->ranks, sizeof(uint32_t));
+    count->ranks = mem_alloc(layout->ranks, sizeof(uint32_t));
+    count->nodes = mem_alloc(nodes, sizeof(uint32_t));
+    count->slots = mem_alloc(layout->slots, sizeof(uint32_t));
+    count->rank_stamp = mem_alloc(layout->ranks, sizeof(uint64_t));
+    count->node_stamp = mem_alloc(nodes, sizeof(uint64_t));
+    return count;
+}
+
+static void source_count_free(struct source_count *count)
+{
+    free(count->experts);
+    free(count->ranks);
+    free(count->nodes);
+    free(count->slots);
+    free(count->rank_stamp);
+    free(count->node_stamp);
+    free(count);
+}
+
+static void count_token(struct source_count *count, const struct layout *layout,
+                        uint32_t gpus_per_node, uint32_t token, const uint16_t *ids, uint32_t topk)
+{
+    const uint64_t stamp = (uint64_t)token + 1;
+    for (uint32_t k = 0; k < topk; k++) {
+        if (ids[k] == ROUTING_DROPPED)
+            continue;
+        const uint32_t slot = layout_slot(layout, ids[k], token);
+        const uint32_t rank = layout->slot_rank[slot], node = rank / gpus_per_node;
+        count->slots[slot]++;
+        count->experts[rank]++;
+        count->ranks[rank] += count->rank_stamp[rank] != stamp;
+        count->nodes[node] += count->node_stamp[node] != stamp;
+        count->rank_stamp[rank] = count->node_stamp[node] = stamp;
+    }
+}
+
+static void store_source(struct loads *loads, const struct source_count *count, uint32_t source)
+{
+    for (uint32_t r = 0; r < loads->ranks; r++) {
+        loads->expert_copies[(size_t)source * loads->ranks + r] = count->experts[r];
+        loads->rank_copies[(size_t)source * loads->ranks + r] = count->ranks[r];
+    }
+    for (uint32_t n = 0; n < loads->nodes; n++)
+        loads->node_copies[(size_t)source * loads->nodes + n] = count->nodes[n];
+}
+
+void loads_count(struct loads *loads, const struct routing *routing, const struct layout *layout,
+                 uint32_t nodes)
+{
+    assert(routing->ranks == layout->ranks && routing->experts == layout->experts);
+    loads_init(loads, layout->ranks, nodes, layout->slots);
+    loads->topk = routing->topk;
+#pragma omp parallel for schedule(dynamic, 1) default(none) shared(loads, routing, layout, nodes)
+    for (uint32_t source = 0; source < loads->ranks; source++) {
+        struct source_count *count = source_count_new(layout, nodes);
+        uint16_t ids[MOE_MAX_TOPK];
+        for (uint32_t t = 0; t < routing->tokens[source]; t++) {
+            routing_row(routing, source, t, ids);
+            count_token(count, layout, layout->ranks / nodes, t, ids, routing->topk);
+        }
+        loads->tokens[source] = routing->tokens[source];
+        store_source(loads, count, source);
+#pragma omp critical
+        for (uint32_t s = 0; s < layout->slots; s++)
+            loads->slot_tokens[s] += count->slots[s]; // whole numbers: any order adds up the same
+        source_count_free(count);
+    }
+}
+
+double loads_miss_probability(uint32_t experts, uint32_t topk, double group)
+{
+    if (group > (double)experts - topk)
+        return 0;
+    double miss = 1;
+    for (uint32_t k = 0; k < topk; k++)
+        miss *= (experts - group - k) / (double)(experts - k);
+    return miss;
+}
+
+double loads_expected_max(double mean, double sd, uint32_t n)
+{
+    if (n < 2)
+        return mean;
+    return mean + sd * gsl_cdf_ugaussian_Pinv((n - 0.375) / (n + 0.25));
+}
+
+// How often one token of any rank reaches each rank, node and slot.
+struct hit_rates {
+    double *rank, *node, *expert; // probability a rank, a node; mean choices a rank
+    double *slot;                 // mean tokens a slot
+};
+
+static void hit_rates_init(struct hit_rates *rates, const struct layout *layout, uint32_t nodes)
+{
+    rates->rank = mem_alloc(layout->ranks, sizeof(double));
+    rates->expert = mem_alloc(layout->ranks, sizeof(double));
+    rates->node = mem_alloc(nodes, sizeof(double));
+    rates->slot = mem_alloc(layout->slots, sizeof(double));
+}
+
+static void hit_rates_release(struct hit_rates *rates)
+{
+    free(rates->rank);
+    free(rates->expert);
+    free(rates->node);
+    free(rates->slot);
+}
+
+// Experts' worth of choices that a rank or node serves: a replica counts as its share.
+static void uniform_rates(struct hit_rates *rates, const struct routing *routing,
+                          const struct layout *layout, uint32_t nodes)
+{
+    const uint32_t per_node = layout->ranks / nodes;
+    double *worth = mem_alloc(nodes, sizeof(double));
+    for (uint32_t r = 0; r < layout->ranks; r++) {
+        double held = 0;
+        for (uint32_t s = layout->rank_slot[r]; s < layout->rank_slot[r + 1]; s++) {
+            const double share = 1.0 / layout_replicas(layout, layout->slot_expert[s]);
+            held += share;
+            rates->slot[s] = share * routing->topk / routing->experts;
+        }
+        worth[r / per_node] += held;
+        rates->expert[r] = held * routing->topk / routing->experts;
+        rates->rank[r] = 1 - loads_miss_probability(routing->experts, routing->topk, held);
+    }
+    for (uint32_t n = 0; n < nodes; n++)
+        rates->node[n] = 1 - loads_miss_probability(routing->experts, routing->topk, worth[n]);
+    free(worth);
+}
+
+// The experts of 4,096 tokens under a group-limited rule: shape in, ids out.
+#define SAMPLE_TOKENS 4096
+#define SAMPLE_SEED 20250225 // of the table alone, never the user's
+struct sample {
+    enum routing_rule rule;
+    uint32_t experts, topk, groups, topk_groups;
+    uint16_t *ids; // [SAMPLE_TOKENS * topk]
+};
+
+// The last shape's table, kept for the process: a sweep asks for one shape many times.
+static struct sample cached_sample;
+static mtx_t cached_sample_lock;
+static once_flag cached_sample_once = ONCE_FLAG_INIT;
+
+static void cached_sample_init(void)
+{
+    if (mtx_init(&cached_sample_lock, mtx_plain) != thrd_success)
+        abort();
+}
+
+static bool sample_serves(const struct sample *sample, const struct routing *routing)
+{
+    return sample->ids && sample->rule == routing->rule && sample->experts == routing->experts &&
+           sample->topk == routing->topk && sample->groups == routing->groups &&
+           sample->topk_groups == routing->topk_groups;
+}
+
+static void sample_draw(struct sample *sample, const struct routing *routing)
+{
+    struct routing fixed = *routing;
+    fixed.seed = SAMPLE_SEED;
+    fixed.layer = 0;
+    free(sample->ids);
+    *sample = (struct sample){.rule = routing->rule,
+                              .experts = routing->experts,
+                              .topk = routing->topk,
+                              .groups = routing->groups,
+                              .topk_groups = routing->topk_groups,
+                              .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk,
+                                               sizeof(uint16_t))};
+    for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
+        routing_row(&fixed, 0, t, sample->ids + (size_t)t * routing->topk);
+}
+
+static void sampled_rates(struct hit_rates *rates, const struct routing *routing,
+                          const struct layout *layout, uint32_t nodes)
+{
+    struct source_count *count = source_count_new(layout, nodes);
+    call_once(&cached_sample_once, cached_sample_init);
+    mtx_lock(&cached_sample_lock);
+    if (!sample_serves(&cached_sample, routing))
+        sample_draw(&cached_sample, routing);
+    for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
+        count_token(count, layout, layout->ranks / nodes, t,
+                    cached_sample.ids + (size_t)t * routing->topk, routing->topk);
+    mtx_unlock(&cached_sample_lock);
+    for (uint32_t r = 0; r < layout->ranks; r++) {
+        rates->rank[r] = (double)count->ranks[r] / SAMPLE_TOKENS;
+        rates->expert[r] = (double)count->experts[r] / SAMPLE_TOKENS;
+    }
+    for (uint32_t n = 0; n < nodes; n++)
+        rates->node[n] = (double)count->nodes[n] / SAMPLE_TOKENS;
+    for (uint32_t s = 0; s < layout->slots; s++)
+        rates->slot[s] = (double)count->slots[s] / SAMPLE_TOKENS;
+    source_count_free(count);
+}
+
+static double mean_of(const double *values, uint32_t count)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += values[i];
+    return sum / count;
+}
+
+// Ranks of a layout without replicas and with equal shares are alike under every rule: the table's
+// sampling noise between them is averaged out.
+static void level_rates(struct hit_rates *rates, const struct layout *layout, uint32_t nodes)
+{
+    if (layout->slots != layout->experts || layout->experts % layout->ranks)
+        return;
+    const double rank = mean_of(rates->rank, layout->ranks);
+    const double expert = mean_of(rates->expert, layout->ranks);
+    const double node = mean_of(rates->node, nodes);
+    const double slot = mean_of(rates->slot, layout->slots);
+    for (uint32_t r = 0; r < layout->ranks; r++) {
+        rates->rank[r] = rank;
+        rates->expert[r] = expert;
+    }
+    for (uint32_t n = 0; n < nodes; n++)
+        rates->node[n] = node;
+    for (uint32_t s = 0; s < layout->slots; s++)
+        rates->slot[s] = slot;
+}
+
+void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
+                  uint32_t nodes)
+{
+    if (routing->rule == ROUTING_TRACE) {
+        loads_count(loads, routing, layout, nodes);
+        return;
+    }
+    struct hit_rates rates;
+    const bool closed = routing->rule == ROUTING_UNIFORM ||
+                        (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
+    loads_init(loads, layout->ranks, nodes, layout->slots);
+    loads->topk = routing->topk;
+    loads->expected = true;
+    hit_rates_init(&rates, layout, nodes);
+    (closed ? uniform_rates : sampled_rates)(&rates, routing, layout, nodes);
+    if (!closed)
+        level_rates(&rates, layout, nodes);
+    for (uint32_t source = 0; source < loads->ranks; source++) {
+        const double tokens = routing->tokens[source];
+        loads->tokens[source] = tokens;
+        for (uint32_t r = 0; r < loads->ranks; r++) {
+            loads->expert_copies[(size_t)source * loads->ranks + r] = tokens * rates.expert[r];
+            loads->rank_copies[(size_t)source * loads->ranks + r] = tokens * rates.rank[r];
+        }
+        for (uint32_t n = 0; n < nodes; n++)
+            loads->node_copies[(size_t)source * nodes + n] = tokens * rates.node[n];
+        for (uint32_t s = 0; s < layout->slots; s++)
+            loads->slot_tokens[s] += tokens * rates.slot[s];
+    }
+    hit_rates_release(&rates);
+}
+
+void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes)
+{
+    loads_init(loads, ranks, nodes, 1);
+    for (size_t i = 0; i < (size_t)ranks * ranks; i++)
+        loads->rank_copies[i] = i % (ranks + 1) ? (double)bytes[i] : 0;
+}
+
+static double per_token(const struct loads *loads, const double *copies, size_t count)
+{
+    double sum = 0, tokens = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += copies[i];
+    for (uint32_t r = 0; r < loads->ranks; r++)
+        tokens += loads->tokens[r];
+    return tokens > 0 ? sum / tokens : 0;
+}
+
+double loads_nodes_per_token(const struct loads *loads)
+{
+    return per_token(loads, loads->node_copies, (size_t)loads->ranks * loads->nodes);
+}
+
+double loads_ranks_per_token(const struct loads *loads)
+{
+    return per_token(loads, loads->rank_copies, (size_t)loads->ranks * loads->ranks);
+}

@@ -1,0 +1,56 @@
+// Loads: what a routing asks of the machine, as counts by pair of ranks, before any time is put to
+// it. Independent of SM counts, rates, chunks and phases, so one set serves many questions.
+//
+// Counts are doubles: whole numbers when counted (exact to 2^53), means when expected.
+#ifndef MODEL_LOADS_H
+#define MODEL_LOADS_H
+
+#include "model/layout.h"
+#include "model/routing.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loads {
+    uint32_t ranks, nodes, slots;
+    uint32_t topk;
+    bool expected;         // means over routings, not counts of one
+    double *tokens;        // [ranks] each rank's own tokens
+    double *expert_copies; // [source * ranks + rank]: choices of source's tokens served by rank
+    double *rank_copies;   // [source * ranks + rank]: source's tokens with a choice on rank
+    double *node_copies;   // [source * nodes + node]: source's tokens with a choice in node
+    double *slot_tokens;   // [slots]: tokens that each expert slot serves
+};
+
+// Counts a routing over a layout; nodes divide layout->ranks evenly. Uses OpenMP threads over source
+// ranks; the result does not depend on their number. Refuses (rule trace) nothing: rows were checked
+// when the trace was opened.
+void loads_count(struct loads *loads, const struct routing *routing, const struct layout *layout,
+                 uint32_t nodes);
+
+// Means over routings. Rules uniform and deepep without a group limit in closed form: a token
+// misses g of E experts with probability C(E-g,k)/C(E,k). Rules v3 and deepep with a limit take
+// the hit rates from 4,096 tokens drawn with a seed of their own (cached for the process: a
+// fixed-seed table, independent of the user's seed). Rule balanced in closed form. Rule trace has
+// no expectation: counted.
+void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
+                  uint32_t nodes);
+
+// A byte matrix as loads: rank_copies[source * ranks + rank] = bytes; the other counts are zero.
+void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes);
+
+void loads_release(struct loads *loads);
+
+// Copies a token, averaged over all tokens: distinct nodes and distinct ranks it reaches.
+double loads_nodes_per_token(const struct loads *loads);
+double loads_ranks_per_token(const struct loads *loads);
+
+// Probability that a uniform top-k subset of `experts` misses all of `group` given experts;
+// `group` may be fractional (a replica serves a share of its expert).
+double loads_miss_probability(uint32_t experts, uint32_t topk, double group);
+
+// Expected maximum over n ranks of independent normal loads of this mean and standard deviation
+// (Blom 1958: quantile (n - 0.375) / (n + 0.25)).
+double loads_expected_max(double mean, double sd, uint32_t n);
+
+#endif

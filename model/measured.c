@@ -1,0 +1,193 @@
+#include "model/measured.h"
+
+#include "base/csv.h"
+#include "base/mem.h"
+#include "base/units.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A column and where it goes. `blank` says that an empty cell means zero.
+struct column {
+    struct field field;
+    bool required;
+    bool blank;
+};
+
+static const char *const moved_phases[] = {"dispatch", "combine", "alltoall", NULL};
+static const enum phase moved_phase[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_ALLTOALL};
+static const char *const flags[] = {"0", "1", NULL};
+
+#define ROW(member) offsetof(struct measured_row, member)
+#define U32(member, least, most, may_be_blank)                                                     \
+    {{.key = #member, .kind = FIELD_U32, .offset = ROW(member), .min = least, .max = most},        \
+     true,                                                                                         \
+     may_be_blank}
+#define TEXT(member) {{.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, true, false}
+
+// Cells that a field can read as they stand; tokens_per_gpu, dtype, phase and derived follow below.
+static const struct column columns[] = {
+    TEXT(id),
+    TEXT(family),
+    TEXT(cluster),
+    TEXT(dispatcher),
+    U32(nodes, 1, 1024, false),
+    U32(gpus_per_node, 1, 1024, false),
+    U32(experts, 0, MOE_MAX_EXPERTS, true),
+    U32(topk, 0, MOE_MAX_TOPK, true),
+    U32(topk_groups, 0, MOE_MAX_EXPERTS, true),
+    U32(hidden, 0, 1000000, true),
+    U32(sms, 0, 4096, true),
+    {{.key = "latency_us", .kind = FIELD_NUMBER, .offset = ROW(latency_us), .min = 1e-6, .max = 1e12},
+     true,
+     false},
+    TEXT(source),
+};
+static const char *const other_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived"};
+
+static bool cell_error(const struct csvfile *csv, size_t row, const char *column, struct error *err)
+{
+    return error_prefix(err, "%s:%zu: %s", csvfile_name(csv), csvfile_line(csv, row), column);
+}
+
+static const char *cell(const struct csvfile *csv, size_t row, const char *column)
+{
+    return csvfile_cell(csv, row, (size_t)csvfile_find(csv, column));
+}
+
+static bool name_index(const char *text, const char *const *names, size_t *index, struct error *err)
+{
+    char expected[256] = "";
+    for (*index = 0; names[*index]; ++*index) {
+        if (!strcmp(text, names[*index]))
+            return true;
+        strncat(expected, *index ? ", " : "", sizeof expected - strlen(expected) - 1);
+        strncat(expected, names[*index], sizeof expected - strlen(expected) - 1);
+    }
+    return error_set(err, EXIT_INPUT, "'%.40s': expected one of %s", text, expected);
+}
+
+static bool read_amount(const char *text, struct measured_row *row, struct error *err)
+{
+    double value;
+    const bool bytes = !strncmp(text, "bytes:", 6);
+    if (!units_parse(UNIT_COUNT, bytes ? text + 6 : text, &value, err))
+        return false;
+    if (value < 1 || value > (bytes ? 0x1p50 : 0x1p31))
+        return error_set(err, EXIT_INPUT, "'%.40s': expected a count from 1, or bytes:N", text);
+    if (bytes)
+        row->bytes_per_rank = (uint64_t)value;
+    else
+        row->tokens_per_gpu = (uint32_t)value;
+    return true;
+}
+
+static bool read_names(const struct csvfile *csv, size_t at, struct measured_row *row,
+                       struct error *err)
+{
+    size_t index;
+    if (!name_index(cell(csv, at, "phase"), moved_phases, &index, err))
+        return cell_error(csv, at, "phase", err);
+    row->phase = moved_phase[index];
+    if (!name_index(cell(csv, at, "derived"), flags, &index, err))
+        return cell_error(csv, at, "derived", err);
+    row->derived = index == 1;
+    if (!read_amount(cell(csv, at, "tokens_per_gpu"), row, err))
+        return cell_error(csv, at, "tokens_per_gpu", err);
+    if (row->bytes_per_rank)
+        return true; // bytes have no type of their own
+    if (!name_index(cell(csv, at, "dtype"), dtype_names, &index, err))
+        return cell_error(csv, at, "dtype", err);
+    row->dtype = (enum dtype)index;
+    return true;
+}
+
+static bool check_row(const struct csvfile *csv, size_t at, const struct measured_row *row,
+                      struct error *err)
+{
+    const bool exchange = row->phase == PHASE_ALLTOALL;
+    if (exchange != (row->bytes_per_rank > 0)) {
+        error_set(err, EXIT_INPUT, "expected bytes:N with phase alltoall, and only there");
+        return cell_error(csv, at, "tokens_per_gpu", err);
+    }
+    if (!exchange && (!row->experts || !row->topk || !row->hidden)) {
+        error_set(err, EXIT_INPUT, "expected experts, topk and hidden of at least 1");
+        return cell_error(csv, at, "experts", err);
+    }
+    return true;
+}
+
+static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *row, struct error *err)
+{
+    row->line = csvfile_line(csv, at);
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        const char *text = cell(csv, at, columns[c].field.key);
+        if (!*text && columns[c].blank)
+            continue;
+        if (!field_parse(&columns[c].field, text, row, err))
+            return cell_error(csv, at, columns[c].field.key, err);
+    }
+    return read_names(csv, at, row, err) && check_row(csv, at, row, err);
+}
+
+static bool check_columns(const struct csvfile *csv, struct error *err)
+{
+    for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
+        if (csvfile_find(csv, columns[c].field.key) < 0)
+            return error_set(err, EXIT_INPUT, "%s: no column '%s': expected a measurements CSV",
+                             csvfile_name(csv), columns[c].field.key);
+    for (size_t c = 0; c < sizeof other_columns / sizeof other_columns[0]; c++)
+        if (csvfile_find(csv, other_columns[c]) < 0)
+            return error_set(err, EXIT_INPUT, "%s: no column '%s': expected a measurements CSV",
+                             csvfile_name(csv), other_columns[c]);
+    return true;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct measured_row *const *x = a, *const *y = b;
+    const int order = strcmp((*x)->id, (*y)->id);
+    return order ? order : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+}
+
+static bool check_ids(const struct measured *measured, struct error *err)
+{
+    const struct measured_row **sorted = mem_alloc(measured->count, sizeof *sorted);
+    bool ok = true;
+    for (size_t i = 0; i < measured->count; i++)
+        sorted[i] = &measured->rows[i];
+    qsort(sorted, measured->count, sizeof *sorted, by_id);
+    for (size_t i = 1; ok && i < measured->count; i++)
+        if (!strcmp(sorted[i - 1]->id, sorted[i]->id))
+            ok = error_set(err, EXIT_INPUT, "%s:%zu: id: '%s' stands on line %zu already",
+                           measured->path, sorted[i]->line, sorted[i]->id, sorted[i - 1]->line);
+    free(sorted);
+    return ok;
+}
+
+bool measured_load(struct measured *measured, const char *path, struct error *err)
+{
+    struct csvfile *csv = csvfile_load(path, err);
+    if (!csv)
+        return false;
+    *measured = (struct measured){.path = mem_copy_text(path), .count = csvfile_rows(csv)};
+    measured->rows = mem_alloc(measured->count, sizeof *measured->rows);
+    bool ok = check_columns(csv, err);
+    if (ok && measured->count == 0)
+        ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement", path);
+    for (size_t i = 0; ok && i < measured->count; i++)
+        ok = read_row(csv, i, &measured->rows[i], err);
+    ok = ok && check_ids(measured, err);
+    csvfile_free(csv);
+    if (!ok)
+        measured_release(measured);
+    return ok;
+}
+
+void measured_release(struct measured *measured)
+{
+    free(measured->path);
+    free(measured->rows);
+    *measured = (struct measured){0};
+}

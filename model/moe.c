@@ -1,0 +1,442 @@
+// The MoE layer's shape: epsim's own YAML, and the config.json that models are published with.
+#include "model/moe.h"
+
+#include "base/mem.h"
+#include "model/preset.h"
+
+#include <string.h>
+
+const char *const dtype_names[] = {"fp8", "bf16", "fp32", NULL};
+static const char *const score_names[] = {"sigmoid", "softmax", NULL};
+
+#define U32(member, low, high, text)                                                               \
+    {                                                                                              \
+        .key = #member, .kind = FIELD_U32, .offset = offsetof(struct moe, member), .min = (low),   \
+        .max = (high), .help = text                                                                \
+    }
+#define NAMED(member, list, text)                                                                  \
+    {                                                                                              \
+        .key = #member, .kind = FIELD_ENUM, .offset = offsetof(struct moe, member), .names = list, \
+        .help = text                                                                               \
+    }
+
+const struct field moe_fields[] = {
+    {.key = "name",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct moe, name),
+     .help = "name of the model"},
+    U32(hidden, 1, 1 << 20, "values of a token's hidden state"),
+    U32(experts, 1, MOE_MAX_EXPERTS, "routed experts of a layer"),
+    U32(topk, 1, MOE_MAX_TOPK, "experts that a token goes to"),
+    U32(groups, 1, MOE_MAX_EXPERTS, "groups of experts; 1: no group limit"),
+    U32(topk_groups, 1, MOE_MAX_EXPERTS, "groups that a token may use (default: all)"),
+    U32(shared_experts, 0, MOE_MAX_EXPERTS, "experts that every token goes to, on its own GPU"),
+    U32(intermediate, 1, 1 << 20, "inner width of a routed expert"),
+    U32(shared_intermediate, 0, 1 << 24,
+        "inner width of all shared experts together (default: shared_experts x intermediate)"),
+    U32(layers, 1, 10000, "MoE layers of the model"),
+    U32(dense_layers, 0, 10000, "layers before the first MoE layer"),
+    NAMED(score, score_names, "how the router turns logits into scores"),
+    {.key = "normalise",
+     .kind = FIELD_BOOL,
+     .offset = offsetof(struct moe, normalise),
+     .help = "a token's weights are divided by their sum"},
+    {.key = "routed_scaling",
+     .kind = FIELD_NUMBER,
+     .offset = offsetof(struct moe, routed_scaling),
+     .min = 1e-6,
+     .max = 1e6,
+     .help = "factor on the routed weights"},
+    NAMED(dispatch_dtype, dtype_names, "payload of dispatch"),
+    NAMED(combine_dtype, dtype_names, "payload of combine"),
+    NAMED(weight_dtype, dtype_names, "the experts' matrices"),
+};
+#define MOE_FIELDS (sizeof moe_fields / sizeof moe_fields[0])
+const size_t moe_field_count = MOE_FIELDS;
+
+struct moe moe_default(void)
+{
+    return (struct moe){
+        .name = "custom",
+        .groups = 1,
+        .topk_groups = 1,
+        .layers = 1,
+        .score = SCORE_SOFTMAX,
+        .normalise = true,
+        .routed_scaling = 1.0,
+        .dispatch_dtype = DTYPE_BF16,
+        .combine_dtype = DTYPE_BF16,
+        .weight_dtype = DTYPE_BF16,
+    };
+}
+
+uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
+{
+    switch (dtype) {
+    case DTYPE_FP8:
+        return hidden + 4 * (((uint64_t)hidden + 127) / 128);
+    case DTYPE_BF16:
+        return 2 * (uint64_t)hidden;
+    case DTYPE_FP32:
+        break;
+    }
+    return 4 * (uint64_t)hidden;
+}
+
+static const char *zero_fault(const struct moe *moe, struct error *err)
+{
+    const struct {
+        const char *key;
+        uint32_t value;
+    } counts[] = {
+        {"hidden", moe->hidden},
+        {"experts", moe->experts},
+        {"topk", moe->topk},
+        {"groups", moe->groups},
+        {"topk_groups", moe->topk_groups},
+        {"intermediate", moe->intermediate},
+        {"layers", moe->layers},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        if (counts[i].value == 0)
+            return preset_fault(err, counts[i].key, "0: expected at least 1");
+    if (moe->shared_experts && moe->shared_intermediate == 0)
+        return preset_fault(err, "shared_intermediate",
+                            "0: expected at least 1 with shared experts");
+    return NULL;
+}
+
+static const char *group_fault(const struct moe *moe, struct error *err)
+{
+    if (moe->experts % moe->groups)
+        return preset_fault(err, "groups", "%u: expected a divisor of the %u experts", moe->groups,
+                            moe->experts);
+    if (moe->topk_groups > moe->groups)
+        return preset_fault(err, "topk_groups", "%u: expected at most the %u groups",
+                            moe->topk_groups, moe->groups);
+    const uint32_t allowed = moe->experts / moe->groups * moe->topk_groups;
+    if (moe->topk > allowed)
+        return preset_fault(err, "topk", "%u: expected at most the %u experts of %u groups",
+                            moe->topk, allowed, moe->topk_groups);
+    return NULL;
+}
+
+static const char *shape_fault(const struct moe *moe, struct error *err)
+{
+    const char *key = zero_fault(moe, err);
+    if (key)
+        return key;
+    if (moe->experts > MOE_MAX_EXPERTS)
+        return preset_fault(err, "experts", "%u: expected at most %d", moe->experts,
+                            MOE_MAX_EXPERTS);
+    if (moe->topk > MOE_MAX_TOPK)
+        return preset_fault(err, "topk", "%u: expected at most %d", moe->topk, MOE_MAX_TOPK);
+    if (moe->topk > moe->experts)
+        return preset_fault(err, "topk", "%u: expected at most the %u experts", moe->topk,
+                            moe->experts);
+    return group_fault(moe, err);
+}
+
+bool moe_check(const struct moe *moe, struct error *err)
+{
+    const char *key = shape_fault(moe, err);
+    return key ? error_prefix(err, "%s", key) : true;
+}
+
+// Where each field came from while a document is read.
+struct reading {
+    const struct doc *doc;
+    doc_node map;
+    struct moe *moe;
+    char **sources;
+    struct error *err;
+    bool seen[MOE_FIELDS];
+    const char *key[MOE_FIELDS]; // as the document calls it
+    doc_node node[MOE_FIELDS];
+};
+
+static size_t row_of(const char *key)
+{
+    return (size_t)(field_find(moe_fields, MOE_FIELDS, key) - moe_fields);
+}
+
+static bool seen(const struct reading *reading, const char *key)
+{
+    return reading->seen[row_of(key)];
+}
+
+// Defaults that hang on other members, then the check, blamed on the line that is wrong.
+static bool finish(struct reading *reading)
+{
+    struct moe *moe = reading->moe;
+    if (!seen(reading, "topk_groups"))
+        moe->topk_groups = moe->groups;
+    if (!seen(reading, "shared_intermediate"))
+        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
+    const char *key = shape_fault(moe, reading->err);
+    if (!key)
+        return true;
+    const size_t row = row_of(key);
+    if (!reading->seen[row])
+        return preset_blame(reading->doc, key, reading->err);
+    return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
+                        doc_line(reading->doc, reading->node[row]), reading->key[row]);
+}
+
+static bool read_native(struct reading *reading)
+{
+    const struct doc_bind bind = {
+        .fields = moe_fields,
+        .count = MOE_FIELDS,
+        .object = reading->moe,
+        .sources = reading->sources,
+        .seen = reading->seen,
+    };
+    if (!doc_bind(reading->doc, reading->map, &bind, reading->err))
+        return false;
+    for (size_t row = 0; row < MOE_FIELDS; row++) {
+        reading->key[row] = moe_fields[row].key;
+        reading->node[row] = doc_get(reading->doc, reading->map, moe_fields[row].key);
+    }
+    static const char *const needed[] = {"hidden", "experts", "topk", "intermediate"};
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+        if (!seen(reading, needed[i]))
+            return doc_error(reading->doc, reading->map, reading->err,
+                             "%s: missing; a model needs hidden, experts, topk and intermediate",
+                             needed[i]);
+    return finish(reading);
+}
+
+// The keys of published configurations, the first present taken. Mixtral, gpt-oss and OLMoE call
+// an expert's width intermediate_size, which elsewhere is the width of dense layers.
+struct config_row {
+    const char *field;
+    const char *keys[5];
+    bool required;
+    bool zero_is_absent;
+};
+static const struct config_row config_rows[] = {
+    {.field = "experts",
+     .keys = {"n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"},
+     .zero_is_absent = true},
+    {.field = "hidden", .keys = {"hidden_size"}, .required = true},
+    {.field = "topk",
+     .keys = {"num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k"},
+     .required = true},
+    {.field = "groups", .keys = {"n_group"}, .zero_is_absent = true},
+    {.field = "topk_groups", .keys = {"topk_group"}, .zero_is_absent = true},
+    {.field = "shared_experts",
+     .keys = {"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"}},
+    {.field = "intermediate",
+     .keys = {"moe_intermediate_size", "intermediate_size"},
+     .required = true},
+    {.field = "shared_intermediate",
+     .keys = {"shared_expert_intermediate_size"},
+     .zero_is_absent = true},
+    {.field = "layers", .keys = {"num_hidden_layers"}, .required = true},
+    {.field = "dense_layers", .keys = {"first_k_dense_replace"}},
+    {.field = "normalise", .keys = {"norm_topk_prob"}},
+    {.field = "routed_scaling", .keys = {"routed_scaling_factor"}},
+};
+
+// The node of a key, or DOC_NONE when absent or null.
+static doc_node config_get(const struct reading *reading, const char *key)
+{
+    const doc_node node = doc_get(reading->doc, reading->map, key);
+    return node != DOC_NONE && doc_is_null(reading->doc, node) ? DOC_NONE : node;
+}
+
+// Text of a scalar key, or "".
+static const char *config_text(const struct reading *reading, const char *key)
+{
+    const doc_node node = config_get(reading, key);
+    if (node == DOC_NONE || doc_kind(reading->doc, node) != DOC_SCALAR)
+        return "";
+    return doc_text(reading->doc, node);
+}
+
+// Takes the value of a field from a node of the configuration.
+static bool config_take(struct reading *reading, const char *field, const char *key, doc_node node)
+{
+    const size_t row = row_of(field);
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "%s: expected one value", key);
+    if (!field_parse(&moe_fields[row], doc_text(reading->doc, node), reading->moe, reading->err))
+        return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
+                            doc_line(reading->doc, node), key);
+    reading->seen[row] = true;
+    reading->key[row] = key;
+    reading->node[row] = node;
+    if (reading->sources)
+        reading->sources[row] = mem_format("%s: %s", doc_name(reading->doc), key);
+    return true;
+}
+
+// "a", "a or b", "a, b or c".
+static void list_keys(const struct config_row *row, char *text, size_t bytes)
+{
+    size_t length = 0;
+    for (size_t i = 0; row->keys[i] && length < bytes; i++) {
+        const char *glue = i == 0 ? "" : row->keys[i + 1] ? ", " : " or ";
+        length += (size_t)snprintf(text + length, bytes - length, "%s%s", glue, row->keys[i]);
+    }
+}
+
+static bool config_missing(struct reading *reading, const struct config_row *row)
+{
+    char keys[256];
+    list_keys(row, keys, sizeof keys);
+    return doc_error(reading->doc, reading->map, reading->err, "%s: missing; expected %s",
+                     row->keys[0], keys);
+}
+
+static bool config_row_read(struct reading *reading, const struct config_row *row)
+{
+    for (size_t i = 0; row->keys[i]; i++) {
+        const doc_node node = config_get(reading, row->keys[i]);
+        if (node == DOC_NONE)
+            continue;
+        if (row->zero_is_absent && strcmp(config_text(reading, row->keys[i]), "0") == 0)
+            continue;
+        return config_take(reading, row->field, row->keys[i], node);
+    }
+    return row->required ? config_missing(reading, row) : true;
+}
+
+static bool config_rows_read(struct reading *reading)
+{
+    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++) {
+        if (!config_row_read(reading, &config_rows[i]))
+            return false;
+        if (i == 0 && !seen(reading, "experts")) {
+            char keys[256];
+            list_keys(&config_rows[0], keys, sizeof keys);
+            return doc_error(reading->doc, reading->map, reading->err,
+                             "not an MoE model: none of %s", keys);
+        }
+    }
+    return true;
+}
+
+// Families whose router takes sigmoids though their configuration may not say so.
+static bool scores_by_sigmoid(const struct reading *reading)
+{
+    static const char *const types[] = {"deepseek_v3", "kimi_k2", "glm4_moe", "minimax_m2"};
+    const char *type = config_text(reading, "model_type");
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return strcmp(config_text(reading, "topk_method"), "noaux_tc") == 0;
+}
+
+static void config_score(struct reading *reading)
+{
+    const char *text = config_text(reading, "scoring_func");
+    char quoted[ERROR_QUOTE_BYTES];
+    if (strcmp(text, "sigmoid") == 0 || (*text == '\0' && scores_by_sigmoid(reading)))
+        reading->moe->score = SCORE_SIGMOID;
+    else if (*text && strcmp(text, "softmax") != 0)
+        notice("%s: scoring_func '%s' is unknown; weights are made by softmax",
+               doc_name(reading->doc), error_quote(text, quoted));
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+// FP8 weights mean FP8 dispatch; DeepSeek's own serving sends FP8 whatever the checkpoint.
+static void config_dtypes(struct reading *reading)
+{
+    const struct doc *doc = reading->doc;
+    const char *type = config_text(reading, "model_type");
+    doc_node quantization = config_get(reading, "quantization_config");
+    if (quantization == DOC_NONE) // beside a nested text_config
+        quantization = doc_get(doc, doc_root(doc), "quantization_config");
+    doc_node method = DOC_NONE;
+    if (quantization != DOC_NONE && doc_kind(doc, quantization) == DOC_MAP)
+        method = doc_get(doc, quantization, "quant_method");
+    const bool fp8 = method != DOC_NONE && doc_kind(doc, method) == DOC_SCALAR &&
+                     strcmp(doc_text(doc, method), "fp8") == 0;
+    if (fp8)
+        reading->moe->weight_dtype = DTYPE_FP8;
+    if (fp8 || starts_with(type, "deepseek") || starts_with(type, "kimi"))
+        reading->moe->dispatch_dtype = DTYPE_FP8;
+}
+
+// Named by the folder that holds the config.json, else by the kind of model.
+static void config_name(struct reading *reading)
+{
+    const char *path = doc_name(reading->doc);
+    const char *slash = strrchr(path, '/');
+    const char *start = slash;
+    while (start && start > path && start[-1] != '/')
+        start--;
+    const bool folder =
+        slash && slash > start && *start != '.' && strcmp(slash, "/config.json") == 0;
+    const char *type = config_text(reading, "model_type");
+    if (folder)
+        snprintf(reading->moe->name, FIELD_TEXT_BYTES, "%.*s", (int)(slash - start), start);
+    else if (*type && strcmp(slash ? slash + 1 : path, "config.json") == 0)
+        snprintf(reading->moe->name, FIELD_TEXT_BYTES, "%s", type);
+}
+
+// The model counts all its layers; an MoE layer is one after the leading dense ones.
+static bool config_layers(struct reading *reading)
+{
+    struct moe *moe = reading->moe;
+    if (moe->dense_layers >= moe->layers)
+        return doc_error(reading->doc, reading->node[row_of("dense_layers")], reading->err,
+                         "first_k_dense_replace: %u: expected fewer than the %u layers",
+                         moe->dense_layers, moe->layers);
+    moe->layers -= moe->dense_layers;
+    return true;
+}
+
+static bool read_config(struct reading *reading)
+{
+    const doc_node text = doc_get(reading->doc, reading->map, "text_config");
+    if (text != DOC_NONE && doc_kind(reading->doc, text) == DOC_MAP)
+        reading->map = text;
+    if (!config_rows_read(reading) || !config_layers(reading))
+        return false;
+    config_score(reading);
+    config_dtypes(reading);
+    config_name(reading);
+    if (seen(reading, "shared_intermediate") && !seen(reading, "shared_experts"))
+        reading->moe->shared_experts = 1;
+    return finish(reading);
+}
+
+// Published configurations name their architecture; epsim's own files have none of these keys.
+static bool is_config(const struct doc *doc, doc_node root)
+{
+    static const char *const marks[] = {"hidden_size", "text_config", "model_type",
+                                        "num_hidden_layers", "architectures"};
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (doc_get(doc, root, marks[i]) != DOC_NONE)
+            return true;
+    return false;
+}
+
+static bool read_moe(struct reading *reading)
+{
+    if (doc_kind(reading->doc, reading->map) != DOC_MAP)
+        return doc_error(reading->doc, reading->map, reading->err,
+                         "expected a model's keys and values");
+    preset_title(reading->doc, reading->moe->name);
+    return is_config(reading->doc, reading->map) ? read_config(reading) : read_native(reading);
+}
+
+bool moe_load(const char *what, struct moe *moe, char **sources, struct error *err)
+{
+    *moe = moe_default();
+    struct doc *doc = preset_load("models", what, err);
+    if (!doc)
+        return false;
+    struct reading reading = {
+        .doc = doc, .map = doc_root(doc), .moe = moe, .sources = sources, .err = err};
+    const bool done = read_moe(&reading);
+    doc_free(doc);
+    return done;
+}

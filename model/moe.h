@@ -1,0 +1,59 @@
+// The MoE layer's shape: what one layer of a model computes, whatever the machine.
+#ifndef MODEL_MOE_H
+#define MODEL_MOE_H
+
+#include "base/field.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum dtype { DTYPE_FP8, DTYPE_BF16, DTYPE_FP32 }; // fp8: E4M3 with one fp32 scale per 128 values
+enum score { SCORE_SIGMOID, SCORE_SOFTMAX };      // how the router turns logits into scores
+
+#define MOE_MAX_EXPERTS 4096
+#define MOE_MAX_TOPK 64
+
+struct moe {
+    char name[FIELD_TEXT_BYTES];
+    uint32_t hidden;
+    uint32_t experts; // routed
+    uint32_t topk;
+    uint32_t groups;      // of experts, for group-limited routing; 1: none
+    uint32_t topk_groups; // groups a token may use; = groups: no limit
+    uint32_t shared_experts;
+    uint32_t intermediate;        // of one routed expert
+    uint32_t shared_intermediate; // of all shared experts together
+    uint32_t layers;              // MoE layers of the model
+    uint32_t dense_layers;        // layers before the first MoE layer
+    enum score score;
+    bool normalise;        // chosen weights divided by their sum
+    double routed_scaling; // factor on the routed weights
+    enum dtype dispatch_dtype;
+    enum dtype combine_dtype;
+    enum dtype weight_dtype; // of the experts' matrices
+};
+
+extern const struct field moe_fields[];
+extern const size_t moe_field_count;
+
+// Every member that has a sensible default; the shape (hidden, experts, topk, intermediate) is 0.
+struct moe moe_default(void);
+
+// Reads a preset's name ("deepseek-v3"), a path to epsim YAML, or a path to a Hugging Face
+// config.json as published (keys of DeepSeek, Qwen, Mixtral, gpt-oss, Kimi, GLM, OLMoE, and a
+// nested text_config). A word without '/' or '.' is a preset's name; unknown: the nearest is named.
+// sources, when not NULL, has moe_field_count entries and gets copies to be freed by the caller.
+bool moe_load(const char *what, struct moe *moe, char **sources, struct error *err);
+
+// Refuses a shape that cannot be: topk > experts, experts not divisible by groups, topk_groups >
+// groups, fewer than topk experts in the allowed groups, a zero where there must be something,
+// experts or topk above the limits. The message names the key.
+bool moe_check(const struct moe *moe, struct error *err);
+
+// Payload bytes of one token on the wire, without metadata: fp8 hidden + 4 a block of 128 (rounded
+// up), bf16 2 x hidden, fp32 4 x hidden (DeepEP README: "(1 + 4/128) bytes" and 2 bytes a value).
+uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype);
+
+extern const char *const dtype_names[]; // "fp8", "bf16", "fp32", NULL
+
+#endif

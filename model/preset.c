@@ -1,0 +1,175 @@
+// Presets. A lookup composes the path and scans the embedded table, which needs neither an index
+// nor a lock; only the listing keeps a sorted copy of the names, made once.
+#include "model/preset.h"
+
+#include "model/embedded.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <threads.h>
+#include <unistd.h>
+
+#define PRESET_FOLDER "model/presets/"
+#define PRESET_SUFFIX ".yaml"
+#define SHELF_NAMES 64
+#define NAME_BYTES 48
+
+struct shelf {
+    const char *kind;
+    const char *noun; // for messages
+    size_t count;
+    char names[SHELF_NAMES][NAME_BYTES];
+};
+
+static struct shelf shelves[] = {
+    {.kind = "models", .noun = "model"},
+    {.kind = "clusters", .noun = "cluster"},
+    {.kind = "dispatchers", .noun = "dispatcher"},
+};
+static once_flag shelves_once = ONCE_FLAG_INIT;
+
+static bool skip(const char **text, const char *prefix)
+{
+    const size_t length = strlen(prefix);
+    if (strncmp(*text, prefix, length) != 0)
+        return false;
+    *text += length;
+    return true;
+}
+
+// Adds the file to its shelf, if it is a preset of that kind.
+static void shelve(struct shelf *shelf, const char *path)
+{
+    if (!skip(&path, PRESET_FOLDER) || !skip(&path, shelf->kind) || !skip(&path, "/"))
+        return;
+    const size_t length = strlen(path) - strlen(PRESET_SUFFIX);
+    assert(shelf->count < SHELF_NAMES && length < NAME_BYTES);
+    memcpy(shelf->names[shelf->count++], path, length);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void shelves_fill(void)
+{
+    for (size_t s = 0; s < sizeof shelves / sizeof shelves[0]; s++) {
+        for (size_t i = 0; i < embedded_count; i++)
+            shelve(&shelves[s], embedded_files[i].path);
+        qsort(shelves[s].names, shelves[s].count, NAME_BYTES, by_name);
+    }
+}
+
+static const struct shelf *shelf_of(const char *kind)
+{
+    call_once(&shelves_once, shelves_fill);
+    for (size_t s = 0; s < sizeof shelves / sizeof shelves[0]; s++)
+        if (strcmp(shelves[s].kind, kind) == 0)
+            return &shelves[s];
+    abort(); // a kind that is none is a slip of the programmer's
+}
+
+size_t preset_count(const char *kind)
+{
+    return shelf_of(kind)->count;
+}
+
+const char *preset_name(const char *kind, size_t index)
+{
+    const struct shelf *shelf = shelf_of(kind);
+    assert(index < shelf->count);
+    return shelf->names[index];
+}
+
+static const struct embedded *find_embedded(const char *kind, const char *name)
+{
+    for (size_t i = 0; i < embedded_count; i++) {
+        const char *path = embedded_files[i].path;
+        if (skip(&path, PRESET_FOLDER) && skip(&path, kind) && skip(&path, "/") &&
+            skip(&path, name) && strcmp(path, PRESET_SUFFIX) == 0)
+            return &embedded_files[i];
+    }
+    return NULL;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t text_length = strlen(text), length = strlen(end);
+    return text_length >= length && strcmp(text + text_length - length, end) == 0;
+}
+
+static bool looks_like_path(const char *what)
+{
+    return strchr(what, '/') || ends_with(what, ".yaml") || ends_with(what, ".yml") ||
+           ends_with(what, ".json") || (*what && access(what, F_OK) == 0);
+}
+
+static const char *name_at(const void *shelf, size_t index)
+{
+    return ((const struct shelf *)shelf)->names[index];
+}
+
+static void refuse_unknown(const char *kind, const char *what, struct error *err)
+{
+    const struct shelf *shelf = shelf_of(kind);
+    const char *near = field_nearest(what, shelf->count, name_at, shelf);
+    char list[512] = "", quoted[ERROR_QUOTE_BYTES];
+    size_t length = 0;
+    for (size_t i = 0; i < shelf->count && length < sizeof list; i++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "",
+                                   shelf->names[i]);
+    error_quote(what, quoted);
+    if (near)
+        error_set(err, EXIT_INPUT,
+                  "'%s': no such %s; did you mean '%s'? Expected a file or one of %s", quoted,
+                  shelf->noun, near, list);
+    else
+        error_set(err, EXIT_INPUT, "'%s': no such %s; expected a file or one of %s", quoted,
+                  shelf->noun, list);
+}
+
+struct doc *preset_load(const char *kind, const char *what, struct error *err)
+{
+    const struct embedded *file = find_embedded(kind, what);
+    if (file)
+        return doc_load_text(file->path, (const char *)file->bytes, file->length, err);
+    if (looks_like_path(what))
+        return doc_load(what, err);
+    refuse_unknown(kind, what, err);
+    return NULL;
+}
+
+void preset_title(const struct doc *doc, char *title)
+{
+    const char *path = doc_name(doc);
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    const size_t length = dot && dot != base ? (size_t)(dot - base) : strlen(base);
+    const size_t kept = length < FIELD_TEXT_BYTES ? length : FIELD_TEXT_BYTES - 1;
+    memcpy(title, base, kept);
+    title[kept] = '\0';
+}
+
+const char *preset_fault(struct error *err, const char *key, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    error_set(err, EXIT_INPUT, "%s", text);
+    return key;
+}
+
+bool preset_blame(const struct doc *doc, const char *key, struct error *err)
+{
+    const doc_node root = doc_root(doc);
+    const doc_node node = doc_get(doc, root, key);
+    return error_prefix(err, "%s:%zu: %s", doc_name(doc),
+                        doc_line(doc, node == DOC_NONE ? root : node), key);
+}

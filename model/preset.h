@@ -1,0 +1,28 @@
+// Presets: named YAML files compiled into the binary (model/presets/KIND/NAME.yaml).
+#ifndef MODEL_PRESET_H
+#define MODEL_PRESET_H
+
+#include "base/doc.h"
+
+// kind is "models", "clusters" or "dispatchers". Loads a preset by its exact name, or a file by its
+// path. A word that is neither is taken for a path when it has '/' in it or ends in .yaml, .yml or
+// .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
+struct doc *preset_load(const char *kind, const char *what, struct error *err);
+
+size_t preset_count(const char *kind);
+const char *preset_name(const char *kind, size_t index); // in byte order; static storage
+
+// What a document is called when it does not say: its file's name without folder and extension.
+// title has FIELD_TEXT_BYTES bytes.
+void preset_title(const struct doc *doc, char *title);
+
+// Sets err's message, without its place, and returns the key at fault: how a check tells a reader
+// of files which line to blame.
+const char *preset_fault(struct error *err, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Prefixes err with the place of a top-level key, "file:line: key" (line of the whole when the key
+// is not there). Returns false.
+bool preset_blame(const struct doc *doc, const char *key, struct error *err);
+
+#endif

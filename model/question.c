@@ -1,0 +1,202 @@
+#include "model/question.h"
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "model/traffic.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
+
+struct question question_default(void)
+{
+    return (struct question){.cluster = "h800-cx7",
+                             .layout = "contiguous",
+                             .routing = ROUTING_V3,
+                             .seed = 1};
+}
+
+static bool resolve_moe(struct setting *setting, const struct question *question,
+                        const struct moe *recorded, struct error *err)
+{
+    const char *model = question->model[0] ? question->model : "deepseek-v3";
+    if (recorded && !question->model[0]) {
+        setting->moe = *recorded;
+        return moe_check(&setting->moe, err) || error_prefix(err, "%s", recorded->name);
+    }
+    if (!moe_load(model, &setting->moe, NULL, err))
+        return error_prefix(err, "--model");
+    if (recorded && (recorded->experts != setting->moe.experts ||
+                     recorded->topk != setting->moe.topk))
+        return error_set(err, EXIT_INPUT,
+                         "--trace %s: top-%u of %u experts, but --model %s has top-%u of %u",
+                         question->trace, recorded->topk, recorded->experts, model,
+                         setting->moe.topk, setting->moe.experts);
+    return true;
+}
+
+// A matrix says how many ranks there are, unless --ep did.
+static bool resolve_traffic(struct setting *setting, const struct question *question,
+                            struct error *err)
+{
+    const uint32_t known = cluster_ranks(&setting->cluster);
+    uint32_t ranks = known;
+    if (!traffic_load(question->traffic, &setting->traffic, &ranks, err))
+        return error_prefix(err, "--traffic");
+    if (question->ep && ranks != question->ep)
+        return error_set(err, EXIT_INPUT, "--traffic %s: a matrix of %u ranks, but --ep is %u",
+                         question->traffic, ranks, question->ep);
+    if (ranks != known && !cluster_set_ep(&setting->cluster, ranks, err))
+        return error_prefix(err, "--traffic %s", question->traffic);
+    return cluster_check(&setting->cluster, err) || error_prefix(err, "--cluster");
+}
+
+// The rank count: --ep, else the matrix's, else the cluster's own.
+static bool resolve_cluster(struct setting *setting, const struct question *question,
+                            struct error *err)
+{
+    uint32_t ranks = question->ep;
+    if (!cluster_load(question->cluster, &setting->cluster, NULL, err))
+        return error_prefix(err, "--cluster");
+    if (ranks && !cluster_set_ep(&setting->cluster, ranks, err))
+        return error_prefix(err, "--ep");
+    if (question->nodes && !cluster_set_shape(&setting->cluster, question->nodes,
+                                              question->gpus_per_node, err))
+        return error_prefix(err, "%s", question->cluster);
+    if (!question->traffic[0])
+        return cluster_check(&setting->cluster, err) || error_prefix(err, "--cluster");
+    return resolve_traffic(setting, question, err);
+}
+
+static const char *default_dispatcher(const struct question *question, uint32_t tokens)
+{
+    if (question->traffic[0])
+        return "raw";
+    return tokens > QUESTION_LL_TOKENS ? "deepep-normal" : "deepep-ll";
+}
+
+static bool resolve_dispatcher(struct setting *setting, const struct question *question,
+                               uint32_t tokens, struct error *err)
+{
+    struct dispatcher *dispatcher = &setting->dispatcher;
+    const char *name =
+        question->dispatcher[0] ? question->dispatcher : default_dispatcher(question, tokens);
+    if (!dispatcher_load(name, cluster_ranks(&setting->cluster), dispatcher, NULL, err))
+        return error_prefix(err, "--dispatcher");
+    if (question->traffic[0] && dispatcher->chunk_bytes == 0)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: does not move a byte matrix; expected raw or "
+                         "nccl-alltoall with --traffic",
+                         name);
+    if (!question->traffic[0] && dispatcher->chunk_bytes != 0)
+        return error_set(err, EXIT_INPUT, "--dispatcher %s: moves a byte matrix only: give --traffic",
+                         name);
+    if (question->sms > setting->cluster.sms)
+        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's",
+                         question->sms, setting->cluster.sms);
+    if (question->sms)
+        dispatcher->sms = question->sms;
+    if (dispatcher->max_tokens && tokens > dispatcher->max_tokens)
+        notice("%s takes at most %u tokens a rank; %u is a what-if", dispatcher->name,
+               dispatcher->max_tokens, tokens);
+    return true;
+}
+
+static void set_groups(struct setting *setting)
+{
+    struct routing *routing = &setting->routing;
+    const struct moe *moe = &setting->moe;
+    routing->groups = routing->topk_groups = 1;
+    if (routing->rule == ROUTING_V3) {
+        routing->groups = moe->groups;
+        routing->topk_groups = moe->topk_groups;
+    } else if (routing->rule == ROUTING_DEEPEP) {
+        const uint32_t nodes = setting->cluster.nodes;
+        routing->groups = nodes;
+        routing->topk_groups =
+            moe->groups > 1 && moe->topk_groups < nodes ? moe->topk_groups : nodes;
+    }
+}
+
+static bool resolve_routing(struct setting *setting, const struct question *question,
+                            uint32_t tokens, struct error *err)
+{
+    const uint32_t ranks = cluster_ranks(&setting->cluster);
+    setting->tokens = mem_alloc(ranks, sizeof(uint32_t));
+    for (uint32_t r = 0; r < ranks; r++)
+        setting->tokens[r] = tokens;
+    setting->routing = (struct routing){.rule = question->routing,
+                                        .experts = setting->moe.experts,
+                                        .topk = setting->moe.topk,
+                                        .ranks = ranks,
+                                        .seed = question->seed,
+                                        .layer = question->layer,
+                                        .tokens = setting->tokens};
+    if (setting->routing.rule == ROUTING_TRACE)
+        return true;
+    set_groups(setting);
+    return routing_check(&setting->routing, err) || error_prefix(err, "--routing");
+}
+
+static bool resolve_parts(struct setting *setting, const struct question *question,
+                          const struct moe *recorded, struct error *err)
+{
+    const uint32_t tokens = question->tokens ? question->tokens : QUESTION_TOKENS;
+    if (!resolve_cluster(setting, question, err) ||
+        !resolve_dispatcher(setting, question, tokens, err))
+        return false;
+    if (question->traffic[0])
+        return true;
+    const uint32_t ranks = cluster_ranks(&setting->cluster);
+    if (!resolve_moe(setting, question, recorded, err))
+        return false;
+    if (!layout_load(&setting->layout, question->layout, -1, setting->moe.experts, ranks, err))
+        return error_prefix(err, "--layout");
+    return resolve_routing(setting, question, tokens, err);
+}
+
+bool setting_resolve(struct setting *setting, const struct question *question,
+                     const struct moe *recorded, struct error *err)
+{
+    *setting = (struct setting){.run = {.seed = question->seed,
+                                        .skew_ps = units_ps_from_us(question->skew_us),
+                                        .aligned = question->aligned,
+                                        .overlap = question->overlap}};
+    if (resolve_parts(setting, question, recorded, err))
+        return true;
+    setting_release(setting);
+    return false;
+}
+
+void setting_use_routing(struct setting *setting, const struct routing *routing)
+{
+    setting->routing = *routing;
+}
+
+void setting_load(struct setting *setting, enum loads_kind kind)
+{
+    const uint32_t nodes = setting->cluster.nodes;
+    if (setting->traffic) {
+        loads_from_bytes(&setting->loads, setting->traffic, cluster_ranks(&setting->cluster), nodes);
+        schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher,
+                         &setting->loads);
+        return;
+    }
+    if (kind == LOADS_EXPECTED)
+        loads_expect(&setting->loads, &setting->routing, &setting->layout, nodes);
+    else
+        loads_count(&setting->loads, &setting->routing, &setting->layout, nodes);
+    schedule_layer(&setting->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
+                   &setting->loads, &setting->layout);
+}
+
+void setting_release(struct setting *setting)
+{
+    schedule_release(&setting->schedule);
+    loads_release(&setting->loads);
+    layout_release(&setting->layout);
+    free(setting->tokens);
+    free(setting->traffic);
+    *setting = (struct setting){0};
+}

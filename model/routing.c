@@ -1,0 +1,209 @@
+#include "model/routing.h"
+
+#include "base/rng.h"
+
+#include <assert.h>
+#include <threads.h>
+
+const char *const routing_rule_names[] = {"uniform", "deepep", "v3", "balanced", "trace", NULL};
+
+// A candidate expert as one integer that sorts by score, then by lower id: 16 bits of score
+// quantile over 16 bits of (65535 - id). Only integers are compared, so no library function can
+// decide an order.
+static inline uint32_t candidate(uint32_t quantile, uint32_t expert)
+{
+    return quantile << 16 | (UINT16_MAX - expert);
+}
+
+static inline uint16_t candidate_expert(uint32_t key)
+{
+    return (uint16_t)(UINT16_MAX - (key & UINT16_MAX));
+}
+
+// One 16-bit score quantile an expert; four from each draw.
+static void draw_candidates(const struct routing *routing, struct rng *rng, uint32_t *keys)
+{
+    uint64_t bits = 0;
+    for (uint32_t e = 0; e < routing->experts; e++) {
+        bits = e % 4 ? bits >> 16 : rng_next(rng);
+        keys[e] = candidate((uint32_t)(bits & UINT16_MAX), e);
+    }
+}
+
+// Keeps the `count` largest of the keys offered so far in best[], descending.
+static inline void keep_best(uint32_t *best, uint32_t count, uint32_t key)
+{
+    if (key <= best[count - 1])
+        return;
+    uint32_t at = count - 1;
+    for (; at > 0 && best[at - 1] < key; at--)
+        best[at] = best[at - 1];
+    best[at] = key;
+}
+
+#define QUANTILES 65536
+static uint32_t sigmoid_of_quantile[QUANTILES];
+static once_flag sigmoid_once = ONCE_FLAG_INIT;
+
+// exp(z) for |z| <= 0.01 by its series: only + and *, so the same bits on every IEEE machine.
+static double exp_small(double z)
+{
+    return 1 + z * (1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5))));
+}
+
+// sigmoid(x) x 2^30 at the mid-quantiles of x ~ N(0, 1), by walking x upward in steps of h and
+// adding up the density; density and exponential follow by recurrence from literals.
+static void fill_sigmoid(void)
+{
+    const double h = 1.0 / 4096, from = -5;
+    double density = 1.4867195147342977e-06;  // of N(0, 1) at -5
+    double exponential = 148.41315910257660;  // exp(5)
+    double ratio = exp_small(-from * h - h * h / 2);
+    const double ratio_step = exp_small(-h * h), exp_step = exp_small(-h);
+    double below = 2.866515718791939e-07; // cumulative at -5
+    uint32_t quantile = 0;
+    while (quantile < QUANTILES) {
+        const double target = (quantile + 0.5) / QUANTILES;
+        if (below >= target || exponential < 0.0067) {
+            sigmoid_of_quantile[quantile++] = (uint32_t)(0x1p30 / (1 + exponential));
+            continue;
+        }
+        const double next = density * ratio;
+        below += (density + next) / 2 * h;
+        density = next;
+        ratio *= ratio_step;
+        exponential *= exp_step;
+    }
+}
+
+// What a group is worth: its best candidate (deepep), or the sum of its two best scores (v3).
+static uint32_t group_worth(const struct routing *routing, const uint32_t *keys, uint32_t size)
+{
+    uint32_t best[2] = {0, 0};
+    for (uint32_t i = 0; i < size; i++)
+        keep_best(best, 2, keys[i]);
+    if (routing->rule == ROUTING_DEEPEP)
+        return best[0] >> 16;
+    return sigmoid_of_quantile[best[0] >> 16] + (size > 1 ? sigmoid_of_quantile[best[1] >> 16] : 0);
+}
+
+// Top-k of all experts of the topk_groups most worthy groups; ties go to the lower group and id.
+static void draw_grouped(const struct routing *routing, struct rng *rng, uint16_t *ids)
+{
+    uint32_t keys[MOE_MAX_EXPERTS];
+    uint64_t worth[MOE_MAX_EXPERTS];
+    uint32_t best[MOE_MAX_TOPK] = {0};
+    const uint32_t groups = routing->groups, size = routing->experts / groups;
+
+    call_once(&sigmoid_once, fill_sigmoid);
+    draw_candidates(routing, rng, keys);
+    for (uint32_t g = 0; g < groups; g++)
+        worth[g] = (uint64_t)group_worth(routing, keys + g * size, size) << 16 | (UINT16_MAX - g);
+    for (uint32_t round = 0; round < routing->topk_groups; round++) {
+        uint32_t chosen = 0;
+        for (uint32_t g = 1; g < groups; g++)
+            if (worth[g] > worth[chosen])
+                chosen = g;
+        worth[chosen] = 0;
+        for (uint32_t i = 0; i < size; i++)
+            keep_best(best, routing->topk, keys[chosen * size + i]);
+    }
+    for (uint32_t k = 0; k < routing->topk; k++)
+        ids[k] = candidate_expert(best[k]);
+}
+
+static bool holds(const uint16_t *ids, uint32_t count, uint16_t id)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+// `count` distinct numbers below `bound`: the top-k of independent scores is a uniform subset.
+static void draw_distinct(struct rng *rng, uint32_t bound, uint32_t count, uint16_t *out)
+{
+    for (uint32_t k = 0; k < count; k++) {
+        do
+            out[k] = (uint16_t)rng_below(rng, bound);
+        while (holds(out, k, out[k]));
+    }
+}
+
+// min(ranks, topk) distinct ranks share the choices evenly; experts within a rank are distinct.
+static void draw_balanced(const struct routing *routing, struct rng *rng, uint16_t *ids)
+{
+    uint16_t ranks[MOE_MAX_TOPK], local[MOE_MAX_TOPK];
+    const uint32_t reached =
+        routing->ranks < routing->topk ? routing->ranks : routing->topk;
+    const uint32_t held = routing->experts / routing->ranks;
+    uint32_t k = 0;
+
+    draw_distinct(rng, routing->ranks, reached, ranks);
+    for (uint32_t i = 0; i < reached; i++) {
+        const uint32_t share = (routing->topk - k + reached - i - 1) / (reached - i);
+        draw_distinct(rng, held, share, local);
+        for (uint32_t j = 0; j < share; j++)
+            ids[k++] = (uint16_t)(ranks[i] * held + local[j]);
+    }
+}
+
+void routing_row(const struct routing *routing, uint32_t rank, uint32_t token, uint16_t *ids)
+{
+    if (routing->rule == ROUTING_TRACE) {
+        routing->row(routing->context, rank, token, ids);
+        return;
+    }
+    struct rng rng = rng_stream(routing->seed, rank, token, routing->layer);
+    if (routing->rule == ROUTING_BALANCED)
+        draw_balanced(routing, &rng, ids);
+    else if (routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups)
+        draw_distinct(&rng, routing->experts, routing->topk, ids);
+    else
+        draw_grouped(routing, &rng, ids);
+}
+
+static bool check_groups(const struct routing *routing, struct error *err)
+{
+    const char *rule = routing_rule_names[routing->rule];
+    if (routing->groups == 0 || routing->experts % routing->groups)
+        return error_set(err, EXIT_INPUT, "routing %s: %u experts do not divide into %u groups",
+                         rule, routing->experts, routing->groups);
+    if (routing->topk_groups == 0 || routing->topk_groups > routing->groups)
+        return error_set(err, EXIT_INPUT,
+                         "routing %s: topk_groups %u: expected 1 to %u, the number of groups", rule,
+                         routing->topk_groups, routing->groups);
+    if ((uint64_t)routing->topk_groups * (routing->experts / routing->groups) < routing->topk)
+        return error_set(err, EXIT_INPUT,
+                         "routing %s: %u groups of %u experts hold fewer than top-k %u", rule,
+                         routing->topk_groups, routing->experts / routing->groups, routing->topk);
+    return true;
+}
+
+static bool check_balanced(const struct routing *routing, struct error *err)
+{
+    const uint32_t reached =
+        routing->ranks < routing->topk ? routing->ranks : routing->topk;
+    if (routing->experts % routing->ranks)
+        return error_set(err, EXIT_INPUT, "routing balanced: %u experts do not divide over %u ranks",
+                         routing->experts, routing->ranks);
+    if (routing->experts / routing->ranks < (routing->topk + reached - 1) / reached)
+        return error_set(err, EXIT_INPUT,
+                         "routing balanced: %u experts a rank are too few for top-k %u over %u ranks",
+                         routing->experts / routing->ranks, routing->topk, routing->ranks);
+    return true;
+}
+
+bool routing_check(const struct routing *routing, struct error *err)
+{
+    assert(routing->experts <= MOE_MAX_EXPERTS && routing->topk <= MOE_MAX_TOPK);
+    switch (routing->rule) {
+    case ROUTING_DEEPEP:
+    case ROUTING_V3:
+        return check_groups(routing, err);
+    case ROUTING_BALANCED:
+        return check_balanced(routing, err);
+    default:
+        return true;
+    }
+}

@@ -1,0 +1,116 @@
+// The schedule: who sends how much to whom, in which stage, order and chunk size, and what each
+// rank computes. Nothing in it says how long anything takes; every engine reads the same one.
+#ifndef MODEL_SCHEDULE_H
+#define MODEL_SCHEDULE_H
+
+#include "model/cluster.h"
+#include "model/dispatcher.h"
+#include "model/fabric.h"
+#include "model/loads.h"
+#include "model/moe.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum phase {
+    PHASE_RMSNORM,
+    PHASE_ROUTER,
+    PHASE_NOTIFY,
+    PHASE_DISPATCH,
+    PHASE_EXPERTS,
+    PHASE_COMBINE,
+    PHASE_SHARED,
+    PHASE_ALLTOALL, // of a byte matrix, alone
+    PHASE_COUNT,
+};
+extern const char *const phase_names[];
+
+// One movement of data: dispatch, combine, or the exchange of a byte matrix.
+//
+// Direct: for every (home, peer) pair, pair[home * ranks + peer] tokens move in one stage, over the
+// NICs between nodes (stage inter) or NVLink inside one (stage intra).
+// Rail: for every (home, node), node[home * nodes + node] tokens cross to the home's rail peer in
+// that node (inter), where each is forwarded to the ranks that need it, pair[home * ranks + rank]
+// copies (intra). A gather (combine) runs the same ways backward: copies come together at the rail
+// peer, are summed, and one a token crosses.
+//
+// Order: a rank cuts its tokens into `channels` contiguous slices that move side by side; within a
+// slice messages to all peers advance in proportion (a chunk's turn comes by the share of its lane
+// already sent; ties start from the rank's own successor, so that not all begin with rank 0).
+struct transfer {
+    enum phase phase;
+    bool rail, gather;
+    bool inside_nic; // pairs inside a node use the NIC too
+    bool barrier;    // starts when the last rank has arrived
+    const double *pair;
+    const double *node; // rail only
+    uint64_t token_bytes;
+    uint32_t channels;
+    uint64_t message_tokens; // tokens a message on the wire
+    uint64_t chunk_tokens;   // tokens the simulator moves as one: a multiple of message_tokens
+    uint64_t window_tokens;  // credit a (channel, lane); 0: none
+    double sm_Bps;           // copy engines of one channel; 0: free
+    struct transfer_cost cost;
+};
+
+struct schedule {
+    struct moe moe;
+    struct cluster cluster;
+    struct dispatcher dispatcher;
+    struct fabric fabric;
+    const struct loads *loads; // borrowed: outlives the schedule
+    const struct layout *layout; // borrowed; NULL for a byte matrix
+    bool present[PHASE_COUNT];
+    uint32_t transfer_count;
+    struct transfer transfers[2];
+    double *all_pairs, *all_nodes; // matrices that padding or all-gather put in place of the loads'
+};
+
+// Makes the schedule of one MoE layer from its loads.
+void schedule_layer(struct schedule *schedule, const struct moe *moe, const struct cluster *cluster,
+                    const struct dispatcher *dispatcher, const struct loads *loads,
+                    const struct layout *layout);
+
+// Makes the schedule of one exchange of a byte matrix (loads_from_bytes).
+void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
+                      const struct dispatcher *dispatcher, const struct loads *loads);
+
+void schedule_release(struct schedule *schedule);
+
+// Leaves only the named phase, to be asked in isolation as benchmarks do.
+void schedule_keep_only(struct schedule *schedule, enum phase phase);
+
+// The part of a lane's tokens that a channel carries: ceil or floor of an even share. The larger
+// shares start at a channel that depends on the home rank, so that they spread; a part of the
+// tokens never has a larger share than the whole.
+static inline uint64_t schedule_slice(uint64_t tokens, uint32_t home, uint32_t channel,
+                                      uint32_t channels)
+{
+    return (tokens + channels - 1 - (channel + home) % channels) / channels;
+}
+
+// Bytes that a transfer puts on every port, messages that it starts there, and bytes that each
+// rank's copy engines handle. Exact for counted loads.
+struct port_loads {
+    double *bytes[PORT_CLASSES];    // [fabric.count[class]]
+    double *messages[PORT_CLASSES]; // at tx ports
+    double *peers;                  // [ranks] lanes that the rank starts
+};
+void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
+                         struct port_loads *loads);
+void port_loads_release(struct port_loads *loads);
+
+// Rate of one port of a class for a transfer; PORT_SM: all channels of a rank. 0: takes no time.
+double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
+                          enum port_class class);
+
+// Bytes that move from one rank to another over NIC or NVLink in a transfer, [from * ranks + to].
+// Freed by the caller.
+double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer);
+
+// Physical bound: the busiest NIC, NVLink or spine port's bytes over its rate, in picoseconds; its
+// name (48 bytes), or "none" when nothing moves.
+double schedule_bound_ps(const struct schedule *schedule, const struct transfer *transfer,
+                         char *busiest);
+
+#endif

@@ -1,0 +1,131 @@
+#include "model/timing.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const overlap_names[] = {"none", "dispatch", "combine", NULL};
+
+#define ARRIVAL_STREAM UINT64_C(0x617272697665) // apart from every routing stream
+
+uint64_t run_arrival_ps(const struct run *run, uint32_t rank)
+{
+    struct rng rng = rng_stream(run->seed, rank, ARRIVAL_STREAM, 0);
+    return (uint64_t)(rng_unit(&rng) * (double)run->skew_ps);
+}
+
+void timing_init(struct timing *timing, const char *engine, const struct schedule *schedule)
+{
+    const uint32_t ranks = schedule->fabric.ranks;
+    *timing = (struct timing){.engine = engine, .ranks = ranks};
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        struct phase_timing *phase = &timing->phases[p];
+        phase->present = schedule->present[p];
+        phase->start_ps = mem_alloc(ranks, sizeof(uint64_t));
+        phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
+        phase->feeder = mem_alloc(ranks, sizeof(uint32_t));
+        for (uint32_t r = 0; r < ranks; r++)
+            phase->feeder[r] = r;
+        strcpy(phase->busiest, "none");
+        strcpy(phase->bottleneck, "none");
+    }
+    timing->nodes_per_token = loads_nodes_per_token(schedule->loads);
+    timing->ranks_per_token = loads_ranks_per_token(schedule->loads);
+}
+
+void timing_release(struct timing *timing)
+{
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        free(timing->phases[p].start_ps);
+        free(timing->phases[p].end_ps);
+        free(timing->phases[p].feeder);
+    }
+    free(timing->ports);
+    *timing = (struct timing){0};
+}
+
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+                                    uint32_t port)
+{
+    if (timing->port_count == timing->port_capacity) {
+        timing->port_capacity = timing->port_capacity ? 2 * timing->port_capacity : 64;
+        timing->ports = mem_grow(timing->ports, timing->port_capacity, sizeof *timing->ports);
+    }
+    struct port_timing *added = &timing->ports[timing->port_count++];
+    *added = (struct port_timing){.phase = phase, .class = class, .port = port};
+    return added;
+}
+
+struct phase_span timing_span(const struct timing *timing, enum phase phase)
+{
+    const struct phase_timing *p = &timing->phases[phase];
+    uint64_t first = UINT64_MAX, last = 0;
+    double sum = 0;
+    for (uint32_t r = 0; r < timing->ranks; r++) {
+        first = p->start_ps[r] < first ? p->start_ps[r] : first;
+        last = p->end_ps[r] > last ? p->end_ps[r] : last;
+        sum += (double)(p->end_ps[r] - p->start_ps[r]);
+    }
+    last += p->spread_ps;
+    return (struct phase_span){.start_ps = (double)first,
+                               .end_ps = (double)last,
+                               .latency_ps = (double)(last - first),
+                               .latency_mean_ps = sum / timing->ranks};
+}
+
+double timing_layer_ps(const struct timing *timing)
+{
+    double first = INFINITY, last = 0;
+    for (enum phase p = 0; p < PHASE_COUNT; p++) {
+        if (!timing->phases[p].present)
+            continue;
+        const struct phase_span span = timing_span(timing, p);
+        first = fmin(first, span.start_ps);
+        last = fmax(last, span.end_ps);
+    }
+    return last > first ? last - first : 0;
+}
+
+static uint64_t hash_word(uint64_t hash, uint64_t word)
+{
+    for (int byte = 0; byte < 8; byte++)
+        hash = (hash ^ (word >> (8 * byte) & 0xff)) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+uint64_t timing_hash(const struct timing *timing)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (int p = 0; p < PHASE_COUNT; p++)
+        for (uint32_t r = 0; timing->phases[p].present && r < timing->ranks; r++) {
+            hash = hash_word(hash, timing->phases[p].start_ps[r]);
+            hash = hash_word(hash, timing->phases[p].end_ps[r]);
+        }
+    for (size_t i = 0; i < timing->port_count; i++) {
+        hash = hash_word(hash, (uint64_t)timing->ports[i].bytes);
+        hash = hash_word(hash, (uint64_t)timing->ports[i].busy_ps);
+        hash = hash_word(hash, (uint64_t)timing->ports[i].wait_ps);
+    }
+    return hash_word(hash, timing->events);
+}
+
+char *timing_sentence(const struct timing *timing, enum phase phase, char *buffer)
+{
+    const size_t size = 320;
+    const struct phase_timing *p = &timing->phases[phase];
+    const struct phase_span span = timing_span(timing, phase);
+    if (p->bound_ps <= 0) {
+        snprintf(buffer, size, "%s takes %.4g us; %s binds.", phase_names[phase],
+                 span.latency_ps / 1e6, p->bottleneck);
+        return buffer;
+    }
+    snprintf(buffer, size,
+             "%s takes %.4g us; %s binds. No schedule could beat %.4g us, the bytes of %s at its "
+             "rate: this is %.1f%% above.",
+             phase_names[phase], span.latency_ps / 1e6, p->bottleneck, p->bound_ps / 1e6,
+             p->busiest, 100 * (span.latency_ps / p->bound_ps - 1));
+    return buffer;
+}

@@ -1,0 +1,96 @@
+// The timing: what every engine fills, so that any two can be laid side by side and every printer,
+// plot and test is written once. Also what an engine is asked besides the schedule.
+#ifndef MODEL_TIMING_H
+#define MODEL_TIMING_H
+
+#include "model/schedule.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+// Where the shared expert runs.
+enum overlap {
+    OVERLAP_NONE,     // after combine
+    OVERLAP_DISPATCH, // beside dispatch
+    OVERLAP_COMBINE,  // beside combine
+};
+extern const char *const overlap_names[];
+
+struct run {
+    uint64_t seed;
+    uint64_t skew_ps; // ranks arrive uniformly within this time after the first (drawn by seed)
+    bool aligned;     // every phase starts when all ranks have ended the one before, as benchmarks
+                      // that time one kernel do; otherwise each rank goes on by itself
+    enum overlap overlap;
+    FILE *timeline; // simulate only: Chrome trace events; NULL: none
+};
+
+// When a rank enters the layer.
+uint64_t run_arrival_ps(const struct run *run, uint32_t rank);
+
+struct phase_timing {
+    bool present;
+    uint64_t *start_ps, *end_ps; // [ranks]
+    uint32_t *feeder;            // [ranks] whose data a rank waited for last; itself when its own
+    uint64_t spread_ps;          // estimate from expected loads: what the slowest of all ranks is
+                                 // expected to take beyond the mean
+    double bytes;                // on the wire, NIC and NVLink, summed over ranks
+    double bound_ps;             // physical port bound (schedule_bound_ps); 0: moves nothing
+    char bottleneck[96];         // what binds: a port's name, "gpu3.sm", "compute", "latency"
+    char busiest[48];            // the port of the bound
+};
+
+// One port in one phase that moves data.
+struct port_timing {
+    enum phase phase;
+    enum port_class class;
+    uint32_t port;
+    double bytes;
+    double busy_ps;
+    double wait_ps, longest_wait_ps; // queueing; zero in the closed form
+};
+
+// One step of the critical path, in time order.
+struct critical_step {
+    enum phase phase;
+    uint32_t rank;
+    uint64_t start_ps, end_ps;
+    char cause[128]; // why it could not start or end earlier
+};
+
+struct timing {
+    const char *engine; // "simulate", "estimate", "naive", later "real"
+    uint32_t ranks;
+    struct phase_timing phases[PHASE_COUNT];
+    struct port_timing *ports;
+    size_t port_count, port_capacity;
+    struct critical_step path[2 * PHASE_COUNT];
+    size_t path_count;
+    double nodes_per_token, ranks_per_token;
+    uint64_t events; // 0 in the closed form
+};
+
+void timing_init(struct timing *timing, const char *engine, const struct schedule *schedule);
+void timing_release(struct timing *timing);
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+                                    uint32_t port);
+
+// A phase in four numbers, picoseconds. latency is the slowest: first start to last end; latency_mean is the
+// mean over ranks of each rank's own end minus start.
+struct phase_span {
+    double start_ps, end_ps, latency_ps, latency_mean_ps;
+};
+struct phase_span timing_span(const struct timing *timing, enum phase phase);
+
+// First rank's start to last rank's end over all phases.
+double timing_layer_ps(const struct timing *timing);
+
+// A hash of everything an engine computed, for determinism tests (FNV-1a over integers).
+uint64_t timing_hash(const struct timing *timing);
+
+// One plain sentence on what binds the phase and how far it is above the port bound.
+// buffer has 320 bytes.
+char *timing_sentence(const struct timing *timing, enum phase phase, char *buffer);
+
+#endif

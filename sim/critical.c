@@ -1,0 +1,99 @@
+#include "sim/critical.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// Where to go on: a phase and the rank that mattered in it.
+struct place {
+    int phase;
+    uint32_t rank;
+};
+
+static uint32_t last_to(const uint64_t *times, uint32_t ranks)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 1; r < ranks; r++)
+        if (times[r] > times[last])
+            last = r;
+    return last;
+}
+
+static bool meets(const struct schedule *schedule, const struct run *run, int phase)
+{
+    if (run->aligned || phase == PHASE_NOTIFY)
+        return true;
+    for (uint32_t t = 0; t < schedule->transfer_count; t++)
+        if ((int)schedule->transfers[t].phase == phase)
+            return schedule->transfers[t].barrier;
+    return false;
+}
+
+// The step before `place`: the rank whose start held it up, in the latest phase that ended by then.
+static struct place before(const struct schedule *schedule, const struct run *run,
+                           const struct timing *timing, struct place place, uint32_t feeder)
+{
+    const struct phase_timing *phase = &timing->phases[place.phase];
+    const uint32_t rank =
+        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : feeder;
+    struct place found = {.phase = -1, .rank = rank};
+    uint64_t latest = 0;
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        const struct phase_timing *earlier = &timing->phases[p];
+        if (p == place.phase || !earlier->present || earlier->end_ps[rank] > phase->start_ps[rank])
+            continue;
+        if (earlier->end_ps[rank] > latest) {
+            latest = earlier->end_ps[rank];
+            found.phase = p;
+        }
+    }
+    return found;
+}
+
+static void add_step(struct timing *timing, struct place place, uint32_t feeder)
+{
+    const struct phase_timing *phase = &timing->phases[place.phase];
+    struct critical_step *step = &timing->path[timing->path_count++];
+    char binding[sizeof phase->bottleneck];
+    strcpy(binding, phase->bottleneck);
+    *step = (struct critical_step){.phase = (enum phase)place.phase,
+                                   .rank = place.rank,
+                                   .start_ps = phase->start_ps[place.rank],
+                                   .end_ps = phase->end_ps[place.rank]};
+    if (feeder != place.rank)
+        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", feeder, binding);
+    else
+        snprintf(step->cause, sizeof step->cause, "%s", binding);
+}
+
+static struct place last_place(const struct timing *timing)
+{
+    struct place place = {.phase = -1};
+    uint64_t latest = 0;
+    for (int p = 0; p < PHASE_COUNT; p++) {
+        if (!timing->phases[p].present)
+            continue;
+        const uint32_t rank = last_to(timing->phases[p].end_ps, timing->ranks);
+        if (timing->phases[p].end_ps[rank] >= latest) {
+            latest = timing->phases[p].end_ps[rank];
+            place = (struct place){.phase = p, .rank = rank};
+        }
+    }
+    return place;
+}
+
+void critical_path(const struct schedule *schedule, const struct run *run, struct timing *timing)
+{
+    const size_t room = sizeof timing->path / sizeof timing->path[0];
+    struct place place = last_place(timing);
+    timing->path_count = 0;
+    while (place.phase >= 0 && timing->path_count < room) {
+        const uint32_t feeder = timing->phases[place.phase].feeder[place.rank];
+        add_step(timing, place, feeder);
+        place = before(schedule, run, timing, place, feeder);
+    }
+    for (size_t i = 0; i < timing->path_count / 2; i++) {
+        const struct critical_step step = timing->path[i];
+        timing->path[i] = timing->path[timing->path_count - 1 - i];
+        timing->path[timing->path_count - 1 - i] = step;
+    }
+}

@@ -1,0 +1,212 @@
+#include "sim/flows.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { MEDIUM_INSIDE, MEDIUM_NIC };
+
+static uint64_t pair_slice(const struct flows *flows, uint32_t home, uint32_t rank, uint32_t channel)
+{
+    const struct transfer *transfer = flows->transfer;
+    const double tokens = transfer->pair[(size_t)home * flows->schedule->fabric.ranks + rank];
+    return schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
+}
+
+uint64_t flow_chunk_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk)
+{
+    const uint64_t size = flows->transfer->chunk_tokens, before = size * chunk;
+    const uint64_t left = flow->tokens > before ? flow->tokens - before : 0;
+    return left < size ? left : size;
+}
+
+uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,
+                           uint32_t chunk)
+{
+    const uint64_t total = pair_slice(flows, flow->home, rank, flow->channel);
+    return total * (chunk + 1) / flow->chunks - total * chunk / flow->chunks;
+}
+
+uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk)
+{
+    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
+    uint64_t tokens = 0;
+    for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
+        tokens += flow_piece_tokens(flows, flow, rank, chunk);
+    return tokens;
+}
+
+static void init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
+                      double tokens)
+{
+    const struct transfer *transfer = flows->transfer;
+    struct flow *flow = &flows->flows[flow_index(flows, home, peer, channel)];
+    const uint64_t slice =
+        schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
+    *flow = (struct flow){.tokens = slice,
+                          .home = home,
+                          .peer = peer,
+                          .channel = channel,
+                          .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) /
+                                               transfer->chunk_tokens),
+                          .first_pending = (uint32_t)flows->chunk_count};
+    flows->chunk_count += flow->chunks;
+}
+
+static void init_flows(struct flows *flows)
+{
+    const struct transfer *transfer = flows->transfer;
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const uint32_t peers = transfer->rail ? fabric->nodes : fabric->ranks;
+    const double *tokens = transfer->rail ? transfer->node : transfer->pair;
+    flows->flow_count = fabric->ranks * peers * transfer->channels;
+    flows->flows = mem_alloc(flows->flow_count, sizeof *flows->flows);
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t peer = 0; peer < peers; peer++)
+            for (uint32_t c = 0; c < transfer->channels; c++)
+                init_flow(flows, home, peer, c, tokens[(size_t)home * peers + peer]);
+}
+
+static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
+{
+    const uint32_t chunks = flows->flows[flow].chunks;
+    if (chunks == 0)
+        return;
+    flows->lanes[flows->lane_count++] = (struct lane){
+        .turn = (UINT64_C(1) << 31) / chunks, .flow = flow, .chunks = chunks};
+    sender->count++;
+}
+
+static uint32_t medium_of(const struct flows *flows, uint32_t from, uint32_t to)
+{
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
+    return from == to || (inside && !flows->transfer->inside_nic) ? MEDIUM_INSIDE : MEDIUM_NIC;
+}
+
+// The i-th peer in a rank's order: its own node first, then the next ones; in each, from its own
+// index onward, itself last of all its own node. At any i, no two ranks of a full node meet at one
+// peer.
+static uint32_t rotated_peer(const struct fabric *fabric, uint32_t rank, uint32_t i)
+{
+    const uint32_t gpus = fabric->gpus_per_node;
+    const uint32_t node = (fabric_node(fabric, rank) + i / gpus) % fabric->nodes;
+    return node * gpus + (rank + 1 + i) % gpus;
+}
+
+static void add_direct_lanes(struct flows *flows, struct sender *sender, uint32_t medium)
+{
+    const uint32_t ranks = flows->schedule->fabric.ranks, from = sender->rank;
+    for (uint32_t i = 0; i < ranks; i++) {
+        const uint32_t to = rotated_peer(&flows->schedule->fabric, from, i);
+        const uint32_t home = flows->transfer->gather ? to : from;
+        const uint32_t peer = flows->transfer->gather ? from : to;
+        const uint32_t flow = flow_index(flows, home, peer, sender->channel);
+        if (medium_of(flows, from, to) != medium)
+            continue;
+        add_lane(flows, sender, flow);
+        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+    }
+}
+
+static void add_rail_lanes(struct flows *flows, struct sender *sender)
+{
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const uint32_t rank = sender->rank, node = fabric_node(fabric, rank);
+    const uint32_t lanes = flows->transfer->gather ? fabric->ranks : fabric->nodes;
+    for (uint32_t i = 0; i < lanes; i++) {
+        const uint32_t home = flows->transfer->gather ? rotated_peer(fabric, rank, i) : rank;
+        const uint32_t target = flows->transfer->gather ? node : (node + 1 + i) % lanes;
+        const uint32_t flow = flow_index(flows, home, target, sender->channel);
+        if (flows->transfer->gather && pair_slice(flows, home, rank, sender->channel) == 0)
+            continue;
+        add_lane(flows, sender, flow);
+        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+    }
+}
+
+static void init_senders(struct flows *flows)
+{
+    const struct transfer *transfer = flows->transfer;
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const size_t lanes = transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
+    flows->sender_count = fabric->ranks * transfer->channels * 2;
+    flows->senders = mem_alloc(flows->sender_count, sizeof *flows->senders);
+    flows->lanes = mem_alloc(fabric->ranks * lanes * transfer->channels, sizeof *flows->lanes);
+    for (uint32_t rank = 0; rank < fabric->ranks; rank++)
+        for (uint32_t c = 0; c < transfer->channels; c++)
+            for (uint32_t medium = 0; medium < 2; medium++) {
+                struct sender *sender = &flows->senders[sender_index(flows, rank, c, medium)];
+                *sender = (struct sender){
+                    .first = flows->lane_count, .rank = rank, .channel = c, .asleep = true};
+                if (!transfer->rail)
+                    add_direct_lanes(flows, sender, medium);
+                else if (medium == MEDIUM_INSIDE)
+                    add_rail_lanes(flows, sender);
+            }
+}
+
+// Every chunk of a rail gather waits for one piece of each rank that has a part of it.
+static void init_pending(struct flows *flows)
+{
+    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
+    flows->pending = mem_alloc(flows->chunk_count, sizeof *flows->pending);
+    for (uint32_t f = 0; f < flows->flow_count; f++) {
+        const struct flow *flow = &flows->flows[f];
+        for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
+            if (flow->chunks && pair_slice(flows, flow->home, rank, flow->channel))
+                for (uint32_t k = 0; k < flow->chunks; k++)
+                    flows->pending[flow->first_pending + k]++;
+    }
+}
+
+// A window of less than two chunks could never overlap sending with the credit's way back.
+static uint32_t window_chunks(const struct transfer *transfer)
+{
+    if (transfer->window_tokens == 0)
+        return 0;
+    const uint64_t chunks = transfer->window_tokens / transfer->chunk_tokens;
+    return chunks < 2 ? 2 : (uint32_t)chunks;
+}
+
+void flows_init(struct flows *flows, const struct schedule *schedule,
+                const struct transfer *transfer)
+{
+    *flows = (struct flows){.schedule = schedule, .transfer = transfer};
+    flows->window_chunks = window_chunks(transfer);
+    init_flows(flows);
+    init_senders(flows);
+    if (transfer->rail && transfer->gather)
+        init_pending(flows);
+}
+
+void flows_release(struct flows *flows)
+{
+    free(flows->flows);
+    free(flows->lanes);
+    free(flows->senders);
+    free(flows->pending);
+    *flows = (struct flows){0};
+}
+
+struct lane *sender_next(struct flows *flows, struct sender *sender)
+{
+    struct lane *next = NULL;
+    for (uint32_t i = sender->first; i < sender->first + sender->count; i++) {
+        struct lane *lane = &flows->lanes[i];
+        if (next && lane->turn >= next->turn)
+            continue;
+        if (lane->sent == lane->chunks)
+            continue;
+        if (flows->window_chunks &&
+            lane->sent - flows->flows[lane->flow].done >= flows->window_chunks)
+            continue;
+        next = lane;
+    }
+    if (next) {
+        next->sent++;
+        next->turn = ((2 * (uint64_t)next->sent + 1) << 31) / next->chunks;
+    }
+    return next;
+}

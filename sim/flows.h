@@ -1,0 +1,84 @@
+// Flows, lanes and senders: a transfer of the schedule laid out for the event loop.
+//
+// A flow is one channel's part of what moves between a home rank and a peer (direct) or a node
+// (rail): it is cut into chunks, and owns the credit window. A lane is a flow as one sender sees
+// it: the flow itself, or in a rail gather one rank's pieces of it. A sender is one channel's issuing
+// loop on a rank; it picks the lane that is least advanced and allowed to send.
+#ifndef SIM_FLOWS_H
+#define SIM_FLOWS_H
+
+#include "model/schedule.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct flow {
+    uint64_t tokens;
+    uint32_t home;
+    uint32_t peer; // rank, or rail: node
+    uint32_t channel;
+    uint32_t chunks;
+    uint32_t done;          // chunks whose credit has come back
+    uint32_t first_pending; // rail gather: index of its chunks' join counters
+    uint32_t sender;        // that issues it; rail gather: unused
+};
+
+struct lane {
+    uint64_t turn; // share already sent, 32-bit fixed point: the smallest goes next
+    uint32_t flow;
+    uint32_t sent, chunks;
+};
+
+struct sender {
+    uint32_t first, count; // lanes, in rotated order
+    uint32_t rank;
+    uint32_t channel;
+    bool asleep; // nothing to send now; a credit wakes it
+};
+
+struct flows {
+    const struct schedule *schedule;
+    const struct transfer *transfer;
+    struct flow *flows;
+    struct lane *lanes;
+    struct sender *senders;
+    uint16_t *pending; // rail gather: pieces that a chunk still waits for
+    uint32_t flow_count, lane_count, sender_count;
+    uint64_t chunk_count; // of all flows
+    uint32_t window_chunks; // 0: no limit
+};
+
+void flows_init(struct flows *flows, const struct schedule *schedule,
+                const struct transfer *transfer);
+void flows_release(struct flows *flows);
+
+// Tokens of chunk k of a flow: chunk_tokens, the last one what is left.
+uint64_t flow_chunk_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk);
+
+// Rail: copies of chunk k for one rank of the flow's node, an even share of the pair's.
+uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,
+                           uint32_t chunk);
+uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk);
+
+// The lane that the sender serves next, its `sent` already advanced; NULL: none may send.
+struct lane *sender_next(struct flows *flows, struct sender *sender);
+
+#define FLOW_NONE UINT32_MAX
+// Rail gather: the flow of (home, node, channel).
+static inline uint32_t flow_index(const struct flows *flows, uint32_t home, uint32_t peer,
+                                  uint32_t channel)
+{
+    const uint32_t peers =
+        flows->transfer->rail ? flows->schedule->fabric.nodes : flows->schedule->fabric.ranks;
+    return (home * peers + peer) * flows->transfer->channels + channel;
+}
+
+// Senders of a rank and channel: one for NVLink (and copies that stay), one for the NIC; a rail
+// transfer has one that serves both.
+static inline uint32_t sender_index(const struct flows *flows, uint32_t rank, uint32_t channel,
+                                    uint32_t medium)
+{
+    return (rank * flows->transfer->channels + channel) * 2 + medium;
+}
+
+#endif

@@ -1,0 +1,522 @@
+// The event loop of one transfer. Handlers are named by what has just happened; each finds the next
+// port on the chunk's way, lets it be served, and schedules what follows.
+//
+//   direct          step -> [copy] -> launched -> wire -> received -> [copy] -> done
+//   rail, scatter   step -> copy -> launched -> wire -> received -> copy -> forwarded -> pieces
+//   rail, gather    step -> launched -> pieces join -> reduce -> reduced -> wire -> received -> add
+#include "sim/move.h"
+
+#include "base/mem.h"
+#include "sim/flows.h"
+#include "sim/heap.h"
+#include "sim/port.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum event_kind {
+    EVENT_STEP,       // a sender may issue its next chunk
+    EVENT_LAUNCHED,   // a chunk is packed and goes to the first wire
+    EVENT_SPINE_UP,   // reaches the spine
+    EVENT_SPINE_DOWN, // leaves it
+    EVENT_ARRIVES,    // reaches the receiving NIC or NVLink port
+    EVENT_RECEIVED,   // is in memory there
+    EVENT_FORWARDED,  // rail scatter: copied towards the ranks of the node
+    EVENT_PIECE,      // rail: one rank's part reaches an NVLink port
+    EVENT_JOINED,     // rail gather: a piece is in memory at the rail peer
+    EVENT_REDUCED,    // rail gather: summed over the node
+    EVENT_CREDIT,     // room for one more chunk of a flow
+};
+
+struct mover {
+    const struct schedule *schedule;
+    const struct transfer *transfer;
+    const struct fabric *fabric;
+    struct flows flows;
+    struct heap heap;
+    struct port *ports[PORT_CLASSES]; // PORT_SM: [rank * channels + channel]
+    uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
+    uint32_t *feeder;                 // [ranks]
+    uint64_t now_ps;
+    struct timeline *timeline;
+};
+
+// An event's payload: what happened (4 bits), to which rank of a node (10), chunk (18) and flow or
+// sender (32).
+static uint64_t pack_event(enum event_kind kind, uint32_t index, uint32_t chunk, uint32_t local)
+{
+    assert(chunk < 1u << 18 && local < 1u << 10);
+    return (uint64_t)kind << 60 | (uint64_t)local << 50 | (uint64_t)chunk << 32 | index;
+}
+
+static void schedule_event(struct mover *mover, uint64_t time_ps, enum event_kind kind,
+                           uint32_t index, uint32_t chunk, uint32_t local)
+{
+    heap_push(&mover->heap, time_ps, pack_event(kind, index, chunk, local));
+}
+
+static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t feeder)
+{
+    if (time_ps <= mover->last_ps[rank])
+        return;
+    mover->last_ps[rank] = time_ps;
+    mover->feeder[rank] = feeder;
+}
+
+static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index, uint64_t bytes,
+                      uint64_t extra_ps)
+{
+    struct port *port = &mover->ports[class][index];
+    const uint64_t start = port_serve(port, mover->now_ps, bytes, extra_ps);
+    if (mover->timeline)
+        timeline_busy(mover->timeline, mover->transfer->phase, class, index, start, port->free_ps);
+    return start;
+}
+
+static uint64_t copy(struct mover *mover, uint32_t rank, uint32_t channel, uint64_t bytes)
+{
+    const uint32_t index = rank * mover->transfer->channels + channel;
+    serve(mover, PORT_SM, index, bytes, 0);
+    return mover->ports[PORT_SM][index].free_ps;
+}
+
+static uint64_t bytes_of(const struct mover *mover, uint64_t tokens)
+{
+    return tokens * mover->transfer->token_bytes;
+}
+
+// Ends of the wire that a flow's chunks cross: the two ranks, or home and rail peer.
+static uint32_t far_end(const struct mover *mover, const struct flow *flow)
+{
+    return mover->transfer->rail ? fabric_rail_peer(mover->fabric, flow->home, flow->peer)
+                                 : flow->peer;
+}
+
+static uint32_t wire_from(const struct mover *mover, const struct flow *flow)
+{
+    return mover->transfer->gather ? far_end(mover, flow) : flow->home;
+}
+
+static uint32_t wire_to(const struct mover *mover, const struct flow *flow)
+{
+    return mover->transfer->gather ? flow->home : far_end(mover, flow);
+}
+
+static bool over_nvlink(const struct mover *mover, uint32_t from, uint32_t to)
+{
+    return fabric_node(mover->fabric, from) == fabric_node(mover->fabric, to) &&
+           !mover->transfer->inside_nic;
+}
+
+static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
+{
+    const uint64_t each = mover->transfer->message_tokens;
+    return (tokens + each - 1) / each * mover->transfer->cost.per_message_ps;
+}
+
+// Sends the chunk on from one port to the next, with the wire's latency where there is one.
+static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
+                const struct port *next, uint64_t bytes, uint64_t latency_ps, uint64_t event)
+{
+    heap_push(&mover->heap, port_reaches(port, start_ps, next, bytes) + latency_ps, event);
+}
+
+// Puts a chunk on the wire between two ranks; returns when its first byte leaves.
+static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t from,
+                         uint32_t to)
+{
+    const struct fabric *fabric = mover->fabric;
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint64_t tokens = flow_chunk_tokens(&mover->flows, flow, chunk);
+    const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
+    const bool nvlink = over_nvlink(mover, from, to);
+    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
+    const uint64_t start = serve(mover, class, port, bytes, extra);
+    const struct port *tx = &mover->ports[class][port];
+
+    touch(mover, from, tx->free_ps, from);
+    if (nvlink)
+        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][to], bytes, fabric->nvlink_latency_ps,
+            pack_event(EVENT_ARRIVES, index, chunk, 0));
+    else if (fabric_crosses_spine(fabric, from, to))
+        hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
+            pack_event(EVENT_SPINE_UP, index, chunk, 0));
+    else
+        hop(mover, tx, start, &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes,
+            fabric->nic_latency_ps, pack_event(EVENT_ARRIVES, index, chunk, 0));
+    return start;
+}
+
+static void on_step(struct mover *mover, uint32_t index)
+{
+    struct sender *sender = &mover->flows.senders[index];
+    const struct lane *lane = sender_next(&mover->flows, sender);
+    sender->asleep = lane == NULL;
+    if (!lane)
+        return;
+    const struct flow *flow = &mover->flows.flows[lane->flow];
+    const uint32_t chunk = lane->sent - 1;
+    const uint32_t local = sender->rank % mover->fabric->gpus_per_node;
+    uint64_t ready = mover->now_ps;
+    if (!(mover->transfer->rail && mover->transfer->gather))
+        ready = copy(mover, sender->rank, sender->channel,
+                     bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk)));
+    schedule_event(mover, ready, EVENT_LAUNCHED, lane->flow, chunk, local);
+}
+
+// Copies a chunk of the home's towards the ranks of the node it has reached.
+static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
+    const uint64_t done =
+        copy(mover, far_end(mover, flow), flow->channel, bytes_of(mover, tokens));
+    schedule_event(mover, done, EVENT_FORWARDED, index, chunk, 0);
+}
+
+static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool remote)
+{
+    if (mover->flows.window_chunks)
+        schedule_event(mover, time_ps + (remote ? mover->fabric->nic_latency_ps : 0), EVENT_CREDIT,
+                       index, 0, 0);
+}
+
+// Rail gather: one rank's piece of a chunk starts for the rail peer.
+static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
+{
+    const struct fabric *fabric = mover->fabric;
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
+    const uint64_t bytes =
+        bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    uint64_t start = mover->now_ps;
+    if (rank == peer || bytes == 0) {
+        schedule_event(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
+    } else {
+        start = serve(mover, PORT_NVLINK_TX, rank, bytes, 0);
+        const struct port *tx = &mover->ports[PORT_NVLINK_TX][rank];
+        touch(mover, rank, tx->free_ps, rank);
+        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][peer], bytes,
+            fabric->nvlink_latency_ps, pack_event(EVENT_PIECE, index, chunk, local));
+    }
+    schedule_event(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
+                   0);
+}
+
+static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
+{
+    const struct transfer *transfer = mover->transfer;
+    const struct flow *flow = &mover->flows.flows[index];
+    if (transfer->rail && transfer->gather) {
+        launch_piece(mover, index, chunk, local);
+        return;
+    }
+    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
+    uint64_t start = mover->now_ps;
+    if (from != to)
+        start = transmit(mover, index, chunk, from, to);
+    else if (transfer->rail)
+        forward(mover, index, chunk);
+    else
+        schedule_event(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
+    schedule_event(mover, start, EVENT_STEP, flow->sender, 0, 0);
+}
+
+static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool up)
+{
+    const struct fabric *fabric = mover->fabric;
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
+    const enum port_class class = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
+    const uint32_t port = fabric_node(fabric, up ? from : to);
+    const uint64_t start = serve(mover, class, port, bytes, 0);
+    if (up)
+        hop(mover, &mover->ports[class][port], start,
+            &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)], bytes, 0,
+            pack_event(EVENT_SPINE_DOWN, index, chunk, 0));
+    else
+        hop(mover, &mover->ports[class][port], start,
+            &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes, fabric->nic_latency_ps,
+            pack_event(EVENT_ARRIVES, index, chunk, 0));
+}
+
+static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
+    const enum port_class class = over_nvlink(mover, from, to) ? PORT_NVLINK_RX : PORT_NIC_RX;
+    const uint32_t port = class == PORT_NVLINK_RX ? to : fabric_nic(mover->fabric, to);
+    serve(mover, class, port, bytes, 0);
+    const uint64_t done = mover->ports[class][port].free_ps;
+    touch(mover, to, done, from);
+    schedule_event(mover, done, EVENT_RECEIVED, index, chunk, 0);
+}
+
+static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    if (mover->transfer->rail && !mover->transfer->gather) {
+        forward(mover, index, chunk);
+        return;
+    }
+    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
+    const uint64_t done = copy(mover, to, flow->channel, bytes);
+    touch(mover, to, done, from);
+    credit(mover, index, done, from != to && !over_nvlink(mover, from, to));
+}
+
+static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct fabric *fabric = mover->fabric;
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t peer = far_end(mover, flow), first = flow->peer * fabric->gpus_per_node;
+    struct port *tx = &mover->ports[PORT_NVLINK_TX][peer];
+    uint64_t left = mover->now_ps;
+    touch(mover, peer, mover->now_ps, flow->home);
+    for (uint32_t i = 0; i < fabric->gpus_per_node; i++) {
+        // Peers take turns at being first, so that a node's forwarders do not all start at one.
+        const uint32_t local = (peer + 1 + i) % fabric->gpus_per_node, rank = first + local;
+        const uint64_t bytes =
+            bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+        if (bytes == 0 || rank == peer)
+            continue;
+        const uint64_t start = serve(mover, PORT_NVLINK_TX, peer, bytes, 0);
+        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][rank], bytes,
+            fabric->nvlink_latency_ps, pack_event(EVENT_PIECE, index, chunk, local));
+        left = tx->free_ps;
+    }
+    touch(mover, peer, left, flow->home);
+    credit(mover, index, left, peer != flow->home);
+}
+
+static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
+    const uint32_t peer = far_end(mover, flow);
+    const uint32_t to = mover->transfer->gather ? peer : rank;
+    const uint64_t bytes =
+        bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    serve(mover, PORT_NVLINK_RX, to, bytes, 0);
+    const uint64_t done = mover->ports[PORT_NVLINK_RX][to].free_ps;
+    touch(mover, to, done, mover->transfer->gather ? rank : flow->home);
+    if (mover->transfer->gather)
+        schedule_event(mover, done, EVENT_JOINED, index, chunk, local);
+}
+
+static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    if (--mover->flows.pending[flow->first_pending + chunk])
+        return;
+    const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
+    const uint64_t done =
+        copy(mover, far_end(mover, flow), flow->channel, bytes_of(mover, tokens));
+    schedule_event(mover, done, EVENT_REDUCED, index, chunk, 0);
+}
+
+static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t peer = far_end(mover, flow);
+    touch(mover, peer, mover->now_ps, peer);
+    if (peer == flow->home) {
+        schedule_event(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
+        return;
+    }
+    transmit(mover, index, chunk, peer, flow->home);
+}
+
+static void wake(struct mover *mover, uint32_t index)
+{
+    if (!mover->flows.senders[index].asleep)
+        return;
+    mover->flows.senders[index].asleep = false;
+    schedule_event(mover, mover->now_ps, EVENT_STEP, index, 0, 0);
+}
+
+static void on_credit(struct mover *mover, uint32_t index)
+{
+    struct flow *flow = &mover->flows.flows[index];
+    const uint32_t gpus = mover->fabric->gpus_per_node;
+    flow->done++;
+    if (!(mover->transfer->rail && mover->transfer->gather)) {
+        wake(mover, flow->sender);
+        return;
+    }
+    for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
+        wake(mover, sender_index(&mover->flows, rank, flow->channel, 0));
+}
+
+static void handle(struct mover *mover, uint64_t payload)
+{
+    const enum event_kind kind = (enum event_kind)(payload >> 60);
+    const uint32_t index = (uint32_t)payload, chunk = payload >> 32 & 0x3ffff;
+    const uint32_t local = payload >> 50 & 0x3ff;
+    switch (kind) {
+    case EVENT_STEP:
+        on_step(mover, index);
+        break;
+    case EVENT_LAUNCHED:
+        on_launched(mover, index, chunk, local);
+        break;
+    case EVENT_SPINE_UP:
+    case EVENT_SPINE_DOWN:
+        on_spine(mover, index, chunk, kind == EVENT_SPINE_UP);
+        break;
+    case EVENT_ARRIVES:
+        on_arrives(mover, index, chunk);
+        break;
+    case EVENT_RECEIVED:
+        on_received(mover, index, chunk);
+        break;
+    case EVENT_FORWARDED:
+        on_forwarded(mover, index, chunk);
+        break;
+    case EVENT_PIECE:
+        on_piece(mover, index, chunk, local);
+        break;
+    case EVENT_JOINED:
+        on_joined(mover, index, chunk);
+        break;
+    case EVENT_REDUCED:
+        on_reduced(mover, index, chunk);
+        break;
+    case EVENT_CREDIT:
+        on_credit(mover, index);
+        break;
+    }
+}
+
+static void init_ports(struct mover *mover)
+{
+    for (int class = 0; class < PORT_CLASSES; class++) {
+        const bool sm = class == PORT_SM;
+        const uint32_t count = mover->fabric->count[class] * (sm ? mover->transfer->channels : 1);
+        const double rate = sm ? mover->transfer->sm_Bps : mover->fabric->rate_Bps[class];
+        mover->ports[class] = mem_alloc(count, sizeof(struct port));
+        for (uint32_t p = 0; p < count; p++)
+            mover->ports[class][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
+    }
+}
+
+// Every chunk and every piece of one has at most one event pending, every sender too.
+static uint32_t most_events(const struct flows *flows)
+{
+    const uint64_t pieces = flows->transfer->rail ? flows->schedule->fabric.gpus_per_node : 0;
+    const uint64_t most = flows->chunk_count * (pieces + 2) + 2 * (uint64_t)flows->sender_count + 1;
+    assert(most < HEAP_NONE);
+    return (uint32_t)most;
+}
+
+// A channel's share of a node's tokens may be whole while every rank's share of them is nought (two
+// tokens for two ranks): such chunks wait for nobody and start with their rail peer.
+static void start_lone_chunks(struct mover *mover, uint32_t rank, uint64_t begin_ps)
+{
+    for (uint32_t home = 0; home < mover->fabric->ranks; home++) {
+        const uint32_t node = fabric_node(mover->fabric, rank);
+        if (fabric_rail_peer(mover->fabric, home, node) != rank)
+            continue;
+        for (uint32_t c = 0; c < mover->transfer->channels; c++) {
+            const uint32_t index = flow_index(&mover->flows, home, node, c);
+            const struct flow *flow = &mover->flows.flows[index];
+            for (uint32_t k = 0; k < flow->chunks; k++)
+                if (mover->flows.pending[flow->first_pending + k] == 0) {
+                    mover->flows.pending[flow->first_pending + k] = 1;
+                    schedule_event(mover, begin_ps, EVENT_JOINED, index, k, 0);
+                }
+        }
+    }
+}
+
+// When each rank's senders begin: its own arrival or the last one's, plus what the kernel costs.
+static void start_senders(struct mover *mover, const struct phase_timing *phase)
+{
+    const struct transfer_cost *cost = &mover->transfer->cost;
+    const struct fabric *fabric = mover->fabric;
+    struct port_loads loads;
+    uint64_t last = 0;
+    schedule_port_loads(mover->schedule, mover->transfer, &loads);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
+    for (uint32_t r = 0; r < fabric->ranks; r++) {
+        const uint64_t begin = (mover->transfer->barrier ? last : phase->start_ps[r]) +
+                               cost->fixed_ps + (fabric->nodes > 1 ? cost->fixed_inter_ps : 0) +
+                               (uint64_t)loads.peers[r] * cost->per_peer_ps;
+        mover->last_ps[r] = begin;
+        mover->feeder[r] = r;
+        for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {
+            const uint32_t index = 2 * r * mover->transfer->channels + s;
+            mover->flows.senders[index].asleep = false;
+            schedule_event(mover, begin, EVENT_STEP, index, 0, 0);
+        }
+        if (mover->transfer->rail && mover->transfer->gather)
+            start_lone_chunks(mover, r, begin);
+    }
+    port_loads_release(&loads);
+}
+
+static void note_port(struct mover *mover, struct timing *timing, enum port_class class,
+                      uint32_t index)
+{
+    const uint32_t parts = class == PORT_SM ? mover->transfer->channels : 1;
+    const struct port *ports = &mover->ports[class][index * parts];
+    struct port_timing sum = {0};
+    for (uint32_t i = 0; i < parts; i++) {
+        sum.bytes += (double)ports[i].bytes;
+        sum.busy_ps += (double)ports[i].busy_ps / parts;
+        sum.wait_ps += (double)ports[i].wait_ps;
+        if ((double)ports[i].longest_wait_ps > sum.longest_wait_ps)
+            sum.longest_wait_ps = (double)ports[i].longest_wait_ps;
+    }
+    if (sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
+        return;
+    struct port_timing *entry =
+        timing_add_port(timing, mover->transfer->phase, class, index);
+    sum.phase = entry->phase;
+    sum.class = class;
+    sum.port = index;
+    *entry = sum;
+}
+
+static void finish(struct mover *mover, struct timing *timing)
+{
+    struct phase_timing *phase = &timing->phases[mover->transfer->phase];
+    for (int class = 0; class < PORT_CLASSES; class++)
+        for (uint32_t p = 0; p < mover->fabric->count[class]; p++)
+            note_port(mover, timing, (enum port_class)class, p);
+    for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
+        phase->end_ps[r] = mover->last_ps[r];
+        phase->feeder[r] = mover->feeder[r];
+    }
+    timing->events += mover->heap.popped;
+}
+
+void move(const struct schedule *schedule, const struct transfer *transfer,
+          struct timeline *timeline, struct timing *timing)
+{
+    struct mover mover = {.schedule = schedule,
+                          .transfer = transfer,
+                          .fabric = &schedule->fabric,
+                          .timeline = timeline};
+    uint64_t payload;
+    flows_init(&mover.flows, schedule, transfer);
+    heap_init(&mover.heap, most_events(&mover.flows));
+    init_ports(&mover);
+    mover.last_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
+    mover.feeder = mem_alloc(mover.fabric->ranks, sizeof(uint32_t));
+    start_senders(&mover, &timing->phases[transfer->phase]);
+    while (heap_pop(&mover.heap, &mover.now_ps, &payload))
+        handle(&mover, payload);
+    finish(&mover, timing);
+    for (int class = 0; class < PORT_CLASSES; class++)
+        free(mover.ports[class]);
+    free(mover.last_ps);
+    free(mover.feeder);
+    heap_release(&mover.heap);
+    flows_release(&mover.flows);
+}

@@ -1,0 +1,133 @@
+#include "sim/timeline.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define MERGE_PS 1000000 // ports idle for less than 1 us stay one event
+
+struct busy {
+    enum phase phase;
+    uint64_t start_ps, end_ps;
+};
+
+struct timeline {
+    FILE *out;
+    const struct schedule *schedule;
+    struct busy *held[PORT_CLASSES]; // PORT_SM: a GPU's channels together
+    uint32_t channels;
+};
+
+// Threads of a node's process: per GPU one for phases and one a port class, so that they sort together.
+static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+{
+    const struct fabric *fabric = &timeline->schedule->fabric;
+    const uint32_t per_node = fabric->count[class] / fabric->nodes;
+    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)class;
+}
+
+static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+{
+    const struct fabric *fabric = &timeline->schedule->fabric;
+    return port / (fabric->count[class] / fabric->nodes);
+}
+
+static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
+{
+    fprintf(timeline->out,
+            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":\"%s\"}},\n"
+            "{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":%u,\"tid\":%u,"
+            "\"args\":{\"sort_index\":%u}},\n",
+            pid, tid, name, pid, tid, tid);
+}
+
+static void write_names(struct timeline *timeline)
+{
+    const struct fabric *fabric = &timeline->schedule->fabric;
+    char name[48];
+    for (uint32_t n = 0; n < fabric->nodes; n++)
+        fprintf(timeline->out,
+                "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n",
+                n, n);
+    for (uint32_t r = 0; r < fabric->ranks; r++) {
+        snprintf(name, sizeof name, "gpu%u", r);
+        name_thread(timeline, fabric_node(fabric, r),
+                    r % fabric->gpus_per_node * (PORT_CLASSES + 1), name);
+    }
+    for (int class = 0; class < PORT_CLASSES; class++)
+        for (uint32_t p = 0; p < fabric->count[class]; p++)
+            name_thread(timeline, process_of(timeline, (enum port_class)class, p),
+                        thread_of(timeline, (enum port_class)class, p),
+                        fabric_port_name(fabric, (enum port_class)class, p, name));
+}
+
+struct timeline *timeline_new(FILE *out, const struct schedule *schedule)
+{
+    struct timeline *timeline = mem_alloc(1, sizeof *timeline);
+    *timeline = (struct timeline){
+        .out = out, .schedule = schedule, .channels = schedule->transfers[0].channels};
+    for (int class = 0; class < PORT_CLASSES; class++)
+        timeline->held[class] = mem_alloc(schedule->fabric.count[class], sizeof(struct busy));
+    fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+    write_names(timeline);
+    return timeline;
+}
+
+static void write_event(struct timeline *timeline, const char *name, uint32_t pid, uint32_t tid,
+                        uint64_t start_ps, uint64_t end_ps)
+{
+    fprintf(timeline->out,
+            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n", name,
+            pid, tid, (double)start_ps / 1e6, (double)(end_ps - start_ps) / 1e6);
+}
+
+static void write_held(struct timeline *timeline, enum port_class class, uint32_t port)
+{
+    struct busy *busy = &timeline->held[class][port];
+    if (busy->end_ps > busy->start_ps)
+        write_event(timeline, phase_names[busy->phase], process_of(timeline, class, port),
+                    thread_of(timeline, class, port), busy->start_ps, busy->end_ps);
+    *busy = (struct busy){0};
+}
+
+void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
+                   uint32_t index, uint64_t start_ps, uint64_t end_ps)
+{
+    const uint32_t port = class == PORT_SM ? index / timeline->channels : index;
+    struct busy *busy = &timeline->held[class][port];
+    if (end_ps == start_ps)
+        return;
+    if (busy->end_ps == 0 || busy->phase != phase || start_ps > busy->end_ps + MERGE_PS) {
+        write_held(timeline, class, port);
+        *busy = (struct busy){.phase = phase, .start_ps = start_ps, .end_ps = end_ps};
+        return;
+    }
+    busy->start_ps = start_ps < busy->start_ps ? start_ps : busy->start_ps;
+    busy->end_ps = end_ps > busy->end_ps ? end_ps : busy->end_ps;
+}
+
+void timeline_flush(struct timeline *timeline)
+{
+    const struct fabric *fabric = &timeline->schedule->fabric;
+    for (int class = 0; class < PORT_CLASSES; class++)
+        for (uint32_t p = 0; p < fabric->count[class]; p++)
+            write_held(timeline, (enum port_class)class, p);
+}
+
+void timeline_finish(struct timeline *timeline, const struct timing *timing)
+{
+    const struct fabric *fabric = &timeline->schedule->fabric;
+    timeline_flush(timeline);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++)
+            write_event(timeline, phase_names[phase], fabric_node(fabric, r),
+                        r % fabric->gpus_per_node * (PORT_CLASSES + 1),
+                        timing->phases[phase].start_ps[r], timing->phases[phase].end_ps[r]);
+    fprintf(timeline->out,
+            "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim %s\"}}\n]}\n",
+            timing->engine);
+    for (int class = 0; class < PORT_CLASSES; class++)
+        free(timeline->held[class]);
+    free(timeline);
+}

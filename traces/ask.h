@@ -1,0 +1,22 @@
+// From a question to a setting with its loads, traces included: what epsim and epsim-real do first.
+#ifndef TRACES_ASK_H
+#define TRACES_ASK_H
+
+#include "model/question.h"
+#include "traces/trace.h"
+
+struct answerable {
+    struct setting setting; // loaded: its schedule is ready
+    struct trace trace;     // open when the question names one
+    struct trace_view *view;
+    uint64_t steps; // of the trace, at this rank count and tokens
+};
+
+// Resolves the question, opens its trace, takes one layer and step of it (--tokens defaults to what
+// the trace holds for a rank in one step, at most 4,096), and makes loads and schedule. With
+// LOADS_AUTO, `prefer` decides; a trace is always counted.
+bool ask(struct answerable *answerable, const struct question *question, enum loads_kind prefer,
+         struct error *err);
+void ask_release(struct answerable *answerable);
+
+#endif

@@ -1,0 +1,420 @@
+#include "traces/npy.h"
+
+#include "base/mem.h"
+#include "base/outfile.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_DIMS 4
+#define PREFIX_V1 10 // magic 6, version 2, header length 2
+#define PREFIX_V2 12 // the same with a header length of 4
+
+static const char magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
+
+static const struct {
+    const char *name;
+    const char *descr; // without the byte order
+    size_t bytes;
+} types[] = {
+    [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
+    [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8}, [NPY_F16] = {"f16", "f2", 2},
+    [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
+};
+#define TYPES (sizeof types / sizeof types[0])
+
+const char *npy_type_name(enum npy_type type)
+{
+    return types[type].name;
+}
+
+uint64_t npy_count(const struct npy *npy)
+{
+    uint64_t count = 1;
+    for (size_t i = 0; i < npy->dims; i++)
+        count *= npy->shape[i];
+    return count;
+}
+
+void npy_release(struct npy *npy)
+{
+    if (npy->map)
+        munmap(npy->map, npy->map_bytes);
+    free(npy->path);
+    *npy = (struct npy){0};
+}
+
+// --- the header: a Python dictionary with three known keys -------------------------------------
+
+struct scanner {
+    const char *at, *end;
+};
+
+static void skip_spaces(struct scanner *scan)
+{
+    while (scan->at < scan->end && strchr(" \t\r\n", *scan->at) && *scan->at)
+        scan->at++;
+}
+
+// Takes one character, after spaces, if it is the next.
+static bool take(struct scanner *scan, char wanted)
+{
+    skip_spaces(scan);
+    if (scan->at == scan->end || *scan->at != wanted)
+        return false;
+    scan->at++;
+    return true;
+}
+
+// A quoted string without escapes, into text; false when it is none or too long.
+static bool take_string(struct scanner *scan, char *text, size_t bytes)
+{
+    char quote = '\'';
+    if (!take(scan, quote)) {
+        quote = '"';
+        if (!take(scan, quote))
+            return false;
+    }
+    const char *close = memchr(scan->at, quote, (size_t)(scan->end - scan->at));
+    if (!close || (size_t)(close - scan->at) >= bytes)
+        return false;
+    const size_t length = (size_t)(close - scan->at);
+    memcpy(text, scan->at, length);
+    text[length] = '\0';
+    scan->at = close + 1;
+    return true;
+}
+
+static bool take_word(struct scanner *scan, const char *word)
+{
+    skip_spaces(scan);
+    const size_t length = strlen(word);
+    if ((size_t)(scan->end - scan->at) < length || memcmp(scan->at, word, length) != 0)
+        return false;
+    scan->at += length;
+    return true;
+}
+
+static bool fail(const struct npy *npy, struct error *err, const char *what)
+{
+    return error_set(err, EXIT_INPUT, "%s: %s", npy->path, what);
+}
+
+static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err)
+{
+    char descr[16];
+    skip_spaces(scan);
+    if (scan->at < scan->end && *scan->at == '[')
+        return fail(npy, err, "descr: a structured dtype; expected one plain number type");
+    if (!take_string(scan, descr, sizeof descr))
+        return fail(npy, err, "descr: expected a quoted dtype");
+    for (size_t i = 0; i < TYPES; i++) {
+        if (!descr[0] || strcmp(descr + 1, types[i].descr) != 0)
+            continue;
+        if (descr[0] == '>' && types[i].bytes > 1)
+            return error_set(err, EXIT_INPUT, "%s: descr: '%s': big-endian; expected '<%s'",
+                             npy->path, descr, types[i].descr);
+        if (descr[0] != '<' && types[i].bytes > 1)
+            break;
+        npy->type = (enum npy_type)i;
+        return true;
+    }
+    return error_set(err, EXIT_INPUT,
+                     "%s: descr: '%s': expected |u1, <u2, <u4, <i4, <i8, <f2, <f4 or <f8",
+                     npy->path, descr);
+}
+
+static bool parse_order(struct npy *npy, struct scanner *scan, struct error *err)
+{
+    if (take_word(scan, "False"))
+        return true;
+    if (take_word(scan, "True"))
+        return fail(npy, err,
+                    "fortran_order: True; expected C order "
+                    "(save with numpy.ascontiguousarray)");
+    return fail(npy, err, "fortran_order: expected True or False");
+}
+
+static bool take_count(struct scanner *scan, uint64_t *value)
+{
+    skip_spaces(scan);
+    const char *first = scan->at;
+    *value = 0;
+    for (; scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9'; scan->at++)
+        if (__builtin_mul_overflow(*value, 10, value) ||
+            __builtin_add_overflow(*value, (uint64_t)(*scan->at - '0'), value))
+            return false;
+    return scan->at > first;
+}
+
+static bool parse_shape(struct npy *npy, struct scanner *scan, struct error *err)
+{
+    if (!take(scan, '('))
+        return fail(npy, err, "shape: expected a tuple");
+    npy->dims = 0;
+    while (!take(scan, ')')) {
+        uint64_t extent;
+        if (!take_count(scan, &extent))
+            return fail(npy, err, "shape: expected whole numbers below 2^64");
+        if (npy->dims == MAX_DIMS)
+            return fail(npy, err, "shape: more than 4 dimensions");
+        npy->shape[npy->dims++] = extent;
+        if (!take(scan, ',')) {
+            if (!take(scan, ')'))
+                return fail(npy, err, "shape: expected ',' or ')'");
+            break;
+        }
+    }
+    return true;
+}
+
+typedef bool (*parse_value)(struct npy *npy, struct scanner *scan, struct error *err);
+
+static const struct {
+    const char *key;
+    parse_value parse;
+} header_keys[] = {{"descr", parse_descr}, {"fortran_order", parse_order}, {"shape", parse_shape}};
+#define HEADER_KEYS (sizeof header_keys / sizeof header_keys[0])
+
+// One "'key': value" of the dictionary; sets its bit in *seen.
+static bool parse_pair(struct npy *npy, struct scanner *scan, unsigned *seen, struct error *err)
+{
+    char key[32];
+    if (!take_string(scan, key, sizeof key) || !take(scan, ':'))
+        return fail(npy, err, "header: expected 'key': value");
+    for (size_t i = 0; i < HEADER_KEYS; i++) {
+        if (strcmp(key, header_keys[i].key) != 0)
+            continue;
+        if (*seen & 1u << i)
+            return error_set(err, EXIT_INPUT, "%s: header: '%s' stands twice", npy->path, key);
+        *seen |= 1u << i;
+        return header_keys[i].parse(npy, scan, err);
+    }
+    return error_set(err, EXIT_INPUT, "%s: header: unknown key '%s'", npy->path, key);
+}
+
+static bool parse_header(struct npy *npy, struct scanner scan, struct error *err)
+{
+    unsigned seen = 0;
+    if (!take(&scan, '{'))
+        return fail(npy, err, "header: expected a dictionary");
+    while (!take(&scan, '}')) {
+        if (!parse_pair(npy, &scan, &seen, err))
+            return false;
+        if (!take(&scan, ',')) {
+            if (!take(&scan, '}'))
+                return fail(npy, err, "header: expected ',' or '}'");
+            break;
+        }
+    }
+    for (size_t i = 0; i < HEADER_KEYS; i++)
+        if (!(seen & 1u << i))
+            return error_set(err, EXIT_INPUT, "%s: header: no '%s'", npy->path, header_keys[i].key);
+    return true;
+}
+
+// --- opening -----------------------------------------------------------------------------------
+
+static bool map_file(struct npy *npy, int fd, struct error *err)
+{
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        return error_set(err, EXIT_INPUT, "%s: %s", npy->path, strerror(errno));
+    if (S_ISDIR(info.st_mode))
+        return fail(npy, err, "a directory; expected a .npy file");
+    if (!S_ISREG(info.st_mode))
+        return fail(npy, err, "not a regular file");
+    if (info.st_size == 0)
+        return fail(npy, err, "an empty file; expected a .npy file");
+    const size_t bytes = (size_t)info.st_size;
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED)
+        return error_set(err, EXIT_RUNTIME, "%s: mmap: %s", npy->path, strerror(errno));
+    npy->map = map;
+    npy->map_bytes = bytes;
+    return true;
+}
+
+// Finds the header's text, and where the data begin.
+static bool find_header(struct npy *npy, struct scanner *scan, struct error *err)
+{
+    const unsigned char *bytes = npy->map;
+    const size_t start = npy->map_bytes > 6 && bytes[6] == 1 ? PREFIX_V1 : PREFIX_V2;
+    if (memcmp(bytes, magic, npy->map_bytes < sizeof magic ? npy->map_bytes : sizeof magic) != 0)
+        return fail(npy, err, "not a .npy file (no NumPy magic)");
+    if (npy->map_bytes < start)
+        return fail(npy, err, "truncated in its header");
+    if (bytes[6] < 1 || bytes[6] > 3)
+        return error_set(err, EXIT_INPUT, "%s: .npy version %d; expected 1, 2 or 3", npy->path,
+                         bytes[6]);
+    size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+    if (start == PREFIX_V2)
+        length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    if (length > npy->map_bytes - start)
+        return fail(npy, err, "truncated in its header");
+    npy->data = bytes + start + length;
+    *scan = (struct scanner){(const char *)bytes + start, npy->data};
+    return true;
+}
+
+static bool check_size(const struct npy *npy, struct error *err)
+{
+    const uint64_t have =
+        npy->map_bytes - (size_t)((const char *)npy->data - (const char *)npy->map);
+    uint64_t need = types[npy->type].bytes;
+    for (size_t i = 0; i < npy->dims; i++)
+        if (__builtin_mul_overflow(need, npy->shape[i], &need))
+            return fail(npy, err, "shape: its size overflows 64 bits");
+    if (have < need)
+        return error_set(err, EXIT_INPUT,
+                         "%s: truncated: the shape needs %" PRIu64 " bytes of data, the file has "
+                         "%" PRIu64,
+                         npy->path, need, have);
+    return true;
+}
+
+static bool open_mapped(struct npy *npy, struct error *err)
+{
+    // Non-blocking, so that a pipe given by mistake is refused instead of waited for.
+    const int fd = open(npy->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_set(err, EXIT_INPUT, "%s: %s", npy->path, strerror(errno));
+    const bool mapped = map_file(npy, fd, err);
+    close(fd);
+    struct scanner scan = {0};
+    return mapped && find_header(npy, &scan, err) && parse_header(npy, scan, err) &&
+           check_size(npy, err);
+}
+
+bool npy_open(struct npy *npy, const char *path, struct error *err)
+{
+    *npy = (struct npy){.path = mem_copy_text(path)};
+    if (open_mapped(npy, err))
+        return true;
+    npy_release(npy);
+    return false;
+}
+
+// --- elements ----------------------------------------------------------------------------------
+
+union element {
+    uint8_t u8;
+    uint16_t u16;
+    uint32_t u32;
+    int32_t i32;
+    int64_t i64;
+    float f32;
+    double f64;
+};
+
+// Copied out: the header of a foreign file need not align its data.
+static union element load(const struct npy *npy, uint64_t index)
+{
+    union element element;
+    const size_t bytes = types[npy->type].bytes;
+    memcpy(&element, (const char *)npy->data + index * bytes, bytes);
+    return element;
+}
+
+int64_t npy_int(const struct npy *npy, uint64_t index)
+{
+    const union element element = load(npy, index);
+    switch (npy->type) {
+    case NPY_U8:
+        return element.u8;
+    case NPY_U16:
+        return element.u16;
+    case NPY_U32:
+        return element.u32;
+    case NPY_I32:
+        return element.i32;
+    case NPY_I64:
+        return element.i64;
+    case NPY_F16:
+    case NPY_F32:
+    case NPY_F64:
+        break;
+    }
+    assert(false && "npy_int on a floating-point array");
+    return 0;
+}
+
+// IEEE 754 binary16, by hand: not every compiler that builds epsim has _Float16.
+static double half(uint16_t bits)
+{
+    const double sign = bits & 0x8000u ? -1.0 : 1.0;
+    const int exponent = bits >> 10 & 0x1f;
+    const int fraction = bits & 0x3ff;
+    if (exponent == 0x1f)
+        return fraction ? (double)NAN : sign * (double)INFINITY;
+    if (exponent == 0)
+        return sign * ldexp(fraction, -24);
+    return sign * ldexp(fraction + 0x400, exponent - 25);
+}
+
+double npy_real(const struct npy *npy, uint64_t index)
+{
+    const union element element = load(npy, index);
+    switch (npy->type) {
+    case NPY_F16:
+        return half(element.u16);
+    case NPY_F32:
+        return (double)element.f32;
+    case NPY_F64:
+        return element.f64;
+    case NPY_U8:
+    case NPY_U16:
+    case NPY_U32:
+    case NPY_I32:
+    case NPY_I64:
+        break;
+    }
+    return (double)npy_int(npy, index);
+}
+
+// --- writing -----------------------------------------------------------------------------------
+
+static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, size_t dims)
+{
+    char text[192];
+    int length = snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                          types[type].bytes == 1 ? '|' : '<', types[type].descr);
+    for (size_t i = 0; i < dims; i++)
+        length += snprintf(text + length, sizeof text - (size_t)length, "%s%" PRIu64 "%s",
+                           i ? " " : "", shape[i], i + 1 < dims || dims == 1 ? "," : "");
+    length += snprintf(text + length, sizeof text - (size_t)length, "), }");
+    assert((size_t)length < sizeof text);
+
+    // Spaces and a newline, so that the data begin at a multiple of 64 bytes.
+    const int padded = (PREFIX_V1 + length + 1 + 63) / 64 * 64 - PREFIX_V1;
+    fwrite(magic, 1, sizeof magic, out);
+    fputc(1, out);
+    fputc(0, out);
+    fputc(padded & 0xff, out);
+    fputc(padded >> 8, out);
+    fprintf(out, "%-*s\n", padded - 1, text);
+}
+
+bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,
+               const void *data, struct error *err)
+{
+    assert(dims <= MAX_DIMS);
+    uint64_t count = 1;
+    for (size_t i = 0; i < dims; i++)
+        count *= shape[i];
+    struct outfile file;
+    if (!outfile_open(&file, path, err))
+        return false;
+    write_header(file.stream, type, shape, dims);
+    if (count)
+        fwrite(data, types[type].bytes, count, file.stream);
+    return outfile_commit(&file, err);
+}

@@ -1,0 +1,57 @@
+// What a trace says about load: skew over experts, ranks and nodes, and fan-out per token, layer by
+// layer (`epsim trace info`).
+#ifndef TRACES_STATS_H
+#define TRACES_STATS_H
+
+#include "model/layout.h"
+#include "traces/trace.h"
+
+// The load of an expert, rank or node is the number of choices that went to it.
+enum trace_figure {
+    FIGURE_EXPERT_MAX_MEAN, // hottest expert's load over the mean
+    FIGURE_LOAD_P10,        // quantiles over experts of load / mean, interpolated
+    FIGURE_LOAD_P50,
+    FIGURE_LOAD_P90,
+    FIGURE_LOAD_P99,
+    FIGURE_GINI,          // 0: all equal; towards 1: one has all
+    FIGURE_SIGMA,         // standard deviation of ln load, over experts that have any
+    FIGURE_TOP_SHARE,     // share of the load that the hottest eighth of the experts has
+    FIGURE_RANK_MAX_MEAN, // by the layout
+    FIGURE_NODE_MAX_MEAN,
+    FIGURE_RANKS_PER_TOKEN, // distinct ranks that a token's choices live on, mean over tokens
+    FIGURE_NODES_PER_TOKEN,
+    FIGURE_LAG1_COMMON, // experts that a token shares with the token before it in the file
+    TRACE_FIGURES,
+};
+
+// Column names: "expert_max_mean", "load_p10", ...
+extern const char *const trace_figure_names[TRACE_FIGURES];
+
+struct trace_layer_stats {
+    uint32_t layer_id; // of the model
+    uint64_t tokens;
+    uint64_t dropped;              // choices
+    uint32_t idle;                 // experts without load
+    uint32_t hottest;              // expert id
+    double figures[TRACE_FIGURES]; // NaN where there is no load to judge
+};
+
+struct trace_stats {
+    uint32_t layers;
+    struct trace_layer_stats *layer; // [layers]
+    uint64_t tokens;                 // of the trace, in every layer
+    uint64_t choices;                // of all layers, without those dropped
+    uint64_t dropped;
+    double mean[TRACE_FIGURES]; // over layers
+    double min[TRACE_FIGURES];
+    double max[TRACE_FIGURES];
+};
+
+// `nodes` divides the layout's ranks into equal nodes. Refuses a layout for another number of
+// experts, and nodes that do not divide its ranks. A replicated expert's tokens take turns over its
+// slots by their place in the trace.
+bool trace_stats_make(struct trace_stats *stats, const struct trace *trace,
+                      const struct layout *layout, uint32_t nodes, struct error *err);
+void trace_stats_release(struct trace_stats *stats);
+
+#endif

@@ -1,0 +1,517 @@
+#include "traces/trace.h"
+
+#include "base/doc.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define U8_DROPPED UINT8_MAX
+
+void trace_release(struct trace *trace)
+{
+    npy_release(&trace->ids);
+    npy_release(&trace->weights);
+    npy_release(&trace->steps);
+    free(trace->layer_ids);
+    free(trace->source);
+    free(trace->licence);
+    free(trace->path);
+    *trace = (struct trace){0};
+}
+
+void trace_row(const struct trace *trace, uint64_t token, uint32_t layer_index, uint16_t *ids)
+{
+    const uint32_t topk = trace->moe.topk;
+    const uint64_t at = (token * trace->layers + layer_index) * topk;
+    if (trace->ids.type == NPY_U16) {
+        memcpy(ids, (const char *)trace->ids.data + 2 * at, 2 * (size_t)topk);
+        return;
+    }
+    const uint8_t *bytes = (const uint8_t *)trace->ids.data + at;
+    const bool drops = trace->moe.experts < U8_DROPPED;
+    for (uint32_t k = 0; k < topk; k++)
+        ids[k] = drops && bytes[k] == U8_DROPPED ? ROUTING_DROPPED : bytes[k];
+}
+
+// --- the manifest ------------------------------------------------------------------------------
+
+static const char *const own_keys[] = {"layer_ids", "source", "licence"};
+#define OWN_KEYS (sizeof own_keys / sizeof own_keys[0])
+
+static const char *manifest_key(const void *context, size_t index)
+{
+    (void)context;
+    return index < OWN_KEYS ? own_keys[index] : moe_fields[index - OWN_KEYS].key;
+}
+
+// doc_bind cannot do this: it knows nothing of the keys that are no fields of the shape.
+static bool refuse_unknown(const struct doc *doc, struct error *err)
+{
+    const doc_node root = doc_root(doc);
+    const size_t known = OWN_KEYS + moe_field_count;
+    for (size_t i = 0; i < doc_size(doc, root); i++) {
+        const char *key = doc_key(doc, root, i);
+        size_t k = 0;
+        while (k < known && strcmp(key, manifest_key(NULL, k)) != 0)
+            k++;
+        if (k < known)
+            continue;
+        const char *near = field_nearest(key, known, manifest_key, NULL);
+        return error_set(err, EXIT_INPUT, "%s:%zu: %s: unknown key%s%s%s", doc_name(doc),
+                         doc_key_line(doc, root, i), key, near ? "; did you mean " : "",
+                         near ? near : "", near ? "?" : "");
+    }
+    return true;
+}
+
+static bool read_text(const struct doc *doc, const char *key, char **text, struct error *err)
+{
+    const doc_node node = doc_get(doc, doc_root(doc), key);
+    if (node != DOC_NONE && doc_kind(doc, node) != DOC_SCALAR)
+        return doc_error(doc, node, err, "%s: expected text", key);
+    *text = mem_copy_text(node == DOC_NONE ? "" : doc_text(doc, node));
+    return true;
+}
+
+static bool read_layer_ids(const struct doc *doc, struct trace *trace, struct error *err)
+{
+    const doc_node list = doc_get(doc, doc_root(doc), "layer_ids");
+    if (list == DOC_NONE)
+        return error_set(err, EXIT_INPUT, "%s: layer_ids: missing; expected a list of layer ids",
+                         doc_name(doc));
+    if (doc_kind(doc, list) != DOC_LIST || doc_size(doc, list) == 0)
+        return doc_error(doc, list, err, "layer_ids: expected a list of layer ids");
+    const struct field field = {.key = "layer_ids", .kind = FIELD_U32};
+    trace->layers = (uint32_t)doc_size(doc, list);
+    trace->layer_ids = mem_alloc(trace->layers, sizeof *trace->layer_ids);
+    for (uint32_t i = 0; i < trace->layers; i++) {
+        const doc_node item = doc_item(doc, list, i);
+        if (doc_kind(doc, item) != DOC_SCALAR)
+            return doc_error(doc, item, err, "layer_ids: expected whole numbers");
+        if (!field_parse(&field, doc_text(doc, item), &trace->layer_ids[i], err))
+            return error_prefix(err, "%s:%zu: layer_ids", doc_name(doc), doc_line(doc, item));
+        if (i > 0 && trace->layer_ids[i] <= trace->layer_ids[i - 1])
+            return doc_error(doc, item, err,
+                             "layer_ids: %" PRIu32 " after %" PRIu32 "; expected ascending ids",
+                             trace->layer_ids[i], trace->layer_ids[i - 1]);
+    }
+    return true;
+}
+
+static bool stated(const bool *seen, const char *key)
+{
+    return seen[field_find(moe_fields, moe_field_count, key) - moe_fields];
+}
+
+// Defaults that hang on other keys, then the check. A trace need not state sizes that routing does
+// not depend on: the check sees ones in their place.
+static bool finish_shape(struct trace *trace, const bool *seen, struct error *err)
+{
+    struct moe *moe = &trace->moe;
+    if (!stated(seen, "topk_groups"))
+        moe->topk_groups = moe->groups;
+    if (!stated(seen, "shared_intermediate"))
+        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
+    if (!stated(seen, "layers"))
+        moe->layers = trace->layers;
+    struct moe whole = *moe;
+    if (!stated(seen, "hidden"))
+        whole.hidden = 1;
+    if (!stated(seen, "intermediate"))
+        whole.intermediate = 1;
+    if (whole.shared_experts > 0 && whole.shared_intermediate == 0)
+        whole.shared_intermediate = 1;
+    return moe_check(&whole, err);
+}
+
+static bool read_shape(const struct doc *doc, struct trace *trace, struct error *err)
+{
+    bool *seen = mem_alloc(moe_field_count, sizeof *seen);
+    const struct doc_bind bind = {.fields = moe_fields,
+                                  .count = moe_field_count,
+                                  .object = &trace->moe,
+                                  .seen = seen,
+                                  .open = true};
+    trace->moe = moe_default();
+    bool ok = doc_bind(doc, doc_root(doc), &bind, err);
+    if (ok && !finish_shape(trace, seen, err))
+        ok = error_prefix(err, "%s", doc_name(doc));
+    free(seen);
+    return ok;
+}
+
+static bool read_manifest(const struct doc *doc, struct trace *trace, struct error *err)
+{
+    if (doc_kind(doc, doc_root(doc)) != DOC_MAP)
+        return doc_error(doc, doc_root(doc), err, "expected 'key: value' lines");
+    return refuse_unknown(doc, err) && read_layer_ids(doc, trace, err) &&
+           read_shape(doc, trace, err) && read_text(doc, "source", &trace->source, err) &&
+           read_text(doc, "licence", &trace->licence, err);
+}
+
+static bool load_manifest(struct trace *trace, struct error *err)
+{
+    char *path = mem_format("%s/trace.yaml", trace->path);
+    struct doc *doc = doc_load(path, err);
+    free(path);
+    const bool ok = doc && read_manifest(doc, trace, err);
+    doc_free(doc);
+    return ok;
+}
+
+// --- the arrays --------------------------------------------------------------------------------
+
+static bool open_array(const struct trace *trace, const char *name, bool optional, struct npy *npy,
+                       struct error *err)
+{
+    char *path = mem_format("%s/%s", trace->path, name);
+    struct stat info;
+    const bool absent = stat(path, &info) != 0 && errno == ENOENT;
+    const bool ok = (optional && absent) || npy_open(npy, path, err);
+    free(path);
+    return ok;
+}
+
+static bool type_is(const struct npy *npy, enum npy_type a, enum npy_type b, struct error *err)
+{
+    if (npy->type == a || npy->type == b)
+        return true;
+    return error_set(err, EXIT_INPUT, "%s: dtype %s; expected %s%s%s", npy->path,
+                     npy_type_name(npy->type), npy_type_name(a), a == b ? "" : " or ",
+                     a == b ? "" : npy_type_name(b));
+}
+
+static bool shape_is(const struct npy *npy, const uint64_t *shape, size_t dims, struct error *err)
+{
+    if (npy->dims == dims && memcmp(npy->shape, shape, dims * sizeof *shape) == 0)
+        return true;
+    char found[128] = "", wanted[128] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < npy->dims; i++)
+        length += (size_t)snprintf(found + length, sizeof found - length, "%s%" PRIu64,
+                                   i ? ", " : "", npy->shape[i]);
+    length = 0;
+    for (size_t i = 0; i < dims; i++)
+        length += (size_t)snprintf(wanted + length, sizeof wanted - length, "%s%" PRIu64,
+                                   i ? ", " : "", shape[i]);
+    return error_set(err, EXIT_INPUT, "%s: shape [%s]; expected [%s]", npy->path, found, wanted);
+}
+
+static bool open_ids(struct trace *trace, struct error *err)
+{
+    struct npy *ids = &trace->ids;
+    if (!open_array(trace, "expert_ids.npy", false, ids, err) ||
+        !type_is(ids, NPY_U8, NPY_U16, err))
+        return false;
+    const uint64_t tokens = ids->dims ? ids->shape[0] : 0;
+    const uint64_t shape[] = {tokens, trace->layers, trace->moe.topk};
+    if (!shape_is(ids, shape, 3, err))
+        return error_prefix(err, "%s/trace.yaml states %" PRIu32 " layer_ids and topk %" PRIu32,
+                            trace->path, trace->layers, trace->moe.topk);
+    if (tokens == 0)
+        return error_set(err, EXIT_INPUT, "%s: no tokens", ids->path);
+    trace->tokens = tokens;
+    return true;
+}
+
+static bool refuse_row(const struct trace *trace, uint64_t token, uint32_t layer, struct error *err,
+                       const char *what)
+{
+    uint16_t ids[MOE_MAX_TOPK];
+    char list[MOE_MAX_TOPK * 7] = "";
+    trace_row(trace, token, layer, ids);
+    size_t length = 0;
+    for (uint32_t k = 0; k < trace->moe.topk; k++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%" PRIu16, k ? " " : "",
+                                   ids[k]);
+    return error_set(err, EXIT_INPUT,
+                     "%s: token %" PRIu64 ", layer %" PRIu32 ": %s: [%s]; expected distinct ids "
+                     "below %" PRIu32,
+                     trace->ids.path, token, trace->layer_ids[layer], what, list,
+                     trace->moe.experts);
+}
+
+// A stamp for each expert, of the row that last had it, tells a repetition without clearing
+// anything between rows.
+static bool check_ids(const struct trace *trace, struct error *err)
+{
+    const uint32_t topk = trace->moe.topk, experts = trace->moe.experts;
+    uint64_t stamps[MOE_MAX_EXPERTS] = {0};
+    uint64_t stamp = 0;
+    for (uint64_t token = 0; token < trace->tokens; token++) {
+        for (uint32_t layer = 0; layer < trace->layers; layer++) {
+            uint16_t ids[MOE_MAX_TOPK];
+            trace_row(trace, token, layer, ids);
+            stamp++;
+            for (uint32_t k = 0; k < topk; k++) {
+                if (ids[k] == ROUTING_DROPPED)
+                    continue;
+                if (ids[k] >= experts)
+                    return refuse_row(trace, token, layer, err, "an id out of range");
+                if (stamps[ids[k]] == stamp)
+                    return refuse_row(trace, token, layer, err, "an expert twice");
+                stamps[ids[k]] = stamp;
+            }
+        }
+    }
+    return true;
+}
+
+// Finite and not negative, by its bits: conversion of every half would take longer than the rest
+// of opening. Minus zero passes.
+static bool weight_ok(const struct npy *weights, uint64_t index)
+{
+    if (weights->type == NPY_F16) {
+        uint16_t bits;
+        memcpy(&bits, (const char *)weights->data + index * sizeof bits, sizeof bits);
+        return bits < 0x7c00u || bits == 0x8000u;
+    }
+    uint32_t bits;
+    memcpy(&bits, (const char *)weights->data + index * sizeof bits, sizeof bits);
+    return bits < 0x7f800000u || bits == 0x80000000u;
+}
+
+static bool open_weights(struct trace *trace, struct error *err)
+{
+    struct npy *weights = &trace->weights;
+    if (!open_array(trace, "weights.npy", true, weights, err))
+        return false;
+    if (!weights->data)
+        return true;
+    if (!type_is(weights, NPY_F16, NPY_F32, err) ||
+        !shape_is(weights, trace->ids.shape, trace->ids.dims, err))
+        return false;
+    const uint64_t row = trace->moe.topk;
+    const uint64_t count = npy_count(weights);
+    for (uint64_t i = 0; i < count; i++)
+        if (!weight_ok(weights, i))
+            return error_set(err, EXIT_INPUT,
+                             "%s: token %" PRIu64 ", layer %" PRIu32 ": weight %g; expected "
+                             "finite weights, not negative",
+                             weights->path, i / row / trace->layers,
+                             trace->layer_ids[i / row % trace->layers], npy_real(weights, i));
+    return true;
+}
+
+static uint32_t token_step(const struct trace *trace, uint64_t token)
+{
+    return (uint32_t)npy_int(&trace->steps, 2 * token);
+}
+
+static uint32_t token_rank(const struct trace *trace, uint64_t token)
+{
+    return (uint32_t)npy_int(&trace->steps, 2 * token + 1);
+}
+
+// In order and without gaps, so that a step is found by bisection and none is empty.
+static bool open_steps(struct trace *trace, struct error *err)
+{
+    struct npy *steps = &trace->steps;
+    if (!open_array(trace, "steps.npy", true, steps, err))
+        return false;
+    if (!steps->data)
+        return true;
+    const uint64_t shape[] = {trace->tokens, 2};
+    if (!type_is(steps, NPY_U32, NPY_U32, err) || !shape_is(steps, shape, 2, err))
+        return false;
+    uint32_t last = 0;
+    for (uint64_t token = 0; token < trace->tokens; token++) {
+        const uint32_t step = token_step(trace, token);
+        if (step < last || step - last > (token > 0))
+            return error_set(err, EXIT_INPUT,
+                             "%s: token %" PRIu64 ": step %" PRIu32 " after step %" PRId64
+                             "; expected steps from 0, in order, without gaps",
+                             steps->path, token, step, token ? (int64_t)last : INT64_C(-1));
+        last = step;
+    }
+    return true;
+}
+
+static bool check_folder(const char *folder, struct error *err)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0)
+        return error_set(err, EXIT_INPUT, "%s: %s", folder, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return error_set(err, EXIT_INPUT, "%s: not a folder; expected a folder with trace.yaml",
+                         folder);
+    return true;
+}
+
+bool trace_open(struct trace *trace, const char *folder, struct error *err)
+{
+    *trace = (struct trace){.path = mem_copy_text(folder)};
+    if (check_folder(folder, err) && load_manifest(trace, err) && open_ids(trace, err) &&
+        check_ids(trace, err) && open_weights(trace, err) && open_steps(trace, err))
+        return true;
+    trace_release(trace);
+    return false;
+}
+
+// --- steps as routing --------------------------------------------------------------------------
+
+struct trace_view {
+    const struct trace *trace;
+    uint32_t layer_index;
+    uint32_t ranks;
+    uint32_t tokens_per_rank; // 0: the trace has its own steps
+    uint64_t first;           // token of the step
+    uint32_t *tokens;         // [ranks]
+    uint64_t *rank_first;     // [ranks + 1] into order; own steps only
+    uint32_t *order;          // tokens of the step by rank, counted from first; own steps only
+};
+
+static uint64_t step_tokens(uint32_t ranks, uint32_t tokens_per_rank)
+{
+    return (uint64_t)ranks * tokens_per_rank;
+}
+
+static uint64_t count_steps(const struct trace *trace, uint64_t per_step)
+{
+    if (trace->steps.data)
+        return (uint64_t)token_step(trace, trace->tokens - 1) + 1;
+    if (per_step == 0)
+        return 0;
+    const uint64_t whole = trace->tokens / per_step;
+    return whole > 0 ? whole : 1;
+}
+
+uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
+{
+    const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
+    const uint64_t steps = count_steps(trace, per_step);
+    if (trace->steps.data || per_step == 0)
+        return steps;
+    if (trace->tokens < per_step)
+        notice("%s: %" PRIu64 " tokens, fewer than one step of %" PRIu64 ": the trace wraps around",
+               trace->path, trace->tokens, per_step);
+    else if (trace->tokens % per_step)
+        notice("%s: the last %" PRIu64 " tokens are no whole step of %" PRIu64 ": dropped",
+               trace->path, trace->tokens % per_step, per_step);
+    return steps;
+}
+
+// First token whose step is not below `step`.
+static uint64_t find_step(const struct trace *trace, uint64_t step)
+{
+    uint64_t low = 0, high = trace->tokens;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        if (token_step(trace, middle) < step)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+// Sorts the step's tokens by source rank, by counting.
+static bool sort_by_rank(struct trace_view *view, uint64_t count, struct error *err)
+{
+    const struct trace *trace = view->trace;
+    if (count > UINT32_MAX)
+        return error_set(err, EXIT_INPUT, "%s: a step of more than 2^32 tokens", trace->path);
+    for (uint64_t i = 0; i < count; i++) {
+        const uint32_t rank = token_rank(trace, view->first + i);
+        if (rank >= view->ranks)
+            return error_set(err, EXIT_INPUT,
+                             "%s: token %" PRIu64 ": source rank %" PRIu32 "; expected below "
+                             "%" PRIu32,
+                             trace->steps.path, view->first + i, rank, view->ranks);
+        view->tokens[rank]++;
+    }
+    view->rank_first = mem_alloc((size_t)view->ranks + 1, sizeof *view->rank_first);
+    view->order = mem_alloc(count, sizeof *view->order);
+    for (uint32_t rank = 0; rank < view->ranks; rank++)
+        view->rank_first[rank + 1] = view->rank_first[rank] + view->tokens[rank];
+    uint64_t *next = mem_alloc(view->ranks, sizeof *next);
+    memcpy(next, view->rank_first, view->ranks * sizeof *next);
+    for (uint64_t i = 0; i < count; i++)
+        view->order[next[token_rank(trace, view->first + i)]++] = (uint32_t)i;
+    free(next);
+    return true;
+}
+
+static bool fill_view(struct trace_view *view, uint64_t step, struct error *err)
+{
+    const struct trace *trace = view->trace;
+    view->tokens = mem_alloc(view->ranks, sizeof *view->tokens);
+    if (trace->steps.data) {
+        view->first = find_step(trace, step);
+        return sort_by_rank(view, find_step(trace, step + 1) - view->first, err);
+    }
+    view->first = step * step_tokens(view->ranks, view->tokens_per_rank);
+    for (uint32_t rank = 0; rank < view->ranks; rank++)
+        view->tokens[rank] = view->tokens_per_rank;
+    return true;
+}
+
+bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t step, uint32_t ranks,
+                    uint32_t tokens_per_rank, struct trace_view **view, struct error *err)
+{
+    const uint64_t steps = count_steps(trace, step_tokens(ranks, tokens_per_rank));
+    *view = NULL;
+    if (layer_index >= trace->layers)
+        return error_set(err, EXIT_INPUT,
+                         "%s: layer %" PRIu32 ": the trace has layers 0 to %" PRIu32, trace->path,
+                         layer_index, trace->layers - 1);
+    if (ranks == 0 || steps == 0)
+        return error_set(err, EXIT_INPUT, "%s: expected at least one rank and one token a rank",
+                         trace->path);
+    if (step >= steps)
+        return error_set(err, EXIT_INPUT, "%s: step %" PRIu64 ": the trace has steps 0 to %" PRIu64,
+                         trace->path, step, steps - 1);
+    struct trace_view *made = mem_alloc(1, sizeof *made);
+    *made = (struct trace_view){.trace = trace,
+                                .layer_index = layer_index,
+                                .ranks = ranks,
+                                .tokens_per_rank = trace->steps.data ? 0 : tokens_per_rank};
+    if (!fill_view(made, step, err)) {
+        trace_view_free(made);
+        return false;
+    }
+    *view = made;
+    return true;
+}
+
+void trace_view_free(struct trace_view *view)
+{
+    if (!view)
+        return;
+    free(view->tokens);
+    free(view->rank_first);
+    free(view->order);
+    free(view);
+}
+
+static void view_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
+{
+    const struct trace_view *view = context;
+    assert(rank < view->ranks && token < view->tokens[rank]);
+    uint64_t at = view->first;
+    if (view->order)
+        at += view->order[view->rank_first[rank] + token];
+    else
+        at += step_tokens(rank, view->tokens_per_rank) + token;
+    trace_row(view->trace, at % view->trace->tokens, view->layer_index, ids);
+}
+
+struct routing trace_routing(const struct trace_view *view)
+{
+    const struct moe *moe = &view->trace->moe;
+    return (struct routing){.rule = ROUTING_TRACE,
+                            .experts = moe->experts,
+                            .topk = moe->topk,
+                            .groups = moe->groups,
+                            .topk_groups = moe->topk_groups,
+                            .ranks = view->ranks,
+                            .layer = view->trace->layer_ids[view->layer_index],
+                            .tokens = view->tokens,
+                            .row = view_row,
+                            .context = view};
+}

@@ -7,10 +7,12 @@
 #   make bench           speed and memory of the engines
 #   make lint format install clean
 #
+# V=1 shows whole commands.#
 # VARIANT=release|debug|san chooses the flavour; each has its own folder under build/.
 # CC=clang builds as well as gcc.
 
 VARIANT ?= release
+V ?= 0
 BUILD := build/$(VARIANT)
 PREFIX ?= /usr/local
 
@@ -42,8 +44,10 @@ CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
+quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
+
 .DELETE_ON_ERROR:
-.SECONDARY:
+.PRECIOUS: $(BUILD)/%.o
 .PHONY: all deps demo test check golden bench lint format install clean
 
 all: epsim
@@ -56,14 +60,14 @@ epsim: $(BUILD)/epsim
 endif
 
 $(BUILD)/epsim: $(CLI_OBJ) $(BUILD)/libepsim.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/libepsim.a: $(LIB_OBJ)
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call quiet,AR)rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 # The version is a file that changes only when git's answer does, so that one object is rebuilt.
 $(BUILD)/gen/version.txt: FORCE
@@ -77,7 +81,7 @@ $(BUILD)/gen/embedded.c: model/embed.sh $(PRESETS) $(FIGURES)
 	@mkdir -p $(@D)
 	sh model/embed.sh $(PRESETS) $(FIGURES) > $@
 $(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c
-	$(CC) $(CFLAGS_ALL) -c -o $@ $<
+	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 deps:
 	sh tests/deps.sh
@@ -98,7 +102,7 @@ golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
 bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim

@@ -17,7 +17,7 @@ struct form {
     double *start;            // [ranks] when the rank's data may move
     double earliest_start;
     double pack, forward;     // copy engines of one channel, one message: at the home, at the peer
-    double nic, nvlink;       // one message on a port
+    double nvlink;            // a forwarded message's part on a port
     double nic_hop, nvlink_hop; // latency
     double *end;              // [ranks]
     const char **binding;     // [ranks] class name of what gave the end
@@ -38,32 +38,32 @@ static double copy_time(const struct form *form, double bytes)
     return form->transfer->sm_Bps > 0 ? bytes / form->transfer->sm_Bps * 1e12 : 0;
 }
 
-static double largest(const double *values, size_t count)
+static double mean_of(const double *values, size_t count)
 {
-    double most = 0;
+    double sum = 0;
     for (size_t i = 0; i < count; i++)
-        most = fmax(most, values[i]);
-    return most;
+        sum += values[i];
+    return sum / (double)count;
 }
 
+// What fills a pipeline is its first message. Its size is taken from the mean lane: a receiver's
+// first message often comes from a lane that has less than the busiest. More tokens never make it
+// smaller, as a quotient of two counts would.
 static void set_fill_times(struct form *form)
 {
     const struct transfer *transfer = form->transfer;
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks;
-    const double pair = largest(transfer->pair, ranks * ranks);
-    const double lane = transfer->rail ? largest(transfer->node, ranks * fabric->nodes) : pair;
+    const double pair = mean_of(transfer->pair, ranks * ranks) / transfer->channels;
+    const double lane = transfer->rail
+                            ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels
+                            : pair;
     const double message = (double)transfer->message_tokens, bytes = (double)transfer->token_bytes;
-    const double tokens = fmin(message, lane / transfer->channels);
-    // A forwarded message is spread over the node: its part for one rank follows the counts.
-    const double piece = transfer->rail && lane > 0 ? tokens * fmin(1, pair / lane) : tokens;
-    form->pack = copy_time(form, tokens * bytes);
-    form->forward = transfer->rail ? copy_time(form, piece * bytes) : 0;
-    form->nic = fabric->rate_Bps[PORT_NIC_TX] > 0
-                    ? tokens * bytes / fabric->rate_Bps[PORT_NIC_TX] * 1e12
-                    : 0;
+    form->pack = copy_time(form, fmin(message, lane) * bytes);
+    form->forward = transfer->rail ? copy_time(form, fmin(message, pair) * bytes) : 0;
+    // A forwarded message is spread over the node; its part for one rank is a token at least.
     form->nvlink = fabric->rate_Bps[PORT_NVLINK_TX] > 0
-                       ? piece * bytes / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12
+                       ? fmin(1, pair) * bytes / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12
                        : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
@@ -113,14 +113,15 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     const struct transfer *transfer = form->transfer;
     const uint32_t nic = fabric_nic(fabric, rank), node = fabric_node(fabric, rank);
     const double own = form->start[rank], any = form->earliest_start;
-    const double into = transfer->rail && transfer->gather ? form->nvlink_hop + form->forward : 0;
-    const double packed = transfer->gather && transfer->rail ? 0 : form->pack;
-    const double drained = transfer->rail && !transfer->gather ? form->forward : 0;
+    const bool joins = transfer->rail && transfer->gather, forwards = transfer->rail && !joins;
+    // A message of the rail peer's own results crosses no NVLink before it is sent on.
+    const double into = joins ? form->forward : 0, packed = joins ? 0 : form->pack;
+    const double drained = forwards ? form->forward : 0;
 
-    offer_port(form, rank, PORT_NIC_TX, nic, (into > 0 ? any : own) + packed + into, 0);
+    offer_port(form, rank, PORT_NIC_TX, nic, (joins ? any : own) + packed + into, 0);
     offer_port(form, rank, PORT_NIC_RX, nic, any + packed + into + form->nic_hop, drained);
     offer_port(form, rank, PORT_NVLINK_TX, rank,
-               (drained > 0 ? any : own) + packed + drained, 0);
+               (forwards ? any : own) + packed + drained, 0);
     offer_port(form, rank, PORT_NVLINK_RX, rank, any + packed + drained + form->nvlink_hop, 0);
     if (fabric->spine) {
         offer_port(form, rank, PORT_SPINE_UP, node, any + packed + into, 0);

@@ -29,7 +29,6 @@ struct question {
     char trace[FIELD_TEXT_BYTES];
     char traffic[FIELD_TEXT_BYTES];
     enum routing_rule routing;
-    bool routing_asked;
     uint32_t ep;
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
     uint32_t tokens; // a rank

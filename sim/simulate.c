@@ -9,6 +9,18 @@
 // A port that is busy less than this share of a phase does not bind it: waiting does.
 #define BINDING_SHARE 0.5
 
+// The rank that came last, when the others' wait for it is most of the phase.
+static uint32_t late_rank(const struct phase_timing *phase, const struct phase_span *span,
+                          uint32_t ranks)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 1; r < ranks; r++)
+        if (phase->start_ps[r] > phase->start_ps[last])
+            last = r;
+    const double waited = (double)phase->start_ps[last] - span->start_ps;
+    return waited > BINDING_SHARE / 2 * span->latency_ps ? last : UINT32_MAX;
+}
+
 static void name_binding(const struct schedule *schedule, const struct transfer *transfer,
                          struct timing *timing)
 {
@@ -20,7 +32,11 @@ static void name_binding(const struct schedule *schedule, const struct transfer 
         if (timing->ports[i].phase == transfer->phase &&
             (!busiest || timing->ports[i].busy_ps > busiest->busy_ps))
             busiest = &timing->ports[i];
-    if (!busiest || busiest->busy_ps < BINDING_SHARE * span.latency_ps)
+    const uint32_t late = late_rank(phase, &span, timing->ranks);
+    const bool idle = !busiest || busiest->busy_ps < BINDING_SHARE * span.latency_ps;
+    if (idle && late != UINT32_MAX)
+        snprintf(phase->bottleneck, sizeof phase->bottleneck, "the late arrival of gpu%u", late);
+    else if (idle)
         snprintf(phase->bottleneck, sizeof phase->bottleneck, "latency");
     else
         snprintf(phase->bottleneck, sizeof phase->bottleneck, "%s",

@@ -1,0 +1,89 @@
+// The front door: what every subcommand shares. Private to cli/.
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "base/options.h"
+#include "base/outfile.h"
+#include "base/table.h"
+#include "model/question.h"
+#include "traces/ask.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum command_bit {
+    SIMULATE = 1 << 0,
+    ESTIMATE = 1 << 1,
+    COMPARE = 1 << 2,
+    ACCURACY = 1 << 3,
+    TRACE = 1 << 4,
+    PLOT = 1 << 5,
+    EVERY = (1 << 6) - 1,
+};
+
+// TSV (and table) kinds of simulate and estimate.
+enum tsv_kind { TSV_NONE, TSV_PHASES, TSV_RANKS, TSV_PORTS, TSV_LINKS, TSV_TRAFFIC, TSV_PATH };
+extern const char *const tsv_kind_names[];
+
+// Everything a command line can say; which rows a subcommand takes is in the option table.
+struct invocation {
+    struct question question;
+    char tokens[FIELD_TEXT_BYTES]; // a count; compare: a list
+    char engine[FIELD_TEXT_BYTES];
+    char measured[FIELD_TEXT_BYTES];
+    char timeline[FIELD_TEXT_BYTES];
+    char output[FIELD_TEXT_BYTES];
+    char tsv[FIELD_TEXT_BYTES];
+    double tolerance_pct;
+    bool json, check, show, quiet, help;
+
+    const char *command; // subcommand's name
+    char **words;        // positional arguments
+    size_t word_count;
+    bool given[64]; // by option row
+};
+
+extern const struct option_row cli_options[];
+extern const size_t cli_option_count;
+
+struct invocation invocation_default(void);
+
+// Whether the flag stood on the command line.
+bool invocation_given(const struct invocation *invocation, const char *key);
+
+// A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
+typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
+command_run run_simulate, run_estimate, run_compare, run_accuracy, run_trace, run_plot;
+
+// --- output ---------------------------------------------------------------------------------
+
+// Writes a table as --tsv or --json or -o ask; json may be NULL (rows of the table then).
+bool output_table(const struct invocation *invocation, const struct table *table, json_t *json,
+                  struct error *err);
+
+// Writes through -o: opens, calls, commits.
+typedef void output_writer(void *context, FILE *out);
+bool output_write(const struct invocation *invocation, output_writer *writer, void *context,
+                  struct error *err);
+bool output_json(const struct invocation *invocation, json_t *json, struct error *err);
+
+// The flags that ask this very question again, with what was resolved. Freed by the caller.
+char *setting_command(const struct invocation *invocation, const struct setting *setting);
+
+// Version, seed, command line and resolved cluster (NULL: none) above a table.
+void table_head(struct table *table, const struct invocation *invocation, const char *command_line,
+                const struct cluster *cluster);
+
+// --tsv of a subcommand that has one table: only its kind may be named.
+bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err);
+
+// {"schema", "version", "seed", "command"}: the head of every JSON document.
+json_t *json_head(const struct invocation *invocation, const char *schema, const char *command_line);
+
+// The resolved configuration.
+json_t *json_config(const struct invocation *invocation, const struct setting *setting);
+
+// --show: model, cluster and dispatcher with the source of each figure.
+bool show_presets(const struct invocation *invocation, struct error *err);
+
+#endif

@@ -1,0 +1,17 @@
+// Timings as tables and JSON: written once for every engine. Private to cli/.
+#ifndef CLI_PRINT_H
+#define CLI_PRINT_H
+
+#include "cli/cli.h"
+
+struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
+                           enum tsv_kind kind);
+
+// {"engine", "phases", "layer_us", "links", "copies", "events", "path"} put into `document`.
+void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing);
+
+// What a person reads: phases, what binds, links, critical path.
+void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
+                   const struct table *head);
+
+#endif

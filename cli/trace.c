@@ -1,0 +1,116 @@
+// epsim trace: what a recorded trace holds.
+#include "cli/cli.h"
+#include "traces/stats.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FIXED_COLUMNS 3
+
+static struct table *stats_table(const struct trace_stats *stats)
+{
+    const char *columns[FIXED_COLUMNS + TRACE_FIGURES + 1] = {"layer", "hottest_expert",
+                                                              "idle_experts"};
+    for (int f = 0; f < TRACE_FIGURES; f++)
+        columns[FIXED_COLUMNS + f] = trace_figure_names[f];
+    struct table *table = table_new("trace", columns);
+    for (uint32_t l = 0; l < stats->layers; l++) {
+        const struct trace_layer_stats *layer = &stats->layer[l];
+        table_count(table, layer->layer_id);
+        table_count(table, layer->hottest);
+        table_count(table, layer->idle);
+        for (int f = 0; f < TRACE_FIGURES; f++)
+            table_real(table, layer->figures[f]);
+    }
+    return table;
+}
+
+static json_t *stats_json(const struct trace *trace, const struct trace_stats *stats,
+                          const struct table *table, json_t *document)
+{
+    json_object_set_new(document, "name", json_string(trace->moe.name));
+    json_object_set_new(document, "source", json_string(trace->source));
+    json_object_set_new(document, "licence", json_string(trace->licence));
+    json_object_set_new(document, "tokens", json_integer((json_int_t)trace->tokens));
+    json_object_set_new(document, "experts", json_integer(trace->moe.experts));
+    json_object_set_new(document, "topk", json_integer(trace->moe.topk));
+    json_object_set_new(document, "dropped", json_integer((json_int_t)stats->dropped));
+    json_object_set_new(document, "layers", table_json(table));
+    return document;
+}
+
+static void comment_trace(struct table *table, const struct trace *trace,
+                          const struct cluster *cluster, const struct trace_stats *stats)
+{
+    table_comment(table, "trace: %s, %llu tokens, %u MoE layers, top-%u of %u experts, %u groups",
+                  trace->moe.name, (unsigned long long)trace->tokens, trace->layers,
+                  trace->moe.topk, trace->moe.experts, trace->moe.groups);
+    table_comment(table, "weights: %s, steps: %s, dropped choices: %llu",
+                  trace->weights.data ? "yes" : "no", trace->steps.data ? "recorded" : "by --tokens",
+                  (unsigned long long)stats->dropped);
+    table_comment(table, "layout: EP%u, %u nodes; max_mean is the hottest over the mean load",
+                  cluster_ranks(cluster), cluster->nodes);
+    if (trace->source[0])
+        table_comment(table, "source: %s", trace->source);
+}
+
+static bool output(const struct invocation *invocation, const struct trace *trace,
+                   const struct cluster *cluster, const struct trace_stats *stats,
+                   struct error *err)
+{
+    char command[4 * FIELD_TEXT_BYTES];
+    struct table *table = stats_table(stats);
+    snprintf(command, sizeof command, "epsim trace info %s --cluster '%s' --ep %u --layout %s",
+             invocation->words[1], invocation->question.cluster, cluster_ranks(cluster),
+             invocation->question.layout);
+    table_head(table, invocation, command, cluster);
+    comment_trace(table, trace, cluster, stats);
+    const bool ok = output_table(
+        invocation, table,
+        stats_json(trace, stats, table, json_head(invocation, "epsim.trace/1", command)), err);
+    table_free(table);
+    return ok;
+}
+
+static bool resolve(const struct invocation *invocation, const struct trace *trace,
+                    struct cluster *cluster, struct layout *layout, struct error *err)
+{
+    const struct question *question = &invocation->question;
+    if (!cluster_load(question->cluster, cluster, NULL, err))
+        return error_prefix(err, "--cluster");
+    if (question->ep && !cluster_set_ep(cluster, question->ep, err))
+        return error_prefix(err, "--ep");
+    return layout_load(layout, question->layout, -1, trace->moe.experts, cluster_ranks(cluster),
+                       err) ||
+           error_prefix(err, "--layout");
+}
+
+static bool info(const struct invocation *invocation, const struct trace *trace, struct error *err)
+{
+    struct cluster cluster;
+    struct layout layout;
+    struct trace_stats stats;
+    if (!resolve(invocation, trace, &cluster, &layout, err))
+        return false;
+    bool ok = trace_stats_make(&stats, trace, &layout, cluster.nodes, err);
+    if (ok) {
+        ok = output(invocation, trace, &cluster, &stats, err);
+        trace_stats_release(&stats);
+    }
+    layout_release(&layout);
+    return ok;
+}
+
+enum exit_code run_trace(struct invocation *invocation, struct error *err)
+{
+    struct trace trace;
+    if (invocation->word_count != 2 || strcmp(invocation->words[0], "info"))
+        return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info FOLDER"), err->code;
+    if (!check_tsv_kind(invocation, "trace", err))
+        return err->code;
+    if (!trace_open(&trace, invocation->words[1], err))
+        return err->code;
+    const bool ok = info(invocation, &trace, err);
+    trace_release(&trace);
+    return ok ? EXIT_DONE : err->code;
+}

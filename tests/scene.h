@@ -1,0 +1,246 @@
+// A scene: one whole question built from plain parameters, and random parameters to build it from,
+// for suites that hold engines and loads to properties.
+#ifndef TESTS_SCENE_H
+#define TESTS_SCENE_H
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/units.h"
+#include "model/estimate.h"
+#include "model/question.h"
+#include "sim/simulate.h"
+
+#include <check.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// Sanitized code is some ten times slower: fewer cases there, of the same kinds.
+#ifdef __SANITIZE_ADDRESS__
+#define SCENE_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SCENE_SANITIZED 1
+#endif
+#endif
+#ifdef SCENE_SANITIZED
+#define SCENE_CASES(n) ((n) / 10)
+#else
+#define SCENE_CASES(n) (n)
+#endif
+
+#define SCENE_RANKS 64
+
+struct spec {
+    const char *dispatcher;
+    uint32_t nodes, gpus_per_node;
+    uint32_t nics_per_node; // 0: one a GPU
+    bool rails;
+    double oversubscription;
+    enum routing_rule rule;
+    double hot; // rule trace: experts are drawn as id = experts * u^hot; 1: evenly
+    uint32_t tokens;
+    bool uneven; // ranks have 0 to `tokens` tokens each, one rank all of them
+    uint32_t hidden, experts, topk;
+    uint32_t groups, topk_groups;
+    uint32_t sms;
+    double skew_us;
+    bool aligned;
+    double nic_Bps, nvlink_Bps, hbm_Bps, flops, sm_scale; // flops: both types
+    uint64_t seed;
+    bool expected;
+};
+
+struct scene {
+    struct spec spec;
+    struct setting setting;
+};
+
+// Rows of a trace whose low expert ids are hot: a power law, as recorded routing shows.
+static inline void scene_hot_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
+{
+    const struct spec *spec = context;
+    struct rng rng = rng_stream(spec->seed, rank, token, 77);
+    for (uint32_t k = 0; k < spec->topk; k++) {
+        bool again = true;
+        while (again) {
+            ids[k] = (uint16_t)(spec->experts * pow(rng_unit(&rng), spec->hot));
+            again = false;
+            for (uint32_t i = 0; i < k; i++)
+                again = again || ids[i] == ids[k];
+        }
+    }
+}
+
+static inline void scene_tokens(struct scene *scene)
+{
+    const struct spec *spec = &scene->spec;
+    const uint32_t ranks = spec->nodes * spec->gpus_per_node;
+    scene->setting.tokens = mem_alloc(ranks, sizeof(uint32_t));
+    for (uint32_t r = 0; r < ranks; r++) {
+        struct rng rng = rng_stream(spec->seed, r, 0, 78);
+        scene->setting.tokens[r] =
+            spec->uneven && r ? (uint32_t)(spec->tokens * rng_unit(&rng)) : spec->tokens;
+    }
+}
+
+static inline void scene_cluster(struct scene *scene)
+{
+    const struct spec *spec = &scene->spec;
+    struct cluster *cluster = &scene->setting.cluster;
+    *cluster = cluster_default();
+    cluster->nodes = spec->nodes;
+    cluster->gpus_per_node = spec->gpus_per_node;
+    cluster->nics_per_node = spec->nics_per_node;
+    cluster->rails = spec->rails;
+    cluster->spine_oversubscription = spec->oversubscription;
+    cluster->nic_Bps = cluster->nic_nominal_Bps = spec->nic_Bps;
+    cluster->nvlink_Bps = cluster->nvlink_nominal_Bps = spec->nvlink_Bps;
+    cluster->hbm_Bps = spec->hbm_Bps;
+    cluster->fp8_flops = cluster->bf16_flops = spec->flops;
+}
+
+static inline void scene_dispatcher(struct scene *scene)
+{
+    struct dispatcher *dispatcher = &scene->setting.dispatcher;
+    const uint32_t ranks = scene->spec.nodes * scene->spec.gpus_per_node;
+    struct error err;
+    ck_assert_msg(dispatcher_load(scene->spec.dispatcher, ranks, dispatcher, NULL, &err), "%s",
+                  err.text);
+    if (scene->spec.sms)
+        dispatcher->sms = scene->spec.sms;
+    dispatcher->dispatch.sm_Bps *= scene->spec.sm_scale;
+    dispatcher->combine.sm_Bps *= scene->spec.sm_scale;
+}
+
+static inline struct routing scene_routing(const struct spec *spec)
+{
+    const bool deepep = spec->rule == ROUTING_DEEPEP;
+    const uint32_t limit = spec->topk_groups < spec->nodes ? spec->topk_groups : spec->nodes;
+    return (struct routing){.rule = spec->rule,
+                            .experts = spec->experts,
+                            .topk = spec->topk,
+                            .groups = deepep ? spec->nodes : spec->groups,
+                            .topk_groups = deepep ? limit : spec->topk_groups,
+                            .ranks = spec->nodes * spec->gpus_per_node,
+                            .seed = spec->seed,
+                            .row = scene_hot_row,
+                            .context = spec};
+}
+
+// The scene borrows from itself: it stays where it is built. Released by setting_release(&->setting).
+static inline void scene_build(struct scene *scene, const struct spec *spec)
+{
+    struct moe moe = moe_default();
+    struct error err;
+    *scene = (struct scene){.spec = *spec};
+    moe.hidden = spec->hidden;
+    moe.experts = spec->experts;
+    moe.topk = spec->topk;
+    moe.intermediate = moe.shared_intermediate = 2048;
+    moe.shared_experts = 1;
+    moe.groups = spec->groups;
+    moe.topk_groups = spec->topk_groups;
+    scene->setting.moe = moe;
+    scene->setting.run = (struct run){.seed = spec->seed,
+                                      .skew_ps = units_ps_from_us(spec->skew_us),
+                                      .aligned = spec->aligned};
+    scene_tokens(scene);
+    scene_cluster(scene);
+    scene_dispatcher(scene);
+    scene->setting.routing = scene_routing(&scene->spec);
+    scene->setting.routing.tokens = scene->setting.tokens;
+    ck_assert_msg(cluster_check(&scene->setting.cluster, &err), "%s", err.text);
+    ck_assert_msg(routing_check(&scene->setting.routing, &err), "%s", err.text);
+    ck_assert(layout_contiguous(&scene->setting.layout, spec->experts, scene->setting.routing.ranks,
+                                &err));
+    setting_load(&scene->setting, spec->expected ? LOADS_EXPECTED : LOADS_COUNTED);
+}
+
+#define SCENE_PICK(rng, ...)                                                                       \
+    ((const uint32_t[]){__VA_ARGS__})[rng_below(                                                   \
+        rng, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))]
+
+static const char *const scene_dispatchers[] = {"deepep-normal", "deepep-ll",      "deepep-ll-rdma",
+                                                "nccl-flat",     "nccl-two-stage", "nccl-agrs"};
+#define SCENE_DISPATCHERS (sizeof scene_dispatchers / sizeof scene_dispatchers[0])
+
+static inline void scene_random_shape(struct spec *spec, struct rng *rng)
+{
+    // 1, 2 and 3 ranks in one node, whole nodes of 4 and 8, and odd small ones.
+    static const uint32_t shapes[][2] = {{1, 1}, {1, 2}, {1, 3}, {1, 8}, {2, 2}, {2, 8},
+                                         {3, 4}, {4, 4}, {4, 8}, {8, 4}, {8, 8}, {2, 1}};
+    const uint32_t *shape = shapes[rng_below(rng, sizeof shapes / sizeof shapes[0])];
+    spec->nodes = shape[0];
+    spec->gpus_per_node = shape[1];
+    if (shape[1] % 2 == 0 && rng_below(rng, 4) == 0)
+        spec->nics_per_node = shape[1] / 2;
+    spec->rails = rng_below(rng, 3) > 0;
+    spec->oversubscription = rng_below(rng, 4) ? 1 : 1 + 3 * rng_unit(rng);
+}
+
+static inline struct spec scene_random(uint64_t seed, uint64_t number, uint32_t most_tokens)
+{
+    struct rng rng = rng_stream(seed, number, 0, 79);
+    struct spec spec = {.seed = number + 1};
+    const double log_most = log(most_tokens);
+    scene_random_shape(&spec, &rng);
+    const uint32_t ranks = spec.nodes * spec.gpus_per_node;
+    spec.dispatcher = scene_dispatchers[rng_below(&rng, SCENE_DISPATCHERS)];
+    spec.experts = ranks % 3 ? SCENE_PICK(&rng, 64, 128, 256) : SCENE_PICK(&rng, 96, 192);
+    spec.topk = SCENE_PICK(&rng, 1, 2, 4, 8);
+    spec.groups = 8;
+    spec.topk_groups = SCENE_PICK(&rng, 2, 4, 8);
+    spec.rule = SCENE_PICK(&rng, ROUTING_UNIFORM, ROUTING_DEEPEP, ROUTING_V3, ROUTING_BALANCED,
+                           ROUTING_TRACE, ROUTING_TRACE);
+    spec.hot = 1 + 2 * rng_unit(&rng);
+    spec.tokens = (uint32_t)exp(log_most * rng_unit(&rng));
+    spec.uneven = rng_below(&rng, 4) == 0;
+    spec.hidden = SCENE_PICK(&rng, 1024, 2048, 4096, 7168);
+    spec.sms = SCENE_PICK(&rng, 0, 0, 4, 8, 20, 24);
+    spec.skew_us = SCENE_PICK(&rng, 0, 0, 10, 200);
+    spec.aligned = rng_below(&rng, 2);
+    spec.nic_Bps = 1e9 * SCENE_PICK(&rng, 12, 25, 46, 90);
+    spec.nvlink_Bps = 1e9 * SCENE_PICK(&rng, 60, 138, 320, 700);
+    spec.hbm_Bps = 2.668e12;
+    spec.flops = 989e12;
+    spec.sm_scale = 1;
+    const struct routing routing = scene_routing(&spec);
+    struct error err;
+    if (!routing_check(&routing, &err))
+        spec.rule = ROUTING_UNIFORM; // a shape that the rule cannot serve
+    return spec;
+}
+
+static inline const char *scene_name(const struct spec *spec)
+{
+    static char name[400];
+    snprintf(name, sizeof name,
+             "%s %ux%u nics %u rails %d over %.3g rule %s hot %.2f tokens %u%s hidden %u E %u k %u "
+             "groups %u/%u sms %u skew %g aligned %d nic %g nvl %g seed %llu%s",
+             spec->dispatcher, spec->nodes, spec->gpus_per_node, spec->nics_per_node, spec->rails,
+             spec->oversubscription, routing_rule_names[spec->rule], spec->hot, spec->tokens,
+             spec->uneven ? " uneven" : "", spec->hidden, spec->experts, spec->topk, spec->topk_groups,
+             spec->groups, spec->sms, spec->skew_us, spec->aligned, spec->nic_Bps / 1e9,
+             spec->nvlink_Bps / 1e9, (unsigned long long)spec->seed, spec->expected ? " expected" : "");
+    return name;
+}
+
+typedef void scene_engine(const struct schedule *schedule, const struct run *run,
+                          struct timing *timing);
+
+// Microseconds of the whole layer (PHASE_COUNT), or of one phase alone with ranks arriving as ever.
+static inline double scene_us(const struct scene *scene, scene_engine *engine, enum phase phase)
+{
+    struct schedule schedule = scene->setting.schedule;
+    struct timing timing;
+    double ps;
+    if (phase != PHASE_COUNT)
+        schedule_keep_only(&schedule, phase);
+    engine(&schedule, &scene->setting.run, &timing);
+    ps = phase == PHASE_COUNT ? timing_layer_ps(&timing) : timing_span(&timing, phase).latency_ps;
+    timing_release(&timing);
+    return ps / 1e6;
+}
+
+#endif

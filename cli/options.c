@@ -40,7 +40,7 @@ const struct option_row cli_options[] = {
     TEXT("model", question.model, "MODEL", ASK, "What is asked",
          "preset, epsim YAML or a Hugging Face config.json (deepseek-v3; a trace: its own shape)"),
     TEXT("cluster", question.cluster, "CLUSTER", ASK | TRACE, "What is asked",
-         "preset, YAML, or one line: 4x8:nvlink=160GB/s,nic=50GB/s"),
+         "preset, YAML, either with keys changed (h800-cx7:nic=25GB/s), or one line: 4x8:nvlink=160GB/s,nic=50GB/s"),
     COUNT("ep", question.ep, 1, 1024, ASK | TRACE, "What is asked",
           "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
     TEXT("tokens", tokens, "N", ASK, "What is asked",

@@ -189,6 +189,7 @@ static bool read_doc(const struct doc *doc, struct cluster *cluster, char **sour
 struct line {
     struct cluster *cluster;
     bool seen[CLUSTER_FIELDS];
+    bool based; // on a preset or file, whose nominal figures stay
     struct error *err;
 };
 
@@ -240,19 +241,61 @@ static bool line_items(struct line *line, char *items)
     return true;
 }
 
-static bool read_line(const char *what, struct cluster *cluster, struct error *err)
+static bool is_shape(const char *text)
+{
+    const char *end = text;
+    while (isdigit((unsigned char)*end))
+        end++;
+    return end != text && *end == 'x';
+}
+
+// Keys after a preset's or file's name change that cluster; the mark keeps it from passing for the
+// one that was measured.
+static bool line_base(struct line *line, const char *base, char **sources)
+{
+    if (!cluster_load(base, line->cluster, sources, line->err))
+        return false;
+    const size_t length = strlen(line->cluster->name);
+    if (length + 1 < sizeof line->cluster->name)
+        strcpy(line->cluster->name + length, "*");
+    line->based = true;
+    return true;
+}
+
+// An own figure has no source any more.
+static void drop_sources(const struct line *line, char **sources)
+{
+    for (size_t row = 0; sources && row < CLUSTER_FIELDS; row++)
+        if (line->seen[row]) {
+            free(sources[row]);
+            sources[row] = NULL;
+        }
+}
+
+static bool read_items(struct line *line, char *items, char **sources)
+{
+    if (!items)
+        return true;
+    if (!line_items(line, items))
+        return false;
+    drop_sources(line, sources);
+    return true;
+}
+
+static bool read_line(const char *what, struct cluster *cluster, char **sources, struct error *err)
 {
     struct line line = {.cluster = cluster, .err = err};
     char *text = mem_copy_text(what);
     char *items = strchr(text, ':');
     if (items)
         *items++ = '\0';
-    bool done = line_shape(&line, text) && (!items || line_items(&line, items));
+    const bool shape = is_shape(text) || !items;
+    bool done = (shape ? line_shape(&line, text) : line_base(&line, text, sources)) &&
+                read_items(&line, items, shape ? NULL : sources);
     free(text);
-    if (done) {
+    if (done && !line.based)
         nominal_default(cluster, line.seen);
-        done = cluster_check(cluster, err);
-    }
+    done = done && cluster_check(cluster, err);
     char quoted[ERROR_QUOTE_BYTES];
     return done ? true : error_prefix(err, "'%s'", error_quote(what, quoted));
 }
@@ -260,19 +303,14 @@ static bool read_line(const char *what, struct cluster *cluster, struct error *e
 // The one-line form begins with a digit and an x, or at least has a '=' and is no file.
 static bool looks_like_line(const char *what)
 {
-    const char *end = what;
-    while (isdigit((unsigned char)*end))
-        end++;
-    if (end != what && *end == 'x')
-        return true;
-    return strchr(what, '=') && access(what, F_OK) != 0;
+    return is_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
 }
 
 bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err)
 {
     *cluster = cluster_default();
     if (looks_like_line(what))
-        return read_line(what, cluster, err);
+        return read_line(what, cluster, sources, err);
     struct doc *doc = preset_load("clusters", what, err);
     if (!doc)
         return false;

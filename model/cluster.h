@@ -39,7 +39,8 @@ extern const size_t cluster_field_count;
 struct cluster cluster_default(void);
 
 // Reads a preset's name, a YAML file, or the one-line form "4x8:nvlink=160GB/s,nic=50GB/s" (nodes
-// x GPUs a node, then any keys of cluster_fields; a rate given alone is its nominal figure too).
+// x GPUs a node, then any keys of cluster_fields; a rate given alone is its nominal figure too), or
+// a preset or file with keys changed, "h800-cx7:nic=25GB/s"; its name then ends in '*'.
 // sources as in moe_load.
 bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err);
 

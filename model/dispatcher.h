@@ -33,7 +33,7 @@ enum inside { INSIDE_NVLINK, INSIDE_NIC };
 enum counts {
     COUNTS_EXCHANGE, // a notify phase before dispatch: counts from every rank to every rank
     COUNTS_NONE,     // flags travel with the data
-    COUNTS_PADDED,   // fixed slots: every pair moves as if all its tokens went there
+    COUNTS_PADDED,   // fixed slots for the most tokens of any rank, a set a peer (dedupe expert: an expert)
 };
 enum sync {
     SYNC_NONE,

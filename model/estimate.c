@@ -24,13 +24,14 @@ struct form {
     uint32_t *binding_port;   // [ranks]
 };
 
-static double port_time(const struct form *form, enum port_class class, uint32_t port)
+// What a rank itself has on its port of a class.
+static double own_time(const struct form *form, enum port_class class, uint32_t rank)
 {
     const double rate = schedule_port_rate(form->schedule, form->transfer, class);
     if (rate <= 0)
         return 0;
-    return form->loads.bytes[class][port] / rate * 1e12 +
-           form->loads.messages[class][port] * (double)form->transfer->cost.per_message_ps;
+    return form->loads.own_bytes[class][rank] / rate * 1e12 +
+           form->loads.own_messages[class][rank] * (double)form->transfer->cost.per_message_ps;
 }
 
 static double copy_time(const struct form *form, double bytes)
@@ -71,7 +72,6 @@ static void set_fill_times(struct form *form)
 
 static void set_starts(struct form *form)
 {
-    const struct transfer_cost *cost = &form->transfer->cost;
     const uint32_t ranks = form->schedule->fabric.ranks;
     uint64_t last = 0;
     for (uint32_t r = 0; r < ranks; r++)
@@ -79,9 +79,8 @@ static void set_starts(struct form *form)
     form->earliest_start = INFINITY;
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
-        form->start[r] = (double)(own + cost->fixed_ps) +
-                         form->loads.peers[r] * (double)cost->per_peer_ps +
-                         (form->schedule->fabric.nodes > 1 ? (double)cost->fixed_inter_ps : 0);
+        form->start[r] = (double)(own + schedule_start_cost_ps(form->schedule, form->transfer,
+                                                               &form->loads, r));
         form->end[r] = form->start[r];
         form->binding[r] = "latency";
         form->earliest_start = fmin(form->earliest_start, form->start[r]);
@@ -97,43 +96,69 @@ static void offer(struct form *form, uint32_t rank, double end, const char *name
     form->binding_port[rank] = port;
 }
 
-static void offer_port(struct form *form, uint32_t rank, enum port_class class, uint32_t port,
-                       double head, double tail)
+// The ranks that use one port; they stand together.
+struct sharers {
+    uint32_t port, first, count;
+};
+
+static struct sharers sharers_of(const struct fabric *fabric, enum port_class class, uint32_t rank)
 {
-    const double time = port_time(form, class, port);
-    if (time > 0)
-        offer(form, rank, head + time + tail, port_class_names[class], port);
+    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
+    const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
+    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+        return (struct sharers){.port = rank, .first = rank, .count = 1};
+    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+        return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
+    return (struct sharers){.port = fabric_nic(fabric, rank),
+                            .first = rank - rank % gpus % each,
+                            .count = each};
 }
 
-// A rank's own ports: what must pass before the first byte reaches the port (head), and after the
-// last one has left it (tail) until the rank's part is done.
+// Ranks share a port in turns: when a rank's own part has passed, so has as much of each other's, or
+// all of theirs if that is less. Bytes begin to pass `head` after the ranks' own start when they
+// `send`, else after the earliest start of all.
+static void offer_port(struct form *form, uint32_t rank, enum port_class class, bool send,
+                       double head, double tail)
+{
+    const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
+    const double own = own_time(form, class, rank);
+    double first = send ? form->start[rank] : form->earliest_start, turns = 0;
+    const double alone = first + own;
+    if (own <= 0)
+        return;
+    for (uint32_t r = sharers.first; r < sharers.first + sharers.count; r++) {
+        turns += fmin(own, own_time(form, class, r));
+        first = send ? fmin(first, form->start[r]) : first;
+    }
+    offer(form, rank, fmax(alone, first + turns) + head + tail, port_class_names[class],
+          sharers.port);
+}
+
+// A rank's ports: what must pass before the first byte reaches the port (head), and after the last
+// one has left it (tail) until the rank's part is done.
 static void offer_own_ports(struct form *form, uint32_t rank)
 {
-    const struct fabric *fabric = &form->schedule->fabric;
     const struct transfer *transfer = form->transfer;
-    const uint32_t nic = fabric_nic(fabric, rank), node = fabric_node(fabric, rank);
-    const double own = form->start[rank], any = form->earliest_start;
     const bool joins = transfer->rail && transfer->gather, forwards = transfer->rail && !joins;
     // A message of the rail peer's own results crosses no NVLink before it is sent on.
-    const double into = joins ? form->forward : 0, packed = joins ? 0 : form->pack;
-    const double drained = forwards ? form->forward : 0;
+    const double packed = joins ? 0 : form->pack, into = joins ? form->forward : packed;
+    const double out = packed + (forwards ? form->forward : 0);
 
-    offer_port(form, rank, PORT_NIC_TX, nic, (joins ? any : own) + packed + into, 0);
-    offer_port(form, rank, PORT_NIC_RX, nic, any + packed + into + form->nic_hop, drained);
-    offer_port(form, rank, PORT_NVLINK_TX, rank,
-               (forwards ? any : own) + packed + drained, 0);
-    offer_port(form, rank, PORT_NVLINK_RX, rank, any + packed + drained + form->nvlink_hop, 0);
-    if (fabric->spine) {
-        offer_port(form, rank, PORT_SPINE_UP, node, any + packed + into, 0);
-        offer_port(form, rank, PORT_SPINE_DOWN, node, any + packed + into + form->nic_hop, 0);
-    }
-    offer_port(form, rank, PORT_SM, rank, any, 0);
+    offer_port(form, rank, PORT_NIC_TX, !joins, into, 0);
+    offer_port(form, rank, PORT_NIC_RX, false, into + form->nic_hop, out - packed);
+    offer_port(form, rank, PORT_NVLINK_TX, !forwards, out, 0);
+    offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
+    // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
+    offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
+    offer(form, rank, form->earliest_start + copy_time(form, form->loads.bytes[PORT_SM][rank]) /
+                                                 transfer->channels,
+          port_class_names[PORT_SM], rank);
 }
 
 // When a transmitting port is nearly done: all of its bytes but the last message of each lane, which
 // may serve any of its peers last.
 struct late {
-    double *nic, *nvlink; // [ports], [ranks]
+    double *nic, *nvlink, *uplink; // [ports], [ranks], [nodes]
 };
 
 // Adds the part of a lane that surely passes before its last messages.
@@ -149,10 +174,13 @@ static void add_lane(const struct form *form, struct late *early, uint32_t from,
     const struct fabric *fabric = &form->schedule->fabric;
     if (from == to)
         return;
-    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic)
+    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic) {
         add_early(form, &early->nvlink[from], tokens);
-    else
-        add_early(form, &early->nic[fabric_nic(fabric, from)], tokens);
+        return;
+    }
+    add_early(form, &early->nic[fabric_nic(fabric, from)], tokens);
+    if (fabric_crosses_spine(fabric, from, to))
+        add_early(form, &early->uplink[fabric_node(fabric, from)], tokens);
 }
 
 static void add_lanes(const struct form *form, struct late *early)
@@ -184,16 +212,23 @@ static void set_late(const struct form *form, struct late *late)
     for (uint32_t p = 0; p < fabric->count[PORT_NIC_TX]; p++)
         late->nic[p] = form->earliest_start + form->pack +
                        (nic_rate > 0 ? late->nic[p] / nic_rate * 1e12 : 0);
+    for (uint32_t n = 0; n < fabric->count[PORT_SPINE_UP]; n++)
+        late->uplink[n] = form->earliest_start + form->pack +
+                          late->uplink[n] / fabric->rate_Bps[PORT_SPINE_UP] * 1e12;
 }
 
 // A rank waits for whoever feeds it: over NVLink from `near`, and through the NIC of `far`.
 static void offer_feeder(struct form *form, const struct late *late, uint32_t to, uint32_t from,
                          bool nvlink, double tail)
 {
-    const uint32_t port = nvlink ? from : fabric_nic(&form->schedule->fabric, from);
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
     const double end = nvlink ? late->nvlink[from] + form->nvlink_hop
                               : late->nic[port] + form->nic_hop;
     offer(form, to, end + tail, port_class_names[nvlink ? PORT_NVLINK_TX : PORT_NIC_TX], port);
+    if (!nvlink && fabric_crosses_spine(fabric, from, to))
+        offer(form, to, late->uplink[fabric_node(fabric, from)] + form->nic_hop + tail,
+              port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
 }
 
 // A lane's ways between a home and one rank that serves it, as the schedule draws them.
@@ -226,7 +261,8 @@ static void offer_feeders(struct form *form)
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
     struct late late = {.nic = mem_alloc(fabric->count[PORT_NIC_TX], sizeof(double)),
-                        .nvlink = mem_alloc(ranks, sizeof(double))};
+                        .nvlink = mem_alloc(ranks, sizeof(double)),
+                        .uplink = mem_alloc(fabric->nodes, sizeof(double))};
     set_late(form, &late);
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
@@ -234,6 +270,7 @@ static void offer_feeders(struct form *form)
                 offer_lane_feeders(form, &late, home, rank);
     free(late.nic);
     free(late.nvlink);
+    free(late.uplink);
 }
 
 // Names what binds the slowest rank.

@@ -33,18 +33,25 @@ static void set_chunks(struct transfer *transfer, uint64_t message_tokens, const
     transfer->chunk_tokens = message_tokens * (uint64_t)fmax(1, merged);
 }
 
-// Every token to every other rank and node: what padding posts, and what an all-gather moves.
+// What an all-gather moves: every token to every other rank and node. What padding posts: slots
+// for as many tokens as any rank has, one set a peer, or one an expert where each gets a copy.
 static void fill_all(struct schedule *schedule)
 {
     const struct loads *loads = schedule->loads;
     const size_t ranks = loads->ranks, nodes = loads->nodes;
+    const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
+    const bool by_expert = padded && schedule->dispatcher.dedupe == DEDUPE_EXPERT;
+    const uint32_t *slots = schedule->layout->rank_slot;
+    const double most = largest(loads->tokens, ranks);
     schedule->all_pairs = mem_alloc(ranks * ranks, sizeof(double));
     schedule->all_nodes = mem_alloc(ranks * nodes, sizeof(double));
     for (size_t s = 0; s < ranks; s++) {
+        const double tokens = padded ? most : loads->tokens[s];
         for (size_t r = 0; r < ranks; r++)
-            schedule->all_pairs[s * ranks + r] = loads->tokens[s];
+            schedule->all_pairs[s * ranks + r] =
+                tokens * (by_expert ? slots[r + 1] - slots[r] : 1);
         for (size_t n = 0; n < nodes; n++)
-            schedule->all_nodes[s * nodes + n] = loads->tokens[s];
+            schedule->all_nodes[s * nodes + n] = tokens;
     }
 }
 
@@ -75,6 +82,7 @@ static struct transfer make_transfer(const struct schedule *schedule, enum phase
         .gather = gather,
         .inside_nic = dispatcher->inside == INSIDE_NIC,
         .barrier = dispatcher->sync == SYNC_BARRIER,
+        .pull = dispatcher->op == OP_PULL,
         .pair = pairs_of(schedule, by_expert),
         .node = schedule->all_nodes ? schedule->all_nodes : schedule->loads->node_copies,
         .channels = dispatcher_channels(dispatcher, schedule->cluster.sms),
@@ -144,6 +152,15 @@ void schedule_keep_only(struct schedule *schedule, enum phase phase)
     schedule->present[phase] = was_present;
 }
 
+static void add_at(struct port_loads *loads, enum port_class class, uint32_t port, uint32_t rank,
+                   double bytes, double messages)
+{
+    loads->bytes[class][port] += bytes;
+    loads->messages[class][port] += messages;
+    loads->own_bytes[class][rank] += bytes;
+    loads->own_messages[class][rank] += messages;
+}
+
 // Bytes, and messages where they start, on the ports between two ranks.
 static void add_hop(const struct schedule *schedule, const struct transfer *transfer,
                     struct port_loads *loads, uint32_t from, uint32_t to, double tokens,
@@ -155,26 +172,34 @@ static void add_hop(const struct schedule *schedule, const struct transfer *tran
     if (from == to || tokens <= 0)
         return;
     if (inside && !transfer->inside_nic) {
-        loads->bytes[PORT_NVLINK_TX][from] += bytes;
-        loads->bytes[PORT_NVLINK_RX][to] += bytes;
-        loads->messages[PORT_NVLINK_TX][from] += messages;
+        add_at(loads, PORT_NVLINK_TX, from, from, bytes, messages);
+        add_at(loads, PORT_NVLINK_RX, to, to, bytes, 0);
         return;
     }
-    loads->bytes[PORT_NIC_TX][fabric_nic(fabric, from)] += bytes;
-    loads->bytes[PORT_NIC_RX][fabric_nic(fabric, to)] += bytes;
-    loads->messages[PORT_NIC_TX][fabric_nic(fabric, from)] += messages;
+    add_at(loads, PORT_NIC_TX, fabric_nic(fabric, from), from, bytes, messages);
+    add_at(loads, PORT_NIC_RX, fabric_nic(fabric, to), to, bytes, 0);
     if (fabric_crosses_spine(fabric, from, to)) {
-        loads->bytes[PORT_SPINE_UP][fabric_node(fabric, from)] += bytes;
-        loads->bytes[PORT_SPINE_DOWN][fabric_node(fabric, to)] += bytes;
+        add_at(loads, PORT_SPINE_UP, fabric_node(fabric, from), from, bytes, 0);
+        add_at(loads, PORT_SPINE_DOWN, fabric_node(fabric, to), to, bytes, 0);
     }
 }
 
-// Messages of a lane: each channel's slice in pieces of message_tokens.
+// Messages of a lane of whole tokens: each channel's slice in pieces of message_tokens.
+static double whole_messages(const struct transfer *transfer, double tokens)
+{
+    const double slice = floor(tokens / transfer->channels);
+    const double larger = tokens - slice * transfer->channels; // slices with one token more
+    const double message = (double)transfer->message_tokens;
+    return larger * ceil((slice + 1) / message) +
+           (transfer->channels - larger) * ceil(slice / message);
+}
+
+// Expected loads have parts of tokens: between two whole numbers.
 static double lane_messages(const struct transfer *transfer, double tokens)
 {
-    const double slice = tokens / transfer->channels;
-    const double each = ceil(slice / (double)transfer->message_tokens);
-    return fmin(each * transfer->channels, ceil(tokens));
+    const double whole = floor(tokens), part = tokens - whole;
+    const double messages = whole_messages(transfer, whole);
+    return part > 0 ? messages + part * (whole_messages(transfer, whole + 1) - messages) : messages;
 }
 
 static void direct_loads(const struct schedule *schedule, const struct transfer *transfer,
@@ -226,6 +251,10 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
         loads->bytes[class] = mem_alloc(fabric->count[class], sizeof(double));
         loads->messages[class] = mem_alloc(fabric->count[class], sizeof(double));
     }
+    for (int class = 0; class < PORT_LINKS; class++) {
+        loads->own_bytes[class] = mem_alloc(fabric->ranks, sizeof(double));
+        loads->own_messages[class] = mem_alloc(fabric->ranks, sizeof(double));
+    }
     loads->peers = mem_alloc(fabric->ranks, sizeof(double));
     (transfer->rail ? rail_loads : direct_loads)(schedule, transfer, loads);
 }
@@ -236,8 +265,23 @@ void port_loads_release(struct port_loads *loads)
         free(loads->bytes[class]);
         free(loads->messages[class]);
     }
+    for (int class = 0; class < PORT_LINKS; class++) {
+        free(loads->own_bytes[class]);
+        free(loads->own_messages[class]);
+    }
     free(loads->peers);
     *loads = (struct port_loads){0};
+}
+
+uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
+                                const struct port_loads *loads, uint32_t rank)
+{
+    const struct transfer_cost *cost = &transfer->cost;
+    const struct fabric *fabric = &schedule->fabric;
+    const bool inter = fabric->nodes > 1;
+    const uint64_t hop = inter ? fabric->nic_latency_ps : fabric->nvlink_latency_ps;
+    return cost->fixed_ps + (inter ? cost->fixed_inter_ps : 0) +
+           (uint64_t)loads->peers[rank] * cost->per_peer_ps + (transfer->pull ? hop : 0);
 }
 
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,

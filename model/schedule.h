@@ -42,6 +42,7 @@ struct transfer {
     bool rail, gather;
     bool inside_nic; // pairs inside a node use the NIC too
     bool barrier;    // starts when the last rank has arrived
+    bool pull;       // receivers ask first: one more latency before data moves
     const double *pair;
     const double *node; // rail only
     uint64_t token_bytes;
@@ -94,11 +95,18 @@ static inline uint64_t schedule_slice(uint64_t tokens, uint32_t home, uint32_t c
 struct port_loads {
     double *bytes[PORT_CLASSES];    // [fabric.count[class]]
     double *messages[PORT_CLASSES]; // at tx ports
+    double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
+    double *own_messages[PORT_LINKS];
     double *peers;                  // [ranks] lanes that the rank starts
 };
 void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
                          struct port_loads *loads);
 void port_loads_release(struct port_loads *loads);
+
+// What passes on a rank between its start of a transfer and its first byte: kernel, peers, and where
+// receivers pull, their request's way.
+uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
+                                const struct port_loads *loads, uint32_t rank);
 
 // Rate of one port of a class for a transfer; PORT_SM: all channels of a rank. 0: takes no time.
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,

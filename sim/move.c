@@ -436,7 +436,6 @@ static void start_lone_chunks(struct mover *mover, uint32_t rank, uint64_t begin
 // When each rank's senders begin: its own arrival or the last one's, plus what the kernel costs.
 static void start_senders(struct mover *mover, const struct phase_timing *phase)
 {
-    const struct transfer_cost *cost = &mover->transfer->cost;
     const struct fabric *fabric = mover->fabric;
     struct port_loads loads;
     uint64_t last = 0;
@@ -444,9 +443,9 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
     for (uint32_t r = 0; r < fabric->ranks; r++)
         last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
     for (uint32_t r = 0; r < fabric->ranks; r++) {
-        const uint64_t begin = (mover->transfer->barrier ? last : phase->start_ps[r]) +
-                               cost->fixed_ps + (fabric->nodes > 1 ? cost->fixed_inter_ps : 0) +
-                               (uint64_t)loads.peers[r] * cost->per_peer_ps;
+        const uint64_t begin =
+            (mover->transfer->barrier ? last : phase->start_ps[r]) +
+            schedule_start_cost_ps(mover->schedule, mover->transfer, &loads, r);
         mover->last_ps[r] = begin;
         mover->feeder[r] = r;
         for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define RANGE_MAX 10000
+#define RANGE_LARGEST 0x1p24 // choices of a rank are counted in 32 bits, up to top-64
 
 struct list {
     uint32_t *values;
@@ -19,7 +20,7 @@ static bool parse_count(const char *text, size_t length, uint64_t *value, struct
     double number;
     if (length < sizeof word)
         memcpy(word, text, length);
-    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 || number > 0x1p31)
+    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 || number > RANGE_LARGEST)
         return error_set(err, EXIT_INPUT,
                          "'%.*s': expected counts from 1, as 128, 1,64,4096, 64..1024:64 or "
                          "1..4096:log",

@@ -219,7 +219,7 @@ static const struct {
     {"4x8x2:nic=1GB/s", "'4x8x2:nic=1GB/s': gpus_per_node: '8x2': "},
     {"0x8:nvlink=1GB/s", "'0x8:nvlink=1GB/s': nodes: '0': out of range; expected 1 to 1024"},
     {"2x0", "'2x0': gpus_per_node: '0': out of range"},
-    {"x8:nvlink=1GB/s", "'x8:nvlink=1GB/s': 'x8': expected NODESxGPUS"},
+    {"x8:nvlink=1GB/s", "'x8:nvlink=1GB/s': 'x8': no such cluster; expected a file or one of "},
     {"nvlink=1GB/s", "'nvlink=1GB/s': 'nvlink=1GB/s': expected NODESxGPUS"},
     {"129x8:nvlink=1GB/s,nic=1GB/s",
      "'129x8:nvlink=1GB/s,nic=1GB/s': nodes: 129: expected at most 1024 GPUs in all, not 1032"},

@@ -1,0 +1,1 @@
+$EPSIM estimate --traffic tests/data/traffic/incast-8.txt --cluster 1x8:nvlink=160GB/s --check

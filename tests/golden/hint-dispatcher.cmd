@@ -1,0 +1,1 @@
+$EPSIM simulate --dispatcher deepep-norml

@@ -1,0 +1,1 @@
+$EPSIM plot tests/data/measured-small.csv

@@ -1,0 +1,1 @@
+$EPSIM simulate --ep 16 --tokens 32 --dispatcher nccl-agrs --check --tsv phases

@@ -1,0 +1,1 @@
+$EPSIM simulate --show --ep 8 --dispatcher deepep-ll

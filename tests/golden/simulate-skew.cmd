@@ -1,0 +1,1 @@
+$EPSIM simulate --ep 8 --tokens 64 --skew-us 50 --tsv path

@@ -1,0 +1,1 @@
+$EPSIM simulate --ep 8 --tokens 64 --dispatcher deepep-normal --tsv links

@@ -32,6 +32,15 @@ CFLAGS_ALL := -std=c17 -D_GNU_SOURCE $(WARN) $(OPT.$(VARIANT)) -ffp-contract=off
               -I. -I$(BUILD)/gen $(PKG_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(OPT.$(VARIANT)) -fopenmp $(LDFLAGS)
 
+# The real backend: MPI on host memory always; NCCL where nvcc and NCCL are found (CUDA=0: not).
+CUDA ?= $(if $(and $(shell command -v nvcc),$(wildcard $(CUDA_HOME)/include/nccl.h)),1,0)
+CUDA_HOME ?= $(abspath $(dir $(shell command -v nvcc 2>/dev/null))..)
+MPI_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi-c 2>/dev/null))
+MPI_LIBS := $(shell pkg-config --libs ompi-c 2>/dev/null)
+BLAS_CFLAGS := $(patsubst %,-isystem %,$(firstword $(wildcard \
+    /usr/include/*/openblas-serial /usr/include/*/openblas-pthread)))
+BLAS_LIBS := -lopenblas
+
 ROOMS := base model traces sim study plots
 LIB_SRC := $(sort $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)))
 CLI_SRC := $(sort $(wildcard cli/*.c))
@@ -42,6 +51,10 @@ FIGURES := $(sort $(wildcard plots/*.gp))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
+REAL_C := $(filter-out real/check_cuda.c $(if $(filter 1,$(CUDA)),,real/cuda.c real/nccl.c),$(sort $(wildcard real/*.c)))
+REAL_OBJ := $(REAL_C:%.c=$(BUILD)/%.o) $(if $(filter 1,$(CUDA)),$(BUILD)/real/kernels.o)
+REAL_MAIN := $(BUILD)/real/main.o
+CUDA_LIBS := $(if $(filter 1,$(CUDA)),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl -lcublas -lcudart)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
 quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
@@ -54,7 +67,7 @@ all: epsim
 
 ifeq ($(VARIANT),release)
 epsim: $(BUILD)/epsim
-	cp $< $@
+	cp $< $@.tmp && mv $@.tmp $@
 else
 epsim: $(BUILD)/epsim
 endif
@@ -104,6 +117,11 @@ golden: $(BUILD)/epsim
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
+$(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
+    $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
+$(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
+$(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)
+
 bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim
 
@@ -121,4 +139,4 @@ install: all
 clean:
 	rm -rf build epsim demo
 
--include $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

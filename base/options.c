@@ -136,6 +136,9 @@ static bool take_option(const struct option_table *table, size_t row, const char
     const struct option_row *option = &table->rows[row];
     char flag[FLAG_BYTES], quoted[ERROR_QUOTE_BYTES];
     flag_of(option, flag);
+    if (value != NULL && *value == '\0') {
+        return error_set(err, EXIT_INPUT, "%s: '': expected %s", flag, option->argument);
+    }
     if (given[row]) {
         return error_set(err, EXIT_INPUT, "%s: given twice", flag);
     }

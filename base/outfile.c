@@ -19,6 +19,8 @@
 // forked child that exits must not take its parent's files away.
 static _Atomic(char *) temporaries[OPEN_LIMIT];
 static volatile sig_atomic_t owner;
+// Files between creation and watch(): a handler on another thread waits for them.
+static atomic_int creating;
 
 // ---- cleaning up behind a signal ---------------------------------------------------------------
 
@@ -39,6 +41,9 @@ static void remove_temporaries(void)
 static void on_signal(int number)
 {
     const int saved = errno;
+    while (atomic_load(&creating) > 0) {
+        // A thread in here has its signals blocked, so it is never this one, and soon done.
+    }
     remove_temporaries();
     raise(number);
     errno = saved;
@@ -149,13 +154,16 @@ static bool refuse_folder(struct outfile *file, int number, struct error *err)
 static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
 {
     watch_signals();
-    // A signal between creation and watch() would leave the file behind, so none comes through.
+    // A signal between creation and watch() would leave the file behind, so none comes through here,
+    // and a handler on another thread waits.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&creating, 1);
     const int descriptor = create_temporary(file, mode);
     const int number = errno;
     const bool watched = descriptor >= 0 && watch(file->temporary);
+    atomic_fetch_sub(&creating, 1);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (descriptor < 0) {
         return refuse_folder(file, number, err);

@@ -40,11 +40,13 @@ struct invocation {
     const char *command; // subcommand's name
     char **words;        // positional arguments
     size_t word_count;
-    bool given[64]; // by option row
+    bool given[64]; // by row of cli_options
 };
 
-extern const struct option_row cli_options[];
-extern const size_t cli_option_count;
+// Every row: the question's, then the command line's own; filled once by main.
+#define CLI_OPTIONS 28
+extern struct option_row cli_options[CLI_OPTIONS];
+void cli_options_init(void);
 
 struct invocation invocation_default(void);
 

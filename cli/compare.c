@@ -63,13 +63,10 @@ static bool read_counts(const struct invocation *invocation, uint32_t **tokens, 
 }
 
 static bool fill(const struct invocation *invocation, const struct measured *measured,
-                 struct table *table, double *worst, struct error *err)
+                 const uint32_t *tokens, size_t count, struct table *table, double *worst,
+                 struct error *err)
 {
-    uint32_t *tokens;
-    size_t count;
     bool ok = true;
-    if (!read_counts(invocation, &tokens, &count, err))
-        return false;
     for (size_t i = 0; ok && i < count; i++) {
         struct compared rows[2];
         ok = compare_tokens(&invocation->question, tokens[i], measured, rows, err);
@@ -78,15 +75,16 @@ static bool fill(const struct invocation *invocation, const struct measured *mea
         add_rows(table, rows);
         *worst = fmax(*worst, worst_pct(rows));
     }
-    free(tokens);
     return ok;
 }
 
-static bool output(const struct invocation *invocation, struct table *table, struct error *err)
+// The configuration at the head is that of the first token count.
+static bool output(const struct invocation *invocation, uint32_t first_tokens, struct table *table,
+                   struct error *err)
 {
     struct answerable answerable;
     struct question head = invocation->question;
-    head.tokens = 1;
+    head.tokens = first_tokens;
     if (!ask(&answerable, &head, LOADS_COUNTED, err))
         return false;
     char *command = setting_command(invocation, &answerable.setting);
@@ -100,6 +98,21 @@ static bool output(const struct invocation *invocation, struct table *table, str
     const bool ok = output_table(invocation, table, document, err);
     free(command);
     ask_release(&answerable);
+    return ok;
+}
+
+static bool compare(const struct invocation *invocation, const struct measured *measured,
+                    double *worst, struct error *err)
+{
+    uint32_t *tokens;
+    size_t count;
+    if (!read_counts(invocation, &tokens, &count, err))
+        return false;
+    struct table *table = compare_table();
+    const bool ok = fill(invocation, measured, tokens, count, table, worst, err) &&
+                    output(invocation, tokens[0], table, err);
+    table_free(table);
+    free(tokens);
     return ok;
 }
 
@@ -118,11 +131,7 @@ enum exit_code run_compare(struct invocation *invocation, struct error *err)
         return error_set(err, EXIT_INPUT, "--routing trace: give --trace FOLDER"), err->code;
     if (invocation->measured[0] && !measured_load(&measured, invocation->measured, err))
         return error_prefix(err, "--measured"), err->code;
-    struct table *table = compare_table();
-    const bool ok =
-        fill(invocation, invocation->measured[0] ? &measured : NULL, table, &worst, err) &&
-        output(invocation, table, err);
-    table_free(table);
+    const bool ok = compare(invocation, invocation->measured[0] ? &measured : NULL, &worst, err);
     measured_release(&measured);
     if (!ok)
         return err->code;

@@ -60,7 +60,7 @@ static void print_command_help(const struct command *command, FILE *out)
 {
     const struct invocation defaults = invocation_default();
     const struct option_table table = {
-        .program = command->name, .rows = cli_options, .count = cli_option_count, .command = command->bit};
+        .program = command->name, .rows = cli_options, .count = CLI_OPTIONS, .command = command->bit};
     fprintf(out, "epsim %s: %s\n\nexamples:\n%s\nusage: epsim %s %s\n", command->name,
             command->summary, command->examples, command->name, command->usage);
     options_help(&table, &defaults, out);
@@ -79,9 +79,12 @@ static const struct command *find_command(const char *word, struct error *err)
         if (!strcmp(word, commands[c].name))
             return &commands[c];
     const char *near = field_nearest(word, COMMANDS, command_name, NULL);
-    error_set(err, EXIT_INPUT, "unknown command '%s'%s%s%s; see epsim --help",
-              error_quote(word, quoted), near ? "; did you mean '" : "", near ? near : "",
-              near ? "'?" : "");
+    if (near)
+        error_set(err, EXIT_INPUT, "unknown command '%s'; did you mean '%s'?",
+                  error_quote(word, quoted), near);
+    else
+        error_set(err, EXIT_INPUT, "unknown command '%s'; see epsim --help",
+                  error_quote(word, quoted));
     return NULL;
 }
 
@@ -90,7 +93,7 @@ static enum exit_code run_command(const struct command *command, int argc, char 
 {
     struct invocation invocation = invocation_default();
     const struct option_table table = {
-        .program = command->name, .rows = cli_options, .count = cli_option_count, .command = command->bit};
+        .program = command->name, .rows = cli_options, .count = CLI_OPTIONS, .command = command->bit};
     invocation.command = command->name;
     if (!options_parse(&table, argc, argv, &invocation, invocation.given, &invocation.words,
                        &invocation.word_count, err))
@@ -111,8 +114,10 @@ static enum exit_code dispatch(int argc, char **argv, struct error *err)
     const bool help = !strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h");
     if (!strcmp(word, "--version") || !strcmp(word, "version"))
         return printf("epsim %s\n", version()), EXIT_DONE;
+    if (argc < 2)
+        return print_help(stderr), EXIT_INPUT;
     if (help && argc < 3)
-        return print_help(stdout), argc > 1 ? EXIT_DONE : EXIT_INPUT;
+        return print_help(stdout), EXIT_DONE;
     const struct command *command = find_command(help ? argv[2] : word, err);
     if (!command)
         return err->code;
@@ -125,6 +130,7 @@ int main(int argc, char **argv)
 {
     struct error err = {0};
     gsl_set_error_handler_off();
+    cli_options_init();
     const enum exit_code code = dispatch(argc, argv, &err);
     if (err.text[0])
         fprintf(stderr, "epsim: error: %s\n", err.text);

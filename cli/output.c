@@ -114,6 +114,20 @@ static void append_question(char **text, const struct invocation *invocation,
         append(text, " --layer %u", question->layer);
 }
 
+static void append_trace(char **text, const struct invocation *invocation,
+                         const struct setting *setting)
+{
+    const struct question *question = &invocation->question;
+    append(text, " --trace %s --layer %u --step %llu", question->trace, question->layer,
+           (unsigned long long)question->step);
+    if (invocation->tokens[0])
+        append(text, " --tokens %s", invocation->tokens);
+    else
+        append(text, " --tokens %u", setting->tokens[0]);
+    append(text, " --layout %s%s%s", question->layout, question->model[0] ? " --model " : "",
+           question->model);
+}
+
 char *setting_command(const struct invocation *invocation, const struct setting *setting)
 {
     const struct question *question = &invocation->question;
@@ -122,10 +136,7 @@ char *setting_command(const struct invocation *invocation, const struct setting 
     if (question->traffic[0])
         append(&text, " --traffic %s", question->traffic);
     else if (question->trace[0])
-        append(&text, " --trace %s --layer %u --step %llu --tokens %u --layout %s%s%s",
-               question->trace, question->layer, (unsigned long long)question->step,
-               setting->tokens[0], question->layout, question->model[0] ? " --model " : "",
-               question->model);
+        append_trace(&text, invocation, setting);
     else
         append_question(&text, invocation, setting);
     if (question->dispatcher[0] || strcmp(invocation->command, "compare"))
@@ -197,6 +208,8 @@ json_t *json_config(const struct invocation *invocation, const struct setting *s
     return config;
 }
 
+#define SOURCES 64 // above the rows of any field table
+
 struct shown {
     const struct field *fields;
     size_t count;
@@ -216,16 +229,21 @@ static void show_fields(FILE *out, const char *title, const struct shown *shown)
                     shown->sources[i]);
         else
             fprintf(out, "%s: %s\n", shown->fields[i].key, text[0] ? text : "\"\"");
-        free(shown->sources[i]);
     }
     fprintf(out, "\n");
+}
+
+static void free_sources(char **sources)
+{
+    for (size_t i = 0; i < SOURCES; i++)
+        free(sources[i]);
 }
 
 struct presets {
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
-    char *moe_sources[64], *cluster_sources[64], *dispatcher_sources[64];
+    char *moe_sources[SOURCES], *cluster_sources[SOURCES], *dispatcher_sources[SOURCES];
 };
 
 static void write_presets(void *context, FILE *out)
@@ -241,8 +259,28 @@ static void write_presets(void *context, FILE *out)
                                 presets->dispatcher_sources});
 }
 
+// Flags that have no part in what --show prints.
+static bool check_show(const struct invocation *invocation, struct error *err)
+{
+    static const char *const parts[] = {"show", "model", "cluster", "ep", "dispatcher", "output",
+                                        "quiet"};
+    for (size_t i = 0; i < CLI_OPTIONS; i++) {
+        bool part = !invocation->given[i];
+        for (size_t p = 0; !part && p < sizeof parts / sizeof parts[0]; p++)
+            part = !strcmp(parts[p], cli_options[i].field.key);
+        if (!part)
+            return error_set(err, EXIT_INPUT,
+                             "--%s has no meaning with --show, which prints --model, --cluster, --ep "
+                             "and --dispatcher",
+                             cli_options[i].field.key);
+    }
+    return true;
+}
+
 bool show_presets(const struct invocation *invocation, struct error *err)
 {
+    if (!check_show(invocation, err))
+        return false;
     const struct question *question = &invocation->question;
     struct presets *presets = mem_alloc(1, sizeof *presets);
     const char *dispatcher = question->dispatcher[0] ? question->dispatcher : "deepep-normal";
@@ -257,6 +295,9 @@ bool show_presets(const struct invocation *invocation, struct error *err)
                                 presets->dispatcher_sources, err) ||
                 error_prefix(err, "--dispatcher"));
     ok = ok && output_write(invocation, write_presets, presets, err);
+    free_sources(presets->moe_sources);
+    free_sources(presets->cluster_sources);
+    free_sources(presets->dispatcher_sources);
     free(presets);
     return ok;
 }

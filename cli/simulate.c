@@ -1,4 +1,5 @@
 // epsim simulate and epsim estimate: one question, one engine.
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "model/check.h"
@@ -82,6 +83,24 @@ static void write_report(void *context, FILE *out)
     timing_report(out, result->schedule, result->timing, result->head);
 }
 
+static void comment_title(struct table *table, const struct result *result,
+                          const struct setting *setting)
+{
+    const struct question *question = &result->invocation->question;
+    char *what;
+    if (setting->traffic)
+        what = mem_copy_text(question->traffic);
+    else if (question->trace[0])
+        what = mem_format("%s, %s layer %u, %u tokens a GPU", setting->moe.name, question->trace,
+                          question->layer, setting->tokens[0]);
+    else
+        what = mem_format("%s, %s routing, %u tokens a GPU", setting->moe.name,
+                          routing_rule_names[setting->routing.rule], setting->tokens[0]);
+    table_comment(table, "title: %s, EP%u on %s, %s, %s", what, cluster_ranks(&setting->cluster),
+                  setting->cluster.name, setting->dispatcher.name, result->timing->engine);
+    free(what);
+}
+
 static bool output_result(const struct result *result, const struct setting *setting,
                           enum tsv_kind kind, struct error *err)
 {
@@ -98,9 +117,7 @@ static bool output_result(const struct result *result, const struct setting *set
         struct result report = *result;
         table_head(table, invocation, command, &setting->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
-        table_comment(table, "title: %s, EP%u on %s, %s", result->timing->engine,
-                      cluster_ranks(&setting->cluster), setting->cluster.name,
-                      setting->dispatcher.name);
+        comment_title(table, result, setting);
         report.head = table;
         ok = kind == TSV_NONE ? output_write(invocation, write_report, &report, err)
                               : output_table(invocation, table, NULL, err);

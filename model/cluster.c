@@ -103,7 +103,8 @@ uint32_t cluster_nic_ports(const struct cluster *cluster)
 double cluster_nic_port_Bps(const struct cluster *cluster)
 {
     const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
-    return nics > gpus ? cluster->nic_Bps * (nics / gpus) : cluster->nic_Bps;
+    const uint32_t own = nics > gpus ? nics / gpus : 1;
+    return cluster->nic_Bps * own;
 }
 
 static const char *link_fault(const struct cluster *cluster, struct error *err)

@@ -111,19 +111,37 @@ static const char *rail_fault(const struct dispatcher *d, struct error *err)
                             route_names[d->route]);
     if (rail && d->inside == INSIDE_NIC)
         return preset_fault(err, "route", "rail: needs inside: nvlink, not inside: nic");
-    if (rail && d->dedupe == DEDUPE_EXPERT)
-        return preset_fault(err, "route",
-                            "rail: needs dedupe: rank, node or all, not dedupe: expert");
+    if (rail && (d->dedupe == DEDUPE_EXPERT || d->dedupe == DEDUPE_RANK))
+        return preset_fault(err, "route", "rail: needs dedupe: node or all, not dedupe: %s",
+                            dedupe_names[d->dedupe]);
+    if (d->dedupe == DEDUPE_ALL && d->reduce != REDUCE_NODE)
+        return preset_fault(err, "dedupe", "all: needs reduce: node, not reduce: %s",
+                            reduce_names[d->reduce]);
+    return NULL;
+}
+
+// Fixed slots are posted whole both ways: results fill the slots that their tokens came in.
+static const char *padded_fault(const struct dispatcher *d, struct error *err)
+{
+    if (d->counts != COUNTS_PADDED)
+        return NULL;
+    if (d->route == ROUTE_RAIL)
+        return preset_fault(err, "counts", "padded: needs route: direct, not route: rail");
+    if ((d->dedupe == DEDUPE_EXPERT) != (d->reduce == REDUCE_HOME))
+        return preset_fault(err, "counts",
+                            "padded: needs dedupe: expert with reduce: home, or dedupe: rank with "
+                            "reduce: rank, not dedupe: %s with reduce: %s",
+                            dedupe_names[d->dedupe], reduce_names[d->reduce]);
     return NULL;
 }
 
 static const char *dispatcher_fault(const struct dispatcher *d, struct error *err)
 {
     const char *key = rail_fault(d, err);
+    if (!key)
+        key = padded_fault(d, err);
     if (key)
         return key;
-    if (d->counts == COUNTS_PADDED && d->dedupe == DEDUPE_NODE)
-        return preset_fault(err, "counts", "padded: needs another dedupe than dedupe: node");
     if (d->chunk_tokens == 0)
         return preset_fault(err, "chunk_tokens", "0: expected at least 1");
     if (d->combine_chunk_tokens == 0)

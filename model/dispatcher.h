@@ -87,8 +87,9 @@ struct dispatcher dispatcher_default(void);
 bool dispatcher_load(const char *what, uint32_t ep, struct dispatcher *dispatcher, char **sources,
                      struct error *err);
 
-// Refuses illegal combinations, naming both keys: dedupe node or all without route rail, route rail
-// with inside nic or with dedupe expert, reduce node without route rail, padded with dedupe node.
+// Refuses illegal combinations, naming both keys: dedupe node or all without route rail, and rail
+// with another dedupe or with inside nic; dedupe all or route direct with another reduce than they
+// serve; padded slots over the rail, or with a combine that moves other rows than dispatch.
 bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err);
 
 // Bytes of one token's copy on the wire, payload and metadata, rounded up to align_bytes.

@@ -10,6 +10,7 @@
 void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run)
 {
     clocks->ranks = schedule->fabric.ranks;
+    clocks->floor_ps = 0;
     clocks->now_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = run_arrival_ps(run, r);
@@ -26,8 +27,10 @@ uint32_t clocks_align(struct clocks *clocks)
     for (uint32_t r = 1; r < clocks->ranks; r++)
         if (clocks->now_ps[r] > clocks->now_ps[last])
             last = r;
+    if (clocks->floor_ps < clocks->now_ps[last])
+        clocks->floor_ps = clocks->now_ps[last];
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = clocks->now_ps[last];
+        clocks->now_ps[r] = clocks->floor_ps;
     return last;
 }
 
@@ -48,7 +51,9 @@ void engine_note_ports(const struct schedule *schedule, const struct transfer *t
             struct port_timing *entry =
                 timing_add_port(timing, transfer->phase, (enum port_class)class, port);
             entry->bytes = bytes;
-            entry->busy_ps = bytes / rate * 1e12 +
+            const double served =
+                class == PORT_SM ? schedule_copy_bytes(&loads, port) : bytes;
+            entry->busy_ps = served / rate * 1e12 +
                              loads.messages[class][port] * (double)transfer->cost.per_message_ps;
             if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
                 phase->bytes += bytes;
@@ -85,7 +90,8 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
     const double mean = choices / clocks->ranks;
     const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
     const double extra = loads_expected_max(mean, sd, clocks->ranks) - mean;
-    p->spread_ps = compute_experts_ps(schedule, 0, extra) - compute_experts_ps(schedule, 0, 0);
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        p->late_ps[r] = p->start_ps[r] + compute_experts_ps(schedule, r, extra);
 }
 
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
@@ -148,11 +154,14 @@ static const struct transfer *transfer_of(const struct schedule *schedule, enum 
     return NULL;
 }
 
-// What the slowest rank is expected to add to a phase delays everyone where ranks next meet.
-static void carry_spread(const struct timing *timing, struct clocks *clocks, enum phase phase)
+// Any rank may be the slowest, and everyone waits for it where ranks next meet.
+static void carry_late(const struct timing *timing, struct clocks *clocks, enum phase phase)
 {
+    if (timing->phases[phase].floor_ps > clocks->floor_ps)
+        clocks->floor_ps = timing->phases[phase].floor_ps;
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] += timing->phases[phase].spread_ps;
+        if (timing->phases[phase].late_ps[r] > clocks->now_ps[r])
+            clocks->now_ps[r] = timing->phases[phase].late_ps[r];
 }
 
 void engine_walk(const struct schedule *schedule, const struct run *run, struct timing *timing,
@@ -173,7 +182,7 @@ void engine_walk(const struct schedule *schedule, const struct run *run, struct 
             walk_notify(schedule, run, timing, &clocks);
         else
             walk_compute(schedule, run, timing, &clocks, phase);
-        carry_spread(timing, &clocks, phase);
+        carry_late(timing, &clocks, phase);
     }
     clocks_release(&clocks);
 }

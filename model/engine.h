@@ -9,6 +9,7 @@
 struct clocks {
     uint64_t *now_ps; // [ranks]
     uint32_t ranks;
+    uint64_t floor_ps; // some rank, not known which, is not before this
 };
 void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run);
 void clocks_release(struct clocks *clocks);

@@ -1,6 +1,7 @@
 #include "model/estimate.h"
 
 #include "base/mem.h"
+#include "model/compute.h"
 #include "model/engine.h"
 
 #include <math.h>
@@ -19,6 +20,8 @@ struct form {
     double pack, forward;     // copy engines of one channel, one message: at the home, at the peer
     double nvlink;            // a forwarded message's part on a port
     double nic_hop, nvlink_hop; // latency
+    bool meets;               // all ranks start together, by alignment or a barrier
+    double *after;            // [ranks] compute that follows, where ranks go on by themselves; or NULL
     double *end;              // [ranks]
     const char **binding;     // [ranks] class name of what gave the end
     uint32_t *binding_port;   // [ranks]
@@ -48,7 +51,8 @@ static double mean_of(const double *values, size_t count)
 }
 
 // What fills a pipeline is its first message. Its size is taken from the mean lane: a receiver's
-// first message often comes from a lane that has less than the busiest. More tokens never make it
+// first message often comes from a lane that has less than the busiest. A lane of little more than one
+// message is cut in halves, so half a message is what surely fills. More tokens never make it
 // smaller, as a quotient of two counts would.
 static void set_fill_times(struct form *form)
 {
@@ -59,9 +63,9 @@ static void set_fill_times(struct form *form)
     const double lane = transfer->rail
                             ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels
                             : pair;
-    const double message = (double)transfer->message_tokens, bytes = (double)transfer->token_bytes;
-    form->pack = copy_time(form, fmin(message, lane) * bytes);
-    form->forward = transfer->rail ? copy_time(form, fmin(message, pair) * bytes) : 0;
+    const double half = (double)transfer->message_tokens / 2, bytes = (double)transfer->token_bytes;
+    form->pack = copy_time(form, fmin(half, lane) * bytes);
+    form->forward = transfer->rail ? copy_time(form, fmin(half, pair) * bytes) : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
     form->nvlink = fabric->rate_Bps[PORT_NVLINK_TX] > 0
                        ? fmin(1, pair) * bytes / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12
@@ -114,8 +118,21 @@ static struct sharers sharers_of(const struct fabric *fabric, enum port_class cl
                             .count = each};
 }
 
-// Ranks share a port in turns: when a rank's own part has passed, so has as much of each other's, or
-// all of theirs if that is less. Bytes begin to pass `head` after the ranks' own start when they
+// How much of another sharer's part passes a port before a rank's own last byte. Where all ranks
+// meet after the transfer, ranks take turns: as much as the rank's own, or all of theirs if that is
+// less. Where each goes on by itself, whoever has most to compute afterwards might be served first;
+// no order lets the layer end sooner (Jackson 1955, largest tail first), so that is the floor.
+static double passes_before(const struct form *form, enum port_class class, uint32_t rank,
+                            uint32_t other)
+{
+    const double own = own_time(form, class, rank), theirs = own_time(form, class, other);
+    if (!form->after || other == rank)
+        return fmin(own, theirs);
+    const double mine = form->after[rank], its = form->after[other];
+    return its > mine || (its >= mine && other < rank) ? theirs : 0;
+}
+
+// Ranks share a port. Bytes begin to pass `head` after the ranks' own start when they
 // `send`, else after the earliest start of all.
 static void offer_port(struct form *form, uint32_t rank, enum port_class class, bool send,
                        double head, double tail)
@@ -127,7 +144,7 @@ static void offer_port(struct form *form, uint32_t rank, enum port_class class, 
     if (own <= 0)
         return;
     for (uint32_t r = sharers.first; r < sharers.first + sharers.count; r++) {
-        turns += fmin(own, own_time(form, class, r));
+        turns += passes_before(form, class, rank, r);
         first = send ? fmin(first, form->start[r]) : first;
     }
     offer(form, rank, fmax(alone, first + turns) + head + tail, port_class_names[class],
@@ -150,15 +167,15 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
     offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
-    offer(form, rank, form->earliest_start + copy_time(form, form->loads.bytes[PORT_SM][rank]) /
+    offer(form, rank, form->earliest_start + copy_time(form, schedule_copy_bytes(&form->loads, rank)) /
                                                  transfer->channels,
           port_class_names[PORT_SM], rank);
 }
 
-// When a transmitting port is nearly done: all of its bytes but the last message of each lane, which
-// may serve any of its peers last.
+// What each rank surely puts on a port before its last messages: all of its bytes but the last
+// message of each lane, which may serve any of its peers last.
 struct late {
-    double *nic, *nvlink, *uplink; // [ports], [ranks], [nodes]
+    double *nic, *nvlink, *uplink; // [ranks]
 };
 
 // Adds the part of a lane that surely passes before its last messages.
@@ -178,9 +195,9 @@ static void add_lane(const struct form *form, struct late *early, uint32_t from,
         add_early(form, &early->nvlink[from], tokens);
         return;
     }
-    add_early(form, &early->nic[fabric_nic(fabric, from)], tokens);
+    add_early(form, &early->nic[from], tokens);
     if (fabric_crosses_spine(fabric, from, to))
-        add_early(form, &early->uplink[fabric_node(fabric, from)], tokens);
+        add_early(form, &early->uplink[from], tokens);
 }
 
 static void add_lanes(const struct form *form, struct late *early)
@@ -201,20 +218,17 @@ static void add_lanes(const struct form *form, struct late *early)
         }
 }
 
-static void set_late(const struct form *form, struct late *late)
+// From bytes that surely pass early to the time when they have: those of all who share the port where
+// they start together, a rank's own where it may have the port for itself.
+static double passed(const struct form *form, const double *early, enum port_class class,
+                     uint32_t rank)
 {
-    const struct fabric *fabric = &form->schedule->fabric;
-    const double nic_rate = fabric->rate_Bps[PORT_NIC_TX];
-    add_lanes(form, late);
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        late->nvlink[r] = form->earliest_start + form->pack +
-                          late->nvlink[r] / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12;
-    for (uint32_t p = 0; p < fabric->count[PORT_NIC_TX]; p++)
-        late->nic[p] = form->earliest_start + form->pack +
-                       (nic_rate > 0 ? late->nic[p] / nic_rate * 1e12 : 0);
-    for (uint32_t n = 0; n < fabric->count[PORT_SPINE_UP]; n++)
-        late->uplink[n] = form->earliest_start + form->pack +
-                          late->uplink[n] / fabric->rate_Bps[PORT_SPINE_UP] * 1e12;
+    const double rate = form->schedule->fabric.rate_Bps[class];
+    const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
+    double bytes = form->meets ? 0 : early[rank];
+    for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
+        bytes += early[r];
+    return form->earliest_start + form->pack + (rate > 0 ? bytes / rate * 1e12 : 0);
 }
 
 // A rank waits for whoever feeds it: over NVLink from `near`, and through the NIC of `far`.
@@ -223,11 +237,12 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
-    const double end = nvlink ? late->nvlink[from] + form->nvlink_hop
-                              : late->nic[port] + form->nic_hop;
+    const double end =
+        nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
+               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
     offer(form, to, end + tail, port_class_names[nvlink ? PORT_NVLINK_TX : PORT_NIC_TX], port);
     if (!nvlink && fabric_crosses_spine(fabric, from, to))
-        offer(form, to, late->uplink[fabric_node(fabric, from)] + form->nic_hop + tail,
+        offer(form, to, passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop + tail,
               port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
 }
 
@@ -260,10 +275,10 @@ static void offer_feeders(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
-    struct late late = {.nic = mem_alloc(fabric->count[PORT_NIC_TX], sizeof(double)),
+    struct late late = {.nic = mem_alloc(ranks, sizeof(double)),
                         .nvlink = mem_alloc(ranks, sizeof(double)),
-                        .uplink = mem_alloc(fabric->nodes, sizeof(double))};
-    set_late(form, &late);
+                        .uplink = mem_alloc(ranks, sizeof(double))};
+    add_lanes(form, &late);
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)
@@ -297,37 +312,43 @@ static double receive_sd(double copies, double trials)
     return trials > 0 ? sqrt(fmax(0, copies * (1 - copies / trials))) : 0;
 }
 
-// From expected loads, all ranks are alike and the slowest is a matter of chance: receivers draw
-// different numbers of copies. Senders' totals hardly vary (their choices exclude each other).
-static double receive_spread(const struct form *form)
+// When a rank ends whose port has as many bytes as the busiest of its class is expected to have.
+static double late_end(const struct form *form, enum port_class class, uint32_t rank, double trials)
 {
     const struct fabric *fabric = &form->schedule->fabric;
-    const struct transfer *transfer = form->transfer;
-    const double token_bytes = (double)transfer->token_bytes;
-    const bool by_expert = transfer->pair == form->schedule->loads->expert_copies;
-    double trials = 0, spread = 0, slowest = 0;
-    for (uint32_t r = 0; r < fabric->ranks; r++)
+    const uint32_t port = sharers_of(fabric, class, rank).port;
+    const double token_bytes = (double)form->transfer->token_bytes;
+    const double copies = form->loads.bytes[class][port] / token_bytes;
+    const double most =
+        loads_expected_max(copies, receive_sd(copies, trials), fabric->count[class]);
+    if (copies <= 0 || fabric->rate_Bps[class] <= 0)
+        return 0;
+    return form->earliest_start + form->pack + most * token_bytes / fabric->rate_Bps[class] * 1e12 +
+           form->nic_hop;
+}
+
+// From expected loads, all ranks are alike and the slowest is a matter of chance: receivers draw
+// different numbers of copies. Senders' totals hardly vary (their choices exclude each other).
+static void set_late_ends(struct form *form)
+{
+    const uint32_t ranks = form->schedule->fabric.ranks;
+    const bool by_expert = form->transfer->pair == form->schedule->loads->expert_copies;
+    double trials = 0;
+    for (uint32_t r = 0; r < ranks; r++)
         trials += form->schedule->loads->tokens[r];
     if (by_expert)
         trials *= form->schedule->loads->topk;
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        slowest = fmax(slowest, form->end[r]);
-    for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class++) {
-        const double rate = fabric->rate_Bps[class], *bytes = form->loads.bytes[class];
-        for (uint32_t p = 0; rate > 0 && p < fabric->count[class]; p++) {
-            const double copies = bytes[p] / token_bytes;
-            const double most = loads_expected_max(copies, receive_sd(copies, trials),
-                                                   fabric->count[class]);
-            const double head = form->earliest_start + form->pack;
-            const double end = head + most * token_bytes / rate * 1e12 + form->nic_hop;
-            spread = fmax(spread, end - slowest);
+    for (uint32_t r = 0; r < ranks; r++)
+        for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class++) {
+            const double end = late_end(form, class, r, trials);
+            if (end > (double)form->phase->late_ps[r])
+                form->phase->late_ps[r] = (uint64_t)end;
         }
-    }
-    return spread;
 }
 
 static void form_init(struct form *form, const struct schedule *schedule,
-                      const struct transfer *transfer, struct timing *timing)
+                      const struct transfer *transfer, const struct run *run,
+                      struct timing *timing)
 {
     const uint32_t ranks = schedule->fabric.ranks;
     *form = (struct form){.schedule = schedule,
@@ -337,11 +358,18 @@ static void form_init(struct form *form, const struct schedule *schedule,
                           .end = mem_alloc(ranks, sizeof(double)),
                           .binding = mem_alloc(ranks, sizeof(char *)),
                           .binding_port = mem_alloc(ranks, sizeof(uint32_t))};
+    form->meets = run->aligned || transfer->barrier;
     schedule_port_loads(schedule, transfer, &form->loads);
+    if (run->aligned || transfer->phase != PHASE_DISPATCH || !schedule->present[PHASE_EXPERTS])
+        return;
+    form->after = mem_alloc(ranks, sizeof(double));
+    for (uint32_t r = 0; r < ranks; r++)
+        form->after[r] = (double)compute_experts_ps(schedule, r, 0);
 }
 
 static void form_release(struct form *form)
 {
+    free(form->after);
     port_loads_release(&form->loads);
     free(form->start);
     free(form->end);
@@ -355,8 +383,7 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
 {
     struct form form;
     (void)context;
-    (void)run;
-    form_init(&form, schedule, transfer, timing);
+    form_init(&form, schedule, transfer, run, timing);
     set_fill_times(&form);
     set_starts(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
@@ -365,10 +392,11 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
         form.phase->end_ps[r] = (uint64_t)form.end[r];
     if (schedule->loads->expected)
-        form.phase->spread_ps = (uint64_t)receive_spread(&form);
+        set_late_ends(&form);
     name_binding(&form);
-    form_release(&form);
     engine_note_ports(schedule, transfer, timing);
+    form.phase->floor_ps = (uint64_t)(form.earliest_start + form.phase->bound_ps);
+    form_release(&form);
 }
 
 void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing)

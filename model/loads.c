@@ -148,26 +148,55 @@ static void hit_rates_release(struct hit_rates *rates)
     free(rates->slot);
 }
 
-// Experts' worth of choices that a rank or node serves: a replica counts as its share.
+// After how many tokens replicas' turns repeat, as far as it matters.
+#define MOST_TURNS 840
+static uint32_t turns_of(const struct layout *layout)
+{
+    uint32_t turns = 1;
+    for (uint32_t e = 0; e < layout->experts; e++) {
+        uint32_t whole = turns;
+        while (whole % layout_replicas(layout, e))
+            whole += turns;
+        if (whole > MOST_TURNS)
+            return MOST_TURNS;
+        turns = whole;
+    }
+    return turns;
+}
+
+// Adds the chances of a token in one turn, when each expert has one slot that serves it.
+static void add_turn(struct hit_rates *rates, const struct routing *routing,
+                     const struct layout *layout, uint32_t nodes, uint32_t turn, double weight)
+{
+    const uint32_t per_node = layout->ranks / nodes;
+    double node_held = 0;
+    for (uint32_t r = 0; r < layout->ranks; r++) {
+        double held = 0;
+        for (uint32_t s = layout->rank_slot[r]; s < layout->rank_slot[r + 1]; s++)
+            held += layout_slot(layout, layout->slot_expert[s], turn) == s;
+        rates->rank[r] +=
+            weight * (1 - loads_miss_probability(routing->experts, routing->topk, held));
+        node_held += held;
+        if ((r + 1) % per_node)
+            continue;
+        rates->node[r / per_node] +=
+            weight * (1 - loads_miss_probability(routing->experts, routing->topk, node_held));
+        node_held = 0;
+    }
+}
+
+// Replicas all take turns by the token's index, so a rank's chances are the mean over turns.
 static void uniform_rates(struct hit_rates *rates, const struct routing *routing,
                           const struct layout *layout, uint32_t nodes)
 {
-    const uint32_t per_node = layout->ranks / nodes;
-    double *worth = mem_alloc(nodes, sizeof(double));
-    for (uint32_t r = 0; r < layout->ranks; r++) {
-        double held = 0;
-        for (uint32_t s = layout->rank_slot[r]; s < layout->rank_slot[r + 1]; s++) {
-            const double share = 1.0 / layout_replicas(layout, layout->slot_expert[s]);
-            held += share;
-            rates->slot[s] = share * routing->topk / routing->experts;
-        }
-        worth[r / per_node] += held;
-        rates->expert[r] = held * routing->topk / routing->experts;
-        rates->rank[r] = 1 - loads_miss_probability(routing->experts, routing->topk, held);
+    const uint32_t turns = turns_of(layout);
+    for (uint32_t turn = 0; turn < turns; turn++)
+        add_turn(rates, routing, layout, nodes, turn, 1.0 / turns);
+    for (uint32_t s = 0; s < layout->slots; s++) {
+        const uint32_t replicas = layout_replicas(layout, layout->slot_expert[s]);
+        rates->slot[s] = (double)routing->topk / routing->experts / replicas;
+        rates->expert[layout->slot_rank[s]] += rates->slot[s];
     }
-    for (uint32_t n = 0; n < nodes; n++)
-        rates->node[n] = 1 - loads_miss_probability(routing->experts, routing->topk, worth[n]);
-    free(worth);
 }
 
 // The experts of 4,096 tokens under a group-limited rule: shape in, ids out.

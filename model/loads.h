@@ -45,8 +45,7 @@ void loads_release(struct loads *loads);
 double loads_nodes_per_token(const struct loads *loads);
 double loads_ranks_per_token(const struct loads *loads);
 
-// Probability that a uniform top-k subset of `experts` misses all of `group` given experts;
-// `group` may be fractional (a replica serves a share of its expert).
+// Probability that a uniform top-k subset of `experts` misses all of `group` given experts.
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group);
 
 // Expected maximum over n ranks of independent normal loads of this mean and standard deviation

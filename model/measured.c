@@ -125,6 +125,10 @@ static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *
         const char *text = cell(csv, at, columns[c].field.key);
         if (!*text && columns[c].blank)
             continue;
+        if (!*text) {
+            error_set(err, EXIT_INPUT, "empty: expected a value");
+            return cell_error(csv, at, columns[c].field.key, err);
+        }
         if (!field_parse(&columns[c].field, text, row, err))
             return cell_error(csv, at, columns[c].field.key, err);
     }

@@ -215,6 +215,7 @@ static void direct_loads(const struct schedule *schedule, const struct transfer 
             add_hop(schedule, transfer, loads, from, to, tokens, lane_messages(transfer, tokens));
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
+            loads->copied_in[to] += bytes;
             loads->peers[from] += tokens > 0 && from != to;
         }
 }
@@ -256,6 +257,7 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
         loads->own_messages[class] = mem_alloc(fabric->ranks, sizeof(double));
     }
     loads->peers = mem_alloc(fabric->ranks, sizeof(double));
+    loads->copied_in = mem_alloc(fabric->ranks, sizeof(double));
     (transfer->rail ? rail_loads : direct_loads)(schedule, transfer, loads);
 }
 
@@ -270,6 +272,7 @@ void port_loads_release(struct port_loads *loads)
         free(loads->own_messages[class]);
     }
     free(loads->peers);
+    free(loads->copied_in);
     *loads = (struct port_loads){0};
 }
 
@@ -282,6 +285,11 @@ uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct tr
     const uint64_t hop = inter ? fabric->nic_latency_ps : fabric->nvlink_latency_ps;
     return cost->fixed_ps + (inter ? cost->fixed_inter_ps : 0) +
            (uint64_t)loads->peers[rank] * cost->per_peer_ps + (transfer->pull ? hop : 0);
+}
+
+double schedule_copy_bytes(const struct port_loads *loads, uint32_t rank)
+{
+    return fmax(loads->bytes[PORT_SM][rank] - loads->copied_in[rank], loads->copied_in[rank]);
 }
 
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,

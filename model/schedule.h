@@ -97,6 +97,7 @@ struct port_loads {
     double *messages[PORT_CLASSES]; // at tx ports
     double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
+    double *copied_in; // [ranks] of bytes[PORT_SM], those that arrive in a direct transfer
     double *peers;                  // [ranks] lanes that the rank starts
 };
 void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
@@ -107,6 +108,10 @@ void port_loads_release(struct port_loads *loads);
 // receivers pull, their request's way.
 uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
                                 const struct port_loads *loads, uint32_t rank);
+
+// Bytes that bind a rank's copy engines. A direct transfer sends by one kernel and receives by
+// another, each with all of the transfer's SMs: the larger. A rail's kernel does both: the sum.
+double schedule_copy_bytes(const struct port_loads *loads, uint32_t rank);
 
 // Rate of one port of a class for a transfer; PORT_SM: all channels of a rank. 0: takes no time.
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,

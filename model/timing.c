@@ -26,6 +26,7 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
         phase->present = schedule->present[p];
         phase->start_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
+        phase->late_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->feeder = mem_alloc(ranks, sizeof(uint32_t));
         for (uint32_t r = 0; r < ranks; r++)
             phase->feeder[r] = r;
@@ -41,6 +42,7 @@ void timing_release(struct timing *timing)
     for (int p = 0; p < PHASE_COUNT; p++) {
         free(timing->phases[p].start_ps);
         free(timing->phases[p].end_ps);
+        free(timing->phases[p].late_ps);
         free(timing->phases[p].feeder);
     }
     free(timing->ports);
@@ -62,14 +64,14 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
 struct phase_span timing_span(const struct timing *timing, enum phase phase)
 {
     const struct phase_timing *p = &timing->phases[phase];
-    uint64_t first = UINT64_MAX, last = 0;
+    uint64_t first = UINT64_MAX, last = p->floor_ps;
     double sum = 0;
     for (uint32_t r = 0; r < timing->ranks; r++) {
         first = p->start_ps[r] < first ? p->start_ps[r] : first;
         last = p->end_ps[r] > last ? p->end_ps[r] : last;
+        last = p->late_ps[r] > last ? p->late_ps[r] : last;
         sum += (double)(p->end_ps[r] - p->start_ps[r]);
     }
-    last += p->spread_ps;
     return (struct phase_span){.start_ps = (double)first,
                                .end_ps = (double)last,
                                .latency_ps = (double)(last - first),
@@ -118,12 +120,12 @@ char *timing_sentence(const struct timing *timing, enum phase phase, char *buffe
     const struct phase_timing *p = &timing->phases[phase];
     const struct phase_span span = timing_span(timing, phase);
     if (p->bound_ps <= 0) {
-        snprintf(buffer, size, "%s takes %.4g us; %s binds.", phase_names[phase],
+        snprintf(buffer, size, "%s takes %.6g us; %s binds.", phase_names[phase],
                  span.latency_ps / 1e6, p->bottleneck);
         return buffer;
     }
     snprintf(buffer, size,
-             "%s takes %.4g us; %s binds. No schedule could beat %.4g us, the bytes of %s at its "
+             "%s takes %.6g us; %s binds. No schedule could beat %.6g us, the bytes of %s at its "
              "rate: this is %.1f%% above.",
              phase_names[phase], span.latency_ps / 1e6, p->bottleneck, p->bound_ps / 1e6,
              p->busiest, 100 * (span.latency_ps / p->bound_ps - 1));

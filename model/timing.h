@@ -33,8 +33,10 @@ struct phase_timing {
     bool present;
     uint64_t *start_ps, *end_ps; // [ranks]
     uint32_t *feeder;            // [ranks] whose data a rank waited for last; itself when its own
-    uint64_t spread_ps;          // estimate from expected loads: what the slowest of all ranks is
-                                 // expected to take beyond the mean
+    uint64_t *late_ps;           // [ranks] estimate from expected loads: when a rank ends that is as
+                                 // unlucky as the slowest of all is expected to be; else 0
+    uint64_t floor_ps;           // estimate: the phase cannot be over everywhere before a port that
+                                 // ranks share has passed all of its bytes, whoever's come last
     double bytes;                // on the wire, NIC and NVLink, summed over ranks
     double bound_ps;             // physical port bound (schedule_bound_ps); 0: moves nothing
     char bottleneck[96];         // what binds: a port's name, "gpu3.sm", "compute", "latency"

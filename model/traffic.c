@@ -96,6 +96,8 @@ static bool read_matrix(struct reader *reader, struct error *err)
     char *next = text;
     if (ok && strlen(text) != length)
         ok = error_set(err, EXIT_INPUT, "%s: a NUL byte: expected text", reader->path);
+    if (ok && !strncmp(next, "\xef\xbb\xbf", 3))
+        next += 3; // a UTF-8 byte-order mark
     while (ok && next && *next) {
         char *end = strchr(next, '\n');
         if (end)

@@ -27,11 +27,11 @@ do for [i = 1:3] {
 panels = words(phases)
 columns = panels < 3 ? panels : 3
 rows = int(ceil(panels / (1.0 * columns)))
-WIDTH = panels == 1 ? 640 : 110 + 400 * columns
+WIDTH = panels == 1 ? 660 : 130 + 400 * columns
 HEIGHT = 70 + 360 * rows
 load STYLE
 
-set multiplot layout rows,columns title TITLE noenhanced font ",14" margins screen 80.0/WIDTH, screen 1-30.0/WIDTH, screen 65.0/HEIGHT, screen 1-80.0/HEIGHT spacing screen 80.0/WIDTH, screen 115.0/HEIGHT
+set multiplot layout rows,columns title TITLE noenhanced font ",14" margins screen 100.0/WIDTH, screen 1-30.0/WIDTH, screen 65.0/HEIGHT, screen 1-80.0/HEIGHT spacing screen 80.0/WIDTH, screen 115.0/HEIGHT
 set logscale x 2
 pad = TOKENS_max > TOKENS_min ? 1.3 : 4
 set xrange [TOKENS_min / pad:TOKENS_max * pad]

@@ -14,11 +14,11 @@ static uint64_t pair_slice(const struct flows *flows, uint32_t home, uint32_t ra
     return schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
 }
 
-uint64_t flow_chunk_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk)
+// Chunks of a flow are alike. Full ones and a rest would be what a sender cuts, but then one token
+// more, in a chunk of its own, changes who waits for whom, and more tokens could take less time.
+uint64_t flow_chunk_tokens(const struct flow *flow, uint32_t chunk)
 {
-    const uint64_t size = flows->transfer->chunk_tokens, before = size * chunk;
-    const uint64_t left = flow->tokens > before ? flow->tokens - before : 0;
-    return left < size ? left : size;
+    return flow->tokens * (chunk + 1) / flow->chunks - flow->tokens * chunk / flow->chunks;
 }
 
 uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,

@@ -52,8 +52,8 @@ void flows_init(struct flows *flows, const struct schedule *schedule,
                 const struct transfer *transfer);
 void flows_release(struct flows *flows);
 
-// Tokens of chunk k of a flow: chunk_tokens, the last one what is left.
-uint64_t flow_chunk_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk);
+// Tokens of chunk k of a flow: an even share, at most chunk_tokens.
+uint64_t flow_chunk_tokens(const struct flow *flow, uint32_t chunk);
 
 // Rail: copies of chunk k for one rank of the flow's node, an even share of the pair's.
 uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,

@@ -34,7 +34,7 @@ struct mover {
     const struct fabric *fabric;
     struct flows flows;
     struct heap heap;
-    struct port *ports[PORT_CLASSES]; // PORT_SM: [rank * channels + channel]
+    struct port *ports[PORT_CLASSES]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
     uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
     uint32_t *feeder;                 // [ranks]
     uint64_t now_ps;
@@ -73,9 +73,14 @@ static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index
     return start;
 }
 
-static uint64_t copy(struct mover *mover, uint32_t rank, uint32_t channel, uint64_t bytes)
+// The kernel that copies: a direct transfer receives with one of its own, so that what a rank sends
+// never queues behind what comes in.
+enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
+
+static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uint32_t channel,
+                     uint64_t bytes)
 {
-    const uint32_t index = rank * mover->transfer->channels + channel;
+    const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
     serve(mover, PORT_SM, index, bytes, 0);
     return mover->ports[PORT_SM][index].free_ps;
 }
@@ -127,7 +132,7 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
 {
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
-    const uint64_t tokens = flow_chunk_tokens(&mover->flows, flow, chunk);
+    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
     const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
     const bool nvlink = over_nvlink(mover, from, to);
     const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
@@ -160,8 +165,8 @@ static void on_step(struct mover *mover, uint32_t index)
     const uint32_t local = sender->rank % mover->fabric->gpus_per_node;
     uint64_t ready = mover->now_ps;
     if (!(mover->transfer->rail && mover->transfer->gather))
-        ready = copy(mover, sender->rank, sender->channel,
-                     bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk)));
+        ready = copy(mover, sender->rank, KERNEL_MAIN, sender->channel,
+                     bytes_of(mover, flow_chunk_tokens(flow, chunk)));
     schedule_event(mover, ready, EVENT_LAUNCHED, lane->flow, chunk, local);
 }
 
@@ -171,7 +176,7 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct flow *flow = &mover->flows.flows[index];
     const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
     const uint64_t done =
-        copy(mover, far_end(mover, flow), flow->channel, bytes_of(mover, tokens));
+        copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel, bytes_of(mover, tokens));
     schedule_event(mover, done, EVENT_FORWARDED, index, chunk, 0);
 }
 
@@ -228,7 +233,7 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
     const enum port_class class = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
     const uint64_t start = serve(mover, class, port, bytes, 0);
@@ -246,7 +251,7 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
     const enum port_class class = over_nvlink(mover, from, to) ? PORT_NVLINK_RX : PORT_NIC_RX;
     const uint32_t port = class == PORT_NVLINK_RX ? to : fabric_nic(mover->fabric, to);
     serve(mover, class, port, bytes, 0);
@@ -263,8 +268,9 @@ static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
         return;
     }
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(&mover->flows, flow, chunk));
-    const uint64_t done = copy(mover, to, flow->channel, bytes);
+    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
+    const enum kernel kernel = mover->transfer->rail ? KERNEL_MAIN : KERNEL_RECEIVE;
+    const uint64_t done = copy(mover, to, kernel, flow->channel, bytes);
     touch(mover, to, done, from);
     credit(mover, index, done, from != to && !over_nvlink(mover, from, to));
 }
@@ -315,7 +321,7 @@ static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
         return;
     const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
     const uint64_t done =
-        copy(mover, far_end(mover, flow), flow->channel, bytes_of(mover, tokens));
+        copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel, bytes_of(mover, tokens));
     schedule_event(mover, done, EVENT_REDUCED, index, chunk, 0);
 }
 
@@ -396,7 +402,8 @@ static void init_ports(struct mover *mover)
 {
     for (int class = 0; class < PORT_CLASSES; class++) {
         const bool sm = class == PORT_SM;
-        const uint32_t count = mover->fabric->count[class] * (sm ? mover->transfer->channels : 1);
+        const uint32_t count =
+            mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
         const double rate = sm ? mover->transfer->sm_Bps : mover->fabric->rate_Bps[class];
         mover->ports[class] = mem_alloc(count, sizeof(struct port));
         for (uint32_t p = 0; p < count; p++)
@@ -459,11 +466,9 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
     port_loads_release(&loads);
 }
 
-static void note_port(struct mover *mover, struct timing *timing, enum port_class class,
-                      uint32_t index)
+// One entry for `parts` ports that work side by side.
+static struct port_timing sum_ports(const struct port *ports, uint32_t parts)
 {
-    const uint32_t parts = class == PORT_SM ? mover->transfer->channels : 1;
-    const struct port *ports = &mover->ports[class][index * parts];
     struct port_timing sum = {0};
     for (uint32_t i = 0; i < parts; i++) {
         sum.bytes += (double)ports[i].bytes;
@@ -472,10 +477,34 @@ static void note_port(struct mover *mover, struct timing *timing, enum port_clas
         if ((double)ports[i].longest_wait_ps > sum.longest_wait_ps)
             sum.longest_wait_ps = (double)ports[i].longest_wait_ps;
     }
+    return sum;
+}
+
+// The copy engines of a rank are as busy as the busier of its kernels.
+static struct port_timing sum_kernels(const struct port *ports, uint32_t channels)
+{
+    struct port_timing sum = sum_ports(ports, channels);
+    const struct port_timing receive = sum_ports(ports + channels, channels);
+    sum.bytes += receive.bytes;
+    sum.wait_ps += receive.wait_ps;
+    if (receive.busy_ps > sum.busy_ps)
+        sum.busy_ps = receive.busy_ps;
+    if (receive.longest_wait_ps > sum.longest_wait_ps)
+        sum.longest_wait_ps = receive.longest_wait_ps;
+    return sum;
+}
+
+static void note_port(struct mover *mover, struct timing *timing, enum port_class class,
+                      uint32_t index)
+{
+    const uint32_t channels = mover->transfer->channels;
+    const struct port *ports =
+        &mover->ports[class][class == PORT_SM ? index * KERNELS * channels : index];
+    struct port_timing sum =
+        class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
     if (sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
-    struct port_timing *entry =
-        timing_add_port(timing, mover->transfer->phase, class, index);
+    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, class, index);
     sum.phase = entry->phase;
     sum.class = class;
     sum.port = index;

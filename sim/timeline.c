@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@ struct busy {
 struct timeline {
     FILE *out;
     const struct schedule *schedule;
-    struct busy *held[PORT_CLASSES]; // PORT_SM: a GPU's channels together
+    struct busy *held[PORT_CLASSES]; // PORT_SM: a GPU's channels and kernels together
     uint32_t channels;
 };
 
@@ -24,13 +25,16 @@ static uint32_t thread_of(const struct timeline *timeline, enum port_class class
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
     const uint32_t per_node = fabric->count[class] / fabric->nodes;
+    assert(per_node > 0); // only a class with ports is asked for
     return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)class;
 }
 
 static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
-    return port / (fabric->count[class] / fabric->nodes);
+    const uint32_t per_node = fabric->count[class] / fabric->nodes;
+    assert(per_node > 0);
+    return port / per_node;
 }
 
 static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
@@ -94,7 +98,7 @@ static void write_held(struct timeline *timeline, enum port_class class, uint32_
 void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
                    uint32_t index, uint64_t start_ps, uint64_t end_ps)
 {
-    const uint32_t port = class == PORT_SM ? index / timeline->channels : index;
+    const uint32_t port = class == PORT_SM ? index / (2 * timeline->channels) : index;
     struct busy *busy = &timeline->held[class][port];
     if (end_ps == start_ps)
         return;

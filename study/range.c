@@ -22,8 +22,8 @@ static bool parse_count(const char *text, size_t length, uint64_t *value, struct
         memcpy(word, text, length);
     if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 || number > RANGE_LARGEST)
         return error_set(err, EXIT_INPUT,
-                         "'%.*s': expected counts from 1, as 128, 1,64,4096, 64..1024:64 or "
-                         "1..4096:log",
+                         "'%.*s': expected counts from 1 to 16777216, as 128, 1,64,4096, "
+                         "64..1024:64 or 1..4096:log",
                          (int)(length < 40 ? length : 40), text);
     *value = (uint64_t)number;
     return true;

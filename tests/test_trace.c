@@ -155,7 +155,7 @@ static const struct {
     {"- 1\n- 2\n", "trace.yaml:1"},
     {"experts: [\n", "trace.yaml"},
     {"expert: 16\ntopk: 2\nlayer_ids: [0, 1]\n", "trace.yaml:1: expert: unknown key"},
-    {"experts: 16\nlayer_id: [0, 1]\n", "did you mean layer_ids?"},
+    {"experts: 16\nlayer_id: [0, 1]\n", "did you mean 'layer_ids'?"},
     {"experts: 16\ntopk: 2\n", "layer_ids: missing"},
     {"experts: 16\ntopk: 2\nlayer_ids: 2\n", "trace.yaml:3: layer_ids: expected a list"},
     {"experts: 16\ntopk: 2\nlayer_ids: []\n", "layer_ids: expected a list"},

@@ -63,8 +63,8 @@ static bool refuse_unknown(const struct doc *doc, struct error *err)
             continue;
         const char *near = field_nearest(key, known, manifest_key, NULL);
         return error_set(err, EXIT_INPUT, "%s:%zu: %s: unknown key%s%s%s", doc_name(doc),
-                         doc_key_line(doc, root, i), key, near ? "; did you mean " : "",
-                         near ? near : "", near ? "?" : "");
+                         doc_key_line(doc, root, i), key, near ? "; did you mean '" : "",
+                         near ? near : "", near ? "'?" : "");
     }
     return true;
 }

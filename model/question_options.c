@@ -1,0 +1,88 @@
+#include "model/question_options.h"
+
+#include <stddef.h>
+
+#define AT(member) offsetof(struct question, member)
+#define ASKED "What is asked"
+#define RUNS "How it runs"
+
+#define TEXT(name, member, placeholder, who, heading, words)                                       \
+    {.field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},              \
+     .argument = placeholder,                                                                      \
+     .commands = who,                                                                              \
+     .group = heading}
+#define COUNT(name, member, wide, least, most, who, heading, words)                                \
+    {.field = {.key = name,                                                                        \
+               .kind = wide,                                                                       \
+               .offset = AT(member),                                                               \
+               .min = least,                                                                       \
+               .max = most,                                                                        \
+               .help = words},                                                                     \
+     .argument = "N",                                                                              \
+     .commands = who,                                                                              \
+     .group = heading}
+#define CHOICE(name, member, list, who, heading, words)                                            \
+    {.field = {.key = name,                                                                        \
+               .kind = FIELD_ENUM,                                                                 \
+               .offset = AT(member),                                                               \
+               .names = list,                                                                      \
+               .help = words},                                                                     \
+     .argument = "NAME",                                                                           \
+     .commands = who,                                                                              \
+     .group = heading}
+
+// .commands holds the row's part until question_options puts the program's own bits there.
+static const struct option_row rows[] = {
+    TEXT("model", model, "MODEL", QUESTION_LAYER, ASKED,
+         "preset, epsim YAML or a Hugging Face config.json (deepseek-v3; a trace: its own shape)"),
+    TEXT("cluster", cluster, "CLUSTER", QUESTION_CLUSTER, ASKED,
+         "preset, YAML, either with keys changed (h800-cx7:nic=25GB/s), or one line: "
+         "4x8:nvlink=160GB/s,nic=50GB/s"),
+    COUNT("ep", ep, FIELD_U32, 1, 1024, QUESTION_CLUSTER, ASKED,
+          "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
+    TEXT("dispatcher", dispatcher, "NAME", QUESTION_LAYER, ASKED,
+         "preset or YAML (deepep-normal; up to 256 tokens deepep-ll; with --traffic raw)"),
+    COUNT("sms", sms, FIELD_U32, 1, 4096, QUESTION_LAYER, ASKED,
+          "SMs that move data (the dispatcher's own)"),
+    CHOICE("routing", routing, routing_rule_names, QUESTION_LAYER, ASKED,
+           "rule that draws experts: uniform, deepep, v3, balanced"),
+    TEXT("layout", layout, "LAYOUT", QUESTION_CLUSTER, ASKED,
+         "contiguous, round-robin, or a TensorRT-LLM load-balancer YAML"),
+    TEXT("trace", trace, "FOLDER", QUESTION_LAYER, ASKED, "recorded routing in place of a rule"),
+    COUNT("layer", layer, FIELD_U32, 0, 1e6, QUESTION_LAYER, ASKED,
+          "MoE layer of the trace, from 0; another stream of drawn routing"),
+    COUNT("step", step, FIELD_U64, 0, 0, QUESTION_LAYER, ASKED, "step of the trace, from 0"),
+    TEXT("traffic", traffic, "MATRIX", QUESTION_TRAFFIC, ASKED,
+         "bytes from rank to rank instead of a layer: a file, or uniform:1MiB"),
+    COUNT("seed", seed, FIELD_U64, 0, 0, QUESTION_SEED, ASKED, "of all that is drawn"),
+    {.field = {.key = "skew_us",
+               .kind = FIELD_NUMBER,
+               .offset = AT(skew_us),
+               .min = 0,
+               .max = 1e9,
+               .help = "ranks arrive within this many microseconds"},
+     .argument = "US",
+     .commands = QUESTION_RUN,
+     .group = RUNS},
+    CHOICE("overlap", overlap, overlap_names, QUESTION_RUN, RUNS,
+           "shared expert: none (after combine), beside dispatch, or beside combine"),
+    {.field = {.key = "aligned",
+               .kind = FIELD_BOOL,
+               .offset = AT(aligned),
+               .help = "every phase starts when all ranks have ended the one before, as benchmarks do"},
+     .commands = QUESTION_ENGINE,
+     .group = RUNS},
+    CHOICE("loads", loads, loads_kind_names, QUESTION_LOADS, RUNS,
+           "counted (of drawn routing) or expected (in closed form; the default without --trace)"),
+};
+
+_Static_assert(sizeof rows / sizeof rows[0] == QUESTION_OPTIONS, "the count that the header says");
+
+void question_options(struct option_row out[QUESTION_OPTIONS],
+                      const uint32_t commands[QUESTION_PARTS])
+{
+    for (size_t i = 0; i < QUESTION_OPTIONS; i++) {
+        out[i] = rows[i];
+        out[i].commands = commands[rows[i].commands];
+    }
+}

@@ -1,0 +1,243 @@
+#include "model/slice.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+// A list of rows that grows lane by lane.
+static void rows_init(struct rows *rows, uint32_t lanes, uint64_t count)
+{
+    rows->lanes = lanes;
+    rows->first = mem_alloc((size_t)lanes + 1, sizeof *rows->first);
+    rows->token = mem_alloc(count, sizeof *rows->token);
+    rows->slot = mem_alloc(count, sizeof *rows->slot);
+}
+
+static void rows_add(struct rows *rows, uint32_t lane, uint32_t token, uint32_t slot)
+{
+    const uint64_t at = rows->first[lane + 1]++;
+    rows->token[at] = token;
+    rows->slot[at] = slot;
+}
+
+static void rows_open(struct rows *rows, uint32_t lane)
+{
+    rows->first[lane + 1] = rows->first[lane];
+}
+
+static void rows_release(struct rows *rows)
+{
+    free(rows->first);
+    free(rows->token);
+    free(rows->slot);
+}
+
+// What decides which rows there are.
+struct cut {
+    const struct schedule *schedule;
+    const struct transfer *transfer;
+    const struct routing *routing;
+    const struct layout *layout;
+    bool by_expert; // a row a choice, not a rank
+    bool all;       // every token, wherever its experts are
+    uint32_t pad;   // padded: rows of a lane (by_expert: of a slot); 0: none
+};
+
+static bool is_all(const struct schedule *schedule)
+{
+    return schedule->dispatcher.dedupe == DEDUPE_ALL;
+}
+
+static struct cut cut_of(const struct schedule *schedule, const struct transfer *transfer,
+                         const struct routing *routing)
+{
+    const struct dispatcher *dispatcher = &schedule->dispatcher;
+    struct cut cut = {.schedule = schedule,
+                      .transfer = transfer,
+                      .routing = routing,
+                      .layout = schedule->layout,
+                      .by_expert = transfer->gather ? dispatcher->reduce == REDUCE_HOME
+                                                    : dispatcher->dedupe == DEDUPE_EXPERT,
+                      .all = is_all(schedule)};
+    if (dispatcher->counts == COUNTS_PADDED)
+        for (uint32_t r = 0; r < routing->ranks; r++)
+            cut.pad = routing->tokens[r] > cut.pad ? routing->tokens[r] : cut.pad;
+    return cut;
+}
+
+static bool reaches(const struct cut *cut, const uint16_t *ids, uint32_t token, uint32_t first,
+                    uint32_t last)
+{
+    for (uint32_t k = 0; k < cut->routing->topk; k++) {
+        if (ids[k] == ROUTING_DROPPED)
+            continue;
+        const uint32_t rank = cut->layout->slot_rank[layout_slot(cut->layout, ids[k], token)];
+        if (rank >= first && rank < last)
+            return true;
+    }
+    return cut->all;
+}
+
+// Rows of a home's tokens for one slot, in token order, padded to the slot's size.
+static void add_slot_rows(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
+                          uint32_t slot)
+{
+    uint16_t ids[MOE_MAX_TOPK];
+    uint32_t added = 0;
+    for (uint32_t t = 0; t < cut->routing->tokens[home]; t++) {
+        routing_row(cut->routing, home, t, ids);
+        for (uint32_t k = 0; k < cut->routing->topk; k++)
+            if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot) {
+                rows_add(rows, lane, t, slot);
+                added++;
+            }
+    }
+    for (; added < cut->pad; added++)
+        rows_add(rows, lane, SLICE_UNUSED, slot);
+}
+
+// Rows of a home's tokens for the ranks first .. last - 1, one a token.
+static void add_token_rows(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
+                           uint32_t first, uint32_t last)
+{
+    uint16_t ids[MOE_MAX_TOPK];
+    uint32_t added = 0;
+    for (uint32_t t = 0; t < cut->routing->tokens[home]; t++) {
+        routing_row(cut->routing, home, t, ids);
+        if (!reaches(cut, ids, t, first, last))
+            continue;
+        rows_add(rows, lane, t, UINT32_MAX);
+        added++;
+    }
+    for (; added < cut->pad; added++)
+        rows_add(rows, lane, SLICE_UNUSED, UINT32_MAX);
+}
+
+// The rows that move between a home and one rank.
+static void add_pair(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
+                     uint32_t rank)
+{
+    rows_open(rows, lane);
+    if (!cut->by_expert) {
+        add_token_rows(cut, rows, lane, home, rank, rank + 1);
+        return;
+    }
+    for (uint32_t s = cut->layout->rank_slot[rank]; s < cut->layout->rank_slot[rank + 1]; s++)
+        add_slot_rows(cut, rows, lane, home, s);
+}
+
+static uint64_t pair_rows(const struct cut *cut, uint32_t home, uint32_t rank)
+{
+    return (uint64_t)cut->transfer->pair[(size_t)home * cut->routing->ranks + rank];
+}
+
+static uint64_t node_rows(const struct cut *cut, uint32_t home, uint32_t node)
+{
+    return (uint64_t)cut->transfer->node[(size_t)home * cut->schedule->fabric.nodes + node];
+}
+
+static void lay_direct(const struct cut *cut, uint32_t rank, struct slice *slice)
+{
+    const uint32_t ranks = cut->routing->ranks;
+    uint64_t sent = 0;
+    for (uint32_t peer = 0; peer < ranks; peer++)
+        sent += pair_rows(cut, rank, peer);
+    rows_init(&slice->sent, ranks, sent);
+    for (uint32_t peer = 0; peer < ranks; peer++)
+        add_pair(cut, &slice->sent, peer, rank, peer);
+}
+
+static void lay_served(const struct cut *cut, uint32_t rank, struct slice *slice)
+{
+    const uint32_t ranks = cut->routing->ranks;
+    uint64_t served = 0;
+    for (uint32_t home = 0; home < ranks; home++)
+        served += pair_rows(cut, home, rank);
+    rows_init(&slice->served, ranks, served);
+    for (uint32_t home = 0; home < ranks; home++)
+        add_pair(cut, &slice->served, home, home, rank);
+}
+
+static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *slice)
+{
+    const struct fabric *fabric = &cut->schedule->fabric;
+    const uint32_t gpus = fabric->gpus_per_node;
+    uint64_t sent = 0;
+    for (uint32_t node = 0; node < fabric->nodes; node++)
+        sent += node_rows(cut, rank, node);
+    rows_init(&slice->sent, fabric->nodes, sent);
+    for (uint32_t node = 0; node < fabric->nodes; node++) {
+        rows_open(&slice->sent, node);
+        add_token_rows(cut, &slice->sent, node, rank, node * gpus, (node + 1) * gpus);
+    }
+}
+
+// Which of a home's crossed rows go on to each rank of the node.
+static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, struct slice *slice)
+{
+    const uint32_t gpus = cut->schedule->fabric.gpus_per_node;
+    uint16_t ids[MOE_MAX_TOPK];
+    for (uint32_t local = 0; local < gpus; local++) {
+        const uint32_t lane = home * gpus + local, rank = node * gpus + local;
+        rows_open(&slice->relayed, lane);
+        for (uint64_t row = slice->crossed.first[home]; row < slice->crossed.first[home + 1]; row++) {
+            const uint32_t token = slice->crossed.token[row];
+            routing_row(cut->routing, home, token, ids);
+            if (!reaches(cut, ids, token, rank, rank + 1))
+                continue;
+            slice->relayed_row[slice->relayed.first[lane + 1]] = row;
+            rows_add(&slice->relayed, lane, token, UINT32_MAX);
+        }
+    }
+}
+
+static void lay_rail(const struct cut *cut, uint32_t rank, struct slice *slice)
+{
+    const struct fabric *fabric = &cut->schedule->fabric;
+    const uint32_t node = fabric_node(fabric, rank), gpus = fabric->gpus_per_node;
+    uint64_t crossed = 0, relayed = 0;
+    for (uint32_t home = rank % gpus; home < fabric->ranks; home += gpus) {
+        crossed += node_rows(cut, home, node);
+        for (uint32_t local = 0; local < gpus; local++)
+            relayed += pair_rows(cut, home, node * gpus + local);
+    }
+    rows_init(&slice->crossed, fabric->ranks, crossed);
+    rows_init(&slice->relayed, fabric->ranks * gpus, relayed);
+    slice->relayed_row = mem_alloc(relayed, sizeof *slice->relayed_row);
+    for (uint32_t home = 0; home < fabric->ranks; home++) {
+        const bool mine = fabric_rail_peer(fabric, home, node) == rank;
+        rows_open(&slice->crossed, home);
+        if (mine)
+            add_token_rows(cut, &slice->crossed, home, home, node * gpus, (node + 1) * gpus);
+        for (uint32_t local = 0; !mine && local < gpus; local++)
+            rows_open(&slice->relayed, home * gpus + local);
+        if (mine)
+            lay_relayed(cut, home, node, slice);
+    }
+}
+
+void schedule_rank_slice(const struct schedule *schedule, const struct transfer *transfer,
+                         const struct routing *routing, uint32_t rank, struct slice *slice)
+{
+    const struct cut cut = cut_of(schedule, transfer, routing);
+    assert(!schedule->loads->expected);
+    *slice = (struct slice){0};
+    lay_served(&cut, rank, slice);
+    if (!transfer->rail) {
+        lay_direct(&cut, rank, slice);
+        return;
+    }
+    lay_rail_sent(&cut, rank, slice);
+    lay_rail(&cut, rank, slice);
+}
+
+void slice_release(struct slice *slice)
+{
+    rows_release(&slice->sent);
+    rows_release(&slice->served);
+    rows_release(&slice->crossed);
+    rows_release(&slice->relayed);
+    free(slice->relayed_row);
+    *slice = (struct slice){0};
+}

@@ -1,0 +1,35 @@
+// Rows: which token goes where, for one rank. Engines read loads; only the real backend needs rows,
+// and only its own. Row counts equal the schedule's loads.
+#ifndef MODEL_SLICE_H
+#define MODEL_SLICE_H
+
+#include "model/schedule.h"
+
+#include <stdint.h>
+
+#define SLICE_UNUSED UINT32_MAX // token of a padded slot that carries nothing
+
+// Rows of several lanes, one lane after another.
+struct rows {
+    uint32_t lanes;
+    uint64_t *first; // [lanes + 1]: lane l has rows first[l] .. first[l + 1] - 1
+    uint32_t *token; // of its home rank; SLICE_UNUSED: padding
+    uint32_t *slot;  // expert slot that the copy is for; UINT32_MAX where one copy serves the rank
+};
+
+// One rank's part of a transfer. For a gather, read "sends" as "receives" and the other way round.
+struct slice {
+    struct rows sent;    // lanes: peer rank, or rail: node; this rank's own tokens
+    struct rows served;  // lanes: home rank; copies that this rank's experts serve
+    struct rows crossed; // rail: lanes: home rank; node copies of homes on this rank's rail
+    struct rows relayed; // rail: lanes: home * gpus_per_node + local rank; those forwarded, in the
+                         // order of crossed
+    uint64_t *relayed_row; // rail: [rows of relayed] index into the rows of crossed
+};
+
+// Lays out a rank's rows in token order. `routing` must be the one the loads were counted from.
+void schedule_rank_slice(const struct schedule *schedule, const struct transfer *transfer,
+                         const struct routing *routing, uint32_t rank, struct slice *slice);
+void slice_release(struct slice *slice);
+
+#endif

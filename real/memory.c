@@ -1,0 +1,371 @@
+#include "real/memory.h"
+
+#include "base/mem.h"
+#include "real/tensors.h"
+#include "real/values.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum row_format memory_format(enum dtype dtype)
+{
+    return dtype == DTYPE_FP8 ? ROW_FP8 : dtype == DTYPE_BF16 ? ROW_BF16 : ROW_FP32;
+}
+
+static enum dtype dtype_of(const struct layer *layer, const struct transfer *transfer)
+{
+    const struct moe *moe = &layer->schedule.moe;
+    return transfer->gather ? moe->combine_dtype : moe->dispatch_dtype;
+}
+
+size_t memory_payload(const struct layer *layer, const struct transfer *transfer)
+{
+    return moe_payload_bytes(layer->schedule.moe.hidden, dtype_of(layer, transfer));
+}
+
+static size_t value_bytes(const struct layer *layer)
+{
+    return layer->setup.table->activation == ROW_BF16 ? 2 : 4;
+}
+
+static void *allocate(struct layer *layer, uint64_t bytes)
+{
+    return layer->setup.table->alloc(layer->setup.device, bytes ? bytes : 1);
+}
+
+static void *allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
+{
+    return allocate(layer, rows * width * value_bytes(layer));
+}
+
+static void *filled(struct layer *layer, uint64_t rows, uint64_t width, uint64_t tensor,
+                    float scale)
+{
+    const struct layer_setup *setup = &layer->setup;
+    void *values = allocate_dense(layer, rows, width);
+    if (values)
+        setup->table->fill(setup->device, values, rows * width, setup->setting->run.seed, tensor,
+                           scale);
+    return values;
+}
+
+// Selection bias: small beside scores in 0 .. 1, as the aux-loss-free bias of DeepSeek-V3 is.
+#define BIAS_SCALE 0.01f
+
+static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream)
+{
+    const struct layer_setup *setup = &layer->setup;
+    float *host = mem_alloc(experts, sizeof *host);
+    float *bias = allocate(layer, experts * sizeof *bias);
+    for (uint32_t e = 0; e < experts; e++)
+        host[e] = BIAS_SCALE * value_at(setup->setting->run.seed, tensor_bias(stream), e);
+    if (bias)
+        setup->table->upload(setup->device, bias, host, experts * sizeof *bias);
+    free(host);
+    return bias;
+}
+
+static void open_experts(struct layer *layer, const struct moe *moe, uint32_t stream)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct layout *layout = &layer->setup.setting->layout;
+    const uint32_t first = layout->rank_slot[layer->setup.rank];
+    const uint32_t slots = layout->rank_slot[layer->setup.rank + 1] - first;
+    memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
+    memory->down = mem_alloc(slots, sizeof *memory->down);
+    for (uint32_t s = 0; s < slots; s++) {
+        const uint32_t expert = layout->slot_expert[first + s];
+        memory->gate_up[s] = filled(layer, 2ull * moe->intermediate, moe->hidden,
+                                    tensor_gate_up(stream, expert), tensor_scale(moe->hidden));
+        memory->down[s] = filled(layer, moe->hidden, moe->intermediate,
+                                 tensor_down(stream, expert), tensor_scale(moe->intermediate));
+    }
+    if (moe->shared_intermediate == 0)
+        return;
+    memory->shared_gate_up = filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
+                                    tensor_shared_gate_up(stream), tensor_scale(moe->hidden));
+    memory->shared_down = filled(layer, moe->hidden, moe->shared_intermediate,
+                                 tensor_shared_down(stream),
+                                 tensor_scale(moe->shared_intermediate));
+}
+
+void memory_open(struct layer *layer)
+{
+    const struct setting *setting = layer->setup.setting;
+    const struct moe *moe = &setting->moe;
+    const uint32_t tokens = setting->routing.tokens[layer->setup.rank];
+    const uint32_t stream = setting->routing.layer;
+    struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
+    memory->input = filled(layer, tokens, moe->hidden, tensor_input(stream, layer->setup.rank),
+                           tensor_scale(1));
+    memory->hidden = allocate_dense(layer, tokens, moe->hidden);
+    memory->output = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
+    memory->router = filled(layer, moe->experts, moe->hidden, tensor_router(stream),
+                            tensor_scale(moe->hidden));
+    memory->bias = filled_bias(layer, moe->experts, stream);
+    memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
+    memory->weights = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(float));
+    memory->ids = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(uint16_t));
+    open_experts(layer, moe, stream);
+}
+
+static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
+{
+    void *memory = allocate(layer, bytes);
+    if (memory && bytes)
+        layer->setup.table->upload(layer->setup.device, memory, host, bytes);
+    return memory;
+}
+
+static struct row_block wire_rows(struct layer *layer, const struct transfer *transfer,
+                                  uint64_t rows)
+{
+    return (struct row_block){.base = allocate(layer, rows * transfer->token_bytes),
+                              .stride = transfer->token_bytes,
+                              .format = memory_format(dtype_of(layer, transfer))};
+}
+
+static void plan_way(struct layer *layer, struct way *way, const struct plan *plan,
+                     const struct transfer *transfer)
+{
+    way->sent = wire_rows(layer, transfer, plan->sent_rows);
+    way->served = wire_rows(layer, transfer, plan->served_rows);
+    if (!transfer->rail)
+        return;
+    way->crossed = wire_rows(layer, transfer, plan->crossed_rows);
+    way->relayed = wire_rows(layer, transfer, plan->relayed_rows);
+    way->relay_from = uploaded(layer, plan->relay_from, plan->relayed_rows * sizeof(uint32_t));
+    way->relayed_of = uploaded(layer, plan->relayed_of, plan->relayed_rows * sizeof(uint32_t));
+    way->relayed_first =
+        uploaded(layer, plan->relayed_first, (plan->crossed_rows + 1) * sizeof(uint64_t));
+}
+
+// Which choices of a token a served row stands for: those that this rank's slots (or the row's own
+// slot) serve.
+struct choice_list {
+    uint32_t slot[MOE_MAX_TOPK], k[MOE_MAX_TOPK], count;
+};
+
+static void list_choices(const struct layer *layer, uint32_t home, uint32_t token,
+                         uint32_t row_slot, struct choice_list *list)
+{
+    const struct layout *layout = &layer->setup.setting->layout;
+    const uint32_t rank = layer->setup.rank, topk = layer->routing.topk;
+    uint16_t ids[MOE_MAX_TOPK];
+    list->count = 0;
+    if (token == SLICE_UNUSED)
+        return;
+    routing_row(&layer->routing, home, token, ids);
+    for (uint32_t k = 0; k < topk; k++) {
+        if (ids[k] == ROUTING_DROPPED)
+            continue;
+        const uint32_t slot = layout_slot(layout, ids[k], token);
+        if (layout->slot_rank[slot] != rank || (row_slot != UINT32_MAX && slot != row_slot))
+            continue;
+        list->slot[list->count] = slot - layout->rank_slot[rank];
+        list->k[list->count++] = k;
+    }
+}
+
+// Host lists of the served rows' choices, in row order: the expert rows before they are grouped.
+struct expert_lists {
+    uint64_t count;
+    uint32_t *slot, *k;
+    uint64_t *row_first; // [served_rows + 1]
+};
+
+static void list_experts(const struct layer *layer, struct expert_lists *lists)
+{
+    const struct rows *served = &layer->dispatch.slice.served;
+    const uint64_t most = layer->dispatch.served_rows * layer->routing.topk;
+    struct choice_list choices;
+    lists->slot = mem_alloc(most + 1, sizeof *lists->slot);
+    lists->k = mem_alloc(most + 1, sizeof *lists->k);
+    lists->row_first = mem_alloc(layer->dispatch.served_rows + 1, sizeof *lists->row_first);
+    for (uint32_t home = 0; home < served->lanes; home++)
+        for (uint64_t row = served->first[home]; row < served->first[home + 1]; row++) {
+            list_choices(layer, home, served->token[row], served->slot[row], &choices);
+            for (uint32_t c = 0; c < choices.count; c++) {
+                lists->slot[lists->count] = choices.slot[c];
+                lists->k[lists->count++] = choices.k[c];
+            }
+            lists->row_first[row + 1] = lists->count;
+        }
+}
+
+// Groups the choices by slot: group_first, group_from, and for each served row where its results are.
+static void group_experts(struct layer *layer, const struct expert_lists *lists)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct layout *layout = &layer->setup.setting->layout;
+    const uint32_t slots =
+        layout->rank_slot[layer->setup.rank + 1] - layout->rank_slot[layer->setup.rank];
+    const uint64_t rows = layer->dispatch.served_rows, count = lists->count;
+    uint32_t *from = mem_alloc(count + 1, sizeof *from), *of = mem_alloc(count + 1, sizeof *of);
+    uint32_t *at = mem_alloc(count + 1, sizeof *at);
+    uint64_t *next = mem_alloc((size_t)slots + 1, sizeof *next);
+    memory->expert_rows = count;
+    memory->group_first = mem_alloc((size_t)slots + 1, sizeof *memory->group_first);
+    for (uint64_t c = 0; c < count; c++)
+        memory->group_first[lists->slot[c] + 1]++;
+    for (uint32_t s = 0; s < slots; s++) {
+        memory->group_first[s + 1] += memory->group_first[s];
+        next[s] = memory->group_first[s];
+    }
+    for (uint64_t row = 0; row < rows; row++)
+        for (uint64_t c = lists->row_first[row]; c < lists->row_first[row + 1]; c++) {
+            of[c] = (uint32_t)next[lists->slot[c]]++;
+            from[of[c]] = (uint32_t)row;
+            at[c] = (uint32_t)(row * layer->routing.topk + lists->k[c]);
+        }
+    memory->group_from = uploaded(layer, from, count * sizeof *from);
+    memory->served_of = uploaded(layer, of, count * sizeof *of);
+    memory->weight_at = uploaded(layer, at, count * sizeof *at);
+    memory->served_first = uploaded(layer, lists->row_first, (rows + 1) * sizeof(uint64_t));
+    free(from);
+    free(of);
+    free(at);
+    free(next);
+}
+
+static void plan_experts(struct layer *layer)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct moe *moe = &layer->schedule.moe;
+    struct expert_lists lists = {0};
+    list_experts(layer, &lists);
+    group_experts(layer, &lists);
+    memory->group_in = allocate_dense(layer, lists.count, moe->hidden);
+    memory->group_out = allocate_dense(layer, lists.count, moe->hidden);
+    memory->group_middle = allocate_dense(layer, lists.count, 3ull * moe->intermediate);
+    memory->served_weight = allocate(layer, lists.count * sizeof(float));
+    memory->brought =
+        allocate(layer, layer->dispatch.served_rows * moe->topk * sizeof(float));
+    free(lists.slot);
+    free(lists.k);
+    free(lists.row_first);
+}
+
+// Which of a token's choices a slot serves; padding has none.
+static uint32_t choice_of(const struct layer *layer, uint32_t token, uint32_t slot)
+{
+    uint16_t ids[MOE_MAX_TOPK];
+    routing_row(&layer->routing, layer->setup.rank, token, ids);
+    for (uint32_t k = 0; k < layer->routing.topk; k++)
+        if (ids[k] != ROUTING_DROPPED &&
+            layout_slot(&layer->setup.setting->layout, ids[k], token) == slot)
+            return k;
+    return 0;
+}
+
+// For every own token, the rows that come home for it, in the order of sent.
+static void plan_home(struct layer *layer)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct rows *sent = &layer->combine.slice.sent;
+    const uint64_t rows = layer->combine.sent_rows;
+    const uint32_t tokens = layer->routing.tokens[layer->setup.rank];
+    uint64_t *first = mem_alloc((size_t)tokens + 1, sizeof *first);
+    uint64_t *next = mem_alloc((size_t)tokens + 1, sizeof *next);
+    uint32_t *of = mem_alloc(rows + 1, sizeof *of), *choice = mem_alloc(rows + 1, sizeof *choice);
+    for (uint64_t row = 0; row < rows; row++)
+        if (sent->token[row] != SLICE_UNUSED)
+            first[sent->token[row] + 1]++;
+    for (uint32_t t = 0; t < tokens; t++) {
+        first[t + 1] += first[t];
+        next[t] = first[t];
+    }
+    for (uint64_t row = 0; row < rows; row++) {
+        const uint32_t token = sent->token[row];
+        if (token == SLICE_UNUSED)
+            continue;
+        const uint64_t at = next[token]++;
+        of[at] = (uint32_t)row;
+        if (sent->slot[row] != UINT32_MAX)
+            choice[at] =
+                token * layer->routing.topk + choice_of(layer, token, sent->slot[row]);
+    }
+    memory->home_first = uploaded(layer, first, ((uint64_t)tokens + 1) * sizeof *first);
+    memory->home_of = uploaded(layer, of, rows * sizeof *of);
+    memory->home_choice = uploaded(layer, choice, rows * sizeof *choice);
+    memory->home_weight = allocate(layer, rows * sizeof(float));
+    free(first);
+    free(next);
+    free(of);
+    free(choice);
+}
+
+static void plan_ones(struct layer *layer)
+{
+    const uint32_t tokens = layer->routing.tokens[layer->setup.rank];
+    uint64_t *first = mem_alloc((size_t)tokens + 1, sizeof *first);
+    uint32_t *of = mem_alloc((size_t)tokens + 1, sizeof *of);
+    for (uint32_t t = 0; t <= tokens; t++) {
+        first[t] = t;
+        of[t] = t;
+    }
+    layer->memory->ones_first =
+        uploaded(layer, first, ((uint64_t)tokens + 1) * sizeof *first);
+    layer->memory->ones_of = uploaded(layer, of, (uint64_t)tokens * sizeof *of);
+    free(first);
+    free(of);
+}
+
+void memory_plan(struct layer *layer)
+{
+    struct layer_memory *memory = layer->memory;
+    plan_way(layer, &memory->dispatch, &layer->dispatch, &layer->schedule.transfers[0]);
+    plan_way(layer, &memory->combine, &layer->combine, &layer->schedule.transfers[1]);
+    memory->sent_token = uploaded(layer, layer->dispatch.slice.sent.token,
+                                  layer->dispatch.sent_rows * sizeof(uint32_t));
+    plan_experts(layer);
+    plan_home(layer);
+    plan_ones(layer);
+}
+
+static void release_way(struct layer *layer, struct way *way)
+{
+    void *const held[] = {way->sent.base,   way->crossed.base,   way->relayed.base,
+                          way->served.base, way->relayed_first, way->relayed_of,
+                          way->relay_from};
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+        layer->setup.table->release(layer->setup.device, held[i]);
+}
+
+static void release_experts(struct layer *layer)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct layout *layout = &layer->setup.setting->layout;
+    const uint32_t rank = layer->setup.rank;
+    for (uint32_t s = 0; s < layout->rank_slot[rank + 1] - layout->rank_slot[rank]; s++) {
+        layer->setup.table->release(layer->setup.device, memory->gate_up[s]);
+        layer->setup.table->release(layer->setup.device, memory->down[s]);
+    }
+    free(memory->gate_up);
+    free(memory->down);
+    free(memory->group_first);
+}
+
+void memory_close(struct layer *layer)
+{
+    struct layer_memory *memory = layer->memory;
+    if (!memory)
+        return;
+    void *const held[] = {
+        memory->input,          memory->hidden,       memory->output,      memory->shared,
+        memory->router,         memory->bias,         memory->logits,      memory->weights,
+        memory->ids,            memory->shared_gate_up, memory->shared_down, memory->shared_middle,
+        memory->group_from,     memory->group_in,     memory->group_out,   memory->group_middle,
+        memory->sent_token,     memory->served_first, memory->served_of,   memory->served_weight,
+        memory->weight_at,      memory->brought,      memory->home_first,  memory->home_of,
+        memory->home_weight,    memory->home_choice,  memory->ones_first,  memory->ones_of};
+    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
+        layer->setup.table->release(layer->setup.device, held[i]);
+    release_way(layer, &memory->dispatch);
+    release_way(layer, &memory->combine);
+    release_experts(layer);
+    free(memory);
+    layer->memory = NULL;
+}

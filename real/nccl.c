@@ -1,0 +1,356 @@
+// The NCCL transport: GPU memory from rank to rank by grouped sends and receives, in the order of
+// the stage's stream. MPI carries what opens it and the barrier.
+//
+// Each stage has a communicator of its own, so that its exchanges may run beside the other's. The
+// communicators do not block: every wait on them ends after LIMIT_S, so that a lost peer ends the
+// job instead of hanging it.
+#include "real/transport.h"
+
+#include "base/mem.h"
+#include "real/cuda.h"
+
+#include <assert.h>
+#include <mpi.h>
+#include <nccl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if NCCL_VERSION_CODE < NCCL_VERSION(2, 28, 0)
+#error "NCCL 2.28 or later is needed"
+#endif
+
+// 1: calls wait inside NCCL, which saves it a thread a group but leaves nobody to end the wait.
+#ifndef TRANSPORT_BLOCKING
+#define TRANSPORT_BLOCKING 0
+#endif
+
+#define LIMIT_S 20.0   // of one wait; what is left of 30 s is for ending
+#define SPINS 2000     // polls before the first sleep
+#define SLEEP_NS 20000 // between later polls
+#define STAGES 2
+
+struct transport {
+    struct device *device;
+    int rank, ranks;
+    ncclComm_t comms[STAGES];
+    uint64_t sent[STAGES]; // bytes
+    bool grouped;          // between ncclGroupStart and ncclGroupEnd
+    bool failed;
+    struct error error; // the first
+};
+
+static uint32_t stage_index(enum stream stage)
+{
+    assert(stage == STREAM_INTER || stage == STREAM_INTRA);
+    return stage == STREAM_INTER ? 0 : 1;
+}
+
+// ---- errors -------------------------------------------------------------------------------------
+
+static void abort_comms(struct transport *t)
+{
+    for (uint32_t i = STAGES; i-- > 0;) {
+        if (t->comms[i])
+            ncclCommAbort(t->comms[i]);
+        t->comms[i] = NULL;
+    }
+}
+
+// Keeps the first failure, told as "host: file:line: call: why (NCCL's own last word)", and ends
+// the communicators, which frees the streams. Returns false.
+static bool fail(struct transport *t, ncclComm_t comm, const char *call, int line, const char *why)
+{
+    char host[64] = "?";
+    const char *last = ncclGetLastError(comm);
+    if (t->failed)
+        return false;
+    gethostname(host, sizeof host - 1);
+    error_set(&t->error, EXIT_RUNTIME, "%s: %s:%d: rank %d: %.*s: %s%s%s%s", host, __FILE__, line,
+              t->rank, (int)strcspn(call, "("), call, why, last && *last ? " (" : "",
+              last ? last : "", last && *last ? ")" : "");
+    t->failed = true;
+    if (t->grouped) // or the abort would wait for the group's end
+        ncclGroupEnd();
+    abort_comms(t);
+    return false;
+}
+
+static bool check_nccl(struct transport *t, ncclComm_t comm, ncclResult_t result, const char *call,
+                       int line)
+{
+    return result == ncclSuccess || result == ncclInProgress ||
+           fail(t, comm, call, line, ncclGetErrorString(result));
+}
+
+static bool check_cuda(struct transport *t, cudaError_t status, const char *call, int line)
+{
+    return status == cudaSuccess || fail(t, NULL, call, line, cudaGetErrorString(status));
+}
+
+#define NCCLCHECK(t, comm, call) check_nccl(t, comm, call, #call, __LINE__)
+#define CUDACHECK(t, call) check_cuda(t, call, #call, __LINE__)
+
+// The transport's failure, for the caller.
+static bool report(const struct transport *t, struct error *err)
+{
+    if (t->failed)
+        *err = t->error;
+    return !t->failed;
+}
+
+// ---- waiting ------------------------------------------------------------------------------------
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void pause_poll(uint32_t poll)
+{
+    if (poll < SPINS)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
+}
+
+// Waits until what has been asked of the communicator is under way on its stream.
+static bool settle(struct transport *t, ncclComm_t comm, const char *what, int line)
+{
+    const double start = now_s();
+    for (uint32_t poll = 0;; poll++) {
+        ncclResult_t state = ncclInProgress;
+        if (!NCCLCHECK(t, comm, ncclCommGetAsyncError(comm, &state)))
+            return false;
+        if (state != ncclInProgress)
+            return check_nccl(t, comm, state, what, line);
+        if (now_s() - start > LIMIT_S)
+            return fail(t, comm, what, line, "no answer from the other ranks");
+        pause_poll(poll);
+    }
+}
+
+#define SETTLE(t, comm, what) settle(t, comm, what, __LINE__)
+
+// The device's watch: a rank that NCCL has lost, or that does not take its part in time.
+static bool watch(void *context, double waited_s, struct error *err)
+{
+    struct transport *t = context;
+    for (uint32_t i = 0; i < STAGES && !t->failed; i++) {
+        ncclResult_t state = ncclSuccess;
+        if (NCCLCHECK(t, t->comms[i], ncclCommGetAsyncError(t->comms[i], &state)))
+            check_nccl(t, t->comms[i], state, "exchange", __LINE__);
+    }
+    if (!t->failed && waited_s > LIMIT_S)
+        fail(t, t->comms[0], "exchange", __LINE__, "not done in time: a rank is lost or stuck");
+    return report(t, err);
+}
+
+// ---- opening ------------------------------------------------------------------------------------
+
+// Several ranks on one GPU: a host id of its own makes NCCL take each for another machine, so that
+// it accepts them, and reach them by its network transport, here the loopback.
+static void pretend_hosts(const struct transport *t)
+{
+    MPI_Comm here;
+    int ranks_here = 0;
+    char host[64] = "host", id[128];
+    gethostname(host, sizeof host - 1);
+    snprintf(id, sizeof id, "epsim-%s-%d", host, t->rank);
+    setenv("NCCL_HOSTID", id, 1);
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &here);
+    MPI_Comm_size(here, &ranks_here);
+    MPI_Comm_free(&here);
+    if (ranks_here == t->ranks)
+        setenv("NCCL_SOCKET_IFNAME", "lo", 0);
+}
+
+// The id that the ranks meet under comes from rank 0; an empty one says that it has none.
+static bool share_id(struct transport *t, ncclUniqueId *id)
+{
+    int made = 0;
+    if (t->rank == 0)
+        made = NCCLCHECK(t, NULL, ncclGetUniqueId(id));
+    MPI_Bcast(&made, 1, MPI_INT, 0, MPI_COMM_WORLD);
+    MPI_Bcast(id, sizeof *id, MPI_BYTE, 0, MPI_COMM_WORLD);
+    return made || fail(t, NULL, "ncclGetUniqueId", __LINE__, "failed on rank 0");
+}
+
+// The second communicator shares the first one's buffers and threads where ranks share a GPU: cores
+// and memory are short there.
+static bool open_comms(struct transport *t, bool share_gpu)
+{
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    ncclUniqueId id;
+    memset(&id, 0, sizeof id);
+    config.blocking = TRANSPORT_BLOCKING;
+    config.splitShare = share_gpu;
+    return share_id(t, &id) &&
+           NCCLCHECK(t, t->comms[0],
+                     ncclCommInitRankConfig(&t->comms[0], t->ranks, id, t->rank, &config)) &&
+           SETTLE(t, t->comms[0], "ncclCommInitRankConfig") &&
+           NCCLCHECK(t, t->comms[0],
+                     ncclCommSplit(t->comms[0], 0, t->rank, &t->comms[1], &config)) &&
+           SETTLE(t, t->comms[0], "ncclCommSplit") && SETTLE(t, t->comms[1], "ncclCommSplit");
+}
+
+static bool nccl_open(struct transport **transport, struct device *device, bool share_gpu,
+                      struct error *err)
+{
+    struct transport *t = mem_alloc(1, sizeof *t);
+    *transport = NULL;
+    t->device = device;
+    MPI_Comm_rank(MPI_COMM_WORLD, &t->rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &t->ranks);
+    if (share_gpu)
+        pretend_hosts(t);
+    if (!open_comms(t, share_gpu)) {
+        report(t, err);
+        free(t);
+        return false;
+    }
+    cuda_watch(device, watch, t);
+    *transport = t;
+    return true;
+}
+
+// What was asked of the streams is done, or has failed, before the communicators go.
+static void nccl_close(struct transport *t)
+{
+    struct error ignored;
+    if (!t)
+        return;
+    if (!device_cuda.sync(t->device, &ignored))
+        abort_comms(t);
+    cuda_watch(t->device, NULL, NULL);
+    for (uint32_t i = STAGES; i-- > 0 && !t->failed;)
+        if (t->comms[i] && NCCLCHECK(t, t->comms[i], ncclCommFinalize(t->comms[i])))
+            SETTLE(t, t->comms[i], "ncclCommFinalize");
+    for (uint32_t i = STAGES; i-- > 0 && !t->failed;)
+        if (t->comms[i])
+            ncclCommDestroy(t->comms[i]);
+    free(t);
+}
+
+// ---- exchanges ----------------------------------------------------------------------------------
+
+// The next message of the list that is from or to the rank itself, or NULL.
+static const struct message *next_own(const struct transport *t, const struct message *messages,
+                                      uint32_t count, uint32_t *at)
+{
+    while (*at < count)
+        if (messages[(*at)++].rank == (uint32_t)t->rank)
+            return &messages[*at - 1];
+    return NULL;
+}
+
+// Messages to itself are copies; the i-th send meets the i-th receive.
+static bool copy_own(struct transport *t, cudaStream_t stream, const struct message *sends,
+                     uint32_t send_count, const struct message *receives, uint32_t receive_count)
+{
+    uint32_t sent = 0, received = 0;
+    for (;;) {
+        const struct message *from = next_own(t, sends, send_count, &sent);
+        const struct message *to = next_own(t, receives, receive_count, &received);
+        if (!from || !to)
+            return true;
+        assert(from->bytes == to->bytes);
+        if (from->data != to->data &&
+            !CUDACHECK(t, cudaMemcpyAsync(to->data, from->data, from->bytes,
+                                          cudaMemcpyDeviceToDevice, stream)))
+            return false;
+    }
+}
+
+static uint32_t count_others(const struct transport *t, const struct message *messages,
+                             uint32_t count)
+{
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < count; i++)
+        others += messages[i].rank != (uint32_t)t->rank;
+    return others;
+}
+
+// Sends and receives of a group, in order; the bytes of the sends are counted.
+static bool give_group(struct transport *t, uint32_t stage, cudaStream_t stream,
+                       const struct message *sends, uint32_t send_count,
+                       const struct message *receives, uint32_t receive_count)
+{
+    const ncclComm_t comm = t->comms[stage];
+    for (uint32_t i = 0; i < send_count; i++) {
+        const struct message *m = &sends[i];
+        if (m->rank == (uint32_t)t->rank)
+            continue;
+        if (!NCCLCHECK(t, comm, ncclSend(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
+            return false;
+        t->sent[stage] += m->bytes;
+    }
+    for (uint32_t i = 0; i < receive_count; i++) {
+        const struct message *m = &receives[i];
+        if (m->rank != (uint32_t)t->rank &&
+            !NCCLCHECK(t, comm, ncclRecv(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
+            return false;
+    }
+    return true;
+}
+
+static bool nccl_post(struct transport *t, enum stream stage, const struct message *sends,
+                      uint32_t send_count, const struct message *receives, uint32_t receive_count,
+                      struct error *err)
+{
+    const uint32_t index = stage_index(stage);
+    const cudaStream_t stream = cuda_stream(t->device, stage);
+    if (t->failed || !copy_own(t, stream, sends, send_count, receives, receive_count))
+        return report(t, err);
+    if (count_others(t, sends, send_count) + count_others(t, receives, receive_count) == 0)
+        return true;
+    t->grouped = NCCLCHECK(t, t->comms[index], ncclGroupStart());
+    if (t->grouped && give_group(t, index, stream, sends, send_count, receives, receive_count)) {
+        t->grouped = false;
+        if (NCCLCHECK(t, t->comms[index], ncclGroupEnd()))
+            SETTLE(t, t->comms[index], "ncclGroupEnd");
+    }
+    return report(t, err);
+}
+
+// The stream's order is the wait; a failure that NCCL already knows of is told here.
+static bool nccl_wait(struct transport *t, enum stream stage, struct error *err)
+{
+    (void)stage;
+    return report(t, err) && watch(t, 0, err);
+}
+
+static bool nccl_barrier(struct transport *t, struct error *err)
+{
+    MPI_Request request;
+    int arrived = 0;
+    if (!report(t, err) || !device_cuda.sync(t->device, err))
+        return false;
+    MPI_Ibarrier(MPI_COMM_WORLD, &request);
+    for (uint32_t poll = 0;; poll++) {
+        MPI_Test(&request, &arrived, MPI_STATUS_IGNORE);
+        if (arrived)
+            return true;
+        pause_poll(poll);
+    }
+}
+
+static uint64_t nccl_bytes_sent(const struct transport *t, enum stream stage)
+{
+    return t->sent[stage_index(stage)];
+}
+
+const struct transport_table transport_nccl = {
+    .name = "nccl",
+    .open = nccl_open,
+    .close = nccl_close,
+    .post = nccl_post,
+    .wait = nccl_wait,
+    .barrier = nccl_barrier,
+    .bytes_sent = nccl_bytes_sent,
+};

@@ -1,0 +1,189 @@
+// study/accuracy: published rows within their tolerance, by both engines, and the rules of judging.
+#include "study/accuracy.h"
+#include "tests/fixture.h"
+#include "tests/suite.h"
+
+#include <math.h>
+
+#define PUBLISHED "study/measured/h800-cx7.csv"
+#define HEADER                                                                                     \
+    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
+    "hidden,dtype,phase,sms,latency_us,derived,source\n"
+
+static void load(struct measured *measured, const char *path)
+{
+    struct error err = {0};
+    ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
+}
+
+// _i is the engine: no row has a parameter of its own.
+START_TEST(published_rows)
+{
+    struct measured measured;
+    struct accuracy accuracy;
+    load(&measured, PUBLISHED);
+    ck_assert_uint_eq(measured.count, 24);
+    accuracy_judge(&accuracy, &measured, (enum engine)_i, 1);
+    ck_assert_uint_eq(accuracy.skipped, 0);
+    for (size_t i = 0; i < accuracy.count; i++)
+        ck_assert_msg(fabs(accuracy.rows[i].error_pct) <= 10, "%s by %s: %.2f us, off by %.2f %%",
+                      measured.rows[i].id, engine_names[_i], accuracy.rows[i].predicted_us,
+                      accuracy.rows[i].error_pct);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+}
+END_TEST
+
+// The naive engine misses by more than either of ours: what the others are for.
+START_TEST(naive_is_worse)
+{
+    struct measured measured;
+    struct accuracy ours, naive;
+    load(&measured, PUBLISHED);
+    accuracy_judge(&ours, &measured, ENGINE_ESTIMATE, 1);
+    accuracy_judge(&naive, &measured, ENGINE_NAIVE, 1);
+    ck_assert_double_gt(naive.median_abs_pct, 2 * ours.median_abs_pct);
+    accuracy_release(&ours);
+    accuracy_release(&naive);
+    measured_release(&measured);
+}
+END_TEST
+
+// Ten rows of one question, whose measured times are set so that the errors are known: prediction p,
+// measured p / (1 + e). The 90th percentile of n is element floor(0.9 (n - 1)) of the sorted.
+static const struct {
+    size_t n;
+    double median, p90;
+} quantiles[] = {{1, 1, 1}, {2, 1.5, 1}, {3, 2, 2}, {10, 5.5, 9}, {11, 6, 10}, {12, 6.5, 10}};
+
+static double question_us(void)
+{
+    const struct fixture file = fixture_make(
+        HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n", ".csv");
+    struct measured measured;
+    struct error err = {0};
+    double us = 0;
+    load(&measured, file.path);
+    ck_assert(accuracy_predict(&measured.rows[0], ENGINE_ESTIMATE, 1, &us, &err));
+    measured_release(&measured);
+    fixture_remove(&file);
+    return us;
+}
+
+START_TEST(quantiles_are_elements)
+{
+    char text[4096] = HEADER;
+    const double us = question_us();
+    const size_t n = quantiles[_i].n;
+    for (size_t i = 0; i < n; i++) { // errors of 1, 2, 3, ... %, every other one negative
+        const double error = (double)(i + 1) * (i % 2 ? -0.01 : 0.01);
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "r%zu,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,%.12g,0,s\n", i,
+                 us / (1 + error));
+    }
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct accuracy accuracy;
+    load(&measured, file.path);
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    ck_assert_double_eq_tol(accuracy.median_abs_pct, quantiles[_i].median, 1e-6);
+    ck_assert_double_eq_tol(accuracy.p90_abs_pct, quantiles[_i].p90, 1e-6);
+    ck_assert_uint_eq(accuracy.family_count, 1);
+    ck_assert_uint_eq(accuracy.families[0].count, n);
+    ck_assert_double_eq_tol(accuracy.families[0].p90_abs_pct, quantiles[_i].p90, 1e-6);
+    ck_assert_double_eq_tol(accuracy.families[0].worst_abs_pct, (double)n, 1e-6);
+    ck_assert_double_eq_tol(accuracy.families[0].bias_pct,
+                            (n % 2 ? (double)(n + 1) / 2 : -(double)n / 2) / (double)n, 1e-6);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// A row that cannot be predicted is skipped, and says why; nothing is put in its place.
+static const struct {
+    const char *row, *why;
+} skipped[] = {
+    {"b,f,h900-cx9,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "h900-cx9"},
+    {"b,f,h800-cx7,deepep-v9,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "deepep-v9"},
+    {"b,f,h800-cx7,deepep-ll,1,16,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "16"},
+    {"b,f,h800-cx7,deepep-ll,4,8,16,8,,128,7168,fp8,dispatch,,77,0,s\n", "16"},
+    {"b,f,h800-cx7,deepep-normal,1,8,256,8,,128,7168,fp8,dispatch,500,77,0,s\n", "500"},
+    {"b,f,h800-cx7,deepep-ll,1,8,4,8,,128,7168,fp8,dispatch,,77,0,s\n", "8"},
+};
+
+START_TEST(skips)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s%s%s", HEADER,
+             "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n", skipped[_i].row);
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct accuracy accuracy;
+    load(&measured, file.path);
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    ck_assert_uint_eq(accuracy.skipped, 1);
+    ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
+    ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s", accuracy.rows[1].why);
+    ck_assert_uint_eq(accuracy.family_count, 1);
+    ck_assert_uint_eq(accuracy.families[0].count, 1);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+START_TEST(all_skipped_is_no_figure)
+{
+    char text[2048];
+    snprintf(text, sizeof text, "%s%s", HEADER, skipped[0].row);
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct accuracy accuracy;
+    load(&measured, file.path);
+    accuracy_judge(&accuracy, &measured, ENGINE_SIMULATE, 1);
+    ck_assert(isnan(accuracy.median_abs_pct) && isnan(accuracy.p90_abs_pct));
+    ck_assert_uint_eq(accuracy.family_count, 0);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// Families in order of first appearance: one a (family, cluster, dispatcher, nodes, phase).
+START_TEST(families)
+{
+    struct measured measured;
+    struct accuracy accuracy;
+    size_t rows = 0;
+    load(&measured, PUBLISHED);
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    for (size_t f = 0; f < accuracy.family_count; f++) {
+        const struct accuracy_family *family = &accuracy.families[f];
+        rows += family->count;
+        ck_assert_double_le(family->median_abs_pct, family->worst_abs_pct);
+        ck_assert_double_le(fabs(family->bias_pct), family->worst_abs_pct);
+        for (size_t g = 0; g < f; g++)
+            ck_assert(accuracy.families[g].first < family->first);
+    }
+    ck_assert_uint_eq(rows, 24);
+    ck_assert_uint_eq(accuracy.family_count, 22);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("accuracy");
+    TCase *tests = tcase_create("accuracy");
+    tcase_set_timeout(tests, 90);
+    tcase_add_loop_test(tests, published_rows, ENGINE_SIMULATE, ENGINE_NAIVE);
+    tcase_add_test(tests, naive_is_worse);
+    tcase_add_loop_test(tests, quantiles_are_elements, 0, SUITE_COUNT(quantiles));
+    tcase_add_loop_test(tests, skips, 0, SUITE_COUNT(skipped));
+    tcase_add_test(tests, all_skipped_is_no_figure);
+    tcase_add_test(tests, families);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

@@ -1,0 +1,975 @@
+// The program itself, as a person runs it: what it says to bad input, its exit codes, what it
+// leaves behind, and its JSON. The binary is the one that $EPSIM names; without it the suite is
+// skipped.
+#include "tests/scratch.h"
+#include "traces/npy.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define TARGET "target" // what -o names in the scratch folder
+
+extern char **environ;
+
+// ---- running -----------------------------------------------------------------------------------
+
+struct outcome {
+    int exit; // above 128: ended by that signal
+    char *out, *err;
+};
+
+static char *read_text(const char *name)
+{
+    FILE *in = fopen(scratch_path(name), "rb");
+    ck_assert_ptr_nonnull(in);
+    char *text = NULL;
+    size_t length = 0;
+    FILE *copy = open_memstream(&text, &length);
+    for (int c; (c = getc(in)) != EOF;)
+        putc(c, copy);
+    fclose(in);
+    ck_assert_int_eq(fclose(copy), 0);
+    return text;
+}
+
+static pid_t start(const char *line)
+{
+    char *arguments[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)(uintptr_t)line, NULL};
+    pid_t child;
+    ck_assert_int_eq(posix_spawn(&child, "/bin/sh", NULL, NULL, arguments, environ), 0);
+    return child;
+}
+
+static int finish(pid_t child)
+{
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Runs `$EPSIM arguments` in the shell with an environment ("OMP_NUM_THREADS=1", or ""); $D is the
+// scratch folder.
+static struct outcome run_with(const char *environment, const char *arguments)
+{
+    char line[1024];
+    const int length =
+        snprintf(line, sizeof line, "%s \"$EPSIM\" %s >$D/stdout 2>$D/stderr </dev/null",
+                 environment, arguments);
+    ck_assert_int_lt(length, (int)sizeof line);
+    struct outcome outcome = {.exit = finish(start(line))};
+    outcome.out = read_text("stdout");
+    outcome.err = read_text("stderr");
+    return outcome;
+}
+
+static struct outcome run(const char *arguments)
+{
+    return run_with("", arguments);
+}
+
+static void outcome_release(struct outcome *outcome)
+{
+    free(outcome->out);
+    free(outcome->err);
+}
+
+// Neither the target nor any temporary of it.
+static void assert_nothing_written(const char *arguments)
+{
+    DIR *folder = opendir(scratch_folder);
+    ck_assert_ptr_nonnull(folder);
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        ck_assert_msg(strcmp(entry->d_name, TARGET) && !strstr(entry->d_name, ".tmp"),
+                      "epsim %s: left %s behind", arguments, entry->d_name);
+    closedir(folder);
+}
+
+static void assert_one_line(const char *arguments, const char *err)
+{
+    const char *newline = strchr(err, '\n');
+    ck_assert_msg(!strncmp(err, "epsim: error: ", 14) && newline && !newline[1],
+                  "epsim %s: expected one line 'epsim: error: ...', got: %.600s", arguments, err);
+}
+
+// ---- bad input ---------------------------------------------------------------------------------
+
+// Small files, written before every test.
+static const struct {
+    const char *name, *text;
+} files[] = {
+    {"empty", ""},
+    {"nan.txt", "0 nan\n1 0\n"},
+    {"negative.txt", "0 1\n-1 0\n"},
+    {"overflow.txt", "0 1\n99999999999999999999 0\n"},
+    {"fraction.txt", "0 1.5\n1 0\n"},
+    {"word.txt", "0 1\nx 0\n"},
+    {"ragged.txt", "0 1 2\n1 0 2\n1 2\n"},
+    {"oblong.txt", "0 1 2\n1 0 2\n"},
+    {"zeros.txt", "0 0\n0 0\n"},
+    {"diagonal.txt", "5 0\n0 5\n"},
+    {"one.txt", "5\n"},
+    {"comments.txt", "# nothing\n"},
+    {"cluster-key.yaml", "nodes: 4\ngpus_per_node: 8\nnvlnk: 160GB/s\n"},
+    {"cluster-unit.yaml", "nodes: 4\ngpus_per_node: 8\nnvlink: 160GB\nnic: 50GB/s\n"},
+    {"cluster-bare.yaml", "nodes: 4\ngpus_per_node: 8\nnvlink: 160\nnic: 50GB/s\n"},
+    {"cluster-nan.yaml", "nodes: 4\ngpus_per_node: 8\nnvlink: nanGB/s\nnic: 50GB/s\n"},
+    {"cluster-negative.yaml", "nodes: 4\ngpus_per_node: 8\nnvlink: -160GB/s\nnic: 50GB/s\n"},
+    {"cluster-zero.yaml", "nodes: 0\ngpus_per_node: 8\nnvlink: 160GB/s\nnic: 50GB/s\n"},
+    {"cluster-no-nic.yaml", "nodes: 4\ngpus_per_node: 8\nnvlink: 160GB/s\n"},
+    {"cluster-overflow.yaml", "nodes: 99999999999\ngpus_per_node: 8\nnvlink: 160GB/s\n"},
+    {"cluster-twice.yaml", "nodes: 4\nnodes: 4\ngpus_per_node: 8\n"},
+    {"cluster-list.yaml", "- 4\n- 8\n"},
+    {"broken.yaml", "nodes: [4\n"},
+    {"model-key.yaml", "hidden: 7168\nexprts: 256\ntopk: 8\n"},
+    {"model-zero.yaml", "hidden: 0\nexperts: 256\ntopk: 8\nintermediate: 2048\n"},
+    {"model-topk.yaml", "hidden: 7168\nexperts: 4\ntopk: 8\nintermediate: 2048\n"},
+    {"model-dense.json", "{\"hidden_size\": 4096, \"num_hidden_layers\": 32}\n"},
+    {"model-broken.json", "{\"hidden_size\": 4096,\n \"n_routed_experts\": [8\n"},
+    {"model-list.json", "[1, 2]\n"},
+    {"dispatcher-key.yaml", "dedupe: rank\nroute: direct\nsmms: 4\n"},
+    {"dispatcher-value.yaml", "dedupe: rnk\nroute: direct\n"},
+    {"dispatcher-illegal.yaml", "dedupe: node\nroute: direct\nreduce: home\n"},
+    {"dispatcher-unit.yaml", "dedupe: rank\nroute: direct\ndispatch_fixed: 26\n"},
+    {"layout-few.yaml",
+     "num_slots: 16\ninitial_global_assignments: {3: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "
+     "10, 11, 12, 13, 14, 15]}\n"},
+    {"layout-range.yaml",
+     "num_slots: 8\ninitial_global_assignments: {3: [0, 1, 2, 3, 4, 5, 6, 8]}\n"},
+    {"layout-missing.yaml",
+     "num_slots: 9\ninitial_global_assignments: {3: [0, 1, 2, 3, 4, 5, 6, 6, 6]}\n"},
+    {"layout-count.yaml",
+     "num_slots: 9\ninitial_global_assignments: {3: [0, 1, 2, 3, 4, 5, 6, 7]}\n"},
+    {"layout-none.yaml", "num_slots: 8\n"},
+    {"eight.yaml", "hidden: 512\nexperts: 8\ntopk: 2\nintermediate: 256\n"},
+    {"rows.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                 "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                 "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
+    {"rows-nan.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                     "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                     "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,nan,0,s\n"},
+    {"rows-negative.csv",
+     "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+     "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+     "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,-60,0,s\n"},
+    {"rows-zero.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                      "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                      "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
+                      "b,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,0,0,s\n"},
+    {"rows-phase.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispach,,60,0,s\n"},
+    {"rows-twice.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
+                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
+    {"rows-short.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
+                       "a,f,h800-cx7\n"},
+    {"rows-none.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                      "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"},
+    {"rows-column.csv", "id,family\na,f\n"},
+    {"plain.tsv", "rank\tphase\n0\tdispatch\n"},
+    {"kind.tsv", "# epsim.ports/1\nphase\tport\ndispatch\tgpu0.nic.tx\n"},
+    {"columns.tsv", "# epsim.traffic/1\nphase\tsrc\tbytes\ndispatch\t0\t1\n"},
+    {"cell.tsv", "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\ndispatch\t0\t1\tmany\n"},
+    {"none.tsv", "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\n"},
+    {"good.tsv",
+     "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\ndispatch\t0\t1\t5\ndispatch\t1\t0\t6\n"},
+};
+
+// Traces of eight experts, top-2: one good, and what can be wrong with one.
+static void write_trace(const char *name, const char *manifest, const uint8_t *ids)
+{
+    struct error err;
+    char file[64], manifest_name[64];
+    snprintf(file, sizeof file, "%s/expert_ids.npy", name);
+    snprintf(manifest_name, sizeof manifest_name, "%s/trace.yaml", name);
+    ck_assert_int_eq(mkdir(scratch_path(name), 0777), 0);
+    if (manifest)
+        scratch_write(manifest_name, manifest, strlen(manifest));
+    if (ids)
+        ck_assert_msg(
+            npy_write(scratch_path(file), NPY_U8, (const uint64_t[]){4, 1, 2}, 3, ids, &err), "%s",
+            err.text);
+}
+
+#define MANIFEST "name: tiny\nexperts: 8\ntopk: 2\nhidden: 512\nintermediate: 256\nlayer_ids: [3]\n"
+
+static void write_traces(void)
+{
+    const uint8_t good[] = {2, 7, 1, 4, 0, 5, 3, 6};
+    const uint8_t twice[] = {0, 1, 2, 3, 5, 5, 6, 7};
+    const uint8_t range[] = {0, 1, 2, 3, 4, 5, 6, 8};
+    write_trace("trace-good", MANIFEST, good);
+    write_trace("trace-twice", MANIFEST, twice);
+    write_trace("trace-range", MANIFEST, range);
+    write_trace("trace-key", MANIFEST "hiden: 5\n", good);
+    write_trace("trace-topk",
+                "experts: 8\ntopk: 3\nhidden: 512\nintermediate: 256\nlayer_ids: [3]\n", good);
+    write_trace("trace-no-manifest", NULL, good);
+    write_trace("trace-no-ids", MANIFEST, NULL);
+    write_trace("trace-cut", MANIFEST, good);
+    ck_assert_int_eq(truncate(scratch_path("trace-cut/expert_ids.npy"), 133), 0);
+    write_trace("trace-not-npy", MANIFEST, NULL);
+    scratch_write("trace-not-npy/expert_ids.npy", "hello, world", 12);
+    write_trace("trace-empty", MANIFEST, NULL);
+    scratch_write("trace-empty/expert_ids.npy", "", 0);
+}
+
+static void set_up(void)
+{
+    scratch_make();
+    setenv("D", scratch_folder, 1);
+    for (size_t i = 0; i < COUNT(files); i++)
+        scratch_write(files[i].name, files[i].text, strlen(files[i].text));
+    write_traces();
+}
+
+#define WANTS 3
+
+struct bad {
+    const char *arguments;
+    const char *wants[WANTS]; // in the message: place, what is wrong, what was expected
+};
+
+static const struct bad bad_rows[] = {
+    // Byte matrices.
+    {"simulate --traffic ''", {"--traffic", "''", "expected"}},
+    {"simulate --traffic $D/missing.txt", {"--traffic", "/missing.txt", "No such file"}},
+    {"simulate --traffic $D", {"--traffic", "directory"}},
+    {"simulate --traffic $D/empty", {"--traffic", "/empty", "empty"}},
+    {"simulate --traffic $D/comments.txt", {"/comments.txt", "empty"}},
+    {"simulate --traffic $D/nan.txt", {"/nan.txt:1", "'nan'", "expected"}},
+    {"simulate --traffic $D/negative.txt", {"/negative.txt:2", "'-1'", "expected"}},
+    {"simulate --traffic $D/overflow.txt",
+     {"/overflow.txt:2", "'99999999999999999999'", "expected"}},
+    {"simulate --traffic $D/fraction.txt", {"/fraction.txt:1", "'1.5'", "expected"}},
+    {"simulate --traffic $D/word.txt", {"/word.txt:2", "'x'", "expected"}},
+    {"simulate --traffic $D/ragged.txt", {"/ragged.txt:3", "expected"}},
+    {"simulate --traffic $D/oblong.txt", {"/oblong.txt", "square"}},
+    {"simulate --traffic $D/zeros.txt", {"/zeros.txt", "nothing to move"}},
+    {"simulate --traffic $D/diagonal.txt", {"/diagonal.txt", "nothing to move"}},
+    {"estimate --traffic $D/zeros.txt", {"/zeros.txt", "nothing to move"}},
+    {"simulate --traffic $D/one.txt", {"/one.txt", "nothing to move"}},
+    {"simulate --traffic tests/data/traffic/incast-8.txt --ep 16",
+     {"--traffic", "incast-8.txt", "16"}},
+    {"simulate --traffic uniform:1M", {"--traffic", "'1M'", "write MiB"}},
+    {"simulate --traffic uniform:0B", {"--traffic", "uniform", "expected"}},
+    {"simulate --traffic uniform:-1MiB", {"--traffic", "'-1MiB'", "expected"}},
+    {"simulate --traffic uniform:", {"--traffic", "expected"}},
+    {"simulate --traffic uniform:1MiB --tokens 5", {"--tokens", "--traffic"}},
+    {"simulate --traffic uniform:1MiB --model deepseek-v3", {"--model", "--traffic"}},
+    {"simulate --traffic uniform:1MiB --trace traces/minimoe-256e", {"--trace", "--traffic"}},
+    {"simulate --traffic uniform:1MiB --dispatcher deepep-ll",
+     {"--dispatcher", "deepep-ll", "raw"}},
+
+    // Clusters.
+    {"simulate --cluster $D/missing.yaml", {"--cluster", "/missing.yaml", "No such file"}},
+    {"simulate --cluster $D", {"--cluster", "directory"}},
+    {"simulate --cluster $D/empty", {"--cluster", "/empty", "empty"}},
+    {"simulate --cluster ''", {"--cluster", "''", "expected"}},
+    {"simulate --cluster $D/cluster-key.yaml", {"/cluster-key.yaml:3", "nvlnk", "'nvlink'"}},
+    {"simulate --cluster $D/cluster-unit.yaml",
+     {"/cluster-unit.yaml:3: nvlink", "'160GB'", "expected"}},
+    {"simulate --cluster $D/cluster-bare.yaml",
+     {"/cluster-bare.yaml:3: nvlink", "'160'", "expected"}},
+    {"simulate --cluster $D/cluster-nan.yaml",
+     {"/cluster-nan.yaml:3: nvlink", "'nanGB/s'", "expected"}},
+    {"simulate --cluster $D/cluster-negative.yaml",
+     {"/cluster-negative.yaml:3: nvlink", "'-160GB/s'", "expected"}},
+    {"simulate --cluster $D/cluster-zero.yaml", {"/cluster-zero.yaml:1: nodes", "expected"}},
+    {"simulate --cluster $D/cluster-no-nic.yaml", {"/cluster-no-nic.yaml", "nic", "expected"}},
+    {"simulate --cluster $D/cluster-overflow.yaml",
+     {"/cluster-overflow.yaml:1: nodes", "expected"}},
+    {"simulate --cluster $D/cluster-twice.yaml", {"/cluster-twice.yaml:2", "nodes"}},
+    {"simulate --cluster $D/cluster-list.yaml", {"/cluster-list.yaml:1", "expected"}},
+    {"simulate --cluster $D/broken.yaml", {"/broken.yaml:"}},
+    {"simulate --cluster 4x8:nvlnk=160GB/s", {"--cluster", "nvlnk", "'nvlink'"}},
+    {"simulate --cluster 4x8:nvlink=160furlongs,nic=50GB/s",
+     {"nvlink", "'160furlongs'", "expected"}},
+    {"simulate --cluster 4x8:nvlink=nan,nic=50GB/s", {"nvlink", "'nan'", "expected"}},
+    {"simulate --cluster 4x8:nvlink=160GB/s,nic=-50GB/s", {"nic", "'-50GB/s'", "expected"}},
+    {"simulate --cluster 4x8:nvlink=1e30GB/s,nic=50GB/s", {"nvlink", "'1e30GB/s'", "expected"}},
+    {"simulate --cluster 4x8:nvlink=160GB/s,nic=0GB/s", {"nic", "expected"}},
+    {"simulate --cluster 0x8:nvlink=160GB/s,nic=50GB/s", {"--cluster", "0x8", "expected"}},
+    {"simulate --cluster 4x:nvlink=160GB/s", {"--cluster", "4x", "expected"}},
+    {"simulate --cluster 4x8:nvlink", {"--cluster", "nvlink", "expected"}},
+    {"simulate --cluster 9999x8:nvlink=160GB/s,nic=50GB/s", {"--cluster", "1024"}},
+
+    // Models.
+    {"simulate --model $D/missing.json", {"--model", "/missing.json", "No such file"}},
+    {"simulate --model $D", {"--model", "directory"}},
+    {"simulate --model $D/empty", {"--model", "/empty", "empty"}},
+    {"simulate --model ''", {"--model", "''", "expected"}},
+    {"simulate --model $D/model-key.yaml", {"/model-key.yaml:2", "exprts", "'experts'"}},
+    {"simulate --model $D/model-zero.yaml", {"/model-zero.yaml:1: hidden", "expected"}},
+    {"simulate --model $D/model-topk.yaml", {"/model-topk.yaml", "topk", "expected"}},
+    {"simulate --model $D/model-dense.json",
+     {"/model-dense.json:1", "not an MoE model", "n_routed_experts"}},
+    {"simulate --model $D/model-broken.json", {"/model-broken.json:"}},
+    {"simulate --model $D/model-list.json", {"/model-list.json:1", "expected"}},
+
+    // Dispatchers.
+    {"simulate --dispatcher ''", {"--dispatcher", "''", "expected"}},
+    {"simulate --dispatcher $D/missing.yaml", {"--dispatcher", "/missing.yaml", "No such file"}},
+    {"simulate --dispatcher $D", {"--dispatcher", "directory"}},
+    {"simulate --dispatcher $D/empty", {"--dispatcher", "/empty", "empty"}},
+    {"simulate --dispatcher $D/dispatcher-key.yaml", {"/dispatcher-key.yaml:3", "smms", "'sms'"}},
+    {"simulate --dispatcher $D/dispatcher-value.yaml",
+     {"/dispatcher-value.yaml:1: dedupe", "'rnk'", "rank"}},
+    {"simulate --dispatcher $D/dispatcher-illegal.yaml",
+     {"/dispatcher-illegal.yaml", "dedupe", "route"}},
+    {"simulate --dispatcher $D/dispatcher-unit.yaml",
+     {"/dispatcher-unit.yaml:3: dispatch_fixed", "'26'", "expected"}},
+
+    // Layouts.
+    {"simulate --layout ''", {"--layout", "''", "expected"}},
+    {"simulate --layout $D/missing.yaml", {"--layout", "/missing.yaml", "No such file"}},
+    {"simulate --layout $D", {"--layout", "directory"}},
+    {"simulate --layout $D/empty", {"--layout", "/empty", "empty"}},
+    {"simulate --layout $D/layout-few.yaml", {"/layout-few.yaml", "16 slots"}},
+    {"simulate --model $D/eight.yaml --routing uniform --ep 8 --layout $D/layout-range.yaml",
+     {"/layout-range.yaml", "8", "expected"}},
+    {"simulate --model $D/eight.yaml --routing uniform --ep 8 --layout $D/layout-missing.yaml",
+     {"/layout-missing.yaml", "expert 7", "slot"}},
+    {"simulate --model $D/eight.yaml --routing uniform --ep 8 --layout $D/layout-count.yaml",
+     {"/layout-count.yaml", "8", "9"}},
+    {"simulate --layout $D/layout-none.yaml", {"/layout-none.yaml", "initial_global_assignments"}},
+    {"simulate --model $D/eight.yaml --routing uniform --ep 16",
+     {"--layout", "8 experts", "16 ranks"}},
+
+    // Traces.
+    {"simulate --trace ''", {"--trace", "''", "expected"}},
+    {"simulate --trace $D/missing", {"--trace", "/missing", "No such file"}},
+    {"simulate --trace $D/empty", {"--trace", "/empty", "expected"}},
+    {"simulate --trace $D/trace-no-manifest", {"/trace-no-manifest/trace.yaml", "No such file"}},
+    {"simulate --trace $D/trace-no-ids", {"/trace-no-ids/expert_ids.npy", "No such file"}},
+    {"simulate --trace $D/trace-empty", {"/trace-empty/expert_ids.npy", "empty"}},
+    {"simulate --trace $D/trace-not-npy", {"/trace-not-npy/expert_ids.npy", "npy"}},
+    {"simulate --trace $D/trace-cut", {"/trace-cut/expert_ids.npy", "5", "8"}},
+    {"simulate --trace $D/trace-twice", {"/trace-twice/expert_ids.npy", "token 2", "[5 5]"}},
+    {"simulate --trace $D/trace-range", {"/trace-range/expert_ids.npy", "token 3", "8"}},
+    {"simulate --trace $D/trace-key", {"/trace-key/trace.yaml:7", "hiden", "hidden'?"}},
+    {"simulate --trace $D/trace-topk", {"/trace-topk/expert_ids.npy", "2", "3"}},
+    {"simulate --trace $D/trace-good --ep 4 --layer 1", {"--layer", "1"}},
+    {"simulate --trace $D/trace-good --ep 4 --tokens 1 --step 1", {"--step", "1"}},
+    {"simulate --trace $D/trace-good --model mixtral-8x7b --ep 8 --routing uniform",
+     {"--routing", "--trace"}},
+    {"simulate --trace traces/minimoe-256e --model mixtral-8x7b", {"--model", "256", "8"}},
+    {"simulate --step 1", {"--step", "--trace"}},
+    {"simulate --routing trace", {"--routing", "--trace"}},
+    {"trace info $D/missing", {"/missing", "No such file"}},
+    {"trace info $D/trace-twice", {"/trace-twice/expert_ids.npy", "token 2", "[5 5]"}},
+    {"trace info $D/trace-cut", {"/trace-cut/expert_ids.npy", "5", "8"}},
+    {"trace info", {"FOLDER"}},
+    {"trace", {"FOLDER"}},
+
+    // Measured rows.
+    {"accuracy", {"CSV"}},
+    {"accuracy $D/missing.csv", {"/missing.csv", "No such file"}},
+    {"accuracy $D", {"directory"}},
+    {"accuracy $D/empty", {"/empty", "empty"}},
+    {"accuracy $D/rows-nan.csv", {"/rows-nan.csv:2: latency_us", "'nan'", "expected"}},
+    {"accuracy $D/rows-negative.csv", {"/rows-negative.csv:2: latency_us", "-60", "expected"}},
+    {"accuracy $D/rows-zero.csv", {"/rows-zero.csv:3: latency_us", "0", "expected"}},
+    {"accuracy $D/rows-phase.csv", {"/rows-phase.csv:2: phase", "'dispach'", "dispatch"}},
+    {"accuracy $D/rows-twice.csv", {"/rows-twice.csv:3", "'a'", "2"}},
+    {"accuracy $D/rows-short.csv", {"/rows-short.csv:2", "3", "17"}},
+    {"accuracy $D/rows-none.csv", {"/rows-none.csv", "row"}},
+    {"accuracy $D/rows-column.csv", {"/rows-column.csv", "column"}},
+    {"accuracy $D/rows.csv --tolerance-pct nan", {"--tolerance-pct", "'nan'", "expected"}},
+    {"accuracy $D/rows.csv --tolerance-pct -1", {"--tolerance-pct", "-1", "expected"}},
+    {"accuracy $D/rows.csv --tolerance-pct 1e99", {"--tolerance-pct", "1e99", "expected"}},
+    {"accuracy $D/rows.csv --tolerance-pct 5%", {"--tolerance-pct", "'5%'", "expected"}},
+    {"accuracy $D/rows.csv --tolerance-pct ''", {"--tolerance-pct", "expected"}},
+    {"accuracy $D/rows.csv --engine real", {"--engine", "'real'", "simulate"}},
+    {"accuracy $D/rows.csv --engine ''", {"--engine", "expected LIST"}},
+    {"accuracy $D/rows.csv --engine naive,naive", {"--engine", "naive"}},
+    {"compare --measured ''", {"--measured", "''", "expected"}},
+    {"compare --measured $D/missing.csv", {"--measured", "/missing.csv", "No such file"}},
+    {"compare --measured $D/rows-nan.csv", {"--measured", "/rows-nan.csv:2: latency_us", "'nan'"}},
+
+    // Numbers on the command line.
+    {"simulate --tokens 0", {"--tokens", "0", "expected"}},
+    {"simulate --tokens -5", {"--tokens", "-5", "expected"}},
+    {"simulate --tokens nan", {"--tokens", "nan", "expected"}},
+    {"simulate --tokens 99999999999999", {"--tokens", "99999999999999", "expected"}},
+    {"simulate --tokens 4k", {"--tokens", "4k", "expected"}},
+    {"simulate --tokens ''", {"--tokens", "expected"}},
+    {"simulate --tokens 1,2", {"--tokens", "one count"}},
+    {"simulate --tokens", {"--tokens"}},
+    {"compare --tokens 8..4", {"--tokens", "8..4"}},
+    {"compare --tokens 1..", {"--tokens", "expected"}},
+    {"compare --tokens 1..4:lin", {"--tokens", "lin", "expected"}},
+    {"simulate --ep 0", {"--ep", "0", "expected"}},
+    {"simulate --ep -8", {"--ep", "'-8'", "expected"}},
+    {"simulate --ep 12", {"--ep", "12", "8"}},
+    {"simulate --ep 2048", {"--ep", "2048", "1024"}},
+    {"simulate --ep 1e30", {"--ep", "'1e30'", "expected"}},
+    {"simulate --sms 0", {"--sms", "0", "expected"}},
+    {"simulate --sms 1000", {"--sms", "1000", "132"}},
+    {"simulate --skew-us -1", {"--skew-us", "-1", "expected"}},
+    {"simulate --skew-us nan", {"--skew-us", "'nan'", "expected"}},
+    {"simulate --skew-us inf", {"--skew-us", "'inf'", "expected"}},
+    {"simulate --skew-us 1e12", {"--skew-us", "1e12", "expected"}},
+    {"simulate --skew-us 5us", {"--skew-us", "'5us'", "expected"}},
+    {"simulate --seed -1", {"--seed", "'-1'", "expected"}},
+    {"simulate --seed 1.5", {"--seed", "'1.5'", "whole number"}},
+    {"simulate --layer -1", {"--layer", "'-1'", "expected"}},
+    {"simulate --overlap both", {"--overlap", "'both'", "dispatch"}},
+    {"simulate --routing fair", {"--routing", "'fair'", "uniform"}},
+    {"simulate --tsv everything", {"--tsv", "'everything'", "phases"}},
+    {"simulate --tsv ''", {"--tsv", "expected KIND"}},
+    {"simulate --json --tsv phases", {"--json", "--tsv"}},
+    {"simulate --ep 8 --ep 8", {"--ep"}},
+    {"simulate stray", {"'stray'", "simulate"}},
+    {"compare stray", {"'stray'", "compare"}},
+    {"simulate --no-such-flag", {"--no-such-flag"}},
+    {"simulate --tolerance-pct 5", {"--tolerance-pct", "simulate"}},
+    {"estimate --timeline t.json", {"--timeline", "estimate"}},
+    {"frobnicate", {"'frobnicate'", "--help"}},
+    {"help frobnicate", {"'frobnicate'", "--help"}},
+};
+
+static void assert_refused(const char *arguments, const char *const wants[WANTS])
+{
+    struct outcome outcome = run(arguments);
+    ck_assert_msg(outcome.exit == 2, "epsim %s: exit %d, not 2; stderr: %.600s", arguments,
+                  outcome.exit, outcome.err);
+    ck_assert_msg(!outcome.out[0], "epsim %s: printed %.600s", arguments, outcome.out);
+    assert_one_line(arguments, outcome.err);
+    for (int i = 0; i < WANTS && wants[i]; i++)
+        ck_assert_msg(strstr(outcome.err, wants[i]) != NULL, "epsim %s: no '%s' in: %.600s",
+                      arguments, wants[i], outcome.err);
+    assert_nothing_written(arguments);
+    outcome_release(&outcome);
+}
+
+START_TEST(bad_input)
+{
+    const struct bad *row = &bad_rows[_i];
+    char with_target[512];
+    assert_refused(row->arguments, row->wants);
+    // help takes no flags, and a flag without its value would take -o for it.
+    if (strncmp(row->arguments, "help", 4) && strcmp(row->arguments, "simulate --tokens")) {
+        snprintf(with_target, sizeof with_target, "%s -o $D/" TARGET, row->arguments);
+        assert_refused(with_target, row->wants);
+    }
+}
+END_TEST
+
+// Where output cannot go, and what no figure can be made of: the -o of these rows is their own.
+static const struct bad bad_targets[] = {
+    {"simulate --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --tokens 8 --ep 8 -o $D", {"--output", "directory"}},
+    {"simulate --tokens 8 --ep 8 -o $D/x/", {"--output", "directory"}},
+    {"simulate --tokens 8 --ep 8 -o ''", {"--output", "''", "expected"}},
+    {"simulate --tokens 8 --ep 8 --json -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --tokens 8 --ep 8 --tsv ranks -o $D/nowhere/x",
+     {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --ep 8 --show -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D/nowhere/x",
+     {"--timeline", "/nowhere/x", "no folder"}},
+    {"simulate --tokens 8 --ep 8 --timeline ''", {"--timeline", "''", "expected"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D", {"--timeline", "directory"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D/" TARGET " -o $D/nowhere/x",
+     {"--output", "/nowhere/x", "no folder"}},
+    {"estimate --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"compare --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"accuracy $D/rows.csv -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"trace info $D/trace-good --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"plot $D/good.tsv -o $D/nowhere/x.svg", {"/nowhere/x.svg", "no folder"}},
+    {"plot $D/good.tsv -o $D", {"expected"}},
+    {"plot $D/good.tsv -o $D/" TARGET, {"/" TARGET, ".svg"}},
+    {"plot $D/good.tsv", {"-o"}},
+    {"plot -o $D/" TARGET ".svg", {"FILE.tsv"}},
+    {"plot $D/missing.tsv -o $D/" TARGET ".svg", {"/missing.tsv", "No such file"}},
+    {"plot $D -o $D/" TARGET ".svg", {"directory"}},
+    {"plot $D/empty -o $D/" TARGET ".svg", {"/empty", "empty"}},
+    {"plot $D/plain.tsv -o $D/" TARGET ".svg", {"/plain.tsv:1", "epsim"}},
+    {"plot $D/kind.tsv -o $D/" TARGET ".svg", {"/kind.tsv:1", "ports", "traffic"}},
+    {"plot $D/columns.tsv -o $D/" TARGET ".svg", {"/columns.tsv:2", "dst"}},
+    {"plot $D/cell.tsv -o $D/" TARGET ".svg", {"/cell.tsv:3", "bytes", "'many'"}},
+    {"plot $D/none.tsv -o $D/" TARGET ".svg", {"/none.tsv", "row"}},
+};
+
+START_TEST(bad_target)
+{
+    assert_refused(bad_targets[_i].arguments, bad_targets[_i].wants);
+    ck_assert_int_ne(access(scratch_path(TARGET ".svg"), F_OK), 0);
+}
+END_TEST
+
+// A file that was there before is left as it was when a run fails.
+START_TEST(failure_keeps_the_old_file)
+{
+    scratch_write("kept", "old\n", 4);
+    struct outcome outcome = run("simulate --traffic $D/zeros.txt -o $D/kept");
+    ck_assert_int_eq(outcome.exit, 2);
+    char *kept = read_text("kept");
+    ck_assert_str_eq(kept, "old\n");
+    free(kept);
+    outcome_release(&outcome);
+}
+END_TEST
+
+// ---- exit codes --------------------------------------------------------------------------------
+
+static const struct {
+    const char *environment, *arguments;
+    int exit;
+    const char *want; // in the one line on standard error; NULL: nothing there
+} exits[] = {
+    {"", "simulate --tokens 8 --ep 8", 0, NULL},
+    {"", "--help", 0, NULL},
+    {"", "--version", 0, NULL},
+    {"", "accuracy $D/rows.csv", 0, NULL},
+    {"", "accuracy $D/rows.csv --tolerance-pct 1000", 0, NULL},
+    {"", "accuracy $D/rows.csv --tolerance-pct 0.01", 1, NULL},
+    {"", "accuracy $D/rows.csv --tolerance-pct 0.01 --json", 1, NULL},
+    {"", "accuracy $D/rows.csv --engine naive,simulate --tolerance-pct 0", 1, NULL},
+    {"", "compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv --tolerance-pct 0.01",
+     1, NULL},
+    {"", "compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv --tolerance-pct 500",
+     0, NULL},
+    {"PATH=/nonexistent", "plot $D/good.tsv -o $D/" TARGET ".svg", 3, "gnuplot"},
+    {"", "simulate --tokens 8 --ep 8 -o /dev/full", 4, "/dev/full"},
+    {"", "simulate --tokens 8 --ep 8 --json -o /dev/full", 4, "/dev/full"},
+    {"", "simulate --tokens 8 --ep 8 --timeline /dev/full", 4, "/dev/full"},
+    {"", "simulate --show -o /dev/full", 4, "/dev/full"},
+    {"", "compare --tokens 8 --ep 8 -o /dev/full", 4, "/dev/full"},
+    {"", "accuracy $D/rows.csv -o /dev/full", 4, "/dev/full"},
+    {"", "accuracy $D/rows.csv --tolerance-pct 0.01 -o /dev/full", 4, "/dev/full"},
+    {"", "trace info $D/trace-good --ep 8 -o /dev/full", 4, "/dev/full"},
+};
+
+START_TEST(exit_code)
+{
+    struct outcome outcome = run_with(exits[_i].environment, exits[_i].arguments);
+    ck_assert_msg(outcome.exit == exits[_i].exit, "epsim %s: exit %d, not %d; stderr: %.600s",
+                  exits[_i].arguments, outcome.exit, exits[_i].exit, outcome.err);
+    if (exits[_i].want) {
+        assert_one_line(exits[_i].arguments, outcome.err);
+        ck_assert_msg(strstr(outcome.err, exits[_i].want) != NULL, "%.600s", outcome.err);
+    } else {
+        ck_assert_str_eq(outcome.err, "");
+        ck_assert_msg(outcome.out[0], "epsim %s: printed nothing", exits[_i].arguments);
+    }
+    assert_nothing_written(exits[_i].arguments);
+    ck_assert_int_ne(access(scratch_path(TARGET ".svg"), F_OK), 0);
+    outcome_release(&outcome);
+}
+END_TEST
+
+// Standard output that takes nothing: a full disk, and none at all.
+static const char *const printing[] = {
+    "--help",
+    "--version",
+    "help simulate",
+    "simulate --help",
+    "simulate --tokens 8 --ep 8",
+    "simulate --tokens 8 --ep 8 --json",
+    "simulate --tokens 8 --ep 8 --tsv ports",
+    "simulate --show",
+    "simulate --tokens 8 --ep 8 -o -",
+    "compare --tokens 8 --ep 8",
+    "accuracy $D/rows.csv",
+    "accuracy $D/rows.csv --tolerance-pct 0.01",
+    "trace info $D/trace-good --ep 8",
+};
+
+START_TEST(full_standard_output)
+{
+    static const char *const sinks[] = {">/dev/full", ">&-"};
+    for (size_t s = 0; s < COUNT(sinks); s++) {
+        char line[512];
+        snprintf(line, sizeof line, "\"$EPSIM\" %s 2>$D/stderr %s", printing[_i], sinks[s]);
+        const int exit = finish(start(line));
+        char *err = read_text("stderr");
+        ck_assert_msg(exit == 4, "epsim %s %s: exit %d, not 4; stderr: %.600s", printing[_i],
+                      sinks[s], exit, err);
+        assert_one_line(printing[_i], err);
+        ck_assert_msg(strstr(err, "standard output") != NULL, "%.600s", err);
+        free(err);
+    }
+}
+END_TEST
+
+// ---- signals -----------------------------------------------------------------------------------
+
+static bool temporary_exists(void)
+{
+    bool found = false;
+    DIR *folder = opendir(scratch_folder);
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        found = found || strstr(entry->d_name, ".tmp");
+    closedir(folder);
+    return found;
+}
+
+// Waits until the run has begun to write, or has ended; false when it has ended.
+static bool wait_for_temporary(pid_t child)
+{
+    const struct timespec pause = {.tv_nsec = 200000};
+    while (!temporary_exists()) {
+        siginfo_t info = {0};
+        ck_assert_int_eq(waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT), 0);
+        if (info.si_pid)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+static const struct {
+    const char *arguments;
+    int signal;
+} interrupted[] = {
+    {"simulate --ep 64 --tokens 16384 --dispatcher deepep-normal --timeline $D/" TARGET, SIGTERM},
+    {"simulate --ep 64 --tokens 16384 --dispatcher deepep-normal --timeline $D/" TARGET, SIGINT},
+    {"simulate --ep 64 --tokens 16384 --dispatcher deepep-normal --timeline $D/" TARGET, SIGHUP},
+    {"estimate --ep 256 --tokens 8 --tsv traffic -o $D/" TARGET, SIGTERM},
+};
+
+START_TEST(signal_leaves_nothing)
+{
+    char line[512];
+    snprintf(line, sizeof line, "exec \"$EPSIM\" %s >$D/stdout 2>$D/stderr",
+             interrupted[_i].arguments);
+    const pid_t child = start(line);
+    if (!wait_for_temporary(child)) { // too quick to be caught: then the file is there, whole
+        ck_assert_int_eq(finish(child), 0);
+        ck_assert_int_eq(access(scratch_path(TARGET), F_OK), 0);
+        return;
+    }
+    ck_assert_int_eq(kill(child, interrupted[_i].signal), 0);
+    const int exit = finish(child);
+    if (exit == 0) // it had just been renamed
+        return;
+    ck_assert_int_eq(exit, 128 + interrupted[_i].signal);
+    assert_nothing_written(interrupted[_i].arguments);
+}
+END_TEST
+
+// ---- JSON --------------------------------------------------------------------------------------
+
+static json_t *parse(const char *arguments, const char *text)
+{
+    json_error_t error;
+    json_t *document = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    ck_assert_msg(document != NULL, "epsim %s: line %d: %s", arguments, error.line, error.text);
+    return document;
+}
+
+static json_t *run_json(const char *arguments)
+{
+    struct outcome outcome = run(arguments);
+    ck_assert_msg(outcome.exit == 0, "epsim %s: %.600s", arguments, outcome.err);
+    json_t *document = parse(arguments, outcome.out);
+    outcome_release(&outcome);
+    return document;
+}
+
+// keys: "name:type" with types s(tring), i(nteger), n(umber), o(bject), a(rray), separated by
+// spaces.
+static bool is_of_type(const json_t *value, char type)
+{
+    switch (type) {
+    case 's':
+        return json_is_string(value);
+    case 'i':
+        return json_is_integer(value);
+    case 'n':
+        return json_is_number(value) && isfinite(json_number_value(value));
+    case 'o':
+        return json_is_object(value);
+    default:
+        return json_is_array(value);
+    }
+}
+
+static void assert_keys(const json_t *object, const char *keys)
+{
+    char copy[512], *save = NULL;
+    ck_assert(json_is_object(object));
+    snprintf(copy, sizeof copy, "%s", keys);
+    for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+        char *colon = strchr(word, ':');
+        *colon = '\0';
+        ck_assert_msg(is_of_type(json_object_get(object, word), colon[1]), "'%s' is not of type %c",
+                      word, colon[1]);
+    }
+}
+
+static void assert_rows(const json_t *document, const char *key, const char *keys)
+{
+    const json_t *rows = json_object_get(document, key);
+    ck_assert_msg(json_array_size(rows) > 0, "no %s", key);
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        assert_keys(json_array_get(rows, i), keys);
+}
+
+static double real(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static const json_t *phase_named(const json_t *document, const char *name)
+{
+    const json_t *phases = json_object_get(document, "phases");
+    for (size_t i = 0; i < json_array_size(phases); i++) {
+        const json_t *phase = json_array_get(phases, i);
+        if (!strcmp(json_string_value(json_object_get(phase, "phase")), name))
+            return phase;
+    }
+    ck_abort_msg("no phase %s", name);
+}
+
+#define PHASE_KEYS                                                                                 \
+    "phase:s start_us:n end_us:n latency_us:n latency_mean_us:n bytes:i bound_us:n bottleneck:s"
+
+static void assert_timing(const json_t *document)
+{
+    const json_t *phases = json_object_get(document, "phases");
+    double end_us = 0;
+    assert_keys(document, "schema:s version:s engine:s seed:i config:o phases:a layer_us:n links:a "
+                          "copies:o events:i");
+    ck_assert_str_eq(json_string_value(json_object_get(document, "schema")), "epsim.timing/1");
+    assert_rows(document, "phases", PHASE_KEYS);
+    assert_rows(document, "links", "link:s busiest:s bytes:i utilisation:n");
+    assert_keys(json_object_get(document, "copies"), "nodes_per_token:n ranks_per_token:n");
+    for (size_t i = 0; i < json_array_size(phases); i++) {
+        const json_t *phase = json_array_get(phases, i);
+        end_us = fmax(end_us, real(phase, "end_us"));
+        ck_assert_double_ge(real(phase, "latency_us") * (1 + 1e-5), real(phase, "bound_us"));
+        ck_assert_double_ge(real(phase, "latency_us") * (1 + 1e-5), real(phase, "latency_mean_us"));
+    }
+    ck_assert_double_eq_tol(real(document, "layer_us"), end_us, 1e-5 * end_us);
+}
+
+static const char *const layer_runs[] = {
+    "simulate --ep 16 --tokens 32 --json",
+    "simulate --ep 16 --tokens 512 --json",
+    "estimate --ep 16 --tokens 32 --json",
+    "estimate --ep 16 --tokens 512 --loads counted --json",
+    "simulate --ep 16 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --json",
+    "estimate --ep 16 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --json",
+    "simulate --ep 4 --tokens 1 --trace $D/trace-good --json",
+};
+
+START_TEST(json_of_a_layer)
+{
+    json_t *document = run_json(layer_runs[_i]);
+    assert_timing(document);
+    ck_assert_double_gt(real(phase_named(document, "dispatch"), "bytes"), 0);
+    ck_assert_double_gt(real(phase_named(document, "combine"), "bytes"), 0);
+    static const char *const others[] = {"rmsnorm", "router", "experts"};
+    for (size_t i = 0; i < COUNT(others); i++)
+        phase_named(document, others[i]);
+    const json_t *config = json_object_get(document, "config");
+    assert_keys(config, "model:o cluster:o dispatcher:o ep:i tokens_per_gpu:i routing:s layout:s");
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(json_of_a_matrix)
+{
+    static const char *const engines[] = {"simulate", "estimate"};
+    for (size_t e = 0; e < COUNT(engines); e++) {
+        char arguments[256];
+        snprintf(arguments, sizeof arguments,
+                 "%s --traffic tests/data/traffic/incast-8.txt --cluster 1x8:nvlink=160GB/s --json",
+                 engines[e]);
+        json_t *document = run_json(arguments);
+        assert_timing(document);
+        ck_assert_str_eq(json_string_value(json_object_get(document, "engine")), engines[e]);
+        ck_assert_uint_eq(json_array_size(json_object_get(document, "phases")), 1);
+        // Seven senders of 1 MiB into one port of 160 GB/s.
+        const json_t *phase = phase_named(document, "alltoall");
+        ck_assert_double_eq_tol(real(phase, "bound_us"), 7 * 1048576 / 160e3, 1e-3);
+        ck_assert_double_eq(real(phase, "bytes"), 7 * 1048576 + 7 * 7 * 65536);
+        json_decref(document);
+    }
+}
+END_TEST
+
+START_TEST(json_of_accuracy)
+{
+    json_t *document = run_json("accuracy tests/data/measured-small.csv --json");
+    assert_keys(document, "schema:s rows:a families:a skipped:a median_abs_pct:n p90_abs_pct:n");
+    ck_assert_str_eq(json_string_value(json_object_get(document, "schema")), "epsim.accuracy/1");
+    assert_rows(document, "rows", "id:s measured_us:n predicted_us:n error_pct:n");
+    assert_rows(document, "families",
+                "family:s cluster:s dispatcher:s nodes:i phase:s n:i "
+                "median_abs_pct:n p90_abs_pct:n worst_abs_pct:n bias_pct:n");
+    assert_rows(document, "skipped", "id:s why:s");
+    const json_t *row = json_array_get(json_object_get(document, "rows"), 0);
+    ck_assert_double_eq_tol(real(row, "error_pct"),
+                            100 * (real(row, "predicted_us") / real(row, "measured_us") - 1), 1e-3);
+    json_decref(document);
+}
+END_TEST
+
+START_TEST(json_of_compare_and_trace)
+{
+    json_t *compare = run_json("compare --ep 8 --tokens 8,16 --json");
+    assert_keys(compare, "schema:s version:s seed:i config:o rows:a");
+    assert_rows(compare, "rows", "tokens_per_gpu:i phase:s simulate_us:n estimate_us:n");
+    ck_assert_uint_eq(json_array_size(json_object_get(compare, "rows")), 4);
+    json_decref(compare);
+    json_t *trace = run_json("trace info $D/trace-good --ep 4 --json");
+    assert_keys(trace, "schema:s version:s layers:a tokens:i experts:i topk:i");
+    json_decref(trace);
+}
+END_TEST
+
+// The command that an output carries asks the same question again, to the same answer.
+static const char *const repeated[] = {
+    "simulate --ep 16 --tokens 32 --json",
+    "simulate --ep 16 --tokens 512 --routing deepep --skew-us 12.5 --overlap dispatch --seed 7 "
+    "--json",
+    "simulate --ep 16 --tokens 300 --sms 24 --layer 3 --aligned --json",
+    "estimate --ep 16 --tokens 32 --loads counted --json",
+    "simulate --model mixtral-8x7b --routing uniform --ep 8 --tokens 64 --layout round-robin "
+    "--json",
+    "simulate --ep 16 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --step "
+    "3 --json",
+    "simulate --traffic tests/data/traffic/uneven-32.txt --cluster 4x8:nvlink=160GB/s,nic=50GB/s "
+    "--json",
+    "simulate --traffic uniform:64KiB --ep 16 --dispatcher nccl-alltoall --json",
+    "simulate --cluster h800-cx7:nic=100GB/s --ep 16 --tokens 16 --json",
+    "compare --ep 8 --tokens 8,16 --routing deepep --json",
+    "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --json",
+    "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
+    "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
+};
+
+START_TEST(command_repeats_the_run)
+{
+    struct outcome first = run(repeated[_i]);
+    ck_assert_msg(first.exit == 0, "epsim %s: %.600s", repeated[_i], first.err);
+    json_t *document = parse(repeated[_i], first.out);
+    const char *command = json_string_value(json_object_get(document, "command"));
+    ck_assert_ptr_nonnull(command);
+    ck_assert_int_eq(strncmp(command, "epsim ", 6), 0);
+    char again[1024];
+    snprintf(again, sizeof again, "%s --json", command + 6);
+    struct outcome second = run(again);
+    ck_assert_msg(second.exit == 0, "%s: %.600s", command, second.err);
+    ck_assert_msg(!strcmp(first.out, second.out), "epsim %s: '%s' prints something else",
+                  repeated[_i], command);
+    json_decref(document);
+    outcome_release(&first);
+    outcome_release(&second);
+}
+END_TEST
+
+START_TEST(timeline_is_json)
+{
+    struct outcome outcome = run("simulate --ep 8 --tokens 32 --timeline $D/timeline.json");
+    ck_assert_msg(outcome.exit == 0, "%.600s", outcome.err);
+    char *text = read_text("timeline.json");
+    json_t *document = parse("timeline", text);
+    const json_t *events =
+        json_is_array(document) ? document : json_object_get(document, "traceEvents");
+    ck_assert_uint_gt(json_array_size(events), 8);
+    json_decref(document);
+    free(text);
+    outcome_release(&outcome);
+}
+END_TEST
+
+// ---- determinism -------------------------------------------------------------------------------
+
+static const char *const steady[] = {
+    "simulate --ep 16 --tokens 512 --json",
+    "simulate --ep 16 --tokens 64 --trace traces/minimoe-256e --model deepseek-v3 --tsv ranks",
+    "simulate --ep 16 --tokens 64 --skew-us 20 --tsv ports",
+    "estimate --ep 32 --tokens 512 --json",
+    "estimate --ep 32 --tokens 512 --loads counted --json",
+    "compare --ep 16 --tokens 1..64:log --tsv compare",
+    "accuracy tests/data/measured-small.csv --engine simulate,estimate,naive --json",
+    "trace info traces/minimoe-256e --json",
+};
+
+START_TEST(threads_change_nothing)
+{
+    struct outcome one = run_with("OMP_NUM_THREADS=1", steady[_i]);
+    struct outcome two = run_with("OMP_NUM_THREADS=2", steady[_i]);
+    struct outcome again = run_with("OMP_NUM_THREADS=2", steady[_i]);
+    ck_assert_msg(one.exit == 0, "epsim %s: %.600s", steady[_i], one.err);
+    ck_assert_msg(!strcmp(one.out, two.out), "epsim %s: one thread and two differ", steady[_i]);
+    ck_assert_msg(!strcmp(two.out, again.out), "epsim %s: two runs differ", steady[_i]);
+    outcome_release(&one);
+    outcome_release(&two);
+    outcome_release(&again);
+}
+END_TEST
+
+// What stands in -o FILE is what would have been printed.
+START_TEST(output_file_is_what_is_printed)
+{
+    static const char *const kinds[] = {"", "--json", "--tsv traffic"};
+    for (size_t k = 0; k < COUNT(kinds); k++) {
+        char arguments[128];
+        snprintf(arguments, sizeof arguments, "simulate --ep 8 --tokens 16 %s", kinds[k]);
+        struct outcome printed = run(arguments);
+        strcat(arguments, " -o $D/" TARGET);
+        struct outcome filed = run(arguments);
+        char *text = read_text(TARGET);
+        ck_assert_int_eq(filed.exit, 0);
+        ck_assert_str_eq(filed.out, "");
+        ck_assert_msg(!strcmp(text, printed.out), "epsim %s: the file differs", arguments);
+        free(text);
+        outcome_release(&printed);
+        outcome_release(&filed);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    if (!getenv("EPSIM")) {
+        puts("cli: skipped: EPSIM does not name the program");
+        return 0;
+    }
+    Suite *suite = suite_create("cli");
+    TCase *tests = tcase_create("program");
+    tcase_add_checked_fixture(tests, set_up, scratch_clear);
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, bad_input, 0, (int)COUNT(bad_rows));
+    tcase_add_loop_test(tests, bad_target, 0, (int)COUNT(bad_targets));
+    tcase_add_test(tests, failure_keeps_the_old_file);
+    tcase_add_loop_test(tests, exit_code, 0, (int)COUNT(exits));
+    tcase_add_loop_test(tests, full_standard_output, 0, (int)COUNT(printing));
+    tcase_add_loop_test(tests, json_of_a_layer, 0, (int)COUNT(layer_runs));
+    tcase_add_test(tests, json_of_a_matrix);
+    tcase_add_test(tests, json_of_accuracy);
+    tcase_add_test(tests, json_of_compare_and_trace);
+    tcase_add_loop_test(tests, command_repeats_the_run, 0, (int)COUNT(repeated));
+    tcase_add_test(tests, timeline_is_json);
+    tcase_add_loop_test(tests, threads_change_nothing, 0, (int)COUNT(steady));
+    tcase_add_test(tests, output_file_is_what_is_printed);
+    suite_add_tcase(suite, tests);
+    tests = tcase_create("signals");
+    tcase_add_checked_fixture(tests, set_up, scratch_clear);
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, signal_leaves_nothing, 0, (int)COUNT(interrupted));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

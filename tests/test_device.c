@@ -1,0 +1,863 @@
+// The host device: number formats against their definitions, and every kernel against plain loops
+// in double. Also the float64 reference, which the same kernels must meet.
+#include "real/device.h"
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "model/routing.h"
+#include "real/reference.h"
+#include "real/tensors.h"
+#include "real/values.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <time.h>
+
+// An allocation that cannot be is asked for on purpose: under the sanitizer too it returns NULL.
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+static const struct device_table *const table = &device_host;
+static struct device *device;
+
+static void open_device(void)
+{
+    struct error err;
+    ck_assert_msg(table->open(&device, 0, &err), "%s", err.text);
+}
+
+static void close_device(void)
+{
+    struct error err;
+    ck_assert_msg(table->sync(device, &err), "%s", err.text);
+    table->close(device);
+}
+
+static void expect_near(double got, double expected, double tolerance)
+{
+    ck_assert_msg(fabs(got - expected) <= tolerance * (1 + fabs(expected)),
+                  "got %.9g, expected %.9g", got, expected);
+}
+
+static float *random_floats(uint64_t count, uint64_t tensor, float scale)
+{
+    float *values = mem_alloc(count, sizeof *values);
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = scale * value_at(11, tensor, i);
+    return values;
+}
+
+// --- number formats ------------------------------------------------------------------------------
+
+#define FP8_LARGEST 0x7e
+#define FP8_NAN 0x7f // no finite value rounds to it
+
+// E4M3 by its definition: bias 7, subnormals of 2^-9.
+static double fp8_defined(uint32_t byte)
+{
+    const uint32_t exponent = byte >> 3 & 15, mantissa = byte & 7;
+    const double magnitude =
+        exponent ? ldexp(1 + mantissa / 8.0, (int)exponent - 7) : ldexp(mantissa, -9);
+    return byte & 0x80 ? -magnitude : magnitude;
+}
+
+START_TEST(fp8_of_every_byte)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        const float value = fp8_to_float((uint8_t)byte);
+        if ((byte & FP8_NAN) == FP8_NAN)
+            continue;
+        ck_assert(value == fp8_defined(byte));
+        ck_assert_int_eq(signbit(value) != 0, byte >= 0x80);
+        ck_assert_uint_eq(fp8_from_float(value), byte);
+    }
+    ck_assert(fp8_to_float(FP8_LARGEST) == FP8_MAX);
+}
+END_TEST
+
+// Half-way between two neighbours goes to the even one, anything less or more to the nearer.
+START_TEST(fp8_between_neighbours)
+{
+    for (uint32_t byte = 0; byte < FP8_LARGEST; byte++) {
+        const float middle = (float)((fp8_defined(byte) + fp8_defined(byte + 1)) / 2);
+        const uint32_t even = byte + byte % 2;
+        ck_assert_uint_eq(fp8_from_float(middle), even);
+        ck_assert_uint_eq(fp8_from_float(-middle), even | 0x80);
+        ck_assert_uint_eq(fp8_from_float(nextafterf(middle, 0)), byte);
+        ck_assert_uint_eq(fp8_from_float(nextafterf(middle, INFINITY)), byte + 1);
+    }
+    static const float beyond[] = {448.1f, 463.99f, 464, 480, 1e30f, INFINITY};
+    for (size_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+        ck_assert_uint_eq(fp8_from_float(beyond[i]), FP8_LARGEST);
+        ck_assert_uint_eq(fp8_from_float(-beyond[i]), FP8_LARGEST | 0x80);
+    }
+}
+END_TEST
+
+static uint32_t fp8_nearest(double magnitude)
+{
+    uint32_t best = 0;
+    for (uint32_t byte = 1; byte <= FP8_LARGEST; byte++) {
+        const double now = fabs(fp8_defined(byte) - magnitude);
+        const double then = fabs(fp8_defined(best) - magnitude);
+        if (now < then || (now == then && byte % 2 == 0))
+            best = byte;
+    }
+    return best;
+}
+
+START_TEST(fp8_of_random_floats)
+{
+    struct rng rng = rng_stream(3, 0, 0, 0);
+    uint32_t wrong = 0;
+    for (int n = 0; n < 20000; n++) {
+        const double value = ldexp(1 + rng_unit(&rng), (int)rng_below(&rng, 24) - 14);
+        wrong += fp8_from_float((float)value) != fp8_nearest((float)value);
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+START_TEST(bf16_of_every_value)
+{
+    uint32_t wrong = 0;
+    for (uint32_t half = 0; half < 65536; half++) {
+        const float value = bf16_to_float((uint16_t)half);
+        const uint16_t back = bf16_from_float(value);
+        wrong +=
+            (half & 0x7fff) > 0x7f80 ? !isnan(value) || !isnan(bf16_to_float(back)) : back != half;
+    }
+    ck_assert_uint_eq(wrong, 0);
+}
+END_TEST
+
+START_TEST(bf16_between_neighbours)
+{
+    uint32_t wrong = 0;
+    for (uint32_t half = 0; half < 0x7f7f; half++) {
+        const double low = bf16_to_float((uint16_t)half),
+                     high = bf16_to_float((uint16_t)(half + 1));
+        const float middle = (float)((low + high) / 2);
+        wrong += bf16_from_float(middle) != half + half % 2;
+        wrong += bf16_from_float(-middle) != ((half + half % 2) | 0x8000);
+        wrong += bf16_from_float(nextafterf(middle, 0)) != half;
+        wrong += bf16_from_float(nextafterf(middle, INFINITY)) != half + 1;
+    }
+    ck_assert_uint_eq(wrong, 0);
+    ck_assert_uint_eq(bf16_from_float(3.4e38f), 0x7f80); // above the largest: infinity
+}
+END_TEST
+
+START_TEST(fp8_scales)
+{
+    ck_assert(fp8_scale(448) == 1);
+    ck_assert(fp8_scale(0) == 1);
+    ck_assert(fp8_scale(1e-45f) == 1); // would vanish
+    ck_assert(fp8_scale(3) == 3 / 448.0f);
+}
+END_TEST
+
+// --- values --------------------------------------------------------------------------------------
+
+START_TEST(values_are_pinned)
+{
+    ck_assert(value_at(1, 2, 0) == 5437136 * 0x1p-23);
+    ck_assert(value_at(1, 2, 1) == 6679101 * 0x1p-23);
+    ck_assert(value_at(0, 0, 0) == -2717029 * 0x1p-23);
+    ck_assert(value_at(1, tensor_down(3, 255), UINT64_C(1) << 40) == 3034676 * 0x1p-23);
+}
+END_TEST
+
+START_TEST(values_are_uniform)
+{
+    const uint64_t count = 1000000;
+    uint64_t strange = 0; // Check's asserts are too slow for a million
+    double sum = 0, squares = 0, neighbours = 0, last = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        const double value = value_at(7, tensor_gate_up(0, 9), i);
+        strange += value < -1 || value >= 1 || value * 0x1p23 != rint(value * 0x1p23);
+        sum += value;
+        squares += value * value;
+        neighbours += value * last;
+        last = value;
+    }
+    ck_assert_uint_eq(strange, 0);
+    expect_near(sum / (double)count, 0, 3e-3); // five standard errors
+    expect_near(squares / (double)count, 1 / 3.0, 1.5e-3);
+    expect_near(neighbours / (double)count, 0, 2e-3);
+}
+END_TEST
+
+START_TEST(tensors_differ)
+{
+    const uint64_t numbers[] = {
+        tensor_input(0, 1),   tensor_input(1, 0),       tensor_router(0),     tensor_bias(0),
+        tensor_gate_up(0, 0), tensor_gate_up(0, 1),     tensor_gate_up(1, 0), tensor_down(0, 0),
+        tensor_router(1),     tensor_shared_gate_up(0), tensor_shared_down(0)};
+    for (size_t a = 0; a < sizeof numbers / sizeof numbers[0]; a++)
+        for (size_t b = 0; b < a; b++) {
+            ck_assert_uint_ne(numbers[a], numbers[b]);
+            ck_assert(value_at(1, numbers[a], 0) != value_at(1, numbers[b], 0));
+        }
+}
+END_TEST
+
+START_TEST(fill_scales)
+{
+    float *values = table->alloc(device, 1000 * sizeof *values);
+    table->fill(device, values, 1000, 5, 77, 0.3f);
+    for (uint32_t i = 0; i < 1000; i++)
+        ck_assert(values[i] == 0.3f * value_at(5, 77, i));
+    table->release(device, values);
+}
+END_TEST
+
+// --- memory and time -----------------------------------------------------------------------------
+
+START_TEST(failed_allocation_sticks)
+{
+    struct device *poor;
+    struct error err = {0};
+    float kept[2] = {1, 2}, other[2] = {3, 4};
+    ck_assert(table->open(&poor, 0, &err) && table->sync(poor, &err));
+    ck_assert_ptr_null(table->alloc(poor, SIZE_MAX / 4));
+    ck_assert_ptr_null(table->alloc(poor, 16));
+    table->fill(poor, kept, 2, 1, 1, 1);
+    table->upload(poor, kept, other, sizeof kept);
+    table->rmsnorm(poor, kept, other, 1, 2);
+    table->gather(poor, STREAM_COMPUTE, (struct row_block){kept, 8, ROW_FP32},
+                  (struct row_block){other, 8, ROW_FP32}, NULL, 1, 2);
+    ck_assert(kept[0] == 1 && kept[1] == 2);
+    for (int again = 0; again < 2; again++) {
+        err = (struct error){0};
+        ck_assert(!table->sync(poor, &err));
+        ck_assert_int_eq(err.code, EXIT_RUNTIME);
+        ck_assert_ptr_nonnull(strstr(err.text, "memory"));
+        ck_assert_ptr_nonnull(strstr(err.text, "4611686018427387903 bytes"));
+    }
+    table->close(poor);
+}
+END_TEST
+
+START_TEST(memory_and_marks)
+{
+    const struct timespec nap = {.tv_nsec = 2000000};
+    char text[6] = "", *memory = table->alloc(device, sizeof text), *none = table->alloc(device, 0);
+    ck_assert(memory && none);
+    table->mark(device, STREAM_COMPUTE, 0);
+    table->upload(device, memory, "hello", sizeof text);
+    table->download(device, text, memory, sizeof text);
+    ck_assert_str_eq(text, "hello");
+    nanosleep(&nap, NULL);
+    table->follow(device, STREAM_INTRA, STREAM_COMPUTE);
+    table->mark(device, STREAM_INTRA, 63);
+    ck_assert(table->elapsed_us(device, 0, 63) >= 2000);
+    ck_assert(table->elapsed_us(device, 63, 0) <= -2000);
+    table->release(device, memory);
+    table->release(device, none);
+    table->release(device, NULL);
+}
+END_TEST
+
+// --- norm and router -----------------------------------------------------------------------------
+
+START_TEST(rmsnorm)
+{
+    enum { ROWS = 5, WIDTH = 77 };
+    float *in = random_floats(ROWS * WIDTH, 1, 3), out[ROWS * WIDTH];
+    memset(in + 2 * WIDTH, 0, WIDTH * sizeof *in); // epsilon keeps zeros zero
+    table->rmsnorm(device, out, in, ROWS, WIDTH);
+    for (int r = 0; r < ROWS; r++) {
+        double squares = 0;
+        for (int i = 0; i < WIDTH; i++)
+            squares += pow(in[r * WIDTH + i], 2);
+        for (int i = 0; i < WIDTH; i++)
+            expect_near(out[r * WIDTH + i], in[r * WIDTH + i] / sqrt(squares / WIDTH + 1e-6), 1e-6);
+    }
+    free(in);
+}
+END_TEST
+
+START_TEST(router)
+{
+    enum { ROWS = 4, HIDDEN = 50, EXPERTS = 9 };
+    float *in = random_floats(ROWS * HIDDEN, 1, 1), *weight = random_floats(EXPERTS * HIDDEN, 2, 1);
+    float logits[ROWS * EXPERTS];
+    table->router(device, logits, in, weight, ROWS, HIDDEN, EXPERTS);
+    for (int r = 0; r < ROWS; r++)
+        for (int e = 0; e < EXPERTS; e++) {
+            double sum = 0;
+            for (int i = 0; i < HIDDEN; i++)
+                sum += (double)in[r * HIDDEN + i] * weight[e * HIDDEN + i];
+            expect_near(logits[r * EXPERTS + e], sum, 1e-5);
+        }
+    table->router(device, logits, in, weight, 0, HIDDEN, EXPERTS);
+    free(in);
+    free(weight);
+}
+END_TEST
+
+// --- selection -----------------------------------------------------------------------------------
+
+#define MOST_EXPERTS 64
+
+static const struct select_shape select_shapes[] = {
+    {.experts = 64, .topk = 8, .groups = 8, .topk_groups = 4, .normalise = true, .scaling = 2.5f},
+    {.experts = 64, .topk = 8, .groups = 8, .topk_groups = 4, .score = SCORE_SOFTMAX, .scaling = 1},
+    {.experts = 64, .topk = 6, .groups = 8, .topk_groups = 8, .normalise = true, .scaling = 1},
+    {.experts = 12, .topk = 3, .groups = 12, .topk_groups = 4, .scaling = 1}, // groups of one
+    {.experts = 16, .topk = 4, .groups = 4, .topk_groups = 1, .normalise = true, .scaling = 16},
+    {.experts = 7, .topk = 7, .groups = 1, .topk_groups = 1, .score = SCORE_SOFTMAX, .scaling = 2},
+    {.experts = 10, .topk = 1, .groups = 1, .topk_groups = 1, .normalise = true, .scaling = 1},
+};
+
+static void scores_of(const struct select_shape *shape, const float *logits, double *scores)
+{
+    double sum = 0;
+    for (uint32_t e = 0; e < shape->experts; e++)
+        sum += exp((double)logits[e]);
+    for (uint32_t e = 0; e < shape->experts; e++)
+        scores[e] = shape->score == SCORE_SOFTMAX ? exp((double)logits[e]) / sum
+                                                  : 1 / (1 + exp(-(double)logits[e]));
+}
+
+// How many of `count` values stand before the i-th: larger, or equal and of lower index. Equal is
+// within rounding, for ties are made from equal logits and everything else is far apart.
+static uint32_t place(const double *values, uint32_t count, uint32_t i)
+{
+    uint32_t before = 0;
+    for (uint32_t j = 0; j < count; j++)
+        before += values[j] > values[i] + 1e-9 || (j < i && fabs(values[j] - values[i]) <= 1e-9);
+    return before;
+}
+
+static double worth_of(const double *values, uint32_t size)
+{
+    double worth = 0;
+    for (uint32_t i = 0; i < size; i++)
+        worth += place(values, size, i) < 2 ? values[i] : 0;
+    return worth;
+}
+
+static void exclude_groups(const struct select_shape *shape, double *values)
+{
+    double worth[MOST_EXPERTS];
+    const uint32_t size = shape->experts / shape->groups;
+    for (uint32_t g = 0; g < shape->groups; g++)
+        worth[g] = worth_of(values + g * size, size);
+    for (uint32_t e = 0; e < shape->experts; e++)
+        if (place(worth, shape->groups, e / size) >= shape->topk_groups)
+            values[e] = -100 - (double)e;
+}
+
+static void expect_selected(const struct select_shape *shape, const float *logits,
+                            const float *bias, const uint16_t *ids, const float *weights)
+{
+    double scores[MOST_EXPERTS], values[MOST_EXPERTS], sum = 0;
+    scores_of(shape, logits, scores);
+    for (uint32_t e = 0; e < shape->experts; e++)
+        values[e] = scores[e] + (bias ? bias[e] : 0);
+    exclude_groups(shape, values);
+    for (uint32_t k = 0; k < shape->topk; k++) {
+        ck_assert_uint_lt(ids[k], shape->experts);
+        ck_assert_uint_eq(place(values, shape->experts, ids[k]), k);
+        sum += scores[ids[k]];
+    }
+    for (uint32_t k = 0; k < shape->topk; k++)
+        expect_near(weights[k],
+                    scores[ids[k]] * (double)shape->scaling / (shape->normalise ? sum : 1), 2e-6);
+}
+
+// Logits out of a handful of values, so that ties are everywhere. Biases: none; one for all, which
+// leaves the ties and makes all that remains negative; one each, for sums of a few would tie in
+// double and not in fp32.
+START_TEST(select_experts)
+{
+    enum { TOKENS = 200 };
+    const struct select_shape *shape = &select_shapes[_i];
+    const float palette[] = {-1.7f, -0.93f, -0.2f, 0.41f, 0.77f, 1.6f, 2.3f};
+    float logits[TOKENS * MOST_EXPERTS], bias[MOST_EXPERTS], weights[TOKENS * 8];
+    uint16_t ids[TOKENS * 8];
+    struct rng rng = rng_stream(1, (uint64_t)_i, 0, 0);
+    for (uint32_t i = 0; i < TOKENS * shape->experts; i++)
+        logits[i] = palette[rng_below(&rng, 7)];
+    for (int with = 0; with < 3; with++) {
+        const float *used = with ? bias : NULL;
+        for (uint32_t e = 0; e < shape->experts; e++)
+            bias[e] = with == 1 ? -2.03f : value_at(2, 90, e);
+        table->select(device, ids, weights, logits, used, TOKENS, shape);
+        for (uint32_t t = 0; t < TOKENS; t++)
+            expect_selected(shape, logits + t * shape->experts, used, ids + t * shape->topk,
+                            weights + t * shape->topk);
+    }
+}
+END_TEST
+
+// All alike: the first experts of the first groups. All scores vanished: weights are still numbers.
+START_TEST(select_without_difference)
+{
+    const struct select_shape *shape = &select_shapes[0];
+    float logits[64] = {0}, weights[8];
+    uint16_t ids[8];
+    table->select(device, ids, weights, logits, NULL, 1, shape);
+    for (uint32_t k = 0; k < 8; k++) {
+        ck_assert_uint_eq(ids[k], k);
+        expect_near(weights[k], 2.5 / 8, 1e-6);
+    }
+    for (uint32_t e = 0; e < 64; e++)
+        logits[e] = -1000;
+    table->select(device, ids, weights, logits, NULL, 1, shape);
+    for (uint32_t k = 0; k < 8; k++)
+        ck_assert(weights[k] == 0);
+}
+END_TEST
+
+// --- rows ----------------------------------------------------------------------------------------
+
+#define WIDTH 300 // two whole blocks and a part
+#define ROWS 6
+#define SPARE 24 // bytes after a row's payload
+static const enum row_format formats[] = {ROW_FP32, ROW_BF16, ROW_FP8};
+#define FORMATS 3
+
+static size_t payload(enum row_format format)
+{
+    return moe_payload_bytes(WIDTH, format == ROW_FP8    ? DTYPE_FP8
+                                    : format == ROW_BF16 ? DTYPE_BF16
+                                                         : DTYPE_FP32);
+}
+
+static void encode_fp8(const float *row, uint8_t *out)
+{
+    for (uint32_t first = 0; first < WIDTH; first += FP8_BLOCK) {
+        const uint32_t last = first + FP8_BLOCK < WIDTH ? first + FP8_BLOCK : WIDTH;
+        float most = 0;
+        for (uint32_t i = first; i < last; i++)
+            most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
+        const float scale = most > 0 ? most / 448 : 1;
+        for (uint32_t i = first; i < last; i++)
+            out[i] = fp8_from_float(row[i] / scale);
+        memcpy(out + WIDTH + first / FP8_BLOCK * 4, &scale, 4);
+    }
+}
+
+static void encode(enum row_format format, const float *row, uint8_t *out)
+{
+    for (uint32_t i = 0; i < WIDTH && format != ROW_FP8; i++) {
+        const uint16_t half = bf16_from_float(row[i]);
+        if (format == ROW_BF16)
+            memcpy(out + i * 2, &half, 2);
+        else
+            memcpy(out + i * 4, &row[i], 4);
+    }
+    if (format == ROW_FP8)
+        encode_fp8(row, out);
+}
+
+static void decode(enum row_format format, const uint8_t *in, float *row)
+{
+    for (uint32_t i = 0; i < WIDTH; i++) {
+        uint16_t half;
+        float scale;
+        memcpy(&half, in + i * 2 % payload(format), 2);
+        memcpy(&scale, in + WIDTH + i / FP8_BLOCK * 4, 4);
+        if (format == ROW_FP32)
+            memcpy(&row[i], in + i * 4, 4);
+        else
+            row[i] = format == ROW_BF16 ? bf16_to_float(half) : fp8_to_float(in[i]) * scale;
+    }
+}
+
+// ROWS rows of random values, bytes 0xa5 after each payload; row 1 zero, row 2 huge and tiny
+// blocks.
+static struct row_block make_rows(enum row_format format, size_t spare)
+{
+    struct row_block rows = {.stride = payload(format) + spare, .format = format};
+    float *values = random_floats(ROWS * WIDTH, 40, 2);
+    memset(values + WIDTH, 0, WIDTH * sizeof *values);
+    for (uint32_t i = 0; i < WIDTH; i++)
+        values[2 * WIDTH + i] *= i < FP8_BLOCK ? 1e30f : 1e-30f;
+    rows.base = mem_alloc(ROWS, rows.stride);
+    memset(rows.base, 0xa5, ROWS * rows.stride);
+    for (uint32_t r = 0; r < ROWS; r++)
+        encode(format, values + r * WIDTH, (uint8_t *)rows.base + r * rows.stride);
+    free(values);
+    return rows;
+}
+
+static uint8_t *row_of(struct row_block rows, uint32_t row)
+{
+    return (uint8_t *)rows.base + row * rows.stride;
+}
+
+static void expect_zero_row(struct row_block rows, uint32_t row)
+{
+    float values[WIDTH];
+    decode(rows.format, row_of(rows, row), values);
+    for (uint32_t i = 0; i < WIDTH; i++)
+        ck_assert(values[i] == 0);
+}
+
+static void expect_gathered(struct row_block out, uint32_t row, struct row_block in, uint32_t from)
+{
+    uint8_t expected[WIDTH * 4 + SPARE];
+    float values[WIDTH];
+    memset(expected, 0x5a, sizeof expected);
+    if (in.format == out.format) {
+        memcpy(expected, row_of(in, from),
+               in.stride == out.stride ? in.stride : payload(in.format));
+    } else {
+        decode(in.format, row_of(in, from), values);
+        encode(out.format, values, expected);
+    }
+    ck_assert_mem_eq(row_of(out, row), expected, out.stride);
+}
+
+static void expect_gather(struct row_block in, struct row_block out, const uint32_t *index)
+{
+    memset(out.base, 0x5a, ROWS * out.stride);
+    table->gather(device, STREAM_INTER, out, in, index, ROWS, WIDTH);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        if (index && index[r] == UINT32_MAX)
+            expect_zero_row(out, r);
+        else
+            expect_gathered(out, r, in, index ? index[r] : r);
+    }
+}
+
+// All pairs of formats; with room after the payload the same, less, and none.
+START_TEST(gather)
+{
+    static const uint32_t index[ROWS] = {5, UINT32_MAX, 2, 2, 1, UINT32_MAX};
+    static const size_t spares[] = {SPARE, SPARE / 2, 0};
+    for (int spare = 0; spare < 3; spare++) {
+        struct row_block in = make_rows(formats[_i / FORMATS], SPARE);
+        struct row_block out = make_rows(formats[_i % FORMATS], spares[spare]);
+        expect_gather(in, out, NULL);
+        expect_gather(in, out, index);
+        table->gather(device, STREAM_INTER, out, in, index, 0, WIDTH);
+        free(in.base);
+        free(out.base);
+    }
+}
+END_TEST
+
+START_TEST(zeros_stay_exact)
+{
+    struct row_block in = make_rows(ROW_FP32, 0), out = make_rows(ROW_FP8, 0);
+    table->gather(device, STREAM_INTER, out, in, NULL, ROWS, WIDTH);
+    table->gather(device, STREAM_INTER, in, out, NULL, ROWS, WIDTH);
+    expect_zero_row(in, 1);
+    free(in.base);
+    free(out.base);
+}
+END_TEST
+
+static int32_t int_at(const uint8_t *from)
+{
+    int32_t value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+static float float_at(const uint8_t *from)
+{
+    float value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+START_TEST(put_meta)
+{
+    enum { TOPK = 2, STRIDE = 40, OFFSET = 13, COUNT = 3 };
+    uint8_t bytes[COUNT * STRIDE];
+    const struct row_block rows = {bytes, STRIDE, ROW_FP8};
+    const uint16_t ids[] = {9, 8, 7, ROUTING_DROPPED, 5, 4};
+    const float weights[] = {0.5f, 0.25f, 1, 2, 3, 4};
+    const uint32_t index[COUNT] = {2, UINT32_MAX, 1};
+    memset(bytes, 0x5a, sizeof bytes);
+    table->put_meta(device, STREAM_INTER, rows, OFFSET, ids, weights, TOPK, index, COUNT);
+    for (uint32_t r = 0; r < COUNT; r++) {
+        const uint8_t *meta = bytes + r * STRIDE + OFFSET;
+        const bool used = index[r] != UINT32_MAX;
+        for (uint32_t k = 0; k < TOPK; k++) {
+            ck_assert_int_eq(int_at(meta + 4 * k), used ? ids[index[r] * TOPK + k] : -1);
+            ck_assert(float_at(meta + 8 + 4 * k) == (used ? weights[index[r] * TOPK + k] : 0));
+        }
+        ck_assert_int_eq(int_at(meta + 16), used ? (int32_t)index[r] : -1);
+        ck_assert_uint_eq(meta[-1], 0x5a);
+        ck_assert_uint_eq(meta[20], 0x5a);
+    }
+    table->put_meta(device, STREAM_INTER, rows, 0, NULL, NULL, 0, index, COUNT);
+    ck_assert_int_eq(int_at(bytes), 2);
+    ck_assert_int_eq(int_at(bytes + STRIDE), -1);
+    ck_assert_uint_eq(bytes[4], 0x5a);
+}
+END_TEST
+
+// --- sums ----------------------------------------------------------------------------------------
+
+#define SUMS 4
+static const uint64_t sum_first[SUMS + 1] = {0, 3, 3, 4, 8}; // the second is empty
+static const uint32_t sum_source[] = {4, 0, 4, 5, 3, 0, 5, 1};
+static const float sum_weight[] = {0.5f, 2, -1, 0.3f, 0.1f, 0.7f, 1.3f, 9};
+
+// fp32, in order: the same bits as a plain loop.
+static void expect_sum(struct row_block out, struct row_block in, uint32_t row, const float *weight,
+                       const float *start)
+{
+    uint8_t expected[WIDTH * 4];
+    float sum[WIDTH], values[WIDTH];
+    for (uint32_t i = 0; i < WIDTH; i++)
+        sum[i] = start ? start[row * WIDTH + i] : 0;
+    for (uint64_t j = sum_first[row]; j < sum_first[row + 1]; j++) {
+        decode(in.format, row_of(in, sum_source[j]), values);
+        for (uint32_t i = 0; i < WIDTH; i++)
+            sum[i] += (weight ? weight[j] : 1) * values[i];
+    }
+    encode(out.format, sum, expected);
+    ck_assert_mem_eq(row_of(out, row), expected, payload(out.format));
+}
+
+START_TEST(reduce)
+{
+    struct row_block in = make_rows(formats[_i / FORMATS], SPARE);
+    struct row_block out = make_rows(formats[_i % FORMATS], SPARE);
+    for (int with = 0; with < 2; with++) {
+        const float *weight = with ? sum_weight : NULL;
+        table->reduce(device, STREAM_INTRA, out, in, sum_first, sum_source, weight, SUMS, WIDTH,
+                      false);
+        for (uint32_t r = 0; r < SUMS; r++) {
+            expect_sum(out, in, r, weight, NULL);
+            ck_assert_uint_eq(row_of(out, r)[payload(out.format)], 0xa5);
+        }
+        ck_assert_uint_eq(row_of(out, SUMS)[payload(out.format)], 0xa5);
+    }
+    free(in.base);
+    free(out.base);
+}
+END_TEST
+
+START_TEST(reduce_and_add)
+{
+    struct row_block in = make_rows(formats[_i], 0), out = make_rows(ROW_FP32, 0);
+    float *start = random_floats(SUMS * WIDTH, 41, 3);
+    memcpy(out.base, start, SUMS * WIDTH * sizeof *start);
+    table->reduce(device, STREAM_COMPUTE, out, in, sum_first, sum_source, sum_weight, SUMS, WIDTH,
+                  true);
+    for (uint32_t r = 0; r < SUMS; r++)
+        expect_sum(out, in, r, sum_weight, start);
+    free(start);
+    free(in.base);
+    free(out.base);
+}
+END_TEST
+
+// --- experts -------------------------------------------------------------------------------------
+
+#define HIDDEN 24
+#define INNER 10
+#define GROUPS 6
+static const uint64_t group_first[GROUPS + 1] = {0, 0, 3, 3, 8, 9, 9}; // empty first, middle, last
+#define GROUP_ROWS 9
+
+static double swiglu(const float *x, const float *gate_up, const float *down, uint32_t h)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < INNER; i++) {
+        double gate = 0, up = 0;
+        for (uint32_t j = 0; j < HIDDEN; j++) {
+            gate += (double)gate_up[i * HIDDEN + j] * x[j];
+            up += (double)gate_up[(INNER + i) * HIDDEN + j] * x[j];
+        }
+        sum += down[h * INNER + i] * (gate / (1 + exp(-gate)) * up);
+    }
+    return sum;
+}
+
+START_TEST(ffn)
+{
+    float *in = random_floats(GROUP_ROWS * HIDDEN, 50, 2), *weights[2 * GROUPS];
+    float out[GROUP_ROWS * HIDDEN], middle[GROUP_ROWS * 3 * INNER];
+    const void *gate_up[GROUPS], *down[GROUPS];
+    for (uint32_t g = 0; g < GROUPS; g++) {
+        gate_up[g] = weights[g] = random_floats(2 * INNER * HIDDEN, 60 + g, 0.4f);
+        down[g] = weights[GROUPS + g] = random_floats(HIDDEN * INNER, 70 + g, 0.4f);
+    }
+    table->ffn(device,
+               &(struct ffn){GROUPS, HIDDEN, INNER, group_first, gate_up, down, in, out, middle});
+    for (uint32_t g = 0; g < GROUPS; g++)
+        for (uint64_t r = group_first[g]; r < group_first[g + 1]; r++)
+            for (uint32_t h = 0; h < HIDDEN; h++)
+                expect_near(out[r * HIDDEN + h],
+                            swiglu(in + r * HIDDEN, weights[g], weights[GROUPS + g], h), 1e-5);
+    for (uint32_t g = 0; g < 2 * GROUPS; g++)
+        free(weights[g]);
+    free(in);
+}
+END_TEST
+
+// --- the reference -------------------------------------------------------------------------------
+
+#define TOKENS 7
+#define EXPERTS 5
+#define TOPK 3
+#define SHARED 14
+
+// One network of the reference's tensors by the device, added to out with each token's weight.
+static void add_network(uint64_t up, uint64_t down, uint32_t inner, const float *in,
+                        const float *weight, float *out)
+{
+    const uint64_t first[] = {0, TOKENS};
+    float up_values[2 * SHARED * HIDDEN], down_values[HIDDEN * SHARED];
+    float result[TOKENS * HIDDEN], middle[TOKENS * 3 * SHARED];
+    const void *ups[] = {up_values}, *downs[] = {down_values};
+    table->fill(device, up_values, (uint64_t)2 * inner * HIDDEN, 3, up, tensor_scale(HIDDEN));
+    table->fill(device, down_values, (uint64_t)HIDDEN * inner, 3, down, tensor_scale(inner));
+    table->ffn(device, &(struct ffn){1, HIDDEN, inner, first, ups, downs, in, result, middle});
+    for (uint32_t i = 0; i < TOKENS * HIDDEN; i++)
+        out[i] += weight[i / HIDDEN] * result[i];
+}
+
+START_TEST(reference_agrees)
+{
+    const struct moe moe = {.hidden = HIDDEN,
+                            .experts = EXPERTS,
+                            .topk = TOPK,
+                            .intermediate = INNER,
+                            .shared_intermediate = SHARED};
+    const struct reference reference = {.moe = &moe, .seed = 3, .layer = 4};
+    float hidden[TOKENS * HIDDEN], wire[TOKENS * HIDDEN], weights[TOKENS * TOPK];
+    float got[TOKENS * HIDDEN] = {0}, ones[TOKENS];
+    uint16_t ids[TOKENS * TOPK];
+    double expected[TOKENS * HIDDEN];
+    for (uint32_t t = 0; t < TOKENS; t++) {
+        ones[t] = 1;
+        reference_hidden(&reference, 2, t, hidden + t * HIDDEN);
+        for (uint32_t k = 0; k < TOPK; k++) {
+            ids[t * TOPK + k] = k == 2 ? ROUTING_DROPPED : (uint16_t)((t + 2 * k) % (EXPERTS - 1));
+            weights[t * TOPK + k] = 0.25f + (float)k;
+        }
+    }
+    memcpy(wire, hidden, sizeof wire);
+    for (uint32_t t = 0; t < TOKENS; t++)
+        reference_round(wire + t * HIDDEN, HIDDEN, ROW_FP8);
+    ck_assert_mem_ne(wire, hidden, sizeof wire);
+    for (uint32_t e = 0; e < EXPERTS; e++) {
+        float weight[TOKENS] = {0};
+        for (uint32_t i = 0; i < TOKENS * TOPK; i++)
+            weight[i / TOPK] += ids[i] == e ? weights[i] : 0;
+        add_network(tensor_gate_up(4, e), tensor_down(4, e), INNER, wire, weight, got);
+    }
+    add_network(tensor_shared_gate_up(4), tensor_shared_down(4), SHARED, hidden, ones, got);
+    reference_layer(&reference, &(struct reference_tokens){TOKENS, hidden, wire, ids, weights},
+                    expected);
+    struct reference_error error = {0};
+    reference_compare(&error, expected, got, TOKENS * HIDDEN);
+    ck_assert_double_lt(reference_relative(&error), 1e-6);
+    got[0] += 1;
+    reference_compare(&error, expected, got, 1);
+    ck_assert_double_gt(reference_relative(&error), 1e-3);
+}
+END_TEST
+
+START_TEST(reference_input)
+{
+    const struct moe moe = {.hidden = HIDDEN};
+    const struct reference reference = {.moe = &moe, .seed = 8, .layer = 1};
+    float input[TOKENS * HIDDEN], normed[TOKENS * HIDDEN], hidden[HIDDEN];
+    table->fill(device, input, TOKENS * HIDDEN, 8, tensor_input(1, 6), tensor_scale(1));
+    table->rmsnorm(device, normed, input, TOKENS, HIDDEN);
+    for (uint32_t t = 0; t < TOKENS; t++) {
+        reference_hidden(&reference, 6, t, hidden);
+        for (uint32_t i = 0; i < HIDDEN; i++)
+            expect_near(normed[t * HIDDEN + i], hidden[i], 1e-6);
+    }
+}
+END_TEST
+
+// The reference's rounding is the device's way to the wire and back, bit for bit.
+START_TEST(reference_rounds_as_the_wire)
+{
+    struct row_block in = make_rows(ROW_FP32, 0), wire = make_rows(formats[_i], SPARE);
+    struct row_block back = make_rows(ROW_FP32, 0);
+    table->gather(device, STREAM_INTER, wire, in, NULL, ROWS, WIDTH);
+    table->gather(device, STREAM_INTER, back, wire, NULL, ROWS, WIDTH);
+    for (uint32_t r = 0; r < ROWS; r++)
+        reference_round((float *)in.base + r * WIDTH, WIDTH, formats[_i]);
+    ck_assert_mem_eq(in.base, back.base, ROWS * in.stride);
+    free(in.base);
+    free(wire.base);
+    free(back.base);
+}
+END_TEST
+
+START_TEST(relative_errors)
+{
+    struct reference_error error = {0};
+    ck_assert(reference_relative(&error) == 0);
+    reference_compare(&error, (const double[]){0, 0}, (const float[]){0, 0}, 2);
+    ck_assert(reference_relative(&error) == 0);
+    reference_compare(&error, (const double[]){3, 4}, (const float[]){3, 4.5f}, 2);
+    expect_near(reference_relative(&error), 0.1, 1e-12);
+    reference_compare(&error, (const double[]){1}, (const float[]){NAN}, 1);
+    ck_assert(isnan(reference_relative(&error)));
+}
+END_TEST
+
+static TCase *number_tests(void)
+{
+    TCase *tests = tcase_create("numbers");
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, fp8_of_every_byte);
+    tcase_add_test(tests, fp8_between_neighbours);
+    tcase_add_test(tests, fp8_of_random_floats);
+    tcase_add_test(tests, fp8_scales);
+    tcase_add_test(tests, bf16_of_every_value);
+    tcase_add_test(tests, bf16_between_neighbours);
+    tcase_add_test(tests, values_are_pinned);
+    tcase_add_test(tests, values_are_uniform);
+    tcase_add_test(tests, tensors_differ);
+    tcase_add_test(tests, failed_allocation_sticks);
+    tcase_add_test(tests, relative_errors);
+    return tests;
+}
+
+static TCase *kernel_tests(void)
+{
+    TCase *tests = tcase_create("kernels");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, open_device, close_device);
+    tcase_add_test(tests, memory_and_marks);
+    tcase_add_test(tests, fill_scales);
+    tcase_add_test(tests, rmsnorm);
+    tcase_add_test(tests, router);
+    tcase_add_loop_test(tests, select_experts, 0,
+                        (int)(sizeof select_shapes / sizeof select_shapes[0]));
+    tcase_add_test(tests, select_without_difference);
+    tcase_add_loop_test(tests, gather, 0, FORMATS * FORMATS);
+    tcase_add_test(tests, zeros_stay_exact);
+    tcase_add_test(tests, put_meta);
+    tcase_add_loop_test(tests, reduce, 0, FORMATS * FORMATS);
+    tcase_add_loop_test(tests, reduce_and_add, 0, FORMATS);
+    tcase_add_test(tests, ffn);
+    tcase_add_test(tests, reference_agrees);
+    tcase_add_test(tests, reference_input);
+    tcase_add_loop_test(tests, reference_rounds_as_the_wire, 0, FORMATS);
+    return tests;
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("device");
+    suite_add_tcase(suite, number_tests());
+    suite_add_tcase(suite, kernel_tests());
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,216 @@
+// The engines against each other, on the same counted loads: the closed form is a floor for the
+// simulator, close to it where ranks are alike, and both answer more work with more time.
+#include "tests/scene.h"
+#include "tests/suite.h"
+
+// Machines of DeepEP's README.
+static struct spec h800(const char *dispatcher, uint32_t nodes, uint32_t tokens)
+{
+    return (struct spec){.dispatcher = dispatcher,
+                         .nodes = nodes,
+                         .gpus_per_node = 8,
+                         .rails = true,
+                         .oversubscription = 1,
+                         .rule = ROUTING_UNIFORM,
+                         .hot = 1,
+                         .tokens = tokens,
+                         .hidden = 7168,
+                         .experts = 256,
+                         .topk = 8,
+                         .groups = 8,
+                         .topk_groups = 4,
+                         .aligned = true,
+                         .nic_Bps = 46e9,
+                         .nvlink_Bps = 138e9,
+                         .hbm_Bps = 2.668e12,
+                         .flops = 1979e12,
+                         .sm_scale = 1,
+                         .seed = 1};
+}
+
+static const enum phase asked[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_COUNT};
+static const char *const asked_names[] = {"dispatch", "combine", "layer"};
+
+static void expect_floor(const struct spec *spec, size_t phases)
+{
+    struct scene scene;
+    scene_build(&scene, spec);
+    for (size_t p = 0; p < phases; p++) {
+        const double simulated = scene_us(&scene, simulate, asked[p]);
+        const double estimated = scene_us(&scene, estimate, asked[p]);
+        ck_assert_msg(simulated >= 0.99 * estimated, "%s: simulate %.3f us, estimate %.3f us: %s",
+                      asked_names[p], simulated, estimated, scene_name(spec));
+    }
+    setting_release(&scene.setting);
+}
+
+START_TEST(estimate_is_a_floor)
+{
+    const uint32_t cases = SCENE_CASES(400);
+    for (uint32_t i = 0; i < cases; i++) {
+        struct spec spec = scene_random(1, i, 4096);
+        spec.nics_per_node = 0;
+        spec.oversubscription = 1;
+        expect_floor(&spec, 3);
+    }
+}
+END_TEST
+
+// Where ranks share a NIC or an uplink, who is served first is a matter of luck.
+START_TEST(estimate_is_a_floor_of_shared_ports)
+{
+    const uint32_t cases = SCENE_CASES(400);
+    for (uint32_t i = 0; i < cases; i++) {
+        struct spec spec = scene_random(2, i, 4096);
+        if (spec.gpus_per_node % 2 == 0 && i % 2)
+            spec.nics_per_node = spec.gpus_per_node / 2;
+        if (i % 3)
+            spec.oversubscription = 2.5;
+        expect_floor(&spec, 3);
+    }
+}
+END_TEST
+
+static const struct {
+    const char *dispatcher;
+    uint32_t nodes, tokens;
+    enum routing_rule rule;
+} published[] = {
+    {"deepep-normal", 1, 4096, ROUTING_DEEPEP}, {"deepep-normal", 2, 4096, ROUTING_DEEPEP},
+    {"deepep-normal", 4, 4096, ROUTING_DEEPEP}, {"deepep-normal", 8, 4096, ROUTING_DEEPEP},
+    {"deepep-ll", 1, 128, ROUTING_UNIFORM},     {"deepep-ll", 2, 128, ROUTING_UNIFORM},
+    {"deepep-ll", 4, 128, ROUTING_UNIFORM},     {"deepep-ll-rdma", 1, 128, ROUTING_UNIFORM},
+    {"deepep-ll-rdma", 2, 128, ROUTING_UNIFORM}, {"deepep-ll-rdma", 4, 128, ROUTING_UNIFORM},
+    {"deepep-ll-rdma", 8, 128, ROUTING_UNIFORM},
+};
+
+START_TEST(near_on_published_cases)
+{
+    struct spec spec = h800(published[_i].dispatcher, published[_i].nodes, published[_i].tokens);
+    struct scene scene;
+    spec.rule = published[_i].rule;
+    scene_build(&scene, &spec);
+    for (size_t p = 0; p < 3; p++) {
+        const double simulated = scene_us(&scene, simulate, asked[p]);
+        const double estimated = scene_us(&scene, estimate, asked[p]);
+        ck_assert_msg(fabs(simulated / estimated - 1) <= 0.05,
+                      "%s: simulate %.2f us, estimate %.2f us: %s", asked_names[p], simulated,
+                      estimated, scene_name(&spec));
+    }
+    setting_release(&scene.setting);
+}
+END_TEST
+
+static void expect_contention(const struct spec *spec, enum phase phase)
+{
+    struct scene scene;
+    scene_build(&scene, spec);
+    const double simulated = scene_us(&scene, simulate, phase);
+    const double estimated = scene_us(&scene, estimate, phase);
+    ck_assert_msg(simulated > 1.1 * estimated, "simulate %.2f us, estimate %.2f us: %s", simulated,
+                  estimated, scene_name(spec));
+    setting_release(&scene.setting);
+}
+
+// Hot experts on the first ranks, 64 tokens a GPU. A combine's chunk crosses the NIC only when every
+// rank of the node that has a part of it has sent that part to the rail peer. The hottest rank has
+// part of nearly all, so chunks for the other nodes all wait for its NVLink port, and then leave
+// together. The closed form takes the NVLink port and the NICs as working side by side.
+START_TEST(skew_makes_simulate_larger)
+{
+    struct spec spec = h800("deepep-normal", 4, 64);
+    spec.rule = ROUTING_TRACE;
+    spec.hot = 1.5;
+    expect_contention(&spec, PHASE_COMBINE);
+}
+END_TEST
+
+// Two nodes under an uplink of half their NICs' rate, and a dispatcher whose message is all that a
+// rank has for the other node. Eight ranks' messages queue at the uplink, and not one of the last
+// rank's tokens is forwarded before its whole message is there: the stages do not overlap, and the
+// closed form, that sees one message's filling, does not see the queue in front of it.
+START_TEST(oversubscription_makes_simulate_larger)
+{
+    struct spec spec = h800("nccl-two-stage", 2, 500);
+    spec.rails = false;
+    spec.oversubscription = 2;
+    expect_contention(&spec, PHASE_DISPATCH);
+    expect_contention(&spec, PHASE_COMBINE);
+}
+END_TEST
+
+// One step of one parameter. More tokens and bytes are more work; higher rates are less.
+static const char *const knobs[] = {"tokens", "hidden", "nic", "nvlink", "hbm", "flops", "sm"};
+#define KNOBS (sizeof knobs / sizeof knobs[0])
+
+static void turn(struct spec *easy, struct spec *hard, size_t knob, struct rng *rng)
+{
+    const double factor = 1 + rng_unit(rng) * (rng_below(rng, 2) ? 0.02 : 1); // slight or bold
+    double *const rates[] = {&easy->nic_Bps, &easy->nvlink_Bps, &easy->hbm_Bps, &easy->flops,
+                             &easy->sm_scale};
+    if (knob == 0)
+        hard->tokens += 1 + (uint32_t)((factor - 1) * hard->tokens);
+    else if (knob == 1)
+        hard->hidden += 128 * (1 + rng_below(rng, 4));
+    else
+        *rates[knob - 2] *= factor;
+}
+
+// A phase is asked alone: within a layer its ranks start when the phase before lets them, so that
+// it may last longer and yet end sooner.
+static void all_times(const struct spec *spec, scene_engine *engine, double *us)
+{
+    struct scene scene;
+    scene_build(&scene, spec);
+    for (size_t p = 0; p < 3; p++)
+        us[p] = scene_us(&scene, engine, asked[p]);
+    setting_release(&scene.setting);
+}
+
+static void expect_monotone(scene_engine *engine, uint32_t number, bool expected, double tolerance)
+{
+    struct rng rng = rng_stream(3, number, 0, 0);
+    struct spec easy = scene_random(3, number, 1000);
+    const size_t knob = number % KNOBS;
+    double less[3], more[3];
+    easy.expected = expected;
+    struct spec hard = easy;
+    turn(&easy, &hard, knob, &rng);
+    all_times(&easy, engine, less);
+    all_times(&hard, engine, more);
+    for (size_t p = 0; p < 3; p++)
+        ck_assert_msg(more[p] >= less[p] * (1 - tolerance), "%s, %s: %.6f us, then %.6f us: %s",
+                      knobs[knob], asked_names[p], less[p], more[p], scene_name(&easy));
+}
+
+#define CONFIGURATIONS SCENE_CASES(1000)
+
+START_TEST(estimate_is_monotone)
+{
+    for (uint32_t i = 0; i < CONFIGURATIONS; i++)
+        expect_monotone(estimate, i, _i, 0);
+}
+END_TEST
+
+START_TEST(simulate_is_monotone)
+{
+    for (uint32_t i = 0; i < CONFIGURATIONS; i++)
+        expect_monotone(simulate, i, false, 0.01);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("engines");
+    TCase *tests = tcase_create("engines");
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, estimate_is_a_floor);
+    tcase_add_test(tests, estimate_is_a_floor_of_shared_ports);
+    tcase_add_loop_test(tests, near_on_published_cases, 0, SUITE_COUNT(published));
+    tcase_add_test(tests, skew_makes_simulate_larger);
+    tcase_add_test(tests, oversubscription_makes_simulate_larger);
+    tcase_add_loop_test(tests, estimate_is_monotone, 0, 2); // counted, expected loads
+    tcase_add_test(tests, simulate_is_monotone);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

@@ -61,7 +61,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all deps demo test check golden bench lint format install clean
+.PHONY: all real deps demo test check golden bench lint format install clean
 
 all: epsim
 
@@ -117,6 +117,31 @@ golden: $(BUILD)/epsim
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
 
+# The same program on real machines; STATIC=1 links all but MPI, CUDA and NCCL statically, so that the binary runs
+# where GSL and the others are not installed.
+REAL_PKG_LIBS = $(if $(STATIC),-Wl$(comma)-Bstatic,) -lgsl -lgslcblas -lyaml -ljansson -lcsv $(BLAS_LIBS) $(if $(STATIC),-Wl$(comma)-Bdynamic,) -lm
+comma := ,
+
+real: epsim-real
+
+epsim-real: $(BUILD)/epsim-real
+	cp $< $@.tmp && mv $@.tmp $@
+
+$(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
+
+NVCC ?= nvcc
+CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
+             -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
+$(BUILD)/real/kernels.o: real/kernels.cu real/kernels.h real/values.h
+	@mkdir -p $(@D)
+	$(call quiet,NVCC)$(NVCC) -O3 -std=c++17 $(CUDA_ARCH) \
+	    -Xcompiler -Wall,-fno-exceptions,-fno-threadsafe-statics -I. -c -o $@ $<
+
+# Checks and times the CUDA kernels alone, on a machine with a GPU.
+$(BUILD)/check_cuda: $(BUILD)/real/check_cuda.o $(BUILD)/real/cuda.o $(BUILD)/real/kernels.o $(BUILD)/base/error.o $(BUILD)/base/mem.o
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CUDA_LIBS) -lm
+
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
@@ -131,12 +156,12 @@ lint:
 	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
 
 format:
-	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h)
+	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h) $(wildcard real/*.c)
 
 install: all
 	install -D epsim $(DESTDIR)$(PREFIX)/bin/epsim
 
 clean:
-	rm -rf build epsim demo
+	rm -rf build epsim epsim-real demo
 
 -include $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

@@ -131,11 +131,6 @@ static bool check_header(const struct csvfile *csv, size_t header_line, struct e
 
 static bool parse(struct csvfile *csv, const char *text, size_t length, struct error *err)
 {
-    const char *nul = memchr(text, '\0', length);
-    if (nul != NULL) {
-        return error_set(err, EXIT_INPUT, "%s: byte %zu is NUL; expected a text file", csv->name,
-                         (size_t)(nul - text));
-    }
     struct load load = {.csv = csv, .err = err, .line = 1};
     const char *header = find_header(text, text + length, &load.line);
     struct csv_parser parser;
@@ -157,7 +152,7 @@ static bool parse(struct csvfile *csv, const char *text, size_t length, struct e
 struct csvfile *csvfile_load(const char *path, struct error *err)
 {
     size_t length;
-    char *text = infile_read(path, &length, err);
+    char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
     if (text == NULL) {
         return NULL;
     }

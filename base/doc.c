@@ -9,7 +9,9 @@
 #include <string.h>
 #include <yaml.h>
 
-#define DEEPEST 64 // lists and maps inside one another; bounds the recursion of check_node
+#define DEEPEST 64     // lists and maps inside one another; bounds the recursion of check_node
+#define ANCHORS 1000   // libyaml compares each with all before it
+#define VALUES 4000000 // and keys; each takes a hundred bytes or so
 
 struct doc {
     char *name;
@@ -169,6 +171,75 @@ static bool check_end(const struct doc *doc, yaml_parser_t *parser, struct error
     return true;
 }
 
+static bool has_anchor(const yaml_event_t *event)
+{
+    return (event->type == YAML_SCALAR_EVENT && event->data.scalar.anchor != NULL) ||
+           (event->type == YAML_SEQUENCE_START_EVENT &&
+            event->data.sequence_start.anchor != NULL) ||
+           (event->type == YAML_MAPPING_START_EVENT && event->data.mapping_start.anchor != NULL);
+}
+
+static bool is_start(const yaml_event_t *event)
+{
+    return event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT;
+}
+
+static bool is_end(const yaml_event_t *event)
+{
+    return event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT;
+}
+
+// What the events so far have opened and named.
+struct count {
+    size_t open, anchors, values;
+};
+
+static bool count_event(const struct doc *doc, const yaml_event_t *event, struct count *count,
+                        struct error *err)
+{
+    const size_t line = event->start_mark.line + 1;
+    if (is_start(event)) {
+        if (count->open > DEEPEST) {
+            return error_set(err, EXIT_INPUT, "%s:%zu: nested deeper than %d levels", doc->name,
+                             line, DEEPEST);
+        }
+        count->open++;
+    } else if (is_end(event)) {
+        count->open--;
+    }
+    if ((is_start(event) || event->type == YAML_SCALAR_EVENT) && count->values++ == VALUES) {
+        return error_set(err, EXIT_INPUT, "%s:%zu: more than %d values; expected fewer", doc->name,
+                         line, VALUES);
+    }
+    if (has_anchor(event) && count->anchors++ == ANCHORS) {
+        return error_set(err, EXIT_INPUT, "%s:%zu: more than %d anchors ('&name'); expected none",
+                         doc->name, line, ANCHORS);
+    }
+    return true;
+}
+
+// libyaml takes time quadratic in the depth of the tree that it builds and in the anchors, and a
+// hundred bytes for a list's "x,". So a first pass, which builds nothing, ends at the first too
+// many. What it cannot read is left to the second, which knows more errors.
+static bool check_events(const struct doc *doc, const char *text, size_t length, struct error *err)
+{
+    yaml_parser_t parser;
+    yaml_event_t event;
+    if (!yaml_parser_initialize(&parser)) {
+        return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    struct count count = {0};
+    bool good = true, more = true;
+    while (good && more && yaml_parser_parse(&parser, &event)) {
+        more = event.type != YAML_STREAM_END_EVENT;
+        good = count_event(doc, &event, &count, err);
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    return good;
+}
+
 static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
     if (!yaml_parser_load(parser, &doc->tree)) {
@@ -179,29 +250,33 @@ static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
     return check_tree(doc, err) && check_end(doc, parser, err);
 }
 
-struct doc *doc_load_text(const char *name, const char *text, size_t length, struct error *err)
+static bool build(struct doc *doc, const char *text, size_t length, struct error *err)
 {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
-        error_set(err, EXIT_RUNTIME, "%s: out of memory", name);
-        return NULL;
+        return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
     }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    struct doc *doc = mem_alloc(1, sizeof *doc);
-    doc->name = mem_copy_text(name);
     const bool good = parse(doc, &parser, err);
     yaml_parser_delete(&parser);
-    if (!good) {
-        doc_free(doc);
-        return NULL;
+    return good;
+}
+
+struct doc *doc_load_text(const char *name, const char *text, size_t length, struct error *err)
+{
+    struct doc *doc = mem_alloc(1, sizeof *doc);
+    doc->name = mem_copy_text(name);
+    if (check_events(doc, text, length, err) && build(doc, text, length, err)) {
+        return doc;
     }
-    return doc;
+    doc_free(doc);
+    return NULL;
 }
 
 struct doc *doc_load(const char *path, struct error *err)
 {
     size_t length;
-    char *text = infile_read(path, &length, err);
+    char *text = infile_read(path, INFILE_LIMIT, &length, err);
     if (text == NULL) {
         return NULL;
     }

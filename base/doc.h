@@ -16,7 +16,8 @@ typedef int doc_node;
 
 // Loads the one document of the file, or of `text` with `name` standing for the file in messages.
 // NULL on a missing file, a directory, an empty document, a syntax error, a second document, a
-// duplicate key, an alias, a NUL character, or nesting deeper than 64. Freed by doc_free.
+// duplicate key, an alias, a NUL character, nesting deeper than 64, or a file of more than 64 MiB.
+// Freed by doc_free.
 struct doc *doc_load(const char *path, struct error *err);
 struct doc *doc_load_text(const char *name, const char *text, size_t length, struct error *err);
 void doc_free(struct doc *doc);

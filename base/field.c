@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define WORD_LONGEST 64 // a longer word is no slip of a name
+#define WORD_LONGEST 64      // a longer word is no slip of a name
+#define BEGINNING_SHORTEST 3 // letters that tell which name was begun
 
 // How a numeric kind is read, and the largest value its member holds.
 static const struct numeric {
@@ -266,6 +267,37 @@ static size_t distance(const char *a, size_t a_length, const char *b, size_t b_l
     return rows[a_length % 3][b_length];
 }
 
+static bool begins(const char *name, const char *word)
+{
+    while (*word != '\0' && folded(*name) == folded(*word)) {
+        name++;
+        word++;
+    }
+    return *word == '\0';
+}
+
+// The one name that begins with the word, "nics" of nics_per_node, or NULL.
+static const char *field_completed(const char *word, size_t count,
+                                   const char *(*name)(const void *context, size_t index),
+                                   const void *context)
+{
+    const char *completed = NULL;
+    if (strlen(word) < BEGINNING_SHORTEST) {
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *candidate = name(context, i);
+        if (!begins(candidate, word)) {
+            continue;
+        }
+        if (completed != NULL && strcmp(completed, candidate) != 0) {
+            return NULL;
+        }
+        completed = candidate;
+    }
+    return completed;
+}
+
 const char *field_nearest(const char *word, size_t count,
                           const char *(*name)(const void *context, size_t index),
                           const void *context)
@@ -274,7 +306,10 @@ const char *field_nearest(const char *word, size_t count,
     if (length > WORD_LONGEST) {
         return NULL;
     }
-    const char *nearest = NULL;
+    const char *nearest = field_completed(word, count, name, context);
+    if (nearest != NULL) {
+        return nearest;
+    }
     size_t best = length / 3 + 1; // the first distance that is too far
     for (size_t i = 0; i < count; i++) {
         const char *candidate = name(context, i);

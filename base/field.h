@@ -42,8 +42,9 @@ char *field_format(const struct field *field, const void *object, char *buffer);
 // The row with this key ('-' and '_' are equal), or NULL.
 const struct field *field_find(const struct field *fields, size_t count, const char *key);
 
-// The name nearest to `word` by edit distance among `count` names taken through `name(ctx, i)`, or
-// NULL when none is near enough to be a slip (distance above a third of the word's length).
+// The name meant by `word` among `count` names taken through `name(ctx, i)`: the only one that
+// begins with it, else the nearest by edit distance, or NULL when none is near enough to be a slip
+// (distance above a third of the word's length).
 const char *field_nearest(const char *word, size_t count,
                           const char *(*name)(const void *context, size_t index),
                           const void *context);

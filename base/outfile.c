@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #define OPEN_LIMIT 16
+#define LINKS 40       // followed one after another, as the kernel does
 #define NAME_TRIES 100 // temporary names, should some be left over from a killed run
 
 // What the signal handler must remove: nothing but these and the process they belong to, since a
@@ -180,6 +182,39 @@ static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
     return true;
 }
 
+// The name that a link at `path`, relative to its own folder, stands for; NULL when it is no link.
+static char *follow(const char *path)
+{
+    char target[PATH_MAX];
+    const ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length <= 0) {
+        return NULL;
+    }
+    target[length] = '\0';
+    const char *slash = target[0] != '/' ? strrchr(path, '/') : NULL;
+    return mem_format("%.*s%s", slash != NULL ? (int)(slash - path) + 1 : 0, path, target);
+}
+
+// A file that is not there yet; where a link stands for it, at the place that the link names.
+static bool open_new(struct outfile *file, const char *path, struct error *err)
+{
+    file->path = mem_copy_text(path);
+    char *target = follow(path);
+    for (unsigned links = 0; target != NULL; links++) {
+        free(file->path);
+        file->path = target;
+        target = links < LINKS ? follow(target) : NULL;
+    }
+    const size_t length = strlen(file->path);
+    if (file->path[length - 1] == '/') {
+        error_set(err, EXIT_INPUT, "%s: a link to the folder '%s', which does not exist", path,
+                  file->path);
+        forget(file);
+        return false;
+    }
+    return open_beside(file, 0666, err);
+}
+
 bool outfile_open(struct outfile *file, const char *path, struct error *err)
 {
     *file = (struct outfile){0};
@@ -189,6 +224,7 @@ bool outfile_open(struct outfile *file, const char *path, struct error *err)
     }
     struct stat status;
     const bool exists = stat(path, &status) == 0;
+    const int number = exists ? 0 : errno;
     const size_t length = strlen(path);
     if ((exists && S_ISDIR(status.st_mode)) || (length > 0 && path[length - 1] == '/')) {
         return error_set(err, EXIT_INPUT, "%s: is a directory; expected a file's name", path);
@@ -197,8 +233,7 @@ bool outfile_open(struct outfile *file, const char *path, struct error *err)
         return error_set(err, EXIT_INPUT, "'': expected a file's name");
     }
     if (!exists) {
-        file->path = mem_copy_text(path);
-        return open_beside(file, 0666, err);
+        return number == ELOOP ? fail(path, number, err) : open_new(file, path, err);
     }
     if (access(path, W_OK) != 0) {
         return fail(path, errno, err);
@@ -214,13 +249,27 @@ bool outfile_open(struct outfile *file, const char *path, struct error *err)
 
 // ---- closing -----------------------------------------------------------------------------------
 
+// Why an earlier write failed: its errno is long gone, but a full disk refuses more writing, which
+// does no harm to a file that is to be removed.
+static int failed_before(const struct outfile *file)
+{
+    static const char zeros[65536];
+    const int descriptor = fileno(file->stream);
+    for (int i = 0; file->temporary != NULL && i < 16; i++) {
+        if (write(descriptor, zeros, sizeof zeros) < 0) {
+            return errno;
+        }
+    }
+    return EIO;
+}
+
 // Flushes, and closes unless standard output; errno of the first failure, or 0.
 static int finish(struct outfile *file)
 {
     errno = 0;
     int number = fflush(file->stream) != 0 ? errno : 0;
     if (number == 0 && ferror(file->stream)) {
-        number = EIO; // an earlier write failed, and its errno is long gone
+        number = failed_before(file);
     }
     if (file->path != NULL && fclose(file->stream) != 0 && number == 0) {
         number = errno;

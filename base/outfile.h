@@ -13,7 +13,8 @@ struct outfile {
     char *temporary;
 };
 
-// path NULL or "-" is standard output. Refuses a directory, a missing folder, a read-only place
+// path NULL or "-" is standard output. Through a symbolic link, the file that it names is written,
+// also where that does not exist yet. Refuses a directory, a missing folder, a read-only place
 // (EXIT_INPUT, with the path). At most 16 are open at a time.
 bool outfile_open(struct outfile *file, const char *path, struct error *err);
 

@@ -11,8 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIGITS 6           // significant ones of a real
-#define NUMBER_BYTES 32    // of a printed number
+#define DIGITS 6       // significant ones of a real
+#define SHORT_DIGITS 4 // the same for a person
+#define NUMBER_BYTES TABLE_NUMBER_BYTES
 #define WHOLE_LARGEST 1e15 // reals below print without an exponent
 
 struct cell {
@@ -136,6 +137,7 @@ void table_blank(struct table *table)
 
 size_t table_rows(const struct table *table)
 {
+    assert(table->columns.count > 0);
     return (table->count + table->columns.count - 1) / table->columns.count;
 }
 
@@ -148,20 +150,35 @@ double table_round(double value)
     return strtod(text, NULL) + 0.0; // + 0.0 turns -0 into 0
 }
 
-static void format_real(double rounded, char *text)
+// How cells are printed.
+struct format {
+    const char *blank;     // where there is nothing
+    int digits;            // of a real
+    double whole_smallest; // from here on a real is whole, rather than with an exponent
+};
+static const struct format aligned = {"-", SHORT_DIGITS, 1e3}, tabbed = {"", DIGITS, 1e5};
+
+static void format_real(double rounded, const struct format *format, char *text)
 {
-    const bool whole = fabs(rounded) >= 1e6 && fabs(rounded) < WHOLE_LARGEST;
-    if (whole) {
+    const double size = fabs(rounded);
+    if (size >= format->whole_smallest && size < WHOLE_LARGEST) {
         snprintf(text, NUMBER_BYTES, "%.0f", rounded);
     } else {
-        snprintf(text, NUMBER_BYTES, "%.*g", DIGITS, rounded);
+        snprintf(text, NUMBER_BYTES, "%.*g", format->digits, rounded);
     }
 }
 
-// The cell as text, in `number` or where it is; `blank` where there is nothing.
-static const char *cell_text(const struct table *table, size_t row, size_t column,
-                             const char *blank, char *number)
+char *table_short(double value, char *buffer)
 {
+    format_real(table_round(value), &aligned, buffer);
+    return buffer;
+}
+
+// The cell as text, in `number` or where it is.
+static const char *cell_text(const struct table *table, size_t row, size_t column,
+                             const struct format *format, char *number)
+{
+    const char *blank = format->blank;
     const size_t index = row * table->columns.count + column;
     const struct cell *cell = index < table->count ? &table->cells[index] : NULL;
     if (cell == NULL || cell->kind == CELL_BLANK) {
@@ -173,7 +190,7 @@ static const char *cell_text(const struct table *table, size_t row, size_t colum
     if (cell->kind == CELL_COUNT) {
         snprintf(number, NUMBER_BYTES, "%" PRIu64, cell->as.count);
     } else {
-        format_real(cell->as.real, number);
+        format_real(cell->as.real, format, number);
     }
     return number;
 }
@@ -199,7 +216,7 @@ static struct shape column_shape(const struct table *table, size_t column)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         const size_t index = row * table->columns.count + column;
-        const size_t width = width_of(cell_text(table, row, column, "-", number));
+        const size_t width = width_of(cell_text(table, row, column, &aligned, number));
         shape.width = width > shape.width ? width : shape.width;
         shape.left = shape.left || (index < table->count && table->cells[index].kind == CELL_TEXT);
     }
@@ -236,7 +253,7 @@ void table_print(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            const char *text = cell_text(table, row, c, "-", number);
+            const char *text = cell_text(table, row, c, &aligned, number);
             print_padded(out, text, shapes[c], c + 1 == columns);
         }
     }
@@ -254,7 +271,7 @@ void table_print_tsv(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            fprintf(out, "%s%c", cell_text(table, row, c, "", number),
+            fprintf(out, "%s%c", cell_text(table, row, c, &tabbed, number),
                     c + 1 < columns ? '\t' : '\n');
         }
     }

@@ -1,6 +1,7 @@
 // Tables: rows of typed cells under named columns, printed three ways: aligned for a person, TSV
 // for gnuplot and awk, JSON rows. Units stand in the column's name: latency_us, bytes.
-// Every printed number has at most 6 significant digits, except whole counts, printed whole.
+// Every real has at most 6 significant digits in TSV and JSON, and for a person 4 (or its whole part,
+// where that is longer). Counts are printed whole.
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 
@@ -43,5 +44,9 @@ json_t *table_json_real(double value);
 
 // value rounded to 6 significant digits, as every printer shows it.
 double table_round(double value);
+
+// value as table_print shows it. buffer has TABLE_NUMBER_BYTES bytes.
+#define TABLE_NUMBER_BYTES 32
+char *table_short(double value, char *buffer);
 
 #endif

@@ -24,9 +24,10 @@ struct suffix {
 static const struct suffix no_suffix[] = {{"", 1, true}, {NULL, 0, false}};
 
 static const struct suffix byte_suffixes[] = {
-    {"TiB", 0x1p40, true}, {"TB", 1e12, true}, {"GiB", 0x1p30, true}, {"GB", 1e9, true},
-    {"MiB", 0x1p20, true}, {"MB", 1e6, true},  {"KiB", 0x1p10, true}, {"kB", 1e3, true},
-    {"KB", 1e3, false},    {"B", 1, true},     {NULL, 0, false},
+    {"PiB", 0x1p50, true}, {"PB", 1e15, true}, {"TiB", 0x1p40, true}, {"TB", 1e12, true},
+    {"GiB", 0x1p30, true}, {"GB", 1e9, true},  {"MiB", 0x1p20, true}, {"MB", 1e6, true},
+    {"KiB", 0x1p10, true}, {"kB", 1e3, true},  {"KB", 1e3, false},    {"B", 1, true},
+    {NULL, 0, false},
 };
 
 // "Gb/s" is bits and "GB/s" is bytes, as in every datasheet; "GBps" is how our columns spell it.
@@ -131,7 +132,7 @@ static bool refuse_suffix(enum unit unit, const char *text, const char *suffix, 
         return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, quantity->expected);
     }
     const char letter = (char)toupper((unsigned char)*suffix);
-    if (unit == UNIT_BYTES && suffix[1] == '\0' && strchr("KMGT", letter) != NULL) {
+    if (unit == UNIT_BYTES && suffix[1] == '\0' && strchr("KMGTP", letter) != NULL) {
         const char decimal = letter == 'K' ? 'k' : letter;
         return error_set(err, EXIT_INPUT,
                          "'%s': '%c' alone is read both ways; write %ciB (powers of 1024) or %cB "

@@ -37,15 +37,16 @@ static bool parse_engines(const struct invocation *invocation, enum engine engin
                 return error_set(err, EXIT_INPUT, "--engine: '%s' stands twice", word);
         engines[(*count)++] = (enum engine)e;
     }
-    return *count > 0 || error_set(err, EXIT_INPUT, "--engine: empty: expected simulate, estimate, "
-                                                    "naive, or a list");
+    return *count > 0 || error_set(err, EXIT_INPUT,
+                                   "--engine: empty: expected simulate, estimate, "
+                                   "naive, or a list");
 }
 
 static struct table *families_table(const struct judged *judged)
 {
-    static const char *const columns[] = {"engine", "family", "cluster",        "dispatcher",
-                                          "nodes",  "phase",  "n",              "median_abs_pct",
-                                          "p90_abs_pct", "worst_abs_pct", "bias_pct", NULL};
+    static const char *const columns[] = {
+        "engine", "family",         "cluster",     "dispatcher",    "nodes",    "phase",
+        "n",      "median_abs_pct", "p90_abs_pct", "worst_abs_pct", "bias_pct", NULL};
     struct table *table = table_new("accuracy", columns);
     for (size_t i = 0; i < judged->count; i++)
         for (size_t f = 0; f < judged->of[i].family_count; f++) {
@@ -140,15 +141,14 @@ static json_t *accuracy_json(const struct invocation *invocation, const struct j
 static bool output(const struct invocation *invocation, const struct judged *judged,
                    struct error *err)
 {
-    char command[3 * FIELD_TEXT_BYTES];
+    char *command = command_line(invocation);
     struct table *table = families_table(judged);
-    snprintf(command, sizeof command, "epsim accuracy %s --engine %s --seed %llu",
-             invocation->words[0], invocation->engine,
-             (unsigned long long)invocation->question.seed);
     table_head(table, invocation, command, NULL);
     comment_totals(table, judged);
-    const bool ok = output_table(invocation, table, accuracy_json(invocation, judged, command), err);
+    const bool ok =
+        output_table(invocation, table, accuracy_json(invocation, judged, command), err);
     table_free(table);
+    free(command);
     return ok;
 }
 

@@ -25,6 +25,10 @@ enum command_bit {
 enum tsv_kind { TSV_NONE, TSV_PHASES, TSV_RANKS, TSV_PORTS, TSV_LINKS, TSV_TRAFFIC, TSV_PATH };
 extern const char *const tsv_kind_names[];
 
+// What --show prints instead of running.
+enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
+extern const char *const show_names[];
+
 // Everything a command line can say; which rows a subcommand takes is in the option table.
 struct invocation {
     struct question question;
@@ -35,16 +39,20 @@ struct invocation {
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
     double tolerance_pct;
-    bool json, check, show, quiet, help;
+    enum show_part show;
+    bool json, check, quiet, help;
 
     const char *command; // subcommand's name
+    uint32_t bit;        // the same as an enum command_bit
     char **words;        // positional arguments
     size_t word_count;
-    bool given[64]; // by row of cli_options
+    bool given[64];      // by row of cli_options
+    struct outfile *out; // what -o names or standard output, opened before any work (not plot's)
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 28
+#define CLI_OPTIONS 32
+#define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
 
@@ -57,35 +65,52 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_trace, run_plot;
 
+// What stands for a subcommand when --show names a part.
+command_run run_show;
+
+// --- flags ----------------------------------------------------------------------------------
+
+// Flags that a byte matrix has no use for, a trace none for a rule, and the like.
+bool check_together(const struct invocation *invocation, struct error *err);
+// Refuses any positional argument.
+bool check_no_words(const struct invocation *invocation, struct error *err);
+// --tokens, one count, into the question.
+bool read_tokens(struct invocation *invocation, struct error *err);
+// --tsv of a subcommand that has one table: only its kind may be named.
+bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err);
+
+// --- the command line -----------------------------------------------------------------------
+
+// The words and flags in force as sh takes them, without those of OUTPUT_GROUP. Freed by the caller.
+char *command_line(const struct invocation *asked);
+
+// The same with what was resolved, so that it asks this very question again.
+char *setting_command(const struct invocation *invocation, const struct setting *setting);
+
+// The member as field_format writes it, with as many digits as reading back exactly takes.
+// buffer has FIELD_TEXT_BYTES bytes.
+char *field_exact(const struct field *field, const void *object, char *buffer);
+
 // --- output ---------------------------------------------------------------------------------
 
-// Writes a table as --tsv or --json or -o ask; json may be NULL (rows of the table then).
-bool output_table(const struct invocation *invocation, const struct table *table, json_t *json,
-                  struct error *err);
-
-// Writes through -o: opens, calls, commits.
+// Writes to -o through the writer and commits.
 typedef void output_writer(void *context, FILE *out);
 bool output_write(const struct invocation *invocation, output_writer *writer, void *context,
                   struct error *err);
 bool output_json(const struct invocation *invocation, json_t *json, struct error *err);
 
-// The flags that ask this very question again, with what was resolved. Freed by the caller.
-char *setting_command(const struct invocation *invocation, const struct setting *setting);
+// Writes a table as --tsv or --json ask; json may be NULL (rows of the table then).
+bool output_table(const struct invocation *invocation, const struct table *table, json_t *json,
+                  struct error *err);
 
 // Version, seed, command line and resolved cluster (NULL: none) above a table.
 void table_head(struct table *table, const struct invocation *invocation, const char *command_line,
                 const struct cluster *cluster);
-
-// --tsv of a subcommand that has one table: only its kind may be named.
-bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err);
 
 // {"schema", "version", "seed", "command"}: the head of every JSON document.
 json_t *json_head(const struct invocation *invocation, const char *schema, const char *command_line);
 
 // The resolved configuration.
 json_t *json_config(const struct invocation *invocation, const struct setting *setting);
-
-// --show: model, cluster and dispatcher with the source of each figure.
-bool show_presets(const struct invocation *invocation, struct error *err);
 
 #endif

@@ -9,19 +9,29 @@
 #define AT(member) offsetof(struct invocation, member)
 
 #define TEXT(name, member, placeholder, who, heading, words)                                       \
-    {.field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},              \
-     .argument = placeholder,                                                                      \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},           \
+        .argument = placeholder, .commands = who, .group = heading                                 \
+    }
 #define SWITCH(name, member, who, heading, words)                                                  \
-    {.field = {.key = name, .kind = FIELD_BOOL, .offset = AT(member), .help = words},              \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name, .kind = FIELD_BOOL, .offset = AT(member), .help = words},           \
+        .commands = who, .group = heading                                                          \
+    }
+
+#define TSV(who, kinds) TEXT("tsv", tsv, "KIND", who, OUTPUT_GROUP, "table for programs: " kinds)
+
+// A macro's value as text.
+#define DIGITS_OF(number) #number
+#define DIGITS(number) DIGITS_OF(number)
 
 // What stands beside the question itself.
 static const struct option_row own_rows[] = {
-    TEXT("tokens", tokens, "N", ASK, "What is asked",
-         "tokens a GPU (4096); compare: a list, as 1..4096:log or 128,4096"),
+    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE, "What is asked",
+         "tokens a GPU (" DIGITS(QUESTION_TOKENS) "; of a trace, what it holds up to that)"),
+    TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
+         "tokens a GPU (" DIGITS(
+             QUESTION_TOKENS) "): one, several or a range: 128,4096 or 1..4096:log"),
 
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
@@ -36,26 +46,39 @@ static const struct option_row own_rows[] = {
      .group = "What is judged"},
     TEXT("measured", measured, "CSV", COMPARE, "What is judged", "measured rows to lay beside"),
 
-    TEXT("tsv", tsv, "KIND", EVERY & ~PLOT, "Output",
-         "TSV: phases, ranks, ports, links, traffic, path; compare, accuracy, trace: their own name"),
-    SWITCH("json", json, EVERY & ~PLOT, "Output", "one JSON document"),
-    {.field = {.key = "output", .kind = FIELD_TEXT, .offset = AT(output), .help = "write to FILE; - is standard output"},
+    TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
+    TSV(COMPARE, "compare"),
+    TSV(ACCURACY, "accuracy"),
+    TSV(TRACE, "trace"),
+    SWITCH("json", json, EVERY & ~PLOT, OUTPUT_GROUP, "one JSON document"),
+    {.field = {.key = "output",
+               .kind = FIELD_TEXT,
+               .offset = AT(output),
+               .help = "write to FILE; - is standard output"},
      .argument = "FILE",
      .commands = EVERY,
      .letter = 'o',
-     .group = "Output"},
-    TEXT("timeline", timeline, "FILE", SIMULATE, "Output", "Chrome/Perfetto trace of ranks and ports"),
-    SWITCH("check", check, SIMULATE | ESTIMATE, "Output",
+     .group = OUTPUT_GROUP},
+    TEXT("timeline", timeline, "FILE", SIMULATE, OUTPUT_GROUP,
+         "Chrome/Perfetto trace of ranks and ports"),
+    SWITCH("check", check, SIMULATE | ESTIMATE, OUTPUT_GROUP,
            "verify conservation and the port bound; exit 4 when broken"),
-    SWITCH("show", show, ASK, "Output", "print model, cluster and dispatcher resolved, with sources"),
+    {.field = {.key = "show",
+               .kind = FIELD_ENUM,
+               .offset = AT(show),
+               .names = show_names,
+               .help = "print, with sources, what would run: model, cluster, dispatcher or all"},
+     .argument = "PART",
+     .commands = ASK,
+     .group = OUTPUT_GROUP},
     {.field = {.key = "quiet", .kind = FIELD_BOOL, .offset = AT(quiet), .help = "no notices"},
      .commands = EVERY,
      .letter = 'q',
-     .group = "Output"},
+     .group = OUTPUT_GROUP},
     {.field = {.key = "help", .kind = FIELD_BOOL, .offset = AT(help), .help = "this text"},
      .commands = EVERY,
      .letter = 'h',
-     .group = "Output"},
+     .group = OUTPUT_GROUP},
 };
 #define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
 
@@ -86,7 +109,7 @@ struct invocation invocation_default(void)
 bool invocation_given(const struct invocation *invocation, const char *key)
 {
     for (size_t i = 0; i < CLI_OPTIONS; i++)
-        if (!strcmp(cli_options[i].field.key, key))
-            return invocation->given[i];
+        if (invocation->given[i] && !strcmp(cli_options[i].field.key, key))
+            return true;
     return false;
 }

@@ -6,11 +6,17 @@
 
 #define US(ps) ((double)(ps) / 1e6)
 
+// Queueing, of which the closed form knows nothing.
+static void table_wait(struct table *table, const struct timing *timing, double wait_ps)
+{
+    table_real(table, timing->events ? US(wait_ps) : NAN);
+}
+
 static struct table *phases_table(const struct timing *timing)
 {
-    static const char *const columns[] = {"phase",           "start_us", "end_us",   "latency_us",
-                                          "latency_mean_us", "bytes",    "bound_us", "bottleneck",
-                                          NULL};
+    static const char *const columns[] = {"phase",      "start_us",        "end_us",
+                                          "latency_us", "latency_mean_us", "bytes",
+                                          "bound_us",   "bottleneck",      NULL};
     struct table *table = table_new("phases", columns);
     for (enum phase p = 0; p < PHASE_COUNT; p++) {
         const struct phase_timing *phase = &timing->phases[p];
@@ -56,9 +62,9 @@ static double utilisation(const struct timing *timing, const struct port_timing 
 
 static struct table *ports_table(const struct schedule *schedule, const struct timing *timing)
 {
-    static const char *const columns[] = {"phase",       "port",    "link",
-                                          "bytes",       "busy_us", "utilisation",
-                                          "wait_us",     "longest_wait_us", NULL};
+    static const char *const columns[] = {"phase",   "port",        "link",    "bytes",
+                                          "busy_us", "utilisation", "wait_us", "longest_wait_us",
+                                          NULL};
     struct table *table = table_new("ports", columns);
     char name[48];
     for (size_t i = 0; i < timing->port_count; i++) {
@@ -69,8 +75,8 @@ static struct table *ports_table(const struct schedule *schedule, const struct t
         table_count(table, (uint64_t)llround(port->bytes));
         table_real(table, US(port->busy_ps));
         table_real(table, utilisation(timing, port));
-        table_real(table, US(port->wait_ps));
-        table_real(table, US(port->longest_wait_ps));
+        table_wait(table, timing, port->wait_ps);
+        table_wait(table, timing, port->longest_wait_ps);
     }
     return table;
 }
@@ -98,22 +104,21 @@ static struct link link_of(const struct timing *timing, enum phase phase, enum p
 
 static struct table *links_table(const struct schedule *schedule, const struct timing *timing)
 {
-    static const char *const columns[] = {"phase", "link",        "busiest",
-                                          "bytes", "utilisation", "longest_wait_us", NULL};
+    static const char *const columns[] = {
+        "phase", "link", "busiest", "bytes", "utilisation", "longest_wait_us", NULL};
     struct table *table = table_new("links", columns);
     char name[48];
     for (enum phase p = 0; p < PHASE_COUNT; p++)
-        for (enum port_class class = 0; class < PORT_CLASSES; class++) {
+        for (enum port_class class = 0; class < PORT_CLASSES; class ++) {
             const struct link link = link_of(timing, p, class);
             if (!link.busiest)
                 continue;
             table_text(table, phase_names[p]);
             table_text(table, port_class_names[class]);
-            table_text(table,
-                       fabric_port_name(&schedule->fabric, class, link.busiest->port, name));
+            table_text(table, fabric_port_name(&schedule->fabric, class, link.busiest->port, name));
             table_count(table, (uint64_t)llround(link.bytes));
             table_real(table, utilisation(timing, link.busiest));
-            table_real(table, US(link.longest_wait_ps));
+            table_wait(table, timing, link.longest_wait_ps);
         }
     return table;
 }
@@ -209,9 +214,9 @@ static void print_part(FILE *out, const char *title, struct table *table)
 void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
                    const struct table *head)
 {
-    char sentence[320];
+    char sentence[320], layer_us[TABLE_NUMBER_BYTES];
     table_print(head, out);
-    fprintf(out, "\nlayer_us %.6g", US(timing_layer_ps(timing)));
+    fprintf(out, "\nlayer_us %s", table_short(US(timing_layer_ps(timing)), layer_us));
     if (timing->nodes_per_token > 0)
         fprintf(out, "   nodes a token %.3f   ranks a token %.3f", timing->nodes_per_token,
                 timing->ranks_per_token);
@@ -221,7 +226,9 @@ void timing_report(FILE *out, const struct schedule *schedule, const struct timi
     for (enum phase p = 0; p < PHASE_COUNT; p++)
         if (timing->phases[p].present && timing->phases[p].bound_ps > 0)
             fprintf(out, "  %s\n", timing_sentence(timing, p, sentence));
-    print_part(out, "links (bytes of all ports; utilisation of the busiest over its phase; longest queueing of a chunk)",
+    print_part(out,
+               "links (bytes of all ports; utilisation of the busiest over its phase; longest "
+               "queueing of a chunk)",
                links_table(schedule, timing));
     print_part(out, "critical path", path_table(timing));
 }

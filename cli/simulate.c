@@ -5,10 +5,10 @@
 #include "model/check.h"
 #include "model/estimate.h"
 #include "sim/simulate.h"
-#include "study/range.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char *const tsv_kind_names[] = {"",      "phases",  "ranks", "ports",
                                       "links", "traffic", "path",  NULL};
@@ -32,41 +32,6 @@ static bool parse_tsv(const struct invocation *invocation, enum tsv_kind *kind, 
     if (invocation->json)
         return error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
     return true;
-}
-
-// Flags that a byte matrix has no use for, and a trace none for a rule.
-static bool check_together(const struct invocation *invocation, struct error *err)
-{
-    static const char *const layer_only[] = {"model", "tokens", "trace",  "routing", "layout",
-                                             "layer", "step",   "overlap", "loads", NULL};
-    const struct question *question = &invocation->question;
-    for (int i = 0; question->traffic[0] && layer_only[i]; i++)
-        if (invocation_given(invocation, layer_only[i]))
-            return error_set(err, EXIT_INPUT, "--%s has no meaning with --traffic", layer_only[i]);
-    if (question->trace[0] && invocation_given(invocation, "routing"))
-        return error_set(err, EXIT_INPUT, "--routing has no meaning with --trace");
-    if (question->trace[0] && question->loads == LOADS_EXPECTED)
-        return error_set(err, EXIT_INPUT, "--loads expected: a trace is counted");
-    if (!question->trace[0] && invocation_given(invocation, "step"))
-        return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
-    if (!question->trace[0] && question->routing == ROUTING_TRACE)
-        return error_set(err, EXIT_INPUT, "--routing trace: give --trace FOLDER");
-    return true;
-}
-
-static bool read_tokens(struct invocation *invocation, struct error *err)
-{
-    uint32_t *values;
-    size_t count;
-    if (!invocation_given(invocation, "tokens"))
-        return true;
-    if (!range_parse(invocation->tokens, &values, &count, err))
-        return error_prefix(err, "--tokens");
-    invocation->question.tokens = values[0];
-    free(values);
-    return count == 1 || error_set(err, EXIT_INPUT,
-                                   "--tokens %s: %zu values: %s takes one count (compare takes lists)",
-                                   invocation->tokens, count, invocation->command);
 }
 
 // What a report is written from.
@@ -127,42 +92,79 @@ static bool output_result(const struct result *result, const struct setting *set
     return ok;
 }
 
+// The folder of a path and the name in it.
+static bool same_place(const char *a, const char *b)
+{
+    char *folders[2];
+    const char *paths[2] = {a, b}, *names[2];
+    struct stat status[2];
+    bool same = true;
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(paths[i], '/');
+        names[i] = slash ? slash + 1 : paths[i];
+        folders[i] =
+            slash ? mem_format("%.*s/", (int)(slash - paths[i]), paths[i]) : mem_copy_text(".");
+        same = same && stat(folders[i], &status[i]) == 0;
+    }
+    same = same && status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino &&
+           !strcmp(names[0], names[1]);
+    free(folders[0]);
+    free(folders[1]);
+    return same;
+}
+
+// One file by two names would lose what was written first. Devices take both.
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (stat(a, &first) == 0 && stat(b, &second) == 0)
+        return S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+               first.st_ino == second.st_ino;
+    return same_place(a, b);
+}
+
+static bool open_timeline(const struct invocation *invocation, struct outfile *file,
+                          struct error *err)
+{
+    *file = (struct outfile){0};
+    if (!invocation->timeline[0])
+        return true;
+    if (!strcmp(invocation->timeline, "-"))
+        return error_set(err, EXIT_INPUT, "--timeline -: expected a file");
+    if (same_file(invocation->timeline, invocation->output))
+        return error_set(err, EXIT_INPUT, "--timeline %s: the same file as --output; expected two",
+                         invocation->timeline);
+    return outfile_open(file, invocation->timeline, err) || error_prefix(err, "--timeline");
+}
+
+static bool check(const struct setting *setting, const struct timing *timing, struct error *err)
+{
+    if (!timing_check(&setting->schedule, timing, err))
+        return false;
+    notice("check: conservation and bounds hold");
+    return true;
+}
+
+// With --timeline the trace file is complete before any result is shown.
 static bool answer(const struct invocation *invocation, const struct setting *setting,
-                   engine_run *engine, FILE *timeline, struct error *err)
+                   engine_run *engine, enum tsv_kind kind, struct error *err)
 {
     struct run run = setting->run;
     struct timing timing;
     struct result result = {
         .invocation = invocation, .schedule = &setting->schedule, .timing = &timing};
-    enum tsv_kind kind;
-    if (!parse_tsv(invocation, &kind, err))
+    struct outfile timeline;
+    if (!open_timeline(invocation, &timeline, err))
         return false;
-    run.timeline = timeline;
+    run.timeline = timeline.stream;
     engine(&setting->schedule, &run, &timing);
-    bool ok = true;
-    if (invocation->check)
-        ok = timing_check(&setting->schedule, &timing, err);
+    bool ok = !invocation->check || check(setting, &timing, err);
+    if (ok && timeline.stream)
+        ok = outfile_commit(&timeline, err);
+    outfile_abort(&timeline);
     ok = ok && output_result(&result, setting, kind, err);
     timing_release(&timing);
     return ok;
-}
-
-// With --timeline the trace file is complete before any result is shown.
-static bool answer_with_timeline(const struct invocation *invocation,
-                                 const struct setting *setting, engine_run *engine,
-                                 struct error *err)
-{
-    struct outfile file;
-    if (!invocation->timeline[0])
-        return answer(invocation, setting, engine, NULL, err);
-    if (!strcmp(invocation->timeline, "-"))
-        return error_set(err, EXIT_INPUT, "--timeline -: expected a file");
-    if (!outfile_open(&file, invocation->timeline, err))
-        return error_prefix(err, "--timeline");
-    if (answer(invocation, setting, engine, file.stream, err))
-        return outfile_commit(&file, err);
-    outfile_abort(&file);
-    return false;
 }
 
 static enum exit_code run_engine(struct invocation *invocation, engine_run *engine,
@@ -170,16 +172,14 @@ static enum exit_code run_engine(struct invocation *invocation, engine_run *engi
 {
     struct answerable answerable;
     enum tsv_kind kind;
-    if (invocation->word_count)
-        return error_set(err, EXIT_INPUT, "'%s': %s takes only flags", invocation->words[0],
-                         invocation->command),
-               err->code;
+    if (!check_no_words(invocation, err))
+        return err->code;
     if (invocation->show)
-        return show_presets(invocation, err) ? EXIT_DONE : err->code;
+        return run_show(invocation, err);
     if (!parse_tsv(invocation, &kind, err) || !check_together(invocation, err) ||
         !read_tokens(invocation, err) || !ask(&answerable, &invocation->question, prefer, err))
         return err->code;
-    const bool ok = answer_with_timeline(invocation, &answerable.setting, engine, err);
+    const bool ok = answer(invocation, &answerable.setting, engine, kind, err);
     ask_release(&answerable);
     return ok ? EXIT_DONE : err->code;
 }

@@ -7,20 +7,41 @@
 
 #define FIXED_COLUMNS 3
 
-static struct table *stats_table(const struct trace_stats *stats)
+// Columns that fit a person's screen; programs get all.
+static bool shown_to_a_person(enum trace_figure figure)
 {
-    const char *columns[FIXED_COLUMNS + TRACE_FIGURES + 1] = {"layer", "hottest_expert",
-                                                              "idle_experts"};
-    for (int f = 0; f < TRACE_FIGURES; f++)
-        columns[FIXED_COLUMNS + f] = trace_figure_names[f];
+    switch (figure) {
+    case FIGURE_EXPERT_MAX_MEAN:
+    case FIGURE_GINI:
+    case FIGURE_RANK_MAX_MEAN:
+    case FIGURE_NODE_MAX_MEAN:
+    case FIGURE_RANKS_PER_TOKEN:
+    case FIGURE_NODES_PER_TOKEN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static struct table *stats_table(const struct trace_stats *stats, bool all)
+{
+    const char *columns[FIXED_COLUMNS + TRACE_FIGURES + 1] = {"layer", "hottest_expert"};
+    int count = 2;
+    if (all)
+        columns[count++] = "idle_experts";
+    for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
+        if (all || shown_to_a_person(f))
+            columns[count++] = trace_figure_names[f];
     struct table *table = table_new("trace", columns);
     for (uint32_t l = 0; l < stats->layers; l++) {
         const struct trace_layer_stats *layer = &stats->layer[l];
         table_count(table, layer->layer_id);
         table_count(table, layer->hottest);
-        table_count(table, layer->idle);
-        for (int f = 0; f < TRACE_FIGURES; f++)
-            table_real(table, layer->figures[f]);
+        if (all)
+            table_count(table, layer->idle);
+        for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
+            if (all || shown_to_a_person(f))
+                table_real(table, layer->figures[f]);
     }
     return table;
 }
@@ -45,9 +66,9 @@ static void comment_trace(struct table *table, const struct trace *trace,
     table_comment(table, "trace: %s, %llu tokens, %u MoE layers, top-%u of %u experts, %u groups",
                   trace->moe.name, (unsigned long long)trace->tokens, trace->layers,
                   trace->moe.topk, trace->moe.experts, trace->moe.groups);
-    table_comment(table, "weights: %s, steps: %s, dropped choices: %llu",
-                  trace->weights.data ? "yes" : "no", trace->steps.data ? "recorded" : "by --tokens",
-                  (unsigned long long)stats->dropped);
+    table_comment(
+        table, "weights: %s, steps: %s, dropped choices: %llu", trace->weights.data ? "yes" : "no",
+        trace->steps.data ? "recorded" : "by --tokens", (unsigned long long)stats->dropped);
     table_comment(table, "layout: EP%u, %u nodes; max_mean is the hottest over the mean load",
                   cluster_ranks(cluster), cluster->nodes);
     if (trace->source[0])
@@ -58,17 +79,17 @@ static bool output(const struct invocation *invocation, const struct trace *trac
                    const struct cluster *cluster, const struct trace_stats *stats,
                    struct error *err)
 {
-    char command[4 * FIELD_TEXT_BYTES];
-    struct table *table = stats_table(stats);
-    snprintf(command, sizeof command, "epsim trace info %s --cluster '%s' --ep %u --layout %s",
-             invocation->words[1], invocation->question.cluster, cluster_ranks(cluster),
-             invocation->question.layout);
+    struct invocation asked = *invocation;
+    struct table *table = stats_table(stats, invocation->json || invocation->tsv[0]);
+    asked.question.ep = cluster_ranks(cluster);
+    char *command = command_line(&asked);
     table_head(table, invocation, command, cluster);
     comment_trace(table, trace, cluster, stats);
     const bool ok = output_table(
         invocation, table,
         stats_json(trace, stats, table, json_head(invocation, "epsim.trace/1", command)), err);
     table_free(table);
+    free(command);
     return ok;
 }
 

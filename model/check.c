@@ -1,6 +1,88 @@
 #include "model/check.h"
 
+#include "model/compute.h"
+
 #include <math.h>
+
+#define LONGEST_PS 1e15 // of one port or phase: 1,000 s
+#define MOST_LANES (1u << 26)
+
+static bool check_port(const struct schedule *schedule, const struct transfer *transfer,
+                       const struct port_loads *loads, enum port_class class, uint32_t port,
+                       struct error *err)
+{
+    char name[48];
+    const double rate = schedule_port_rate(schedule, transfer, class);
+    const double bytes = loads->bytes[class][port];
+    const double messages = loads->messages[class][port];
+    const double busy =
+        (rate > 0 ? bytes / rate * 1e12 : 0) + messages * (double)transfer->cost.per_message_ps;
+    fabric_port_name(&schedule->fabric, class, port, name);
+    if (bytes > 0 && rate <= 0 && class != PORT_SM)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s moves bytes through %s, but the cluster has no %s rate",
+                         schedule->dispatcher.name, name,
+                         class < PORT_NVLINK_TX ? "nic" : "nvlink");
+    if (busy > LONGEST_PS)
+        return error_set(err, EXIT_INPUT,
+                         "%s: %s would be busy for %.3g s: expected at most 1000 s; are its rate and "
+                         "the traffic right?",
+                         phase_names[transfer->phase], name, busy / 1e12);
+    return true;
+}
+
+static bool check_busy(const struct schedule *schedule, const struct transfer *transfer,
+                       struct error *err)
+{
+    struct port_loads loads;
+    bool ok = true;
+    schedule_port_loads(schedule, transfer, &loads);
+    for (enum port_class class = 0; class < PORT_CLASSES; class++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
+            ok = check_port(schedule, transfer, &loads, class, port, err);
+    port_loads_release(&loads);
+    return ok;
+}
+
+static bool check_lanes(const struct schedule *schedule, const struct transfer *transfer,
+                        struct error *err)
+{
+    const struct fabric *fabric = &schedule->fabric;
+    const uint64_t peers =
+        transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
+    const uint64_t lanes = fabric->ranks * peers * transfer->channels;
+    if (lanes > MOST_LANES)
+        return error_set(err, EXIT_INPUT,
+                         "%u channels of %u ranks with %llu peers are %llu lanes: expected at most "
+                         "%u; take fewer channels or SMs",
+                         transfer->channels, fabric->ranks, (unsigned long long)peers,
+                         (unsigned long long)lanes, MOST_LANES);
+    return true;
+}
+
+static bool check_compute(const struct schedule *schedule, struct error *err)
+{
+    static const enum phase computes[] = {PHASE_RMSNORM, PHASE_ROUTER, PHASE_EXPERTS, PHASE_SHARED};
+    for (size_t p = 0; p < sizeof computes / sizeof computes[0]; p++)
+        for (uint32_t r = 0; schedule->present[computes[p]] && r < schedule->fabric.ranks; r++) {
+            const double least = 1.0 / schedule->cluster.sms; // the smallest share there is
+            const double ps = compute_phase_exact_ps(schedule, computes[p], r, least);
+            if (ps > LONGEST_PS)
+                return error_set(err, EXIT_INPUT,
+                                 "%s of gpu%u would take %.3g s: expected at most 1000 s",
+                                 phase_names[computes[p]], r, ps / 1e12);
+        }
+    return true;
+}
+
+bool schedule_check(const struct schedule *schedule, struct error *err)
+{
+    for (uint32_t t = 0; t < schedule->transfer_count; t++)
+        if (!check_lanes(schedule, &schedule->transfers[t], err) ||
+            !check_busy(schedule, &schedule->transfers[t], err))
+            return false;
+    return check_compute(schedule, err);
+}
 
 static double sum_of(const double *values, size_t count)
 {
@@ -25,8 +107,9 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
     const double sent = sum_of(loads->expert_copies, ranks * ranks);
     if (!agree(served, sent))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices sent, %.0f served", sent, served);
-    if (sent > sum_of(loads->tokens, ranks) * loads->topk * (1 + 1e-9))
-        return error_set(err, EXIT_RUNTIME, "check: more choices than tokens x top-k");
+    const double asked = sum_of(loads->tokens, ranks) * loads->topk - loads->dropped;
+    if (!agree(sent, asked))
+        return error_set(err, EXIT_RUNTIME, "check: %.0f choices made, %.0f sent", asked, sent);
     for (size_t r = 0; r < ranks; r++) {
         double slots = 0, copies = 0;
         for (uint32_t s = schedule->layout->rank_slot[r]; s < schedule->layout->rank_slot[r + 1]; s++)
@@ -40,12 +123,23 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
     return true;
 }
 
-static double class_bytes(const struct timing *timing, enum phase phase, enum port_class class)
+// Bytes that a port carried in a phase.
+static double port_bytes(const struct timing *timing, enum phase phase, enum port_class class,
+                         uint32_t port)
+{
+    for (size_t i = 0; i < timing->port_count; i++)
+        if (timing->ports[i].phase == phase && timing->ports[i].class == class &&
+            timing->ports[i].port == port)
+            return timing->ports[i].bytes;
+    return 0;
+}
+
+static double class_bytes(const struct schedule *schedule, const struct timing *timing,
+                          enum phase phase, enum port_class class)
 {
     double bytes = 0;
-    for (size_t i = 0; i < timing->port_count; i++)
-        if (timing->ports[i].phase == phase && timing->ports[i].class == class)
-            bytes += timing->ports[i].bytes;
+    for (uint32_t port = 0; port < schedule->fabric.count[class]; port++)
+        bytes += port_bytes(timing, phase, class, port);
     return bytes;
 }
 
@@ -55,32 +149,57 @@ static bool moves_loads(const struct schedule *schedule, const struct timing *ti
     return !(schedule->loads->expected && timing->events);
 }
 
+// Each port carried what the schedule puts on it.
+static bool check_ports(const struct schedule *schedule, const struct transfer *transfer,
+                        const struct timing *timing, struct error *err)
+{
+    struct port_loads loads;
+    char name[48];
+    bool ok = true;
+    schedule_port_loads(schedule, transfer, &loads);
+    for (enum port_class class = 0; class < PORT_LINKS; class++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++) {
+            const double carried = port_bytes(timing, transfer->phase, class, port);
+            if (!agree(carried, loads.bytes[class][port]))
+                ok = error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
+                               phase_names[transfer->phase], carried,
+                               fabric_port_name(&schedule->fabric, class, port, name),
+                               loads.bytes[class][port]);
+        }
+    port_loads_release(&loads);
+    return ok;
+}
+
+// What left the sending ports of a medium came in at its receiving ones.
+static bool check_conserved(const struct schedule *schedule, enum phase phase,
+                            const struct timing *timing, struct error *err)
+{
+    for (enum port_class class = 0; class < PORT_LINKS; class += 2) {
+        const double out = class_bytes(schedule, timing, phase, class);
+        const double in = class_bytes(schedule, timing, phase, class + 1);
+        if (!agree(out, in))
+            return error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes left %s, %.0f came to %s",
+                             phase_names[phase], out, port_class_names[class], in,
+                             port_class_names[class + 1]);
+    }
+    return true;
+}
+
 static bool check_transfer(const struct schedule *schedule, const struct transfer *transfer,
                            const struct timing *timing, struct error *err)
 {
     const enum phase phase = transfer->phase;
-    struct port_loads loads;
-    bool ok = true;
-    schedule_port_loads(schedule, transfer, &loads);
-    for (enum port_class class = 0; ok && class < PORT_LINKS; class++) {
-        const double bytes = class_bytes(timing, phase, class);
-        const double other = class_bytes(timing, phase, class ^ 1);
-        const double planned = sum_of(loads.bytes[class], schedule->fabric.count[class]);
-        if (!agree(bytes, other))
-            ok = error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f at %s",
-                           phase_names[phase], bytes, port_class_names[class], other,
-                           port_class_names[class ^ 1]);
-        else if (moves_loads(schedule, timing) && !agree(bytes, planned))
-            ok = error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
-                           phase_names[phase], bytes, port_class_names[class], planned);
-    }
-    port_loads_release(&loads);
     const struct phase_span span = timing_span(timing, phase);
-    if (ok && span.latency_ps < timing->phases[phase].bound_ps * (1 - 1e-9))
-        ok = error_set(err, EXIT_RUNTIME, "check: %s takes %.6g us, below its port bound %.6g us",
-                       phase_names[phase], span.latency_ps / 1e6,
-                       timing->phases[phase].bound_ps / 1e6);
-    return ok;
+    if (moves_loads(schedule, timing) && !check_ports(schedule, transfer, timing, err))
+        return false;
+    if (!check_conserved(schedule, phase, timing, err))
+        return false;
+    // Times are whole picoseconds: one is within rounding.
+    if (span.latency_ps + 1 < timing->phases[phase].bound_ps * (1 - 1e-9))
+        return error_set(err, EXIT_RUNTIME, "check: %s takes %.6g us, below its port bound %.6g us",
+                         phase_names[phase], span.latency_ps / 1e6,
+                         timing->phases[phase].bound_ps / 1e6);
+    return true;
 }
 
 bool timing_check(const struct schedule *schedule, const struct timing *timing, struct error *err)

@@ -10,15 +10,15 @@ static double weight_bytes(enum dtype dtype)
     return dtype == DTYPE_FP8 ? 1.0 : dtype == DTYPE_BF16 ? 2.0 : 4.0;
 }
 
-static uint64_t roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
+static double roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
                             uint32_t launches)
 {
     const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
-    return (uint64_t)ceil(seconds * 1e12) + launches * cluster->kernel_launch_ps;
+    return ceil(seconds * 1e12) + (double)(launches * cluster->kernel_launch_ps);
 }
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
-static uint64_t ffn_ps(const struct schedule *schedule, double tokens, double experts,
+static double ffn_ps(const struct schedule *schedule, double tokens, double experts,
                        double intermediate, double sm_share)
 {
     const struct moe *moe = &schedule->moe;
@@ -31,25 +31,40 @@ static uint64_t ffn_ps(const struct schedule *schedule, double tokens, double ex
                        bytes, 2);
 }
 
-uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
+// Whether a slot has any token; from a mean, how likely it is (nearly Poisson).
+static double chance_of_any(const struct loads *loads, uint32_t slot)
+{
+    const double tokens = loads->slot_tokens[slot];
+    return loads->expected ? 1 - exp(-tokens) : tokens > 0;
+}
+
+static double experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
     const struct layout *layout = schedule->layout;
     double tokens = extra, active = 0;
     for (uint32_t s = layout->rank_slot[rank]; s < layout->rank_slot[rank + 1]; s++) {
         tokens += schedule->loads->slot_tokens[s];
-        active += fmin(1, schedule->loads->slot_tokens[s]);
+        active += chance_of_any(schedule->loads, s);
     }
     return ffn_ps(schedule, tokens, active, schedule->moe.intermediate, 1);
 }
 
+uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
+{
+    return (uint64_t)experts_ps(schedule, rank, extra);
+}
+
 double compute_sm_share(const struct schedule *schedule)
 {
-    const uint32_t sms = schedule->cluster.sms, taken = schedule->dispatcher.sms;
+    const uint32_t sms = schedule->cluster.sms;
+    const uint32_t taken = dispatcher_sms(&schedule->dispatcher, sms);
+    if (schedule->dispatcher.hook)
+        return 1;
     return taken < sms ? (double)(sms - taken) / sms : 1.0 / sms;
 }
 
-uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                          double sm_share)
+double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                              double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
@@ -64,11 +79,17 @@ uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uin
                                (cluster->bf16_flops * cluster->gemm_efficiency),
                            (tokens * hidden + hidden * moe->experts) * BF16_BYTES, 1);
     case PHASE_EXPERTS:
-        return compute_experts_ps(schedule, rank, 0);
+        return experts_ps(schedule, rank, 0);
     case PHASE_SHARED:
         return ffn_ps(schedule, tokens, 1, moe->shared_intermediate, sm_share);
     default:
         assert(phase == PHASE_EXPERTS); // only the phases above compute
         return 0;
     }
+}
+
+uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                          double sm_share)
+{
+    return (uint64_t)compute_phase_exact_ps(schedule, phase, rank, sm_share);
 }

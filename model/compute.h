@@ -15,11 +15,15 @@
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                           double sm_share);
 
+// The same before it becomes an integer: for checks of whether it may.
+double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                              double sm_share);
+
 // The experts phase of a rank that gets `extra` token copies more than its loads say.
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra);
 
-// SMs left to compute beside the dispatcher's kernels, as a share. A dispatcher that takes all SMs
-// (sms 0, low-latency kernels) gives them back while the network works (its receive hook): 1.
+// SMs left to compute beside the dispatcher's kernels, as a share; all of them under a receive hook;
+// at least one.
 double compute_sm_share(const struct schedule *schedule);
 
 #endif

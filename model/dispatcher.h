@@ -60,6 +60,8 @@ struct dispatcher {
     enum sync sync;
     enum op op;
     uint32_t sms;         // SMs that move data; 0: all of the GPU
+    bool hook;            // sends and receives are kernels of their own, and the network works in
+                          // between without SMs (DeepEP's low-latency receive hook)
     uint32_t channels;    // parallel slices of a rank's tokens; 0: sms / 2
     uint32_t chunk_tokens;         // tokens a message, dispatch
     uint32_t combine_chunk_tokens; // tokens a message, combine

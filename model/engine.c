@@ -7,21 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run)
+// The clocks of all ranks as a layer goes on.
+struct clocks {
+    uint64_t *now_ps;  // [ranks]
+    uint64_t floor_ps; // some rank, not known which, is not before this
+    uint32_t ranks;
+};
+
+// Ranks arrive by chance; the first one's arrival is time 0.
+static void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run)
 {
     clocks->ranks = schedule->fabric.ranks;
     clocks->floor_ps = 0;
     clocks->now_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = run_arrival_ps(run, r);
+    uint64_t first = clocks->now_ps[0];
+    for (uint32_t r = 1; r < clocks->ranks; r++)
+        first = clocks->now_ps[r] < first ? clocks->now_ps[r] : first;
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        clocks->now_ps[r] -= first;
 }
 
-void clocks_release(struct clocks *clocks)
+static void clocks_release(struct clocks *clocks)
 {
     free(clocks->now_ps);
 }
 
-uint32_t clocks_align(struct clocks *clocks)
+// Brings every clock to the latest.
+static void clocks_align(struct clocks *clocks)
 {
     uint32_t last = 0;
     for (uint32_t r = 1; r < clocks->ranks; r++)
@@ -31,7 +45,6 @@ uint32_t clocks_align(struct clocks *clocks)
         clocks->floor_ps = clocks->now_ps[last];
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = clocks->floor_ps;
-    return last;
 }
 
 void engine_note_ports(const struct schedule *schedule, const struct transfer *transfer,

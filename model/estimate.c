@@ -305,45 +305,93 @@ static void name_binding(struct form *form)
                                     form->binding_port[slowest], name));
 }
 
-// Copies that `count` sources send to one receiver are sums of independent choices: mean `copies` of
-// `tokens` trials each.
-static double receive_sd(double copies, double trials)
+// Variance of the copies on each port, as sums over lanes: a lane's copies are `trials` choices
+// that come out with the same chance each.
+struct variance {
+    double *of[PORT_LINKS]; // [fabric.count[class]]
+};
+
+static void add_variance(const struct form *form, struct variance *variance, uint32_t from,
+                         uint32_t to, double copies, double trials)
 {
-    return trials > 0 ? sqrt(fmax(0, copies * (1 - copies / trials))) : 0;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const bool nvlink =
+        fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic;
+    if (from == to || trials <= 0)
+        return;
+    const double own = copies * fmax(0, 1 - copies / trials);
+    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    variance->of[class][nvlink ? from : fabric_nic(fabric, from)] += own;
+    variance->of[class + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
+}
+
+static void add_variances(const struct form *form, struct variance *variance)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const struct loads *loads = form->schedule->loads;
+    const bool by_expert = transfer->pair == loads->expert_copies;
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t rank = 0; rank < fabric->ranks; rank++) {
+            const uint32_t node = fabric_node(fabric, rank);
+            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
+            const double trials = loads->tokens[home] * (by_expert ? loads->topk : 1);
+            add_variance(form, variance, transfer->gather ? rank : via,
+                         transfer->gather ? via : rank,
+                         transfer->pair[(size_t)home * fabric->ranks + rank], trials);
+            if (transfer->rail && via == rank)
+                add_variance(form, variance, transfer->gather ? via : home,
+                             transfer->gather ? home : via,
+                             transfer->node[(size_t)home * fabric->nodes + node],
+                             loads->tokens[home]);
+        }
+}
+
+// Whether ranks differ by chance in what they have on a class of ports. A home's own tokens are given, and
+// choices of one token exclude each other, so what leaves homes (or comes back to them) hardly varies.
+static bool varies(const struct transfer *transfer, enum port_class class)
+{
+    const bool receives = class == PORT_NIC_RX || class == PORT_NVLINK_RX;
+    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    return receives != transfer->gather || (transfer->rail && nvlink);
 }
 
 // When a rank ends whose port has as many bytes as the busiest of its class is expected to have.
-static double late_end(const struct form *form, enum port_class class, uint32_t rank, double trials)
+static double late_end(const struct form *form, const struct variance *variance,
+                       enum port_class class, uint32_t rank)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t port = sharers_of(fabric, class, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[class][port] / token_bytes;
-    const double most =
-        loads_expected_max(copies, receive_sd(copies, trials), fabric->count[class]);
+    const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
+                                           fabric->count[class]);
+    const double hop = class == PORT_NIC_RX      ? form->nic_hop
+                       : class == PORT_NVLINK_RX ? form->nvlink_hop
+                                                 : 0;
     if (copies <= 0 || fabric->rate_Bps[class] <= 0)
         return 0;
-    return form->earliest_start + form->pack + most * token_bytes / fabric->rate_Bps[class] * 1e12 +
-           form->nic_hop;
+    return form->earliest_start + form->pack +
+           most * token_bytes / fabric->rate_Bps[class] * 1e12 + hop;
 }
 
-// From expected loads, all ranks are alike and the slowest is a matter of chance: receivers draw
-// different numbers of copies. Senders' totals hardly vary (their choices exclude each other).
+// From expected loads, all ranks are alike and the slowest is a matter of chance.
 static void set_late_ends(struct form *form)
 {
-    const uint32_t ranks = form->schedule->fabric.ranks;
-    const bool by_expert = form->transfer->pair == form->schedule->loads->expert_copies;
-    double trials = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        trials += form->schedule->loads->tokens[r];
-    if (by_expert)
-        trials *= form->schedule->loads->topk;
-    for (uint32_t r = 0; r < ranks; r++)
+    const struct fabric *fabric = &form->schedule->fabric;
+    struct variance variance;
+    for (enum port_class class = 0; class < PORT_LINKS; class++)
+        variance.of[class] = mem_alloc(fabric->count[class], sizeof(double));
+    add_variances(form, &variance);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
         for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class++) {
-            const double end = late_end(form, class, r, trials);
+            const double end =
+                varies(form->transfer, class) ? late_end(form, &variance, class, r) : 0;
             if (end > (double)form->phase->late_ps[r])
-                form->phase->late_ps[r] = (uint64_t)end;
+                form->phase->late_ps[r] = (uint64_t)ceil(end);
         }
+    for (enum port_class class = 0; class < PORT_LINKS; class++)
+        free(variance.of[class]);
 }
 
 static void form_init(struct form *form, const struct schedule *schedule,
@@ -390,12 +438,12 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
         offer_own_ports(&form, r);
     offer_feeders(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
-        form.phase->end_ps[r] = (uint64_t)form.end[r];
+        form.phase->end_ps[r] = (uint64_t)ceil(form.end[r]);
     if (schedule->loads->expected)
         set_late_ends(&form);
     name_binding(&form);
     engine_note_ports(schedule, transfer, timing);
-    form.phase->floor_ps = (uint64_t)(form.earliest_start + form.phase->bound_ps);
+    form.phase->floor_ps = (uint64_t)ceil(form.earliest_start + form.phase->bound_ps);
     form_release(&form);
 }
 

@@ -114,8 +114,9 @@ static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ran
     *layout = (struct layout){0};
     if (ranks == 0 || experts < ranks)
         return error_set(err, EXIT_INPUT,
-                         "%u experts on %u ranks: expected at least one expert a rank", experts,
-                         ranks);
+                         "%u experts on %u ranks: expected at least one expert a rank; give --ep "
+                         "%u or fewer",
+                         experts, ranks, experts);
     return true;
 }
 

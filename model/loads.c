@@ -33,6 +33,7 @@ void loads_release(struct loads *loads)
 // What one source rank's tokens ask for; private to the thread that counts them.
 struct source_count {
     uint32_t *experts, *ranks, *nodes, *slots; // counts
+    uint64_t dropped;
     uint64_t *rank_stamp, *node_stamp;         // last token that reached it
 };
 
@@ -64,8 +65,10 @@ static void count_token(struct source_count *count, const struct layout *layout,
 {
     const uint64_t stamp = (uint64_t)token + 1;
     for (uint32_t k = 0; k < topk; k++) {
-        if (ids[k] == ROUTING_DROPPED)
+        if (ids[k] == ROUTING_DROPPED) {
+            count->dropped++;
             continue;
+        }
         const uint32_t slot = layout_slot(layout, ids[k], token);
         const uint32_t rank = layout->slot_rank[slot], node = rank / gpus_per_node;
         count->slots[slot]++;
@@ -86,6 +89,13 @@ static void store_source(struct loads *loads, const struct source_count *count, 
         loads->node_copies[(size_t)source * loads->nodes + n] = count->nodes[n];
 }
 
+static void add_served(struct loads *loads, const struct source_count *count)
+{
+    for (uint32_t s = 0; s < loads->slots; s++)
+        loads->slot_tokens[s] += count->slots[s];
+    loads->dropped += (double)count->dropped;
+}
+
 void loads_count(struct loads *loads, const struct routing *routing, const struct layout *layout,
                  uint32_t nodes)
 {
@@ -103,8 +113,7 @@ void loads_count(struct loads *loads, const struct routing *routing, const struc
         loads->tokens[source] = routing->tokens[source];
         store_source(loads, count, source);
 #pragma omp critical
-        for (uint32_t s = 0; s < layout->slots; s++)
-            loads->slot_tokens[s] += count->slots[s]; // whole numbers: any order adds up the same
+        add_served(loads, count); // whole numbers: any order adds up the same
         source_count_free(count);
     }
 }
@@ -204,7 +213,7 @@ static void uniform_rates(struct hit_rates *rates, const struct routing *routing
 #define SAMPLE_SEED 20250225 // of the table alone, never the user's
 struct sample {
     enum routing_rule rule;
-    uint32_t experts, topk, groups, topk_groups;
+    uint32_t experts, topk, groups, topk_groups, ranks; // ranks: rule balanced draws from them
     uint16_t *ids; // [SAMPLE_TOKENS * topk]
 };
 
@@ -223,7 +232,7 @@ static bool sample_serves(const struct sample *sample, const struct routing *rou
 {
     return sample->ids && sample->rule == routing->rule && sample->experts == routing->experts &&
            sample->topk == routing->topk && sample->groups == routing->groups &&
-           sample->topk_groups == routing->topk_groups;
+           sample->topk_groups == routing->topk_groups && sample->ranks == routing->ranks;
 }
 
 static void sample_draw(struct sample *sample, const struct routing *routing)
@@ -237,6 +246,7 @@ static void sample_draw(struct sample *sample, const struct routing *routing)
                               .topk = routing->topk,
                               .groups = routing->groups,
                               .topk_groups = routing->topk_groups,
+                              .ranks = routing->ranks,
                               .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk,
                                                sizeof(uint16_t))};
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)

@@ -20,6 +20,7 @@ struct loads {
     double *rank_copies;   // [source * ranks + rank]: source's tokens with a choice on rank
     double *node_copies;   // [source * nodes + node]: source's tokens with a choice in node
     double *slot_tokens;   // [slots]: tokens that each expert slot serves
+    double dropped;        // choices that name no expert
 };
 
 // Counts a routing over a layout; nodes divide layout->ranks evenly. Uses OpenMP threads over source
@@ -29,10 +30,9 @@ void loads_count(struct loads *loads, const struct routing *routing, const struc
                  uint32_t nodes);
 
 // Means over routings. Rules uniform and deepep without a group limit in closed form: a token
-// misses g of E experts with probability C(E-g,k)/C(E,k). Rules v3 and deepep with a limit take
-// the hit rates from 4,096 tokens drawn with a seed of their own (cached for the process: a
-// fixed-seed table, independent of the user's seed). Rule balanced in closed form. Rule trace has
-// no expectation: counted.
+// misses g of E experts with probability C(E-g,k)/C(E,k). Rules v3, balanced, and deepep with a
+// limit take the hit rates from 4,096 tokens drawn with a seed of their own (cached for the process: a
+// fixed-seed table, independent of the user's seed). Rule trace has no expectation: counted.
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
                   uint32_t nodes);
 

@@ -15,8 +15,6 @@ struct column {
     bool blank;
 };
 
-static const char *const moved_phases[] = {"dispatch", "combine", "alltoall", NULL};
-static const enum phase moved_phase[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_ALLTOALL};
 static const char *const flags[] = {"0", "1", NULL};
 
 #define ROW(member) offsetof(struct measured_row, member)
@@ -25,6 +23,9 @@ static const char *const flags[] = {"0", "1", NULL};
      true,                                                                                         \
      may_be_blank}
 #define TEXT(member) {{.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, true, false}
+
+#define OPTIONAL(member)                                                                           \
+    {{.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, false, true}
 
 // Cells that a field can read as they stand; tokens_per_gpu, dtype, phase and derived follow below.
 static const struct column columns[] = {
@@ -43,6 +44,10 @@ static const struct column columns[] = {
      true,
      false},
     TEXT(source),
+    OPTIONAL(stage),
+    OPTIONAL(stat),
+    OPTIONAL(routing),
+    OPTIONAL(layout),
 };
 static const char *const other_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived"};
 
@@ -65,17 +70,21 @@ static bool name_index(const char *text, const char *const *names, size_t *index
         strncat(expected, *index ? ", " : "", sizeof expected - strlen(expected) - 1);
         strncat(expected, names[*index], sizeof expected - strlen(expected) - 1);
     }
-    return error_set(err, EXIT_INPUT, "'%.40s': expected one of %s", text, expected);
+    char quoted[ERROR_QUOTE_BYTES];
+    return error_set(err, EXIT_INPUT, "'%s': expected one of %s", error_quote(text, quoted),
+                     expected);
 }
 
 static bool read_amount(const char *text, struct measured_row *row, struct error *err)
 {
     double value;
+    char quoted[ERROR_QUOTE_BYTES];
     const bool bytes = !strncmp(text, "bytes:", 6);
     if (!units_parse(UNIT_COUNT, bytes ? text + 6 : text, &value, err))
         return false;
     if (value < 1 || value > (bytes ? 0x1p50 : 0x1p31))
-        return error_set(err, EXIT_INPUT, "'%.40s': expected a count from 1, or bytes:N", text);
+        return error_set(err, EXIT_INPUT, "'%s': expected a count from 1, or bytes:N",
+                         error_quote(text, quoted));
     if (bytes)
         row->bytes_per_rank = (uint64_t)value;
     else
@@ -87,12 +96,11 @@ static bool read_names(const struct csvfile *csv, size_t at, struct measured_row
                        struct error *err)
 {
     size_t index;
-    if (!name_index(cell(csv, at, "phase"), moved_phases, &index, err))
+    if (!name_index(cell(csv, at, "phase"), phase_names, &index, err))
         return cell_error(csv, at, "phase", err);
-    row->phase = moved_phase[index];
+    row->phase = (enum phase)index;
     if (!name_index(cell(csv, at, "derived"), flags, &index, err))
         return cell_error(csv, at, "derived", err);
-    row->derived = index == 1;
     if (!read_amount(cell(csv, at, "tokens_per_gpu"), row, err))
         return cell_error(csv, at, "tokens_per_gpu", err);
     if (row->bytes_per_rank)
@@ -122,6 +130,8 @@ static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *
 {
     row->line = csvfile_line(csv, at);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
+        if (csvfile_find(csv, columns[c].field.key) < 0)
+            continue; // an optional column: check_columns saw to the others
         const char *text = cell(csv, at, columns[c].field.key);
         if (!*text && columns[c].blank)
             continue;
@@ -138,7 +148,7 @@ static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *
 static bool check_columns(const struct csvfile *csv, struct error *err)
 {
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
-        if (csvfile_find(csv, columns[c].field.key) < 0)
+        if (columns[c].required && csvfile_find(csv, columns[c].field.key) < 0)
             return error_set(err, EXIT_INPUT, "%s: no column '%s': expected a measurements CSV",
                              csvfile_name(csv), columns[c].field.key);
     for (size_t c = 0; c < sizeof other_columns / sizeof other_columns[0]; c++)
@@ -159,13 +169,15 @@ static bool check_ids(const struct measured *measured, struct error *err)
 {
     const struct measured_row **sorted = mem_alloc(measured->count, sizeof *sorted);
     bool ok = true;
+    char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < measured->count; i++)
         sorted[i] = &measured->rows[i];
     qsort(sorted, measured->count, sizeof *sorted, by_id);
     for (size_t i = 1; ok && i < measured->count; i++)
         if (!strcmp(sorted[i - 1]->id, sorted[i]->id))
             ok = error_set(err, EXIT_INPUT, "%s:%zu: id: '%s' stands on line %zu already",
-                           measured->path, sorted[i]->line, sorted[i]->id, sorted[i - 1]->line);
+                           measured->path, sorted[i]->line, error_quote(sorted[i]->id, quoted),
+                           sorted[i - 1]->line);
     free(sorted);
     return ok;
 }
@@ -194,4 +206,39 @@ void measured_release(struct measured *measured)
     free(measured->path);
     free(measured->rows);
     *measured = (struct measured){0};
+}
+
+static bool is_one_of(const char *text, const char *const *names)
+{
+    for (size_t i = 0; names[i]; i++)
+        if (!strcmp(text, names[i]))
+            return true;
+    return false;
+}
+
+enum routing_rule measured_rule(const struct measured_row *row)
+{
+    for (int rule = 0; routing_rule_names[rule]; rule++)
+        if (!strcmp(row->routing, routing_rule_names[rule]))
+            return (enum routing_rule)rule;
+    if (!strncmp(row->dispatcher, "trtllm-", strlen("trtllm-")))
+        return ROUTING_BALANCED;
+    return row->topk_groups ? ROUTING_DEEPEP : ROUTING_UNIFORM;
+}
+
+bool measured_predictable(const struct measured_row *row, struct error *err)
+{
+    static const char *const stats[] = {"", "mean", "slowest", NULL};
+    static const char *const routings[] = {"", "uniform", "deepep", "v3", "balanced", NULL};
+    char quoted[ERROR_QUOTE_BYTES];
+    if (row->stage[0])
+        return error_set(err, EXIT_INPUT, "stage %s alone is not predicted",
+                         error_quote(row->stage, quoted));
+    if (!is_one_of(row->stat, stats))
+        return error_set(err, EXIT_INPUT, "stat %s is not predicted, only mean and slowest",
+                         error_quote(row->stat, quoted));
+    if (!is_one_of(row->routing, routings))
+        return error_set(err, EXIT_INPUT, "routing %s cannot be drawn again",
+                         error_quote(row->routing, quoted));
+    return true;
 }

@@ -21,11 +21,13 @@ struct measured_row {
     uint64_t bytes_per_rank;  // "bytes:N": all that a rank sends, 1/n to each rank, itself included
     uint32_t hidden;
     enum dtype dtype;
-    enum phase phase; // dispatch, combine or alltoall
+    enum phase phase; // of a layer, or alltoall
     uint32_t sms;     // 0: the library's default
     double latency_us;
-    bool derived; // computed from a published rate
     char source[FIELD_TEXT_BYTES];
+    // Optional columns; blank: the whole phase, the mean over ranks, uniform routing, contiguous.
+    char stage[FIELD_TEXT_BYTES], stat[FIELD_TEXT_BYTES];
+    char routing[FIELD_TEXT_BYTES], layout[FIELD_TEXT_BYTES];
     size_t line;
 };
 
@@ -41,5 +43,13 @@ struct measured {
 // of one id, and a file without rows.
 bool measured_load(struct measured *measured, const char *path, struct error *err);
 void measured_release(struct measured *measured);
+
+// The routing that the row was measured under: its own column, else balanced for trtllm-* dispatchers,
+// deepep with a group limit, uniform without.
+enum routing_rule measured_rule(const struct measured_row *row);
+
+// Whether the row is what engines predict by themselves: a whole phase's mean or slowest rank under
+// a routing that can be drawn. If not, err says why.
+bool measured_predictable(const struct measured_row *row, struct error *err);
 
 #endif

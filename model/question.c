@@ -136,6 +136,11 @@ static bool resolve_routing(struct setting *setting, const struct question *ques
     if (setting->routing.rule == ROUTING_TRACE)
         return true;
     set_groups(setting);
+    // Both rules are about ranks and nodes, and draw expert ids that stand for them in id order.
+    if ((question->routing == ROUTING_BALANCED || question->routing == ROUTING_DEEPEP) &&
+        strcmp(question->layout, "contiguous"))
+        return error_set(err, EXIT_INPUT, "--routing %s: needs --layout contiguous",
+                         routing_rule_names[question->routing]);
     return routing_check(&setting->routing, err) || error_prefix(err, "--routing");
 }
 
@@ -171,7 +176,9 @@ bool setting_resolve(struct setting *setting, const struct question *question,
 
 void setting_use_routing(struct setting *setting, const struct routing *routing)
 {
+    memcpy(setting->tokens, routing->tokens, routing->ranks * sizeof *setting->tokens);
     setting->routing = *routing;
+    setting->routing.tokens = setting->tokens;
 }
 
 void setting_load(struct setting *setting, enum loads_kind kind)

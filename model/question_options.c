@@ -7,45 +7,50 @@
 #define RUNS "How it runs"
 
 #define TEXT(name, member, placeholder, who, heading, words)                                       \
-    {.field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},              \
-     .argument = placeholder,                                                                      \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},           \
+        .argument = placeholder, .commands = who, .group = heading                                 \
+    }
 #define COUNT(name, member, wide, least, most, who, heading, words)                                \
-    {.field = {.key = name,                                                                        \
-               .kind = wide,                                                                       \
-               .offset = AT(member),                                                               \
-               .min = least,                                                                       \
-               .max = most,                                                                        \
-               .help = words},                                                                     \
-     .argument = "N",                                                                              \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name,                                                                     \
+                  .kind = wide,                                                                    \
+                  .offset = AT(member),                                                            \
+                  .min = least,                                                                    \
+                  .max = most,                                                                     \
+                  .help = words},                                                                  \
+        .argument = "N", .commands = who, .group = heading                                         \
+    }
 #define CHOICE(name, member, list, who, heading, words)                                            \
-    {.field = {.key = name,                                                                        \
-               .kind = FIELD_ENUM,                                                                 \
-               .offset = AT(member),                                                               \
-               .names = list,                                                                      \
-               .help = words},                                                                     \
-     .argument = "NAME",                                                                           \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name,                                                                     \
+                  .kind = FIELD_ENUM,                                                              \
+                  .offset = AT(member),                                                            \
+                  .names = list,                                                                   \
+                  .help = words},                                                                  \
+        .argument = "NAME", .commands = who, .group = heading                                      \
+    }
+
+// A macro's value as text.
+#define DIGITS_OF(number) #number
+#define DIGITS(number) DIGITS_OF(number)
 
 // .commands holds the row's part until question_options puts the program's own bits there.
 static const struct option_row rows[] = {
     TEXT("model", model, "MODEL", QUESTION_LAYER, ASKED,
          "preset, epsim YAML or a Hugging Face config.json (deepseek-v3; a trace: its own shape)"),
     TEXT("cluster", cluster, "CLUSTER", QUESTION_CLUSTER, ASKED,
-         "preset, YAML, either with keys changed (h800-cx7:nic=25GB/s), or one line: "
-         "4x8:nvlink=160GB/s,nic=50GB/s"),
+         "preset, YAML, either with keys changed (h800-cx7:nic=23GB/s), or one line of "
+         "effective rates: 4x8:nvlink=138GB/s,nic=46GB/s"),
     COUNT("ep", ep, FIELD_U32, 1, 1024, QUESTION_CLUSTER, ASKED,
           "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
     TEXT("dispatcher", dispatcher, "NAME", QUESTION_LAYER, ASKED,
-         "preset or YAML (deepep-normal; up to 256 tokens deepep-ll; with --traffic raw)"),
+         "preset or YAML (deepep-normal; up to " DIGITS(
+             QUESTION_LL_TOKENS) " tokens deepep-ll; with --traffic raw)"),
     COUNT("sms", sms, FIELD_U32, 1, 4096, QUESTION_LAYER, ASKED,
           "SMs that move data (the dispatcher's own)"),
     CHOICE("routing", routing, routing_rule_names, QUESTION_LAYER, ASKED,
-           "rule that draws experts: uniform, deepep, v3, balanced"),
+           "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); balanced"),
     TEXT("layout", layout, "LAYOUT", QUESTION_CLUSTER, ASKED,
          "contiguous, round-robin, or a TensorRT-LLM load-balancer YAML"),
     TEXT("trace", trace, "FOLDER", QUESTION_LAYER, ASKED, "recorded routing in place of a rule"),
@@ -69,7 +74,8 @@ static const struct option_row rows[] = {
     {.field = {.key = "aligned",
                .kind = FIELD_BOOL,
                .offset = AT(aligned),
-               .help = "every phase starts when all ranks have ended the one before, as benchmarks do"},
+               .help =
+                   "every phase starts when all ranks have ended the one before, as benchmarks do"},
      .commands = QUESTION_ENGINE,
      .group = RUNS},
     CHOICE("loads", loads, loads_kind_names, QUESTION_LOADS, RUNS,

@@ -1,5 +1,6 @@
 // The schedule: who sends how much to whom, in which stage, order and chunk size, and what each
-// rank computes. Nothing in it says how long anything takes; every engine reads the same one.
+// rank computes. Every engine reads the same one. It holds no time that anything takes; the
+// dispatcher's costs, credits and SM rates ride along in a transfer for the engines that put times.
 #ifndef MODEL_SCHEDULE_H
 #define MODEL_SCHEDULE_H
 

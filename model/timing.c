@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "base/table.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -119,15 +120,17 @@ char *timing_sentence(const struct timing *timing, enum phase phase, char *buffe
     const size_t size = 320;
     const struct phase_timing *p = &timing->phases[phase];
     const struct phase_span span = timing_span(timing, phase);
-    if (p->bound_ps <= 0) {
-        snprintf(buffer, size, "%s takes %.6g us; %s binds.", phase_names[phase],
-                 span.latency_ps / 1e6, p->bottleneck);
-        return buffer;
-    }
-    snprintf(buffer, size,
-             "%s takes %.6g us; %s binds. No schedule could beat %.6g us, the bytes of %s at its "
-             "rate: this is %.1f%% above.",
-             phase_names[phase], span.latency_ps / 1e6, p->bottleneck, p->bound_ps / 1e6,
-             p->busiest, 100 * (span.latency_ps / p->bound_ps - 1));
+    char latency[TABLE_NUMBER_BYTES], bound[TABLE_NUMBER_BYTES];
+    table_short(span.latency_ps / 1e6, latency);
+    table_short(p->bound_ps / 1e6, bound);
+    if (p->bound_ps <= 0)
+        snprintf(buffer, size, "%s takes %s us; %s binds.", phase_names[phase], latency,
+                 p->bottleneck);
+    else
+        snprintf(buffer, size,
+                 "%s takes %s us; %s binds. No schedule could beat %s us, the bytes of %s at its "
+                 "rate: this is %.1f%% above.",
+                 phase_names[phase], latency, p->bottleneck, bound, p->busiest,
+                 100 * (span.latency_ps / p->bound_ps - 1));
     return buffer;
 }

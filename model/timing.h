@@ -26,7 +26,7 @@ struct run {
     FILE *timeline; // simulate only: Chrome trace events; NULL: none
 };
 
-// When a rank enters the layer.
+// When a rank enters the layer, counted from the beginning of the time in which all do.
 uint64_t run_arrival_ps(const struct run *run, uint32_t rank);
 
 struct phase_timing {

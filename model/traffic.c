@@ -16,8 +16,10 @@ static bool uniform(const char *size, uint64_t **bytes, uint32_t ranks, struct e
     double value;
     if (!units_parse(UNIT_BYTES, size, &value, err))
         return false;
+    char quoted[ERROR_QUOTE_BYTES];
     if (value < 1 || value > CELL_MAX)
-        return error_set(err, EXIT_INPUT, "uniform:%s: expected from 1B to 1PiB a pair", size);
+        return error_set(err, EXIT_INPUT, "uniform:%s: expected from 1B to 1PiB a pair",
+                         error_quote(size, quoted));
     *bytes = mem_alloc((size_t)ranks * ranks, sizeof **bytes);
     for (uint32_t i = 0; i < ranks * ranks; i++)
         (*bytes)[i] = i % (ranks + 1) ? (uint64_t)value : 0;
@@ -37,10 +39,11 @@ struct reader {
 static bool read_cell(struct reader *reader, const char *word, struct error *err)
 {
     double value;
+    char quoted[ERROR_QUOTE_BYTES];
     if (!units_parse(UNIT_COUNT, word, &value, err) || value > CELL_MAX) {
         return error_set(err, EXIT_INPUT,
-                         "%s:%zu: '%.40s': expected a whole number of bytes, at most 2^50",
-                         reader->path, reader->line, word);
+                         "%s:%zu: '%s': expected a whole number of bytes, at most 2^50",
+                         reader->path, reader->line, error_quote(word, quoted));
     }
     if (reader->count == reader->capacity) {
         reader->capacity = reader->capacity ? 2 * reader->capacity : 1024;
@@ -91,11 +94,9 @@ static bool check_matrix(const struct reader *reader, struct error *err)
 static bool read_matrix(struct reader *reader, struct error *err)
 {
     size_t length;
-    char *text = infile_read(reader->path, &length, err);
+    char *text = infile_read_text(reader->path, INFILE_LIMIT, &length, err);
     bool ok = text != NULL;
     char *next = text;
-    if (ok && strlen(text) != length)
-        ok = error_set(err, EXIT_INPUT, "%s: a NUL byte: expected text", reader->path);
     if (ok && !strncmp(next, "\xef\xbb\xbf", 3))
         next += 3; // a UTF-8 byte-order mark
     while (ok && next && *next) {

@@ -31,9 +31,13 @@ WIDTH = panels == 1 ? 660 : 130 + 400 * columns
 HEIGHT = 70 + 360 * rows
 load STYLE
 
-set multiplot layout rows,columns title TITLE noenhanced font ",14" margins screen 100.0/WIDTH, screen 1-30.0/WIDTH, screen 65.0/HEIGHT, screen 1-80.0/HEIGHT spacing screen 80.0/WIDTH, screen 115.0/HEIGHT
+set multiplot layout rows,columns title TITLE noenhanced font TITLE_FONT margins screen 100.0/WIDTH, screen 1-30.0/WIDTH, screen 65.0/HEIGHT, screen 1-80.0/HEIGHT spacing screen 80.0/WIDTH, screen 115.0/HEIGHT
 set logscale x 2
-pad = TOKENS_max > TOKENS_min ? 1.3 : 4
+# At one count alone points stand beside each other, or the last would hide the rest.
+alone = TOKENS_max == TOKENS_min
+beside(x, place) = alone ? x * 1.15**place : x
+size = alone ? 1.1 : 0.3
+pad = alone ? 4 : 1.3
 set xrange [TOKENS_min / pad:TOKENS_max * pad]
 set xtics TOKENS_max > 64 * TOKENS_min ? 4 : 2
 set mxtics 2
@@ -63,9 +67,9 @@ do for [i = 1:panels] {
     plot IN using "tokens_per_gpu":"measured_us" with table if (strcol("phase") eq phase && column("measured_us") > 0)
     unset table
     unset datafile columnheaders
-    plot $SIMULATE using 1:2 smooth unique with linespoints pt 7 ps 0.3 lw 2 lc rgb colour title counts[1] ? "simulate" : "", \
-        $ESTIMATE using 1:2 smooth unique with linespoints pt 7 ps 0.3 lw 1.6 dt (8,5) lc rgb colour title counts[2] ? "estimate" : "", \
-        $MEASURED using 1:2 with points pt 7 ps 0.8 lc rgb BLACK title counts[3] ? "measured" : ""
+    plot $SIMULATE using (beside($1, -1)):2 smooth unique with linespoints pt 7 ps size lw 2 lc rgb colour title counts[1] ? "simulate" : "", \
+        $ESTIMATE using (beside($1, 0)):2 smooth unique with linespoints pt alone ? 6 : 7 ps size lw 1.6 dt (8,5) lc rgb colour title counts[2] ? "estimate" : "", \
+        $MEASURED using (beside($1, 1)):2 with points pt 7 ps alone ? size : 0.8 lc rgb BLACK title counts[3] ? "measured" : ""
 }
 unset multiplot
 unset output

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 #define MAX_COLUMNS 5
+#define DATA_LIMIT ((size_t)1 << 30)   // bytes between 1024 ranks, phase by phase, are 200 MiB
+#define FIGURE_LIMIT ((size_t)4 << 30) // as gnuplot draws it
 
 enum cells {
     CELLS_WORD,     // one word
@@ -64,7 +67,7 @@ static const struct figure figures[] = {
 
 struct tsv {
     const char *path;
-    char *text; // as read; gnuplot gets the same bytes
+    char *text; // printable; gnuplot gets the same bytes
     size_t length;
     const struct figure *figure;
     char *title;
@@ -107,6 +110,53 @@ static bool cut(struct span *rest, char mark, struct span *part)
     return true;
 }
 
+// Of the character at `at`, its bytes; 0 unless it is UTF-8 that an XML file, as SVG is, may hold.
+static size_t character_bytes(const unsigned char *at, size_t left)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const size_t bytes = *at < 0x80 ? 1 : *at < 0xc0 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
+    if (bytes <= 1 || bytes > left || *at >= 0xf8)
+        return bytes == 1;
+    uint32_t code = *at & (0x7fu >> bytes);
+    for (size_t i = 1; i < bytes; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+        code = code << 6 | (at[i] & 0x3fu);
+    }
+    const bool surrogate = code >= 0xd800 && code < 0xe000;
+    const bool known = code >= least[bytes] && code <= 0x10ffff && (code | 1) != 0xffff;
+    return known && !surrogate ? bytes : 0;
+}
+
+// Drops control characters but those between cells and lines (so CR before LF, too), and puts '?'
+// for every byte that is no text: words and the title stand in the figure as they are here.
+static size_t make_printable(char *text, size_t length)
+{
+    size_t used = 0;
+    for (size_t i = 0, bytes; i < length; i += bytes ? bytes : 1) {
+        const unsigned char first = (unsigned char)text[i];
+        bytes = character_bytes((const unsigned char *)text + i, length - i);
+        if (bytes == 1 && (first < 0x20 || first == 0x7f) && first != '\t' && first != '\n')
+            continue;
+        if (bytes)
+            memmove(text + used, text + i, bytes);
+        else
+            text[used] = '?';
+        used += bytes ? bytes : 1;
+    }
+    return used;
+}
+
+// As error_quote, of a part of a line.
+static char *quote(struct span span, char *buffer)
+{
+    char text[ERROR_QUOTE_BYTES];
+    const size_t length = span.length < sizeof text ? span.length : sizeof text - 1;
+    memcpy(text, span.at, length);
+    text[length] = '\0';
+    return error_quote(text, buffer);
+}
+
 static bool fail(const struct tsv *tsv, size_t line, struct error *err, const char *what)
 {
     return error_set(err, EXIT_INPUT, "%s:%zu: %s", tsv->path, line, what);
@@ -126,9 +176,10 @@ static bool read_kind(struct tsv *tsv, struct span line, struct error *err)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "",
                                  figures[i].kind);
     }
+    char quoted[ERROR_QUOTE_BYTES];
     if (!tsv->figure)
-        return error_set(err, EXIT_INPUT, "%s:1: no figure for '%.*s'; there are: %s", tsv->path,
-                         (int)line.length, line.at, known);
+        return error_set(err, EXIT_INPUT, "%s:1: no figure for '%s'; there are: %s", tsv->path,
+                         quote(line, quoted), known);
     return true;
 }
 
@@ -191,13 +242,14 @@ static bool check_cell(struct tsv *tsv, size_t place, struct span cell, size_t n
                        struct error *err)
 {
     const struct figure *figure = tsv->figure;
+    char quoted[ERROR_QUOTE_BYTES];
     for (size_t c = 0; c < MAX_COLUMNS && figure->columns[c].name; c++) {
         if (tsv->place[c] != place)
             continue;
         const char *fault = cell_fault(figure->columns[c].cells, cell);
         if (fault)
-            return error_set(err, EXIT_INPUT, "%s:%zu: %s: '%.*s': %s", tsv->path, number,
-                             figure->columns[c].name, (int)cell.length, cell.at, fault);
+            return error_set(err, EXIT_INPUT, "%s:%zu: %s: '%s': %s", tsv->path, number,
+                             figure->columns[c].name, quote(cell, quoted), fault);
         tsv->values += figure->columns[c].cells == CELLS_VALUE && cell.length > 0;
     }
     return true;
@@ -242,13 +294,12 @@ static bool has_values(const struct figure *figure)
 static bool tsv_load(struct tsv *tsv, const char *path, struct error *err)
 {
     *tsv = (struct tsv){.path = path};
-    tsv->text = infile_read(path, &tsv->length, err);
+    tsv->text = infile_read_text(path, DATA_LIMIT, &tsv->length, err);
     if (!tsv->text)
         return false;
+    tsv->length = make_printable(tsv->text, tsv->length);
     if (tsv->length == 0)
         return error_set(err, EXIT_INPUT, "%s: an empty file; expected '# epsim.KIND/1'", path);
-    if (memchr(tsv->text, '\0', tsv->length))
-        return error_set(err, EXIT_INPUT, "%s: not a text file", path);
     // The last line need not end in a newline; what follows one is no line.
     const size_t whole = tsv->length - (tsv->text[tsv->length - 1] == '\n');
     struct span rest = {tsv->text, whole}, line;
@@ -315,9 +366,12 @@ static bool write_file(const char *path, const void *bytes, size_t length, struc
     FILE *out = fopen(path, "wb");
     if (!out)
         return error_set(err, EXIT_RUNTIME, "%s: %s", path, strerror(errno));
-    const bool wrote = fwrite(bytes, 1, length, out) == length;
-    if (fclose(out) != 0 || !wrote)
-        return error_set(err, EXIT_RUNTIME, "%s: %s", path, strerror(errno));
+    errno = 0;
+    int number = fwrite(bytes, 1, length, out) == length ? 0 : errno;
+    if (fclose(out) != 0 && number == 0)
+        number = errno;
+    if (number)
+        return error_set(err, EXIT_RUNTIME, "%s: %s", path, strerror(number));
     return true;
 }
 
@@ -341,7 +395,7 @@ static bool gnuplot_failed(const struct scratch *scratch, int status, struct err
     char last[512] = "no message", line[512];
     FILE *in = fopen(scratch->path[SCRATCH_MESSAGES], "r");
     while (in && fgets(line, sizeof line, in)) {
-        line[strcspn(line, "\n")] = '\0';
+        line[make_printable(line, strcspn(line, "\n"))] = '\0';
         if (line[strspn(line, " ^")] != '\0')
             memcpy(last, line, sizeof last);
     }
@@ -400,6 +454,17 @@ static bool run_gnuplot(const struct scratch *scratch, const char *title, const 
     return status == 0 || gnuplot_failed(scratch, status, err);
 }
 
+// gnuplot exits well from a full disk, with a part of the figure.
+static bool is_whole(const char *figure, size_t length)
+{
+    static const char *const ends[] = {"</svg>", "IEND", "%%EOF"};
+    const size_t tail = length < 16 ? length : 16;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (memmem(figure + length - tail, tail, ends[i], strlen(ends[i])))
+            return true;
+    return false;
+}
+
 static bool draw(const struct tsv *tsv, const struct scratch *scratch, const sigset_t *mask,
                  struct outfile *out, struct error *err)
 {
@@ -410,14 +475,17 @@ static bool draw(const struct tsv *tsv, const struct scratch *scratch, const sig
         !run_gnuplot(scratch, title, mask, err))
         return false;
     size_t length = 0;
-    char *figure = infile_read(scratch->path[SCRATCH_FIGURE], &length, err);
+    char *figure = infile_read(scratch->path[SCRATCH_FIGURE], FIGURE_LIMIT, &length, err);
     if (!figure || length == 0) {
         free(figure);
         return error_set(err, EXIT_RUNTIME, "gnuplot: drew nothing");
     }
-    fwrite(figure, 1, length, out->stream); // outfile_commit tells when it fell short
+    const bool whole = is_whole(figure, length);
+    if (whole)
+        fwrite(figure, 1, length, out->stream); // outfile_commit tells when it fell short
     free(figure);
-    return true;
+    return whole ||
+           error_set(err, EXIT_RUNTIME, "gnuplot: drew a part only; is %s full?", scratch->folder);
 }
 
 // Signals wait while the folder exists, so that it is always removed; gnuplot itself gets them.

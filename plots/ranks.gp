@@ -17,7 +17,7 @@ HEIGHT = 150 + (ranks < 16 ? 24 * ranks : ranks < 64 ? 15 * ranks : 960)
 WIDTH = 960
 load STYLE
 
-set label 1 TITLE at screen 0.5, screen 1-24.0/HEIGHT center noenhanced font ",14"
+set label 1 TITLE at screen 0.5, screen 1-24.0/HEIGHT center noenhanced font TITLE_FONT
 set tmargin at screen 1-78.0/HEIGHT
 set key at graph 0.5, screen 1-56.0/HEIGHT center horizontal Left reverse samplen 1.2 width 0
 # From zero, unless the first start is far from it.

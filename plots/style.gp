@@ -1,5 +1,6 @@
 # The style of every figure. Loaded by a figure's script, which has set OUT (the file to write; its
-# suffix picks the format), WIDTH and HEIGHT (in points of the screen, 96 an inch).
+# suffix picks the format), WIDTH and HEIGHT (in points of the screen, 96 an inch) and TITLE.
+# Leaves TITLE broken where it has to be, and TITLE_FONT for it.
 
 FONT = "DejaVu Sans,11"
 suffix = OUT[strlen(OUT) - 2 : strlen(OUT)]
@@ -15,6 +16,22 @@ if (suffix eq "svg") {
 } } }
 set output OUT
 set encoding utf8
+
+# A title that fits: smaller where it is long, and in two lines where it would be too small to read.
+# A letter is at most 0.72 of its size wide.
+fitting(length) = WIDTH * 0.96 / (0.72 * length)
+TITLE_SIZE = 14
+if (strlen(TITLE) > 0) {
+    longest = strlen(TITLE)
+    middle = longest / 2
+    while (middle < longest && TITLE[middle:middle] ne " ") { middle = middle + 1 }
+    if (fitting(longest) < 9 && middle < longest) {
+        longest = middle > longest - middle ? middle : longest - middle
+        TITLE = TITLE[1:middle - 1]."\n".TITLE[middle + 1:*]
+    }
+    TITLE_SIZE = fitting(longest) > 14 ? 14 : fitting(longest) < 4 ? 4 : fitting(longest)
+}
+TITLE_FONT = sprintf(",%.1f", TITLE_SIZE)
 
 set datafile separator "\t"
 set datafile columnheaders

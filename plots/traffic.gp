@@ -27,7 +27,7 @@ load STYLE
 
 half = last < 64 ? 0.46 : 0.505
 step = last < 12 ? 1 : last < 48 ? 4 : last < 96 ? 8 : last < 256 ? 16 : 64
-set multiplot layout rows,columns title TITLE noenhanced font ",14" margins screen 75.0/WIDTH, screen 1-110.0/WIDTH, screen 60.0/HEIGHT, screen 1-75.0/HEIGHT spacing screen 60.0/WIDTH, screen 105.0/HEIGHT
+set multiplot layout rows,columns title TITLE noenhanced font TITLE_FONT margins screen 75.0/WIDTH, screen 1-110.0/WIDTH, screen 60.0/HEIGHT, screen 1-75.0/HEIGHT spacing screen 60.0/WIDTH, screen 105.0/HEIGHT
 set xrange [-0.5:last + 0.5]
 set yrange [last + 0.5:-0.5]
 set cbrange [0:BYTES_max > 0 ? BYTES_max / scale : 1]

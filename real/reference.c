@@ -152,15 +152,23 @@ static void add_shared(const struct reference *reference, const struct reference
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
                      double *out)
 {
+    reference_part(reference, tokens, 0, 1, out);
+}
+
+void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
+                    uint32_t part, uint32_t parts, double *out)
+{
+    const uint32_t experts = reference->moe->experts;
     const size_t values = (size_t)tokens->count * reference->moe->hidden;
     struct batch batch = {.token = mem_alloc(tokens->count, sizeof *batch.token),
                           .weight = mem_alloc(tokens->count, sizeof *batch.weight),
                           .in = mem_alloc(values, sizeof *batch.in)};
     for (size_t i = 0; i < values; i++)
         out[i] = 0;
-    for (uint32_t e = 0; e < reference->moe->experts; e++)
+    for (uint32_t e = part; e < experts; e += parts)
         add_expert(reference, tokens, e, &batch, out);
-    add_shared(reference, tokens, &batch, out);
+    if (experts % parts == part)
+        add_shared(reference, tokens, &batch, out);
     free(batch.token);
     free(batch.weight);
     free(batch.in);

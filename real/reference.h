@@ -30,6 +30,11 @@ struct reference_tokens {
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
                      double *out);
 
+// The part of that sum which the experts part, part + parts, part + 2 parts, ... give (the shared one counts
+// as the expert after the last): several processes make the weights once among them, and add up.
+void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
+                    uint32_t part, uint32_t parts, double *out);
+
 // Hidden states A of one token, from the input tensor of its rank: RMS norm in double, rounded to
 // the activation's format.
 void reference_hidden(const struct reference *reference, uint32_t rank, uint32_t token, float *out);

@@ -511,8 +511,19 @@ static void note_port(struct mover *mover, struct timing *timing, enum port_clas
     *entry = sum;
 }
 
+// Nothing may be left behind by a window that never opened or a join that never met.
+static void assert_delivered(const struct mover *mover)
+{
+    const struct flows *flows = &mover->flows;
+    for (uint32_t l = 0; l < flows->lane_count; l++)
+        assert(flows->lanes[l].sent == flows->lanes[l].chunks);
+    for (uint64_t k = 0; flows->pending && k < flows->chunk_count; k++)
+        assert(flows->pending[k] == 0);
+}
+
 static void finish(struct mover *mover, struct timing *timing)
 {
+    assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
     for (int class = 0; class < PORT_CLASSES; class++)
         for (uint32_t p = 0; p < mover->fabric->count[class]; p++)

@@ -1,6 +1,7 @@
 #include "study/accuracy.h"
 
 #include "base/mem.h"
+#include "model/check.h"
 #include "model/estimate.h"
 #include "model/question.h"
 #include "sim/simulate.h"
@@ -31,19 +32,14 @@ static struct moe row_moe(const struct measured_row *row)
     return moe;
 }
 
-static enum routing_rule row_rule(const struct measured_row *row)
-{
-    if (!strncmp(row->dispatcher, "trtllm-", strlen("trtllm-")))
-        return ROUTING_BALANCED;
-    return row->topk_groups ? ROUTING_DEEPEP : ROUTING_UNIFORM;
-}
-
 static struct question row_question(const struct measured_row *row, uint64_t seed)
 {
     struct question question = question_default();
     strcpy(question.cluster, row->cluster);
     strcpy(question.dispatcher, row->dispatcher);
-    question.routing = row_rule(row);
+    question.routing = measured_rule(row);
+    if (row->layout[0])
+        strcpy(question.layout, row->layout);
     question.nodes = row->nodes;
     question.gpus_per_node = row->gpus_per_node;
     question.tokens = row->tokens_per_gpu;
@@ -56,11 +52,10 @@ static struct question row_question(const struct measured_row *row, uint64_t see
     return question;
 }
 
-static bool predict(struct setting *setting, const struct measured_row *row, enum engine engine,
+static void predict(struct setting *setting, const struct measured_row *row, enum engine engine,
                     double *predicted_us)
 {
     struct timing timing;
-    setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
     schedule_keep_only(&setting->schedule, row->phase);
     if (engine == ENGINE_SIMULATE)
         simulate(&setting->schedule, &setting->run, &timing);
@@ -68,9 +63,10 @@ static bool predict(struct setting *setting, const struct measured_row *row, enu
         estimate(&setting->schedule, &setting->run, &timing);
     else
         estimate_naive(&setting->schedule, &setting->run, &timing);
-    *predicted_us = timing_span(&timing, row->phase).latency_mean_ps / 1e6;
+    const struct phase_span span = timing_span(&timing, row->phase);
+    const bool slowest = !strcmp(row->stat, "slowest");
+    *predicted_us = (slowest ? span.latency_ps : span.latency_mean_ps) / 1e6;
     timing_release(&timing);
-    return true;
 }
 
 bool accuracy_predict(const struct measured_row *row, enum engine engine, uint64_t seed,
@@ -79,9 +75,12 @@ bool accuracy_predict(const struct measured_row *row, enum engine engine, uint64
     const struct question question = row_question(row, seed);
     const struct moe moe = row_moe(row);
     struct setting setting;
-    if (!setting_resolve(&setting, &question, &moe, err))
+    if (!measured_predictable(row, err) || !setting_resolve(&setting, &question, &moe, err))
         return false;
-    const bool ok = predict(&setting, row, engine, predicted_us);
+    setting_load(&setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
+    const bool ok = schedule_check(&setting.schedule, err);
+    if (ok)
+        predict(&setting, row, engine, predicted_us);
     setting_release(&setting);
     return ok;
 }

@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-static bool belongs(const struct measured_row *row, const struct setting *setting, uint32_t tokens,
-                    enum phase phase)
+static bool belongs(const struct measured_row *row, const struct question *question,
+                    const struct setting *setting, uint32_t tokens, enum phase phase)
 {
     const struct moe *moe = &setting->moe;
     const enum dtype dtype =
@@ -15,18 +15,20 @@ static bool belongs(const struct measured_row *row, const struct setting *settin
            row->nodes == setting->cluster.nodes &&
            row->gpus_per_node == setting->cluster.gpus_per_node && row->experts == moe->experts &&
            row->topk == moe->topk && row->hidden == moe->hidden &&
-           (row->sms == 0 || row->sms == setting->dispatcher.sms) &&
+           (row->sms ? row->sms == setting->dispatcher.sms : question->sms == 0) &&
+           !row->stage[0] && (!row->stat[0] || !strcmp(row->stat, "mean")) &&
            !strcmp(row->cluster, setting->cluster.name) &&
            !strcmp(row->dispatcher, setting->dispatcher.name);
 }
 
 // The latest row wins: a library's newer measurement follows its older one in a file.
 static const struct measured_row *find_row(const struct measured *measured,
+                                           const struct question *question,
                                            const struct setting *setting, uint32_t tokens,
                                            enum phase phase)
 {
     for (size_t i = measured ? measured->count : 0; i > 0; i--)
-        if (belongs(&measured->rows[i - 1], setting, tokens, phase))
+        if (belongs(&measured->rows[i - 1], question, setting, tokens, phase))
             return &measured->rows[i - 1];
     return NULL;
 }
@@ -51,7 +53,7 @@ bool compare_tokens(const struct question *question, uint32_t tokens,
             .phase = phases[i],
             .simulate_us = timing_span(&simulated, phases[i]).latency_mean_ps / 1e6,
             .estimate_us = timing_span(&estimated, phases[i]).latency_mean_ps / 1e6,
-            .measured = find_row(measured, setting, tokens, phases[i])};
+            .measured = find_row(measured, question, setting, tokens, phases[i])};
         strcpy(rows[i].dispatcher, setting->dispatcher.name);
     }
     timing_release(&simulated);

@@ -55,13 +55,14 @@ side_by_side() {
 heading "1. DeepSeek-V3, EP32: four servers of eight H800 GPUs, eight experts on each GPU"
 say "A token visits 8 of 256 experts: dispatch sends it to the GPUs that hold them, combine brings the"
 say "results back. epsim predicts both by discrete events (simulated) and by formula (estimated);"
-say "the published figures are DeepEP's own measurements. Times in microseconds, one layer."
+say "the published figures are DeepEP's own. Times in microseconds, one layer."
 say ""
-say "Prefill: 4096 tokens on every GPU, DeepEP's normal kernels."
+say "Prefill: 4096 tokens on every GPU, DeepEP's normal kernels; published_us is derived from DeepEP's"
+say "published GB/s, which are whole numbers."
 keep prefill.tsv compare --routing deepep --tokens 4096 --measured $measured --tsv compare
 side_by_side prefill.tsv
 say ""
-say "Decode: 128 tokens on every GPU, DeepEP's low-latency kernels."
+say "Decode: 128 tokens on every GPU, DeepEP's low-latency kernels; published_us as DeepEP gives it."
 keep decode.tsv compare --routing uniform --tokens 128 --dispatcher deepep-ll --measured $measured --tsv compare
 side_by_side decode.tsv
 
@@ -83,7 +84,8 @@ awk -F '\t' '
         } }' "$out/accuracy.tsv"
 say ""
 say "How far predictions are off, in percent: half of the rows by no more than median_pct, nine in ten"
-say "by no more than p90_pct. naive is what most calculators do: bytes over the datasheet's rate."
+say "by no more than p90_pct. naive is what most calculators do: bytes over the datasheet's rate. Of the"
+say "rows 22 are distinct, and a few of them gave the parameters (README.md, How far to believe it)."
 
 # --- 3 --------------------------------------------------------------------------------------------
 

@@ -152,6 +152,7 @@ static const struct {
      "num_slots: 9\ninitial_global_assignments: {3: [0, 1, 2, 3, 4, 5, 6, 7]}\n"},
     {"layout-none.yaml", "num_slots: 8\n"},
     {"eight.yaml", "hidden: 512\nexperts: 8\ntopk: 2\nintermediate: 256\n"},
+    {"it's a $model; `name`.yaml", "hidden: 512\nexperts: 8\ntopk: 2\nintermediate: 256\n"},
     {"rows.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
                  "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
@@ -212,6 +213,7 @@ static void write_traces(void)
     const uint8_t twice[] = {0, 1, 2, 3, 5, 5, 6, 7};
     const uint8_t range[] = {0, 1, 2, 3, 4, 5, 6, 8};
     write_trace("trace-good", MANIFEST, good);
+    write_trace("a trace's", MANIFEST, good);
     write_trace("trace-twice", MANIFEST, twice);
     write_trace("trace-range", MANIFEST, range);
     write_trace("trace-key", MANIFEST "hiden: 5\n", good);
@@ -234,6 +236,7 @@ static void set_up(void)
     for (size_t i = 0; i < COUNT(files); i++)
         scratch_write(files[i].name, files[i].text, strlen(files[i].text));
     write_traces();
+    ck_assert_int_eq(link(scratch_path("good.tsv"), scratch_path("linked")), 0);
 }
 
 #define WANTS 3
@@ -307,6 +310,8 @@ static const struct bad bad_rows[] = {
     {"simulate --cluster 4x8:nvlink", {"--cluster", "nvlink", "expected"}},
     {"simulate --cluster 9999x8:nvlink=160GB/s,nic=50GB/s", {"--cluster", "1024"}},
 
+    {"simulate --cluster h800-cx7:nics=4", {"--cluster", "nics", "'nics_per_node'"}},
+
     // Models.
     {"simulate --model $D/missing.json", {"--model", "/missing.json", "No such file"}},
     {"simulate --model $D", {"--model", "directory"}},
@@ -369,6 +374,9 @@ static const struct bad bad_rows[] = {
     {"simulate --trace traces/minimoe-256e --model mixtral-8x7b", {"--model", "256", "8"}},
     {"simulate --step 1", {"--step", "--trace"}},
     {"simulate --routing trace", {"--routing", "--trace"}},
+    {"compare --step 1", {"--step", "--trace"}},
+    {"compare --routing trace", {"--routing", "--trace"}},
+    {"compare --ep 8 --trace traces/minimoe-256e --routing uniform", {"--routing", "--trace"}},
     {"trace info $D/missing", {"/missing", "No such file"}},
     {"trace info $D/trace-twice", {"/trace-twice/expert_ids.npy", "token 2", "[5 5]"}},
     {"trace info $D/trace-cut", {"/trace-cut/expert_ids.npy", "5", "8"}},
@@ -396,6 +404,7 @@ static const struct bad bad_rows[] = {
     {"accuracy $D/rows.csv --engine real", {"--engine", "'real'", "simulate"}},
     {"accuracy $D/rows.csv --engine ''", {"--engine", "expected LIST"}},
     {"accuracy $D/rows.csv --engine naive,naive", {"--engine", "naive"}},
+    {"compare --tolerance-pct 5", {"--tolerance-pct", "--measured"}},
     {"compare --measured ''", {"--measured", "''", "expected"}},
     {"compare --measured $D/missing.csv", {"--measured", "/missing.csv", "No such file"}},
     {"compare --measured $D/rows-nan.csv", {"--measured", "/rows-nan.csv:2: latency_us", "'nan'"}},
@@ -433,6 +442,12 @@ static const struct bad bad_rows[] = {
     {"simulate --tsv ''", {"--tsv", "expected KIND"}},
     {"simulate --json --tsv phases", {"--json", "--tsv"}},
     {"simulate --ep 8 --ep 8", {"--ep"}},
+    {"simulate --show", {"--show"}},
+    {"simulate --show layout", {"--show", "'layout'", "dispatcher"}},
+    {"simulate --show all --json", {"--json", "--show"}},
+    {"simulate --show model --traffic uniform:1MiB", {"--show model"}},
+    {"simulate --show all --sms 1000", {"--sms", "1000", "132"}},
+    {"compare --show dispatcher --tokens 1,2", {"--tokens", "one count", "--show"}},
     {"simulate stray", {"'stray'", "simulate"}},
     {"compare stray", {"'stray'", "compare"}},
     {"simulate --no-such-flag", {"--no-such-flag"}},
@@ -440,6 +455,8 @@ static const struct bad bad_rows[] = {
     {"estimate --timeline t.json", {"--timeline", "estimate"}},
     {"frobnicate", {"'frobnicate'", "--help"}},
     {"help frobnicate", {"'frobnicate'", "--help"}},
+    {"help trace inf", {"'inf'", "trace"}},
+    {"help simulate info", {"'info'", "simulate"}},
 };
 
 static void assert_refused(const char *arguments, const char *const wants[WANTS])
@@ -462,7 +479,8 @@ START_TEST(bad_input)
     char with_target[512];
     assert_refused(row->arguments, row->wants);
     // help takes no flags, and a flag without its value would take -o for it.
-    if (strncmp(row->arguments, "help", 4) && strcmp(row->arguments, "simulate --tokens")) {
+    if (strncmp(row->arguments, "help", 4) && strcmp(row->arguments, "simulate --tokens") &&
+        strcmp(row->arguments, "simulate --show")) {
         snprintf(with_target, sizeof with_target, "%s -o $D/" TARGET, row->arguments);
         assert_refused(with_target, row->wants);
     }
@@ -478,13 +496,18 @@ static const struct bad bad_targets[] = {
     {"simulate --tokens 8 --ep 8 --json -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"simulate --tokens 8 --ep 8 --tsv ranks -o $D/nowhere/x",
      {"--output", "/nowhere/x", "no folder"}},
-    {"simulate --ep 8 --show -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --ep 8 --show all -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"simulate --tokens 8 --ep 8 --timeline $D/nowhere/x",
      {"--timeline", "/nowhere/x", "no folder"}},
     {"simulate --tokens 8 --ep 8 --timeline ''", {"--timeline", "''", "expected"}},
     {"simulate --tokens 8 --ep 8 --timeline $D", {"--timeline", "directory"}},
     {"simulate --tokens 8 --ep 8 --timeline $D/" TARGET " -o $D/nowhere/x",
      {"--output", "/nowhere/x", "no folder"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D/" TARGET " -o $D/" TARGET,
+     {"--timeline", "/" TARGET, "--output"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D/" TARGET " -o $D/./" TARGET,
+     {"--timeline", "/" TARGET, "--output"}},
+    {"simulate --tokens 8 --ep 8 --timeline $D/linked -o $D/good.tsv", {"--timeline", "--output"}},
     {"estimate --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"compare --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"accuracy $D/rows.csv -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
@@ -524,6 +547,57 @@ START_TEST(failure_keeps_the_old_file)
 }
 END_TEST
 
+// The timeline is whole before a result is shown, and kept when the result cannot be.
+START_TEST(timeline_before_result)
+{
+    struct outcome outcome = run("simulate --tokens 8 --ep 8 --timeline $D/kept -o /dev/full");
+    ck_assert_int_eq(outcome.exit, 4);
+    ck_assert_int_eq(access(scratch_path("kept"), F_OK), 0);
+    outcome_release(&outcome);
+    outcome = run("simulate --tokens 8 --ep 8 --timeline /dev/full");
+    ck_assert_int_eq(outcome.exit, 4);
+    ck_assert_str_eq(outcome.out, "");
+    outcome_release(&outcome);
+}
+END_TEST
+
+// ---- notices -----------------------------------------------------------------------------------
+
+static const struct {
+    const char *arguments;
+    const char *wants[4]; // in what stands on standard error; none: nothing does
+} noticed[] = {
+    {"simulate --ep 8 --tokens 8 --check", {"check: conservation and bounds hold"}},
+    {"estimate --ep 8 --tokens 8 --check", {"check: conservation and bounds hold"}},
+    {"simulate --ep 8 --tokens 8 --check --quiet", {NULL}},
+    {"compare --ep 8 --tokens 16 --measured $D/rows.csv",
+     {"no row of", "tokens a GPU (16)", "dispatcher (deepep-ll)", "nodes x GPUs (1x8)"}},
+    {"compare --ep 8 --tokens 16,512 --measured $D/rows.csv", {"no row of", "by tokens"}},
+    {"compare --ep 8 --tokens 32 --measured $D/rows.csv", {"routing uniform", "--routing v3"}},
+    {"compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv", {NULL}},
+    {"compare --ep 8 --tokens 32 --routing deepep --measured $D/rows.csv", {NULL}},
+    {"compare --tokens 4096 --measured study/measured/h800-cx7.csv",
+     {"routing deepep (3.61 nodes a token)", "--routing v3 (3.1"}},
+    {"compare --tokens 4096 --routing uniform --measured study/measured/h800-cx7.csv", {NULL}},
+};
+
+START_TEST(notices)
+{
+    struct outcome outcome = run(noticed[_i].arguments);
+    ck_assert_msg(outcome.exit == 0, "epsim %s: %.600s", noticed[_i].arguments, outcome.err);
+    for (int i = 0; i < 4 && noticed[_i].wants[i]; i++)
+        ck_assert_msg(strstr(outcome.err, noticed[_i].wants[i]) != NULL,
+                      "epsim %s: no '%s' in: %.900s", noticed[_i].arguments, noticed[_i].wants[i],
+                      outcome.err);
+    const char *newline = strchr(outcome.err, '\n');
+    if (noticed[_i].wants[0])
+        ck_assert_msg(newline && !newline[1], "more than one line: %.900s", outcome.err);
+    else
+        ck_assert_str_eq(outcome.err, "");
+    outcome_release(&outcome);
+}
+END_TEST
+
 // ---- exit codes --------------------------------------------------------------------------------
 
 static const struct {
@@ -547,7 +621,7 @@ static const struct {
     {"", "simulate --tokens 8 --ep 8 -o /dev/full", 4, "/dev/full"},
     {"", "simulate --tokens 8 --ep 8 --json -o /dev/full", 4, "/dev/full"},
     {"", "simulate --tokens 8 --ep 8 --timeline /dev/full", 4, "/dev/full"},
-    {"", "simulate --show -o /dev/full", 4, "/dev/full"},
+    {"", "simulate --show all -o /dev/full", 4, "/dev/full"},
     {"", "compare --tokens 8 --ep 8 -o /dev/full", 4, "/dev/full"},
     {"", "accuracy $D/rows.csv -o /dev/full", 4, "/dev/full"},
     {"", "accuracy $D/rows.csv --tolerance-pct 0.01 -o /dev/full", 4, "/dev/full"},
@@ -581,7 +655,7 @@ static const char *const printing[] = {
     "simulate --tokens 8 --ep 8",
     "simulate --tokens 8 --ep 8 --json",
     "simulate --tokens 8 --ep 8 --tsv ports",
-    "simulate --show",
+    "simulate --show all",
     "simulate --tokens 8 --ep 8 -o -",
     "compare --tokens 8 --ep 8",
     "accuracy $D/rows.csv",
@@ -853,6 +927,17 @@ static const char *const repeated[] = {
     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --json",
     "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
     "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
+    "simulate --ep 8 --tokens 16 --skew-us 12.345678901234567 --json",
+    "simulate --ep 8 --tokens 16 --skew-us 1e-5 --seed 9007199254740992 --json",
+    "simulate --ep 8 --tokens 16 --model \"$D/it's a \\$model; \\`name\\`.yaml\" --routing uniform "
+    "--json",
+    "simulate --trace \"$D/a trace's\" --ep 4 --tokens 1 --json",
+    "trace info \"$D/a trace's\" --ep 4 --json",
+    "accuracy tests/data/measured-small.csv --tolerance-pct 1000 --json",
+    "compare --ep 8 --tokens 16,64 --measured tests/data/measured-small.csv --tolerance-pct 500.25 "
+    "--routing uniform --json",
+    "compare --ep 8 --tokens 300 --sms 24 --skew-us 3.3 --overlap combine --layer 2 --json",
+    "estimate --cluster '2x4:nvlink=123.456789012345GB/s,nic=46GB/s,name=a b' --tokens 16 --json",
 };
 
 START_TEST(command_repeats_the_run)
@@ -872,6 +957,61 @@ START_TEST(command_repeats_the_run)
     json_decref(document);
     outcome_release(&first);
     outcome_release(&second);
+}
+END_TEST
+
+// What --show prints is read back to the same run.
+static const struct {
+    const char *part, *arguments, *rest; // rest: of the run with the file in place of the flags
+} shown[] = {
+    {"dispatcher", "--ep 16 --tokens 512", "--ep 16 --tokens 512"},
+    {"dispatcher", "--ep 16 --tokens 32", "--ep 16 --tokens 32"},
+    {"dispatcher", "--ep 16 --tokens 512 --sms 24", "--ep 16 --tokens 512"},
+    {"dispatcher", "--ep 64 --tokens 64 --dispatcher nccl-two-stage", "--ep 64 --tokens 64"},
+    {"dispatcher", "--traffic uniform:64KiB --ep 16", "--traffic uniform:64KiB --ep 16"},
+    {"cluster", "--ep 16 --tokens 32", "--tokens 32"},
+    {"cluster", "--cluster h800-cx7:nic=23.123456789012345GB/s --ep 64 --tokens 32", "--tokens 32"},
+    {"cluster", "--cluster 2x4:nvlink=123.456789012345GB/s,nic=46GB/s --tokens 32", "--tokens 32"},
+    {"cluster", "--traffic tests/data/traffic/incast-8.txt",
+     "--traffic tests/data/traffic/incast-8.txt"},
+    {"model", "--ep 16 --tokens 32", "--ep 16 --tokens 32"},
+    {"model", "--model tests/data/config/mixtral-8x7b.json --ep 8 --routing uniform --tokens 32",
+     "--ep 8 --routing uniform --tokens 32"},
+    {"model", "--trace traces/minimoe-256e --ep 16 --tokens 32",
+     "--trace traces/minimoe-256e --ep 16 --tokens 32"},
+};
+
+START_TEST(show_is_read_back)
+{
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "simulate %s --show %s -o $D/part.yaml",
+             shown[_i].arguments, shown[_i].part);
+    struct outcome outcome = run(arguments);
+    ck_assert_msg(outcome.exit == 0, "epsim %s: %.600s", arguments, outcome.err);
+    outcome_release(&outcome);
+    snprintf(arguments, sizeof arguments, "simulate %s --json", shown[_i].arguments);
+    json_t *first = run_json(arguments);
+    snprintf(arguments, sizeof arguments, "simulate --%s $D/part.yaml %s --json", shown[_i].part,
+             shown[_i].rest);
+    json_t *second = run_json(arguments);
+    json_object_del(first, "command");
+    json_object_del(second, "command");
+    ck_assert_msg(json_equal(first, second), "epsim %s: not the run that --show told", arguments);
+    json_decref(first);
+    json_decref(second);
+}
+END_TEST
+
+START_TEST(show_all)
+{
+    struct outcome outcome = run("estimate --show all --tokens 64 --ep 16");
+    static const char *const wants[] = {"--model: --show model", "--cluster: --show cluster",
+                                        "--dispatcher: --show dispatcher", "nodes: 2\n",
+                                        "name: \"deepep-ll\"\n"};
+    ck_assert_int_eq(outcome.exit, 0);
+    for (size_t i = 0; i < COUNT(wants); i++)
+        ck_assert_msg(strstr(outcome.out, wants[i]) != NULL, "no '%s'", wants[i]);
+    outcome_release(&outcome);
 }
 END_TEST
 
@@ -958,7 +1098,11 @@ int main(void)
     tcase_add_test(tests, json_of_accuracy);
     tcase_add_test(tests, json_of_compare_and_trace);
     tcase_add_loop_test(tests, command_repeats_the_run, 0, (int)COUNT(repeated));
+    tcase_add_loop_test(tests, show_is_read_back, 0, (int)COUNT(shown));
+    tcase_add_test(tests, show_all);
     tcase_add_test(tests, timeline_is_json);
+    tcase_add_test(tests, timeline_before_result);
+    tcase_add_loop_test(tests, notices, 0, (int)COUNT(noticed));
     tcase_add_loop_test(tests, threads_change_nothing, 0, (int)COUNT(steady));
     tcase_add_test(tests, output_file_is_what_is_printed);
     suite_add_tcase(suite, tests);

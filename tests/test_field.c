@@ -191,6 +191,9 @@ static const struct {
     {"Latency", "latency"},
     {"latncy", "latency"},
     {"fp8flops", "fp8_flops"},
+    {"topk", "topk_groups"}, // the only one that begins so
+    {"fp8", "fp8_flops"},
+    {"n", NULL},
     {"gpus", NULL},
     {"", NULL},
     {"xy", NULL},
@@ -308,7 +311,8 @@ static const struct {
     {{"--nods", "4"}, "unknown option '--nods'; did you mean '--nodes'?"},
     {{"--topk_groups=3"}, "unknown option '--topk_groups'; did you mean '--topk-groups'?"},
     {{"--topk-group=3"}, "unknown option '--topk-group'; did you mean '--topk-groups'?"},
-    {{"--out", "x"}, "unknown option '--out'"}, // a unique beginning, yet no option
+    {{"--out", "x"}, // a unique beginning, yet no option
+     "unknown option '--out'; did you mean '--output'?"},
     {{"--zebra"}, "unknown option '--zebra'"},
     {{"--=x"}, "unknown option '--'"},
     {{"--a\nb"}, "unknown option '--a\\nb'"},

@@ -24,13 +24,13 @@ START_TEST(reads)
     ck_assert_str_eq(a->cluster, "h800-cx7");
     ck_assert_uint_eq(a->topk_groups, 4);
     ck_assert_uint_eq(a->sms, 24);
-    ck_assert(a->derived && a->dtype == DTYPE_FP8 && a->phase == PHASE_DISPATCH);
+    ck_assert(a->dtype == DTYPE_FP8 && a->phase == PHASE_DISPATCH);
     ck_assert_double_eq(a->latency_us, 1885.5);
     ck_assert_uint_eq(a->line, 4);
     ck_assert_uint_eq(b->topk_groups, 0); // blank: no limit
     ck_assert_uint_eq(b->sms, 0);
     ck_assert_str_eq(b->source, "there, too");
-    ck_assert(!b->derived && b->dtype == DTYPE_BF16 && b->phase == PHASE_COMBINE);
+    ck_assert(b->dtype == DTYPE_BF16 && b->phase == PHASE_COMBINE);
     ck_assert_uint_eq(c->bytes_per_rank, 4194304);
     ck_assert_uint_eq(c->tokens_per_gpu, 0);
     ck_assert(c->phase == PHASE_ALLTOALL);
@@ -87,8 +87,14 @@ static const struct {
      ":2: tokens_per_gpu: expected bytes:N with phase alltoall, and only there"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp7,dispatch,24,1885,1,s\n",
      ":2: dtype: 'fp7': expected one of fp8, bf16, fp32"},
-    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,notify,24,1885,1,s\n",
-     ":2: phase: 'notify': expected one of dispatch, combine, alltoall"},
+    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,digest,24,1885,1,s\n",
+     ":2: phase: 'digest': expected one of "},
+    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dis\tp\x01" "atch,24,1885,1,s\n",
+     ":2: phase: 'dis\\tp\\x01" "atch': expected one of"},
+    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,\"fp\n8\",dispatch,24,1885,1,s\n",
+     ":2: dtype: 'fp\\n8': expected one of"},
+    {HEADER "a,f,c,d,4,8,256,8,4,bytes:0.0,7168,fp8,alltoall,24,1885,1,s\n",
+     ":2: tokens_per_gpu: 'bytes:0.0': expected a count from 1, or bytes:N"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,nan,1,s\n", ":2: latency_us: "},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,inf,1,s\n", ":2: latency_us: "},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,-3,1,s\n", ":2: latency_us: "},

@@ -141,6 +141,8 @@ static const struct {
     {"{'descr': '<u2', 'fortran_order': False}", 4, "no 'shape'"},
     {"{'descr': '<u2', 'descr': '<u2'}", 4, "'descr' stands twice"},
     {"{'descr': '<u2', 'colour': 'red'}", 4, "unknown key 'colour'"},
+    {"{'descr': '<u2', 'two\nlines\t\x01': 1}", 4, "unknown key 'two\\nlines\\t\\x01'"},
+    {HEAD("<\nu2", "(2,)"), 4, "descr: '<\\nu2': expected |u1"},
     {"{'descr' '<u2'}", 4, "expected 'key': value"},
     {"{descr: '<u2'}", 4, "expected 'key': value"},
     {"{'descr': '<u2' 'shape': (2,)}", 4, "expected ',' or '}'"},
@@ -158,6 +160,7 @@ static void expect_refusal(const char *path, const char *message)
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, message), "'%s' lacks '%s'", err.text, message);
     ck_assert_msg(strncmp(err.text, path, strlen(path)) == 0, "'%s' lacks the path", err.text);
+    ck_assert_ptr_null(strchr(err.text, '\n'));
     ck_assert_ptr_null(npy.path);
     ck_assert_ptr_null(npy.map);
 }

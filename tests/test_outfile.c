@@ -151,6 +151,48 @@ START_TEST(through_a_link)
 }
 END_TEST
 
+// The link stays, and what it names comes into being: a name relative to the link's own folder, or
+// another link's.
+START_TEST(through_a_dangling_link)
+{
+    struct outfile file;
+    struct stat status;
+    ck_assert_int_eq(mkdir("sub", 0755), 0);
+    ck_assert_int_eq(symlink("x.tsv", "sub/link"), 0);
+    ck_assert_int_eq(symlink("sub/link", "chain"), 0);
+    open_good(&file, _i == 0 ? "sub/link" : "chain");
+    fputs("new", file.stream);
+    commit_good(&file);
+    ck_assert_str_eq(content("sub/x.tsv"), "new");
+    ck_assert(lstat("sub/link", &status) == 0 && S_ISLNK(status.st_mode));
+    ck_assert(lstat("chain", &status) == 0 && S_ISLNK(status.st_mode));
+    ck_assert_int_eq(stat("sub/x.tsv", &status), 0);
+    ck_assert_int_eq(status.st_mode & 0777, 0644);
+    ck_assert_str_eq(listing(), "chain sub");
+    ck_assert(unlink("sub/x.tsv") == 0 && unlink("sub/link") == 0);
+}
+END_TEST
+
+static const struct {
+    const char *target, *message;
+} bad_links[] = {
+    {"no/such", "no/such: no folder 'no'"},
+    {"new/", "link: a link to the folder 'new/', which does not exist"},
+    {"link", "link: Too many levels of symbolic links"},
+};
+
+START_TEST(refuses_a_link)
+{
+    struct outfile file;
+    struct error err = {0};
+    ck_assert_int_eq(symlink(bad_links[_i].target, "link"), 0);
+    ck_assert(!outfile_open(&file, "link", &err));
+    ck_assert_str_eq(err.text, bad_links[_i].message);
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_str_eq(listing(), "link");
+}
+END_TEST
+
 START_TEST(longest_name)
 {
     struct outfile file;
@@ -311,9 +353,11 @@ START_TEST(no_room)
     write_file("x.tsv", "old");
     open_good(&file, "x.tsv");
     setrlimit(RLIMIT_FSIZE, &limit);
-    for (int i = 0; i < 100000; i++) {
+    static const char bytes[100000];
+    for (int i = 0; i < 100000 && _i == 0; i++) {
         fputs("x", file.stream);
     }
+    fwrite(bytes, 1, _i == 0 ? 0 : sizeof bytes, file.stream); // past the buffer, which stays empty
     const bool committed = outfile_commit(&file, &err);
     setrlimit(RLIMIT_FSIZE, &before);
     ck_assert(!committed);
@@ -453,6 +497,7 @@ int main(void)
     tcase_add_test(writing, replaces);
     tcase_add_test(writing, abort_leaves_the_old);
     tcase_add_test(writing, through_a_link);
+    tcase_add_loop_test(writing, through_a_dangling_link, 0, 2);
     tcase_add_test(writing, longest_name);
     tcase_add_test(writing, past_a_stale_temporary);
     tcase_add_test(writing, sixteen_at_a_time);
@@ -461,9 +506,10 @@ int main(void)
     TCase *refusing = fresh_case("refusing");
     tcase_add_loop_test(refusing, refuses, 0, COUNT(refused));
     tcase_add_loop_test(refusing, read_only, 0, 2);
+    tcase_add_loop_test(refusing, refuses_a_link, 0, COUNT(bad_links));
     TCase *failing = fresh_case("failing");
     tcase_add_loop_test(failing, full_disk, 0, 2);
-    tcase_add_test(failing, no_room);
+    tcase_add_loop_test(failing, no_room, 0, 2);
     tcase_add_test(failing, folder_vanishes);
     TCase *ending = fresh_case("ending");
     tcase_add_loop_test(ending, signal_leaves_nothing, 0, COUNT(numbers));

@@ -88,6 +88,7 @@ static const struct {
     {RANKS "0\tdispatch\t1\t\n", "in.tsv:3: end_us: ''"},
     {COMPARE "0\tdispatch\t1\t1\t1\n", "in.tsv:3: tokens_per_gpu: '0': expected a number above 0"},
     {COMPARE "8\tdispatch\t0\t1\t1\n", "in.tsv:3: simulate_us: '0': expected a number above 0, or"},
+    {TRAFFIC "dispatch\t0\t1\t5\x01\xff\n", "in.tsv:3: bytes: '5?': expected a number from 0"},
     {COMPARE "8\tdispatch\t\t\t\n", "every latency is blank"},
 };
 
@@ -102,7 +103,7 @@ START_TEST(bad_paths)
 {
     expect_refusal(scratch_path("out.svg"), EXIT_INPUT, "in.tsv: No such file");
     scratch_write("in.tsv", "# epsim.ranks/1\n\0", 17);
-    expect_refusal(scratch_path("out.svg"), EXIT_INPUT, "not a text file");
+    expect_refusal(scratch_path("out.svg"), EXIT_INPUT, "in.tsv: byte 16 is NUL; expected a text");
     write_text("in.tsv", RANKS "0\tdispatch\t1\t2\n");
     expect_refusal(scratch_path("out.jpg"), EXIT_INPUT, "expected a name in .svg, .png or .pdf");
     expect_refusal(scratch_path("out"), EXIT_INPUT, ".svg, .png or .pdf");
@@ -133,6 +134,8 @@ static const struct {
      "gnuplot: \"a.gp\" line 3: bad thing"},
     {"#!/bin/sh\nexit 1\n", "gnuplot: no message"},
     {"#!/bin/sh\nkill -9 $$\n", "gnuplot: killed by signal 9"},
+    {"#!/bin/sh\nprintf 'a\\033b\\377\\n' >&2\nexit 1\n", "gnuplot: ab?"},
+    {"#!/bin/sh\nprintf '<svg>' > \"$5\"\n", "gnuplot: drew a part only"},
     {"#!/bin/sh\nexit 0\n", "gnuplot: drew nothing"},
     {"#!/bin/sh\n: > \"$4\"\n: > \"$5\"\nexit 0\n", "gnuplot: drew nothing"},
 };
@@ -171,6 +174,11 @@ static const struct {
      "A_title {of}"},
     {RANKS "0\tdispatch\t0\t2.5\n1\tdispatch\t0\t2\n0\texperts\t2.5\t4\n1\tother\t2\t9\n", "other"},
     {RANKS "0\tdispatch\t0\t0\n", "rank"},
+    {"# epsim.ranks/1\r\nrank\tphase\tstart_us\tend_us\r\n0\tdispatch\t0\t5\r\n", "dispatch"},
+    // Control characters, no UTF-8, a surrogate, overlong, no character, and three that are good.
+    {"# epsim.ranks/1\n# title: a\x01\x1b\x7f\xff\xc3|\xed\xa0\x80|\xc0\x80|\xef\xbf\xbf|"
+     "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z\nrank\tphase\tstart_us\tend_us\n0\td\x02\xff\t0\t5\n",
+     "a??|???|??|???|\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z"},
     {RANKS "0\tdispatch\t1000\t1010\n", "rank"},
     {COMPARE "1\tdispatch\t5\t4\t4.5\n8\tcombine\t6\t5\t\n16\tdispatch\t500\t400\t\n", "measured"},
     {COMPARE "1\tdispatch\t5\t4\t\n8\tdispatch\t6\t5\t\n", "estimate"},

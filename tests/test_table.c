@@ -45,7 +45,7 @@ START_TEST(aligned)
     char *text = printed(table, table_print);
     ck_assert_str_eq(text, "# version: 1.0 of 2026\n"
                            "phase            bytes  latency_us  note\n"
-                           "dispatch  123456789012     163.235  tab here\n"
+                           "dispatch  123456789012       163.2  tab here\n"
                            "caf\u00e9                 -           -  -\n"
                            "last                 -           -  -\n");
     ck_assert_uint_eq(table_rows(table), 3);
@@ -142,6 +142,22 @@ START_TEST(six_digits)
     json_decref(json);
     free(text);
     table_free(table);
+}
+END_TEST
+
+static const struct {
+    double value;
+    const char *text;
+} shorts[] = {
+    {0, "0"},           {-0.0, "0"},          {0.123456, "0.1235"}, {5.75114, "5.751"},
+    {163.2345, "163.2"}, {999.96, "1000"},    {1234.56, "1235"},    {9999.6, "10000"},
+    {12345.6, "12346"}, {1234567, "1234570"}, {-2.34567, "-2.346"}, {1.5e-7, "1.5e-07"},
+};
+
+START_TEST(four_digits)
+{
+    char text[TABLE_NUMBER_BYTES];
+    ck_assert_str_eq(table_short(shorts[_i].value, text), shorts[_i].text);
 }
 END_TEST
 
@@ -267,6 +283,8 @@ START_TEST(csv_places)
     ck_assert_str_eq(err.text, "/tmp: is a directory; expected a file");
     ck_assert_ptr_null(csvfile_load("/dev/null", &err));
     ck_assert_str_eq(err.text, "/dev/null: empty; expected a header line");
+    ck_assert_ptr_null(csvfile_load("/dev/zero", &err));
+    ck_assert_str_eq(err.text, "/dev/zero: byte 0 is NUL; expected a text file");
     csvfile_free(NULL);
 }
 END_TEST
@@ -326,6 +344,7 @@ int main(void)
     tcase_add_test(tables, empty);
     tcase_add_test(tables, odd_cells);
     tcase_add_loop_test(tables, six_digits, 0, COUNT(reals));
+    tcase_add_loop_test(tables, four_digits, 0, COUNT(shorts));
     TCase *csvs = tcase_create("csv");
     tcase_add_loop_test(csvs, csv_reads, 0, COUNT(files));
     tcase_add_loop_test(csvs, csv_refuses, 0, COUNT(broken));

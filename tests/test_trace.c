@@ -147,6 +147,8 @@ START_TEST(opens_wide_ids)
 }
 END_TEST
 
+#define LONG "a_key_of_sixty_letters_a_key_of_sixty_letters_a_key_of_sixty"
+
 static const struct {
     const char *text;
     const char *message;
@@ -155,6 +157,8 @@ static const struct {
     {"- 1\n- 2\n", "trace.yaml:1"},
     {"experts: [\n", "trace.yaml"},
     {"expert: 16\ntopk: 2\nlayer_ids: [0, 1]\n", "trace.yaml:1: expert: unknown key"},
+    {"\"a\\nb\": 16\n", "trace.yaml:1: a\\nb: unknown key"},
+    {LONG LONG LONG LONG LONG LONG ": 1\n", LONG "...: unknown key"},
     {"experts: 16\nlayer_id: [0, 1]\n", "did you mean 'layer_ids'?"},
     {"experts: 16\ntopk: 2\n", "layer_ids: missing"},
     {"experts: 16\ntopk: 2\nlayer_ids: 2\n", "trace.yaml:3: layer_ids: expected a list"},

@@ -46,6 +46,19 @@ START_TEST(reads_after_a_byte_order_mark)
 }
 END_TEST
 
+START_TEST(names_the_range_of_a_word)
+{
+    uint64_t *bytes;
+    uint32_t ranks = 2;
+    struct error err = {0};
+    ck_assert_msg(traffic_load("uniform:1PiB", &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_uint_eq(bytes[1], UINT64_C(1) << 50);
+    free(bytes);
+    ck_assert(!traffic_load("uniform:0B", &bytes, &ranks, &err));
+    ck_assert_str_eq(err.text, "uniform:0B: expected from 1B to 1PiB a pair");
+}
+END_TEST
+
 static const struct {
     const char *text, *message;
 } refused[] = {
@@ -64,6 +77,7 @@ static const struct {
     {"0 99999999999999999999999999\n1 0\n", ":1: '99999999999999999999999999': expected"},
     {"0 1e999\n1 0\n", ":1: '1e999': expected a whole number of bytes, at most 2^50"},
     {"0 1MiB\n1 0\n", ":1: '1MiB': expected a whole number of bytes, at most 2^50"},
+    {"0 x\x01z\n1 0\n", ":1: 'x\\x01z': expected a whole number of bytes, at most 2^50"},
     {"0 x\n1 0\n", ":1: 'x': expected a whole number of bytes, at most 2^50"},
 };
 
@@ -82,10 +96,10 @@ START_TEST(refuses)
 }
 END_TEST
 
-static const char *const words[] = {"uniform:",      "uniform:0B",   "uniform:-1MiB", "uniform:nanB",
-                                    "uniform:1M",    "uniform:12",   "uniform:1e30B", "uniform:2PiB",
-                                    "uniform:1.5B",  "uniform:1MiBx", "/tmp",         "/nonexistent/m.txt",
-                                    ""};
+static const char *const words[] = {
+    "uniform:",     "uniform:0B",    "uniform:-1MiB", "uniform:nanB",       "uniform:1M",
+    "uniform:12",   "uniform:1e30B", "uniform:2PiB",  "uniform:1025TiB",    "/dev/zero",
+    "uniform:1.5B", "uniform:1MiBx", "/tmp",          "/nonexistent/m.txt", ""};
 
 START_TEST(refuses_words)
 {
@@ -121,6 +135,7 @@ int main(void)
     TCase *tests = tcase_create("traffic");
     tcase_add_test(tests, reads_a_matrix);
     tcase_add_test(tests, reads_a_word);
+    tcase_add_test(tests, names_the_range_of_a_word);
     tcase_add_test(tests, reads_after_a_byte_order_mark);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     tcase_add_loop_test(tests, refuses_words, 0, SUITE_COUNT(words));

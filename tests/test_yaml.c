@@ -143,9 +143,68 @@ START_TEST(depth)
     ck_assert_str_eq(err.text, "mine.yaml:1: nested deeper than 64 levels");
     free(deep);
     free(deeper);
-    deep = nested(5000);
-    ck_assert_ptr_null(load(deep, &err));
-    free(deep);
+}
+END_TEST
+
+// What libyaml alone takes minutes for is refused before it gets it; Check's limit is 4 seconds.
+static const struct {
+    const char *piece;
+    int times;
+    const char *message;
+} heavy[] = {
+    {"[", 200000, "mine.yaml:1: nested deeper than 64 levels"},
+    {"[\n", 200000, "mine.yaml:66: nested deeper than 64 levels"},
+    {"a: {", 100000, "mine.yaml:1: nested deeper than 64 levels"},
+    {"{\"a\":", 100000, "mine.yaml:1: nested deeper than 64 levels"},
+    {"- ", 100000, "mine.yaml:1: nested deeper than 64 levels"},
+    {"? ", 100000, "mine.yaml:1: nested deeper than 64 levels"},
+    {"- &a x\n", 100000, "mine.yaml:1001: more than 1000 anchors ('&name'); expected none"},
+};
+
+START_TEST(heavy_texts)
+{
+    struct error err = {0};
+    const size_t length = strlen(heavy[_i].piece);
+    char *text = calloc(length, (size_t)heavy[_i].times + 1);
+    for (int i = 0; i < heavy[_i].times; i++) {
+        memcpy(text + (size_t)i * length, heavy[_i].piece, length);
+    }
+    ck_assert_ptr_null(doc_load_text("mine.yaml", text, (size_t)heavy[_i].times * length, &err));
+    ck_assert_str_eq(err.text, heavy[_i].message);
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    free(text);
+}
+END_TEST
+
+START_TEST(too_many_values)
+{
+    struct error err = {0};
+    const size_t length = 16000000;
+    char *text = malloc(length);
+    for (size_t i = 0; i < length; i += 4) {
+        memcpy(text + i, "- x\n", 4);
+    }
+    ck_assert_ptr_null(doc_load_text("mine.yaml", text, length, &err)); // the list counts, too
+    ck_assert_str_eq(err.text, "mine.yaml:4000000: more than 4000000 values; expected fewer");
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    free(text);
+}
+END_TEST
+
+// Depth is counted at each place, not over the whole; what is broken deep inside says so.
+START_TEST(depth_comes_back)
+{
+    struct error err = {0};
+    char text[4096] = "[";
+    for (int i = 0; i < 10; i++) {
+        char *deep = nested(64);
+        strcat(strcat(text, deep), ",\n");
+        free(deep);
+    }
+    strcat(text, "]");
+    struct doc *doc = load(text, &err);
+    ck_assert_msg(doc != NULL, "%s", err.text);
+    doc_free(doc);
 }
 END_TEST
 
@@ -224,7 +283,8 @@ START_TEST(file_sizes)
         struct error err = {0};
         size_t length = 7;
         char *path = write_file(text, sizes[i]);
-        char *back = infile_read(path, &length, &err);
+        char *back = _i == 0 ? infile_read(path, INFILE_LIMIT, &length, &err)
+                             : infile_read_text(path, (size_t)1 << 20, &length, &err);
         ck_assert_uint_eq(length, sizes[i]);
         ck_assert_mem_eq(back, text, length);
         ck_assert_int_eq(back[length], '\0');
@@ -232,6 +292,60 @@ START_TEST(file_sizes)
         unlink(path);
     }
     free(text);
+}
+END_TEST
+
+START_TEST(file_limit)
+{
+    const size_t limit = (size_t)1 << 20;
+    char expected[128], *path = write_file("", 0);
+    for (int more = 0; more < 2; more++) {
+        struct error err = {0};
+        size_t length = 0;
+        ck_assert_int_eq(truncate(path, (off_t)limit + more), 0);
+        char *bytes = infile_read(path, limit, &length, &err);
+        ck_assert(more ? bytes == NULL : bytes != NULL && length == limit);
+        snprintf(expected, sizeof expected, "%s: larger than 1 MiB: expected a smaller file", path);
+        ck_assert_str_eq(err.text, more ? expected : "");
+        free(bytes);
+    }
+    struct error err = {0};
+    ck_assert_int_eq(truncate(path, (off_t)1 << 40), 0);
+    ck_assert_ptr_null(doc_load(path, &err));
+    snprintf(expected, sizeof expected, "%s: larger than 64 MiB: expected a smaller file", path);
+    ck_assert_str_eq(err.text, expected);
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    unlink(path);
+}
+END_TEST
+
+// A device has no size; reading it comes to an end all the same.
+START_TEST(file_without_end)
+{
+    struct error err = {0};
+    size_t length;
+    ck_assert_ptr_null(doc_load("/dev/zero", &err));
+    ck_assert_str_eq(err.text, "/dev/zero: larger than 64 MiB: expected a smaller file");
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_ptr_null(infile_read_text("/dev/zero", (size_t)1 << 40, &length, &err));
+    ck_assert_str_eq(err.text, "/dev/zero: byte 0 is NUL; expected a text file");
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+}
+END_TEST
+
+START_TEST(file_from_a_pipe)
+{
+    struct error err = {0};
+    char path[32];
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq(write(ends[1], "a: 1\n", 5), 5);
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    struct doc *doc = doc_load(path, &err);
+    ck_assert_msg(doc != NULL, "%s", err.text);
+    doc_free(doc);
+    close(ends[0]);
 }
 END_TEST
 
@@ -346,11 +460,19 @@ int main(void)
     tcase_add_loop_test(trees, null, 0, COUNT(nulls));
     tcase_add_loop_test(trees, refuses, 0, COUNT(broken));
     tcase_add_test(trees, depth);
+    tcase_add_test(trees, depth_comes_back);
+    tcase_add_loop_test(trees, heavy_texts, 0, COUNT(heavy));
     tcase_add_test(trees, many_keys);
+    TCase *long_ones = tcase_create("long");
+    tcase_set_timeout(long_ones, 60);
+    tcase_add_test(long_ones, too_many_values);
     TCase *files = tcase_create("file");
     tcase_add_test(files, file);
     tcase_add_loop_test(files, file_refused, 0, COUNT(absent));
-    tcase_add_test(files, file_sizes);
+    tcase_add_loop_test(files, file_sizes, 0, 2);
+    tcase_add_test(files, file_limit);
+    tcase_add_test(files, file_without_end);
+    tcase_add_test(files, file_from_a_pipe);
     TCase *binding = tcase_create("bind");
     tcase_add_test(binding, binds);
     tcase_add_test(binding, binds_open);
@@ -358,6 +480,7 @@ int main(void)
     tcase_add_test(binding, place_in_errors);
     Suite *suite = suite_create("yaml");
     suite_add_tcase(suite, trees);
+    suite_add_tcase(suite, long_ones);
     suite_add_tcase(suite, files);
     suite_add_tcase(suite, binding);
     SRunner *runner = srunner_create(suite);

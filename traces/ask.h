@@ -17,6 +17,8 @@ struct answerable {
 // LOADS_AUTO, `prefer` decides; a trace is always counted.
 bool ask(struct answerable *answerable, const struct question *question, enum loads_kind prefer,
          struct error *err);
+// The same without loads: for who learns the choices only as they are made.
+bool ask_resolve(struct answerable *answerable, const struct question *question, struct error *err);
 void ask_release(struct answerable *answerable);
 
 #endif

@@ -110,7 +110,7 @@ static bool fail(const struct npy *npy, struct error *err, const char *what)
 
 static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err)
 {
-    char descr[16];
+    char descr[16], quoted[ERROR_QUOTE_BYTES];
     skip_spaces(scan);
     if (scan->at < scan->end && *scan->at == '[')
         return fail(npy, err, "descr: a structured dtype; expected one plain number type");
@@ -129,7 +129,7 @@ static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err
     }
     return error_set(err, EXIT_INPUT,
                      "%s: descr: '%s': expected |u1, <u2, <u4, <i4, <i8, <f2, <f4 or <f8",
-                     npy->path, descr);
+                     npy->path, error_quote(descr, quoted));
 }
 
 static bool parse_order(struct npy *npy, struct scanner *scan, struct error *err)
@@ -187,7 +187,7 @@ static const struct {
 // One "'key': value" of the dictionary; sets its bit in *seen.
 static bool parse_pair(struct npy *npy, struct scanner *scan, unsigned *seen, struct error *err)
 {
-    char key[32];
+    char key[32], quoted[ERROR_QUOTE_BYTES];
     if (!take_string(scan, key, sizeof key) || !take(scan, ':'))
         return fail(npy, err, "header: expected 'key': value");
     for (size_t i = 0; i < HEADER_KEYS; i++) {
@@ -198,7 +198,8 @@ static bool parse_pair(struct npy *npy, struct scanner *scan, unsigned *seen, st
         *seen |= 1u << i;
         return header_keys[i].parse(npy, scan, err);
     }
-    return error_set(err, EXIT_INPUT, "%s: header: unknown key '%s'", npy->path, key);
+    return error_set(err, EXIT_INPUT, "%s: header: unknown key '%s'", npy->path,
+                     error_quote(key, quoted));
 }
 
 static bool parse_header(struct npy *npy, struct scanner scan, struct error *err)

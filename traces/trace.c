@@ -61,10 +61,11 @@ static bool refuse_unknown(const struct doc *doc, struct error *err)
             k++;
         if (k < known)
             continue;
+        char quoted[ERROR_QUOTE_BYTES];
         const char *near = field_nearest(key, known, manifest_key, NULL);
         return error_set(err, EXIT_INPUT, "%s:%zu: %s: unknown key%s%s%s", doc_name(doc),
-                         doc_key_line(doc, root, i), key, near ? "; did you mean '" : "",
-                         near ? near : "", near ? "'?" : "");
+                         doc_key_line(doc, root, i), error_quote(key, quoted),
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     }
     return true;
 }

@@ -1,1 +1,1 @@
-$EPSIM help trace
+$EPSIM help trace info

@@ -1,1 +1,1 @@
-$EPSIM simulate --show --ep 8 --dispatcher deepep-ll
+$EPSIM simulate --show all --ep 8 --dispatcher deepep-ll

@@ -1,4 +1,4 @@
-#include "study/range.h"
+#include "base/range.h"
 
 #include "base/mem.h"
 #include "base/units.h"

@@ -1,6 +1,6 @@
 // Lists of counts as a person writes them on a command line.
-#ifndef STUDY_RANGE_H
-#define STUDY_RANGE_H
+#ifndef BASE_RANGE_H
+#define BASE_RANGE_H
 
 #include "base/error.h"
 

@@ -1,0 +1,149 @@
+// The command line that an output carries: every row of the option table in force but those that
+// only say where results go, so that sh runs the very same question again.
+#include "cli/cli.h"
+
+#include "base/units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// A word of sh.
+static void print_word(FILE *out, const char *text)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_@%+=:,./-";
+    if (*text && !text[strspn(text, plain)]) {
+        fputs(text, out);
+        return;
+    }
+    fputc('\'', out);
+    for (; *text; text++)
+        fputs(*text == '\'' ? "'\\''" : (char[]){*text, '\0'}, out);
+    fputc('\'', out);
+}
+
+char *field_exact(const struct field *field, const void *object, char *buffer)
+{
+    static const struct {
+        const char *suffix;
+        enum unit unit;
+        bool real;
+    } kinds[] = {[FIELD_NUMBER] = {"", UNIT_NUMBER, true},
+                 [FIELD_RATE] = {"B/s", UNIT_RATE, true},
+                 [FIELD_FLOPS] = {"FLOPS", UNIT_FLOPS, true},
+                 [FIELD_ENUM] = {"", UNIT_NUMBER, false}};
+    struct error err;
+    double real, back;
+    field_format(field, object, buffer);
+    if (!kinds[field->kind].real)
+        return buffer;
+    memcpy(&real, (const char *)object + field->offset, sizeof real);
+    for (int digits = 6; digits <= 17; digits++) {
+        if (units_parse(kinds[field->kind].unit, buffer, &back, &err) && back == real)
+            break;
+        snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, kinds[field->kind].suffix);
+    }
+    return buffer;
+}
+
+static void print_flag(FILE *out, const struct option_row *row, const struct invocation *asked)
+{
+    char value[FIELD_TEXT_BYTES];
+    fputs(" --", out);
+    for (const char *at = row->field.key; *at; at++)
+        fputc(*at == '_' ? '-' : *at, out);
+    if (!row->argument)
+        return;
+    field_exact(&row->field, asked, value);
+    fputc(*value == '-' ? '=' : ' ', out); // "--layout -x" would be a forgotten value
+    print_word(out, value);
+}
+
+// Said even where nobody did: what an output was asked stays plain when a default changes.
+static bool always_said(const char *key)
+{
+    static const char *const keys[] = {"cluster", "ep", "engine", "seed"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!strcmp(key, keys[i]))
+            return true;
+    return false;
+}
+
+static void print_words(FILE *out, const struct invocation *asked)
+{
+    for (size_t i = 0; i < asked->word_count; i++) {
+        fputc(' ', out);
+        print_word(out, asked->words[i]);
+    }
+}
+
+// Whether a positional argument would be taken for a flag where it stands before them.
+static bool dashed(const struct invocation *asked)
+{
+    for (size_t i = 0; i < asked->word_count; i++)
+        if (asked->words[i][0] == '-')
+            return true;
+    return false;
+}
+
+char *command_line(const struct invocation *asked)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    fprintf(out, "epsim %s", asked->command);
+    if (!dashed(asked))
+        print_words(out, asked);
+    for (size_t i = 0; i < CLI_OPTIONS; i++) {
+        const struct option_row *row = &cli_options[i];
+        if ((row->commands & asked->bit) && strcmp(row->group, OUTPUT_GROUP) &&
+            (asked->given[i] || always_said(row->field.key)))
+            print_flag(out, row, asked);
+    }
+    if (dashed(asked)) {
+        fputs(" --", out);
+        print_words(out, asked);
+    }
+    fclose(out);
+    return text;
+}
+
+static void say(struct invocation *asked, const char *key)
+{
+    for (size_t i = 0; i < CLI_OPTIONS; i++)
+        if (!strcmp(cli_options[i].field.key, key))
+            asked->given[i] = true;
+}
+
+static void say_layer(struct invocation *asked, const struct setting *setting)
+{
+    struct question *question = &asked->question;
+    if (question->trace[0]) {
+        say(asked, "layer");
+        say(asked, "step");
+    } else {
+        if (!question->model[0])
+            strcpy(question->model, setting->moe.name);
+        say(asked, "model");
+        say(asked, "routing");
+    }
+    if (!asked->tokens[0])
+        snprintf(asked->tokens, sizeof asked->tokens, "%u", setting->tokens[0]);
+    say(asked, "tokens");
+}
+
+char *setting_command(const struct invocation *invocation, const struct setting *setting)
+{
+    struct invocation asked = *invocation;
+    struct question *question = &asked.question;
+    question->ep = cluster_ranks(&setting->cluster);
+    if (!question->traffic[0])
+        say_layer(&asked, setting);
+    // Over a list of token counts the dispatcher may change on the way.
+    if (asked.bit != COMPARE) {
+        if (!question->dispatcher[0])
+            strcpy(question->dispatcher, setting->dispatcher.name);
+        say(&asked, "dispatcher");
+    }
+    return command_line(&asked);
+}

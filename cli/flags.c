@@ -1,0 +1,68 @@
+// Flags that have a meaning only together, or none together.
+#include "base/range.h"
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool check_traffic(const struct invocation *invocation, struct error *err)
+{
+    static const char *const layer_only[] = {"model", "tokens", "trace",   "routing", "layout",
+                                             "layer", "step",   "overlap", "loads"};
+    for (size_t i = 0; i < sizeof layer_only / sizeof layer_only[0]; i++)
+        if (invocation_given(invocation, layer_only[i]))
+            return error_set(err, EXIT_INPUT, "--%s has no meaning with --traffic", layer_only[i]);
+    return true;
+}
+
+bool check_together(const struct invocation *invocation, struct error *err)
+{
+    const struct question *question = &invocation->question;
+    if (question->traffic[0] && !check_traffic(invocation, err))
+        return false;
+    if (question->trace[0] && invocation_given(invocation, "routing"))
+        return error_set(err, EXIT_INPUT, "--routing has no meaning with --trace");
+    if (question->trace[0] && question->loads == LOADS_EXPECTED)
+        return error_set(err, EXIT_INPUT, "--loads expected: a trace is counted");
+    if (!question->trace[0] && invocation_given(invocation, "step"))
+        return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
+    if (!question->trace[0] && question->routing == ROUTING_TRACE)
+        return error_set(err, EXIT_INPUT, "--routing trace: give --trace FOLDER");
+    return true;
+}
+
+bool check_no_words(const struct invocation *invocation, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    return !invocation->word_count ||
+           error_set(err, EXIT_INPUT, "'%s': %s takes only flags",
+                     error_quote(invocation->words[0], quoted), invocation->command);
+}
+
+bool read_tokens(struct invocation *invocation, struct error *err)
+{
+    uint32_t *values;
+    size_t count;
+    if (!invocation->tokens[0])
+        return true;
+    if (!range_parse(invocation->tokens, &values, &count, err))
+        return error_prefix(err, "--tokens");
+    invocation->question.tokens = values[0];
+    free(values);
+    return count == 1 ||
+           error_set(err, EXIT_INPUT, "--tokens %s: %zu values: expected one count (%s)",
+                     invocation->tokens, count,
+                     invocation->show ? "with --show" : "compare takes lists");
+}
+
+bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    if (!invocation_given(invocation, "tsv"))
+        return true;
+    if (strcmp(invocation->tsv, kind))
+        return error_set(err, EXIT_INPUT, "--tsv: '%s': expected %s",
+                         error_quote(invocation->tsv, quoted), kind);
+    return !invocation->json ||
+           error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
+}

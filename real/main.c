@@ -1,0 +1,333 @@
+// epsim-real: the six steps on real machines, under mpirun or srun, one rank a GPU (or a process).
+#include "base/error.h"
+#include "base/mem.h"
+#include "base/outfile.h"
+#include "base/range.h"
+#include "base/version.h"
+#include "real/cli.h"
+#include "real/environment.h"
+#include "real/measure.h"
+
+#include <gsl/gsl_errno.h>
+#include <mpi.h>
+#include <omp.h>
+#ifdef EPSIM_CUDA
+#include <cuda_runtime_api.h>
+#endif
+#include <stdlib.h>
+#include <string.h>
+
+// --- the world ------------------------------------------------------------------------------
+
+bool world_agrees(const struct world *world, bool ok, struct error *err)
+{
+    const uint32_t none = UINT32_MAX, mine = ok ? none : world->rank;
+    uint32_t first = none;
+    MPI_Allreduce(&mine, &first, 1, MPI_UINT32_T, MPI_MIN, MPI_COMM_WORLD);
+    if (first == none)
+        return true;
+    // All ranks leave with the first one's code; it alone keeps the message.
+    int code = ok ? 0 : (int)err->code;
+    MPI_Bcast(&code, 1, MPI_INT, (int)first, MPI_COMM_WORLD);
+    if (world->rank != first)
+        *err = (struct error){0};
+    err->code = (enum exit_code)code;
+    return false;
+}
+
+// Ranks built from different sources would not agree on rows and bytes.
+static bool same_versions(const struct world *world, struct error *err)
+{
+    char first[128] = "";
+    snprintf(first, sizeof first, "%s", version());
+    MPI_Bcast(first, sizeof first, MPI_CHAR, 0, MPI_COMM_WORLD);
+    const bool same = !strncmp(first, version(), sizeof first - 1);
+    if (!same)
+        error_set(err, EXIT_RUNTIME, "rank %u runs version %s, rank 0 %s: expected one version",
+                  world->rank, version(), first);
+    return world_agrees(world, same, err);
+}
+
+// A rank's place among those of its host.
+static void place_on_host(int *local, int *locals)
+{
+    MPI_Comm host;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    MPI_Comm_rank(host, local);
+    MPI_Comm_size(host, locals);
+    MPI_Comm_free(&host);
+}
+
+// The ranks of a host share its cores: threads that spin for work would take them from each other.
+static void share_cores(void)
+{
+    int local, locals;
+    place_on_host(&local, &locals);
+    const int cores = omp_get_num_procs() / locals;
+    omp_set_num_threads(cores > 1 ? cores : 1);
+}
+
+// The GPU of a rank: its place among the host's ranks, in turns where they share.
+static uint32_t choose_gpu(bool share_gpu)
+{
+    int local = 0, gpus = 0;
+#ifdef EPSIM_CUDA
+    int locals;
+    place_on_host(&local, &locals);
+    if (cudaGetDeviceCount(&gpus) != cudaSuccess)
+        gpus = 0; // opening will say so
+#endif
+    return (uint32_t)(share_gpu && gpus ? local % gpus : local);
+}
+
+static bool open_on(struct world *world, const struct device_table *table,
+                    const struct transport_table *wires, bool share_gpu, struct error *err)
+{
+    const uint32_t index = choose_gpu(share_gpu);
+    world->table = table;
+    world->wires = wires;
+    if (!world_agrees(world, table->open(&world->device, index, err), err))
+        return false;
+    return world_agrees(world, wires->open(&world->transport, world->device, share_gpu, err), err);
+}
+
+static bool open_world(struct world *world, const struct real_invocation *invocation,
+                       struct error *err)
+{
+    const bool share = invocation->share_gpu;
+#ifdef EPSIM_CUDA
+    if (invocation->transport != TRANSPORT_MPI)
+        return open_on(world, &device_cuda, &transport_nccl, share, err);
+#else
+    if (invocation->transport == TRANSPORT_NCCL)
+        return error_set(err, EXIT_ABSENT, "--transport nccl: built without CUDA and NCCL");
+#endif
+    return open_on(world, &device_host, &transport_mpi, share, err);
+}
+
+static void close_world(struct world *world)
+{
+    if (world->transport)
+        world->wires->close(world->transport);
+    if (world->device)
+        world->table->close(world->device);
+}
+
+// --- cases ----------------------------------------------------------------------------------
+
+// A cluster for so many ranks where none was asked: nodes of eight, or one node.
+static void default_cluster(struct question *question, uint32_t ranks)
+{
+    if (question->cluster[0])
+        return;
+    if (ranks % 8 == 0)
+        snprintf(question->cluster, sizeof question->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s",
+                 ranks / 8);
+    else
+        snprintf(question->cluster, sizeof question->cluster, "1x%u:nvlink=1GB/s", ranks);
+}
+
+// "8/0/3": tokens of ranks 0, 1, 2, and again from the first.
+static bool spread_tokens(struct setting *setting, const char *text, uint32_t ranks,
+                          struct error *err)
+{
+    uint32_t given[1024], count = 0;
+    const char *at = text;
+    while (count < 1024) {
+        char *end;
+        const unsigned long value = strtoul(at, &end, 10);
+        if (end == at || value > 1u << 24 || (*end && *end != '/'))
+            return error_set(err, EXIT_INPUT, "--tokens: '%.60s': expected counts, as 8/0/3", text);
+        given[count++] = (uint32_t)value;
+        if (!*end)
+            break;
+        at = end + 1;
+    }
+    for (uint32_t r = 0; r < ranks; r++)
+        setting->tokens[r] = given[r % count];
+    return true;
+}
+
+static bool prepare(const struct world *world, const struct real_invocation *invocation,
+                    uint32_t tokens, struct answerable *answerable, struct error *err)
+{
+    struct question question = invocation->question;
+    question.tokens = tokens;
+    if (question.ep && question.ep != world->ranks)
+        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", question.ep,
+                         world->ranks);
+    question.ep = world->ranks;
+    default_cluster(&question, world->ranks);
+    if (!ask_resolve(answerable, &question, err))
+        return false;
+    if (!strchr(invocation->tokens, '/') ||
+        spread_tokens(&answerable->setting, invocation->tokens, world->ranks, err))
+        return true;
+    ask_release(answerable);
+    return false;
+}
+
+// Results on rank 0, as they come.
+struct results {
+    struct outfile file;
+    uint32_t rows;
+    json_t *cases;
+};
+
+static bool run_case(const struct world *world, const struct real_invocation *invocation,
+                     uint32_t tokens, struct results *results, struct error *err)
+{
+    struct answerable answerable;
+    struct measured_case result = {0};
+    if (!world_agrees(world, prepare(world, invocation, tokens, &answerable, err), err))
+        return false;
+    const bool ok = measure_case(world, invocation, &answerable, &result, err);
+    if (ok && world->rank == 0) {
+        if (invocation->json)
+            json_array_append_new(results->cases, measure_json(invocation, &result));
+        else
+            measure_write_csv(results->file.stream, invocation, &result, &results->rows);
+        if (invocation->verify)
+            notice("%s, %u tokens a rank: output off by %.3g (RMS over RMS, %u tokens checked, at "
+                   "most %.3g)",
+                   answerable.setting.dispatcher.name, answerable.setting.tokens[0],
+                   result.verified.relative_error, result.verified.tokens,
+                   result.verified.tolerance);
+    }
+    measured_case_release(&result);
+    ask_release(&answerable);
+    return ok;
+}
+
+static bool run_cases(const struct world *world, const struct real_invocation *invocation,
+                      struct results *results, struct error *err)
+{
+    uint32_t *tokens, one = 0;
+    size_t count = 1;
+    const bool list = invocation->tokens[0] && !strchr(invocation->tokens, '/');
+    if (list && !range_parse(invocation->tokens, &tokens, &count, err))
+        return error_prefix(err, "--tokens");
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = run_case(world, invocation, list ? tokens[i] : one, results, err);
+    if (list)
+        free(tokens);
+    return ok;
+}
+
+static void write_json(const struct world *world, struct results *results)
+{
+    json_t *document = json_object();
+    json_object_set_new(document, "schema", json_string("epsim.measured/1"));
+    json_object_set_new(document, "version", json_string(version()));
+    json_object_set_new(document, "environment", environment_json(world));
+    json_object_set_new(document, "cases", results->cases);
+    json_dumpf(document, results->file.stream, JSON_INDENT(1) | TABLE_JSON_FLAGS);
+    fputc('\n', results->file.stream);
+    json_decref(document);
+}
+
+static bool open_results(const struct world *world, const struct real_invocation *invocation,
+                         struct results *results, struct error *err)
+{
+    const char *path = invocation->output[0] ? invocation->output : NULL;
+    const bool ok = world->rank != 0 || outfile_open(&results->file, path, err);
+    results->rows = 1;
+    if (world->rank == 0 && ok && invocation->json)
+        results->cases = json_array();
+    else if (world->rank == 0 && ok)
+        measure_write_csv_head(results->file.stream);
+    return world_agrees(world, ok, err);
+}
+
+static bool close_results(const struct world *world, struct results *results, struct error *err)
+{
+    bool ok = true;
+    if (world->rank == 0) {
+        if (results->cases)
+            write_json(world, results);
+        ok = outfile_commit(&results->file, err);
+    }
+    return world_agrees(world, ok, err);
+}
+
+static bool run(struct world *world, const struct real_invocation *invocation, struct error *err)
+{
+    struct results results = {0};
+    if (!same_versions(world, err) || !open_world(world, invocation, err) ||
+        !open_results(world, invocation, &results, err))
+        return false;
+    if (run_cases(world, invocation, &results, err))
+        return close_results(world, &results, err);
+    if (world->rank == 0)
+        outfile_abort(&results.file);
+    return false;
+}
+
+// --- the command line -----------------------------------------------------------------------
+
+static bool read_command_line(int argc, char **argv, struct real_invocation *invocation,
+                              struct error *err)
+{
+    char **words = NULL;
+    size_t word_count = 0;
+    const struct option_table table = {
+        .program = "epsim-real", .rows = real_options, .count = REAL_OPTIONS, .command = REAL_LAYER};
+    real_options_init();
+    *invocation = real_invocation_default();
+    bool ok = options_parse(&table, argc, argv, invocation, invocation->given, &words, &word_count,
+                            err);
+    if (ok && word_count)
+        ok = error_set(err, EXIT_INPUT, "'%.60s': epsim-real takes only flags", words[0]);
+    free(words);
+    return ok;
+}
+
+static void print_help(void)
+{
+    const struct real_invocation defaults = real_invocation_default();
+    const struct option_table table = {
+        .program = "epsim-real", .rows = real_options, .count = REAL_OPTIONS, .command = REAL_LAYER};
+    printf("epsim-real: one MoE layer by the schedule, on real processes and GPUs\n\nexamples:\n"
+           "  mpirun -n 8 epsim-real --transport mpi --tokens 64 --dispatcher nccl-two-stage\n"
+           "  srun -N 4 --ntasks-per-node 8 epsim-real --model deepseek-v3 --tokens 1..4096:log -o "
+           "rows.csv\n\nusage: mpirun -n RANKS epsim-real [flags]\n");
+    options_help(&table, &defaults, stdout);
+}
+
+static enum exit_code finish(const struct world *world, bool ok, const struct error *err)
+{
+    if (ok)
+        return EXIT_DONE;
+    if (err->text[0])
+        fprintf(stderr, "epsim-real: error: %s\n", err->text);
+    fflush(NULL);
+    (void)world;
+    return err->code;
+}
+
+int main(int argc, char **argv)
+{
+    struct real_invocation invocation;
+    struct world world = {0};
+    struct error err = {0};
+    int rank = 0, ranks = 1, provided;
+    gsl_set_error_handler_off();
+    const bool read = read_command_line(argc, argv, &invocation, &err);
+    if (read && invocation.help)
+        return print_help(), EXIT_DONE;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    world.rank = (uint32_t)rank;
+    world.ranks = (uint32_t)ranks;
+    notice_quiet(invocation.quiet || rank != 0);
+    share_cores();
+    const bool ok = world_agrees(&world, read, &err) && run(&world, &invocation, &err);
+    const enum exit_code code = finish(&world, ok, &err);
+    if (code >= EXIT_RUNTIME && err.text[0])
+        MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost
+    close_world(&world);
+    MPI_Finalize();
+    return (int)code;
+}

@@ -1,0 +1,1 @@
+$EPSIM simulate --cluster h800-cx7:nics=4

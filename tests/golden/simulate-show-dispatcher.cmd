@@ -1,0 +1,1 @@
+$EPSIM simulate --show dispatcher --ep 8 --tokens 64

@@ -2,6 +2,7 @@
 #
 #   make deps            install the Debian/Ubuntu packages that building needs
 #   make all             build ./epsim
+#   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            every suite, twice: as released, and under the sanitizers
 #   make bench           speed and memory of the engines
@@ -61,7 +62,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo test check golden bench lint format install clean
+.PHONY: all real deps demo test check check-real golden bench lint format install clean
 
 all: epsim
 
@@ -103,13 +104,18 @@ demo: deps
 	$(MAKE) all
 	sh tests/demo.sh
 
-# Tests: the suites and golden runs as released, then the suites under ASan and UBSan.
+# Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
+# UBSan.
 test: deps
-	$(MAKE) check golden
+	$(MAKE) check golden check-real
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
 	sh tests/run.sh $(BUILD) $(TEST_BIN)
+
+# The six steps over MPI on this machine, against a float64 reference.
+check-real: epsim epsim-real
+	EPSIM=./epsim sh tests/real.sh ./epsim-real
 
 golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim

@@ -21,7 +21,7 @@
 #define MARKS 64
 #define CAPABILITY_MAJOR 8 // bf16 arithmetic
 #define SIDES 4            // streams that the groups of an FFN are spread over
-#define BATCHED_ROWS 1024  // a group, on average: up to it AUTO takes the grouped call
+#define BATCHED_ROWS 0  // a group, on average: up to it AUTO takes the grouped call
 #define SPINS 200          // polls of a stream before the first sleep
 #define SLEEP_NS 20000     // between later polls
 #define WATCH_S 0.1        // between calls of the watch

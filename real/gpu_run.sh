@@ -8,8 +8,8 @@ out=$2
 shift 2
 mkdir -p "$out"
 
-export CUDA_MPS_PIPE_DIRECTORY=${CUDA_MPS_PIPE_DIRECTORY:-/tmp/epsim-mps}
-export CUDA_MPS_LOG_DIRECTORY=${CUDA_MPS_LOG_DIRECTORY:-/tmp/epsim-mps-log}
+export CUDA_MPS_PIPE_DIRECTORY="${CUDA_MPS_PIPE_DIRECTORY:-/tmp/epsim-mps}"
+export CUDA_MPS_LOG_DIRECTORY="${CUDA_MPS_LOG_DIRECTORY:-/tmp/epsim-mps-log}"
 mkdir -p "$CUDA_MPS_PIPE_DIRECTORY" "$CUDA_MPS_LOG_DIRECTORY"
 nvidia-cuda-mps-control -d
 trap 'echo quit | nvidia-cuda-mps-control' EXIT INT TERM
@@ -17,11 +17,11 @@ trap 'echo quit | nvidia-cuda-mps-control' EXIT INT TERM
 run() { # ranks, arguments
     ranks=$1
     shift
-    timeout 200 mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$ranks" \
+    timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$ranks" \
         "$real" --transport nccl --share-gpu "$@"
 }
 
-dispatchers="nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll"
+dispatchers="nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots"
 
 verify() { # ranks, tokens
     for dispatcher in $dispatchers; do
@@ -35,7 +35,7 @@ points() {
     for ranks in 4 8; do
         for dispatcher in $dispatchers; do
             run "$ranks" --model deepseek-v3 --dispatcher "$dispatcher" \
-                --cluster "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" --tokens 8,32,128,512,1024 --verify 0 \
+                --cluster "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" --tokens 8,16,32,64,128,256,512 --verify 0 \
                 --warmup 2 --iterations 9 --family "shared-h100-$ranks" \
                 -o "$out/points-$ranks-$dispatcher.csv" || echo "FAILED: points $ranks $dispatcher: exit $?"
         done

@@ -1,0 +1,130 @@
+#!/bin/sh
+# The real backend over MPI on this machine: every dispatcher's output against a float64 reference,
+# bytes sent against the schedule's loads (epsim-real checks both itself), and failures.
+# usage: tests/real.sh EPSIM_REAL
+set -u
+real=$1
+model=tests/data/real/tiny.yaml
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+skipped=0
+
+if ! command -v mpirun >/dev/null 2>&1; then
+    echo "real: no mpirun: skipped"
+    echo "real: 0 passed, 0 failed, 1 skipped"
+    exit 0
+fi
+
+run() { # ranks, arguments
+    ranks=$1
+    shift
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 120 \
+        mpirun -q --oversubscribe --mca btl self,vader -n "$ranks" "$real" "$@"
+}
+
+good() {
+    passed=$((passed + 1))
+}
+
+bad() { # what, file with the output
+    failed=$((failed + 1))
+    echo "real: FAILED: $1"
+    sed 's/^/    /' "$2" | head -20
+}
+
+# An output within 1e-5 of the reference, by exit code and by the line that says so.
+verifies() { # ranks, arguments
+    n=$1
+    shift
+    if run "$n" --transport mpi --model $model --warmup 0 --iterations 2 "$@" -o "$work/rows.csv" \
+        >"$work/log" 2>&1 && grep -q 'output off by' "$work/log" && [ -s "$work/rows.csv" ]; then
+        good
+    else
+        bad "$n ranks: $*" "$work/log"
+    fi
+    rm -f "$work/rows.csv"
+}
+
+for dispatcher in nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots; do
+    verifies 32 --tokens 16 --dispatcher "$dispatcher"
+    verifies 12 --cluster 3x4:nvlink=1GB/s,nic=1GB/s --tokens 9/0/4 --dispatcher $dispatcher
+done
+for ranks in 1 2 3 5 8; do
+    verifies "$ranks" --tokens 24/0/7 --dispatcher nccl-flat
+    verifies "$ranks" --tokens 24/0/7 --dispatcher deepep-ll
+done
+verifies 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s --trace traces/minimoe-256e --layer 1 --tokens 24 \
+    --dispatcher nccl-two-stage
+verifies 8 --tokens 16 --routing uniform --seed 7 --dispatcher nccl-flat
+verifies 32 --tokens 8 --layout tests/data/layout/trtllm-ep32.yaml --dispatcher nccl-two-stage
+
+# The router's own choices, saved, feed the simulator.
+if run 8 --transport mpi --model $model --tokens 12/3 --cluster 2x4:nvlink=1GB/s,nic=1GB/s \
+    --dispatcher nccl-two-stage --warmup 0 --iterations 1 --write-trace "$work/trace" \
+    -o "$work/rows.csv" >"$work/log" 2>&1 &&
+    "${EPSIM:-./epsim}" simulate --trace "$work/trace" --model $model --check \
+        --cluster 2x4:nvlink=1GB/s,nic=1GB/s --dispatcher nccl-two-stage >"$work/log" 2>&1; then
+    good
+else
+    bad "a written trace replayed" "$work/log"
+fi
+rm -f "$work/rows.csv"
+
+# Ends with this code and one line of ours that has the words; leaves no output.
+refuses() { # code, words, ranks, arguments
+    code=$1
+    words=$2
+    shift 2
+    run "$@" -o "$work/rows.csv" >"$work/log" 2>&1
+    got=$?
+    lines=$(grep -c '^epsim-real: error: ' "$work/log")
+    if [ $got -eq "$code" ] && [ "$lines" -eq 1 ] && grep -q "$words" "$work/log" &&
+        [ -z "$(ls "$work" | grep -v log)" ]; then
+        good
+    else
+        echo "exit $got, $lines lines of ours" >>"$work/log"
+        bad "refusal: $*" "$work/log"
+    fi
+    rm -rf "$work/rows.csv"
+}
+
+rm -rf "$work/trace"
+refuses 2 'no such model' 2 --transport mpi --model no-such-model
+refuses 2 'the job has 4 ranks' 4 --transport mpi --ep 8
+refuses 2 'top-8 of 256 experts' 2 --transport mpi --model mixtral-8x7b --trace traces/minimoe-256e
+refuses 1 'the output is off' 2 --transport mpi --model $model --tokens 8 --tolerance 1e-12 \
+    --dispatcher nccl-flat
+refuses 4 'memory' 2 --transport mpi --model deepseek-v3 --tokens 16000000 --verify 0 \
+    --dispatcher nccl-flat
+refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
+
+# A rank killed in mid-run ends the job soon, and leaves nothing half-written.
+run 4 --transport mpi --model $model --tokens 512 --iterations 100000 --dispatcher nccl-flat \
+    -o "$work/rows.csv" >"$work/log" 2>&1 &
+job=$!
+sleep 4
+victim=$(pgrep -f "$real --transport mpi --model $model --tokens 512" | tail -1)
+[ -n "$victim" ] && kill -9 "$victim"
+begin=$(date +%s)
+wait $job
+code=$?
+if [ -n "$victim" ] && [ $code -ne 0 ] && [ $(($(date +%s) - begin)) -le 30 ] && [ ! -e "$work/rows.csv" ]; then
+    good
+else
+    bad "a killed rank: exit $code" "$work/log"
+fi
+
+# Built with CUDA, on a machine without a GPU: one line, exit 3.
+if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
+    echo "real: there is a GPU here: absence skipped"
+    skipped=$((skipped + 1))
+elif ldd "$real" | grep -q libcudart; then
+    refuses 3 'no CUDA GPU' 1 --model $model
+else
+    refuses 3 'built without CUDA' 1 --transport nccl --model $model
+fi
+
+echo "real: $passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ]

@@ -52,7 +52,8 @@ FIGURES := $(sort $(wildcard plots/*.gp))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
-REAL_C := $(filter-out real/check_cuda.c $(if $(filter 1,$(CUDA)),,real/cuda.c real/nccl.c),$(sort $(wildcard real/*.c)))
+REAL_C := $(filter-out $(wildcard real/check_cuda*.c) $(if $(filter 1,$(CUDA)),, \
+    $(wildcard real/cuda*.c) real/nccl.c),$(sort $(wildcard real/*.c)))
 REAL_OBJ := $(REAL_C:%.c=$(BUILD)/%.o) $(if $(filter 1,$(CUDA)),$(BUILD)/real/kernels.o)
 REAL_MAIN := $(BUILD)/real/main.o
 CUDA_LIBS := $(if $(filter 1,$(CUDA)),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl -lcublas -lcudart)
@@ -145,7 +146,8 @@ $(BUILD)/real/kernels.o: real/kernels.cu real/kernels.h real/values.h
 	    -Xcompiler -Wall,-fno-exceptions,-fno-threadsafe-statics -I. -c -o $@ $<
 
 # Checks and times the CUDA kernels alone, on a machine with a GPU.
-$(BUILD)/check_cuda: $(BUILD)/real/check_cuda.o $(BUILD)/real/cuda.o $(BUILD)/real/kernels.o $(BUILD)/base/error.o $(BUILD)/base/mem.o
+$(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(BUILD)/real/cuda.o \
+    $(BUILD)/real/cuda_ffn.o $(BUILD)/real/kernels.o $(BUILD)/base/error.o $(BUILD)/base/mem.o
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \

@@ -14,9 +14,4 @@ cudaStream_t cuda_stream(struct device *device, enum stream stream);
 typedef bool (*cuda_watch_fn)(void *context, double waited_s, struct error *err);
 void cuda_watch(struct device *device, cuda_watch_fn watch, void *context);
 
-// How the groups of a grouped FFN are multiplied: as one grouped cuBLAS call a matrix, or group by
-// group over a few side streams, so that small groups overlap. AUTO chooses by rows a group.
-enum grouped { GROUPED_AUTO, GROUPED_BATCHED, GROUPED_STREAMS };
-void cuda_set_grouped(struct device *device, enum grouped grouped);
-
 #endif

@@ -63,16 +63,6 @@ __device__ uint32_t fp8_pair(float low, float high)
 #endif
 }
 
-// x / scale rounded to nearest, from the rounded reciprocal and one correction (Markstein): three
-// operations where a division takes a dozen. Far from 1, where the residual could vanish, divides.
-__device__ float quotient(float x, float scale, float inverse)
-{
-    if (scale < 0x1p-60f || scale > 0x1p60f)
-        return __fdiv_rn(x, scale);
-    const float near = x * inverse;
-    return fmaf(fmaf(-near, scale, x), inverse, near);
-}
-
 // ---- units: UNIT neighbouring values of a row ---------------------------------------------------
 
 template <row_format F> struct unit;
@@ -131,23 +121,50 @@ __device__ void unpack(const unit<ROW_FP8> &raw, float (&values)[UNIT])
     }
 }
 
-// The 16 lanes of half a warp hold one FP8 block, and call this together.
-__device__ void store_fp8(char *row, uint32_t u, uint32_t width, const float (&values)[UNIT])
+// x / scale rounded to nearest, from the rounded reciprocal and one correction (Markstein): three
+// operations where a division takes a dozen. Far from 1, where the residual could vanish, divides.
+__device__ void divide(float (&q)[UNIT], const float (&values)[UNIT], float scale)
+{
+    if (scale < 0x1p-60f || scale > 0x1p60f) {
+#pragma unroll
+        for (uint32_t i = 0; i < UNIT; i++)
+            q[i] = __fdiv_rn(values[i], scale);
+        return;
+    }
+    const float inverse = __frcp_rn(scale);
+#pragma unroll
+    for (uint32_t i = 0; i < UNIT; i++) {
+        const float near = values[i] * inverse;
+        q[i] = fmaf(fmaf(-near, scale, values[i]), inverse, near);
+    }
+}
+
+// The largest magnitudes of N FP8 blocks, of each of which a thread holds a unit; their exchanges
+// overlap. The 16 lanes of half a warp hold the same blocks, and call this together.
+template <uint32_t N> __device__ void fp8_most(float *most, const float (*values)[UNIT])
 {
     const uint32_t lanes = 0xffffu << (threadIdx.x & 16u);
-    float most = 0;
 #pragma unroll
-    for (uint32_t i = 0; i < UNIT; i++)
-        most = fmaxf(most, fabsf(values[i]));
+    for (uint32_t n = 0; n < N; n++) {
+        most[n] = 0;
+#pragma unroll
+        for (uint32_t i = 0; i < UNIT; i++)
+            most[n] = fmaxf(most[n], fabsf(values[n][i]));
+    }
 #pragma unroll
     for (int step = 8; step > 0; step /= 2)
-        most = fmaxf(most, __shfl_xor_sync(lanes, most, step));
-
-    const float scale = fp8_scale(most), inverse = __frcp_rn(scale);
-    float q[UNIT];
 #pragma unroll
-    for (uint32_t i = 0; i < UNIT; i++)
-        q[i] = quotient(values[i], scale, inverse);
+        for (uint32_t n = 0; n < N; n++)
+            most[n] = fmaxf(most[n], __shfl_xor_sync(lanes, most[n], step));
+}
+
+// `most`: the largest magnitude of the unit's FP8 block.
+__device__ void store_fp8(char *row, uint32_t u, uint32_t width, const float (&values)[UNIT],
+                          float most)
+{
+    const float scale = fp8_scale(most);
+    float q[UNIT];
+    divide(q, values, scale);
     ((uint2 *)row)[u] = make_uint2(fp8_pair(q[0], q[1]) | fp8_pair(q[2], q[3]) << 16,
                                    fp8_pair(q[4], q[5]) | fp8_pair(q[6], q[7]) << 16);
     if (u % (FP8_BLOCK / UNIT) == 0)
@@ -166,7 +183,9 @@ __device__ void store(char *row, uint32_t u, uint32_t width, const float (&value
             make_uint4(bf16_pair(values[0], values[1]), bf16_pair(values[2], values[3]),
                        bf16_pair(values[4], values[5]), bf16_pair(values[6], values[7]));
     } else {
-        store_fp8(row, u, width, values);
+        float most;
+        fp8_most<1>(&most, &values);
+        store_fp8(row, u, width, values, most);
     }
 }
 
@@ -399,6 +418,27 @@ __device__ void start_sums(float (&sum)[UNITS][UNIT], const char *row, uint32_t 
         unpack(raw[i], sum[i]);
 }
 
+// The counterpart of load_units; what stands for units past the end is left out.
+template <row_format F>
+__device__ void store_units(char *row, uint32_t first, uint32_t width,
+                            const float (&values)[UNITS][UNIT])
+{
+    const uint32_t units = width / UNIT;
+    float most[UNITS] = {};
+    if constexpr (F == ROW_FP8)
+        fp8_most<UNITS>(most, values);
+#pragma unroll
+    for (uint32_t i = 0; i < UNITS; i++) {
+        const uint32_t u = first + i * blockDim.x;
+        if (u >= units)
+            continue;
+        if constexpr (F == ROW_FP8)
+            store_fp8(row, u, width, values[i], most[i]);
+        else
+            store<F>(row, u, width, values[i]);
+    }
+}
+
 // Two terms are loaded at a time, so that even a sum of two rows has enough bytes under way.
 template <row_format OUT, row_format IN>
 __global__ void __launch_bounds__(ROW_THREADS, 2)
@@ -424,10 +464,7 @@ __global__ void __launch_bounds__(ROW_THREADS, 2)
             load_units<IN>(raw, row_at(in, of.source[j]), first, width);
             add_term<IN>(sum, raw, of.weight ? of.weight[j] : 1);
         }
-#pragma unroll
-        for (uint32_t i = 0; i < UNITS; i++)
-            if (first + i * blockDim.x < units)
-                store<OUT>(to, first + i * blockDim.x, width, sum[i]);
+        store_units<OUT>(to, first, width, sum);
     }
 }
 
@@ -716,20 +753,6 @@ __global__ void select_experts(uint16_t *ids, float *weights, const float *logit
     weigh(token_weights, shape, lane);
 }
 
-// ---- pointers -----------------------------------------------------------------------------------
-
-constexpr uint32_t POINTERS = 448; // in one launch: arguments hold 4 KiB
-
-struct pointers {
-    const void *at[POINTERS];
-};
-
-__global__ void put_pointers(const void **to, pointers from, uint32_t count)
-{
-    if (threadIdx.x < count)
-        to[threadIdx.x] = from.at[threadIdx.x];
-}
-
 bool aligned(const void *a, const void *b)
 {
     return ((uintptr_t)a | (uintptr_t)b) % 16 == 0;
@@ -824,18 +847,6 @@ cudaError_t kernel_silu_mul(cudaStream_t stream, void *out, const void *both, ui
         return cudaSuccess;
     silu_mul<<<(uint32_t)rows, ROW_THREADS, 0, stream>>>(
         (uint16_t *)out, (const uint16_t *)both, width, width % UNIT == 0 && aligned(out, both));
-    return cudaGetLastError();
-}
-
-cudaError_t kernel_put_pointers(cudaStream_t stream, const void **to, const void *const *from,
-                                uint32_t count)
-{
-    for (uint32_t first = 0; first < count; first += POINTERS) {
-        const uint32_t some = count - first < POINTERS ? count - first : POINTERS;
-        pointers held;
-        memcpy(held.at, from + first, some * sizeof *from);
-        put_pointers<<<1, POINTERS, 0, stream>>>(to + first, held, some);
-    }
     return cudaGetLastError();
 }
 

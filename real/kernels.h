@@ -38,11 +38,6 @@ cudaError_t kernel_reduce(cudaStream_t stream, struct row_block out, struct row_
 cudaError_t kernel_silu_mul(cudaStream_t stream, void *out, const void *both, uint64_t rows,
                             uint32_t width);
 
-// Writes `count` pointers of host memory into device memory. They travel as kernel arguments: no
-// copy waits for the stream, and the host's array is free again on return.
-cudaError_t kernel_put_pointers(cudaStream_t stream, const void **to, const void *const *from,
-                                uint32_t count);
-
 #ifdef __cplusplus
 }
 #endif

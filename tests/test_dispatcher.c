@@ -34,6 +34,8 @@ static const struct {
      SYNC_NONE, 16, 1},
     {"nccl-agrs", DEDUPE_ALL, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE, 16,
      1},
+    {"ll-slots", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_PADDED, SYNC_NONE,
+     132, 1},
     {"raw", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE, 132, 1},
     {"nccl-alltoall", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
      132, 1},
@@ -216,7 +218,7 @@ START_TEST(bad_name)
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_str_eq(err.text, "'deepep-norml': no such dispatcher; did you mean 'deepep-normal'? "
                                "Expected a file or one of deepep-ll, deepep-ll-rdma, "
-                               "deepep-normal, nccl-agrs, nccl-alltoall, nccl-flat, "
+                               "deepep-normal, ll-slots, nccl-agrs, nccl-alltoall, nccl-flat, "
                                "nccl-two-stage, raw");
 }
 END_TEST

@@ -41,9 +41,8 @@ static void add_cell(void *bytes, size_t length, void *context)
         csv->cells = mem_grow(csv->cells, load->cell_room, sizeof *csv->cells);
     }
     csv->cells[load->cell_count++] = load->text_used;
-    if (length > 0) {
+    if (length > 0)
         memcpy(csv->text + load->text_used, bytes, length);
-    }
     csv->text[load->text_used + length] = '\0';
     load->text_used += length + 1;
     load->fill++;
@@ -84,30 +83,25 @@ static bool parse_lines(struct load *load, struct csv_parser *parser, const char
     while (text < end) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         const size_t length = (size_t)((newline != NULL ? newline + 1 : end) - text);
-        if (load->fill == 0 && !parser->quoted) {
+        if (load->fill == 0 && !parser->quoted)
             load->row_line = load->line;
-        }
-        if (csv_parse(parser, text, length, add_cell, end_row, load) != length) {
+        if (csv_parse(parser, text, length, add_cell, end_row, load) != length)
             return quoting_error(load, load->line);
-        }
-        if (load->failed) {
+        if (load->failed)
             return false;
-        }
         text += length;
         load->line++;
     }
-    if (csv_fini(parser, add_cell, end_row, load) != 0) {
+    if (csv_fini(parser, add_cell, end_row, load) != 0)
         return quoting_error(load, load->row_line);
-    }
     return !load->failed;
 }
 
 // Past a byte-order mark, comments and blank lines: the header's first character.
 static const char *find_header(const char *text, const char *end, size_t *line)
 {
-    if (end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+    if (end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3;
-    }
     while (text < end && (*text == '#' || *text == '\n' || *text == '\r')) {
         const char *newline = memchr(text, '\n', (size_t)(end - text));
         text = newline != NULL ? newline + 1 : end;
@@ -134,17 +128,14 @@ static bool parse(struct csvfile *csv, const char *text, size_t length, struct e
     struct load load = {.csv = csv, .err = err, .line = 1};
     const char *header = find_header(text, text + length, &load.line);
     struct csv_parser parser;
-    if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0) {
+    if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0)
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", csv->name);
-    }
     const bool good = parse_lines(&load, &parser, header, text + length);
     csv_free(&parser);
-    if (!good) {
+    if (!good)
         return false;
-    }
-    if (load.row_count == 0) {
+    if (load.row_count == 0)
         return error_set(err, EXIT_INPUT, "%s: empty; expected a header line", csv->name);
-    }
     csv->rows = load.row_count - 1;
     return check_header(csv, csv->lines[0], err);
 }
@@ -153,9 +144,8 @@ struct csvfile *csvfile_load(const char *path, struct error *err)
 {
     size_t length;
     char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
-    if (text == NULL) {
+    if (text == NULL)
         return NULL;
-    }
     struct csvfile *csv = mem_alloc(1, sizeof *csv);
     csv->name = mem_copy_text(path);
     const bool good = parse(csv, text, length, err);
@@ -169,9 +159,8 @@ struct csvfile *csvfile_load(const char *path, struct error *err)
 
 void csvfile_free(struct csvfile *csv)
 {
-    if (csv == NULL) {
+    if (csv == NULL)
         return;
-    }
     free(csv->name);
     free(csv->text);
     free(csv->cells);
@@ -203,9 +192,8 @@ const char *csvfile_column(const struct csvfile *csv, size_t column)
 int csvfile_find(const struct csvfile *csv, const char *column)
 {
     for (size_t c = 0; c < csv->columns; c++) {
-        if (strcmp(csvfile_column(csv, c), column) == 0) {
+        if (strcmp(csvfile_column(csv, c), column) == 0)
             return (int)c;
-        }
     }
     return -1;
 }

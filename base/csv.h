@@ -9,9 +9,9 @@
 
 struct csvfile; // a whole file in memory
 
-// NULL on a missing or empty file, a directory, one of more than 64 MiB, a quoting error, a row with another number of
-// cells than the header ("file:line: ..."), or a column named twice. A UTF-8 byte-order mark is
-// skipped; lines beginning with '#' before the header are comments.
+// NULL on a missing or empty file, a directory, one of more than 64 MiB, a quoting error, a row
+// with another number of cells than the header ("file:line: ..."), or a column named twice. A UTF-8
+// byte-order mark is skipped; lines beginning with '#' before the header are comments.
 struct csvfile *csvfile_load(const char *path, struct error *err);
 void csvfile_free(struct csvfile *csv);
 

@@ -68,9 +68,8 @@ static bool check_duplicates(const struct doc *doc, doc_node map, struct error *
         }
     }
     free(keys);
-    if (again == count) {
+    if (again == count)
         return true;
-    }
     char quoted[ERROR_QUOTE_BYTES];
     return error_set(err, EXIT_INPUT, "%s:%zu: %s: given twice; first on line %zu", doc->name,
                      doc_key_line(doc, map, again), error_quote(doc_key(doc, map, again), quoted),
@@ -82,9 +81,8 @@ static bool check_node(const struct doc *doc, doc_node node, unsigned depth, boo
 
 static bool check_key(const struct doc *doc, doc_node key, bool *visited, struct error *err)
 {
-    if (doc_kind(doc, key) != DOC_SCALAR) {
+    if (doc_kind(doc, key) != DOC_SCALAR)
         return doc_error(doc, key, err, "a list or map as a key; expected a word");
-    }
     return check_node(doc, key, 0, visited, err);
 }
 
@@ -93,13 +91,11 @@ static bool check_children(const struct doc *doc, doc_node node, unsigned depth,
 {
     const bool map = doc_kind(doc, node) == DOC_MAP;
     for (size_t i = 0; i < doc_size(doc, node); i++) {
-        if (map && !check_key(doc, pair_at(doc, node, i)->key, visited, err)) {
+        if (map && !check_key(doc, pair_at(doc, node, i)->key, visited, err))
             return false;
-        }
         const doc_node child = map ? doc_value(doc, node, i) : doc_item(doc, node, i);
-        if (!check_node(doc, child, depth + 1, visited, err)) {
+        if (!check_node(doc, child, depth + 1, visited, err))
             return false;
-        }
     }
     return !map || check_duplicates(doc, node, err);
 }
@@ -108,28 +104,23 @@ static bool check_children(const struct doc *doc, doc_node node, unsigned depth,
 static bool check_node(const struct doc *doc, doc_node node, unsigned depth, bool *visited,
                        struct error *err)
 {
-    if (visited[node - 1]) {
+    if (visited[node - 1])
         return doc_error(doc, node, err, "an alias ('*name') stands for this; write it out there");
-    }
     visited[node - 1] = true;
-    if (depth > DEEPEST) {
+    if (depth > DEEPEST)
         return doc_error(doc, node, err, "nested deeper than %d levels", DEEPEST);
-    }
-    if (doc_kind(doc, node) != DOC_SCALAR) {
+    if (doc_kind(doc, node) != DOC_SCALAR)
         return check_children(doc, node, depth, visited, err);
-    }
     const yaml_node_t *scalar = node_at(doc, node);
-    if (strlen(scalar_text(scalar)) != scalar->data.scalar.length) {
+    if (strlen(scalar_text(scalar)) != scalar->data.scalar.length)
         return doc_error(doc, node, err, "holds a NUL character; expected text");
-    }
     return true;
 }
 
 static bool check_tree(const struct doc *doc, struct error *err)
 {
-    if (doc->count == 0) {
+    if (doc->count == 0)
         return error_set(err, EXIT_INPUT, "%s: empty; expected a YAML or JSON document", doc->name);
-    }
     bool *visited = mem_alloc(doc->count, sizeof *visited);
     const bool good = check_node(doc, doc_root(doc), 0, visited, err);
     free(visited);
@@ -143,13 +134,11 @@ static bool syntax_error(const struct doc *doc, const yaml_parser_t *parser, str
         return error_set(err, EXIT_INPUT, "%s: byte %zu: %s; expected UTF-8 text", doc->name,
                          parser->problem_offset, problem);
     }
-    if (parser->error == YAML_MEMORY_ERROR) {
+    if (parser->error == YAML_MEMORY_ERROR)
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
-    }
     const size_t line = parser->problem_mark.line + 1;
-    if (parser->context == NULL) {
+    if (parser->context == NULL)
         return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, line, problem);
-    }
     return error_set(err, EXIT_INPUT, "%s:%zu: %s %s (which began on line %zu)", doc->name, line,
                      problem, parser->context, parser->context_mark.line + 1);
 }
@@ -158,9 +147,8 @@ static bool syntax_error(const struct doc *doc, const yaml_parser_t *parser, str
 static bool check_end(const struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
     yaml_document_t next;
-    if (!yaml_parser_load(parser, &next)) {
+    if (!yaml_parser_load(parser, &next))
         return syntax_error(doc, parser, err);
-    }
     const yaml_node_t *root = yaml_document_get_root_node(&next);
     const size_t line = root != NULL ? root->start_mark.line + 1 : 0;
     yaml_document_delete(&next);
@@ -225,9 +213,8 @@ static bool check_events(const struct doc *doc, const char *text, size_t length,
 {
     yaml_parser_t parser;
     yaml_event_t event;
-    if (!yaml_parser_initialize(&parser)) {
+    if (!yaml_parser_initialize(&parser))
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
-    }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
     struct count count = {0};
     bool good = true, more = true;
@@ -242,9 +229,8 @@ static bool check_events(const struct doc *doc, const char *text, size_t length,
 
 static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
-    if (!yaml_parser_load(parser, &doc->tree)) {
+    if (!yaml_parser_load(parser, &doc->tree))
         return syntax_error(doc, parser, err);
-    }
     doc->nodes = doc->tree.nodes.start;
     doc->count = (size_t)(doc->tree.nodes.top - doc->tree.nodes.start);
     return check_tree(doc, err) && check_end(doc, parser, err);
@@ -253,9 +239,8 @@ static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
 static bool build(struct doc *doc, const char *text, size_t length, struct error *err)
 {
     yaml_parser_t parser;
-    if (!yaml_parser_initialize(&parser)) {
+    if (!yaml_parser_initialize(&parser))
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
-    }
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
     const bool good = parse(doc, &parser, err);
     yaml_parser_delete(&parser);
@@ -266,9 +251,8 @@ struct doc *doc_load_text(const char *name, const char *text, size_t length, str
 {
     struct doc *doc = mem_alloc(1, sizeof *doc);
     doc->name = mem_copy_text(name);
-    if (check_events(doc, text, length, err) && build(doc, text, length, err)) {
+    if (check_events(doc, text, length, err) && build(doc, text, length, err))
         return doc;
-    }
     doc_free(doc);
     return NULL;
 }
@@ -277,9 +261,8 @@ struct doc *doc_load(const char *path, struct error *err)
 {
     size_t length;
     char *text = infile_read(path, INFILE_LIMIT, &length, err);
-    if (text == NULL) {
+    if (text == NULL)
         return NULL;
-    }
     struct doc *doc = doc_load_text(path, text, length, err);
     free(text);
     return doc;
@@ -287,12 +270,10 @@ struct doc *doc_load(const char *path, struct error *err)
 
 void doc_free(struct doc *doc)
 {
-    if (doc == NULL) {
+    if (doc == NULL)
         return;
-    }
-    if (doc->nodes != NULL) {
+    if (doc->nodes != NULL)
         yaml_document_delete(&doc->tree);
-    }
     free(doc->name);
     free(doc);
 }
@@ -338,9 +319,8 @@ const char *doc_text(const struct doc *doc, doc_node node)
 bool doc_is_null(const struct doc *doc, doc_node node)
 {
     const yaml_node_t *scalar = node_at(doc, node);
-    if (scalar->type != YAML_SCALAR_NODE || scalar->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) {
+    if (scalar->type != YAML_SCALAR_NODE || scalar->data.scalar.style != YAML_PLAIN_SCALAR_STYLE)
         return false;
-    }
     const char *text = scalar_text(scalar);
     return *text == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0;
 }
@@ -348,9 +328,8 @@ bool doc_is_null(const struct doc *doc, doc_node node)
 size_t doc_size(const struct doc *doc, doc_node node)
 {
     const yaml_node_t *n = node_at(doc, node);
-    if (n->type == YAML_SEQUENCE_NODE) {
+    if (n->type == YAML_SEQUENCE_NODE)
         return (size_t)(n->data.sequence.items.top - n->data.sequence.items.start);
-    }
     assert(n->type == YAML_MAPPING_NODE);
     return (size_t)(n->data.mapping.pairs.top - n->data.mapping.pairs.start);
 }
@@ -379,9 +358,8 @@ size_t doc_key_line(const struct doc *doc, doc_node map, size_t index)
 doc_node doc_get(const struct doc *doc, doc_node map, const char *key)
 {
     for (size_t i = 0; i < doc_size(doc, map); i++) {
-        if (strcmp(doc_key(doc, map, i), key) == 0) {
+        if (strcmp(doc_key(doc, map, i), key) == 0)
             return doc_value(doc, map, i);
-        }
     }
     return DOC_NONE;
 }
@@ -393,9 +371,8 @@ bool doc_error(const struct doc *doc, doc_node node, struct error *err, const ch
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (node == DOC_NONE) {
+    if (node == DOC_NONE)
         return error_set(err, EXIT_INPUT, "%s: %s", doc->name, text);
-    }
     return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, doc_line(doc, node), text);
 }
 
@@ -412,9 +389,8 @@ static bool unknown_key(const struct doc *doc, doc_node map, size_t index,
     const char *key = doc_key(doc, map, index);
     const char *near = field_nearest_key(bind->fields, bind->count, key);
     char quoted[ERROR_QUOTE_BYTES], hint[128] = "";
-    if (near != NULL) {
+    if (near != NULL)
         snprintf(hint, sizeof hint, "; did you mean '%s'?", near);
-    }
     return error_set(err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s", doc->name,
                      doc_key_line(doc, map, index), error_quote(key, quoted), hint);
 }
@@ -454,12 +430,10 @@ static bool bind_value(const struct doc *doc, doc_node value, const struct field
         return doc_error(doc, value, err, "%s: found %s; expected a single value", field->key,
                          kind_name(doc_kind(doc, value)));
     }
-    if (doc_is_null(doc, value)) {
+    if (doc_is_null(doc, value))
         return doc_error(doc, value, err, "%s: no value given", field->key);
-    }
-    if (!field_parse(field, doc_text(doc, value), object, err)) {
+    if (!field_parse(field, doc_text(doc, value), object, err))
         return error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, value), field->key);
-    }
     return true;
 }
 
@@ -472,17 +446,14 @@ static bool bind_field(const struct doc *doc, doc_node value, const struct field
     if (doc_kind(doc, value) == DOC_MAP) {
         const doc_node parts = value;
         value = DOC_NONE;
-        if (!open_sourced(doc, field->key, parts, &value, &source, err)) {
+        if (!open_sourced(doc, field->key, parts, &value, &source, err))
             return false;
-        }
     }
     *null = bind->open && doc_is_null(doc, value);
-    if (*null) {
+    if (*null)
         return true;
-    }
-    if (!bind_value(doc, value, field, bind->object, err)) {
+    if (!bind_value(doc, value, field, bind->object, err))
         return false;
-    }
     if (bind->sources != NULL && source != DOC_NONE) {
         free(bind->sources[row]);
         bind->sources[row] = mem_copy_text(doc_text(doc, source));
@@ -494,9 +465,8 @@ static bool bind_pair(const struct doc *doc, doc_node map, size_t index,
                       const struct doc_bind *bind, bool *seen, struct error *err)
 {
     const struct field *field = field_find(bind->fields, bind->count, doc_key(doc, map, index));
-    if (field == NULL) {
+    if (field == NULL)
         return bind->open || unknown_key(doc, map, index, bind, err);
-    }
     bool *met = &seen[field - bind->fields];
     if (*met) { // as 'nic-rate' and 'nic_rate', which the duplicate check tells apart
         return error_set(err, EXIT_INPUT, "%s:%zu: %s: given twice", doc->name,
@@ -516,12 +486,10 @@ bool doc_bind(const struct doc *doc, doc_node map, const struct doc_bind *bind, 
     }
     bool *seen = mem_alloc(bind->count, sizeof *seen);
     bool good = true;
-    for (size_t i = 0; good && i < doc_size(doc, map); i++) {
+    for (size_t i = 0; good && i < doc_size(doc, map); i++)
         good = bind_pair(doc, map, i, bind, seen, err);
-    }
-    for (size_t row = 0; bind->seen != NULL && row < bind->count; row++) {
+    for (size_t row = 0; bind->seen != NULL && row < bind->count; row++)
         bind->seen[row] = bind->seen[row] || seen[row];
-    }
     free(seen);
     return good;
 }

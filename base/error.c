@@ -14,9 +14,8 @@ static bool quiet;
 static void mark_cut(char *text, size_t bytes)
 {
     size_t end = bytes - sizeof "...";
-    while (end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80) {
+    while (end > 0 && ((unsigned char)text[end] & 0xc0) == 0x80)
         end--;
-    }
     memcpy(text + end, "...", sizeof "...");
 }
 
@@ -28,9 +27,8 @@ bool error_set(struct error *err, enum exit_code code, const char *format, ...)
     va_start(args, format);
     const int length = vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (length >= (int)sizeof text) {
+    if (length >= (int)sizeof text)
         mark_cut(text, sizeof text);
-    }
     err->code = code;
     memcpy(err->text, text, sizeof text);
     return false;
@@ -43,9 +41,8 @@ bool error_prefix(struct error *err, const char *format, ...)
     va_start(args, format);
     const int length = vsnprintf(prefix, sizeof prefix, format, args);
     va_end(args);
-    if (length >= (int)sizeof prefix) {
+    if (length >= (int)sizeof prefix)
         mark_cut(prefix, sizeof prefix);
-    }
     return error_set(err, err->code, "%s: %s", prefix, err->text);
 }
 
@@ -59,9 +56,8 @@ static size_t utf8_bytes(const unsigned char *text)
                          : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
                                                              : 0;
     for (size_t i = 1; i < bytes; i++) {
-        if ((text[i] & 0xc0) != 0x80) {
+        if ((text[i] & 0xc0) != 0x80)
             return 0;
-        }
     }
     return bytes;
 }
@@ -101,9 +97,8 @@ char *error_quote(const char *text, char *buffer)
 
 void notice(const char *format, ...)
 {
-    if (quiet) {
+    if (quiet)
         return;
-    }
     char text[1024];
     va_list args;
     va_start(args, format);

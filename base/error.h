@@ -28,8 +28,7 @@ bool error_set(struct error *err, enum exit_code code, const char *format, ...)
 
 // Puts "<prefix>: " before the message already in err: the place, added by whoever knows it.
 // Returns false.
-bool error_prefix(struct error *err, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+bool error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 // text as a message may quote it: control characters and bytes that are not UTF-8 escaped, and cut
 // to about 60 characters with "..." after. buffer has ERROR_QUOTE_BYTES bytes; returned for use

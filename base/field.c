@@ -52,9 +52,8 @@ static bool refuse_range(const struct field *field, const char *text, double max
     char quoted[ERROR_QUOTE_BYTES], low[32], high[32];
     error_quote(text, quoted);
     units_format(unit, fmax(field->min, 0), low);
-    if (isinf(max)) {
+    if (isinf(max))
         return error_set(err, EXIT_INPUT, "'%s': out of range; expected at least %s", quoted, low);
-    }
     units_format(unit, max, high);
     return error_set(err, EXIT_INPUT, "'%s': out of range; expected %s to %s", quoted, low, high);
 }
@@ -77,14 +76,12 @@ static bool parse_number(const struct field *field, const char *text, void *memb
 {
     const struct numeric *numeric = &numerics[field->kind];
     double value;
-    if (!units_parse(numeric->unit, text, &value, err)) {
+    if (!units_parse(numeric->unit, text, &value, err))
         return false;
-    }
     const bool limited = field->min != 0 || field->max != 0;
     const double max = limited ? fmin(field->max, numeric->largest) : numeric->largest;
-    if (value < field->min || value > max) {
+    if (value < field->min || value > max)
         return refuse_range(field, text, max, err);
-    }
     store_number(field, value, member);
     return true;
 }
@@ -232,9 +229,8 @@ const struct field *field_find(const struct field *fields, size_t count, const c
             a++;
             b++;
         }
-        if (*a == '\0' && *b == '\0') {
+        if (*a == '\0' && *b == '\0')
             return &fields[i];
-        }
     }
     return NULL;
 }
@@ -248,9 +244,8 @@ static size_t least(size_t a, size_t b)
 static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[3][WORD_LONGEST + 1];
-    for (size_t j = 0; j <= b_length; j++) {
+    for (size_t j = 0; j <= b_length; j++)
         rows[0][j] = j;
-    }
     for (size_t i = 1; i <= a_length; i++) {
         size_t *row = rows[i % 3];
         const size_t *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
@@ -282,17 +277,14 @@ static const char *field_completed(const char *word, size_t count,
                                    const void *context)
 {
     const char *completed = NULL;
-    if (strlen(word) < BEGINNING_SHORTEST) {
+    if (strlen(word) < BEGINNING_SHORTEST)
         return NULL;
-    }
     for (size_t i = 0; i < count; i++) {
         const char *candidate = name(context, i);
-        if (!begins(candidate, word)) {
+        if (!begins(candidate, word))
             continue;
-        }
-        if (completed != NULL && strcmp(completed, candidate) != 0) {
+        if (completed != NULL && strcmp(completed, candidate) != 0)
             return NULL;
-        }
         completed = candidate;
     }
     return completed;
@@ -303,20 +295,17 @@ const char *field_nearest(const char *word, size_t count,
                           const void *context)
 {
     const size_t length = strlen(word);
-    if (length > WORD_LONGEST) {
+    if (length > WORD_LONGEST)
         return NULL;
-    }
     const char *nearest = field_completed(word, count, name, context);
-    if (nearest != NULL) {
+    if (nearest != NULL)
         return nearest;
-    }
     size_t best = length / 3 + 1; // the first distance that is too far
     for (size_t i = 0; i < count; i++) {
         const char *candidate = name(context, i);
         const size_t candidate_length = strlen(candidate);
-        if (candidate_length > WORD_LONGEST) {
+        if (candidate_length > WORD_LONGEST)
             continue;
-        }
         const size_t d = distance(word, length, candidate, candidate_length);
         if (d < best) {
             best = d;

@@ -27,10 +27,10 @@ enum field_kind {
 struct field {
     const char *key; // as in files: lower case with '_'
     enum field_kind kind;
-    size_t offset;             // of the member in the struct
-    double min, max;           // inclusive, in the base unit; both 0: only what the kind implies
-    const char *const *names;  // FIELD_ENUM: NULL-terminated
-    const char *help;          // one line; says the unit and what it means in the field
+    size_t offset;            // of the member in the struct
+    double min, max;          // inclusive, in the base unit; both 0: only what the kind implies
+    const char *const *names; // FIELD_ENUM: NULL-terminated
+    const char *help;         // one line; says the unit and what it means in the field
 };
 
 // Reads text into the member of *object. The message has no place in it: prefix with one.

@@ -76,25 +76,21 @@ static bool read_some(struct input *input, bool text, bool *more, struct error *
     const size_t from = input->used;
     input->used += fread(input->bytes + from, 1, input->room - from - 1, input->stream);
     *more = input->used > from;
-    if (ferror(input->stream)) {
+    if (ferror(input->stream))
         return error_set(err, EXIT_RUNTIME, "%s: %s", input->path, strerror(errno));
-    }
-    if (text && !check_text(input, from, err)) {
+    if (text && !check_text(input, from, err))
         return false;
-    }
     return input->used <= input->limit || too_large(input, err);
 }
 
 static char *read_all(const char *path, size_t limit, bool text, size_t *length, struct error *err)
 {
     struct input input = {.path = path, .stream = infile_open(path, err), .limit = limit};
-    if (input.stream == NULL) {
+    if (input.stream == NULL)
         return NULL;
-    }
     bool good = check_size(&input, err), more = true;
-    while (good && more) {
+    while (good && more)
         good = read_some(&input, text, &more, err);
-    }
     fclose(input.stream);
     if (!good) {
         free(input.bytes);

@@ -17,27 +17,24 @@ static _Noreturn void out_of_memory(void)
 static size_t bytes_of(size_t count, size_t size)
 {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
+    if (__builtin_mul_overflow(count, size, &bytes))
         out_of_memory();
-    }
     return bytes == 0 ? 1 : bytes;
 }
 
 void *mem_alloc(size_t count, size_t size)
 {
     void *memory = calloc(1, bytes_of(count, size));
-    if (memory == NULL) {
+    if (memory == NULL)
         out_of_memory();
-    }
     return memory;
 }
 
 void *mem_grow(void *array, size_t count, size_t size)
 {
     void *memory = realloc(array, bytes_of(count, size));
-    if (memory == NULL) {
+    if (memory == NULL)
         out_of_memory();
-    }
     return memory;
 }
 
@@ -54,8 +51,7 @@ char *mem_format(const char *format, ...)
     va_start(args, format);
     const int length = vasprintf(&text, format, args);
     va_end(args);
-    if (length < 0) {
+    if (length < 0)
         out_of_memory();
-    }
     return text;
 }

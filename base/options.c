@@ -14,9 +14,8 @@
 static char *flag_of(const struct option_row *row, char *flag)
 {
     snprintf(flag, FLAG_BYTES, "--%s", row->field.key);
-    for (char *at = flag; *at != '\0'; at++) {
+    for (char *at = flag; *at != '\0'; at++)
         *at = *at == '_' ? '-' : *at;
-    }
     return flag;
 }
 
@@ -90,9 +89,8 @@ static struct getopt_tables make_tables(const struct option_table *table)
     *letter++ = ':';
     for (size_t i = 0; i < table->count; i++) {
         const struct option_row *row = &table->rows[i];
-        if (!takes(table, i)) {
+        if (!takes(table, i))
             continue;
-        }
         made.longs[used++] = (struct option){
             .name = flag_of(row, made.flags + i * FLAG_BYTES) + 2,
             .has_arg = row->argument != NULL ? required_argument : no_argument,
@@ -118,13 +116,11 @@ static void free_tables(struct getopt_tables *made)
 // The row that getopt's answer (or optopt) stands for, or table->count.
 static size_t row_of(const struct option_table *table, int answer)
 {
-    if (answer >= FIRST_VALUE) {
+    if (answer >= FIRST_VALUE)
         return (size_t)(answer - FIRST_VALUE);
-    }
     size_t row = 0;
-    while (row < table->count && !(takes(table, row) && table->rows[row].letter == answer)) {
+    while (row < table->count && !(takes(table, row) && table->rows[row].letter == answer))
         row++;
-    }
     return row;
 }
 
@@ -136,21 +132,18 @@ static bool take_option(const struct option_table *table, size_t row, const char
     const struct option_row *option = &table->rows[row];
     char flag[FLAG_BYTES], quoted[ERROR_QUOTE_BYTES];
     flag_of(option, flag);
-    if (value != NULL && *value == '\0') {
+    if (value != NULL && *value == '\0')
         return error_set(err, EXIT_INPUT, "%s: '': expected %s", flag, option->argument);
-    }
-    if (given[row]) {
+    if (given[row])
         return error_set(err, EXIT_INPUT, "%s: given twice", flag);
-    }
     // "--output --json" is a forgotten value; "--output=--json" says what it means.
     if (detached && value != NULL && strncmp(value, "--", 2) == 0) {
         return error_set(err, EXIT_INPUT, "%s: needs a value, %s; found '%s'", flag,
                          option->argument, error_quote(value, quoted));
     }
     given[row] = true;
-    if (!field_parse(&option->field, value != NULL ? value : "true", object, err)) {
+    if (!field_parse(&option->field, value != NULL ? value : "true", object, err))
         return error_prefix(err, "%s", flag);
-    }
     return true;
 }
 
@@ -159,13 +152,11 @@ static bool refuse(const struct option_table *table, int answer, struct error *e
 {
     char flag[FLAG_BYTES], letter[2] = {(char)optopt, '\0'}, quoted[ERROR_QUOTE_BYTES];
     const size_t row = row_of(table, optopt);
-    if (row == table->count) {
+    if (row == table->count)
         return error_set(err, EXIT_INPUT, "unknown option '-%s'", error_quote(letter, quoted));
-    }
     flag_of(&table->rows[row], flag);
-    if (answer == ':') {
+    if (answer == ':')
         return error_set(err, EXIT_INPUT, "%s: needs a value, %s", flag, table->rows[row].argument);
-    }
     return error_set(err, EXIT_INPUT, "%s: takes no value", flag);
 }
 
@@ -184,22 +175,19 @@ static bool parse_all(const struct option_table *table, const struct getopt_tabl
     for (;; at = optind) {
         const char *argument = at < argc ? argv[at] : "";
         const bool flag = strncmp(argument, "--", 2) == 0 && argument[2] != '\0';
-        if (flag && !check_flag(table, argument, err)) {
+        if (flag && !check_flag(table, argument, err))
             return false;
-        }
         const int answer = getopt_long(argc, argv, made->shorts, made->longs, NULL);
-        if (answer == -1) {
+        if (answer == -1)
             break;
-        }
         if (answer == 1) {
             words->items[words->count++] = optarg;
         } else if (answer == ':' || answer == '?') {
             return refuse(table, answer, err);
         } else {
             const bool detached = optarg != NULL && optarg == argv[optind - 1];
-            if (!take_option(table, row_of(table, answer), optarg, detached, object, given, err)) {
+            if (!take_option(table, row_of(table, answer), optarg, detached, object, given, err))
                 return false;
-            }
         }
     }
     for (; optind < argc; optind++) { // after "--"
@@ -232,9 +220,8 @@ bool options_parse(const struct option_table *table, int argc, char **argv, void
 static void format_label(const struct option_row *row, char *label, size_t bytes)
 {
     char flag[FLAG_BYTES], letter[8] = "    ";
-    if (row->letter != 0) {
+    if (row->letter != 0)
         snprintf(letter, sizeof letter, "-%c, ", row->letter);
-    }
     snprintf(label, bytes, "%s%s%s%s", letter, flag_of(row, flag), row->argument != NULL ? " " : "",
              row->argument != NULL ? row->argument : "");
 }
@@ -265,9 +252,8 @@ static void print_row(const struct option_row *row, const void *defaults, int wi
     char label[2 * FLAG_BYTES], value[FIELD_TEXT_BYTES];
     format_label(row, label, sizeof label);
     fprintf(out, "  %-*s  %s", width, label, row->field.help);
-    if (worth_showing(&row->field, field_format(&row->field, defaults, value))) {
+    if (worth_showing(&row->field, field_format(&row->field, defaults, value)))
         fprintf(out, " [%s]", value);
-    }
     fputc('\n', out);
 }
 
@@ -280,9 +266,8 @@ static bool same_group(const struct option_row *a, const struct option_row *b)
 static bool begins_group(const struct option_table *table, size_t row)
 {
     for (size_t i = 0; i < row; i++) {
-        if (takes(table, i) && same_group(&table->rows[i], &table->rows[row])) {
+        if (takes(table, i) && same_group(&table->rows[i], &table->rows[row]))
             return false;
-        }
     }
     return takes(table, row);
 }
@@ -302,14 +287,12 @@ void options_help(const struct option_table *table, const void *defaults, FILE *
 {
     const int width = label_width(table);
     for (size_t first = 0; first < table->count; first++) {
-        if (!begins_group(table, first)) {
+        if (!begins_group(table, first))
             continue;
-        }
         fprintf(out, "%s:\n", table->rows[first].group);
         for (size_t i = first; i < table->count; i++) {
-            if (takes(table, i) && same_group(&table->rows[i], &table->rows[first])) {
+            if (takes(table, i) && same_group(&table->rows[i], &table->rows[first]))
                 print_row(&table->rows[i], defaults, width, out);
-            }
         }
     }
 }

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct option_row {
-    struct field field;     // field.key is the flag's name in '_' form; shown with '-'
-    const char *argument;   // placeholder in help, e.g. "N"; NULL: a switch (FIELD_BOOL, no value)
-    uint32_t commands;      // bit set of the subcommands that take it
-    char letter;            // short form, e.g. 'o'; 0: none
-    const char *group;      // heading in help
+    struct field field;   // field.key is the flag's name in '_' form; shown with '-'
+    const char *argument; // placeholder in help, e.g. "N"; NULL: a switch (FIELD_BOOL, no value)
+    uint32_t commands;    // bit set of the subcommands that take it
+    char letter;          // short form, e.g. 'o'; 0: none
+    const char *group;    // heading in help
 };
 
 struct option_table {

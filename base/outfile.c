@@ -28,14 +28,12 @@ static atomic_int creating;
 
 static void remove_temporaries(void)
 {
-    if (owner != getpid()) {
+    if (owner != getpid())
         return;
-    }
     for (size_t i = 0; i < OPEN_LIMIT; i++) {
         const char *path = atomic_load(&temporaries[i]);
-        if (path != NULL) {
+        if (path != NULL)
             unlink(path);
-        }
     }
 }
 
@@ -54,9 +52,8 @@ static void on_signal(int number)
 static void watch_signals(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU, SIGXFSZ};
-    if (owner == 0) {
+    if (owner == 0)
         atexit(remove_temporaries);
-    }
     for (size_t i = 0; owner != getpid() && i < OPEN_LIMIT; i++) {
         atomic_store(&temporaries[i], NULL); // a forked child's: they are its parent's to remove
     }
@@ -77,9 +74,8 @@ static bool watch(char *temporary)
 {
     for (size_t i = 0; i < OPEN_LIMIT; i++) {
         char *empty = NULL;
-        if (atomic_compare_exchange_strong(&temporaries[i], &empty, temporary)) {
+        if (atomic_compare_exchange_strong(&temporaries[i], &empty, temporary))
             return true;
-        }
     }
     return false;
 }
@@ -103,9 +99,8 @@ static bool fail(const char *path, int number, struct error *err)
 static bool open_in_place(struct outfile *file, const char *path, struct error *err)
 {
     file->stream = fopen(path, "we");
-    if (file->stream == NULL) {
+    if (file->stream == NULL)
         return fail(path, errno, err);
-    }
     file->path = mem_copy_text(path);
     return true;
 }
@@ -126,9 +121,8 @@ static int create_temporary(struct outfile *file, mode_t mode)
         free(file->temporary);
         file->temporary = temporary_name(file->path, try);
         descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        if (descriptor < 0 && errno != EEXIST) {
+        if (descriptor < 0 && errno != EEXIST)
             break;
-        }
     }
     return descriptor;
 }
@@ -156,8 +150,8 @@ static bool refuse_folder(struct outfile *file, int number, struct error *err)
 static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
 {
     watch_signals();
-    // A signal between creation and watch() would leave the file behind, so none comes through here,
-    // and a handler on another thread waits.
+    // A signal between creation and watch() would leave the file behind, so none comes through
+    // here, and a handler on another thread waits.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -167,9 +161,8 @@ static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
     const bool watched = descriptor >= 0 && watch(file->temporary);
     atomic_fetch_sub(&creating, 1);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (descriptor < 0) {
+    if (descriptor < 0)
         return refuse_folder(file, number, err);
-    }
     file->stream = watched ? fdopen(descriptor, "w") : NULL;
     if (file->stream == NULL) {
         error_set(err, EXIT_RUNTIME, "%s: more than %d output files open", file->path, OPEN_LIMIT);
@@ -187,9 +180,8 @@ static char *follow(const char *path)
 {
     char target[PATH_MAX];
     const ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length <= 0) {
+    if (length <= 0)
         return NULL;
-    }
     target[length] = '\0';
     const char *slash = target[0] != '/' ? strrchr(path, '/') : NULL;
     return mem_format("%.*s%s", slash != NULL ? (int)(slash - path) + 1 : 0, path, target);
@@ -226,23 +218,18 @@ bool outfile_open(struct outfile *file, const char *path, struct error *err)
     const bool exists = stat(path, &status) == 0;
     const int number = exists ? 0 : errno;
     const size_t length = strlen(path);
-    if ((exists && S_ISDIR(status.st_mode)) || (length > 0 && path[length - 1] == '/')) {
+    if ((exists && S_ISDIR(status.st_mode)) || (length > 0 && path[length - 1] == '/'))
         return error_set(err, EXIT_INPUT, "%s: is a directory; expected a file's name", path);
-    }
-    if (length == 0) {
+    if (length == 0)
         return error_set(err, EXIT_INPUT, "'': expected a file's name");
-    }
-    if (!exists) {
+    if (!exists)
         return number == ELOOP ? fail(path, number, err) : open_new(file, path, err);
-    }
-    if (access(path, W_OK) != 0) {
+    if (access(path, W_OK) != 0)
         return fail(path, errno, err);
-    }
     // Through a symbolic link, the file it points to is the one to replace.
     char *real = S_ISREG(status.st_mode) ? realpath(path, NULL) : NULL;
-    if (real == NULL) {
+    if (real == NULL)
         return open_in_place(file, path, err);
-    }
     file->path = real;
     return open_beside(file, status.st_mode & 0777, err);
 }
@@ -256,9 +243,8 @@ static int failed_before(const struct outfile *file)
     static const char zeros[65536];
     const int descriptor = fileno(file->stream);
     for (int i = 0; file->temporary != NULL && i < 16; i++) {
-        if (write(descriptor, zeros, sizeof zeros) < 0) {
+        if (write(descriptor, zeros, sizeof zeros) < 0)
             return errno;
-        }
     }
     return EIO;
 }
@@ -268,12 +254,10 @@ static int finish(struct outfile *file)
 {
     errno = 0;
     int number = fflush(file->stream) != 0 ? errno : 0;
-    if (number == 0 && ferror(file->stream)) {
+    if (number == 0 && ferror(file->stream))
         number = failed_before(file);
-    }
-    if (file->path != NULL && fclose(file->stream) != 0 && number == 0) {
+    if (file->path != NULL && fclose(file->stream) != 0 && number == 0)
         number = errno;
-    }
     file->stream = NULL;
     return number;
 }
@@ -282,17 +266,15 @@ bool outfile_commit(struct outfile *file, struct error *err)
 {
     assert(file->stream != NULL);
     int number = finish(file);
-    if (number == 0 && file->temporary != NULL && rename(file->temporary, file->path) != 0) {
+    if (number == 0 && file->temporary != NULL && rename(file->temporary, file->path) != 0)
         number = errno;
-    }
     if (number != 0) {
         error_set(err, EXIT_RUNTIME, "%s: %s", file->path != NULL ? file->path : "standard output",
                   strerror(number));
     }
     if (file->temporary != NULL) {
-        if (number != 0) {
+        if (number != 0)
             unlink(file->temporary);
-        }
         unwatch(file->temporary);
     }
     forget(file);
@@ -301,9 +283,8 @@ bool outfile_commit(struct outfile *file, struct error *err)
 
 void outfile_abort(struct outfile *file)
 {
-    if (file->stream != NULL && file->path != NULL) {
+    if (file->stream != NULL && file->path != NULL)
         fclose(file->stream);
-    }
     if (file->temporary != NULL) {
         unlink(file->temporary);
         unwatch(file->temporary);

@@ -20,7 +20,8 @@ static bool parse_count(const char *text, size_t length, uint64_t *value, struct
     double number;
     if (length < sizeof word)
         memcpy(word, text, length);
-    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 || number > RANGE_LARGEST)
+    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 ||
+        number > RANGE_LARGEST)
         return error_set(err, EXIT_INPUT,
                          "'%.*s': expected counts from 1 to 16777216, as 128, 1,64,4096, "
                          "64..1024:64 or 1..4096:log",
@@ -48,8 +49,7 @@ static bool add_range(struct list *list, const char *text, size_t length, const 
     if (!parse_count(text, (size_t)(dots - text), &from, err) ||
         !parse_count(dots + 2, (size_t)(end - dots - 2), &to, err))
         return false;
-    if (colon && !log &&
-        !parse_count(colon + 1, (size_t)(text + length - colon - 1), &step, err))
+    if (colon && !log && !parse_count(colon + 1, (size_t)(text + length - colon - 1), &step, err))
         return false;
     if (from > to)
         return error_set(err, EXIT_INPUT, "'%.*s': goes down: expected the smaller count first",

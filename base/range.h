@@ -7,9 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Reads "128", "1,64,4096", "64..1024" (every count), "64..1024:64" (steps of 64) or "1..4096:log" (doubling
-// from the first, the last included) into *values, ascending without doubles, freed by the caller.
-// Refuses zero, counts above 2^24, a range that goes down, and more than 10,000 values.
+// Reads "128", "1,64,4096", "64..1024" (every count), "64..1024:64" (steps of 64) or "1..4096:log"
+// (doubling from the first, the last included) into *values, ascending without doubles, freed by
+// the caller. Refuses zero, counts above 2^24, a range that goes down, and more than 10,000 values.
 bool range_parse(const char *text, uint32_t **values, size_t *count, struct error *err);
 
 #endif

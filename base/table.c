@@ -47,9 +47,8 @@ static void lines_add(struct lines *lines, char *item)
 
 static void lines_release(struct lines *lines)
 {
-    for (size_t i = 0; i < lines->count; i++) {
+    for (size_t i = 0; i < lines->count; i++)
         free(lines->items[i]);
-    }
     free(lines->items);
 }
 
@@ -57,9 +56,8 @@ static void lines_release(struct lines *lines)
 static char *one_line(char *text)
 {
     for (char *at = text; *at != '\0'; at++) {
-        if (iscntrl((unsigned char)*at)) {
+        if (iscntrl((unsigned char)*at))
             *at = ' ';
-        }
     }
     return text;
 }
@@ -69,21 +67,18 @@ struct table *table_new(const char *kind, const char *const *columns)
     assert(*columns != NULL);
     struct table *table = mem_alloc(1, sizeof *table);
     table->kind = mem_copy_text(kind);
-    for (; *columns != NULL; columns++) {
+    for (; *columns != NULL; columns++)
         lines_add(&table->columns, one_line(mem_copy_text(*columns)));
-    }
     return table;
 }
 
 void table_free(struct table *table)
 {
-    if (table == NULL) {
+    if (table == NULL)
         return;
-    }
     for (size_t i = 0; i < table->count; i++) {
-        if (table->cells[i].kind == CELL_TEXT) {
+        if (table->cells[i].kind == CELL_TEXT)
             free(table->cells[i].as.text);
-        }
     }
     free(table->cells);
     lines_release(&table->columns);
@@ -181,12 +176,10 @@ static const char *cell_text(const struct table *table, size_t row, size_t colum
     const char *blank = format->blank;
     const size_t index = row * table->columns.count + column;
     const struct cell *cell = index < table->count ? &table->cells[index] : NULL;
-    if (cell == NULL || cell->kind == CELL_BLANK) {
+    if (cell == NULL || cell->kind == CELL_BLANK)
         return blank;
-    }
-    if (cell->kind == CELL_TEXT) {
+    if (cell->kind == CELL_TEXT)
         return *cell->as.text == '\0' ? blank : cell->as.text;
-    }
     if (cell->kind == CELL_COUNT) {
         snprintf(number, NUMBER_BYTES, "%" PRIu64, cell->as.count);
     } else {
@@ -199,9 +192,8 @@ static const char *cell_text(const struct table *table, size_t row, size_t colum
 static size_t width_of(const char *text)
 {
     size_t width = 0;
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0'; text++)
         width += ((unsigned char)*text & 0xc0) != 0x80;
-    }
     return width;
 }
 
@@ -236,9 +228,8 @@ static void print_padded(FILE *out, const char *text, struct shape shape, bool l
 
 static void print_comments(const struct table *table, FILE *out)
 {
-    for (size_t i = 0; i < table->comments.count; i++) {
+    for (size_t i = 0; i < table->comments.count; i++)
         fprintf(out, "# %s\n", table->comments.items[i]);
-    }
 }
 
 void table_print(const struct table *table, FILE *out)
@@ -265,9 +256,8 @@ void table_print_tsv(const struct table *table, FILE *out)
     const size_t columns = table->columns.count;
     fprintf(out, "# epsim.%s/1\n", table->kind);
     print_comments(table, out);
-    for (size_t c = 0; c < columns; c++) {
+    for (size_t c = 0; c < columns; c++)
         fprintf(out, "%s%c", table->columns.items[c], c + 1 < columns ? '\t' : '\n');
-    }
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
@@ -290,9 +280,8 @@ static json_t *json_text(const char *text)
     json_t *json = json_string(text);
     if (json == NULL) {
         char *plain = mem_copy_text(text);
-        for (char *at = plain; *at != '\0'; at++) {
+        for (char *at = plain; *at != '\0'; at++)
             *at = (unsigned char)*at < 0x80 ? *at : '?';
-        }
         json = json_string(plain);
         free(plain);
     }

@@ -1,7 +1,7 @@
 // Tables: rows of typed cells under named columns, printed three ways: aligned for a person, TSV
 // for gnuplot and awk, JSON rows. Units stand in the column's name: latency_us, bytes.
-// Every real has at most 6 significant digits in TSV and JSON, and for a person 4 (or its whole part,
-// where that is longer). Counts are printed whole.
+// Every real has at most 6 significant digits in TSV and JSON, and for a person 4 (or its whole
+// part, where that is longer). Counts are printed whole.
 #ifndef BASE_TABLE_H
 #define BASE_TABLE_H
 

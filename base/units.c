@@ -85,9 +85,8 @@ static size_t number_length(const char *text)
         length += 1 + part;
         digits += part;
     }
-    if (digits == 0) {
+    if (digits == 0)
         return 0;
-    }
     if (text[length] == 'e' || text[length] == 'E') {
         const size_t sign = text[length + 1] == '+' || text[length + 1] == '-' ? 1 : 0;
         const size_t exponent = strspn(text + length + 1 + sign, "0123456789");
@@ -99,9 +98,8 @@ static size_t number_length(const char *text)
 static const struct suffix *find_suffix(const struct suffix *suffixes, const char *text)
 {
     for (; suffixes->text != NULL; suffixes++) {
-        if (strcmp(suffixes->text, text) == 0) {
+        if (strcmp(suffixes->text, text) == 0)
             return suffixes;
-        }
     }
     return NULL;
 }
@@ -117,9 +115,8 @@ static double snap(double value)
 static double to_base(enum unit unit, const char *number, double scale)
 {
     const double value = strtod(number, NULL) * scale;
-    if (unit == UNIT_TIME) {
+    if (unit == UNIT_TIME)
         return ceil(snap(value));
-    }
     return quantities[unit].whole ? snap(value) : value;
 }
 
@@ -128,9 +125,8 @@ static bool refuse_suffix(enum unit unit, const char *text, const char *suffix, 
     const struct quantity *quantity = &quantities[unit];
     char quoted[ERROR_QUOTE_BYTES], unknown[ERROR_QUOTE_BYTES];
     error_quote(text, quoted);
-    if (*suffix == '\0' || quantity->suffixes == no_suffix) {
+    if (*suffix == '\0' || quantity->suffixes == no_suffix)
         return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, quantity->expected);
-    }
     const char letter = (char)toupper((unsigned char)*suffix);
     if (unit == UNIT_BYTES && suffix[1] == '\0' && strchr("KMGTP", letter) != NULL) {
         const char decimal = letter == 'K' ? 'k' : letter;
@@ -153,17 +149,14 @@ bool units_parse(enum unit unit, const char *text, double *value, struct error *
                          quantity->expected);
     }
     const size_t length = number_length(text);
-    if (length == 0) {
+    if (length == 0)
         return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, quantity->expected);
-    }
     const char *unit_text = text + length;
-    if (*unit_text == ' ' && quantity->suffixes != no_suffix) {
+    if (*unit_text == ' ' && quantity->suffixes != no_suffix)
         unit_text += strspn(unit_text, " ");
-    }
     const struct suffix *suffix = find_suffix(quantity->suffixes, unit_text);
-    if (suffix == NULL) {
+    if (suffix == NULL)
         return refuse_suffix(unit, text, unit_text, err);
-    }
     const double parsed = to_base(unit, text, suffix->scale);
     if (!(parsed <= quantity->largest)) {
         return error_set(err, EXIT_INPUT, "'%s': too large; expected %s", quoted,
@@ -187,9 +180,8 @@ static bool is_exact(enum unit unit)
 static bool reads_back(enum unit unit, const char *number, double scale, double value)
 {
     const double back = to_base(unit, number, scale);
-    if (is_exact(unit)) {
+    if (is_exact(unit))
         return back == value;
-    }
     return fabs(back - value) <= FORMAT_TOLERANCE * value;
 }
 
@@ -201,9 +193,8 @@ static bool shortest_number(enum unit unit, double value, double scale, char *nu
         for (int digits = 1; digits <= 17; digits++) {
             snprintf(number, TEXT_BYTES, "%.*g", digits, value / scale);
             const bool plain = strchr(number, 'e') == NULL;
-            if ((plain || exponents == 1) && reads_back(unit, number, scale, value)) {
+            if ((plain || exponents == 1) && reads_back(unit, number, scale, value))
                 return true;
-            }
         }
     }
     return false;

@@ -81,7 +81,8 @@ bool check_tsv_kind(const struct invocation *invocation, const char *kind, struc
 
 // --- the command line -----------------------------------------------------------------------
 
-// The words and flags in force as sh takes them, without those of OUTPUT_GROUP. Freed by the caller.
+// The words and flags in force as sh takes them, without those of OUTPUT_GROUP. Freed by the
+// caller.
 char *command_line(const struct invocation *asked);
 
 // The same with what was resolved, so that it asks this very question again.
@@ -108,7 +109,8 @@ void table_head(struct table *table, const struct invocation *invocation, const 
                 const struct cluster *cluster);
 
 // {"schema", "version", "seed", "command"}: the head of every JSON document.
-json_t *json_head(const struct invocation *invocation, const char *schema, const char *command_line);
+json_t *json_head(const struct invocation *invocation, const char *schema,
+                  const char *command_line);
 
 // The resolved configuration.
 json_t *json_config(const struct invocation *invocation, const struct setting *setting);

@@ -194,7 +194,8 @@ int main(int argc, char **argv)
 {
     struct error err = {0};
     gsl_set_error_handler_off();
-    // More threads than cores only cost memory, and libgomp ends the program where it cannot start one.
+    // More threads than cores only cost memory, and libgomp ends the program where it cannot start
+    // one.
     if (omp_get_max_threads() > omp_get_num_procs())
         omp_set_num_threads(omp_get_num_procs());
     cli_options_init();

@@ -24,10 +24,11 @@ static bool check_port(const struct schedule *schedule, const struct transfer *t
                          schedule->dispatcher.name, name,
                          class < PORT_NVLINK_TX ? "nic" : "nvlink");
     if (busy > LONGEST_PS)
-        return error_set(err, EXIT_INPUT,
-                         "%s: %s would be busy for %.3g s: expected at most 1000 s; are its rate and "
-                         "the traffic right?",
-                         phase_names[transfer->phase], name, busy / 1e12);
+        return error_set(
+            err, EXIT_INPUT,
+            "%s: %s would be busy for %.3g s: expected at most 1000 s; are its rate and "
+            "the traffic right?",
+            phase_names[transfer->phase], name, busy / 1e12);
     return true;
 }
 
@@ -37,7 +38,7 @@ static bool check_busy(const struct schedule *schedule, const struct transfer *t
     struct port_loads loads;
     bool ok = true;
     schedule_port_loads(schedule, transfer, &loads);
-    for (enum port_class class = 0; class < PORT_CLASSES; class++)
+    for (enum port_class class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
             ok = check_port(schedule, transfer, &loads, class, port, err);
     port_loads_release(&loads);
@@ -48,8 +49,7 @@ static bool check_lanes(const struct schedule *schedule, const struct transfer *
                         struct error *err)
 {
     const struct fabric *fabric = &schedule->fabric;
-    const uint64_t peers =
-        transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
+    const uint64_t peers = transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
     const uint64_t lanes = fabric->ranks * peers * transfer->channels;
     if (lanes > MOST_LANES)
         return error_set(err, EXIT_INPUT,
@@ -112,7 +112,8 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices made, %.0f sent", asked, sent);
     for (size_t r = 0; r < ranks; r++) {
         double slots = 0, copies = 0;
-        for (uint32_t s = schedule->layout->rank_slot[r]; s < schedule->layout->rank_slot[r + 1]; s++)
+        for (uint32_t s = schedule->layout->rank_slot[r]; s < schedule->layout->rank_slot[r + 1];
+             s++)
             slots += loads->slot_tokens[s];
         for (size_t source = 0; source < ranks; source++)
             copies += loads->expert_copies[source * ranks + r];
@@ -157,11 +158,12 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
     char name[48];
     bool ok = true;
     schedule_port_loads(schedule, transfer, &loads);
-    for (enum port_class class = 0; class < PORT_LINKS; class++)
+    for (enum port_class class = 0; class < PORT_LINKS; class ++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++) {
             const double carried = port_bytes(timing, transfer->phase, class, port);
             if (!agree(carried, loads.bytes[class][port]))
-                ok = error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
+                ok = error_set(err, EXIT_RUNTIME,
+                               "check: %s: %.0f bytes at %s, %.0f in the schedule",
                                phase_names[transfer->phase], carried,
                                fabric_port_name(&schedule->fabric, class, port, name),
                                loads.bytes[class][port]);

@@ -10,9 +10,9 @@
 // the simulator lays out (2^26).
 bool schedule_check(const struct schedule *schedule, struct error *err);
 
-// After one (--check). Every chosen expert is served exactly once (choices out equal choices in, by slot and by rank);
-// bytes in equal bytes out over each medium; every port carried the schedule's bytes; no
-// phase is below its port bound. From expected loads, sums are compared to 1e-9 relative.
+// After one (--check). Every chosen expert is served exactly once (choices out equal choices in, by
+// slot and by rank); bytes in equal bytes out over each medium; every port carried the schedule's
+// bytes; no phase is below its port bound. From expected loads, sums are compared to 1e-9 relative.
 // Returns false with EXIT_RUNTIME and what was broken.
 bool timing_check(const struct schedule *schedule, const struct timing *timing, struct error *err);
 

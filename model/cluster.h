@@ -15,12 +15,12 @@ struct cluster {
     char name[FIELD_TEXT_BYTES];
     uint32_t nodes;
     uint32_t gpus_per_node;
-    uint32_t nics_per_node;        // 0: one a GPU; fewer than GPUs: shared; more: added up
-    bool rails;                    // each NIC index has a leaf switch of its own (rail-optimised)
-    double nvlink_Bps;             // one GPU, each way
-    double nvlink_nominal_Bps;     // datasheet
+    uint32_t nics_per_node;    // 0: one a GPU; fewer than GPUs: shared; more: added up
+    bool rails;                // each NIC index has a leaf switch of its own (rail-optimised)
+    double nvlink_Bps;         // one GPU, each way
+    double nvlink_nominal_Bps; // datasheet
     uint64_t nvlink_latency_ps;
-    double nic_Bps;                // one NIC, each way
+    double nic_Bps; // one NIC, each way
     double nic_nominal_Bps;
     uint64_t nic_latency_ps;       // GPU memory to GPU memory, one way, switches included
     double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
@@ -28,7 +28,7 @@ struct cluster {
     double hbm_Bps;
     double fp8_flops; // dense
     double bf16_flops;
-    double gemm_efficiency;  // share of those rates that grouped GEMMs reach
+    double gemm_efficiency; // share of those rates that grouped GEMMs reach
     uint64_t kernel_launch_ps;
 };
 

@@ -11,7 +11,7 @@ static double weight_bytes(enum dtype dtype)
 }
 
 static double roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
-                            uint32_t launches)
+                          uint32_t launches)
 {
     const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
     return ceil(seconds * 1e12) + (double)(launches * cluster->kernel_launch_ps);
@@ -19,7 +19,7 @@ static double roofline_ps(const struct cluster *cluster, double flop_seconds, do
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
 static double ffn_ps(const struct schedule *schedule, double tokens, double experts,
-                       double intermediate, double sm_share)
+                     double intermediate, double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;

@@ -8,10 +8,12 @@
 // Picoseconds that a compute phase takes on a rank:
 //   rmsnorm  reads and writes the residual stream, bf16
 //   router   tokens x hidden x experts GEMM, bf16
-//   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy; weights of
+//   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy; weights
+//   of
 //            every expert that has a token are read once
 //   shared   the same for the shared experts on the rank's own tokens
-// `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run beside.
+// `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run
+// beside.
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                           double sm_share);
 
@@ -22,8 +24,8 @@ double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase,
 // The experts phase of a rank that gets `extra` token copies more than its loads say.
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra);
 
-// SMs left to compute beside the dispatcher's kernels, as a share; all of them under a receive hook;
-// at least one.
+// SMs left to compute beside the dispatcher's kernels, as a share; all of them under a receive
+// hook; at least one.
 double compute_sm_share(const struct schedule *schedule);
 
 #endif

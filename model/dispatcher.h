@@ -33,7 +33,8 @@ enum inside { INSIDE_NVLINK, INSIDE_NIC };
 enum counts {
     COUNTS_EXCHANGE, // a notify phase before dispatch: counts from every rank to every rank
     COUNTS_NONE,     // flags travel with the data
-    COUNTS_PADDED,   // fixed slots for the most tokens of any rank, a set a peer (dedupe expert: an expert)
+    COUNTS_PADDED,   // fixed slots for the most tokens of any rank, a set a peer (dedupe expert: an
+                     // expert)
 };
 enum sync {
     SYNC_NONE,
@@ -59,11 +60,11 @@ struct dispatcher {
     enum counts counts;
     enum sync sync;
     enum op op;
-    uint32_t sms;         // SMs that move data; 0: all of the GPU
-    bool hook;            // sends and receives are kernels of their own, and the network works in
-                          // between without SMs (DeepEP's low-latency receive hook)
-    uint32_t channels;    // parallel slices of a rank's tokens; 0: sms / 2
-    uint32_t chunk_tokens;         // tokens a message, dispatch
+    uint32_t sms;          // SMs that move data; 0: all of the GPU
+    bool hook;             // sends and receives are kernels of their own, and the network works in
+                           // between without SMs (DeepEP's low-latency receive hook)
+    uint32_t channels;     // parallel slices of a rank's tokens; 0: sms / 2
+    uint32_t chunk_tokens; // tokens a message, dispatch
     uint32_t combine_chunk_tokens; // tokens a message, combine
     uint32_t window_tokens;        // credit a (channel, peer): tokens under way; 0: no limit
     uint64_t chunk_bytes;          // raw only: bytes a message

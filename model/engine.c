@@ -15,7 +15,8 @@ struct clocks {
 };
 
 // Ranks arrive by chance; the first one's arrival is time 0.
-static void clocks_init(struct clocks *clocks, const struct schedule *schedule, const struct run *run)
+static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
+                        const struct run *run)
 {
     clocks->ranks = schedule->fabric.ranks;
     clocks->floor_ps = 0;
@@ -55,17 +56,16 @@ void engine_note_ports(const struct schedule *schedule, const struct transfer *t
     struct port_loads loads;
     schedule_port_loads(schedule, transfer, &loads);
     phase->bytes = 0;
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t port = 0; port < fabric->count[class]; port++) {
             const double bytes = loads.bytes[class][port];
-            const double rate = schedule_port_rate(schedule, transfer, (enum port_class)class);
+            const double rate = schedule_port_rate(schedule, transfer, (enum port_class) class);
             if (bytes <= 0 || rate <= 0)
                 continue;
             struct port_timing *entry =
-                timing_add_port(timing, transfer->phase, (enum port_class)class, port);
+                timing_add_port(timing, transfer->phase, (enum port_class) class, port);
             entry->bytes = bytes;
-            const double served =
-                class == PORT_SM ? schedule_copy_bytes(&loads, port) : bytes;
+            const double served = class == PORT_SM ? schedule_copy_bytes(&loads, port) : bytes;
             entry->busy_ps = served / rate * 1e12 +
                              loads.messages[class][port] * (double)transfer->cost.per_message_ps;
             if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
@@ -90,8 +90,7 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
     struct phase_timing *p = &timing->phases[phase];
     begin(run, timing, clocks, phase);
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = p->end_ps[r] =
-            p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
+        clocks->now_ps[r] = p->end_ps[r] = p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
     if (phase != PHASE_EXPERTS || !schedule->loads->expected)
         return;

@@ -15,16 +15,16 @@ struct form {
     const struct transfer *transfer;
     struct phase_timing *phase;
     struct port_loads loads;
-    double *start;            // [ranks] when the rank's data may move
+    double *start; // [ranks] when the rank's data may move
     double earliest_start;
-    double pack, forward;     // copy engines of one channel, one message: at the home, at the peer
-    double nvlink;            // a forwarded message's part on a port
+    double pack, forward; // copy engines of one channel, one message: at the home, at the peer
+    double nvlink;        // a forwarded message's part on a port
     double nic_hop, nvlink_hop; // latency
-    bool meets;               // all ranks start together, by alignment or a barrier
-    double *after;            // [ranks] compute that follows, where ranks go on by themselves; or NULL
-    double *end;              // [ranks]
-    const char **binding;     // [ranks] class name of what gave the end
-    uint32_t *binding_port;   // [ranks]
+    bool meets;                 // all ranks start together, by alignment or a barrier
+    double *after;        // [ranks] compute that follows, where ranks go on by themselves; or NULL
+    double *end;          // [ranks]
+    const char **binding; // [ranks] class name of what gave the end
+    uint32_t *binding_port; // [ranks]
 };
 
 // What a rank itself has on its port of a class.
@@ -51,8 +51,8 @@ static double mean_of(const double *values, size_t count)
 }
 
 // What fills a pipeline is its first message. Its size is taken from the mean lane: a receiver's
-// first message often comes from a lane that has less than the busiest. A lane of little more than one
-// message is cut in halves, so half a message is what surely fills. More tokens never make it
+// first message often comes from a lane that has less than the busiest. A lane of little more than
+// one message is cut in halves, so half a message is what surely fills. More tokens never make it
 // smaller, as a quotient of two counts would.
 static void set_fill_times(struct form *form)
 {
@@ -60,9 +60,8 @@ static void set_fill_times(struct form *form)
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks;
     const double pair = mean_of(transfer->pair, ranks * ranks) / transfer->channels;
-    const double lane = transfer->rail
-                            ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels
-                            : pair;
+    const double lane =
+        transfer->rail ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels : pair;
     const double half = (double)transfer->message_tokens / 2, bytes = (double)transfer->token_bytes;
     form->pack = copy_time(form, fmin(half, lane) * bytes);
     form->forward = transfer->rail ? copy_time(form, fmin(half, pair) * bytes) : 0;
@@ -83,8 +82,8 @@ static void set_starts(struct form *form)
     form->earliest_start = INFINITY;
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
-        form->start[r] = (double)(own + schedule_start_cost_ps(form->schedule, form->transfer,
-                                                               &form->loads, r));
+        form->start[r] =
+            (double)(own + schedule_start_cost_ps(form->schedule, form->transfer, &form->loads, r));
         form->end[r] = form->start[r];
         form->binding[r] = "latency";
         form->earliest_start = fmin(form->earliest_start, form->start[r]);
@@ -113,9 +112,8 @@ static struct sharers sharers_of(const struct fabric *fabric, enum port_class cl
         return (struct sharers){.port = rank, .first = rank, .count = 1};
     if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
         return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
-    return (struct sharers){.port = fabric_nic(fabric, rank),
-                            .first = rank - rank % gpus % each,
-                            .count = each};
+    return (struct sharers){
+        .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
 }
 
 // How much of another sharer's part passes a port before a rank's own last byte. Where all ranks
@@ -167,8 +165,9 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
     offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
-    offer(form, rank, form->earliest_start + copy_time(form, schedule_copy_bytes(&form->loads, rank)) /
-                                                 transfer->channels,
+    offer(form, rank,
+          form->earliest_start +
+              copy_time(form, schedule_copy_bytes(&form->loads, rank)) / transfer->channels,
           port_class_names[PORT_SM], rank);
 }
 
@@ -218,8 +217,8 @@ static void add_lanes(const struct form *form, struct late *early)
         }
 }
 
-// From bytes that surely pass early to the time when they have: those of all who share the port where
-// they start together, a rank's own where it may have the port for itself.
+// From bytes that surely pass early to the time when they have: those of all who share the port
+// where they start together, a rank's own where it may have the port for itself.
 static double passed(const struct form *form, const double *early, enum port_class class,
                      uint32_t rank)
 {
@@ -237,9 +236,8 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
-    const double end =
-        nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
-               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
+    const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
+                              : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
     offer(form, to, end + tail, port_class_names[nvlink ? PORT_NVLINK_TX : PORT_NIC_TX], port);
     if (!nvlink && fabric_crosses_spine(fabric, from, to))
         offer(form, to, passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop + tail,
@@ -298,10 +296,10 @@ static void name_binding(struct form *form)
             slowest = r;
     const char *binding = form->binding[slowest];
     snprintf(form->phase->bottleneck, sizeof form->phase->bottleneck, "%s", binding);
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         if (!strcmp(binding, port_class_names[class]))
             strcpy(form->phase->bottleneck,
-                   fabric_port_name(&form->schedule->fabric, (enum port_class)class,
+                   fabric_port_name(&form->schedule->fabric, (enum port_class) class,
                                     form->binding_port[slowest], name));
 }
 
@@ -340,15 +338,15 @@ static void add_variances(const struct form *form, struct variance *variance)
                          transfer->gather ? via : rank,
                          transfer->pair[(size_t)home * fabric->ranks + rank], trials);
             if (transfer->rail && via == rank)
-                add_variance(form, variance, transfer->gather ? via : home,
-                             transfer->gather ? home : via,
-                             transfer->node[(size_t)home * fabric->nodes + node],
-                             loads->tokens[home]);
+                add_variance(
+                    form, variance, transfer->gather ? via : home, transfer->gather ? home : via,
+                    transfer->node[(size_t)home * fabric->nodes + node], loads->tokens[home]);
         }
 }
 
-// Whether ranks differ by chance in what they have on a class of ports. A home's own tokens are given, and
-// choices of one token exclude each other, so what leaves homes (or comes back to them) hardly varies.
+// Whether ranks differ by chance in what they have on a class of ports. A home's own tokens are
+// given, and choices of one token exclude each other, so what leaves homes (or comes back to them)
+// hardly varies.
 static bool varies(const struct transfer *transfer, enum port_class class)
 {
     const bool receives = class == PORT_NIC_RX || class == PORT_NVLINK_RX;
@@ -364,15 +362,15 @@ static double late_end(const struct form *form, const struct variance *variance,
     const uint32_t port = sharers_of(fabric, class, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[class][port] / token_bytes;
-    const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
-                                           fabric->count[class]);
+    const double most =
+        loads_expected_max(copies, sqrt(variance->of[class][port]), fabric->count[class]);
     const double hop = class == PORT_NIC_RX      ? form->nic_hop
                        : class == PORT_NVLINK_RX ? form->nvlink_hop
                                                  : 0;
     if (copies <= 0 || fabric->rate_Bps[class] <= 0)
         return 0;
-    return form->earliest_start + form->pack +
-           most * token_bytes / fabric->rate_Bps[class] * 1e12 + hop;
+    return form->earliest_start + form->pack + most * token_bytes / fabric->rate_Bps[class] * 1e12 +
+           hop;
 }
 
 // From expected loads, all ranks are alike and the slowest is a matter of chance.
@@ -380,23 +378,22 @@ static void set_late_ends(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     struct variance variance;
-    for (enum port_class class = 0; class < PORT_LINKS; class++)
+    for (enum port_class class = 0; class < PORT_LINKS; class ++)
         variance.of[class] = mem_alloc(fabric->count[class], sizeof(double));
     add_variances(form, &variance);
     for (uint32_t r = 0; r < fabric->ranks; r++)
-        for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class++) {
+        for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class ++) {
             const double end =
                 varies(form->transfer, class) ? late_end(form, &variance, class, r) : 0;
             if (end > (double)form->phase->late_ps[r])
                 form->phase->late_ps[r] = (uint64_t)ceil(end);
         }
-    for (enum port_class class = 0; class < PORT_LINKS; class++)
+    for (enum port_class class = 0; class < PORT_LINKS; class ++)
         free(variance.of[class]);
 }
 
 static void form_init(struct form *form, const struct schedule *schedule,
-                      const struct transfer *transfer, const struct run *run,
-                      struct timing *timing)
+                      const struct transfer *transfer, const struct run *run, struct timing *timing)
 {
     const uint32_t ranks = schedule->fabric.ranks;
     *form = (struct form){.schedule = schedule,

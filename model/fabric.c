@@ -2,9 +2,8 @@
 
 #include <stdio.h>
 
-const char *const port_class_names[] = {"nic.tx",    "nic.rx",   "nvlink.tx",
-                                        "nvlink.rx", "spine.up", "spine.down",
-                                        "sm"};
+const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
+                                        "spine.up", "spine.down", "sm"};
 
 struct fabric fabric_from_cluster(const struct cluster *cluster)
 {
@@ -39,7 +38,8 @@ bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t t
         return false;
     if (!fabric->rails)
         return fabric_node(fabric, from) != fabric_node(fabric, to);
-    return fabric_nic(fabric, from) % fabric->nic_ports != fabric_nic(fabric, to) % fabric->nic_ports;
+    return fabric_nic(fabric, from) % fabric->nic_ports !=
+           fabric_nic(fabric, to) % fabric->nic_ports;
 }
 
 char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,

@@ -57,7 +57,8 @@ static inline uint32_t fabric_rail_peer(const struct fabric *fabric, uint32_t ra
 // the NICs have different indices, whatever the nodes. Without: when the nodes differ.
 bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to);
 
-// "gpu3.nvlink.tx", "gpu3.nic.rx", "node1.nic2.tx" (shared NIC), "node1.spine.up". buffer: 48 bytes.
+// "gpu3.nvlink.tx", "gpu3.nic.rx", "node1.nic2.tx" (shared NIC), "node1.spine.up". buffer: 48
+// bytes.
 char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
                        char *buffer);
 

@@ -34,7 +34,7 @@ void loads_release(struct loads *loads)
 struct source_count {
     uint32_t *experts, *ranks, *nodes, *slots; // counts
     uint64_t dropped;
-    uint64_t *rank_stamp, *node_stamp;         // last token that reached it
+    uint64_t *rank_stamp, *node_stamp; // last token that reached it
 };
 
 static struct source_count *source_count_new(const struct layout *layout, uint32_t nodes)
@@ -214,7 +214,7 @@ static void uniform_rates(struct hit_rates *rates, const struct routing *routing
 struct sample {
     enum routing_rule rule;
     uint32_t experts, topk, groups, topk_groups, ranks; // ranks: rule balanced draws from them
-    uint16_t *ids; // [SAMPLE_TOKENS * topk]
+    uint16_t *ids;                                      // [SAMPLE_TOKENS * topk]
 };
 
 // The last shape's table, kept for the process: a sweep asks for one shape many times.
@@ -241,14 +241,14 @@ static void sample_draw(struct sample *sample, const struct routing *routing)
     fixed.seed = SAMPLE_SEED;
     fixed.layer = 0;
     free(sample->ids);
-    *sample = (struct sample){.rule = routing->rule,
-                              .experts = routing->experts,
-                              .topk = routing->topk,
-                              .groups = routing->groups,
-                              .topk_groups = routing->topk_groups,
-                              .ranks = routing->ranks,
-                              .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk,
-                                               sizeof(uint16_t))};
+    *sample =
+        (struct sample){.rule = routing->rule,
+                        .experts = routing->experts,
+                        .topk = routing->topk,
+                        .groups = routing->groups,
+                        .topk_groups = routing->topk_groups,
+                        .ranks = routing->ranks,
+                        .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk, sizeof(uint16_t))};
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
         routing_row(&fixed, 0, t, sample->ids + (size_t)t * routing->topk);
 }
@@ -312,8 +312,9 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
         return;
     }
     struct hit_rates rates;
-    const bool closed = routing->rule == ROUTING_UNIFORM ||
-                        (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
+    const bool closed =
+        routing->rule == ROUTING_UNIFORM ||
+        (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;

@@ -19,13 +19,19 @@ static const char *const flags[] = {"0", "1", NULL};
 
 #define ROW(member) offsetof(struct measured_row, member)
 #define U32(member, least, most, may_be_blank)                                                     \
-    {{.key = #member, .kind = FIELD_U32, .offset = ROW(member), .min = least, .max = most},        \
-     true,                                                                                         \
-     may_be_blank}
-#define TEXT(member) {{.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, true, false}
+    {                                                                                              \
+        {.key = #member, .kind = FIELD_U32, .offset = ROW(member), .min = least, .max = most},     \
+            true, may_be_blank                                                                     \
+    }
+#define TEXT(member)                                                                               \
+    {                                                                                              \
+        {.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, true, false                   \
+    }
 
 #define OPTIONAL(member)                                                                           \
-    {{.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, false, true}
+    {                                                                                              \
+        {.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, false, true                   \
+    }
 
 // Cells that a field can read as they stand; tokens_per_gpu, dtype, phase and derived follow below.
 static const struct column columns[] = {
@@ -40,7 +46,11 @@ static const struct column columns[] = {
     U32(topk_groups, 0, MOE_MAX_EXPERTS, true),
     U32(hidden, 0, 1000000, true),
     U32(sms, 0, 4096, true),
-    {{.key = "latency_us", .kind = FIELD_NUMBER, .offset = ROW(latency_us), .min = 1e-6, .max = 1e12},
+    {{.key = "latency_us",
+      .kind = FIELD_NUMBER,
+      .offset = ROW(latency_us),
+      .min = 1e-6,
+      .max = 1e12},
      true,
      false},
     TEXT(source),
@@ -126,7 +136,8 @@ static bool check_row(const struct csvfile *csv, size_t at, const struct measure
     return true;
 }
 
-static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *row, struct error *err)
+static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *row,
+                     struct error *err)
 {
     row->line = csvfile_line(csv, at);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {

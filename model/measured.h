@@ -15,10 +15,10 @@ struct measured_row {
     char id[FIELD_TEXT_BYTES], family[FIELD_TEXT_BYTES];
     char cluster[FIELD_TEXT_BYTES], dispatcher[FIELD_TEXT_BYTES]; // presets' names
     uint32_t nodes, gpus_per_node;
-    uint32_t experts, topk;   // 0 for a byte exchange
-    uint32_t topk_groups;     // 0: no group limit
-    uint32_t tokens_per_gpu;  // 0 for a byte exchange
-    uint64_t bytes_per_rank;  // "bytes:N": all that a rank sends, 1/n to each rank, itself included
+    uint32_t experts, topk;  // 0 for a byte exchange
+    uint32_t topk_groups;    // 0: no group limit
+    uint32_t tokens_per_gpu; // 0 for a byte exchange
+    uint64_t bytes_per_rank; // "bytes:N": all that a rank sends, 1/n to each rank, itself included
     uint32_t hidden;
     enum dtype dtype;
     enum phase phase; // of a layer, or alltoall
@@ -37,15 +37,15 @@ struct measured {
     size_t count;
 };
 
-// Reads the CSV with the columns of struct measured_row (a byte exchange writes "bytes:N" for tokens);
-// optional trailing columns may be absent, unknown ones
-// are ignored. Refuses a missing required column, a bad cell ("file:line: column: ..."), two rows
-// of one id, and a file without rows.
+// Reads the CSV with the columns of struct measured_row (a byte exchange writes "bytes:N" for
+// tokens); optional trailing columns may be absent, unknown ones are ignored. Refuses a missing
+// required column, a bad cell ("file:line: column: ..."), two rows of one id, and a file without
+// rows.
 bool measured_load(struct measured *measured, const char *path, struct error *err);
 void measured_release(struct measured *measured);
 
-// The routing that the row was measured under: its own column, else balanced for trtllm-* dispatchers,
-// deepep with a group limit, uniform without.
+// The routing that the row was measured under: its own column, else balanced for trtllm-*
+// dispatchers, deepep with a group limit, uniform without.
 enum routing_rule measured_rule(const struct measured_row *row);
 
 // Whether the row is what engines predict by themselves: a whole phase's mean or slowest rank under

@@ -11,10 +11,8 @@ const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
 
 struct question question_default(void)
 {
-    return (struct question){.cluster = "h800-cx7",
-                             .layout = "contiguous",
-                             .routing = ROUTING_V3,
-                             .seed = 1};
+    return (struct question){
+        .cluster = "h800-cx7", .layout = "contiguous", .routing = ROUTING_V3, .seed = 1};
 }
 
 static bool resolve_moe(struct setting *setting, const struct question *question,
@@ -27,8 +25,8 @@ static bool resolve_moe(struct setting *setting, const struct question *question
     }
     if (!moe_load(model, &setting->moe, NULL, err))
         return error_prefix(err, "--model");
-    if (recorded && (recorded->experts != setting->moe.experts ||
-                     recorded->topk != setting->moe.topk))
+    if (recorded &&
+        (recorded->experts != setting->moe.experts || recorded->topk != setting->moe.topk))
         return error_set(err, EXIT_INPUT,
                          "--trace %s: top-%u of %u experts, but --model %s has top-%u of %u",
                          question->trace, recorded->topk, recorded->experts, model,
@@ -61,8 +59,8 @@ static bool resolve_cluster(struct setting *setting, const struct question *ques
         return error_prefix(err, "--cluster");
     if (ranks && !cluster_set_ep(&setting->cluster, ranks, err))
         return error_prefix(err, "--ep");
-    if (question->nodes && !cluster_set_shape(&setting->cluster, question->nodes,
-                                              question->gpus_per_node, err))
+    if (question->nodes &&
+        !cluster_set_shape(&setting->cluster, question->nodes, question->gpus_per_node, err))
         return error_prefix(err, "%s", question->cluster);
     if (!question->traffic[0])
         return cluster_check(&setting->cluster, err) || error_prefix(err, "--cluster");
@@ -90,8 +88,8 @@ static bool resolve_dispatcher(struct setting *setting, const struct question *q
                          "nccl-alltoall with --traffic",
                          name);
     if (!question->traffic[0] && dispatcher->chunk_bytes != 0)
-        return error_set(err, EXIT_INPUT, "--dispatcher %s: moves a byte matrix only: give --traffic",
-                         name);
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: moves a byte matrix only: give --traffic", name);
     if (question->sms > setting->cluster.sms)
         return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's",
                          question->sms, setting->cluster.sms);
@@ -185,7 +183,8 @@ void setting_load(struct setting *setting, enum loads_kind kind)
 {
     const uint32_t nodes = setting->cluster.nodes;
     if (setting->traffic) {
-        loads_from_bytes(&setting->loads, setting->traffic, cluster_ranks(&setting->cluster), nodes);
+        loads_from_bytes(&setting->loads, setting->traffic, cluster_ranks(&setting->cluster),
+                         nodes);
         schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher,
                          &setting->loads);
         return;

@@ -31,9 +31,9 @@ struct question {
     enum routing_rule routing;
     uint32_t ep;
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
-    uint32_t tokens; // a rank
-    uint32_t sms;    // of the dispatcher, instead of its preset's
-    uint32_t layer;  // of a trace, an index into its MoE layers; of drawn routing, a stream
+    uint32_t tokens;               // a rank
+    uint32_t sms;                  // of the dispatcher, instead of its preset's
+    uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;
     enum overlap overlap;
@@ -62,8 +62,8 @@ struct setting {
 };
 
 // Resolves everything but the loads. `recorded` is the shape of a trace whose routing will follow
-// (setting_use_routing) or of a measured row, or NULL: it stands for the model when none is asked, and must agree with
-// the one asked in experts and top-k. Errors name the flag: "--ep: ...".
+// (setting_use_routing) or of a measured row, or NULL: it stands for the model when none is asked,
+// and must agree with the one asked in experts and top-k. Errors name the flag: "--ep: ...".
 bool setting_resolve(struct setting *setting, const struct question *question,
                      const struct moe *recorded, struct error *err);
 

@@ -56,8 +56,8 @@ static double exp_small(double z)
 static void fill_sigmoid(void)
 {
     const double h = 1.0 / 4096, from = -5;
-    double density = 1.4867195147342977e-06;  // of N(0, 1) at -5
-    double exponential = 148.41315910257660;  // exp(5)
+    double density = 1.4867195147342977e-06; // of N(0, 1) at -5
+    double exponential = 148.41315910257660; // exp(5)
     double ratio = exp_small(-from * h - h * h / 2);
     const double ratio_step = exp_small(-h * h), exp_step = exp_small(-h);
     double below = 2.866515718791939e-07; // cumulative at -5
@@ -134,8 +134,7 @@ static void draw_distinct(struct rng *rng, uint32_t bound, uint32_t count, uint1
 static void draw_balanced(const struct routing *routing, struct rng *rng, uint16_t *ids)
 {
     uint16_t ranks[MOE_MAX_TOPK], local[MOE_MAX_TOPK];
-    const uint32_t reached =
-        routing->ranks < routing->topk ? routing->ranks : routing->topk;
+    const uint32_t reached = routing->ranks < routing->topk ? routing->ranks : routing->topk;
     const uint32_t held = routing->experts / routing->ranks;
     uint32_t k = 0;
 
@@ -182,15 +181,16 @@ static bool check_groups(const struct routing *routing, struct error *err)
 
 static bool check_balanced(const struct routing *routing, struct error *err)
 {
-    const uint32_t reached =
-        routing->ranks < routing->topk ? routing->ranks : routing->topk;
+    const uint32_t reached = routing->ranks < routing->topk ? routing->ranks : routing->topk;
     if (routing->experts % routing->ranks)
-        return error_set(err, EXIT_INPUT, "routing balanced: %u experts do not divide over %u ranks",
+        return error_set(err, EXIT_INPUT,
+                         "routing balanced: %u experts do not divide over %u ranks",
                          routing->experts, routing->ranks);
     if (routing->experts / routing->ranks < (routing->topk + reached - 1) / reached)
-        return error_set(err, EXIT_INPUT,
-                         "routing balanced: %u experts a rank are too few for top-k %u over %u ranks",
-                         routing->experts / routing->ranks, routing->topk, routing->ranks);
+        return error_set(
+            err, EXIT_INPUT,
+            "routing balanced: %u experts a rank are too few for top-k %u over %u ranks",
+            routing->experts / routing->ranks, routing->topk, routing->ranks);
     return true;
 }
 

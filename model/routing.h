@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 enum routing_rule {
-    ROUTING_UNIFORM, // top-k of independent scores, no groups
-    ROUTING_DEEPEP,  // groups = nodes, the topk_groups best by their largest score, then top-k
-                     // (DeepEP tests/legacy/test_internode.py)
-    ROUTING_V3,      // groups of the model, the topk_groups best by the sum of their two best
-                     // sigmoid scores, then top-k (DeepSeek-V3 report, section 2.1.2; HF modeling)
+    ROUTING_UNIFORM,  // top-k of independent scores, no groups
+    ROUTING_DEEPEP,   // groups = nodes, the topk_groups best by their largest score, then top-k
+                      // (DeepEP tests/legacy/test_internode.py)
+    ROUTING_V3,       // groups of the model, the topk_groups best by the sum of their two best
+                      // sigmoid scores, then top-k (DeepSeek-V3 report, section 2.1.2; HF modeling)
     ROUTING_BALANCED, // each token reaches min(EP, topk) distinct ranks
     ROUTING_TRACE,
 };

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const phase_names[] = {"rmsnorm", "router",  "notify", "dispatch",
-                                   "experts", "combine", "shared", "alltoall", NULL};
+const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", "experts",
+                                   "combine", "shared", "alltoall", NULL};
 
 // More messages than this in one (channel, lane) tell nothing new: neighbours are merged, and
 // merged messages still pay for each.
@@ -22,13 +22,14 @@ static double largest(const double *values, size_t count)
     return most;
 }
 
-static void set_chunks(struct transfer *transfer, uint64_t message_tokens, const struct loads *loads)
+static void set_chunks(struct transfer *transfer, uint64_t message_tokens,
+                       const struct loads *loads)
 {
     const size_t ranks = loads->ranks, nodes = loads->nodes;
     const double lane = transfer->rail ? largest(transfer->node, ranks * nodes)
                                        : largest(transfer->pair, ranks * ranks);
-    const double merged = ceil(lane / transfer->channels / MAX_CHUNKS_PER_LANE /
-                               (double)message_tokens);
+    const double merged =
+        ceil(lane / transfer->channels / MAX_CHUNKS_PER_LANE / (double)message_tokens);
     transfer->message_tokens = message_tokens;
     transfer->chunk_tokens = message_tokens * (uint64_t)fmax(1, merged);
 }
@@ -48,8 +49,7 @@ static void fill_all(struct schedule *schedule)
     for (size_t s = 0; s < ranks; s++) {
         const double tokens = padded ? most : loads->tokens[s];
         for (size_t r = 0; r < ranks; r++)
-            schedule->all_pairs[s * ranks + r] =
-                tokens * (by_expert ? slots[r + 1] - slots[r] : 1);
+            schedule->all_pairs[s * ranks + r] = tokens * (by_expert ? slots[r + 1] - slots[r] : 1);
         for (size_t n = 0; n < nodes; n++)
             schedule->all_nodes[s * nodes + n] = tokens;
     }
@@ -248,11 +248,11 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
                          struct port_loads *loads)
 {
     const struct fabric *fabric = &schedule->fabric;
-    for (int class = 0; class < PORT_CLASSES; class++) {
+    for (int class = 0; class < PORT_CLASSES; class ++) {
         loads->bytes[class] = mem_alloc(fabric->count[class], sizeof(double));
         loads->messages[class] = mem_alloc(fabric->count[class], sizeof(double));
     }
-    for (int class = 0; class < PORT_LINKS; class++) {
+    for (int class = 0; class < PORT_LINKS; class ++) {
         loads->own_bytes[class] = mem_alloc(fabric->ranks, sizeof(double));
         loads->own_messages[class] = mem_alloc(fabric->ranks, sizeof(double));
     }
@@ -263,11 +263,11 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
 
 void port_loads_release(struct port_loads *loads)
 {
-    for (int class = 0; class < PORT_CLASSES; class++) {
+    for (int class = 0; class < PORT_CLASSES; class ++) {
         free(loads->bytes[class]);
         free(loads->messages[class]);
     }
-    for (int class = 0; class < PORT_LINKS; class++) {
+    for (int class = 0; class < PORT_LINKS; class ++) {
         free(loads->own_bytes[class]);
         free(loads->own_messages[class]);
     }
@@ -329,12 +329,12 @@ double schedule_bound_ps(const struct schedule *schedule, const struct transfer 
     double bound = 0;
     strcpy(busiest, "none");
     schedule_port_loads(schedule, transfer, &loads);
-    for (int class = 0; class < PORT_LINKS; class++)
+    for (int class = 0; class < PORT_LINKS; class ++)
         for (uint32_t port = 0; port < fabric->count[class]; port++) {
             const double time = loads.bytes[class][port] / fabric->rate_Bps[class] * 1e12;
             if (time > bound) {
                 bound = time;
-                fabric_port_name(fabric, (enum port_class)class, port, busiest);
+                fabric_port_name(fabric, (enum port_class) class, port, busiest);
             }
         }
     port_loads_release(&loads);

@@ -60,7 +60,7 @@ struct schedule {
     struct cluster cluster;
     struct dispatcher dispatcher;
     struct fabric fabric;
-    const struct loads *loads; // borrowed: outlives the schedule
+    const struct loads *loads;   // borrowed: outlives the schedule
     const struct layout *layout; // borrowed; NULL for a byte matrix
     bool present[PHASE_COUNT];
     uint32_t transfer_count;
@@ -99,14 +99,14 @@ struct port_loads {
     double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
     double *copied_in; // [ranks] of bytes[PORT_SM], those that arrive in a direct transfer
-    double *peers;                  // [ranks] lanes that the rank starts
+    double *peers;     // [ranks] lanes that the rank starts
 };
 void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
                          struct port_loads *loads);
 void port_loads_release(struct port_loads *loads);
 
-// What passes on a rank between its start of a transfer and its first byte: kernel, peers, and where
-// receivers pull, their request's way.
+// What passes on a rank between its start of a transfer and its first byte: kernel, peers, and
+// where receivers pull, their request's way.
 uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
                                 const struct port_loads *loads, uint32_t rank);
 

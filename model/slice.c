@@ -181,7 +181,8 @@ static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, str
     for (uint32_t local = 0; local < gpus; local++) {
         const uint32_t lane = home * gpus + local, rank = node * gpus + local;
         rows_open(&slice->relayed, lane);
-        for (uint64_t row = slice->crossed.first[home]; row < slice->crossed.first[home + 1]; row++) {
+        for (uint64_t row = slice->crossed.first[home]; row < slice->crossed.first[home + 1];
+             row++) {
             const uint32_t token = slice->crossed.token[row];
             routing_row(cut->routing, home, token, ids);
             if (!reaches(cut, ids, token, rank, rank + 1))

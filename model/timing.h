@@ -33,14 +33,14 @@ struct phase_timing {
     bool present;
     uint64_t *start_ps, *end_ps; // [ranks]
     uint32_t *feeder;            // [ranks] whose data a rank waited for last; itself when its own
-    uint64_t *late_ps;           // [ranks] estimate from expected loads: when a rank ends that is as
-                                 // unlucky as the slowest of all is expected to be; else 0
-    uint64_t floor_ps;           // estimate: the phase cannot be over everywhere before a port that
-                                 // ranks share has passed all of its bytes, whoever's come last
-    double bytes;                // on the wire, NIC and NVLink, summed over ranks
-    double bound_ps;             // physical port bound (schedule_bound_ps); 0: moves nothing
-    char bottleneck[96];         // what binds: a port's name, "gpu3.sm", "compute", "latency"
-    char busiest[48];            // the port of the bound
+    uint64_t *late_ps;   // [ranks] estimate from expected loads: when a rank ends that is as
+                         // unlucky as the slowest of all is expected to be; else 0
+    uint64_t floor_ps;   // estimate: the phase cannot be over everywhere before a port that
+                         // ranks share has passed all of its bytes, whoever's come last
+    double bytes;        // on the wire, NIC and NVLink, summed over ranks
+    double bound_ps;     // physical port bound (schedule_bound_ps); 0: moves nothing
+    char bottleneck[96]; // what binds: a port's name, "gpu3.sm", "compute", "latency"
+    char busiest[48];    // the port of the bound
 };
 
 // One port in one phase that moves data.
@@ -78,8 +78,8 @@ void timing_release(struct timing *timing);
 struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
                                     uint32_t port);
 
-// A phase in four numbers, picoseconds. latency is the slowest: first start to last end; latency_mean is the
-// mean over ranks of each rank's own end minus start.
+// A phase in four numbers, picoseconds. latency is the slowest: first start to last end;
+// latency_mean is the mean over ranks of each rank's own end minus start.
 struct phase_span {
     double start_ps, end_ps, latency_ps, latency_mean_ps;
 };

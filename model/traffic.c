@@ -67,7 +67,8 @@ static bool read_row(struct reader *reader, char *line, struct error *err)
     if (reader->rows++ == 0)
         reader->columns = columns;
     if (columns != reader->columns)
-        return error_set(err, EXIT_INPUT, "%s:%zu: %zu cells, but the first row has %zu: expected a square matrix",
+        return error_set(err, EXIT_INPUT,
+                         "%s:%zu: %zu cells, but the first row has %zu: expected a square matrix",
                          reader->path, reader->line, columns, reader->columns);
     if (columns > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%s:%zu: %zu ranks: expected at most %d", reader->path,
@@ -81,9 +82,8 @@ static bool check_matrix(const struct reader *reader, struct error *err)
         return error_set(err, EXIT_INPUT, "%s: empty: expected a square matrix of bytes",
                          reader->path);
     if (reader->rows != reader->columns)
-        return error_set(err, EXIT_INPUT,
-                         "%s:%zu: %zu rows of %zu cells: expected a square matrix", reader->path,
-                         reader->line, reader->rows, reader->columns);
+        return error_set(err, EXIT_INPUT, "%s:%zu: %zu rows of %zu cells: expected a square matrix",
+                         reader->path, reader->line, reader->rows, reader->columns);
     for (size_t i = 0; i < reader->count; i++)
         if (reader->cells[i] && i % (reader->columns + 1))
             return true;

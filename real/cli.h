@@ -18,7 +18,7 @@ struct real_invocation {
     uint32_t transport; // enum transport_choice
     bool share_gpu;
     uint32_t warmup, iterations;
-    uint32_t verify; // tokens of the whole job to check; 0: none
+    uint32_t verify;  // tokens of the whole job to check; 0: none
     double tolerance; // of the check; 0: that of the formats in force
     char write_trace[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];

@@ -1,5 +1,5 @@
-// A device: memory and the kernels of the six steps, behind one table of functions, so that the layer
-// is written once for host memory and for CUDA. Host kernels are real/host.c, CUDA ones
+// A device: memory and the kernels of the six steps, behind one table of functions, so that the
+// layer is written once for host memory and for CUDA. Host kernels are real/host.c, CUDA ones
 // real/cuda.c and real/kernels.cu.
 //
 // Work on CUDA is asynchronous, in order within a stream. Errors stick: after one, further calls do
@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// How the values of a row are stored. FP8 is E4M3 (4 exponent, 3 mantissa bits, saturating at 448) with
-// one fp32 scale a block of 128 values, max |x| / 448, standing after the row's values.
+// How the values of a row are stored. FP8 is E4M3 (4 exponent, 3 mantissa bits, saturating at 448)
+// with one fp32 scale a block of 128 values, max |x| / 448, standing after the row's values.
 enum row_format { ROW_FP32, ROW_BF16, ROW_FP8 };
 
 // `count` rows of `width` values, `stride` bytes apart.
@@ -37,8 +37,8 @@ struct select_shape {
 };
 
 // Grouped SwiGLU: y = down(silu(gate x) * (up x)). Group g has rows first[g] .. first[g + 1] - 1 of
-// `in` and `out` (activation format, dense), and weights gate_up[g] ([2 * intermediate, hidden], gate rows
-// first) and down[g] ([hidden, intermediate]), row-major, activation format.
+// `in` and `out` (activation format, dense), and weights gate_up[g] ([2 * intermediate, hidden],
+// gate rows first) and down[g] ([hidden, intermediate]), row-major, activation format.
 struct ffn {
     uint32_t groups, hidden, intermediate;
     const uint64_t *first; // [groups + 1], host memory
@@ -76,8 +76,8 @@ struct device_table {
     // --- kernels; all index lists are device memory -------------------------------------------
 
     // values[i] = scale * u(seed, tensor, i), u uniform in [-1, 1) with 24 bits: real/values.h.
-    void (*fill)(struct device *device, void *values, uint64_t count, uint64_t seed, uint64_t tensor,
-                 float scale);
+    void (*fill)(struct device *device, void *values, uint64_t count, uint64_t seed,
+                 uint64_t tensor, float scale);
     // Root mean square norm of `count` dense rows, epsilon 1e-6, gain 1.
     void (*rmsnorm)(struct device *device, void *out, const void *in, uint32_t count,
                     uint32_t width);

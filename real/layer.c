@@ -1,5 +1,5 @@
-// Six steps in order. A phase begins when all ranks stand at a barrier with idle devices, and ends on
-// a rank when its device is idle again, so its time is the rank's own.
+// Six steps in order. A phase begins when all ranks stand at a barrier with idle devices, and ends
+// on a rank when its device is idle again, so its time is the rank's own.
 #include "real/layer.h"
 
 #include "base/mem.h"
@@ -45,8 +45,8 @@ static bool end_phase(struct layer *layer, enum phase phase, struct layer_times 
     TABLE(layer)->mark(DEVICE(layer), STREAM_COMPUTE, mark_of(phase, true));
     if (!TABLE(layer)->sync(DEVICE(layer), err))
         return false;
-    times->phase_us[phase] = TABLE(layer)->elapsed_us(DEVICE(layer), mark_of(phase, false),
-                                                      mark_of(phase, true));
+    times->phase_us[phase] =
+        TABLE(layer)->elapsed_us(DEVICE(layer), mark_of(phase, false), mark_of(phase, true));
     return true;
 }
 
@@ -122,8 +122,8 @@ static void set_known_routing(struct layer *layer)
     layer->token_first = mem_alloc((size_t)asked->ranks + 1, sizeof *layer->token_first);
     for (uint32_t r = 0; r < asked->ranks; r++)
         layer->token_first[r + 1] = layer->token_first[r] + asked->tokens[r];
-    layer->all_ids = mem_alloc(layer->token_first[asked->ranks] * asked->topk + 1,
-                               sizeof *layer->all_ids);
+    layer->all_ids =
+        mem_alloc(layer->token_first[asked->ranks] * asked->topk + 1, sizeof *layer->all_ids);
 }
 
 static bool exchange_choices(struct layer *layer, uint16_t *all, struct error *err)
@@ -271,9 +271,8 @@ static bool move_scatter(struct layer *layer, const struct plan *plan, const str
         if (!wait_stage(layer, STAGE_INTER, err))
             return false;
         relay(layer, plan, way, r);
-        if (r + 1 < plan->rounds &&
-            !post_round(layer, &plan->stage[STAGE_INTER][r + 1], STAGE_INTER, &way->sent,
-                        &way->crossed, false, err))
+        if (r + 1 < plan->rounds && !post_round(layer, &plan->stage[STAGE_INTER][r + 1],
+                                                STAGE_INTER, &way->sent, &way->crossed, false, err))
             return false;
         if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->relayed,
                         &way->served, false, err) ||
@@ -308,8 +307,8 @@ static bool move_gather(struct layer *layer, const struct plan *plan, const stru
         if (crossing && !wait_stage(layer, STAGE_INTER, err))
             return false;
         reduce_node(layer, plan, way, r);
-        if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &way->crossed,
-                        &way->sent, true, err))
+        if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &way->crossed, &way->sent,
+                        true, err))
             return false;
         crossing = true;
     }
@@ -381,8 +380,8 @@ static void read_weights(struct layer *layer)
         .base = memory->brought, .stride = sizeof(float), .format = ROW_FP32};
     const struct row_block out = {
         .base = memory->served_weight, .stride = sizeof(float), .format = ROW_FP32};
-    TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, rows, in, NULL,
-                         layer->dispatch.served_rows, topk);
+    TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, rows, in, NULL, layer->dispatch.served_rows,
+                         topk);
     TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, out, each, memory->weight_at,
                          memory->expert_rows, 1);
 }
@@ -431,11 +430,10 @@ static bool run_combine(struct layer *layer, struct error *err)
     if (own_tokens(layer) == 0)
         return true;
     if (home)
-        TABLE(layer)->gather(
-            DEVICE(layer), STREAM_COMPUTE,
-            (struct row_block){memory->home_weight, sizeof(float), ROW_FP32},
-            (struct row_block){memory->weights, sizeof(float), ROW_FP32}, memory->home_choice,
-            layer->combine.sent_rows, 1);
+        TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE,
+                             (struct row_block){memory->home_weight, sizeof(float), ROW_FP32},
+                             (struct row_block){memory->weights, sizeof(float), ROW_FP32},
+                             memory->home_choice, layer->combine.sent_rows, 1);
     TABLE(layer)->reduce(DEVICE(layer), STREAM_COMPUTE, dense(layer, memory->output),
                          memory->combine.sent, memory->home_first, memory->home_of,
                          home ? memory->home_weight : NULL, own_tokens(layer), hidden, false);
@@ -525,9 +523,10 @@ static bool check_dispatcher(const struct dispatcher *dispatcher, struct error *
     const bool by_expert = dispatcher->dedupe == DEDUPE_EXPERT;
     const bool rail = dispatcher->route == ROUTE_RAIL;
     if (by_expert != (dispatcher->reduce == REDUCE_HOME))
-        return error_set(err, EXIT_INPUT,
-                         "--dispatcher %s: dedupe expert and reduce home run together, or not at all",
-                         dispatcher->name);
+        return error_set(
+            err, EXIT_INPUT,
+            "--dispatcher %s: dedupe expert and reduce home run together, or not at all",
+            dispatcher->name);
     if (rail != (dispatcher->reduce == REDUCE_NODE))
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: route rail and reduce node run together, or not at all",

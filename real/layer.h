@@ -26,7 +26,8 @@ struct layer_setup {
 // Microseconds of one iteration on this rank.
 struct layer_times {
     double phase_us[PHASE_COUNT];
-    double stage_us[2][STAGES]; // dispatch, combine: from the phase's start to the stage's last byte
+    double stage_us[2]
+                   [STAGES]; // dispatch, combine: from the phase's start to the stage's last byte
 };
 
 struct layer {

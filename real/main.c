@@ -271,12 +271,14 @@ static bool read_command_line(int argc, char **argv, struct real_invocation *inv
 {
     char **words = NULL;
     size_t word_count = 0;
-    const struct option_table table = {
-        .program = "epsim-real", .rows = real_options, .count = REAL_OPTIONS, .command = REAL_LAYER};
+    const struct option_table table = {.program = "epsim-real",
+                                       .rows = real_options,
+                                       .count = REAL_OPTIONS,
+                                       .command = REAL_LAYER};
     real_options_init();
     *invocation = real_invocation_default();
-    bool ok = options_parse(&table, argc, argv, invocation, invocation->given, &words, &word_count,
-                            err);
+    bool ok =
+        options_parse(&table, argc, argv, invocation, invocation->given, &words, &word_count, err);
     if (ok && word_count)
         ok = error_set(err, EXIT_INPUT, "'%.60s': epsim-real takes only flags", words[0]);
     free(words);
@@ -286,8 +288,10 @@ static bool read_command_line(int argc, char **argv, struct real_invocation *inv
 static void print_help(void)
 {
     const struct real_invocation defaults = real_invocation_default();
-    const struct option_table table = {
-        .program = "epsim-real", .rows = real_options, .count = REAL_OPTIONS, .command = REAL_LAYER};
+    const struct option_table table = {.program = "epsim-real",
+                                       .rows = real_options,
+                                       .count = REAL_OPTIONS,
+                                       .command = REAL_LAYER};
     printf("epsim-real: one MoE layer by the schedule, on real processes and GPUs\n\nexamples:\n"
            "  mpirun -n 8 epsim-real --transport mpi --tokens 64 --dispatcher nccl-two-stage\n"
            "  srun -N 4 --ntasks-per-node 8 epsim-real --model deepseek-v3 --tokens 1..4096:log -o "

@@ -44,8 +44,8 @@ static enum row_format wire_format(const struct moe *moe)
                                                : ROW_FP32;
 }
 
-// The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it was
-// before. Each rank then makes the weights of its share of the experts alone.
+// The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
+// was before. Each rank then makes the weights of its share of the experts alone.
 struct sample {
     uint32_t total, first; // of all ranks; where this rank's begin
     float *hidden, *wire;  // [2 * total * hidden]
@@ -183,9 +183,10 @@ static bool verify(const struct world *world, const struct real_invocation *invo
     if (verified->relative_error <= verified->tolerance)
         return true;
     if (world->rank == 0)
-        return error_set(err, EXIT_TOLERANCE,
-                         "the output is off by %.3g (RMS over RMS, %u tokens): expected at most %.3g",
-                         verified->relative_error, verified->tokens, verified->tolerance);
+        return error_set(
+            err, EXIT_TOLERANCE,
+            "the output is off by %.3g (RMS over RMS, %u tokens): expected at most %.3g",
+            verified->relative_error, verified->tokens, verified->tolerance);
     err->code = EXIT_TOLERANCE; // rank 0 says it for all
     return false;
 }
@@ -213,14 +214,12 @@ static bool check_bytes(const struct world *world, const struct layer *layer,
     bool ok = true;
     scheduled_bytes(layer, planned);
     for (enum stage stage = 0; stage < STAGES; stage++) {
-        own[stage] = world->wires->bytes_sent(world->transport, stage == STAGE_INTER
-                                                                     ? STREAM_INTER
-                                                                     : STREAM_INTRA) -
+        own[stage] = world->wires->bytes_sent(world->transport,
+                                              stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA) -
                      before[stage];
         if (ok && own[stage] != planned[stage])
-            ok = error_set(err, EXIT_RUNTIME,
-                           "rank %u sent %llu bytes %s, the schedule says %llu", world->rank,
-                           (unsigned long long)own[stage],
+            ok = error_set(err, EXIT_RUNTIME, "rank %u sent %llu bytes %s, the schedule says %llu",
+                           world->rank, (unsigned long long)own[stage],
                            stage == STAGE_INTER ? "between nodes" : "inside its node",
                            (unsigned long long)planned[stage]);
     }
@@ -282,8 +281,7 @@ bool measure_case(const struct world *world, const struct real_invocation *invoc
         .samples = {.iterations = invocation->iterations, .ranks = world->ranks}};
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
     ok = ok && run_layer(world, invocation, &layer, result, err) &&
-         (!invocation->write_trace[0] ||
-          trace_out(world, &layer, invocation->write_trace, err));
+         (!invocation->write_trace[0] || trace_out(world, &layer, invocation->write_trace, err));
     layer_close(&layer);
     return ok;
 }
@@ -407,8 +405,8 @@ void measure_write_csv(FILE *out, const struct real_invocation *invocation,
         for (uint32_t stage = moves(phase) ? 0 : STAGES; ran(result, phase) && stage <= STAGES;
              stage++)
             for (int slowest = 0; slowest < 2; slowest++)
-                write_row(out, invocation, result,
-                          &(struct row_kind){phase, stage, slowest != 0}, (*row)++);
+                write_row(out, invocation, result, &(struct row_kind){phase, stage, slowest != 0},
+                          (*row)++);
 }
 
 static json_t *phase_json(const struct measured_case *result, enum phase phase)
@@ -439,7 +437,8 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
         json_t *ranks = json_array();
         for (uint32_t r = 0; r < samples->ranks; r++)
             json_array_append_new(
-                ranks, table_json_real(samples->times[(size_t)i * samples->ranks + r].phase_us[phase]));
+                ranks,
+                table_json_real(samples->times[(size_t)i * samples->ranks + r].phase_us[phase]));
         json_array_append_new(iterations, ranks);
     }
     return iterations;

@@ -34,8 +34,8 @@ bool measure_case(const struct world *world, const struct real_invocation *invoc
                   struct error *err);
 void measured_case_release(struct measured_case *result);
 
-// Statistics of a phase (stage STAGES: the whole) over iterations: of the mean over ranks, or of the
-// slowest rank. Median, least and 99th percentile, microseconds.
+// Statistics of a phase (stage STAGES: the whole) over iterations: of the mean over ranks, or of
+// the slowest rank. Median, least and 99th percentile, microseconds.
 struct statistic {
     double median_us, min_us, p99_us;
 };

@@ -77,16 +77,16 @@ static void open_experts(struct layer *layer, const struct moe *moe, uint32_t st
         const uint32_t expert = layout->slot_expert[first + s];
         memory->gate_up[s] = filled(layer, 2ull * moe->intermediate, moe->hidden,
                                     tensor_gate_up(stream, expert), tensor_scale(moe->hidden));
-        memory->down[s] = filled(layer, moe->hidden, moe->intermediate,
-                                 tensor_down(stream, expert), tensor_scale(moe->intermediate));
+        memory->down[s] = filled(layer, moe->hidden, moe->intermediate, tensor_down(stream, expert),
+                                 tensor_scale(moe->intermediate));
     }
     if (moe->shared_intermediate == 0)
         return;
     memory->shared_gate_up = filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
                                     tensor_shared_gate_up(stream), tensor_scale(moe->hidden));
-    memory->shared_down = filled(layer, moe->hidden, moe->shared_intermediate,
-                                 tensor_shared_down(stream),
-                                 tensor_scale(moe->shared_intermediate));
+    memory->shared_down =
+        filled(layer, moe->hidden, moe->shared_intermediate, tensor_shared_down(stream),
+               tensor_scale(moe->shared_intermediate));
 }
 
 void memory_open(struct layer *layer)
@@ -102,8 +102,8 @@ void memory_open(struct layer *layer)
     memory->output = allocate_dense(layer, tokens, moe->hidden);
     memory->shared = allocate_dense(layer, tokens, moe->hidden);
     memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
-    memory->router = filled(layer, moe->experts, moe->hidden, tensor_router(stream),
-                            tensor_scale(moe->hidden));
+    memory->router =
+        filled(layer, moe->experts, moe->hidden, tensor_router(stream), tensor_scale(moe->hidden));
     memory->bias = filled_bias(layer, moe->experts, stream);
     memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
     memory->weights = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(float));
@@ -195,7 +195,8 @@ static void list_experts(const struct layer *layer, struct expert_lists *lists)
         }
 }
 
-// Groups the choices by slot: group_first, group_from, and for each served row where its results are.
+// Groups the choices by slot: group_first, group_from, and for each served row where its results
+// are.
 static void group_experts(struct layer *layer, const struct expert_lists *lists)
 {
     struct layer_memory *memory = layer->memory;
@@ -241,8 +242,7 @@ static void plan_experts(struct layer *layer)
     memory->group_out = allocate_dense(layer, lists.count, moe->hidden);
     memory->group_middle = allocate_dense(layer, lists.count, 3ull * moe->intermediate);
     memory->served_weight = allocate(layer, lists.count * sizeof(float));
-    memory->brought =
-        allocate(layer, layer->dispatch.served_rows * moe->topk * sizeof(float));
+    memory->brought = allocate(layer, layer->dispatch.served_rows * moe->topk * sizeof(float));
     free(lists.slot);
     free(lists.k);
     free(lists.row_first);
@@ -284,8 +284,7 @@ static void plan_home(struct layer *layer)
         const uint64_t at = next[token]++;
         of[at] = (uint32_t)row;
         if (sent->slot[row] != UINT32_MAX)
-            choice[at] =
-                token * layer->routing.topk + choice_of(layer, token, sent->slot[row]);
+            choice[at] = token * layer->routing.topk + choice_of(layer, token, sent->slot[row]);
     }
     memory->home_first = uploaded(layer, first, ((uint64_t)tokens + 1) * sizeof *first);
     memory->home_of = uploaded(layer, of, rows * sizeof *of);
@@ -306,8 +305,7 @@ static void plan_ones(struct layer *layer)
         first[t] = t;
         of[t] = t;
     }
-    layer->memory->ones_first =
-        uploaded(layer, first, ((uint64_t)tokens + 1) * sizeof *first);
+    layer->memory->ones_first = uploaded(layer, first, ((uint64_t)tokens + 1) * sizeof *first);
     layer->memory->ones_of = uploaded(layer, of, (uint64_t)tokens * sizeof *of);
     free(first);
     free(of);
@@ -327,7 +325,7 @@ void memory_plan(struct layer *layer)
 
 static void release_way(struct layer *layer, struct way *way)
 {
-    void *const held[] = {way->sent.base,   way->crossed.base,   way->relayed.base,
+    void *const held[] = {way->sent.base,   way->crossed.base,  way->relayed.base,
                           way->served.base, way->relayed_first, way->relayed_of,
                           way->relay_from};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
@@ -354,13 +352,13 @@ void memory_close(struct layer *layer)
     if (!memory)
         return;
     void *const held[] = {
-        memory->input,          memory->hidden,       memory->output,      memory->shared,
-        memory->router,         memory->bias,         memory->logits,      memory->weights,
-        memory->ids,            memory->shared_gate_up, memory->shared_down, memory->shared_middle,
-        memory->group_from,     memory->group_in,     memory->group_out,   memory->group_middle,
-        memory->sent_token,     memory->served_first, memory->served_of,   memory->served_weight,
-        memory->weight_at,      memory->brought,      memory->home_first,  memory->home_of,
-        memory->home_weight,    memory->home_choice,  memory->ones_first,  memory->ones_of};
+        memory->input,       memory->hidden,         memory->output,      memory->shared,
+        memory->router,      memory->bias,           memory->logits,      memory->weights,
+        memory->ids,         memory->shared_gate_up, memory->shared_down, memory->shared_middle,
+        memory->group_from,  memory->group_in,       memory->group_out,   memory->group_middle,
+        memory->sent_token,  memory->served_first,   memory->served_of,   memory->served_weight,
+        memory->weight_at,   memory->brought,        memory->home_first,  memory->home_of,
+        memory->home_weight, memory->home_choice,    memory->ones_first,  memory->ones_of};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
         layer->setup.table->release(layer->setup.device, held[i]);
     release_way(layer, &memory->dispatch);

@@ -12,29 +12,30 @@
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 
 #define TEXT(name, member, placeholder, who, heading, words)                                       \
-    {.field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},              \
-     .argument = placeholder,                                                                      \
-     .commands = who,                                                                              \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},           \
+        .argument = placeholder, .commands = who, .group = heading                                 \
+    }
 #define COUNT(name, least, most, heading, words)                                                   \
-    {.field = {.key = #name,                                                                       \
-               .kind = FIELD_U32,                                                                  \
-               .offset = AT(name),                                                                 \
-               .min = least,                                                                       \
-               .max = most,                                                                        \
-               .help = words},                                                                     \
-     .argument = "N",                                                                              \
-     .commands = BOTH,                                                                             \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = #name,                                                                    \
+                  .kind = FIELD_U32,                                                               \
+                  .offset = AT(name),                                                              \
+                  .min = least,                                                                    \
+                  .max = most,                                                                     \
+                  .help = words},                                                                  \
+        .argument = "N", .commands = BOTH, .group = heading                                        \
+    }
 #define SWITCH(name, one_letter, who, heading, words)                                              \
-    {.field = {.key = #name, .kind = FIELD_BOOL, .offset = AT(name), .help = words},               \
-     .commands = who,                                                                              \
-     .letter = one_letter,                                                                         \
-     .group = heading}
+    {                                                                                              \
+        .field = {.key = #name, .kind = FIELD_BOOL, .offset = AT(name), .help = words},            \
+        .commands = who, .letter = one_letter, .group = heading                                    \
+    }
 
 static const struct option_row own_rows[] = {
     TEXT("tokens", tokens, "LIST", REAL_LAYER, "What is asked",
-         "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every rank's"),
+         "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every "
+         "rank's"),
     {.field = {.key = "transport",
                .kind = FIELD_ENUM,
                .offset = AT(transport),
@@ -55,16 +56,18 @@ static const struct option_row own_rows[] = {
      .argument = "N",
      .commands = REAL_LAYER,
      .group = RUN},
-    {.field = {.key = "tolerance",
-               .kind = FIELD_NUMBER,
-               .offset = AT(tolerance),
-               .help = "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 dispatch)"},
+    {.field =
+         {.key = "tolerance",
+          .kind = FIELD_NUMBER,
+          .offset = AT(tolerance),
+          .help = "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 dispatch)"},
      .argument = "X",
      .commands = REAL_LAYER,
      .group = RUN},
     TEXT("write_trace", write_trace, "FOLDER", REAL_LAYER, OUT,
          "save the choices of this run as a trace"),
-    TEXT("timeline", timeline, "FILE", REAL_LAYER, OUT, "Chrome/Perfetto trace of the last iteration"),
+    TEXT("timeline", timeline, "FILE", REAL_LAYER, OUT,
+         "Chrome/Perfetto trace of the last iteration"),
     TEXT("output", output, "FILE", BOTH, OUT, "measured CSV (or JSON); - is standard output"),
     TEXT("family", family, "NAME", BOTH, OUT, "what to call the rows (measured)"),
     SWITCH(json, 0, BOTH, OUT, "one JSON document with the environment"),
@@ -81,9 +84,8 @@ _Static_assert(offsetof(struct real_invocation, question) == 0, "question_option
 
 void real_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = BOTH,
-                                                    [QUESTION_LAYER] = REAL_LAYER,
-                                                    [QUESTION_SEED] = REAL_LAYER};
+    static const uint32_t takers[QUESTION_PARTS] = {
+        [QUESTION_CLUSTER] = BOTH, [QUESTION_LAYER] = REAL_LAYER, [QUESTION_SEED] = REAL_LAYER};
     question_options(real_options, takers);
     memcpy(real_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
     for (size_t i = 0; i < REAL_OPTIONS; i++)

@@ -29,7 +29,7 @@ enum stage { STAGE_INTER, STAGE_INTRA, STAGES };
 
 struct plan {
     struct slice slice;
-    uint32_t rounds; // the same on every rank
+    uint32_t rounds;             // the same on every rank
     struct round *stage[STAGES]; // [rounds]
     uint64_t sent_rows, crossed_rows, relayed_rows, served_rows;
     uint32_t *relay_from;    // [relayed_rows]: row of crossed

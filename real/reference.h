@@ -30,8 +30,9 @@ struct reference_tokens {
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
                      double *out);
 
-// The part of that sum which the experts part, part + parts, part + 2 parts, ... give (the shared one counts
-// as the expert after the last): several processes make the weights once among them, and add up.
+// The part of that sum which the experts part, part + parts, part + 2 parts, ... give (the shared
+// one counts as the expert after the last): several processes make the weights once among them, and
+// add up.
 void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
                     uint32_t part, uint32_t parts, double *out);
 

@@ -45,8 +45,7 @@ static bool write_manifest(const struct layer *layer, const char *path, struct e
             "shared_experts: %u\nintermediate: %u\nshared_intermediate: %u\n"
             "layer_ids: [%u]\nsource: epsim-real, the router's own choices\n",
             moe->name, moe->hidden, moe->experts, moe->topk, moe->groups, moe->topk_groups,
-            moe->shared_experts, moe->intermediate, moe->shared_intermediate,
-            layer->routing.layer);
+            moe->shared_experts, moe->intermediate, moe->shared_intermediate, layer->routing.layer);
     return outfile_commit(&file, err);
 }
 

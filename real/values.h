@@ -13,8 +13,8 @@
 #define VALUES_FN static inline
 #endif
 
-// Element `index` of tensor `tensor` under `seed`: uniform in [-1, 1), a multiple of 2^-23, so exact
-// in fp32 everywhere (SplitMix64's finaliser, base/rng.h).
+// Element `index` of tensor `tensor` under `seed`: uniform in [-1, 1), a multiple of 2^-23, so
+// exact in fp32 everywhere (SplitMix64's finaliser, base/rng.h).
 VALUES_FN uint64_t value_mix(uint64_t x)
 {
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;

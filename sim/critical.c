@@ -60,7 +60,8 @@ static void add_step(struct timing *timing, struct place place, uint32_t feeder)
                                    .start_ps = phase->start_ps[place.rank],
                                    .end_ps = phase->end_ps[place.rank]};
     if (feeder != place.rank)
-        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", feeder, binding);
+        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", feeder,
+                 binding);
     else
         snprintf(step->cause, sizeof step->cause, "%s", binding);
 }

@@ -7,7 +7,8 @@
 
 enum { MEDIUM_INSIDE, MEDIUM_NIC };
 
-static uint64_t pair_slice(const struct flows *flows, uint32_t home, uint32_t rank, uint32_t channel)
+static uint64_t pair_slice(const struct flows *flows, uint32_t home, uint32_t rank,
+                           uint32_t channel)
 {
     const struct transfer *transfer = flows->transfer;
     const double tokens = transfer->pair[(size_t)home * flows->schedule->fabric.ranks + rank];
@@ -42,15 +43,14 @@ static void init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_
 {
     const struct transfer *transfer = flows->transfer;
     struct flow *flow = &flows->flows[flow_index(flows, home, peer, channel)];
-    const uint64_t slice =
-        schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
-    *flow = (struct flow){.tokens = slice,
-                          .home = home,
-                          .peer = peer,
-                          .channel = channel,
-                          .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) /
-                                               transfer->chunk_tokens),
-                          .first_pending = (uint32_t)flows->chunk_count};
+    const uint64_t slice = schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
+    *flow = (struct flow){
+        .tokens = slice,
+        .home = home,
+        .peer = peer,
+        .channel = channel,
+        .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) / transfer->chunk_tokens),
+        .first_pending = (uint32_t)flows->chunk_count};
     flows->chunk_count += flow->chunks;
 }
 
@@ -73,8 +73,8 @@ static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
     const uint32_t chunks = flows->flows[flow].chunks;
     if (chunks == 0)
         return;
-    flows->lanes[flows->lane_count++] = (struct lane){
-        .turn = (UINT64_C(1) << 31) / chunks, .flow = flow, .chunks = chunks};
+    flows->lanes[flows->lane_count++] =
+        (struct lane){.turn = (UINT64_C(1) << 31) / chunks, .flow = flow, .chunks = chunks};
     sender->count++;
 }
 

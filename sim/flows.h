@@ -2,8 +2,8 @@
 //
 // A flow is one channel's part of what moves between a home rank and a peer (direct) or a node
 // (rail): it is cut into chunks, and owns the credit window. A lane is a flow as one sender sees
-// it: the flow itself, or in a rail gather one rank's pieces of it. A sender is one channel's issuing
-// loop on a rank; it picks the lane that is least advanced and allowed to send.
+// it: the flow itself, or in a rail gather one rank's pieces of it. A sender is one channel's
+// issuing loop on a rank; it picks the lane that is least advanced and allowed to send.
 #ifndef SIM_FLOWS_H
 #define SIM_FLOWS_H
 
@@ -44,7 +44,7 @@ struct flows {
     struct sender *senders;
     uint16_t *pending; // rail gather: pieces that a chunk still waits for
     uint32_t flow_count, lane_count, sender_count;
-    uint64_t chunk_count; // of all flows
+    uint64_t chunk_count;   // of all flows
     uint32_t window_chunks; // 0: no limit
 };
 

@@ -1,5 +1,5 @@
-// The pending-event queue: a radix heap on integer time (Ahuja et al., JACM 1990). Events with equal
-// times come out in the order they went in: that order is part of the model. No event may lie
+// The pending-event queue: a radix heap on integer time (Ahuja et al., JACM 1990). Events with
+// equal times come out in the order they went in: that order is part of the model. No event may lie
 // before the last one popped.
 //
 // Sixty-five buckets by the highest bit in which a time differs from the last popped time; popping
@@ -34,9 +34,8 @@ struct heap {
 
 static inline void heap_init(struct heap *heap, uint32_t capacity)
 {
-    *heap = (struct heap){.nodes = mem_alloc(capacity, sizeof *heap->nodes),
-                          .capacity = capacity,
-                          .free = HEAP_NONE};
+    *heap = (struct heap){
+        .nodes = mem_alloc(capacity, sizeof *heap->nodes), .capacity = capacity, .free = HEAP_NONE};
     for (int b = 0; b < HEAP_BUCKETS; b++)
         heap->head[b] = heap->tail[b] = HEAP_NONE;
 }

@@ -193,8 +193,7 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
-    const uint64_t bytes =
-        bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     uint64_t start = mover->now_ps;
     if (rank == peer || bytes == 0) {
         schedule_event(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
@@ -202,8 +201,8 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
         start = serve(mover, PORT_NVLINK_TX, rank, bytes, 0);
         const struct port *tx = &mover->ports[PORT_NVLINK_TX][rank];
         touch(mover, rank, tx->free_ps, rank);
-        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][peer], bytes,
-            fabric->nvlink_latency_ps, pack_event(EVENT_PIECE, index, chunk, local));
+        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][peer], bytes, fabric->nvlink_latency_ps,
+            pack_event(EVENT_PIECE, index, chunk, local));
     }
     schedule_event(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
                    0);
@@ -286,13 +285,12 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
     for (uint32_t i = 0; i < fabric->gpus_per_node; i++) {
         // Peers take turns at being first, so that a node's forwarders do not all start at one.
         const uint32_t local = (peer + 1 + i) % fabric->gpus_per_node, rank = first + local;
-        const uint64_t bytes =
-            bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+        const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
         if (bytes == 0 || rank == peer)
             continue;
         const uint64_t start = serve(mover, PORT_NVLINK_TX, peer, bytes, 0);
-        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][rank], bytes,
-            fabric->nvlink_latency_ps, pack_event(EVENT_PIECE, index, chunk, local));
+        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][rank], bytes, fabric->nvlink_latency_ps,
+            pack_event(EVENT_PIECE, index, chunk, local));
         left = tx->free_ps;
     }
     touch(mover, peer, left, flow->home);
@@ -305,8 +303,7 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
     const uint32_t peer = far_end(mover, flow);
     const uint32_t to = mover->transfer->gather ? peer : rank;
-    const uint64_t bytes =
-        bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     serve(mover, PORT_NVLINK_RX, to, bytes, 0);
     const uint64_t done = mover->ports[PORT_NVLINK_RX][to].free_ps;
     touch(mover, to, done, mover->transfer->gather ? rank : flow->home);
@@ -400,7 +397,7 @@ static void handle(struct mover *mover, uint64_t payload)
 
 static void init_ports(struct mover *mover)
 {
-    for (int class = 0; class < PORT_CLASSES; class++) {
+    for (int class = 0; class < PORT_CLASSES; class ++) {
         const bool sm = class == PORT_SM;
         const uint32_t count =
             mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
@@ -450,9 +447,8 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
     for (uint32_t r = 0; r < fabric->ranks; r++)
         last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
     for (uint32_t r = 0; r < fabric->ranks; r++) {
-        const uint64_t begin =
-            (mover->transfer->barrier ? last : phase->start_ps[r]) +
-            schedule_start_cost_ps(mover->schedule, mover->transfer, &loads, r);
+        const uint64_t begin = (mover->transfer->barrier ? last : phase->start_ps[r]) +
+                               schedule_start_cost_ps(mover->schedule, mover->transfer, &loads, r);
         mover->last_ps[r] = begin;
         mover->feeder[r] = r;
         for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {
@@ -500,8 +496,7 @@ static void note_port(struct mover *mover, struct timing *timing, enum port_clas
     const uint32_t channels = mover->transfer->channels;
     const struct port *ports =
         &mover->ports[class][class == PORT_SM ? index * KERNELS * channels : index];
-    struct port_timing sum =
-        class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
+    struct port_timing sum = class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
     if (sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
     struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, class, index);
@@ -525,9 +520,9 @@ static void finish(struct mover *mover, struct timing *timing)
 {
     assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t p = 0; p < mover->fabric->count[class]; p++)
-            note_port(mover, timing, (enum port_class)class, p);
+            note_port(mover, timing, (enum port_class) class, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         phase->end_ps[r] = mover->last_ps[r];
         phase->feeder[r] = mover->feeder[r];
@@ -552,7 +547,7 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
     while (heap_pop(&mover.heap, &mover.now_ps, &payload))
         handle(&mover, payload);
     finish(&mover, timing);
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         free(mover.ports[class]);
     free(mover.last_ps);
     free(mover.feeder);

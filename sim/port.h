@@ -36,9 +36,9 @@ static inline uint64_t port_serve(struct port *port, uint64_t now_ps, uint64_t b
     return start;
 }
 
-// When a chunk that began at start_ps and left this port at port->free_ps reaches the next: its head
-// goes on at once (cut-through), but a faster port takes it only when it can run without a gap, so
-// that its tail is never there before it has left here.
+// When a chunk that began at start_ps and left this port at port->free_ps reaches the next: its
+// head goes on at once (cut-through), but a faster port takes it only when it can run without a
+// gap, so that its tail is never there before it has left here.
 static inline uint64_t port_reaches(const struct port *port, uint64_t start_ps,
                                     const struct port *next, uint64_t bytes)
 {

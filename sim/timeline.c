@@ -20,13 +20,14 @@ struct timeline {
     uint32_t channels;
 };
 
-// Threads of a node's process: per GPU one for phases and one a port class, so that they sort together.
+// Threads of a node's process: per GPU one for phases and one a port class, so that they sort
+// together.
 static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
     const uint32_t per_node = fabric->count[class] / fabric->nodes;
     assert(per_node > 0); // only a class with ports is asked for
-    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)class;
+    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t) class;
 }
 
 static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
@@ -40,7 +41,8 @@ static uint32_t process_of(const struct timeline *timeline, enum port_class clas
 static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
 {
     fprintf(timeline->out,
-            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":\"%s\"}},\n"
+            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":\"%"
+            "s\"}},\n"
             "{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":%u,\"tid\":%u,"
             "\"args\":{\"sort_index\":%u}},\n",
             pid, tid, name, pid, tid, tid);
@@ -51,19 +53,20 @@ static void write_names(struct timeline *timeline)
     const struct fabric *fabric = &timeline->schedule->fabric;
     char name[48];
     for (uint32_t n = 0; n < fabric->nodes; n++)
-        fprintf(timeline->out,
-                "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n",
-                n, n);
+        fprintf(
+            timeline->out,
+            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n",
+            n, n);
     for (uint32_t r = 0; r < fabric->ranks; r++) {
         snprintf(name, sizeof name, "gpu%u", r);
         name_thread(timeline, fabric_node(fabric, r),
                     r % fabric->gpus_per_node * (PORT_CLASSES + 1), name);
     }
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t p = 0; p < fabric->count[class]; p++)
-            name_thread(timeline, process_of(timeline, (enum port_class)class, p),
-                        thread_of(timeline, (enum port_class)class, p),
-                        fabric_port_name(fabric, (enum port_class)class, p, name));
+            name_thread(timeline, process_of(timeline, (enum port_class) class, p),
+                        thread_of(timeline, (enum port_class) class, p),
+                        fabric_port_name(fabric, (enum port_class) class, p, name));
 }
 
 struct timeline *timeline_new(FILE *out, const struct schedule *schedule)
@@ -71,7 +74,7 @@ struct timeline *timeline_new(FILE *out, const struct schedule *schedule)
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){
         .out = out, .schedule = schedule, .channels = schedule->transfers[0].channels};
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         timeline->held[class] = mem_alloc(schedule->fabric.count[class], sizeof(struct busy));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     write_names(timeline);
@@ -82,8 +85,8 @@ static void write_event(struct timeline *timeline, const char *name, uint32_t pi
                         uint64_t start_ps, uint64_t end_ps)
 {
     fprintf(timeline->out,
-            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n", name,
-            pid, tid, (double)start_ps / 1e6, (double)(end_ps - start_ps) / 1e6);
+            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+            name, pid, tid, (double)start_ps / 1e6, (double)(end_ps - start_ps) / 1e6);
 }
 
 static void write_held(struct timeline *timeline, enum port_class class, uint32_t port)
@@ -114,9 +117,9 @@ void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class 
 void timeline_flush(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t p = 0; p < fabric->count[class]; p++)
-            write_held(timeline, (enum port_class)class, p);
+            write_held(timeline, (enum port_class) class, p);
 }
 
 void timeline_finish(struct timeline *timeline, const struct timing *timing)
@@ -129,9 +132,10 @@ void timeline_finish(struct timeline *timeline, const struct timing *timing)
                         r % fabric->gpus_per_node * (PORT_CLASSES + 1),
                         timing->phases[phase].start_ps[r], timing->phases[phase].end_ps[r]);
     fprintf(timeline->out,
-            "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim %s\"}}\n]}\n",
+            "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
+            "%s\"}}\n]}\n",
             timing->engine);
-    for (int class = 0; class < PORT_CLASSES; class++)
+    for (int class = 0; class < PORT_CLASSES; class ++)
         free(timeline->held[class]);
     free(timeline);
 }

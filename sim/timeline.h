@@ -13,7 +13,8 @@ struct timeline; // open while a layer is simulated
 // phases and ports).
 struct timeline *timeline_new(FILE *out, const struct schedule *schedule);
 
-// A port is busy from start to end (PORT_SM: index counts two kernels a rank, each of the channels); stretches less than 1 us apart are merged into one event.
+// A port is busy from start to end (PORT_SM: index counts two kernels a rank, each of the
+// channels); stretches less than 1 us apart are merged into one event.
 void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
                    uint32_t index, uint64_t start_ps, uint64_t end_ps);
 

@@ -9,8 +9,7 @@ static bool belongs(const struct measured_row *row, const struct question *quest
                     const struct setting *setting, uint32_t tokens, enum phase phase)
 {
     const struct moe *moe = &setting->moe;
-    const enum dtype dtype =
-        phase == PHASE_DISPATCH ? moe->dispatch_dtype : moe->combine_dtype;
+    const enum dtype dtype = phase == PHASE_DISPATCH ? moe->dispatch_dtype : moe->combine_dtype;
     return row->phase == phase && row->tokens_per_gpu == tokens && row->dtype == dtype &&
            row->nodes == setting->cluster.nodes &&
            row->gpus_per_node == setting->cluster.gpus_per_node && row->experts == moe->experts &&

@@ -16,9 +16,9 @@ struct compared {
 };
 
 // Asks the question at `tokens` a rank; both engines read the same counted loads. `measured` may
-// be NULL; a row belongs when cluster, dispatcher, shape, SMs, tokens, top-k, experts, hidden, dtype and
-// phase agree (the group limit of its routing is not compared).
-// Fills rows[0] and rows[1] (dispatch, combine).
+// be NULL; a row belongs when cluster, dispatcher, shape, SMs, tokens, top-k, experts, hidden,
+// dtype and phase agree (the group limit of its routing is not compared). Fills rows[0] and rows[1]
+// (dispatch, combine).
 bool compare_tokens(const struct question *question, uint32_t tokens,
                     const struct measured *measured, struct compared rows[2], struct error *err);
 

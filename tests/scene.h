@@ -128,7 +128,8 @@ static inline struct routing scene_routing(const struct spec *spec)
                             .context = spec};
 }
 
-// The scene borrows from itself: it stays where it is built. Released by setting_release(&->setting).
+// The scene borrows from itself: it stays where it is built. Released by
+// setting_release(&->setting).
 static inline void scene_build(struct scene *scene, const struct spec *spec)
 {
     struct moe moe = moe_default();
@@ -144,9 +145,8 @@ static inline void scene_build(struct scene *scene, const struct spec *spec)
     moe.groups = spec->groups;
     moe.topk_groups = spec->topk_groups;
     scene->setting.moe = moe;
-    scene->setting.run = (struct run){.seed = spec->seed,
-                                      .skew_ps = units_ps_from_us(spec->skew_us),
-                                      .aligned = spec->aligned};
+    scene->setting.run = (struct run){
+        .seed = spec->seed, .skew_ps = units_ps_from_us(spec->skew_us), .aligned = spec->aligned};
     scene_tokens(scene);
     scene_cluster(scene);
     scene_dispatcher(scene);
@@ -160,8 +160,8 @@ static inline void scene_build(struct scene *scene, const struct spec *spec)
 }
 
 #define SCENE_PICK(rng, ...)                                                                       \
-    ((const uint32_t[]){__VA_ARGS__})[rng_below(                                                   \
-        rng, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))]
+    ((const uint32_t[]){                                                                           \
+        __VA_ARGS__})[rng_below(rng, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))]
 
 static const char *const scene_dispatchers[] = {"deepep-normal", "deepep-ll",      "deepep-ll-rdma",
                                                 "nccl-flat",     "nccl-two-stage", "nccl-agrs"};
@@ -222,9 +222,10 @@ static inline const char *scene_name(const struct spec *spec)
              "groups %u/%u sms %u skew %g aligned %d nic %g nvl %g seed %llu%s",
              spec->dispatcher, spec->nodes, spec->gpus_per_node, spec->nics_per_node, spec->rails,
              spec->oversubscription, routing_rule_names[spec->rule], spec->hot, spec->tokens,
-             spec->uneven ? " uneven" : "", spec->hidden, spec->experts, spec->topk, spec->topk_groups,
-             spec->groups, spec->sms, spec->skew_us, spec->aligned, spec->nic_Bps / 1e9,
-             spec->nvlink_Bps / 1e9, (unsigned long long)spec->seed, spec->expected ? " expected" : "");
+             spec->uneven ? " uneven" : "", spec->hidden, spec->experts, spec->topk,
+             spec->topk_groups, spec->groups, spec->sms, spec->skew_us, spec->aligned,
+             spec->nic_Bps / 1e9, spec->nvlink_Bps / 1e9, (unsigned long long)spec->seed,
+             spec->expected ? " expected" : "");
     return name;
 }
 

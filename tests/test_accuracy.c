@@ -49,8 +49,8 @@ START_TEST(naive_is_worse)
 }
 END_TEST
 
-// Ten rows of one question, whose measured times are set so that the errors are known: prediction p,
-// measured p / (1 + e). The 90th percentile of n is element floor(0.9 (n - 1)) of the sorted.
+// Ten rows of one question, whose measured times are set so that the errors are known: prediction
+// p, measured p / (1 + e). The 90th percentile of n is element floor(0.9 (n - 1)) of the sorted.
 static const struct {
     size_t n;
     double median, p90;
@@ -124,7 +124,8 @@ START_TEST(skips)
     accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
     ck_assert_uint_eq(accuracy.skipped, 1);
     ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
-    ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s", accuracy.rows[1].why);
+    ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s",
+                  accuracy.rows[1].why);
     ck_assert_uint_eq(accuracy.family_count, 1);
     ck_assert_uint_eq(accuracy.families[0].count, 1);
     accuracy_release(&accuracy);

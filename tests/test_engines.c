@@ -76,10 +76,10 @@ static const struct {
     uint32_t nodes, tokens;
     enum routing_rule rule;
 } published[] = {
-    {"deepep-normal", 1, 4096, ROUTING_DEEPEP}, {"deepep-normal", 2, 4096, ROUTING_DEEPEP},
-    {"deepep-normal", 4, 4096, ROUTING_DEEPEP}, {"deepep-normal", 8, 4096, ROUTING_DEEPEP},
-    {"deepep-ll", 1, 128, ROUTING_UNIFORM},     {"deepep-ll", 2, 128, ROUTING_UNIFORM},
-    {"deepep-ll", 4, 128, ROUTING_UNIFORM},     {"deepep-ll-rdma", 1, 128, ROUTING_UNIFORM},
+    {"deepep-normal", 1, 4096, ROUTING_DEEPEP},  {"deepep-normal", 2, 4096, ROUTING_DEEPEP},
+    {"deepep-normal", 4, 4096, ROUTING_DEEPEP},  {"deepep-normal", 8, 4096, ROUTING_DEEPEP},
+    {"deepep-ll", 1, 128, ROUTING_UNIFORM},      {"deepep-ll", 2, 128, ROUTING_UNIFORM},
+    {"deepep-ll", 4, 128, ROUTING_UNIFORM},      {"deepep-ll-rdma", 1, 128, ROUTING_UNIFORM},
     {"deepep-ll-rdma", 2, 128, ROUTING_UNIFORM}, {"deepep-ll-rdma", 4, 128, ROUTING_UNIFORM},
     {"deepep-ll-rdma", 8, 128, ROUTING_UNIFORM},
 };
@@ -112,10 +112,10 @@ static void expect_contention(const struct spec *spec, enum phase phase)
     setting_release(&scene.setting);
 }
 
-// Hot experts on the first ranks, 64 tokens a GPU. A combine's chunk crosses the NIC only when every
-// rank of the node that has a part of it has sent that part to the rail peer. The hottest rank has
-// part of nearly all, so chunks for the other nodes all wait for its NVLink port, and then leave
-// together. The closed form takes the NVLink port and the NICs as working side by side.
+// Hot experts on the first ranks, 64 tokens a GPU. A combine's chunk crosses the NIC only when
+// every rank of the node that has a part of it has sent that part to the rail peer. The hottest
+// rank has part of nearly all, so chunks for the other nodes all wait for its NVLink port, and then
+// leave together. The closed form takes the NVLink port and the NICs as working side by side.
 START_TEST(skew_makes_simulate_larger)
 {
     struct spec spec = h800("deepep-normal", 4, 64);

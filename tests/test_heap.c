@@ -34,8 +34,8 @@ static void expect_pop(struct heap *heap, struct oracle *oracle, uint64_t *now)
 }
 
 // How far ahead of the last popped time events lie: ties, near, mixed, beyond 2^32.
-static const uint64_t spans[] = {1, 2, 16, 1000, UINT64_C(1) << 20, UINT64_C(1) << 33,
-                                 UINT64_C(1) << 50};
+static const uint64_t spans[] = {
+    1, 2, 16, 1000, UINT64_C(1) << 20, UINT64_C(1) << 33, UINT64_C(1) << 50};
 
 START_TEST(same_as_a_sorted_list)
 {

@@ -18,14 +18,15 @@ static void ask(struct counted *counted, enum routing_rule rule, uint32_t nodes,
     const uint32_t ranks = nodes * 8;
     for (uint32_t r = 0; r < ranks; r++)
         counted->tokens[r] = tokens;
-    counted->routing = (struct routing){.rule = rule,
-                                        .experts = 256,
-                                        .topk = 8,
-                                        .groups = rule == ROUTING_DEEPEP ? nodes : 8,
-                                        .topk_groups = nodes < 4 && rule == ROUTING_DEEPEP ? nodes : 4,
-                                        .ranks = ranks,
-                                        .seed = 1,
-                                        .tokens = counted->tokens};
+    counted->routing =
+        (struct routing){.rule = rule,
+                         .experts = 256,
+                         .topk = 8,
+                         .groups = rule == ROUTING_DEEPEP ? nodes : 8,
+                         .topk_groups = nodes < 4 && rule == ROUTING_DEEPEP ? nodes : 4,
+                         .ranks = ranks,
+                         .seed = 1,
+                         .tokens = counted->tokens};
     ck_assert(layout_contiguous(&counted->layout, 256, ranks, &err));
 }
 
@@ -81,13 +82,13 @@ static void expect_conserved(const struct loads *loads, double tolerance)
     const uint32_t ranks = loads->ranks, per_node = ranks / loads->nodes;
     for (uint32_t s = 0; s < ranks; s++) {
         const double tokens = loads->tokens[s];
-        expect_equal(sum_of(loads->expert_copies + (size_t)s * ranks, ranks),
-                                tokens * loads->topk, tolerance * (tokens + 1));
+        expect_equal(sum_of(loads->expert_copies + (size_t)s * ranks, ranks), tokens * loads->topk,
+                     tolerance * (tokens + 1));
         for (uint32_t r = 0; r < ranks; r++) {
             const double copies = loads->rank_copies[(size_t)s * ranks + r];
             ck_assert_double_le(copies, loads->expert_copies[(size_t)s * ranks + r] + tolerance);
-            ck_assert_double_le(copies, loads->node_copies[(size_t)s * loads->nodes + r / per_node] +
-                                            tolerance);
+            ck_assert_double_le(
+                copies, loads->node_copies[(size_t)s * loads->nodes + r / per_node] + tolerance);
             ck_assert_double_le(copies, tokens);
         }
     }
@@ -103,8 +104,8 @@ static void expect_slots(const struct loads *loads, const struct layout *layout,
         for (uint32_t s = 0; s < loads->ranks; s++)
             served += loads->expert_copies[(size_t)s * loads->ranks + r];
         expect_equal(sum_of(loads->slot_tokens + layout->rank_slot[r],
-                                       layout->rank_slot[r + 1] - layout->rank_slot[r]),
-                                served, tolerance * (served + 1));
+                            layout->rank_slot[r + 1] - layout->rank_slot[r]),
+                     served, tolerance * (served + 1));
     }
 }
 
@@ -136,8 +137,12 @@ START_TEST(dropped_choices_go_nowhere)
 {
     struct counted c = {.tokens = {30, 30, 30, 30}};
     struct error err;
-    c.routing = (struct routing){.rule = ROUTING_TRACE, .experts = 64, .topk = 4, .ranks = 4,
-                                 .tokens = c.tokens, .row = drop_some};
+    c.routing = (struct routing){.rule = ROUTING_TRACE,
+                                 .experts = 64,
+                                 .topk = 4,
+                                 .ranks = 4,
+                                 .tokens = c.tokens,
+                                 .row = drop_some};
     ck_assert(layout_contiguous(&c.layout, 64, 4, &err));
     loads_count(&c.loads, &c.routing, &c.layout, 2);
     ck_assert_double_eq(sum_of(c.loads.slot_tokens, 64), 4 * 30 * 4 - 4 * 10 * 2);

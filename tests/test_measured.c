@@ -10,11 +10,11 @@
 
 START_TEST(reads)
 {
-    const struct fixture file = fixture_make(
-        "\xef\xbb\xbf# where this comes from\n# and when\n" HEADER ROW
-        "b,f,c,d,1,8,256,8,,128,7168,bf16,combine,,77,0,\"there, too\"\n"
-        "c,f,c,d,1,4,,,,bytes:4194304,,,alltoall,,26.6,0,s\n",
-        ".csv");
+    const struct fixture file =
+        fixture_make("\xef\xbb\xbf# where this comes from\n# and when\n" HEADER ROW
+                     "b,f,c,d,1,8,256,8,,128,7168,bf16,combine,,77,0,\"there, too\"\n"
+                     "c,f,c,d,1,4,,,,bytes:4194304,,,alltoall,,26.6,0,s\n",
+                     ".csv");
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
@@ -89,8 +89,10 @@ static const struct {
      ":2: dtype: 'fp7': expected one of fp8, bf16, fp32"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,digest,24,1885,1,s\n",
      ":2: phase: 'digest': expected one of "},
-    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dis\tp\x01" "atch,24,1885,1,s\n",
-     ":2: phase: 'dis\\tp\\x01" "atch': expected one of"},
+    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dis\tp\x01"
+            "atch,24,1885,1,s\n",
+     ":2: phase: 'dis\\tp\\x01"
+     "atch': expected one of"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,\"fp\n8\",dispatch,24,1885,1,s\n",
      ":2: dtype: 'fp\\n8': expected one of"},
     {HEADER "a,f,c,d,4,8,256,8,4,bytes:0.0,7168,fp8,alltoall,24,1885,1,s\n",

@@ -31,8 +31,8 @@ static void expect_distinct(const struct routing *routing, const uint16_t *ids)
 // _i is the rule in all of the following.
 START_TEST(ids_are_distinct)
 {
-    static const uint32_t shapes[][4] = {
-        {256, 8, 8, 4}, {64, 6, 8, 3}, {8, 8, 1, 1}, {8, 2, 4, 1}, {384, 8, 8, 8}, {4096, 64, 8, 2}};
+    static const uint32_t shapes[][4] = {{256, 8, 8, 4}, {64, 6, 8, 3},  {8, 8, 1, 1},
+                                         {8, 2, 4, 1},   {384, 8, 8, 8}, {4096, 64, 8, 2}};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         struct routing routing = deepseek((enum routing_rule)_i);
         struct error err;
@@ -171,8 +171,12 @@ static void two_rows(const void *context, uint32_t rank, uint32_t token, uint16_
 START_TEST(trace_asks_its_row)
 {
     const uint16_t base[] = {10, 20};
-    const struct routing routing = {
-        .rule = ROUTING_TRACE, .experts = 64, .topk = 2, .ranks = 4, .row = two_rows, .context = base};
+    const struct routing routing = {.rule = ROUTING_TRACE,
+                                    .experts = 64,
+                                    .topk = 2,
+                                    .ranks = 4,
+                                    .row = two_rows,
+                                    .context = base};
     uint16_t ids[2];
     routing_row(&routing, 3, 0, ids);
     ck_assert_uint_eq(ids[0], 13);
@@ -195,8 +199,7 @@ static const struct {
      "routing v3: topk_groups 9: expected 1 to 8, the number of groups"},
     {ROUTING_DEEPEP, 32, 8, 8, 1, 8,
      "routing deepep: 1 groups of 4 experts hold fewer than top-k 8"},
-    {ROUTING_BALANCED, 256, 8, 1, 1, 3,
-     "routing balanced: 256 experts do not divide over 3 ranks"},
+    {ROUTING_BALANCED, 256, 8, 1, 1, 3, "routing balanced: 256 experts do not divide over 3 ranks"},
     {ROUTING_BALANCED, 8, 8, 1, 1, 8, NULL},
     {ROUTING_BALANCED, 12, 8, 1, 1, 6, NULL},
     {ROUTING_BALANCED, 6, 8, 1, 1, 6,

@@ -97,8 +97,8 @@ START_TEST(deepseek_v3_bound)
     ck_assert_double_eq_tol(bound_us(infiniband, out, busiest), 40.32, 1e-9);
     ck_assert_str_eq(busiest, "gpu0.nic.tx");
     ck_assert_double_eq_tol(bound_us(infiniband, back, busiest), 80.64, 1e-9);
-    ck_assert_double_eq_tol(bound_us(infiniband, out, busiest) + bound_us(infiniband, back, busiest),
-                            120.96, 1e-9);
+    ck_assert_double_eq_tol(
+        bound_us(infiniband, out, busiest) + bound_us(infiniband, back, busiest), 120.96, 1e-9);
     ck_assert_double_eq_tol(bound_us(nvl72, out, busiest) + bound_us(nvl72, back, busiest), 6.72,
                             1e-9);
     ck_assert_str_eq(busiest, "gpu1.nvlink.tx");
@@ -171,7 +171,7 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
     schedule_port_loads(schedule, transfer, &loads);
     expect_balance(&schedule->fabric, &loads);
     expect_pairs(schedule, transfer, &loads);
-    for (int class = 0; class < PORT_LINKS; class++)
+    for (int class = 0; class < PORT_LINKS; class ++)
         for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
             bound = fmax(bound, loads.bytes[class][p] / schedule->fabric.rate_Bps[class] * 1e12);
     ck_assert_double_eq(schedule_bound_ps(schedule, transfer, busiest), bound);

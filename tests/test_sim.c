@@ -31,10 +31,10 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
                       name, port->class, port->port, port->bytes, *bytes);
         *bytes = 0;
     }
-    for (int class = 0; class < PORT_CLASSES; class++) // and no port was left out
+    for (int class = 0; class < PORT_CLASSES; class ++) // and no port was left out
         for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
             ck_assert_msg(loads.bytes[class][p] == 0 ||
-                              schedule_port_rate(schedule, transfer, (enum port_class)class) <= 0,
+                              schedule_port_rate(schedule, transfer, (enum port_class) class) <= 0,
                           "%s: port %d.%u: %.0f bytes never simulated", name, class, p,
                           loads.bytes[class][p]);
     port_loads_release(&loads);
@@ -51,8 +51,8 @@ static double traffic_us(const struct cluster *cluster, const uint64_t *bytes, c
     simulate(&setting.schedule, &run, &timing);
     const double ps = timing_layer_ps(&timing);
     const double bound = schedule_bound_ps(&setting.schedule, transfer, busiest);
-    ck_assert_msg(ps >= bound, "%s: %.6f us is below %s's bound of %.6f us", name, ps / 1e6, busiest,
-                  bound / 1e6);
+    ck_assert_msg(ps >= bound, "%s: %.6f us is below %s's bound of %.6f us", name, ps / 1e6,
+                  busiest, bound / 1e6);
     expect_ports(&setting.schedule, transfer, &timing, name);
     timing_release(&timing);
     estimate(&setting.schedule, &run, &timing);
@@ -66,7 +66,8 @@ static struct cluster four_nodes(void)
 {
     struct cluster cluster;
     struct error err;
-    ck_assert_msg(cluster_load("4x8:nvlink=160GB/s,nic=50GB/s", &cluster, NULL, &err), "%s", err.text);
+    ck_assert_msg(cluster_load("4x8:nvlink=160GB/s,nic=50GB/s", &cluster, NULL, &err), "%s",
+                  err.text);
     return cluster;
 }
 
@@ -89,8 +90,8 @@ START_TEST(uneven_traffic)
     static uint64_t bytes[32 * 32];
     for (uint64_t s = 0; s < 32; s++)
         for (uint64_t d = 0; d < 32; d++)
-            bytes[s * 32 + d] = 65536 * (1 + (37 * s + 101 * d + 13 * s * d) % 31) *
-                                (d % 8 == 3 ? 2 : 1);
+            bytes[s * 32 + d] =
+                65536 * (1 + (37 * s + 101 * d + 13 * s * d) % 31) * (d % 8 == 3 ? 2 : 1);
     const double us = traffic_us(&cluster, bytes, "uneven");
     ck_assert_msg(us >= 1032.8 && us <= 1045, "%.3f us", us);
 }
@@ -154,8 +155,8 @@ static void expect_layer(const struct spec *spec)
         const struct phase_timing *phase = &timing.phases[transfer->phase];
         const struct phase_span span = timing_span(&timing, transfer->phase);
         expect_ports(schedule, transfer, &timing, scene_name(spec));
-        ck_assert_msg(span.latency_ps >= phase->bound_ps, "%s: %s below its bound", scene_name(spec),
-                      phase_names[transfer->phase]);
+        ck_assert_msg(span.latency_ps >= phase->bound_ps, "%s: %s below its bound",
+                      scene_name(spec), phase_names[transfer->phase]);
         for (uint32_t r = 0; r < timing.ranks; r++)
             ck_assert_uint_ge(phase->end_ps[r], phase->start_ps[r]);
     }
@@ -201,14 +202,13 @@ static uint64_t hash_of(uint32_t tokens, int threads)
     return hash;
 }
 
-// Everything computed, as one number: start and end of every phase and rank, bytes, busy and waiting
-// time of every port, events. The program's version is not in it, so it changes only when a
+// Everything computed, as one number: start and end of every phase and rank, bytes, busy and
+// waiting time of every port, events. The program's version is not in it, so it changes only when a
 // result does: when that is meant, pin the new one and say in the commit why.
 static const struct {
     uint32_t tokens;
     uint64_t hash;
-} pinned[] = {{4096, UINT64_C(8956207994664787577)},
-            {128, UINT64_C(9565382641243952881)}};
+} pinned[] = {{4096, UINT64_C(8956207994664787577)}, {128, UINT64_C(9565382641243952881)}};
 
 START_TEST(timing_is_pinned)
 {
@@ -252,7 +252,8 @@ START_TEST(critical_path_is_one)
         if (i)
             ck_assert_uint_le(timing.path[i - 1].end_ps, step->end_ps);
     }
-    ck_assert_double_eq((double)timing.path[timing.path_count - 1].end_ps, timing_layer_ps(&timing));
+    ck_assert_double_eq((double)timing.path[timing.path_count - 1].end_ps,
+                        timing_layer_ps(&timing));
     timing_release(&timing);
     setting_release(&setting);
 }

@@ -7,8 +7,8 @@
 
 START_TEST(reads_a_matrix)
 {
-    const struct fixture file = fixture_make(
-        "# nccl-tests\n 0 10  20\n\n1e3\t0,30 # to the last\r\n4 5 7", ".txt");
+    const struct fixture file =
+        fixture_make("# nccl-tests\n 0 10  20\n\n1e3\t0,30 # to the last\r\n4 5 7", ".txt");
     const uint64_t expected[] = {0, 10, 20, 1000, 0, 30, 4, 5, 7};
     uint64_t *bytes;
     uint32_t ranks = 0;
@@ -35,7 +35,9 @@ END_TEST
 
 START_TEST(reads_after_a_byte_order_mark)
 {
-    const struct fixture file = fixture_make("\xef\xbb\xbf" "0 1\n1 0\n", ".txt");
+    const struct fixture file = fixture_make("\xef\xbb\xbf"
+                                             "0 1\n1 0\n",
+                                             ".txt");
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};

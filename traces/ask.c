@@ -35,8 +35,8 @@ static bool check_place(const struct answerable *answerable, const struct questi
     return true;
 }
 
-// Ranks by --ep or the cluster, then the step's tokens, then all that depends on them: with more on some
-// ranks than on others, the most decides the default dispatcher.
+// Ranks by --ep or the cluster, then the step's tokens, then all that depends on them: with more on
+// some ranks than on others, the most decides the default dispatcher.
 static bool resolve(struct answerable *answerable, const struct question *question,
                     struct error *err)
 {
@@ -72,9 +72,8 @@ static bool ask_trace(struct answerable *answerable, const struct question *ques
 bool ask_resolve(struct answerable *answerable, const struct question *question, struct error *err)
 {
     *answerable = (struct answerable){0};
-    const bool ok = question->trace[0]
-                        ? ask_trace(answerable, question, err)
-                        : setting_resolve(&answerable->setting, question, NULL, err);
+    const bool ok = question->trace[0] ? ask_trace(answerable, question, err)
+                                       : setting_resolve(&answerable->setting, question, NULL, err);
     if (!ok)
         ask_release(answerable);
     return ok;

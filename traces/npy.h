@@ -19,10 +19,10 @@ struct npy {
     size_t map_bytes;
 };
 
-// Maps a version 1, 2 or 3 file read-only. Refuses (EXIT_INPUT, "path: ..."): missing file, directory,
-// empty file, not .npy, a header that does not parse, Fortran order, big-endian or another dtype,
-// more than 4 dimensions, data shorter than the shape says (says both sizes), a shape that
-// overflows.
+// Maps a version 1, 2 or 3 file read-only. Refuses (EXIT_INPUT, "path: ..."): missing file,
+// directory, empty file, not .npy, a header that does not parse, Fortran order, big-endian or
+// another dtype, more than 4 dimensions, data shorter than the shape says (says both sizes), a
+// shape that overflows.
 bool npy_open(struct npy *npy, const char *path, struct error *err);
 void npy_release(struct npy *npy);
 

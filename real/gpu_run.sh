@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs epsim-real on one GPU that several ranks share, under the CUDA MPS daemon: checks outputs, then measures.
 # usage: real/gpu_run.sh EPSIM_REAL OUT [WHAT...]
-# WHAT: verify32 verify8 points. Results: CSV and JSON files in OUT.
+# WHAT: verify32 verify8 points. MODEL and DISPATCHERS change what is verified. Results: CSV and JSON files in OUT.
 set -u
 real=$1
 out=$2
@@ -21,11 +21,12 @@ run() { # ranks, arguments
         "$real" --transport nccl --share-gpu "$@"
 }
 
-dispatchers="nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots"
+model=${MODEL:-deepseek-v3}
+dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots"}
 
 verify() { # ranks, tokens
     for dispatcher in $dispatchers; do
-        run "$1" --model deepseek-v3 --dispatcher "$dispatcher" --tokens "$2" --warmup 1 \
+        run "$1" --model "$model" --dispatcher "$dispatcher" --tokens "$2" --warmup 1 \
             --iterations 3 --json -o "$out/verify-$1-$dispatcher.json" ||
             echo "FAILED: verify $1 $dispatcher: exit $?"
     done

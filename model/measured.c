@@ -102,6 +102,26 @@ static bool read_amount(const char *text, struct measured_row *row, struct error
     return true;
 }
 
+// A format that epsim does not know is no fault of the file's: the row is kept, and not predicted.
+static bool read_dtype(const struct csvfile *csv, size_t at, struct measured_row *row,
+                       struct error *err)
+{
+    static const struct field other = {.key = "dtype",
+                                       .kind = FIELD_TEXT,
+                                       .offset = offsetof(struct measured_row, other_dtype)};
+    const char *text = cell(csv, at, "dtype");
+    for (size_t i = 0; dtype_names[i]; i++)
+        if (!strcmp(text, dtype_names[i])) {
+            row->dtype = (enum dtype)i;
+            return true;
+        }
+    if (!*text)
+        error_set(err, EXIT_INPUT, "empty: expected a value");
+    else if (field_parse(&other, text, row, err))
+        return true;
+    return cell_error(csv, at, "dtype", err);
+}
+
 static bool read_names(const struct csvfile *csv, size_t at, struct measured_row *row,
                        struct error *err)
 {
@@ -115,10 +135,7 @@ static bool read_names(const struct csvfile *csv, size_t at, struct measured_row
         return cell_error(csv, at, "tokens_per_gpu", err);
     if (row->bytes_per_rank)
         return true; // bytes have no type of their own
-    if (!name_index(cell(csv, at, "dtype"), dtype_names, &index, err))
-        return cell_error(csv, at, "dtype", err);
-    row->dtype = (enum dtype)index;
-    return true;
+    return read_dtype(csv, at, row, err);
 }
 
 static bool check_row(const struct csvfile *csv, size_t at, const struct measured_row *row,
@@ -242,6 +259,8 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
     static const char *const stats[] = {"", "mean", "slowest", NULL};
     static const char *const routings[] = {"", "uniform", "deepep", "v3", "balanced", NULL};
     char quoted[ERROR_QUOTE_BYTES];
+    if (row->other_dtype[0])
+        return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
     if (row->stage[0])
         return error_set(err, EXIT_INPUT, "stage %s alone is not predicted",
                          error_quote(row->stage, quoted));

@@ -21,6 +21,7 @@ struct measured_row {
     uint64_t bytes_per_rank; // "bytes:N": all that a rank sends, 1/n to each rank, itself included
     uint32_t hidden;
     enum dtype dtype;
+    char other_dtype[FIELD_TEXT_BYTES]; // a format that epsim does not model; "": dtype holds it
     enum phase phase; // of a layer, or alltoall
     uint32_t sms;     // 0: the library's default
     double latency_us;

@@ -25,17 +25,16 @@ struct timeline {
 static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
+    assert(fabric->nodes > 0 && fabric->count[class] > 0); // only a class with ports is asked for
     const uint32_t per_node = fabric->count[class] / fabric->nodes;
-    assert(per_node > 0); // only a class with ports is asked for
     return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t) class;
 }
 
 static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
     const struct fabric *fabric = &timeline->schedule->fabric;
-    const uint32_t per_node = fabric->count[class] / fabric->nodes;
-    assert(per_node > 0);
-    return port / per_node;
+    assert(fabric->nodes > 0 && fabric->count[class] > 0);
+    return port / (fabric->count[class] / fabric->nodes);
 }
 
 static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)

@@ -85,16 +85,12 @@ static const struct {
      ":2: tokens_per_gpu: expected bytes:N with phase alltoall, and only there"},
     {HEADER "a,f,c,d,4,8,256,8,4,9,7168,fp8,alltoall,24,1885,1,s\n",
      ":2: tokens_per_gpu: expected bytes:N with phase alltoall, and only there"},
-    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp7,dispatch,24,1885,1,s\n",
-     ":2: dtype: 'fp7': expected one of fp8, bf16, fp32"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,digest,24,1885,1,s\n",
      ":2: phase: 'digest': expected one of "},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dis\tp\x01"
             "atch,24,1885,1,s\n",
      ":2: phase: 'dis\\tp\\x01"
      "atch': expected one of"},
-    {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,\"fp\n8\",dispatch,24,1885,1,s\n",
-     ":2: dtype: 'fp\\n8': expected one of"},
     {HEADER "a,f,c,d,4,8,256,8,4,bytes:0.0,7168,fp8,alltoall,24,1885,1,s\n",
      ":2: tokens_per_gpu: 'bytes:0.0': expected a count from 1, or bytes:N"},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,nan,1,s\n", ":2: latency_us: "},

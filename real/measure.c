@@ -262,6 +262,11 @@ static bool run_layer(const struct world *world, const struct real_invocation *i
            (invocation->verify == 0 || verify(world, invocation, layer, &result->verified, err));
 }
 
+static void recorded_weights(const void *context, uint32_t rank, uint32_t token, float *weights)
+{
+    trace_view_weights(context, rank, token, weights);
+}
+
 bool measure_case(const struct world *world, const struct real_invocation *invocation,
                   const struct answerable *answerable, struct measured_case *result,
                   struct error *err)
@@ -275,6 +280,10 @@ bool measure_case(const struct world *world, const struct real_invocation *invoc
                                 .device = world->device,
                                 .wires = world->wires,
                                 .transport = world->transport};
+    if (answerable->view && answerable->trace.weights.data) {
+        setup.weights = recorded_weights;
+        setup.weights_context = answerable->view;
+    }
     *result = (struct measured_case){
         .setting = &answerable->setting,
         .router = setup.router,

@@ -608,6 +608,25 @@ START_TEST(stats_bundled)
 }
 END_TEST
 
+// A view's weights are those that stand beside the choices of the same token.
+START_TEST(view_weights)
+{
+    struct trace trace;
+    struct error err;
+    struct trace_view *view;
+    float weights[8];
+    ck_assert_msg(trace_open(&trace, "traces/minimoe-256e", &err), "%s", err.text);
+    ck_assert_msg(trace_view_new(&trace, 3, 1, 4, 100, &view, &err), "%s", err.text);
+    trace_view_weights(view, 2, 7, weights);
+    const uint64_t token = 4 * 100 + 2 * 100 + 7; // step 1, rank 2
+    for (uint64_t k = 0; k < 8; k++)
+        ck_assert_double_eq((double)weights[k],
+                            npy_real(&trace.weights, (token * trace.layers + 3) * 8 + k));
+    trace_view_free(view);
+    trace_release(&trace);
+}
+END_TEST
+
 static TCase *opening_case(void)
 {
     TCase *cases = tcase_create("opening");
@@ -619,6 +638,7 @@ static TCase *opening_case(void)
     tcase_add_test(cases, bad_folders);
     tcase_add_test(cases, bad_ids);
     tcase_add_test(cases, weights);
+    tcase_add_test(cases, view_weights);
     tcase_add_loop_test(cases, bad_weight, 0, COUNT(bad_weights));
     tcase_add_loop_test(cases, bad_step, 0, COUNT(bad_steps));
     return cases;

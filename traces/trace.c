@@ -490,17 +490,35 @@ void trace_view_free(struct trace_view *view)
     free(view);
 }
 
-static void view_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
+// Which token of the trace a rank's token of the step is.
+static uint64_t view_token(const struct trace_view *view, uint32_t rank, uint32_t token)
 {
-    const struct trace_view *view = context;
     assert(rank < view->ranks && token < view->tokens[rank]);
     uint64_t at = view->first;
     if (view->order)
         at += view->order[view->rank_first[rank] + token];
     else
         at += step_tokens(rank, view->tokens_per_rank) + token;
-    trace_row(view->trace, at % view->trace->tokens, view->layer_index, ids);
+    return at % view->trace->tokens;
 }
+
+static void view_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
+{
+    const struct trace_view *view = context;
+    trace_row(view->trace, view_token(view, rank, token), view->layer_index, ids);
+}
+
+void trace_view_weights(const struct trace_view *view, uint32_t rank, uint32_t token,
+                        float *weights)
+{
+    const struct trace *trace = view->trace;
+    const uint32_t topk = trace->moe.topk;
+    const uint64_t row = view_token(view, rank, token) * trace->layers + view->layer_index;
+    assert(trace->weights.data != NULL);
+    for (uint32_t k = 0; k < topk; k++)
+        weights[k] = (float)npy_real(&trace->weights, row * topk + k);
+}
+
 
 struct routing trace_routing(const struct trace_view *view)
 {

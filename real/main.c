@@ -174,6 +174,19 @@ struct results {
     json_t *cases;
 };
 
+// Of the last case when there are several: each replaces the one before.
+static bool write_timeline(const struct world *world, const struct real_invocation *invocation,
+                           const struct measured_case *result, struct error *err)
+{
+    struct outfile file;
+    if (world->rank != 0)
+        return true;
+    if (!outfile_open(&file, invocation->timeline, err))
+        return error_prefix(err, "--timeline");
+    measure_write_timeline(file.stream, result);
+    return outfile_commit(&file, err);
+}
+
 static bool run_case(const struct world *world, const struct real_invocation *invocation,
                      uint32_t tokens, struct results *results, struct error *err)
 {
@@ -181,7 +194,9 @@ static bool run_case(const struct world *world, const struct real_invocation *in
     struct measured_case result = {0};
     if (!world_agrees(world, prepare(world, invocation, tokens, &answerable, err), err))
         return false;
-    const bool ok = measure_case(world, invocation, &answerable, &result, err);
+    bool ok = measure_case(world, invocation, &answerable, &result, err);
+    if (ok && invocation->timeline[0])
+        ok = world_agrees(world, write_timeline(world, invocation, &result, err), err);
     if (ok && world->rank == 0) {
         if (invocation->json)
             json_array_append_new(results->cases, measure_json(invocation, &result));

@@ -479,3 +479,40 @@ json_t *measure_json(const struct real_invocation *invocation, const struct meas
     json_object_set_new(json, "verified", check);
     return json;
 }
+
+static void write_span(FILE *out, const struct measured_case *result, enum phase phase,
+                       uint32_t rank, double start_us)
+{
+    const struct samples *samples = &result->samples;
+    const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
+    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    fprintf(out,
+            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+            phase_names[phase], rank / gpus, rank % gpus, start_us,
+            samples->times[last + rank].phase_us[phase]);
+}
+
+void measure_write_timeline(FILE *out, const struct measured_case *result)
+{
+    const struct samples *samples = &result->samples;
+    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    double start_us = 0;
+    fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+    for (uint32_t r = 0; r < samples->ranks; r++)
+        fprintf(out,
+                "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
+                "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
+                "\"gpu%u\"}},\n",
+                r / gpus, r / gpus, r / gpus, r % gpus, r);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
+        double slowest = 0;
+        for (uint32_t r = 0; ran(result, phase) && r < samples->ranks; r++) {
+            write_span(out, result, phase, r, start_us);
+            slowest = fmax(slowest, samples->times[last + r].phase_us[phase]);
+        }
+        start_us += slowest;
+    }
+    fprintf(out, "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
+                 "real\"}}\n]}\n");
+}

@@ -47,6 +47,10 @@ void measure_write_csv_head(FILE *out);
 void measure_write_csv(FILE *out, const struct real_invocation *invocation,
                        const struct measured_case *result, uint32_t *row);
 
+// A Chrome/Perfetto trace of the last iteration, with the simulator's names: node processes, a thread
+// a rank. Phases begin together, where the slowest rank of the one before has ended.
+void measure_write_timeline(FILE *out, const struct measured_case *result);
+
 // The same, with checks and (raw) samples, as JSON.
 json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result);
 

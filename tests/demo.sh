@@ -66,7 +66,7 @@ say "Decode: 128 tokens on every GPU, DeepEP's low-latency kernels; published_us
 keep decode.tsv compare --routing uniform --tokens 128 --dispatcher deepep-ll --measured $measured --tsv compare
 side_by_side decode.tsv
 
-heading "2. How far to believe it: every published row for these machines, EP8 to EP64"
+heading "2. How far to believe it: 24 published rows for these machines, EP8 to EP64"
 keep accuracy.tsv accuracy $measured --engine simulate,estimate,naive --tsv accuracy
 awk -F '\t' '
     /^# (simulate|estimate|naive): / {

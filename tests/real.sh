@@ -72,6 +72,16 @@ else
 fi
 rm -f "$work/rows.csv"
 
+# A timeline of ranks and phases.
+if run 4 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --warmup 0 --iterations 1 \
+    --timeline "$work/timeline.json" -o "$work/rows.csv" >"$work/log" 2>&1 &&
+    grep -q '"name":"combine","pid":0,"tid":3' "$work/timeline.json"; then
+    good
+else
+    bad "a timeline" "$work/log"
+fi
+rm -f "$work/rows.csv" "$work/timeline.json"
+
 # Ends with this code and one line of ours that has the words; leaves no output.
 refuses() { # code, words, ranks, arguments
     code=$1
@@ -81,7 +91,7 @@ refuses() { # code, words, ranks, arguments
     got=$?
     lines=$(grep -c '^epsim-real: error: ' "$work/log")
     if [ $got -eq "$code" ] && [ "$lines" -eq 1 ] && grep -q "$words" "$work/log" &&
-        [ -z "$(ls "$work" | grep -v log)" ]; then
+        [ -z "$(find "$work" -mindepth 1 ! -name log)" ]; then
         good
     else
         echo "exit $got, $lines lines of ours" >>"$work/log"

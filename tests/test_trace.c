@@ -614,13 +614,13 @@ START_TEST(view_weights)
     struct trace trace;
     struct error err;
     struct trace_view *view;
-    float weights[8];
+    float recorded[8];
     ck_assert_msg(trace_open(&trace, "traces/minimoe-256e", &err), "%s", err.text);
     ck_assert_msg(trace_view_new(&trace, 3, 1, 4, 100, &view, &err), "%s", err.text);
-    trace_view_weights(view, 2, 7, weights);
+    trace_view_weights(view, 2, 7, recorded);
     const uint64_t token = 4 * 100 + 2 * 100 + 7; // step 1, rank 2
     for (uint64_t k = 0; k < 8; k++)
-        ck_assert_double_eq((double)weights[k],
+        ck_assert_double_eq((double)recorded[k],
                             npy_real(&trace.weights, (token * trace.layers + 3) * 8 + k));
     trace_view_free(view);
     trace_release(&trace);

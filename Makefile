@@ -126,7 +126,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
 
 # The same program on real machines; STATIC=1 links all but MPI, CUDA and NCCL statically, so that the binary runs
 # where GSL and the others are not installed.
-REAL_PKG_LIBS = $(if $(STATIC),-Wl$(comma)-Bstatic,) -lgsl -lgslcblas -lyaml -ljansson -lcsv $(BLAS_LIBS) $(if $(STATIC),-Wl$(comma)-Bdynamic,) -lm
+REAL_PKG_LIBS = $(if $(STATIC),-Wl$(comma)-Bstatic,) $(BLAS_LIBS) -lgsl -lgslcblas -lyaml -ljansson -lcsv $(if $(STATIC),-Wl$(comma)-Bdynamic,) -lm
 comma := ,
 
 real: epsim-real

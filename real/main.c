@@ -7,6 +7,7 @@
 #include "real/cli.h"
 #include "real/environment.h"
 #include "real/measure.h"
+#include "real/probe.h"
 
 #include <gsl/gsl_errno.h>
 #include <mpi.h>
@@ -148,16 +149,24 @@ static bool spread_tokens(struct setting *setting, const char *text, uint32_t ra
     return true;
 }
 
+// What is asked, of the job's ranks.
+static bool fit_question(const struct world *world, struct question *question, struct error *err)
+{
+    if (question->ep && question->ep != world->ranks)
+        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", question->ep,
+                         world->ranks);
+    question->ep = world->ranks;
+    default_cluster(question, world->ranks);
+    return true;
+}
+
 static bool prepare(const struct world *world, const struct real_invocation *invocation,
                     uint32_t tokens, struct answerable *answerable, struct error *err)
 {
     struct question question = invocation->question;
     question.tokens = tokens;
-    if (question.ep && question.ep != world->ranks)
-        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", question.ep,
-                         world->ranks);
-    question.ep = world->ranks;
-    default_cluster(&question, world->ranks);
+    if (!fit_question(world, &question, err))
+        return false;
     if (!ask_resolve(answerable, &question, err))
         return false;
     if (!strchr(invocation->tokens, '/') ||
@@ -266,11 +275,11 @@ static bool close_results(const struct world *world, struct results *results, st
     return world_agrees(world, ok, err);
 }
 
-static bool run(struct world *world, const struct real_invocation *invocation, struct error *err)
+static bool run_layer(const struct world *world, const struct real_invocation *invocation,
+                      struct error *err)
 {
     struct results results = {0};
-    if (!same_versions(world, err) || !open_world(world, invocation, err) ||
-        !open_results(world, invocation, &results, err))
+    if (!open_results(world, invocation, &results, err))
         return false;
     if (run_cases(world, invocation, &results, err))
         return close_results(world, &results, err);
@@ -279,38 +288,88 @@ static bool run(struct world *world, const struct real_invocation *invocation, s
     return false;
 }
 
+static bool probe_shape(const struct world *world, const struct real_invocation *invocation,
+                        struct cluster *cluster, struct error *err)
+{
+    struct question question = invocation->question;
+    if (!fit_question(world, &question, err))
+        return false;
+    return (cluster_load(question.cluster, cluster, NULL, err) &&
+            cluster_set_ep(cluster, world->ranks, err)) ||
+           error_prefix(err, "--cluster");
+}
+
+static bool run_probe(const struct world *world, const struct real_invocation *invocation,
+                      struct error *err)
+{
+    struct cluster cluster;
+    return world_agrees(world, probe_shape(world, invocation, &cluster, err), err) &&
+           probe_run(world, invocation, &cluster, err);
+}
+
+static bool run(struct world *world, enum real_command command,
+                const struct real_invocation *invocation, struct error *err)
+{
+    return same_versions(world, err) && open_world(world, invocation, err) &&
+           (command == REAL_PROBE ? run_probe : run_layer)(world, invocation, err);
+}
+
 // --- the command line -----------------------------------------------------------------------
+
+static enum real_command command_of(int argc, char **argv)
+{
+    return argc > 1 && !strcmp(argv[1], "probe") ? REAL_PROBE : REAL_LAYER;
+}
+
+static struct option_table options_of(enum real_command command)
+{
+    return (struct option_table){.program =
+                                     command == REAL_PROBE ? "epsim-real probe" : "epsim-real",
+                                 .rows = real_options,
+                                 .count = REAL_OPTIONS,
+                                 .command = command};
+}
 
 static bool read_command_line(int argc, char **argv, struct real_invocation *invocation,
                               struct error *err)
 {
+    const enum real_command command = command_of(argc, argv);
+    const struct option_table table = options_of(command);
+    const int skip = command == REAL_PROBE;
     char **words = NULL;
     size_t word_count = 0;
-    const struct option_table table = {.program = "epsim-real",
-                                       .rows = real_options,
-                                       .count = REAL_OPTIONS,
-                                       .command = REAL_LAYER};
     real_options_init();
     *invocation = real_invocation_default();
-    bool ok =
-        options_parse(&table, argc, argv, invocation, invocation->given, &words, &word_count, err);
+    bool ok = options_parse(&table, argc - skip, argv + skip, invocation, invocation->given, &words,
+                            &word_count, err);
     if (ok && word_count)
-        ok = error_set(err, EXIT_INPUT, "'%.60s': epsim-real takes only flags", words[0]);
+        ok = error_set(err, EXIT_INPUT, "'%.60s': %s takes only flags", words[0], table.program);
     free(words);
     return ok;
 }
 
-static void print_help(void)
+static const char layer_help[] =
+    "epsim-real: one MoE layer by the schedule, on real processes and GPUs\n\nexamples:\n"
+    "  mpirun -n 8 epsim-real --transport mpi --tokens 64 --dispatcher nccl-two-stage\n"
+    "  srun -N 4 --ntasks-per-node 8 epsim-real --model deepseek-v3 --tokens 1..4096:log -o "
+    "rows.csv\n  mpirun -n 8 epsim-real probe    the machine itself: epsim-real probe --help\n\n"
+    "usage: mpirun -n RANKS epsim-real [probe] [flags]\n";
+
+static const char probe_help[] =
+    "epsim-real probe: messages between two ranks (half of there and back), all-to-alls, device\n"
+    "copies, launches and matrix products of this machine; times of the slowest rank\n\n"
+    "examples:\n"
+    "  mpirun -n 8 epsim-real probe --cluster 2x4:nvlink=1GB/s,nic=1GB/s\n"
+    "  srun -N 4 --ntasks-per-node 8 epsim-real probe --cluster h800-cx7 -o rows.csv\n\n"
+    "-o NAME.csv holds the all-to-alls as measured CSV, and the table goes to standard output;\n"
+    "-o NAME.tsv holds the table as TSV; --cluster tells only which ranks make a node\n\n"
+    "usage: mpirun -n RANKS epsim-real probe [flags]\n";
+
+static void print_help(enum real_command command)
 {
     const struct real_invocation defaults = real_invocation_default();
-    const struct option_table table = {.program = "epsim-real",
-                                       .rows = real_options,
-                                       .count = REAL_OPTIONS,
-                                       .command = REAL_LAYER};
-    printf("epsim-real: one MoE layer by the schedule, on real processes and GPUs\n\nexamples:\n"
-           "  mpirun -n 8 epsim-real --transport mpi --tokens 64 --dispatcher nccl-two-stage\n"
-           "  srun -N 4 --ntasks-per-node 8 epsim-real --model deepseek-v3 --tokens 1..4096:log -o "
-           "rows.csv\n\nusage: mpirun -n RANKS epsim-real [flags]\n");
+    const struct option_table table = options_of(command);
+    fputs(command == REAL_PROBE ? probe_help : layer_help, stdout);
     options_help(&table, &defaults, stdout);
 }
 
@@ -332,9 +391,10 @@ int main(int argc, char **argv)
     struct error err = {0};
     int rank = 0, ranks = 1, provided;
     gsl_set_error_handler_off();
+    const enum real_command command = command_of(argc, argv);
     const bool read = read_command_line(argc, argv, &invocation, &err);
     if (read && invocation.help)
-        return print_help(), EXIT_DONE;
+        return print_help(command), EXIT_DONE;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
@@ -342,7 +402,7 @@ int main(int argc, char **argv)
     world.ranks = (uint32_t)ranks;
     notice_quiet(invocation.quiet || rank != 0);
     share_cores();
-    const bool ok = world_agrees(&world, read, &err) && run(&world, &invocation, &err);
+    const bool ok = world_agrees(&world, read, &err) && run(&world, command, &invocation, &err);
     const enum exit_code code = finish(&world, ok, &err);
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost

@@ -82,6 +82,15 @@ else
 fi
 rm -f "$work/rows.csv" "$work/timeline.json"
 
+# The machine itself.
+if run 4 probe --transport mpi --cluster 2x2:nvlink=1GB/s,nic=1GB/s --warmup 1 --iterations 3 \
+    -o "$work/probe.tsv" >"$work/log" 2>&1 && grep -q '^# epsim.probe/1' "$work/probe.tsv"; then
+    good
+else
+    bad "probe" "$work/log"
+fi
+rm -f "$work/probe.tsv"
+
 # Ends with this code and one line of ours that has the words; leaves no output.
 refuses() { # code, words, ranks, arguments
     code=$1

@@ -137,26 +137,16 @@ static uint64_t node_rows(const struct cut *cut, uint32_t home, uint32_t node)
     return (uint64_t)cut->transfer->node[(size_t)home * cut->schedule->fabric.nodes + node];
 }
 
-static void lay_direct(const struct cut *cut, uint32_t rank, struct slice *slice)
+// A rank's copies with every other rank: those of its own tokens, or those of others that it serves.
+static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct rows *rows)
 {
     const uint32_t ranks = cut->routing->ranks;
-    uint64_t sent = 0;
-    for (uint32_t peer = 0; peer < ranks; peer++)
-        sent += pair_rows(cut, rank, peer);
-    rows_init(&slice->sent, ranks, sent);
-    for (uint32_t peer = 0; peer < ranks; peer++)
-        add_pair(cut, &slice->sent, peer, rank, peer);
-}
-
-static void lay_served(const struct cut *cut, uint32_t rank, struct slice *slice)
-{
-    const uint32_t ranks = cut->routing->ranks;
-    uint64_t served = 0;
-    for (uint32_t home = 0; home < ranks; home++)
-        served += pair_rows(cut, home, rank);
-    rows_init(&slice->served, ranks, served);
-    for (uint32_t home = 0; home < ranks; home++)
-        add_pair(cut, &slice->served, home, home, rank);
+    uint64_t count = 0;
+    for (uint32_t other = 0; other < ranks; other++)
+        count += own ? pair_rows(cut, rank, other) : pair_rows(cut, other, rank);
+    rows_init(rows, ranks, count);
+    for (uint32_t other = 0; other < ranks; other++)
+        add_pair(cut, rows, other, own ? rank : other, own ? other : rank);
 }
 
 static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *slice)
@@ -224,9 +214,9 @@ void schedule_rank_slice(const struct schedule *schedule, const struct transfer 
     const struct cut cut = cut_of(schedule, transfer, routing);
     assert(!schedule->loads->expected);
     *slice = (struct slice){0};
-    lay_served(&cut, rank, slice);
+    lay_pairs(&cut, rank, false, &slice->served);
     if (!transfer->rail) {
-        lay_direct(&cut, rank, slice);
+        lay_pairs(&cut, rank, true, &slice->sent);
         return;
     }
     lay_rail_sent(&cut, rank, slice);

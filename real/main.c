@@ -373,14 +373,13 @@ static void print_help(enum real_command command)
     options_help(&table, &defaults, stdout);
 }
 
-static enum exit_code finish(const struct world *world, bool ok, const struct error *err)
+static enum exit_code finish(bool ok, const struct error *err)
 {
     if (ok)
         return EXIT_DONE;
     if (err->text[0])
         fprintf(stderr, "epsim-real: error: %s\n", err->text);
     fflush(NULL);
-    (void)world;
     return err->code;
 }
 
@@ -403,7 +402,7 @@ int main(int argc, char **argv)
     notice_quiet(invocation.quiet || rank != 0);
     share_cores();
     const bool ok = world_agrees(&world, read, &err) && run(&world, command, &invocation, &err);
-    const enum exit_code code = finish(&world, ok, &err);
+    const enum exit_code code = finish(ok, &err);
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost
     close_world(&world);

@@ -1,6 +1,7 @@
 #include "real/measure.h"
 
 #include "base/mem.h"
+#include "real/memory.h"
 #include "real/reference.h"
 #include "real/trace_out.h"
 
@@ -35,13 +36,6 @@ static uint32_t pick_tokens(const struct world *world, uint32_t asked, uint32_t 
     for (uint32_t i = 0; i < count; i++)
         (*tokens)[i] = (uint32_t)((uint64_t)i * own / count);
     return count;
-}
-
-static enum row_format wire_format(const struct moe *moe)
-{
-    return moe->dispatch_dtype == DTYPE_FP8    ? ROW_FP8
-           : moe->dispatch_dtype == DTYPE_BF16 ? ROW_BF16
-                                               : ROW_FP32;
 }
 
 // The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
@@ -95,7 +89,7 @@ static void sample_join(const struct world *world, const struct moe *moe,
     memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
     memcpy(sample->weights + choices, sample->weights, choices * sizeof(float));
     for (uint32_t t = 0; t < sample->total; t++)
-        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden, wire_format(moe));
+        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden, memory_format(moe->dispatch_dtype));
     free(counts);
 }
 

@@ -63,8 +63,7 @@ uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, 
 // The lane that the sender serves next, its `sent` already advanced; NULL: none may send.
 struct lane *sender_next(struct flows *flows, struct sender *sender);
 
-#define FLOW_NONE UINT32_MAX
-// Rail gather: the flow of (home, node, channel).
+// The flow of (home, peer, channel); a peer is a rank, or on the rail a node.
 static inline uint32_t flow_index(const struct flows *flows, uint32_t home, uint32_t peer,
                                   uint32_t channel)
 {

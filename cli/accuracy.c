@@ -174,9 +174,9 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
         !parse_engines(invocation, engines, &count, err) ||
         !measured_load(&measured, invocation->words[0], err))
         return err->code;
+    const struct row_terms terms = row_terms(invocation);
     for (; judged.count < count; judged.count++)
-        accuracy_judge(&judged.of[judged.count], &measured, engines[judged.count],
-                       invocation->question.seed);
+        accuracy_judge(&judged.of[judged.count], &measured, engines[judged.count], &terms);
     const bool ok = output(invocation, &judged, err);
     const bool off = outside(&judged, invocation->tolerance_pct);
     judged_release(&judged);

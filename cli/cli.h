@@ -6,6 +6,7 @@
 #include "base/outfile.h"
 #include "base/table.h"
 #include "model/question.h"
+#include "study/row.h"
 #include "traces/ask.h"
 
 #include <stdbool.h>
@@ -18,7 +19,8 @@ enum command_bit {
     ACCURACY = 1 << 3,
     TRACE = 1 << 4,
     PLOT = 1 << 5,
-    EVERY = (1 << 6) - 1,
+    CALIBRATE = 1 << 6,
+    EVERY = (1 << 7) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
@@ -35,12 +37,17 @@ struct invocation {
     char tokens[FIELD_TEXT_BYTES]; // a count; compare: a list
     char engine[FIELD_TEXT_BYTES];
     char measured[FIELD_TEXT_BYTES];
+    char judged_cluster[FIELD_TEXT_BYTES]; // accuracy, calibrate: instead of the rows'
+    char judged_model[FIELD_TEXT_BYTES];
+    char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
+    char fit[FIELD_TEXT_BYTES];
+    char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
     double tolerance_pct;
     enum show_part show;
-    bool json, check, quiet, help;
+    bool json, check, quiet, help, leave_out;
 
     const char *command; // subcommand's name
     uint32_t bit;        // the same as an enum command_bit
@@ -51,7 +58,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 32
+#define CLI_OPTIONS 39
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -63,7 +70,7 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
-command_run run_simulate, run_estimate, run_compare, run_accuracy, run_trace, run_plot;
+command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace, run_plot;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;
@@ -76,6 +83,8 @@ bool check_together(const struct invocation *invocation, struct error *err);
 bool check_no_words(const struct invocation *invocation, struct error *err);
 // --tokens, one count, into the question.
 bool read_tokens(struct invocation *invocation, struct error *err);
+// What stands in for columns that measured rows lack. Borrows from the invocation.
+struct row_terms row_terms(const struct invocation *invocation);
 // --tsv of a subcommand that has one table: only its kind may be named.
 bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err);
 

@@ -60,9 +60,12 @@ static void print_flag(FILE *out, const struct option_row *row, const struct inv
 }
 
 // Said even where nobody did: what an output was asked stays plain when a default changes.
-static bool always_said(const char *key)
+static bool always_said(size_t row)
 {
     static const char *const keys[] = {"cluster", "ep", "engine", "seed"};
+    const char *key = cli_options[row].field.key;
+    if (cli_options[row].commands & (ACCURACY | CALIBRATE) && !strcmp(key, "cluster"))
+        return false; // the rows name their own
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!strcmp(key, keys[i]))
             return true;
@@ -97,7 +100,7 @@ char *command_line(const struct invocation *asked)
     for (size_t i = 0; i < CLI_OPTIONS; i++) {
         const struct option_row *row = &cli_options[i];
         if ((row->commands & asked->bit) && strcmp(row->group, OUTPUT_GROUP) &&
-            (asked->given[i] || always_said(row->field.key)))
+            (asked->given[i] || always_said(i)))
             print_flag(out, row, asked);
     }
     if (dashed(asked)) {

@@ -55,6 +55,14 @@ bool read_tokens(struct invocation *invocation, struct error *err)
                      invocation->show ? "with --show" : "compare takes lists");
 }
 
+struct row_terms row_terms(const struct invocation *invocation)
+{
+    return (struct row_terms){
+        .cluster = invocation->judged_cluster[0] ? invocation->judged_cluster : NULL,
+        .model = invocation->judged_model[0] ? invocation->judged_model : NULL,
+        .seed = invocation->question.seed};
+}
+
 bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];

@@ -2,6 +2,7 @@
 // prints an error and exits.
 #include "base/version.h"
 #include "cli/cli.h"
+#include "model/preset.h"
 
 #include <gsl/gsl_errno.h>
 #include <omp.h>
@@ -58,6 +59,11 @@ static const struct command commands[] = {
      "  epsim accuracy study/measured/h800-cx7.csv\n"
      "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n",
      NULL},
+    {"calibrate", CALIBRATE, run_calibrate, "FILE.csv --fit FIT.yaml [flags]",
+     "constants of clusters and dispatchers from measured rows",
+     "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
+     "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
+     NULL},
     {"trace", TRACE, run_trace, "info FOLDER [flags]", "what a recorded routing trace holds",
      "  epsim trace info traces/minimoe-256e\n"
      "  epsim trace info traces/minimoe-256e --ep 16 --json\n",
@@ -75,7 +81,7 @@ static void print_help(FILE *out)
             "epsim predicts what expert parallelism costs on a cluster.\n\nusage: epsim COMMAND "
             "[flags]\n\n");
     for (size_t c = 0; c < COMMANDS; c++)
-        fprintf(out, "  %-9s %s\n", commands[c].name, commands[c].summary);
+        fprintf(out, "  %-10s %s\n", commands[c].name, commands[c].summary);
     fprintf(
         out,
         "\nexamples:\n"
@@ -149,6 +155,8 @@ static enum exit_code run_command(const struct command *command, int argc, char 
     notice_quiet(invocation.quiet);
     if (invocation.help)
         print_command_help(command, stdout);
+    else if (!preset_folder(invocation.presets, err))
+        error_prefix(err, "--presets"), code = err->code;
     else if (command->bit != PLOT && !open_output(&invocation, err))
         code = err->code;
     else

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ASK (SIMULATE | ESTIMATE | COMPARE)
+#define JUDGE (ACCURACY | CALIBRATE)
 #define AT(member) offsetof(struct invocation, member)
 
 #define TEXT(name, member, placeholder, who, heading, words)                                       \
@@ -45,10 +46,23 @@ static const struct option_row own_rows[] = {
      .commands = ACCURACY | COMPARE,
      .group = "What is judged"},
     TEXT("measured", measured, "CSV", COMPARE, "What is judged", "measured rows to lay beside"),
+    TEXT("cluster", judged_cluster, "CLUSTER", JUDGE, "What is judged",
+         "stands for the rows' cluster, in their shape"),
+    TEXT("model", judged_model, "MODEL", JUDGE, "What is judged",
+         "what the rows ran: its groups and widths, which a CSV has no columns for"),
+    TEXT("fit", fit, "FILE", CALIBRATE, "What is judged",
+         "YAML: which keys of which presets may move, and what shares them"),
+    SWITCH("leave_out", leave_out, CALIBRATE, "What is judged",
+           "fit without each group of rows in turn, and say how far off it is then"),
+    TEXT("presets", presets, "FOLDER", ASK | JUDGE | TRACE, "What is asked",
+         "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers"),
+    TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
+         "write the fitted presets there, as --presets reads them"),
 
     TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
     TSV(COMPARE, "compare"),
     TSV(ACCURACY, "accuracy"),
+    TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace"),
     SWITCH("json", json, EVERY & ~PLOT, OUTPUT_GROUP, "one JSON document"),
     {.field = {.key = "output",
@@ -92,7 +106,7 @@ void cli_options_init(void)
     static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE,
                                                     [QUESTION_LAYER] = ASK,
                                                     [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-                                                    [QUESTION_SEED] = ASK | ACCURACY,
+                                                    [QUESTION_SEED] = ASK | JUDGE,
                                                     [QUESTION_RUN] = ASK,
                                                     [QUESTION_ENGINE] = SIMULATE | ESTIMATE,
                                                     [QUESTION_LOADS] = ESTIMATE};

@@ -249,6 +249,8 @@ enum routing_rule measured_rule(const struct measured_row *row)
     for (int rule = 0; routing_rule_names[rule]; rule++)
         if (!strcmp(row->routing, routing_rule_names[rule]))
             return (enum routing_rule)rule;
+    if (!strcmp(row->routing, "router"))
+        return ROUTING_V3;
     if (!strncmp(row->dispatcher, "trtllm-", strlen("trtllm-")))
         return ROUTING_BALANCED;
     return row->topk_groups ? ROUTING_DEEPEP : ROUTING_UNIFORM;
@@ -257,7 +259,8 @@ enum routing_rule measured_rule(const struct measured_row *row)
 bool measured_predictable(const struct measured_row *row, struct error *err)
 {
     static const char *const stats[] = {"", "mean", "slowest", NULL};
-    static const char *const routings[] = {"", "uniform", "deepep", "v3", "balanced", NULL};
+    static const char *const routings[] = {"",   "uniform",  "deepep",
+                                            "v3", "balanced", "router", NULL};
     char quoted[ERROR_QUOTE_BYTES];
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);

@@ -2,6 +2,8 @@
 // nor a lock; only the listing keeps a sorted copy of the names, made once.
 #include "model/preset.h"
 
+#include "base/infile.h"
+#include "base/mem.h"
 #include "model/embedded.h"
 
 #include <assert.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <threads.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PRESET_FOLDER "model/presets/"
@@ -132,15 +135,61 @@ static void refuse_unknown(const char *kind, const char *what, struct error *err
                   shelf->noun, list);
 }
 
+static char *own_folder; // of presets that stand before ours
+
+bool preset_folder(const char *folder, struct error *err)
+{
+    struct stat about;
+    free(own_folder);
+    own_folder = NULL;
+    if (!folder || !*folder)
+        return true;
+    if (stat(folder, &about) || !S_ISDIR(about.st_mode))
+        return error_set(err, EXIT_INPUT, "%s: expected a folder of presets", folder);
+    own_folder = mem_copy_text(folder);
+    return true;
+}
+
+// The file of that name in the folder of one's own, or NULL. Freed by the caller.
+static char *find_own(const char *kind, const char *name)
+{
+    if (!own_folder || strchr(name, '/'))
+        return NULL;
+    char *path = mem_format("%s/%s/%s" PRESET_SUFFIX, own_folder, kind, name);
+    if (access(path, F_OK) == 0)
+        return path;
+    free(path);
+    return NULL;
+}
+
 struct doc *preset_load(const char *kind, const char *what, struct error *err)
 {
-    const struct embedded *file = find_embedded(kind, what);
+    char *own = find_own(kind, what);
+    const struct embedded *file = own ? NULL : find_embedded(kind, what);
+    struct doc *doc = NULL;
     if (file)
         return doc_load_text(file->path, (const char *)file->bytes, file->length, err);
-    if (looks_like_path(what))
-        return doc_load(what, err);
-    refuse_unknown(kind, what, err);
-    return NULL;
+    if (own || looks_like_path(what))
+        doc = doc_load(own ? own : what, err);
+    else
+        refuse_unknown(kind, what, err);
+    free(own);
+    return doc;
+}
+
+char *preset_text(const char *kind, const char *what, struct error *err)
+{
+    char *own = find_own(kind, what), *text = NULL;
+    const struct embedded *file = own ? NULL : find_embedded(kind, what);
+    size_t length;
+    if (file)
+        return mem_copy_text((const char *)file->bytes);
+    if (own || looks_like_path(what))
+        text = infile_read_text(own ? own : what, INFILE_LIMIT, &length, err);
+    else
+        refuse_unknown(kind, what, err);
+    free(own);
+    return text;
 }
 
 void preset_title(const struct doc *doc, char *title)

@@ -9,6 +9,14 @@
 // .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);
 
+// The same file's text in fresh memory, '\0' after it: to be copied with changes.
+char *preset_text(const char *kind, const char *what, struct error *err);
+
+// From here on folder/KIND/NAME.yaml, where it exists, stands for the preset of that name, in the
+// whole process (--presets); names that are only there are presets too. "" or NULL: none. Copied.
+// To be called before any thread loads a preset. Refuses what is no folder.
+bool preset_folder(const char *folder, struct error *err);
+
 size_t preset_count(const char *kind);
 const char *preset_name(const char *kind, size_t index); // in byte order; static storage
 

@@ -179,22 +179,27 @@ void setting_use_routing(struct setting *setting, const struct routing *routing)
     setting->routing.tokens = setting->tokens;
 }
 
+void setting_schedule(struct setting *setting)
+{
+    if (setting->traffic)
+        schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher,
+                         &setting->loads);
+    else
+        schedule_layer(&setting->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
+                       &setting->loads, &setting->layout);
+}
+
 void setting_load(struct setting *setting, enum loads_kind kind)
 {
     const uint32_t nodes = setting->cluster.nodes;
-    if (setting->traffic) {
+    if (setting->traffic)
         loads_from_bytes(&setting->loads, setting->traffic, cluster_ranks(&setting->cluster),
                          nodes);
-        schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher,
-                         &setting->loads);
-        return;
-    }
-    if (kind == LOADS_EXPECTED)
+    else if (kind == LOADS_EXPECTED)
         loads_expect(&setting->loads, &setting->routing, &setting->layout, nodes);
     else
         loads_count(&setting->loads, &setting->routing, &setting->layout, nodes);
-    schedule_layer(&setting->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
-                   &setting->loads, &setting->layout);
+    setting_schedule(setting);
 }
 
 void setting_release(struct setting *setting)

@@ -73,6 +73,9 @@ void setting_use_routing(struct setting *setting, const struct routing *routing)
 // Counts or expects the loads and makes the schedule.
 void setting_load(struct setting *setting, enum loads_kind kind);
 
+// Makes the schedule from loads that are there: after a change of cluster or dispatcher.
+void setting_schedule(struct setting *setting);
+
 void setting_release(struct setting *setting);
 
 #endif

@@ -2,13 +2,10 @@
 #ifndef STUDY_ACCURACY_H
 #define STUDY_ACCURACY_H
 
-#include "model/measured.h"
+#include "study/row.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum engine { ENGINE_SIMULATE, ENGINE_ESTIMATE, ENGINE_NAIVE, ENGINE_COUNT };
-extern const char *const engine_names[];
 
 struct accuracy_row {
     const struct measured_row *measured;
@@ -33,19 +30,14 @@ struct accuracy {
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
 };
 
-// Predicts every row in isolation, ranks aligned, from physical parameters alone: the row's moe is
-// made from its columns (topk_groups blank: no group limit, else rule deepep; trtllm-*: balanced),
-// EP = nodes x gpus_per_node, whatever the cluster preset's size. A row whose cluster or dispatcher
-// has no preset is skipped and says so; nothing is substituted. Rows run on all OpenMP threads.
+// Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row
+// whose cluster or dispatcher has no preset is skipped and says so; nothing is substituted. Rows
+// run on all OpenMP threads.
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
 // compared. estimate reads expected loads, simulate counts drawn ones (seed).
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    uint64_t seed);
+                    const struct row_terms *terms);
 void accuracy_release(struct accuracy *accuracy);
-
-// Predicts one row: microseconds, or false with the reason.
-bool accuracy_predict(const struct measured_row *row, enum engine engine, uint64_t seed,
-                      double *predicted_us, struct error *err);
 
 #endif

@@ -16,6 +16,12 @@ static void load(struct measured *measured, const char *path)
     ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
 }
 
+static void judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine)
+{
+    const struct row_terms terms = {.seed = 1};
+    accuracy_judge(accuracy, measured, engine, &terms);
+}
+
 // _i is the engine: no row has a parameter of its own.
 START_TEST(published_rows)
 {
@@ -23,7 +29,7 @@ START_TEST(published_rows)
     struct accuracy accuracy;
     load(&measured, PUBLISHED);
     ck_assert_uint_eq(measured.count, 24);
-    accuracy_judge(&accuracy, &measured, (enum engine)_i, 1);
+    judge(&accuracy, &measured, (enum engine)_i);
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t i = 0; i < accuracy.count; i++)
         ck_assert_msg(fabs(accuracy.rows[i].error_pct) <= 10, "%s by %s: %.2f us, off by %.2f %%",
@@ -40,8 +46,8 @@ START_TEST(naive_is_worse)
     struct measured measured;
     struct accuracy ours, naive;
     load(&measured, PUBLISHED);
-    accuracy_judge(&ours, &measured, ENGINE_ESTIMATE, 1);
-    accuracy_judge(&naive, &measured, ENGINE_NAIVE, 1);
+    judge(&ours, &measured, ENGINE_ESTIMATE);
+    judge(&naive, &measured, ENGINE_NAIVE);
     ck_assert_double_gt(naive.median_abs_pct, 2 * ours.median_abs_pct);
     accuracy_release(&ours);
     accuracy_release(&naive);
@@ -61,10 +67,13 @@ static double question_us(void)
     const struct fixture file = fixture_make(
         HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n", ".csv");
     struct measured measured;
+    const struct row_terms terms = {.seed = 1};
+    struct setting setting;
     struct error err = {0};
-    double us = 0;
     load(&measured, file.path);
-    ck_assert(accuracy_predict(&measured.rows[0], ENGINE_ESTIMATE, 1, &us, &err));
+    ck_assert(row_resolve(&setting, &measured.rows[0], ENGINE_ESTIMATE, &terms, &err));
+    const double us = row_predict(&setting, &measured.rows[0], ENGINE_ESTIMATE);
+    setting_release(&setting);
     measured_release(&measured);
     fixture_remove(&file);
     return us;
@@ -85,7 +94,7 @@ START_TEST(quantiles_are_elements)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    judge(&accuracy, &measured, ENGINE_ESTIMATE);
     ck_assert_double_eq_tol(accuracy.median_abs_pct, quantiles[_i].median, 1e-6);
     ck_assert_double_eq_tol(accuracy.p90_abs_pct, quantiles[_i].p90, 1e-6);
     ck_assert_uint_eq(accuracy.family_count, 1);
@@ -112,6 +121,7 @@ static const struct {
     {"b,f,h800-cx7,deepep-ll,4,8,16,8,,128,7168,fp8,dispatch,,77,0,s\n", "16"},
     {"b,f,h800-cx7,deepep-normal,1,8,256,8,,128,7168,fp8,dispatch,500,77,0,s\n", "500"},
     {"b,f,h800-cx7,deepep-ll,1,8,4,8,,128,7168,fp8,dispatch,,77,0,s\n", "8"},
+    {"b,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,experts,,77,0,s\n", "--model"},
 };
 
 START_TEST(skips)
@@ -123,7 +133,7 @@ START_TEST(skips)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    judge(&accuracy, &measured, ENGINE_ESTIMATE);
     ck_assert_uint_eq(accuracy.skipped, 1);
     ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
     ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s",
@@ -144,7 +154,7 @@ START_TEST(all_skipped_is_no_figure)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    accuracy_judge(&accuracy, &measured, ENGINE_SIMULATE, 1);
+    judge(&accuracy, &measured, ENGINE_SIMULATE);
     ck_assert(isnan(accuracy.median_abs_pct) && isnan(accuracy.p90_abs_pct));
     ck_assert_uint_eq(accuracy.family_count, 0);
     accuracy_release(&accuracy);
@@ -160,7 +170,7 @@ START_TEST(families)
     struct accuracy accuracy;
     size_t rows = 0;
     load(&measured, PUBLISHED);
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, 1);
+    judge(&accuracy, &measured, ENGINE_ESTIMATE);
     for (size_t f = 0; f < accuracy.family_count; f++) {
         const struct accuracy_family *family = &accuracy.families[f];
         rows += family->count;

@@ -384,6 +384,17 @@ static const struct bad bad_rows[] = {
     {"trace", {"FOLDER"}},
 
     // Measured rows.
+    {"calibrate", {"expected one measurements CSV"}},
+    {"calibrate study/measured/h800-cx7.csv", {"--fit: missing"}},
+    {"calibrate study/measured/h800-cx7.csv --fit $D/none.yaml", {"--fit: ", "No such file"}},
+    {"calibrate $D/missing.csv --fit study/fits/h800-cx7.yaml", {"/missing.csv", "No such file"}},
+    {"calibrate study/measured/h800-cx7.csv --fit study/fits/h800-cx7.yaml --write $D/no/such",
+     {"--write: ", "No such file"}},
+    {"calibrate study/measured/h800-cx7.csv --fit study/fits/h800-cx7.yaml --tsv left-out",
+     {"--tsv: 'left-out': expected calibrate"}},
+    {"calibrate study/measured/h800-cx7.csv --fit study/fits/h800-cx7.yaml --cluster nowhere",
+     {"0 rows can be predicted", "first reason"}},
+    {"accuracy study/measured/h800-cx7.csv --presets $D/none", {"--presets: ", "folder"}},
     {"accuracy", {"CSV"}},
     {"accuracy $D/missing.csv", {"/missing.csv", "No such file"}},
     {"accuracy $D", {"directory"}},

@@ -1,0 +1,143 @@
+// epsim calibrate: constants of clusters and dispatchers from measured rows.
+#include "cli/cli.h"
+#include "study/calibrate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CORRELATED 0.95 // two parameters that the data hardly tell apart
+
+static char *preset_list(const struct calibrate_parameter *parameter)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    for (size_t i = 0; i < parameter->preset_count; i++)
+        fprintf(out, "%s%s", i ? "," : "", parameter->presets[i]);
+    fclose(out);
+    return text;
+}
+
+static struct table *parameters_table(const struct calibration *calibration)
+{
+    static const char *const columns[] = {"key",  "presets", "start", "value", "standard_error_pct",
+                                          "rows", "verdict", NULL};
+    struct table *table = table_new("calibrate", columns);
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        const double error = calibration->fit.standard_error[p];
+        char text[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
+        table_text(table, parameter->field->key);
+        table_text(table, presets);
+        table_text(table, calibrate_format(parameter, parameter->start, text));
+        table_text(table, calibrate_format(parameter, calibration->fit.values[p], text));
+        table_real(table, isfinite(error) ? 100 * error : NAN);
+        table_count(table, parameter->rows);
+        table_text(table, fit_verdict_names[calibration->fit.verdicts[p]]);
+        free(presets);
+    }
+    return table;
+}
+
+static struct table *left_out_table(const struct calibration *calibration)
+{
+    static const char *const columns[] = {"family", "cluster", "dispatcher",     "nodes",
+                                          "phase",  "n",       "median_abs_pct", "p90_abs_pct",
+                                          NULL};
+    struct table *table = table_new("left-out", columns);
+    size_t count;
+    struct left_out *groups = calibration_leave_out(calibration, &count);
+    for (size_t g = 0; g < count; g++) {
+        table_text(table, groups[g].first->family);
+        table_text(table, groups[g].first->cluster);
+        table_text(table, groups[g].first->dispatcher);
+        table_count(table, groups[g].first->nodes);
+        table_text(table, phase_names[groups[g].first->phase]);
+        table_count(table, groups[g].count);
+        table_real(table, groups[g].median_abs_pct);
+        table_real(table, groups[g].p90_abs_pct);
+    }
+    free(groups);
+    return table;
+}
+
+static void comment_fit(struct table *table, const struct calibration *calibration)
+{
+    const size_t n = calibration->parameter_count;
+    table_comment(table, "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
+                  "percentile %.3g%% (%.3g%%)",
+                  calibration->row_count - calibration->skipped, calibration->skipped,
+                  calibration->median_abs_pct, calibration->before_median_abs_pct,
+                  calibration->p90_abs_pct, calibration->before_p90_abs_pct);
+    if (!calibration->fit.converged)
+        table_comment(table, "the last round did not converge: values may be off");
+    for (size_t a = 0; a < n; a++)
+        for (size_t b = 0; b < a; b++)
+            if (fabs(calibration->fit.correlation[a * n + b]) > CORRELATED)
+                table_comment(table, "hardly told apart: %s of %s and %s of %s (correlation %.2f)",
+                              calibration->parameters[b].field->key,
+                              calibration->parameters[b].presets[0],
+                              calibration->parameters[a].field->key,
+                              calibration->parameters[a].presets[0],
+                              calibration->fit.correlation[a * n + b]);
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (calibration->rows[r].skipped)
+            table_comment(table, "skipped: %s: %s", calibration->rows[r].measured->id,
+                          calibration->rows[r].why);
+}
+
+static bool output(const struct invocation *invocation, const struct calibration *calibration,
+                   const char *command, struct error *err)
+{
+    struct table *table =
+        invocation->leave_out ? left_out_table(calibration) : parameters_table(calibration);
+    table_head(table, invocation, command, NULL);
+    comment_fit(table, calibration);
+    json_t *document = json_head(invocation, "epsim.calibrate/1", command);
+    json_object_set_new(document, invocation->leave_out ? "left_out" : "parameters",
+                        table_json(table));
+    json_object_set_new(document, "median_abs_pct", table_json_real(calibration->median_abs_pct));
+    json_object_set_new(document, "p90_abs_pct", table_json_real(calibration->p90_abs_pct));
+    const bool ok = output_table(invocation, table, document, err);
+    table_free(table);
+    return ok;
+}
+
+static bool calibrate(const struct invocation *invocation, struct calibration *calibration,
+                      const struct measured *measured, struct error *err)
+{
+    const struct row_terms terms = row_terms(invocation);
+    if (!calibration_run(calibration, measured, &terms, err))
+        return false;
+    char *command = command_line(invocation);
+    const bool ok = (!invocation->write[0] ||
+                     calibration_write(calibration, invocation->write, command, err) ||
+                     error_prefix(err, "--write")) &&
+                    output(invocation, calibration, command, err);
+    free(command);
+    return ok;
+}
+
+enum exit_code run_calibrate(struct invocation *invocation, struct error *err)
+{
+    struct calibration calibration;
+    struct measured measured;
+    const char *kind = invocation->leave_out ? "left-out" : "calibrate";
+    if (invocation->word_count != 1)
+        return error_set(err, EXIT_INPUT, "calibrate: expected one measurements CSV"), err->code;
+    if (!invocation->fit[0])
+        return error_set(err, EXIT_INPUT, "--fit: missing: expected a file of what may move"),
+               err->code;
+    if (!check_tsv_kind(invocation, kind, err))
+        return err->code;
+    if (!calibration_load(&calibration, invocation->fit, err))
+        return error_prefix(err, "--fit"), err->code;
+    bool ok = measured_load(&measured, invocation->words[0], err);
+    if (ok) {
+        ok = calibrate(invocation, &calibration, &measured, err);
+        measured_release(&measured);
+    }
+    calibration_release(&calibration);
+    return ok ? EXIT_DONE : err->code;
+}

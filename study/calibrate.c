@@ -1,0 +1,284 @@
+#include "study/calibrate.h"
+
+#include "base/mem.h"
+#include "study/errors.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- parameters on a row ----------------------------------------------------------------------
+
+static bool is_integer(const struct field *field)
+{
+    return field->kind == FIELD_TIME;
+}
+
+static void put(const struct field *field, void *object, double value)
+{
+    char *member = (char *)object + field->offset;
+    if (is_integer(field))
+        *(uint64_t *)(void *)member = (uint64_t)llround(value);
+    else
+        *(double *)(void *)member = value;
+}
+
+// Five digits: more than a fit can mean, and few enough to read.
+char *calibrate_format(const struct calibrate_parameter *parameter, double value, char *buffer)
+{
+    static const struct {
+        double scale;
+        const char *unit;
+    } shown[] = {[FIELD_RATE] = {1e-9, "GB/s"},
+                 [FIELD_TIME] = {1e-6, "us"},
+                 [FIELD_FLOPS] = {1e-12, "TFLOPS"},
+                 [FIELD_NUMBER] = {1, ""}};
+    const enum field_kind kind = parameter->field->kind;
+    snprintf(buffer, FIELD_TEXT_BYTES, "%.5g%s", value * shown[kind].scale, shown[kind].unit);
+    return buffer;
+}
+
+static bool names(const struct calibrate_parameter *parameter, const char *preset)
+{
+    for (size_t i = 0; i < parameter->preset_count; i++)
+        if (!strcmp(parameter->presets[i], preset))
+            return true;
+    return false;
+}
+
+static bool depends(const struct calibrate_parameter *parameter, const struct setting *setting)
+{
+    return names(parameter, parameter->part == CALIBRATE_CLUSTER ? setting->cluster.name
+                                                                 : setting->dispatcher.name);
+}
+
+// The row's prediction by these values. The loads are the row's own; the schedule is made anew.
+static double predict(const struct calibration *calibration, const struct calibrate_row *row,
+                      const double *values)
+{
+    struct setting trial = row->setting;
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        if (row->depends[p])
+            put(parameter->field,
+                parameter->part == CALIBRATE_CLUSTER ? (void *)&trial.cluster
+                                                     : (void *)&trial.dispatcher,
+                values[p]);
+    }
+    setting_schedule(&trial);
+    const double us = row_predict(&trial, row->measured, ENGINE_ESTIMATE);
+    schedule_release(&trial.schedule);
+    return us;
+}
+
+// ---- the fit ----------------------------------------------------------------------------------
+
+// The rows that a solution sees: all that are not skipped, but for one group.
+struct seen {
+    const struct calibration *calibration;
+    const struct calibrate_row **rows;
+    size_t count;
+};
+
+static void errors(void *context, const double *values, size_t moved, double *out)
+{
+    const struct seen *seen = context;
+    const size_t count = seen->count;
+#pragma omp parallel for schedule(dynamic, 4) default(none) shared(seen, values, moved, out, count)
+    for (size_t r = 0; r < count; r++) {
+        const struct calibrate_row *row = seen->rows[r];
+        if (moved == FIT_EVERY || row->depends[moved])
+            out[r] = log(predict(seen->calibration, row, values) / row->measured->latency_us);
+    }
+}
+
+static void solve(const struct seen *seen, const double *start, struct fit *fit)
+{
+    const struct calibration *calibration = seen->calibration;
+    const size_t n = calibration->parameter_count;
+    double *least = mem_alloc(n, sizeof *least), *most = mem_alloc(n, sizeof *most);
+    for (size_t p = 0; p < n; p++) {
+        least[p] = calibration->parameters[p].least;
+        most[p] = calibration->parameters[p].most;
+    }
+    const struct fit_problem problem = {.parameters = n,
+                                        .rows = seen->count,
+                                        .least = least,
+                                        .most = most,
+                                        .errors = errors,
+                                        .context = (void *)seen};
+    fit_solve(fit, &problem, start);
+    free(least);
+    free(most);
+}
+
+static double error_pct(const struct calibrate_row *row, double predicted_us)
+{
+    return 100 * fabs(predicted_us / row->measured->latency_us - 1);
+}
+
+static void resolve_row(struct calibration *calibration, struct calibrate_row *row,
+                        const struct row_terms *terms)
+{
+    struct error err = {0};
+    row->depends = mem_alloc(calibration->parameter_count, sizeof *row->depends);
+    if (!row_resolve(&row->setting, row->measured, ENGINE_ESTIMATE, terms, &err)) {
+        row->skipped = true;
+        snprintf(row->why, sizeof row->why, "%.255s", err.text);
+        calibration->skipped++;
+        return;
+    }
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        row->depends[p] = depends(&calibration->parameters[p], &row->setting);
+        calibration->parameters[p].rows += row->depends[p];
+    }
+}
+
+static void resolve_rows(struct calibration *calibration, const struct measured *measured,
+                         const struct row_terms *terms)
+{
+    calibration->row_count = measured->count;
+    calibration->rows = mem_alloc(measured->count, sizeof *calibration->rows);
+    for (size_t r = 0; r < measured->count; r++) {
+        calibration->rows[r].measured = &measured->rows[r];
+        resolve_row(calibration, &calibration->rows[r], terms);
+    }
+}
+
+static struct seen see_all(const struct calibration *calibration)
+{
+    struct seen seen = {.calibration = calibration,
+                        .rows = mem_alloc(calibration->row_count, sizeof *seen.rows)};
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (!calibration->rows[r].skipped)
+            seen.rows[seen.count++] = &calibration->rows[r];
+    return seen;
+}
+
+static void summarise_before(struct calibration *calibration, const struct seen *seen)
+{
+    double *off = mem_alloc(seen->count, sizeof *off);
+    for (size_t r = 0; r < seen->count; r++) {
+        struct setting as_is = seen->rows[r]->setting;
+        setting_schedule(&as_is);
+        off[r] =
+            error_pct(seen->rows[r], row_predict(&as_is, seen->rows[r]->measured, ENGINE_ESTIMATE));
+        schedule_release(&as_is.schedule);
+    }
+    errors_summarise(off, seen->count, &calibration->before_median_abs_pct,
+                     &calibration->before_p90_abs_pct);
+    free(off);
+}
+
+static void predict_rows(struct calibration *calibration)
+{
+    double *off = mem_alloc(calibration->row_count, sizeof *off);
+    size_t n = 0;
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        struct calibrate_row *row = &calibration->rows[r];
+        if (row->skipped)
+            continue;
+        row->predicted_us = predict(calibration, row, calibration->fit.values);
+        off[n++] = error_pct(row, row->predicted_us);
+    }
+    errors_summarise(off, n, &calibration->median_abs_pct, &calibration->p90_abs_pct);
+    free(off);
+}
+
+bool calibration_run(struct calibration *calibration, const struct measured *measured,
+                     const struct row_terms *terms, struct error *err)
+{
+    resolve_rows(calibration, measured, terms);
+    struct seen seen = see_all(calibration);
+    if (seen.count < calibration->parameter_count) {
+        const char *why = "";
+        for (size_t r = 0; r < calibration->row_count && !*why; r++)
+            why = calibration->rows[r].why;
+        free(seen.rows);
+        return error_set(err, EXIT_INPUT,
+                         "%s: %zu rows can be predicted: expected at least as many as the %zu "
+                         "parameters%s%s",
+                         measured->path, seen.count, calibration->parameter_count,
+                         *why ? "; first reason: " : "", why);
+    }
+    double *start = mem_alloc(calibration->parameter_count, sizeof *start);
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        start[p] = calibration->parameters[p].start;
+    summarise_before(calibration, &seen);
+    solve(&seen, start, &calibration->fit);
+    predict_rows(calibration);
+    free(start);
+    free(seen.rows);
+    return true;
+}
+
+// ---- leaving groups out -------------------------------------------------------------------------
+
+static bool same_group(const struct measured_row *a, const struct measured_row *b)
+{
+    return a->nodes == b->nodes && a->phase == b->phase && !strcmp(a->family, b->family) &&
+           !strcmp(a->cluster, b->cluster) && !strcmp(a->dispatcher, b->dispatcher);
+}
+
+static void leave_out(const struct calibration *calibration, struct left_out *group)
+{
+    struct seen seen = {.calibration = calibration,
+                        .rows = mem_alloc(calibration->row_count, sizeof *seen.rows)};
+    double *off = mem_alloc(calibration->row_count, sizeof *off);
+    struct fit fit;
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (!calibration->rows[r].skipped &&
+            !same_group(calibration->rows[r].measured, group->first))
+            seen.rows[seen.count++] = &calibration->rows[r];
+    if (seen.count >= calibration->parameter_count) {
+        solve(&seen, calibration->fit.values, &fit);
+        for (size_t r = 0; r < calibration->row_count; r++) {
+            const struct calibrate_row *row = &calibration->rows[r];
+            if (!row->skipped && same_group(row->measured, group->first))
+                off[group->count++] = error_pct(row, predict(calibration, row, fit.values));
+        }
+        fit_release(&fit);
+    }
+    errors_summarise(off, group->count, &group->median_abs_pct, &group->p90_abs_pct);
+    free(off);
+    free(seen.rows);
+}
+
+struct left_out *calibration_leave_out(const struct calibration *calibration, size_t *count)
+{
+    struct left_out *groups = mem_alloc(calibration->row_count, sizeof *groups);
+    *count = 0;
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        size_t g = 0;
+        if (calibration->rows[r].skipped)
+            continue;
+        while (g < *count && !same_group(calibration->rows[r].measured, groups[g].first))
+            g++;
+        if (g < *count)
+            continue;
+        groups[g].first = calibration->rows[r].measured;
+        leave_out(calibration, &groups[(*count)++]);
+    }
+    return groups;
+}
+
+void calibration_release(struct calibration *calibration)
+{
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
+            free(calibration->parameters[p].presets[i]);
+            free(calibration->parameters[p].words[i]);
+        }
+        free(calibration->parameters[p].presets);
+        free(calibration->parameters[p].words);
+    }
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        if (!calibration->rows[r].skipped)
+            setting_release(&calibration->rows[r].setting);
+        free(calibration->rows[r].depends);
+    }
+    free(calibration->parameters);
+    free(calibration->rows);
+    fit_release(&calibration->fit);
+    *calibration = (struct calibration){0};
+}

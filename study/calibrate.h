@@ -1,0 +1,85 @@
+// Calibration: physical constants of clusters and dispatchers from measured rows, by least squares
+// on the closed form's relative errors (study/fit.h).
+//
+// What may move is said by a fit file:
+//
+//     parameters:
+//       - {key: nic, clusters: [h800-cx7]}
+//       - {key: hbm, clusters: [h100-cx7, hopper-cx7], min: 2TB/s, max: 3.35TB/s}
+//       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
+//
+// A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
+// for all rows of theirs. Without start it begins at its first preset's value, without min and max
+// it may move by a factor of 100 either way.
+#ifndef STUDY_CALIBRATE_H
+#define STUDY_CALIBRATE_H
+
+#include "base/field.h"
+#include "study/fit.h"
+#include "study/row.h"
+
+#include <stddef.h>
+
+enum calibrate_part { CALIBRATE_CLUSTER, CALIBRATE_DISPATCHER };
+
+struct calibrate_parameter {
+    enum calibrate_part part;
+    const struct field *field; // a rate, time, number or FLOPS
+    char **presets;            // names of those whose key it is
+    char **words;              // what each was loaded by: the name itself, or a file
+    size_t preset_count;
+    double start, least, most; // base units: bytes a second, picoseconds, ...
+    size_t rows;               // that depend on it
+};
+
+// One measured row, resolved once and asked again for every trial.
+struct calibrate_row {
+    const struct measured_row *measured;
+    struct setting setting;
+    bool *depends;       // [parameters]
+    double predicted_us; // by the fitted values
+    bool skipped;
+    char why[256];
+};
+
+struct calibration {
+    struct calibrate_parameter *parameters;
+    size_t parameter_count;
+    struct calibrate_row *rows; // of the file, in its order
+    size_t row_count, skipped;
+    struct fit fit;
+    double median_abs_pct, p90_abs_pct;               // of the fitted rows
+    double before_median_abs_pct, before_p90_abs_pct; // by the presets as they were
+};
+
+// Reads a fit file. Refuses an unknown key, a key that is a count or a choice, a preset that does
+// not load, a start outside the bounds or not above zero, and a (preset, key) that stands twice:
+// file:line: key.
+bool calibration_load(struct calibration *calibration, const char *path, struct error *err);
+
+// Writes every preset that a parameter names, with its fitted keys in place of the old ones and
+// `origin` as their source, as folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the
+// folders are made when absent. Parameters that no row depends on are left as they were.
+bool calibration_write(const struct calibration *calibration, const char *folder,
+                       const char *origin, struct error *err);
+
+// A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
+char *calibrate_format(const struct calibrate_parameter *parameter, double value, char *buffer);
+
+// Resolves the rows (those that cannot be predicted are skipped, and say why) and fits. Refuses
+// fewer usable rows than parameters. `measured` must outlive the calibration.
+bool calibration_run(struct calibration *calibration, const struct measured *measured,
+                     const struct row_terms *terms, struct error *err);
+
+// Honest error of groups that the fit did not see: for each (family, cluster, dispatcher, nodes,
+// phase), fits without its rows and predicts them.
+struct left_out {
+    const struct measured_row *first; // names the group
+    size_t count;
+    double median_abs_pct, p90_abs_pct;
+};
+struct left_out *calibration_leave_out(const struct calibration *calibration, size_t *count);
+
+void calibration_release(struct calibration *calibration);
+
+#endif

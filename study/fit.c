@@ -1,0 +1,259 @@
+#include "study/fit.h"
+
+#include "base/mem.h"
+
+#include <gsl/gsl_blas.h>
+#include <gsl/gsl_linalg.h>
+#include <gsl/gsl_multifit_nlinear.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
+
+#define STEP 1e-4       // of a logarithm, in finite differences: times are whole picoseconds
+#define ITERATIONS 40   // a round
+#define TOLERANCE 1e-6  // of steps
+#define BLIND 1e-7      // singular values below this part of the largest say nothing
+#define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
+
+static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
+#define ROUNDS (sizeof loss_scales / sizeof loss_scales[0])
+
+// What GSL's callbacks need.
+struct solving {
+    const struct fit_problem *problem;
+    double *values; // [parameters]
+    double *base, *moved; // [rows]
+};
+
+// Outside the bounds a parameter stays at them, and its gradient vanishes.
+static void set_values(const struct solving *solving, const gsl_vector *logs)
+{
+    const struct fit_problem *problem = solving->problem;
+    for (size_t p = 0; p < problem->parameters; p++)
+        solving->values[p] =
+            fmin(fmax(exp(gsl_vector_get(logs, p)), problem->least[p]), problem->most[p]);
+}
+
+static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
+{
+    struct solving *solving = context;
+    const struct fit_problem *problem = solving->problem;
+    set_values(solving, logs);
+    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    for (size_t r = 0; r < problem->rows; r++)
+        gsl_vector_set(out, r, solving->base[r]);
+    return GSL_SUCCESS;
+}
+
+// One column by a forward difference; backward where the upper bound is in the way.
+static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
+{
+    const struct fit_problem *problem = solving->problem;
+    const double value = solving->values[p];
+    const double step = value * exp(STEP) > problem->most[p] ? -STEP : STEP;
+    memcpy(solving->moved, solving->base, problem->rows * sizeof *solving->moved);
+    solving->values[p] = value * exp(step);
+    problem->errors(problem->context, solving->values, p, solving->moved);
+    solving->values[p] = value;
+    for (size_t r = 0; r < problem->rows; r++)
+        gsl_matrix_set(jacobian, r, p, (solving->moved[r] - solving->base[r]) / step);
+}
+
+static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobian)
+{
+    struct solving *solving = context;
+    const struct fit_problem *problem = solving->problem;
+    set_values(solving, logs);
+    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    for (size_t p = 0; p < problem->parameters; p++)
+        difference(solving, p, jacobian);
+    return GSL_SUCCESS;
+}
+
+static void weigh(gsl_vector *weights, const double *errors, double scale)
+{
+    for (size_t r = 0; r < weights->size; r++)
+        gsl_vector_set(weights, r, 1 / sqrt(1 + pow(errors[r] / scale, 2)));
+}
+
+// One round at fixed weights; logs are moved to where it ends.
+static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vector *weights)
+{
+    const struct fit_problem *problem = solving->problem;
+    gsl_multifit_nlinear_parameters how = gsl_multifit_nlinear_default_parameters();
+    gsl_multifit_nlinear_fdf fdf = {.f = errors_at,
+                                    .df = jacobian_at,
+                                    .n = problem->rows,
+                                    .p = problem->parameters,
+                                    .params = solving};
+    int info = 0;
+    how.solver = gsl_multifit_nlinear_solver_svd; // stands a column of zeros
+    gsl_multifit_nlinear_workspace *work = gsl_multifit_nlinear_alloc(
+        gsl_multifit_nlinear_trust, &how, problem->rows, problem->parameters);
+    gsl_multifit_nlinear_winit(logs, weights, &fdf, work);
+    const int status = gsl_multifit_nlinear_driver(ITERATIONS, TOLERANCE, TOLERANCE, 0, NULL, NULL,
+                                                   &info, work);
+    gsl_vector_memcpy(logs, gsl_multifit_nlinear_position(work));
+    gsl_multifit_nlinear_free(work);
+    // "No progress" at a kink of the prediction, where a maximum changes hands, is an end too.
+    return status == GSL_SUCCESS || status == GSL_ENOPROG;
+}
+
+// The bounds again, so that a later round starts inside them.
+static void clamp(const struct fit_problem *problem, gsl_vector *logs)
+{
+    for (size_t p = 0; p < problem->parameters; p++)
+        gsl_vector_set(logs, p,
+                       fmin(fmax(gsl_vector_get(logs, p), log(problem->least[p])),
+                            log(problem->most[p])));
+}
+
+// ---- what the data say of the solution ------------------------------------------------------
+
+// Covariance of the logarithms from the weighted Jacobian's singular values; directions that the
+// data are blind to are left out, and whoever has a part in one is unbounded.
+struct spread {
+    gsl_matrix *u, *v;
+    gsl_vector *s;
+};
+
+static void weighted_jacobian(struct solving *solving, const gsl_vector *logs,
+                              const gsl_vector *weights, gsl_matrix *jacobian)
+{
+    jacobian_at(logs, solving, jacobian);
+    for (size_t r = 0; r < jacobian->size1; r++)
+        for (size_t p = 0; p < jacobian->size2; p++)
+            *gsl_matrix_ptr(jacobian, r, p) *= sqrt(gsl_vector_get(weights, r));
+}
+
+static double covariance(const struct spread *spread, size_t a, size_t b)
+{
+    const double largest = gsl_vector_get(spread->s, 0);
+    double sum = 0;
+    for (size_t k = 0; k < spread->s->size; k++) {
+        const double s = gsl_vector_get(spread->s, k);
+        if (s > BLIND * largest)
+            sum += gsl_matrix_get(spread->v, a, k) * gsl_matrix_get(spread->v, b, k) / (s * s);
+    }
+    return sum;
+}
+
+static bool blind_to(const struct spread *spread, size_t p)
+{
+    const double largest = gsl_vector_get(spread->s, 0);
+    for (size_t k = 0; k < spread->s->size; k++)
+        if (gsl_vector_get(spread->s, k) <= BLIND * largest &&
+            fabs(gsl_matrix_get(spread->v, p, k)) > 0.1)
+            return true;
+    return false;
+}
+
+static bool column_is_zero(const gsl_matrix *matrix, size_t column)
+{
+    for (size_t r = 0; r < matrix->size1; r++)
+        if (gsl_matrix_get(matrix, r, column) != 0)
+            return false;
+    return true;
+}
+
+static enum fit_verdict verdict(const struct fit_problem *problem, const struct fit *fit, size_t p,
+                                bool unused)
+{
+    const double value = fit->values[p];
+    if (unused)
+        return FIT_UNUSED;
+    if (value <= problem->least[p] * (1 + FREE_MARGIN) ||
+        value >= problem->most[p] / (1 + FREE_MARGIN))
+        return FIT_AT_BOUND;
+    return fit->standard_error[p] > FIT_LOOSE_SHARE ? FIT_LOOSE : FIT_FOUND;
+}
+
+static void set_errors(struct fit *fit, const struct spread *spread)
+{
+    const size_t n = fit->parameters;
+    for (size_t a = 0; a < n; a++)
+        fit->standard_error[a] =
+            blind_to(spread, a) ? INFINITY : fit->scatter * sqrt(covariance(spread, a, a));
+    for (size_t a = 0; a < n; a++)
+        for (size_t b = 0; b < n; b++) {
+            const double scale = sqrt(covariance(spread, a, a) * covariance(spread, b, b));
+            fit->correlation[a * n + b] = scale > 0 ? covariance(spread, a, b) / scale : 0;
+        }
+}
+
+static double scatter_of(const struct solving *solving, const gsl_vector *weights)
+{
+    const struct fit_problem *problem = solving->problem;
+    double sum = 0, weight = 0;
+    for (size_t r = 0; r < problem->rows; r++) {
+        sum += gsl_vector_get(weights, r) * pow(solving->base[r], 2);
+        weight += gsl_vector_get(weights, r);
+    }
+    const double spare = (double)problem->rows - (double)problem->parameters;
+    return sqrt(sum / weight * (double)problem->rows / fmax(spare, 1));
+}
+
+static void judge(struct fit *fit, struct solving *solving, const gsl_vector *logs,
+                  const gsl_vector *weights)
+{
+    const size_t n = fit->parameters;
+    gsl_matrix *jacobian = gsl_matrix_alloc(solving->problem->rows, n);
+    struct spread spread = {.v = gsl_matrix_alloc(n, n), .s = gsl_vector_alloc(n)};
+    gsl_vector *work = gsl_vector_alloc(n);
+    weighted_jacobian(solving, logs, weights, jacobian);
+    memcpy(fit->values, solving->values, n * sizeof *fit->values);
+    fit->scatter = scatter_of(solving, weights);
+    for (size_t p = 0; p < n; p++) // before the decomposition overwrites the matrix
+        fit->verdicts[p] = column_is_zero(jacobian, p) ? FIT_UNUSED : FIT_FOUND;
+    gsl_linalg_SV_decomp(jacobian, spread.v, spread.s, work);
+    set_errors(fit, &spread);
+    for (size_t p = 0; p < n; p++)
+        fit->verdicts[p] =
+            verdict(solving->problem, fit, p, fit->verdicts[p] == FIT_UNUSED);
+    gsl_matrix_free(jacobian);
+    gsl_matrix_free(spread.v);
+    gsl_vector_free(spread.s);
+    gsl_vector_free(work);
+}
+
+void fit_solve(struct fit *fit, const struct fit_problem *problem, const double *start)
+{
+    const size_t n = problem->parameters, rows = problem->rows;
+    struct solving solving = {.problem = problem,
+                              .values = mem_alloc(n, sizeof(double)),
+                              .base = mem_alloc(rows, sizeof(double)),
+                              .moved = mem_alloc(rows, sizeof(double))};
+    gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows);
+    *fit = (struct fit){.parameters = n,
+                        .values = mem_alloc(n, sizeof(double)),
+                        .standard_error = mem_alloc(n, sizeof(double)),
+                        .correlation = mem_alloc(n * n, sizeof(double)),
+                        .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
+    for (size_t p = 0; p < n; p++)
+        gsl_vector_set(logs, p, log(start[p]));
+    for (size_t round = 0; round < ROUNDS; round++) {
+        clamp(problem, logs);
+        set_values(&solving, logs);
+        problem->errors(problem->context, solving.values, FIT_EVERY, solving.base);
+        weigh(weights, solving.base, loss_scales[round]);
+        fit->converged = round_solve(&solving, logs, weights);
+    }
+    clamp(problem, logs);
+    judge(fit, &solving, logs, weights);
+    gsl_vector_free(logs);
+    gsl_vector_free(weights);
+    free(solving.values);
+    free(solving.base);
+    free(solving.moved);
+}
+
+void fit_release(struct fit *fit)
+{
+    free(fit->values);
+    free(fit->standard_error);
+    free(fit->correlation);
+    free(fit->verdicts);
+    *fit = (struct fit){0};
+}

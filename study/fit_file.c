@@ -1,0 +1,238 @@
+// The fit file: which keys of which presets may move (study/calibrate.h).
+#include "study/calibrate.h"
+
+#include "base/doc.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <string.h>
+
+#define REACH 100 // a parameter without bounds may move by this factor either way
+
+struct reading {
+    struct doc *doc;
+    struct calibration *calibration;
+    struct error *err;
+};
+
+static const struct field *find_field(enum calibrate_part part, const char *key)
+{
+    return part == CALIBRATE_CLUSTER
+               ? field_find(cluster_fields, cluster_field_count, key)
+               : field_find(dispatcher_fields, dispatcher_field_count, key);
+}
+
+static const char *nearest_key(enum calibrate_part part, const char *key)
+{
+    return part == CALIBRATE_CLUSTER
+               ? field_nearest_key(cluster_fields, cluster_field_count, key)
+               : field_nearest_key(dispatcher_fields, dispatcher_field_count, key);
+}
+
+static bool is_continuous(const struct field *field)
+{
+    return field->kind == FIELD_RATE || field->kind == FIELD_TIME || field->kind == FIELD_NUMBER ||
+           field->kind == FIELD_FLOPS;
+}
+
+static double get(const struct field *field, const void *object)
+{
+    const char *member = (const char *)object + field->offset;
+    double real;
+    uint64_t whole;
+    if (field->kind != FIELD_TIME)
+        return memcpy(&real, member, sizeof real), real;
+    return memcpy(&whole, member, sizeof whole), (double)whole;
+}
+
+// A cluster's or dispatcher's members, of which only one is used: where field_parse writes.
+union object {
+    struct cluster cluster;
+    struct dispatcher dispatcher;
+};
+
+static bool read_number(struct reading *reading, doc_node item, const char *key,
+                        const struct calibrate_parameter *parameter, double *value)
+{
+    const doc_node node = doc_get(reading->doc, item, key);
+    union object object;
+    struct field field = *parameter->field;
+    if (node == DOC_NONE)
+        return true;
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "%s: expected a value", key);
+    if (!field_parse(&field, doc_text(reading->doc, node), &object, reading->err))
+        return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
+                            doc_line(reading->doc, node), key);
+    *value = get(&field, &object);
+    return true;
+}
+
+// Loads one preset of the list; its name and, for the first, its value as the start.
+static bool read_preset(struct reading *reading, doc_node node,
+                        struct calibrate_parameter *parameter)
+{
+    union object object;
+    const size_t at = parameter->preset_count;
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
+    const char *word = doc_text(reading->doc, node);
+    const bool cluster = parameter->part == CALIBRATE_CLUSTER;
+    if (!(cluster ? cluster_load(word, &object.cluster, NULL, reading->err)
+                  : dispatcher_load(word, 8, &object.dispatcher, NULL, reading->err)))
+        return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
+                            doc_line(reading->doc, node));
+    parameter->presets[at] =
+        mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
+    parameter->words[at] = mem_copy_text(word);
+    parameter->preset_count++;
+    if (at == 0)
+        parameter->start = get(parameter->field, &object);
+    return true;
+}
+
+static bool read_presets(struct reading *reading, doc_node list,
+                         struct calibrate_parameter *parameter)
+{
+    if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) == 0)
+        return doc_error(reading->doc, list, reading->err, "expected a list of presets");
+    const size_t count = doc_size(reading->doc, list);
+    parameter->presets = mem_alloc(count, sizeof *parameter->presets);
+    parameter->words = mem_alloc(count, sizeof *parameter->words);
+    for (size_t i = 0; i < count; i++)
+        if (!read_preset(reading, doc_item(reading->doc, list, i), parameter))
+            return false;
+    return true;
+}
+
+static bool read_field(struct reading *reading, doc_node item,
+                       struct calibrate_parameter *parameter)
+{
+    const doc_node key = doc_get(reading->doc, item, "key");
+    char quoted[ERROR_QUOTE_BYTES];
+    if (key == DOC_NONE || doc_kind(reading->doc, key) != DOC_SCALAR)
+        return doc_error(reading->doc, item, reading->err, "key: missing: expected the key to fit");
+    const char *text = doc_text(reading->doc, key);
+    parameter->field = find_field(parameter->part, text);
+    if (!parameter->field) {
+        const char *near = nearest_key(parameter->part, text);
+        return doc_error(reading->doc, key, reading->err, "key: '%s': no such key of a %s%s%s",
+                         error_quote(text, quoted),
+                         parameter->part == CALIBRATE_CLUSTER ? "cluster" : "dispatcher",
+                         near ? "; did you mean " : "", near ? near : "");
+    }
+    return is_continuous(parameter->field) ||
+           doc_error(reading->doc, key, reading->err,
+                     "key: '%s' is a count or a choice: expected a rate, a time or a ratio", text);
+}
+
+static bool read_range(struct reading *reading, doc_node item,
+                       struct calibrate_parameter *parameter)
+{
+    if (!read_number(reading, item, "start", parameter, &parameter->start))
+        return false;
+    if (!(parameter->start > 0))
+        return doc_error(reading->doc, item, reading->err,
+                         "%s: starts at 0: give start, above zero", parameter->field->key);
+    parameter->least = parameter->start / REACH;
+    parameter->most = parameter->start * REACH;
+    if (parameter->field->max > 0)
+        parameter->most = fmin(parameter->most, parameter->field->max);
+    if (!read_number(reading, item, "min", parameter, &parameter->least) ||
+        !read_number(reading, item, "max", parameter, &parameter->most))
+        return false;
+    if (parameter->least > 0 && parameter->least <= parameter->start &&
+        parameter->start <= parameter->most && parameter->least < parameter->most)
+        return true;
+    return doc_error(reading->doc, item, reading->err,
+                     "%s: expected 0 < min <= start <= max, and min < max", parameter->field->key);
+}
+
+static bool check_keys(struct reading *reading, doc_node item)
+{
+    static const char *const known[] = {"key", "clusters", "dispatchers", "start", "min", "max"};
+    char quoted[ERROR_QUOTE_BYTES];
+    for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
+        const char *key = doc_key(reading->doc, item, i);
+        size_t k = 0;
+        while (k < sizeof known / sizeof known[0] && strcmp(key, known[k]))
+            k++;
+        if (k == sizeof known / sizeof known[0])
+            return doc_error(reading->doc, doc_value(reading->doc, item, i), reading->err,
+                             "%s: unknown: expected key, clusters or dispatchers, start, min, max",
+                             error_quote(key, quoted));
+    }
+    return true;
+}
+
+static bool read_parameter(struct reading *reading, doc_node item)
+{
+    struct calibration *calibration = reading->calibration;
+    struct calibrate_parameter *parameter =
+        &calibration->parameters[calibration->parameter_count];
+    if (doc_kind(reading->doc, item) != DOC_MAP)
+        return doc_error(reading->doc, item, reading->err, "expected {key: ..., clusters: [...]}");
+    const doc_node clusters = doc_get(reading->doc, item, "clusters");
+    const doc_node dispatchers = doc_get(reading->doc, item, "dispatchers");
+    if (!check_keys(reading, item))
+        return false;
+    if ((clusters == DOC_NONE) == (dispatchers == DOC_NONE))
+        return doc_error(reading->doc, item, reading->err,
+                         "expected one of clusters and dispatchers");
+    calibration->parameter_count++; // from here on it is released with the rest
+    parameter->part = clusters != DOC_NONE ? CALIBRATE_CLUSTER : CALIBRATE_DISPATCHER;
+    return read_field(reading, item, parameter) &&
+           read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
+           read_range(reading, item, parameter);
+}
+
+// One key of one preset has one parameter.
+static bool check_twice(struct reading *reading, doc_node item)
+{
+    const struct calibration *calibration = reading->calibration;
+    const size_t last = calibration->parameter_count - 1;
+    const struct calibrate_parameter *mine = &calibration->parameters[last];
+    for (size_t p = 0; p < last; p++)
+        for (size_t i = 0; i < mine->preset_count; i++)
+            for (size_t j = 0; j < calibration->parameters[p].preset_count; j++)
+                if (calibration->parameters[p].field == mine->field &&
+                    !strcmp(mine->presets[i], calibration->parameters[p].presets[j]))
+                    return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
+                                     mine->field->key, mine->presets[i]);
+    return true;
+}
+
+static bool read_all(struct reading *reading)
+{
+    const doc_node root = doc_root(reading->doc);
+    const doc_node list = doc_kind(reading->doc, root) == DOC_MAP
+                              ? doc_get(reading->doc, root, "parameters")
+                              : DOC_NONE;
+    if (list == DOC_NONE || doc_kind(reading->doc, list) != DOC_LIST ||
+        doc_size(reading->doc, list) == 0)
+        return doc_error(reading->doc, root, reading->err,
+                         "parameters: expected a list of parameters");
+    const size_t count = doc_size(reading->doc, list);
+    reading->calibration->parameters =
+        mem_alloc(count, sizeof *reading->calibration->parameters);
+    for (size_t i = 0; i < count; i++) {
+        const doc_node item = doc_item(reading->doc, list, i);
+        if (!read_parameter(reading, item) || !check_twice(reading, item))
+            return false;
+    }
+    return true;
+}
+
+bool calibration_load(struct calibration *calibration, const char *path, struct error *err)
+{
+    *calibration = (struct calibration){0};
+    struct doc *doc = doc_load(path, err);
+    if (!doc)
+        return false;
+    struct reading reading = {.doc = doc, .calibration = calibration, .err = err};
+    const bool done = read_all(&reading);
+    doc_free(doc);
+    if (!done)
+        calibration_release(calibration);
+    return done;
+}

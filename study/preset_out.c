@@ -1,0 +1,179 @@
+// Fitted presets: the old file with some keys replaced, everything else as it was, so that a
+// reader's comments and sources stay.
+#include "study/calibrate.h"
+
+#include "base/mem.h"
+#include "base/outfile.h"
+#include "model/preset.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *const kinds[] = {"clusters", "dispatchers"};
+
+// The parameter that moved this key of this preset, or NULL.
+static size_t find(const struct calibration *calibration, enum calibrate_part part,
+                   const char *preset, const char *key, size_t length)
+{
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
+            strlen(parameter->field->key) != length ||
+            strncmp(parameter->field->key, key, length))
+            continue;
+        for (size_t i = 0; i < parameter->preset_count; i++)
+            if (!strcmp(parameter->presets[i], preset))
+                return p;
+    }
+    return calibration->parameter_count;
+}
+
+static void print_fitted(FILE *out, const struct calibration *calibration, size_t p,
+                         const char *origin)
+{
+    const struct calibrate_parameter *parameter = &calibration->parameters[p];
+    char text[FIELD_TEXT_BYTES];
+    calibrate_format(parameter, calibration->fit.values[p], text);
+    fprintf(out, "%s: {value: %s, source: \"fitted to %zu rows: %s", parameter->field->key, text,
+            parameter->rows, origin);
+    if (calibration->fit.verdicts[p] == FIT_FOUND)
+        fprintf(out, "; standard error %.2g %%\"}\n", 100 * calibration->fit.standard_error[p]);
+    else
+        fprintf(out, "; %s: not to be believed by itself\"}\n",
+                fit_verdict_names[calibration->fit.verdicts[p]]);
+}
+
+// A top-level key's text: its line and the indented ones (or a list's items) below.
+static const char *skip_key(const char *text)
+{
+    do {
+        const char *end = strchr(text, '\n');
+        text = end ? end + 1 : text + strlen(text);
+    } while (*text == ' ' || *text == '-' || *text == '\t');
+    return text;
+}
+
+static size_t key_length(const char *line)
+{
+    size_t length = 0;
+    while (isalnum((unsigned char)line[length]) || line[length] == '_')
+        length++;
+    return line[length] == ':' ? length : 0;
+}
+
+struct rewriting {
+    const struct calibration *calibration;
+    enum calibrate_part part;
+    const char *preset, *origin;
+    bool *written; // [parameters]
+};
+
+static void rewrite(const struct rewriting *rewriting, const char *text, FILE *out)
+{
+    const size_t none = rewriting->calibration->parameter_count;
+    while (*text) {
+        const size_t length = key_length(text);
+        const size_t p = length ? find(rewriting->calibration, rewriting->part, rewriting->preset,
+                                       text, length)
+                                : none;
+        const char *next = skip_key(text);
+        if (p == none) {
+            fwrite(text, 1, (size_t)(next - text), out);
+            if (next[-1] != '\n')
+                fputc('\n', out);
+        } else {
+            print_fitted(out, rewriting->calibration, p, rewriting->origin);
+            rewriting->written[p] = true;
+        }
+        text = next;
+    }
+}
+
+// Keys that the old file left at their default.
+static void append(const struct rewriting *rewriting, FILE *out)
+{
+    const struct calibration *calibration = rewriting->calibration;
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const char *key = calibration->parameters[p].field->key;
+        if (!rewriting->written[p] &&
+            find(calibration, rewriting->part, rewriting->preset, key, strlen(key)) == p)
+            print_fitted(out, calibration, p, rewriting->origin);
+    }
+}
+
+static bool make_folder(const char *path, struct error *err)
+{
+    return mkdir(path, 0777) == 0 || errno == EEXIST ||
+           error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
+}
+
+static bool write_preset(struct rewriting *rewriting, const char *word, const char *folder,
+                         struct error *err)
+{
+    const char *kind = kinds[rewriting->part];
+    char *text = preset_text(kind, word, err);
+    if (!text)
+        return false;
+    char *path = mem_format("%s/%s/%s.yaml", folder, kind, rewriting->preset);
+    struct outfile file = {0};
+    rewriting->written = mem_alloc(rewriting->calibration->parameter_count, sizeof(bool));
+    bool ok = outfile_open(&file, path, err);
+    if (ok) {
+        rewrite(rewriting, text, file.stream);
+        append(rewriting, file.stream);
+        ok = outfile_commit(&file, err);
+    }
+    free(rewriting->written);
+    free(path);
+    free(text);
+    return ok;
+}
+
+// Whether an earlier parameter named the same preset.
+static bool seen_before(const struct calibration *calibration, size_t p, size_t i)
+{
+    const struct calibrate_parameter *mine = &calibration->parameters[p];
+    for (size_t q = 0; q < p; q++) {
+        const struct calibrate_parameter *other = &calibration->parameters[q];
+        for (size_t j = 0; other->part == mine->part && j < other->preset_count; j++)
+            if (!strcmp(mine->presets[i], other->presets[j]))
+                return true;
+    }
+    return false;
+}
+
+static bool make_folders(const char *folder, struct error *err)
+{
+    if (!make_folder(folder, err))
+        return false;
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        char *path = mem_format("%s/%s", folder, kinds[k]);
+        const bool ok = make_folder(path, err);
+        free(path);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+bool calibration_write(const struct calibration *calibration, const char *folder,
+                       const char *origin, struct error *err)
+{
+    if (!make_folders(folder, err))
+        return false;
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
+            const struct calibrate_parameter *parameter = &calibration->parameters[p];
+            struct rewriting rewriting = {.calibration = calibration,
+                                          .part = parameter->part,
+                                          .preset = parameter->presets[i],
+                                          .origin = origin};
+            if (!seen_before(calibration, p, i) &&
+                !write_preset(&rewriting, parameter->words[i], folder, err))
+                return false;
+        }
+    return true;
+}

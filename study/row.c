@@ -1,0 +1,131 @@
+#include "study/row.h"
+
+#include "model/check.h"
+#include "model/estimate.h"
+#include "sim/simulate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const engine_names[] = {"simulate", "estimate", "naive", NULL};
+
+static void use_dtype(struct moe *moe, const struct measured_row *row)
+{
+    if (row->phase == PHASE_COMBINE)
+        moe->combine_dtype = row->dtype;
+    else
+        moe->dispatch_dtype = row->dtype;
+}
+
+// The layer's shape as far as the row tells: what a transfer depends on.
+static struct moe shape_of(const struct measured_row *row)
+{
+    struct moe moe = moe_default();
+    snprintf(moe.name, sizeof moe.name, "row %.200s", row->id);
+    moe.hidden = row->hidden;
+    moe.experts = row->experts;
+    moe.topk = row->topk;
+    moe.intermediate = row->hidden;
+    moe.groups = moe.topk_groups = 1;
+    moe.dispatch_dtype = moe.combine_dtype = row->dtype;
+    if (row->topk_groups) {
+        moe.groups = row->nodes;
+        moe.topk_groups = row->topk_groups < row->nodes ? row->topk_groups : row->nodes;
+    }
+    return moe;
+}
+
+static bool shape_from_model(struct moe *moe, const struct measured_row *row, const char *model,
+                             struct error *err)
+{
+    if (!moe_load(model, moe, NULL, err))
+        return error_prefix(err, "--model");
+    if (moe->experts != row->experts || moe->topk != row->topk || moe->hidden != row->hidden)
+        return error_set(err, EXIT_INPUT,
+                         "top-%u of %u experts, hidden %u; --model %s has top-%u of %u, hidden %u",
+                         row->topk, row->experts, row->hidden, model, moe->topk, moe->experts,
+                         moe->hidden);
+    use_dtype(moe, row);
+    return true;
+}
+
+static bool shape(struct moe *moe, const struct measured_row *row, const struct row_terms *terms,
+                  struct error *err)
+{
+    if (terms->model && !row->bytes_per_rank)
+        return shape_from_model(moe, row, terms->model, err);
+    *moe = shape_of(row);
+    return true;
+}
+
+static bool is_layer_phase(enum phase phase)
+{
+    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_NOTIFY ||
+           phase == PHASE_ALLTOALL;
+}
+
+// What only a model can say.
+static bool check_known(const struct measured_row *row, const struct row_terms *terms,
+                        struct error *err)
+{
+    if (terms->model)
+        return true;
+    if (!strcmp(row->routing, "router"))
+        return error_set(err, EXIT_INPUT,
+                         "routing router: name the model whose rule it follows (--model)");
+    if (!is_layer_phase(row->phase))
+        return error_set(err, EXIT_INPUT, "phase %s: name the model that ran (--model)",
+                         phase_names[row->phase]);
+    return true;
+}
+
+static struct question question_of(const struct measured_row *row, const struct row_terms *terms)
+{
+    struct question question = question_default();
+    snprintf(question.cluster, sizeof question.cluster, "%s",
+             terms->cluster ? terms->cluster : row->cluster);
+    strcpy(question.dispatcher, row->dispatcher);
+    question.routing = measured_rule(row);
+    if (row->layout[0])
+        strcpy(question.layout, row->layout);
+    question.nodes = row->nodes;
+    question.gpus_per_node = row->gpus_per_node;
+    question.tokens = row->tokens_per_gpu;
+    question.sms = row->sms;
+    question.seed = terms->seed;
+    question.aligned = true;
+    if (row->bytes_per_rank)
+        snprintf(question.traffic, sizeof question.traffic, "uniform:%lluB",
+                 (unsigned long long)(row->bytes_per_rank / (row->nodes * row->gpus_per_node)));
+    return question;
+}
+
+bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
+                 const struct row_terms *terms, struct error *err)
+{
+    const struct question question = question_of(row, terms);
+    struct moe moe;
+    if (!measured_predictable(row, err) || !check_known(row, terms, err) ||
+        !shape(&moe, row, terms, err) || !setting_resolve(setting, &question, &moe, err))
+        return false;
+    setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
+    if (schedule_check(&setting->schedule, err))
+        return true;
+    setting_release(setting);
+    return false;
+}
+
+double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)
+{
+    struct timing timing;
+    schedule_keep_only(&setting->schedule, row->phase);
+    if (engine == ENGINE_SIMULATE)
+        simulate(&setting->schedule, &setting->run, &timing);
+    else if (engine == ENGINE_ESTIMATE)
+        estimate(&setting->schedule, &setting->run, &timing);
+    else
+        estimate_naive(&setting->schedule, &setting->run, &timing);
+    const struct phase_span span = timing_span(&timing, row->phase);
+    timing_release(&timing);
+    return (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
+}

@@ -1,0 +1,277 @@
+// study/fit and study/calibrate: known constants are found again, and what the data cannot say is
+// said so.
+#include "model/preset.h"
+#include "study/accuracy.h"
+#include "study/calibrate.h"
+#include "tests/fixture.h"
+#include "tests/scratch.h"
+#include "tests/suite.h"
+
+#include <math.h>
+
+#define HEADER                                                                                     \
+    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
+    "hidden,dtype,phase,sms,latency_us,derived,source\n"
+
+// ---- the solver ---------------------------------------------------------------------------------
+
+// y = a + b x over x = 1 .. 20, multiplicative noise that alternates; c has no part in it.
+#define LINE_ROWS 20
+struct line {
+    double a, b, noise;
+    bool outlier;
+};
+
+static void line_errors(void *context, const double *values, size_t moved, double *out)
+{
+    const struct line *line = context;
+    for (size_t r = 0; moved != 2 && r < LINE_ROWS; r++) {
+        const double x = (double)(r + 1);
+        double measured = (line->a + line->b * x) * (1 + (r % 2 ? line->noise : -line->noise));
+        if (line->outlier && r == 7)
+            measured *= 3;
+        out[r] = log((values[0] + values[1] * x) / measured);
+    }
+}
+
+static struct fit solve_line(struct line *line)
+{
+    static const double least[] = {1e-3, 1e-3, 1e-3}, most[] = {1e3, 1e3, 1e3};
+    static const double start[] = {100, 0.01, 1};
+    const struct fit_problem problem = {.parameters = 3,
+                                        .rows = LINE_ROWS,
+                                        .least = least,
+                                        .most = most,
+                                        .errors = line_errors,
+                                        .context = line};
+    struct fit fit;
+    fit_solve(&fit, &problem, start);
+    return fit;
+}
+
+START_TEST(exact_data)
+{
+    struct line line = {.a = 2.385, .b = 0.7193};
+    struct fit fit = solve_line(&line);
+    ck_assert(fit.converged);
+    ck_assert_double_eq_tol(fit.values[0], 2.385, 1e-3);
+    ck_assert_double_eq_tol(fit.values[1], 0.7193, 1e-4);
+    ck_assert_int_eq(fit.verdicts[0], FIT_FOUND);
+    ck_assert_int_eq(fit.verdicts[2], FIT_UNUSED);
+    ck_assert(isinf(fit.standard_error[2]));
+    ck_assert_double_lt(fit.scatter, 1e-4);
+    fit_release(&fit);
+}
+END_TEST
+
+// One row thrice as large moves the others' answer by little.
+START_TEST(outlier_pulls_little)
+{
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.01, .outlier = true};
+    struct fit fit = solve_line(&line);
+    ck_assert_double_eq_tol(fit.values[0] / 2.385, 1, 0.04);
+    ck_assert_double_eq_tol(fit.values[1] / 0.7193, 1, 0.02);
+    fit_release(&fit);
+}
+END_TEST
+
+// The standard error is the spread that noise gives: twice the noise, twice the error.
+START_TEST(standard_error_scales)
+{
+    struct line little = {.a = 2.385, .b = 0.7193, .noise = 0.004};
+    struct line more = {.a = 2.385, .b = 0.7193, .noise = 0.008};
+    struct fit a = solve_line(&little), b = solve_line(&more);
+    ck_assert_double_gt(a.standard_error[1], 0);
+    ck_assert_double_eq_tol(b.standard_error[1] / a.standard_error[1], 2, 0.1);
+    ck_assert_double_eq_tol(a.scatter, 0.004 * sqrt(20 / 17.0), 0.0005);
+    fit_release(&a);
+    fit_release(&b);
+}
+END_TEST
+
+// ---- on rows ------------------------------------------------------------------------------------
+
+// Rows whose times are what the closed form says of the presets with keys changed.
+static void write_rows(FILE *out)
+{
+    static const uint32_t tokens[] = {1, 64, 512, 4096, 8192};
+    static const struct {
+        const char *dispatcher, *phase, *dtype;
+        uint32_t nodes;
+    } kinds[] = {{"deepep-normal", "dispatch", "fp8", 1},  {"deepep-normal", "combine", "bf16", 1},
+                 {"deepep-normal", "dispatch", "fp8", 4},  {"deepep-normal", "combine", "bf16", 4},
+                 {"deepep-ll", "dispatch", "fp8", 2},      {"deepep-ll", "combine", "bf16", 2}};
+    fputs(HEADER, out);
+    for (size_t k = 0; k < SUITE_COUNT(kinds); k++)
+        for (size_t t = 0; t < SUITE_COUNT(tokens); t++)
+            fprintf(out, "r%zu-%zu,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,1,0,made\n", k, t,
+                    kinds[k].dispatcher, kinds[k].nodes, tokens[t], kinds[k].dtype,
+                    kinds[k].phase);
+}
+
+static struct fixture rows_fixture(const char *cluster)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    write_rows(out);
+    fclose(out);
+    struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct error err = {0};
+    const struct row_terms terms = {.cluster = cluster, .seed = 1};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    free(text);
+    out = open_memstream(&text, &length);
+    fputs(HEADER, out);
+    for (size_t r = 0; r < measured.count; r++) {
+        struct measured_row *row = &measured.rows[r];
+        struct setting setting;
+        ck_assert(row_resolve(&setting, row, ENGINE_ESTIMATE, &terms, &err));
+        fprintf(out, "%s,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,%.9g,0,made\n", row->id,
+                row->dispatcher, row->nodes, row->tokens_per_gpu, dtype_names[row->dtype],
+                phase_names[row->phase], row_predict(&setting, row, ENGINE_ESTIMATE));
+        setting_release(&setting);
+    }
+    fclose(out);
+    fixture_remove(&file);
+    measured_release(&measured);
+    file = fixture_make(text, ".csv");
+    free(text);
+    return file;
+}
+
+static const char two_rates[] = "parameters:\n"
+                                "  - {key: nic, clusters: [h800-cx7]}\n"
+                                "  - {key: nvlink, clusters: [h800-cx7], start: 60GB/s}\n"
+                                "  - {key: nic_latency, clusters: [h800-cx7]}\n";
+
+static void run(struct calibration *calibration, struct measured *measured, const char *fit,
+                const char *rows)
+{
+    const struct row_terms terms = {.seed = 1};
+    struct error err = {0};
+    ck_assert_msg(calibration_load(calibration, fit, &err), "%s", err.text);
+    ck_assert_msg(measured_load(measured, rows, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(calibration, measured, &terms, &err), "%s", err.text);
+}
+
+START_TEST(finds_constants_again)
+{
+    struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
+    struct fixture fit = fixture_make(two_rates, ".yaml");
+    struct calibration calibration;
+    struct measured measured;
+    run(&calibration, &measured, fit.path, rows.path);
+    ck_assert_double_eq_tol(calibration.fit.values[0] / 31e9, 1, 2e-3);
+    ck_assert_double_eq_tol(calibration.fit.values[1] / 101e9, 1, 2e-3);
+    ck_assert_double_eq_tol(calibration.fit.values[2] / 6e6, 1, 2e-2);
+    ck_assert_double_lt(calibration.median_abs_pct, 0.05);
+    ck_assert_double_gt(calibration.before_median_abs_pct, 5);
+    calibration_release(&calibration);
+    measured_release(&measured);
+    fixture_remove(&rows);
+    fixture_remove(&fit);
+}
+END_TEST
+
+// Fitted presets are read back by name, and predict what the fit predicted.
+START_TEST(writes_presets)
+{
+    struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
+    struct fixture fit = fixture_make(two_rates, ".yaml");
+    const struct row_terms terms = {.seed = 1};
+    struct calibration calibration;
+    struct measured measured;
+    struct accuracy accuracy;
+    struct error err = {0};
+    run(&calibration, &measured, fit.path, rows.path);
+    ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert(preset_folder(scratch_folder, &err));
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms);
+    ck_assert(preset_folder(NULL, &err));
+    ck_assert_uint_eq(accuracy.skipped, 0);
+    for (size_t r = 0; r < accuracy.count; r++)
+        ck_assert_double_eq_tol(accuracy.rows[r].predicted_us / calibration.rows[r].predicted_us,
+                                1, 1e-3);
+    accuracy_release(&accuracy);
+    calibration_release(&calibration);
+    measured_release(&measured);
+    fixture_remove(&rows);
+    fixture_remove(&fit);
+}
+END_TEST
+
+// What no row tells is named, not guessed: one-node rows know no NIC.
+START_TEST(names_what_data_cannot_say)
+{
+    struct fixture fit = fixture_make("parameters:\n"
+                                      "  - {key: nvlink, clusters: [h800-cx7]}\n"
+                                      "  - {key: nic, clusters: [h800-cx7]}\n",
+                                      ".yaml");
+    struct fixture rows = fixture_make(
+        HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n"
+               "b,f,h800-cx7,deepep-ll,1,8,256,8,,64,7168,fp8,dispatch,,60,0,s\n"
+               "c,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,40,0,s\n",
+        ".csv");
+    struct calibration calibration;
+    struct measured measured;
+    run(&calibration, &measured, fit.path, rows.path);
+    ck_assert_int_eq(calibration.fit.verdicts[1], FIT_UNUSED);
+    calibration_release(&calibration);
+    measured_release(&measured);
+    fixture_remove(&rows);
+    fixture_remove(&fit);
+}
+END_TEST
+
+// ---- fit files that are refused -----------------------------------------------------------------
+
+static const struct {
+    const char *text, *message;
+} refused[] = {
+    {"nothing: 1\n", ":1: parameters: expected a list"},
+    {"parameters: []\n", "parameters: expected a list"},
+    {"parameters: [5]\n", ":1: expected {key"},
+    {"parameters:\n  - {key: nik, clusters: [h800-cx7]}\n", ":2: key: 'nik': no such key"},
+    {"parameters:\n  - {key: nodes, clusters: [h800-cx7]}\n", ":2: key: 'nodes' is a count"},
+    {"parameters:\n  - {key: nic, clusters: [h900]}\n", "'h900': no such cluster"},
+    {"parameters:\n  - {key: nic, clusters: h800-cx7}\n", ":2: expected a list of presets"},
+    {"parameters:\n  - {key: nic}\n", ":2: expected one of clusters and dispatchers"},
+    {"parameters:\n  - {key: nic, clusters: [h800-cx7], min: 50}\n", ":2: min: '50'"},
+    {"parameters:\n  - {key: nic, clusters: [h800-cx7], min: 50GB/s}\n", "min <= start"},
+    {"parameters:\n  - {key: nic, clusters: [h800-cx7], low: 5GB/s}\n", "low: unknown"},
+    {"parameters:\n  - {key: nic, clusters: [h800-cx7]}\n  - {key: nic, clusters: [h800-cx7]}\n",
+     ":3: nic of h800-cx7 stands twice"},
+    {"parameters:\n  - {key: dispatch_fixed, dispatchers: [raw]}\n", "starts at 0: give start"},
+};
+
+START_TEST(refuses)
+{
+    struct fixture fit = fixture_make(refused[_i].text, ".yaml");
+    struct calibration calibration;
+    struct error err = {0};
+    ck_assert(!calibration_load(&calibration, fit.path, &err));
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_msg(strstr(err.text, refused[_i].message) != NULL, "'%s' lacks '%s'", err.text,
+                  refused[_i].message);
+    fixture_remove(&fit);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("calibrate");
+    TCase *tests = tcase_create("calibrate");
+    tcase_set_timeout(tests, 90);
+    tcase_add_test(tests, exact_data);
+    tcase_add_test(tests, outlier_pulls_little);
+    tcase_add_test(tests, standard_error_scales);
+    tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
+    tcase_add_test(tests, finds_constants_again);
+    tcase_add_test(tests, writes_presets);
+    tcase_add_test(tests, names_what_data_cannot_say);
+    tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

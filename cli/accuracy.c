@@ -172,7 +172,7 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
         return error_set(err, EXIT_INPUT, "accuracy: expected one measurements CSV"), err->code;
     if (!check_tsv_kind(invocation, "accuracy", err) ||
         !parse_engines(invocation, engines, &count, err) ||
-        !measured_load(&measured, invocation->words[0], err))
+        !load_measured(invocation, &measured, err))
         return err->code;
     const struct row_terms terms = row_terms(invocation);
     for (; judged.count < count; judged.count++)

@@ -133,7 +133,7 @@ enum exit_code run_calibrate(struct invocation *invocation, struct error *err)
         return err->code;
     if (!calibration_load(&calibration, invocation->fit, err))
         return error_prefix(err, "--fit"), err->code;
-    bool ok = measured_load(&measured, invocation->words[0], err);
+    bool ok = load_measured(invocation, &measured, err);
     if (ok) {
         ok = calibrate(invocation, &calibration, &measured, err);
         measured_release(&measured);

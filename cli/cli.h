@@ -40,6 +40,7 @@ struct invocation {
     char judged_cluster[FIELD_TEXT_BYTES]; // accuracy, calibrate: instead of the rows'
     char judged_model[FIELD_TEXT_BYTES];
     char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
+    char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the measured rows
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
@@ -58,7 +59,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 39
+#define CLI_OPTIONS 41
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -83,6 +84,9 @@ bool check_together(const struct invocation *invocation, struct error *err);
 bool check_no_words(const struct invocation *invocation, struct error *err);
 // --tokens, one count, into the question.
 bool read_tokens(struct invocation *invocation, struct error *err);
+// The measured rows that --only or --except leave.
+bool load_measured(const struct invocation *invocation, struct measured *measured,
+                   struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
 struct row_terms row_terms(const struct invocation *invocation);
 // --tsv of a subcommand that has one table: only its kind may be named.

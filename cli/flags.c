@@ -1,6 +1,7 @@
 // Flags that have a meaning only together, or none together.
 #include "base/range.h"
 #include "cli/cli.h"
+#include "study/part.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +54,25 @@ bool read_tokens(struct invocation *invocation, struct error *err)
            error_set(err, EXIT_INPUT, "--tokens %s: %zu values: expected one count (%s)",
                      invocation->tokens, count,
                      invocation->show ? "with --show" : "compare takes lists");
+}
+
+bool load_measured(const struct invocation *invocation, struct measured *measured,
+                   struct error *err)
+{
+    const bool except = invocation->except[0];
+    struct part part = {.except = except, .seed = invocation->question.seed};
+    if (except && invocation->only[0])
+        return error_set(err, EXIT_INPUT, "--only and --except: expected one of them");
+    if (invocation->only[0] && !part_parse(&part, invocation->only, err))
+        return error_prefix(err, "--only");
+    if (except && !part_parse(&part, invocation->except, err))
+        return error_prefix(err, "--except");
+    if (!measured_load(measured, invocation->words[0], err))
+        return false;
+    if (part_keep(&part, measured, err))
+        return true;
+    measured_release(measured);
+    return false;
 }
 
 struct row_terms row_terms(const struct invocation *invocation)

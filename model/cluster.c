@@ -39,6 +39,8 @@
         .min = (low), .max = (high), .help = text                                                  \
     }
 
+static const char *const inside_names[] = {"nvlink", "nic", NULL};
+
 const struct field cluster_fields[] = {
     {.key = "name",
      .kind = FIELD_TEXT,
@@ -51,6 +53,15 @@ const struct field cluster_fields[] = {
      .kind = FIELD_BOOL,
      .offset = offsetof(struct cluster, rails),
      .help = "each NIC index has a leaf switch of its own"},
+    {.key = "inside",
+     .kind = FIELD_ENUM,
+     .offset = offsetof(struct cluster, inside),
+     .names = inside_names,
+     .help = "what GPUs of a node reach each other by: nvlink, or nic where NVLink is not there"},
+    COUNT("shared_gpus", shared_gpus, 0, CLUSTER_MAX_RANKS,
+          "GPUs (or cores that compute) that all ranks share; 0: one each"),
+    COUNT("shared_cores", shared_cores, 0, 65536,
+          "cores that all ranks' sending and receiving runs on; 0: enough"),
     RATE("nvlink", nvlink_Bps, "NVLink of a GPU, each way, effective"),
     RATE("nvlink_nominal", nvlink_nominal_Bps, "NVLink of a GPU, each way, of the datasheet"),
     TIME("nvlink_latency", nvlink_latency_ps, "one way over NVLink"),
@@ -107,10 +118,38 @@ double cluster_nic_port_Bps(const struct cluster *cluster)
     return cluster->nic_Bps * own;
 }
 
+static double slowdown(const struct cluster *cluster, uint32_t shared)
+{
+    const uint32_t ranks = cluster_ranks(cluster);
+    return shared && shared < ranks ? (double)ranks / shared : 1;
+}
+
+double cluster_compute_slowdown(const struct cluster *cluster)
+{
+    return slowdown(cluster, cluster->shared_gpus);
+}
+
+double cluster_move_slowdown(const struct cluster *cluster)
+{
+    return slowdown(cluster, cluster->shared_cores);
+}
+
+// Without NVLink the NICs carry what it would; the spine in between is left out of that.
+static const char *inside_fault(const struct cluster *cluster, struct error *err)
+{
+    if (cluster->inside != INSIDE_NIC)
+        return NULL;
+    if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
+        return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
+    if (cluster->spine_oversubscription > 1)
+        return preset_fault(err, "inside", "nic: not modelled with spine_oversubscription above 1");
+    return NULL;
+}
+
 static const char *link_fault(const struct cluster *cluster, struct error *err)
 {
     const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
-    if (gpus > 1 && !(cluster->nvlink_Bps > 0))
+    if (gpus > 1 && !(cluster->nvlink_Bps > 0) && cluster->inside == INSIDE_NVLINK)
         return preset_fault(err, "nvlink", "missing or 0; expected a rate, for a node has %u GPUs",
                             gpus);
     if (cluster->nodes > 1 && !(cluster->nic_Bps > 0))
@@ -119,7 +158,7 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
     if (nics && gpus % nics && nics % gpus)
         return preset_fault(err, "nics_per_node",
                             "%u: expected a divisor or a multiple of the %u GPUs", nics, gpus);
-    return NULL;
+    return inside_fault(cluster, err);
 }
 
 static const char *cluster_fault(const struct cluster *cluster, struct error *err)

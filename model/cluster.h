@@ -11,12 +11,18 @@
 
 #define CLUSTER_MAX_RANKS 1024
 
+// Which links carry traffic inside a node.
+enum inside { INSIDE_NVLINK, INSIDE_NIC };
+
 struct cluster {
     char name[FIELD_TEXT_BYTES];
     uint32_t nodes;
     uint32_t gpus_per_node;
     uint32_t nics_per_node;    // 0: one a GPU; fewer than GPUs: shared; more: added up
     bool rails;                // each NIC index has a leaf switch of its own (rail-optimised)
+    enum inside inside; // nic: no NVLink in use, GPUs of a node too meet over their NICs
+    uint32_t shared_gpus;  // GPUs (or cores that compute) that all ranks share; 0: one each
+    uint32_t shared_cores; // cores that all ranks' sending and receiving runs on; 0: enough
     double nvlink_Bps;         // one GPU, each way
     double nvlink_nominal_Bps; // datasheet
     uint64_t nvlink_latency_ps;
@@ -60,6 +66,11 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
 // Refuses what cannot be: no GPUs, a link of rate zero where ranks need it (nic only with more than
 // one node), NICs that do not divide GPUs nor are divided by them, too many ranks.
 bool cluster_check(const struct cluster *cluster, struct error *err);
+
+// How much slower a rank computes (or moves data) because others use the same GPUs (or cores): all
+// are busy together, so each has its share. At least 1.
+double cluster_compute_slowdown(const struct cluster *cluster);
+double cluster_move_slowdown(const struct cluster *cluster);
 
 static inline uint32_t cluster_ranks(const struct cluster *cluster)
 {

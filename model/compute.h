@@ -7,7 +7,7 @@
 
 // Picoseconds that a compute phase takes on a rank:
 //   rmsnorm  reads and writes the residual stream, bf16
-//   router   tokens x hidden x experts GEMM, bf16
+//   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
 //   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy; weights
 //   of
 //            every expert that has a token are read once

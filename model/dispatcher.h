@@ -4,6 +4,7 @@
 #define MODEL_DISPATCHER_H
 
 #include "base/field.h"
+#include "model/cluster.h"
 #include "model/moe.h"
 
 #include <stdbool.h>
@@ -27,8 +28,6 @@ enum reduce {
     REDUCE_RANK, // at each expert rank, then at home
     REDUCE_NODE, // at each expert rank, then in its node at the token's rail, then at home
 };
-// Which links carry traffic inside a node.
-enum inside { INSIDE_NVLINK, INSIDE_NIC };
 // How receivers learn what comes.
 enum counts {
     COUNTS_EXCHANGE, // a notify phase before dispatch: counts from every rank to every rank

@@ -112,12 +112,15 @@ static void walk_notify(const struct schedule *schedule, const struct run *run,
 {
     struct phase_timing *p = &timing->phases[PHASE_NOTIFY];
     const struct dispatcher *dispatcher = &schedule->dispatcher;
+    const double exchange_ps =
+        (double)(dispatcher->notify_ps +
+                 (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
+        cluster_move_slowdown(&schedule->cluster);
     begin(run, timing, clocks, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] =
-            clocks->now_ps[r] + dispatcher->notify_ps +
-            (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0);
+            clocks->now_ps[r] + (uint64_t)ceil(exchange_ps);
     strcpy(p->bottleneck, "the slowest rank's arrival and latency");
 }
 

@@ -18,7 +18,7 @@ struct form {
     double *start; // [ranks] when the rank's data may move
     double earliest_start;
     double pack, forward; // copy engines of one channel, one message: at the home, at the peer
-    double nvlink;        // a forwarded message's part on a port
+    double piece;         // a forwarded message's part on a port inside the node
     double nic_hop, nvlink_hop; // latency
     bool meets;                 // all ranks start together, by alignment or a barrier
     double *after;        // [ranks] compute that follows, where ranks go on by themselves; or NULL
@@ -66,9 +66,8 @@ static void set_fill_times(struct form *form)
     form->pack = copy_time(form, fmin(half, lane) * bytes);
     form->forward = transfer->rail ? copy_time(form, fmin(half, pair) * bytes) : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    form->nvlink = fabric->rate_Bps[PORT_NVLINK_TX] > 0
-                       ? fmin(1, pair) * bytes / fabric->rate_Bps[PORT_NVLINK_TX] * 1e12
-                       : 0;
+    const double inside_Bps = fabric->rate_Bps[transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX];
+    form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
 }
@@ -156,11 +155,17 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     const struct transfer *transfer = form->transfer;
     const bool joins = transfer->rail && transfer->gather, forwards = transfer->rail && !joins;
     // A message of the rail peer's own results crosses no NVLink before it is sent on.
-    const double packed = joins ? 0 : form->pack, into = joins ? form->forward : packed;
+    const double packed = joins ? 0 : form->pack;
+    // Where NICs carry both stages, the first to pass them are those results, not their sums.
+    const double into = joins && !transfer->inside_nic ? form->forward : packed;
     const double out = packed + (forwards ? form->forward : 0);
 
-    offer_port(form, rank, PORT_NIC_TX, !joins, into, 0);
-    offer_port(form, rank, PORT_NIC_RX, false, into + form->nic_hop, out - packed);
+    // On its NIC a rail peer may pass on others' bytes before it has any of its own.
+    offer_port(form, rank, PORT_NIC_TX, !transfer->rail || (forwards && !transfer->inside_nic), into,
+               0);
+    // Where NICs carry both stages, the last byte in may be one that nobody forwards.
+    offer_port(form, rank, PORT_NIC_RX, false, into + form->nic_hop,
+               transfer->inside_nic ? 0 : out - packed);
     offer_port(form, rank, PORT_NVLINK_TX, !forwards, out, 0);
     offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
@@ -260,9 +265,10 @@ static void offer_lane_feeders(struct form *form, const struct late *late, uint3
                          inside && !transfer->inside_nic, 0);
         return;
     }
-    const double forwarded = via == rank ? 0 : form->nvlink + form->nvlink_hop;
+    const double hop = transfer->inside_nic ? form->nic_hop : form->nvlink_hop;
+    const double forwarded = via == rank ? 0 : form->piece + hop;
     if (via != rank)
-        offer_feeder(form, late, gather ? home : rank, gather ? rank : via, true,
+        offer_feeder(form, late, gather ? home : rank, gather ? rank : via, !transfer->inside_nic,
                      gather && !inside ? form->forward + form->nic_hop : 0);
     if (!inside)
         offer_feeder(form, late, gather ? home : rank, gather ? via : home, false,

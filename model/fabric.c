@@ -8,7 +8,8 @@ const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "
 struct fabric fabric_from_cluster(const struct cluster *cluster)
 {
     const uint32_t ranks = cluster_ranks(cluster), nics = cluster_nic_ports(cluster);
-    const double nic_Bps = cluster_nic_port_Bps(cluster);
+    const double slowdown = cluster_move_slowdown(cluster);
+    const double nic_Bps = cluster_nic_port_Bps(cluster) / slowdown;
     const double spine_Bps = nic_Bps * nics / cluster->spine_oversubscription;
     struct fabric fabric = {
         .ranks = ranks,
@@ -25,7 +26,7 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;
         fabric.rate_Bps[PORT_NIC_TX + way] = nic_Bps;
         fabric.count[PORT_NVLINK_TX + way] = ranks;
-        fabric.rate_Bps[PORT_NVLINK_TX + way] = cluster->nvlink_Bps;
+        fabric.rate_Bps[PORT_NVLINK_TX + way] = cluster->nvlink_Bps / slowdown;
         fabric.count[PORT_SPINE_UP + way] = fabric.spine ? cluster->nodes : 0;
         fabric.rate_Bps[PORT_SPINE_UP + way] = spine_Bps;
     }

@@ -69,6 +69,23 @@ static double channel_rate(const struct schedule *schedule, const struct transfe
     return cost->sm_Bps * sms / channels;
 }
 
+// Where ranks share the cores that start their messages, each has its share of them.
+static uint64_t slowed(uint64_t time_ps, double slowdown)
+{
+    return (uint64_t)ceil((double)time_ps * slowdown);
+}
+
+static struct transfer_cost shared_cost(const struct transfer_cost *cost,
+                                        const struct cluster *cluster)
+{
+    const double slowdown = cluster_move_slowdown(cluster);
+    return (struct transfer_cost){.fixed_ps = slowed(cost->fixed_ps, slowdown),
+                                  .fixed_inter_ps = slowed(cost->fixed_inter_ps, slowdown),
+                                  .per_peer_ps = slowed(cost->per_peer_ps, slowdown),
+                                  .per_message_ps = slowed(cost->per_message_ps, slowdown),
+                                  .sm_Bps = cost->sm_Bps / slowdown};
+}
+
 static struct transfer make_transfer(const struct schedule *schedule, enum phase phase)
 {
     const struct dispatcher *dispatcher = &schedule->dispatcher;
@@ -80,14 +97,16 @@ static struct transfer make_transfer(const struct schedule *schedule, enum phase
         .phase = phase,
         .rail = rail,
         .gather = gather,
-        .inside_nic = dispatcher->inside == INSIDE_NIC,
+        .inside_nic =
+            dispatcher->inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC,
         .barrier = dispatcher->sync == SYNC_BARRIER,
         .pull = dispatcher->op == OP_PULL,
         .pair = pairs_of(schedule, by_expert),
         .node = schedule->all_nodes ? schedule->all_nodes : schedule->loads->node_copies,
         .channels = dispatcher_channels(dispatcher, schedule->cluster.sms),
         .window_tokens = dispatcher->window_tokens,
-        .cost = gather ? dispatcher->combine : dispatcher->dispatch,
+        .cost = shared_cost(gather ? &dispatcher->combine : &dispatcher->dispatch,
+                            &schedule->cluster),
     };
     transfer.sm_Bps = channel_rate(schedule, &transfer.cost, transfer.channels);
     return transfer;

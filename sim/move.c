@@ -126,6 +126,39 @@ static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
     heap_push(&mover->heap, port_reaches(port, start_ps, next, bytes) + latency_ps, event);
 }
 
+// The ports of a way between two ranks, and its latency.
+struct way {
+    enum port_class tx, rx;
+    uint32_t from, to; // ports
+    uint64_t latency_ps;
+};
+
+static struct way way_between(const struct mover *mover, uint32_t from, uint32_t to)
+{
+    const struct fabric *fabric = mover->fabric;
+    if (over_nvlink(mover, from, to))
+        return (struct way){PORT_NVLINK_TX, PORT_NVLINK_RX, from, to, fabric->nvlink_latency_ps};
+    return (struct way){PORT_NIC_TX, PORT_NIC_RX, fabric_nic(fabric, from), fabric_nic(fabric, to),
+                        fabric->nic_latency_ps};
+}
+
+// Puts one rank's piece of a chunk on the way inside a node; returns when its first byte leaves.
+static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
+                           uint64_t event)
+{
+    const struct way way = way_between(mover, from, to);
+    const uint64_t start = serve(mover, way.tx, way.from, bytes, 0);
+    hop(mover, &mover->ports[way.tx][way.from], start, &mover->ports[way.rx][way.to], bytes,
+        way.latency_ps, event);
+    return start;
+}
+
+static uint64_t tx_free(const struct mover *mover, uint32_t from, uint32_t to)
+{
+    const struct way way = way_between(mover, from, to);
+    return mover->ports[way.tx][way.from].free_ps;
+}
+
 // Puts a chunk on the wire between two ranks; returns when its first byte leaves.
 static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t from,
                          uint32_t to)
@@ -134,22 +167,17 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct flow *flow = &mover->flows.flows[index];
     const uint64_t tokens = flow_chunk_tokens(flow, chunk);
     const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
-    const bool nvlink = over_nvlink(mover, from, to);
-    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
-    const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
-    const uint64_t start = serve(mover, class, port, bytes, extra);
-    const struct port *tx = &mover->ports[class][port];
+    const struct way way = way_between(mover, from, to);
+    const uint64_t start = serve(mover, way.tx, way.from, bytes, extra);
+    const struct port *tx = &mover->ports[way.tx][way.from];
 
     touch(mover, from, tx->free_ps, from);
-    if (nvlink)
-        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][to], bytes, fabric->nvlink_latency_ps,
-            pack_event(EVENT_ARRIVES, index, chunk, 0));
-    else if (fabric_crosses_spine(fabric, from, to))
+    if (way.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
         hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
             pack_event(EVENT_SPINE_UP, index, chunk, 0));
     else
-        hop(mover, tx, start, &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes,
-            fabric->nic_latency_ps, pack_event(EVENT_ARRIVES, index, chunk, 0));
+        hop(mover, tx, start, &mover->ports[way.rx][way.to], bytes, way.latency_ps,
+            pack_event(EVENT_ARRIVES, index, chunk, 0));
     return start;
 }
 
@@ -198,11 +226,8 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
     if (rank == peer || bytes == 0) {
         schedule_event(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
     } else {
-        start = serve(mover, PORT_NVLINK_TX, rank, bytes, 0);
-        const struct port *tx = &mover->ports[PORT_NVLINK_TX][rank];
-        touch(mover, rank, tx->free_ps, rank);
-        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][peer], bytes, fabric->nvlink_latency_ps,
-            pack_event(EVENT_PIECE, index, chunk, local));
+        start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+        touch(mover, rank, tx_free(mover, rank, peer), rank);
     }
     schedule_event(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
                    0);
@@ -251,10 +276,9 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
     const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
-    const enum port_class class = over_nvlink(mover, from, to) ? PORT_NVLINK_RX : PORT_NIC_RX;
-    const uint32_t port = class == PORT_NVLINK_RX ? to : fabric_nic(mover->fabric, to);
-    serve(mover, class, port, bytes, 0);
-    const uint64_t done = mover->ports[class][port].free_ps;
+    const struct way way = way_between(mover, from, to);
+    serve(mover, way.rx, way.to, bytes, 0);
+    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
     touch(mover, to, done, from);
     schedule_event(mover, done, EVENT_RECEIVED, index, chunk, 0);
 }
@@ -279,7 +303,6 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t peer = far_end(mover, flow), first = flow->peer * fabric->gpus_per_node;
-    struct port *tx = &mover->ports[PORT_NVLINK_TX][peer];
     uint64_t left = mover->now_ps;
     touch(mover, peer, mover->now_ps, flow->home);
     for (uint32_t i = 0; i < fabric->gpus_per_node; i++) {
@@ -288,10 +311,8 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
         const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
         if (bytes == 0 || rank == peer)
             continue;
-        const uint64_t start = serve(mover, PORT_NVLINK_TX, peer, bytes, 0);
-        hop(mover, tx, start, &mover->ports[PORT_NVLINK_RX][rank], bytes, fabric->nvlink_latency_ps,
-            pack_event(EVENT_PIECE, index, chunk, local));
-        left = tx->free_ps;
+        send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+        left = tx_free(mover, peer, rank);
     }
     touch(mover, peer, left, flow->home);
     credit(mover, index, left, peer != flow->home);
@@ -302,10 +323,12 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
     const uint32_t peer = far_end(mover, flow);
-    const uint32_t to = mover->transfer->gather ? peer : rank;
+    const bool gather = mover->transfer->gather;
+    const uint32_t to = gather ? peer : rank;
+    const struct way way = way_between(mover, gather ? rank : peer, to);
     const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-    serve(mover, PORT_NVLINK_RX, to, bytes, 0);
-    const uint64_t done = mover->ports[PORT_NVLINK_RX][to].free_ps;
+    serve(mover, way.rx, way.to, bytes, 0);
+    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
     touch(mover, to, done, mover->transfer->gather ? rank : flow->home);
     if (mover->transfer->gather)
         schedule_event(mover, done, EVENT_JOINED, index, chunk, local);

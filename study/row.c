@@ -109,10 +109,13 @@ bool row_resolve(struct setting *setting, const struct measured_row *row, enum e
         !shape(&moe, row, terms, err) || !setting_resolve(setting, &question, &moe, err))
         return false;
     setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
-    if (schedule_check(&setting->schedule, err))
-        return true;
-    setting_release(setting);
-    return false;
+    bool ok = schedule_check(&setting->schedule, err);
+    if (ok && !setting->schedule.present[row->phase])
+        ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
+                       row->dispatcher, phase_names[row->phase]);
+    if (!ok)
+        setting_release(setting);
+    return ok;
 }
 
 double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)

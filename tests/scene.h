@@ -35,6 +35,7 @@ struct spec {
     const char *dispatcher;
     uint32_t nodes, gpus_per_node;
     uint32_t nics_per_node; // 0: one a GPU
+    bool no_nvlink;         // GPUs of a node meet over their NICs
     bool rails;
     double oversubscription;
     enum routing_rule rule;
@@ -93,6 +94,7 @@ static inline void scene_cluster(struct scene *scene)
     cluster->gpus_per_node = spec->gpus_per_node;
     cluster->nics_per_node = spec->nics_per_node;
     cluster->rails = spec->rails;
+    cluster->inside = spec->no_nvlink ? INSIDE_NIC : INSIDE_NVLINK;
     cluster->spine_oversubscription = spec->oversubscription;
     cluster->nic_Bps = cluster->nic_nominal_Bps = spec->nic_Bps;
     cluster->nvlink_Bps = cluster->nvlink_nominal_Bps = spec->nvlink_Bps;

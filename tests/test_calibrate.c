@@ -3,6 +3,7 @@
 #include "model/preset.h"
 #include "study/accuracy.h"
 #include "study/calibrate.h"
+#include "study/part.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
@@ -259,6 +260,47 @@ START_TEST(refuses)
 }
 END_TEST
 
+// ---- parts --------------------------------------------------------------------------------------
+
+// N parts hold every row once; rows of one point stay together; except is what only leaves.
+START_TEST(parts_hold_every_row_once)
+{
+    struct fixture file = rows_fixture("h800-cx7");
+    struct measured all, some;
+    struct error err = {0};
+    size_t rows = 0;
+    ck_assert(measured_load(&all, file.path, &err));
+    for (uint32_t k = 1; k <= 3; k++) {
+        struct part part = {.part = k, .parts = 3, .seed = 1};
+        ck_assert(measured_load(&some, file.path, &err));
+        ck_assert_msg(part_keep(&part, &some, &err), "%s", err.text);
+        const size_t only = some.count;
+        rows += only;
+        measured_release(&some);
+        part.except = true;
+        ck_assert(measured_load(&some, file.path, &err) && part_keep(&part, &some, &err));
+        ck_assert_uint_eq(some.count, all.count - only);
+        // Dispatch and combine of one token count are one point: rows come in pairs.
+        ck_assert_uint_eq(some.count % 2, all.count % 2);
+        measured_release(&some);
+    }
+    ck_assert_uint_eq(rows, all.count);
+    measured_release(&all);
+    fixture_remove(&file);
+}
+END_TEST
+
+static const char *const no_parts[] = {"", "0/3", "4/3", "1", "1/3x", "-1/3", "1/2000", "a/b"};
+
+START_TEST(refuses_no_part)
+{
+    struct part part = {0};
+    struct error err = {0};
+    ck_assert(!part_parse(&part, no_parts[_i], &err));
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("calibrate");
@@ -272,6 +314,8 @@ int main(void)
     tcase_add_test(tests, writes_presets);
     tcase_add_test(tests, names_what_data_cannot_say);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
+    tcase_add_test(tests, parts_hold_every_row_once);
+    tcase_add_loop_test(tests, refuses_no_part, 0, SUITE_COUNT(no_parts));
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

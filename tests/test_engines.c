@@ -1,5 +1,6 @@
 // The engines against each other, on the same counted loads: the closed form is a floor for the
 // simulator, close to it where ranks are alike, and both answer more work with more time.
+#include "model/check.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 
@@ -68,6 +69,81 @@ START_TEST(estimate_is_a_floor_of_shared_ports)
             spec.oversubscription = 2.5;
         expect_floor(&spec, 3);
     }
+}
+END_TEST
+
+// Without NVLink both stages of a rail pass the same NICs.
+START_TEST(estimate_is_a_floor_without_nvlink)
+{
+    const uint32_t cases = SCENE_CASES(400);
+    for (uint32_t i = 0; i < cases; i++) {
+        struct spec spec = scene_random(4, i, 4096);
+        spec.oversubscription = 1;
+        spec.no_nvlink = true;
+        if (spec.gpus_per_node % 2 || i % 2)
+            spec.nics_per_node = 0;
+        expect_floor(&spec, 3);
+    }
+}
+END_TEST
+
+// Every byte that NVLink would carry is on the NICs instead, and none is lost.
+START_TEST(nics_carry_what_nvlink_would)
+{
+    for (uint32_t i = 0; i < SCENE_CASES(100); i++) {
+        struct spec spec = scene_random(5, i, 500);
+        spec.oversubscription = 1;
+        double bytes[2];
+        for (int off = 0; off < 2; off++) {
+            struct scene scene;
+            struct timing timing;
+            struct error err;
+            spec.no_nvlink = off;
+            scene_build(&scene, &spec);
+            simulate(&scene.setting.schedule, &scene.setting.run, &timing);
+            ck_assert_msg(timing_check(&scene.setting.schedule, &timing, &err), "%s: %s", err.text,
+                          scene_name(&spec));
+            bytes[off] = timing.phases[PHASE_DISPATCH].bytes + timing.phases[PHASE_COMBINE].bytes;
+            for (size_t p = 0; off && p < timing.port_count; p++)
+                ck_assert(timing.ports[p].class != PORT_NVLINK_TX &&
+                          timing.ports[p].class != PORT_NVLINK_RX);
+            timing_release(&timing);
+            setting_release(&scene.setting);
+        }
+        ck_assert_double_eq(bytes[0], bytes[1]);
+    }
+}
+END_TEST
+
+// Ranks that share GPUs and cores: each has its share, and no share is above a whole one.
+START_TEST(sharing_slows_in_proportion)
+{
+    struct spec spec = h800("nccl-flat", 2, 512);
+    struct scene scene;
+    scene_build(&scene, &spec);
+    struct setting *setting = &scene.setting;
+    struct timing alone, shared;
+    estimate(&setting->schedule, &setting->run, &alone);
+    setting->cluster.shared_gpus = 2;
+    setting->cluster.shared_cores = 4;
+    schedule_release(&setting->schedule);
+    setting_schedule(setting);
+    estimate(&setting->schedule, &setting->run, &shared);
+    for (int p = PHASE_RMSNORM; p <= PHASE_COMBINE; p++) {
+        const enum phase phase = (enum phase)p;
+        const bool moves = phase == PHASE_DISPATCH || phase == PHASE_COMBINE;
+        const double factor = moves || phase == PHASE_NOTIFY ? 4 : 8;
+        // Latency of the wire is nobody's work, and is not slowed.
+        ck_assert_double_eq_tol(timing_span(&shared, phase).latency_mean_ps /
+                                    timing_span(&alone, phase).latency_mean_ps,
+                                factor, moves ? 0.05 : 1e-6);
+    }
+    ck_assert_double_eq(cluster_compute_slowdown(&(struct cluster){
+                            .nodes = 1, .gpus_per_node = 4, .shared_gpus = 8}),
+                        1);
+    timing_release(&alone);
+    timing_release(&shared);
+    setting_release(setting);
 }
 END_TEST
 
@@ -206,6 +282,9 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, estimate_is_a_floor);
     tcase_add_test(tests, estimate_is_a_floor_of_shared_ports);
+    tcase_add_test(tests, estimate_is_a_floor_without_nvlink);
+    tcase_add_test(tests, nics_carry_what_nvlink_would);
+    tcase_add_test(tests, sharing_slows_in_proportion);
     tcase_add_loop_test(tests, near_on_published_cases, 0, SUITE_COUNT(published));
     tcase_add_test(tests, skew_makes_simulate_larger);
     tcase_add_test(tests, oversubscription_makes_simulate_larger);

@@ -1,0 +1,59 @@
+#include "study/part.h"
+
+#include "base/rng.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MOST_PARTS 1000
+
+bool part_parse(struct part *part, const char *text, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    unsigned k, n;
+    int end = 0;
+    if (sscanf(text, "%4u/%4u%n", &k, &n, &end) == 2 && !text[end] && k >= 1 && k <= n &&
+        n <= MOST_PARTS) {
+        part->part = k;
+        part->parts = n;
+        return true;
+    }
+    return error_set(err, EXIT_INPUT, "'%s': expected a part such as 1/3, of at most %d",
+                     error_quote(text, quoted), MOST_PARTS);
+}
+
+// FNV-1a.
+static uint64_t add_text(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
+static uint64_t add_number(uint64_t hash, uint64_t number)
+{
+    return (hash ^ number) * 0x100000001b3u;
+}
+
+static uint32_t part_of(const struct part *part, const struct measured_row *row)
+{
+    uint64_t hash = add_text(add_text(0xcbf29ce484222325u, row->cluster), row->dispatcher);
+    const uint64_t numbers[] = {row->nodes,  row->gpus_per_node,  row->experts,        row->topk,
+                                row->hidden, row->tokens_per_gpu, row->bytes_per_rank, row->sms};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        hash = add_number(hash, numbers[i]);
+    struct rng rng = rng_stream(part->seed, (uint32_t)hash, (uint32_t)(hash >> 32), 0);
+    return rng_below(&rng, part->parts) + 1;
+}
+
+bool part_keep(const struct part *part, struct measured *measured, struct error *err)
+{
+    size_t kept = 0;
+    if (!part->part)
+        return true;
+    for (size_t i = 0; i < measured->count; i++)
+        if ((part_of(part, &measured->rows[i]) == part->part) != part->except)
+            measured->rows[kept++] = measured->rows[i];
+    measured->count = kept;
+    return kept > 0 || error_set(err, EXIT_INPUT, "%s: no row is in that part", measured->path);
+}

@@ -49,7 +49,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-static void watch_signals(void)
+void outfile_watch_signals(void)
 {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU, SIGXFSZ};
     if (owner == 0)
@@ -149,7 +149,7 @@ static bool refuse_folder(struct outfile *file, int number, struct error *err)
 
 static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
 {
-    watch_signals();
+    outfile_watch_signals();
     // A signal between creation and watch() would leave the file behind, so none comes through
     // here, and a handler on another thread waits.
     sigset_t all, before;

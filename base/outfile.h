@@ -13,6 +13,10 @@ struct outfile {
     char *temporary;
 };
 
+// Installs the signal handlers now rather than with the first file, for a program with a handler of
+// its own that must come before: it takes the place of ours and calls it.
+void outfile_watch_signals(void);
+
 // path NULL or "-" is standard output. Through a symbolic link, the file that it names is written,
 // also where that does not exist yet. Refuses a directory, a missing folder, a read-only place
 // (EXIT_INPUT, with the path). At most 16 are open at a time.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs epsim-real on one GPU that several ranks share, under the CUDA MPS daemon: checks outputs, then measures.
 # usage: real/gpu_run.sh EPSIM_REAL OUT [WHAT...]
-# WHAT: verify32 verify8 points. MODEL and DISPATCHERS change what is verified. Results: CSV and JSON files in OUT.
+# WHAT: verify32 verify8 (FP8 dispatch), verify32-bf16 verify8-bf16, points, probe, killed. MODEL and DISPATCHERS change what is verified. Results: CSV and JSON files in OUT.
 set -u
 real=$1
 out=$2
@@ -24,12 +24,41 @@ run() { # ranks, arguments
 model=${MODEL:-deepseek-v3}
 dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots"}
 
-verify() { # ranks, tokens
+verify() { # ranks, tokens, suffix
     for dispatcher in $dispatchers; do
         run "$1" --model "$model" --dispatcher "$dispatcher" --tokens "$2" --warmup 1 \
-            --iterations 3 --json -o "$out/verify-$1-$dispatcher.json" ||
-            echo "FAILED: verify $1 $dispatcher: exit $?"
+            --iterations 3 --json -o "$out/verify-$1-$dispatcher$3.json" ||
+            echo "FAILED: verify $1 $dispatcher$3: exit $?"
     done
+}
+
+# The same model with hidden states dispatched in BF16.
+bf16() {
+    model=$out/bf16.yaml
+    sed 's/^dispatch_dtype:.*/dispatch_dtype: bf16/' "$(dirname "$0")/results/h100-shared/model.yaml" >"$model"
+}
+
+probe() {
+    for ranks in 4 8; do
+        run "$ranks" probe --cluster "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" -o "$out/probe-$ranks.tsv" ||
+            echo "FAILED: probe $ranks: exit $?"
+    done
+}
+
+# One rank of a run is killed: what the job says, how long it takes to end, what it leaves.
+killed() {
+    begin=$(date +%s)
+    run 4 --model deepseek-v3 --dispatcher nccl-flat --tokens 512 --iterations 100000 --verify 0 \
+        -o "$out/killed.csv" >"$out/killed.log" 2>&1 &
+    job=$!
+    sleep 25
+    victim=$(pgrep -n -x "$(basename "$real")")
+    kill -9 "$victim"
+    struck=$(date +%s)
+    wait "$job"
+    echo "killed: exit $?, $(($(date +%s) - struck)) s after the kill ($((struck - begin)) s in)" >>"$out/killed.log"
+    [ -e "$out/killed.csv" ] && echo "killed: left an output behind" >>"$out/killed.log"
+    cat "$out/killed.log"
 }
 
 points() {
@@ -46,9 +75,13 @@ points() {
 for what in "$@"; do
     echo "== $what $(date +%T)"
     case $what in
-    verify32) verify 32 "${TOKENS32:-32}" ;;
-    verify8) verify 8 "${TOKENS8:-64}" ;;
+    verify32) verify 32 "${TOKENS32:-32}" "" ;;
+    verify8) verify 8 "${TOKENS8:-64}" "" ;;
+    verify32-bf16) bf16; verify 32 "${TOKENS32:-32}" -bf16 ;;
+    verify8-bf16) bf16; verify 8 "${TOKENS8:-64}" -bf16 ;;
     points) points ;;
-    *) echo "gpu_run: $what: expected verify32, verify8 or points" >&2; exit 2 ;;
+    probe) probe ;;
+    killed) killed ;;
+    *) echo "gpu_run: $what: unknown; see the head of this file" >&2; exit 2 ;;
     esac
 done

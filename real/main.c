@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "real/cli.h"
 #include "real/environment.h"
+#include "real/lost.h"
 #include "real/measure.h"
 #include "real/probe.h"
 
@@ -401,7 +402,9 @@ int main(int argc, char **argv)
     world.ranks = (uint32_t)ranks;
     notice_quiet(invocation.quiet || rank != 0);
     share_cores();
+    lost_watch();
     const bool ok = world_agrees(&world, read, &err) && run(&world, command, &invocation, &err);
+    lost_ignore();
     const enum exit_code code = finish(ok, &err);
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost

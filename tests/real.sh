@@ -123,16 +123,35 @@ refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher ra
 run 4 --transport mpi --model $model --tokens 512 --iterations 100000 --dispatcher nccl-flat \
     -o "$work/rows.csv" >"$work/log" 2>&1 &
 job=$!
-sleep 4
+sleep 6
 victim=$(pgrep -f "$real --transport mpi --model $model --tokens 512" | tail -1)
 [ -n "$victim" ] && kill -9 "$victim"
 begin=$(date +%s)
 wait $job
 code=$?
-if [ -n "$victim" ] && [ $code -ne 0 ] && [ $(($(date +%s) - begin)) -le 30 ] && [ ! -e "$work/rows.csv" ]; then
+lines=$(grep -c '^epsim-real: error: .*another rank was lost' "$work/log")
+if [ -n "$victim" ] && [ $code -ne 0 ] && [ $(($(date +%s) - begin)) -le 30 ] && [ "$lines" -eq 1 ] &&
+    [ -z "$(find "$work" -mindepth 1 ! -name log)" ]; then
     good
 else
-    bad "a killed rank: exit $code" "$work/log"
+    bad "a killed rank: exit $code, $lines lines of ours" "$work/log"
+fi
+
+# Two versions in one job: one line, and nothing runs. The other version is this one with its name changed.
+name=$("${EPSIM:-./epsim}" --version | sed 's/^epsim //')
+other=$(echo "$name" | sed 's/.$/~/')
+LC_ALL=C sed "s/$name/$other/g" "$real" >"$work/other-version" && chmod +x "$work/other-version"
+OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 120 mpirun -q --oversubscribe \
+    --mca btl self,vader -n 2 "$real" --transport mpi --model $model --tokens 8 --dispatcher nccl-flat \
+    -o "$work/rows.csv" : -n 1 "$work/other-version" --transport mpi --model $model --tokens 8 \
+    --dispatcher nccl-flat -o "$work/rows.csv" >"$work/log" 2>&1
+code=$?
+rm -f "$work/other-version"
+if [ $code -eq 4 ] && [ "$(grep -c '^epsim-real: error: ' "$work/log")" -eq 1 ] &&
+    grep -q 'rank 2 runs version' "$work/log" && [ -z "$(find "$work" -mindepth 1 ! -name log)" ]; then
+    good
+else
+    bad "two versions in one job: exit $code" "$work/log"
 fi
 
 # Built with CUDA, on a machine without a GPU: one line, exit 3.

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Runs epsim-real on one GPU that several ranks share, under the CUDA MPS daemon: checks outputs, then measures.
 # usage: real/gpu_run.sh EPSIM_REAL OUT [WHAT...]
-# WHAT: verify32 verify8 (FP8 dispatch), verify32-bf16 verify8-bf16, points, probe, killed. MODEL and DISPATCHERS change what is verified. Results: CSV and JSON files in OUT.
+# WHAT: verify32 verify8 (FP8 dispatch), verify32-bf16 verify8-bf16, points, probe, killed. MODEL and DISPATCHERS change
+# what is verified, TOKENS32 and TOKENS8 the tokens a rank (32 ranks with padded BF16 slots need TOKENS32=16 or less: GPU
+# memory). Results: CSV and JSON files in OUT.
 set -u
 real=$1
 out=$2
@@ -18,7 +20,7 @@ run() { # ranks, arguments
     ranks=$1
     shift
     timeout 100 mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$ranks" \
-        "$real" --transport nccl --share-gpu "$@"
+        "$real" "$@" --transport nccl --share-gpu
 }
 
 model=${MODEL:-deepseek-v3}

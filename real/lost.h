@@ -1,13 +1,16 @@
-// The end of a job that has lost a rank: mpirun and srun end the others with SIGTERM, and one of
-// them should say so. Private to real/.
+// One line for one failure: when a rank is lost, every other one notices, by SIGTERM from its
+// launcher or by a broken connection, and each would say so. Private to real/.
 #ifndef REAL_LOST_H
 #define REAL_LOST_H
 
-// From here on, when SIGTERM comes, unfinished files go (base/outfile.h), and the lowest rank that
-// still lives on each host writes one line. Collective.
+#include <stdbool.h>
+
+// From here on, when SIGTERM comes, unfinished files go (base/outfile.h), and one rank of each host
+// writes one line, if none has told of a failure before. Collective.
 void lost_watch(void);
 
-// The job has its result or its own error: SIGTERM says nothing new any more.
-void lost_ignore(void);
+// Whether this rank is the first of its host to tell of a failure; from then on nobody else's line
+// appears. True before lost_watch.
+bool lost_tell(void);
 
 #endif

@@ -378,7 +378,7 @@ static enum exit_code finish(bool ok, const struct error *err)
 {
     if (ok)
         return EXIT_DONE;
-    if (err->text[0])
+    if (err->text[0] && lost_tell())
         fprintf(stderr, "epsim-real: error: %s\n", err->text);
     fflush(NULL);
     return err->code;
@@ -404,7 +404,6 @@ int main(int argc, char **argv)
     share_cores();
     lost_watch();
     const bool ok = world_agrees(&world, read, &err) && run(&world, command, &invocation, &err);
-    lost_ignore();
     const enum exit_code code = finish(ok, &err);
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost

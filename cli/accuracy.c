@@ -1,4 +1,4 @@
-// epsim accuracy: predicted against measured, by family.
+// epsim accuracy: predicted against measured, by group.
 #include "cli/cli.h"
 #include "study/accuracy.h"
 
@@ -10,7 +10,21 @@
 struct judged {
     struct accuracy of[ENGINE_COUNT];
     size_t count;
+    struct grouping grouping;
 };
+
+// A cell of a key column: counts are numbers, a blank one stays blank.
+static void put_key(struct table *table, enum group_key key, const struct measured_row *row)
+{
+    char text[FIELD_TEXT_BYTES];
+    group_key_text(key, row, text);
+    if (!text[0])
+        table_blank(table);
+    else if (key == GROUP_NODES || key == GROUP_SMS)
+        table_count(table, key == GROUP_NODES ? row->nodes : row->sms);
+    else
+        table_text(table, text);
+}
 
 static void judged_release(struct judged *judged)
 {
@@ -42,27 +56,61 @@ static bool parse_engines(const struct invocation *invocation, enum engine engin
                                    "naive, or a list");
 }
 
-static struct table *families_table(const struct judged *judged)
+static struct table *groups_table(const struct judged *judged)
 {
-    static const char *const columns[] = {
-        "engine", "family",         "cluster",     "dispatcher",    "nodes",    "phase",
-        "n",      "median_abs_pct", "p90_abs_pct", "worst_abs_pct", "bias_pct", NULL};
+    static const char *const figures[] = {"n", "median_abs_pct", "p90_abs_pct", "worst_abs_pct",
+                                          "bias_pct"};
+    const char *columns[2 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
+    const struct grouping *grouping = &judged->grouping;
+    for (size_t k = 0; k < grouping->count; k++)
+        columns[1 + k] = group_key_names[grouping->keys[k]];
+    memcpy(columns + 1 + grouping->count, figures, sizeof figures);
     struct table *table = table_new("accuracy", columns);
     for (size_t i = 0; i < judged->count; i++)
-        for (size_t f = 0; f < judged->of[i].family_count; f++) {
-            const struct accuracy_family *family = &judged->of[i].families[f];
+        for (size_t g = 0; g < judged->of[i].group_count; g++) {
+            const struct accuracy_group *group = &judged->of[i].groups[g];
             table_text(table, engine_names[judged->of[i].engine]);
-            table_text(table, family->first->family);
-            table_text(table, family->first->cluster);
-            table_text(table, family->first->dispatcher);
-            table_count(table, family->first->nodes);
-            table_text(table, phase_names[family->first->phase]);
-            table_count(table, family->count);
-            table_real(table, family->median_abs_pct);
-            table_real(table, family->p90_abs_pct);
-            table_real(table, family->worst_abs_pct);
-            table_real(table, family->bias_pct);
+            for (size_t k = 0; k < grouping->count; k++)
+                put_key(table, grouping->keys[k], group->first);
+            table_count(table, group->count);
+            table_real(table, group->median_abs_pct);
+            table_real(table, group->p90_abs_pct);
+            table_real(table, group->worst_abs_pct);
+            table_real(table, group->bias_pct);
         }
+    return table;
+}
+
+static void put_row(struct table *table, const struct accuracy_row *row, enum engine engine)
+{
+    static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
+                                          GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
+                                          GROUP_DTYPE,  GROUP_SMS};
+    const struct measured_row *measured = row->measured;
+    table_text(table, engine_names[engine]);
+    table_text(table, measured->id);
+    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
+        put_key(table, keys[k], measured);
+    table_text(table, measured->stat[0] ? measured->stat : "mean");
+    table_count(table, measured->nodes * measured->gpus_per_node);
+    table_count(table,
+                measured->bytes_per_rank ? measured->bytes_per_rank : measured->tokens_per_gpu);
+    table_real(table, measured->latency_us);
+    table_real(table, row->predicted_us);
+    table_real(table, row->error_pct);
+}
+
+static struct table *rows_table(const struct judged *judged)
+{
+    static const char *const columns[] = {
+        "engine",          "id",          "family",       "cluster",   "dispatcher", "nodes",
+        "phase",           "stage",       "dtype",        "sms",       "stat",       "ep",
+        "tokens_or_bytes", "measured_us", "predicted_us", "error_pct", NULL};
+    struct table *table = table_new("accuracy-rows", columns);
+    for (size_t i = 0; i < judged->count; i++)
+        for (size_t r = 0; r < judged->of[i].count; r++)
+            if (!judged->of[i].rows[r].skipped)
+                put_row(table, &judged->of[i].rows[r], judged->of[i].engine);
     return table;
 }
 
@@ -101,20 +149,21 @@ static json_t *rows_json(const struct accuracy *accuracy, bool skipped)
     return rows;
 }
 
-static json_t *families_json(const struct accuracy *accuracy)
+static json_t *groups_json(const struct accuracy *accuracy, const struct grouping *grouping)
 {
-    const struct judged one = {.of = {*accuracy}, .count = 1};
-    struct table *table = families_table(&one);
+    const struct judged one = {.of = {*accuracy}, .count = 1, .grouping = *grouping};
+    struct table *table = groups_table(&one);
     json_t *rows = table_json(table);
     table_free(table);
     return rows;
 }
 
-static void put_engine(json_t *document, const struct accuracy *accuracy)
+static void put_engine(json_t *document, const struct accuracy *accuracy,
+                       const struct grouping *grouping)
 {
     json_object_set_new(document, "engine", json_string(engine_names[accuracy->engine]));
     json_object_set_new(document, "rows", rows_json(accuracy, false));
-    json_object_set_new(document, "families", families_json(accuracy));
+    json_object_set_new(document, "groups", groups_json(accuracy, grouping));
     json_object_set_new(document, "skipped", rows_json(accuracy, true));
     json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
@@ -125,12 +174,12 @@ static json_t *accuracy_json(const struct invocation *invocation, const struct j
                              const char *command)
 {
     json_t *document = json_head(invocation, "epsim.accuracy/1", command);
-    put_engine(document, &judged->of[0]);
+    put_engine(document, &judged->of[0], &judged->grouping);
     if (judged->count > 1) {
         json_t *others = json_array();
         for (size_t i = 1; i < judged->count; i++) {
             json_t *other = json_object();
-            put_engine(other, &judged->of[i]);
+            put_engine(other, &judged->of[i], &judged->grouping);
             json_array_append_new(others, other);
         }
         json_object_set_new(document, "others", others);
@@ -142,7 +191,8 @@ static bool output(const struct invocation *invocation, const struct judged *jud
                    struct error *err)
 {
     char *command = command_line(invocation);
-    struct table *table = families_table(judged);
+    const bool rows = !strcmp(invocation->tsv, "accuracy-rows");
+    struct table *table = rows ? rows_table(judged) : groups_table(judged);
     table_head(table, invocation, command, NULL);
     comment_totals(table, judged);
     const bool ok =
@@ -152,8 +202,11 @@ static bool output(const struct invocation *invocation, const struct judged *jud
     return ok;
 }
 
-static bool outside(const struct judged *judged, double tolerance_pct)
+static bool outside(const struct judged *judged, double tolerance_pct, double median_pct)
 {
+    for (size_t i = 0; i < judged->count; i++)
+        if (judged->of[i].median_abs_pct > median_pct)
+            return true;
     for (size_t i = 0; i < judged->count; i++)
         for (size_t r = 0; r < judged->of[i].count; r++)
             if (!judged->of[i].rows[r].skipped &&
@@ -162,23 +215,34 @@ static bool outside(const struct judged *judged, double tolerance_pct)
     return false;
 }
 
+static bool parse_by(const struct invocation *invocation, struct grouping *grouping,
+                     struct error *err)
+{
+    if (!invocation_given(invocation, "by"))
+        return true;
+    return grouping_parse(grouping, invocation->by, err) || error_prefix(err, "--by");
+}
+
 enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
 {
     enum engine engines[ENGINE_COUNT];
     struct measured measured;
-    struct judged judged = {0};
+    struct judged judged = {.grouping = grouping_default()};
     size_t count;
     if (invocation->word_count != 1)
         return error_set(err, EXIT_INPUT, "accuracy: expected one measurements CSV"), err->code;
-    if (!check_tsv_kind(invocation, "accuracy", err) ||
+    if (!check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
+        !parse_by(invocation, &judged.grouping, err) ||
         !parse_engines(invocation, engines, &count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;
     const struct row_terms terms = row_terms(invocation);
-    for (; judged.count < count; judged.count++)
+    for (; judged.count < count; judged.count++) {
         accuracy_judge(&judged.of[judged.count], &measured, engines[judged.count], &terms);
+        accuracy_group(&judged.of[judged.count], &judged.grouping);
+    }
     const bool ok = output(invocation, &judged, err);
-    const bool off = outside(&judged, invocation->tolerance_pct);
+    const bool off = outside(&judged, invocation->tolerance_pct, invocation->median_pct);
     judged_release(&judged);
     measured_release(&measured);
     return !ok ? err->code : off ? EXIT_TOLERANCE : EXIT_DONE;

@@ -42,9 +42,9 @@ static struct table *parameters_table(const struct calibration *calibration)
 
 static struct table *left_out_table(const struct calibration *calibration)
 {
-    static const char *const columns[] = {"family", "cluster", "dispatcher",     "nodes",
-                                          "phase",  "n",       "median_abs_pct", "p90_abs_pct",
-                                          NULL};
+    static const char *const columns[] = {"family",      "cluster", "dispatcher", "nodes",
+                                          "phase",       "stage",   "n",          "median_abs_pct",
+                                          "p90_abs_pct", NULL};
     struct table *table = table_new("left-out", columns);
     size_t count;
     struct left_out *groups = calibration_leave_out(calibration, &count);
@@ -54,6 +54,10 @@ static struct table *left_out_table(const struct calibration *calibration)
         table_text(table, groups[g].first->dispatcher);
         table_count(table, groups[g].first->nodes);
         table_text(table, phase_names[groups[g].first->phase]);
+        if (groups[g].first->stage[0])
+            table_text(table, groups[g].first->stage);
+        else
+            table_blank(table);
         table_count(table, groups[g].count);
         table_real(table, groups[g].median_abs_pct);
         table_real(table, groups[g].p90_abs_pct);
@@ -65,7 +69,8 @@ static struct table *left_out_table(const struct calibration *calibration)
 static void comment_fit(struct table *table, const struct calibration *calibration)
 {
     const size_t n = calibration->parameter_count;
-    table_comment(table, "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
+    table_comment(table,
+                  "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
                   "percentile %.3g%% (%.3g%%)",
                   calibration->row_count - calibration->skipped, calibration->skipped,
                   calibration->median_abs_pct, calibration->before_median_abs_pct,
@@ -75,12 +80,11 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; b < a; b++)
             if (fabs(calibration->fit.correlation[a * n + b]) > CORRELATED)
-                table_comment(table, "hardly told apart: %s of %s and %s of %s (correlation %.2f)",
-                              calibration->parameters[b].field->key,
-                              calibration->parameters[b].presets[0],
-                              calibration->parameters[a].field->key,
-                              calibration->parameters[a].presets[0],
-                              calibration->fit.correlation[a * n + b]);
+                table_comment(
+                    table, "hardly told apart: %s of %s and %s of %s (correlation %.2f)",
+                    calibration->parameters[b].field->key, calibration->parameters[b].presets[0],
+                    calibration->parameters[a].field->key, calibration->parameters[a].presets[0],
+                    calibration->fit.correlation[a * n + b]);
     for (size_t r = 0; r < calibration->row_count; r++)
         if (calibration->rows[r].skipped)
             table_comment(table, "skipped: %s: %s", calibration->rows[r].measured->id,
@@ -111,10 +115,10 @@ static bool calibrate(const struct invocation *invocation, struct calibration *c
     if (!calibration_run(calibration, measured, &terms, err))
         return false;
     char *command = command_line(invocation);
-    const bool ok = (!invocation->write[0] ||
-                     calibration_write(calibration, invocation->write, command, err) ||
-                     error_prefix(err, "--write")) &&
-                    output(invocation, calibration, command, err);
+    const bool ok =
+        (!invocation->write[0] || calibration_write(calibration, invocation->write, command, err) ||
+         error_prefix(err, "--write")) &&
+        output(invocation, calibration, command, err);
     free(command);
     return ok;
 }

@@ -41,12 +41,14 @@ struct invocation {
     char judged_model[FIELD_TEXT_BYTES];
     char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
     char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the measured rows
+    char by[FIELD_TEXT_BYTES]; // columns that make a group
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
-    double tolerance_pct;
+    double tolerance_pct, median_pct; // of a row, of all rows
+    double from_us;                   // judged rows are measured at that or longer
     enum show_part show;
     bool json, check, quiet, help, leave_out;
 
@@ -59,7 +61,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 41
+#define CLI_OPTIONS 44
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -89,8 +91,8 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
                    struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
 struct row_terms row_terms(const struct invocation *invocation);
-// --tsv of a subcommand that has one table: only its kind may be named.
-bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err);
+// --tsv of a subcommand: one of its kinds, "one or another".
+bool check_tsv_kind(const struct invocation *invocation, const char *kinds, struct error *err);
 
 // --- the command line -----------------------------------------------------------------------
 

@@ -56,6 +56,17 @@ bool read_tokens(struct invocation *invocation, struct error *err)
                      invocation->show ? "with --show" : "compare takes lists");
 }
 
+static bool keep_from(double from_us, struct measured *measured, struct error *err)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < measured->count; i++)
+        if (measured->rows[i].latency_us >= from_us)
+            measured->rows[kept++] = measured->rows[i];
+    measured->count = kept;
+    return kept > 0 || error_set(err, EXIT_INPUT, "%s: no row is as long as --from-us %g",
+                                 measured->path, from_us);
+}
+
 bool load_measured(const struct invocation *invocation, struct measured *measured,
                    struct error *err)
 {
@@ -69,7 +80,7 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
         return error_prefix(err, "--except");
     if (!measured_load(measured, invocation->words[0], err))
         return false;
-    if (part_keep(&part, measured, err))
+    if (part_keep(&part, measured, err) && keep_from(invocation->from_us, measured, err))
         return true;
     measured_release(measured);
     return false;
@@ -83,14 +94,23 @@ struct row_terms row_terms(const struct invocation *invocation)
         .seed = invocation->question.seed};
 }
 
-bool check_tsv_kind(const struct invocation *invocation, const char *kind, struct error *err)
+static bool is_kind(const char *word, const char *kinds)
+{
+    const size_t length = strlen(word);
+    for (const char *at = kinds; length && (at = strstr(at, word)); at += length)
+        if ((at == kinds || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+            return strcmp(word, "or") != 0;
+    return false;
+}
+
+bool check_tsv_kind(const struct invocation *invocation, const char *kinds, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (!invocation_given(invocation, "tsv"))
         return true;
-    if (strcmp(invocation->tsv, kind))
+    if (!is_kind(invocation->tsv, kinds))
         return error_set(err, EXIT_INPUT, "--tsv: '%s': expected %s",
-                         error_quote(invocation->tsv, quoted), kind);
+                         error_quote(invocation->tsv, quoted), kinds);
     return !invocation->json ||
            error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
 }

@@ -45,6 +45,27 @@ static const struct option_row own_rows[] = {
      .argument = "PCT",
      .commands = ACCURACY | COMPARE,
      .group = "What is judged"},
+    {.field = {.key = "median_pct",
+               .kind = FIELD_NUMBER,
+               .offset = AT(median_pct),
+               .min = 0,
+               .max = 1e6,
+               .help = "exit 1 when an engine's median error is larger"},
+     .argument = "PCT",
+     .commands = ACCURACY,
+     .group = "What is judged"},
+    {.field = {.key = "from_us",
+               .kind = FIELD_NUMBER,
+               .offset = AT(from_us),
+               .min = 0,
+               .max = 1e12,
+               .help = "only rows measured at that or longer"},
+     .argument = "US",
+     .commands = JUDGE,
+     .group = "What is judged"},
+    TEXT("by", by, "COLUMNS", ACCURACY, "What is judged",
+         "what makes a group: a list of family, cluster, dispatcher, nodes, phase, stage, tokens, "
+         "sms, dtype"),
     TEXT("measured", measured, "CSV", COMPARE, "What is judged", "measured rows to lay beside"),
     TEXT("cluster", judged_cluster, "CLUSTER", JUDGE, "What is judged",
          "stands for the rows' cluster, in their shape"),
@@ -64,7 +85,7 @@ static const struct option_row own_rows[] = {
 
     TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
     TSV(COMPARE, "compare"),
-    TSV(ACCURACY, "accuracy"),
+    TSV(ACCURACY, "accuracy or accuracy-rows"),
     TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace"),
     SWITCH("json", json, EVERY & ~PLOT, OUTPUT_GROUP, "one JSON document"),
@@ -119,8 +140,10 @@ void cli_options_init(void)
 
 struct invocation invocation_default(void)
 {
-    return (struct invocation){
-        .question = question_default(), .engine = "simulate", .tolerance_pct = INFINITY};
+    return (struct invocation){.question = question_default(),
+                               .engine = "simulate",
+                               .tolerance_pct = INFINITY,
+                               .median_pct = INFINITY};
 }
 
 bool invocation_given(const struct invocation *invocation, const char *key)

@@ -21,10 +21,11 @@ struct form {
     double piece;         // a forwarded message's part on a port inside the node
     double nic_hop, nvlink_hop; // latency
     bool meets;                 // all ranks start together, by alignment or a barrier
-    double *after;        // [ranks] compute that follows, where ranks go on by themselves; or NULL
-    double *end;          // [ranks]
-    const char **binding; // [ranks] class name of what gave the end
-    uint32_t *binding_port; // [ranks]
+    double *after; // [ranks] compute that follows, where ranks go on by themselves; or NULL
+    double *end;   // [ranks]
+    double *stage_end[STAGES]; // [ranks]
+    const char **binding;      // [ranks] class name of what gave the end
+    uint32_t *binding_port;    // [ranks]
 };
 
 // What a rank itself has on its port of a class.
@@ -83,10 +84,20 @@ static void set_starts(struct form *form)
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
         form->start[r] =
             (double)(own + schedule_start_cost_ps(form->schedule, form->transfer, &form->loads, r));
-        form->end[r] = form->start[r];
+        form->end[r] = form->stage_end[STAGE_INTER][r] = form->stage_end[STAGE_INTRA][r] =
+            form->start[r];
         form->binding[r] = "latency";
         form->earliest_start = fmin(form->earliest_start, form->start[r]);
     }
+}
+
+// A port's class passes a rank's last byte then. Where NICs carry both stages, it may be of either.
+static void offer_stage(struct form *form, uint32_t rank, enum port_class class, double end)
+{
+    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    for (enum stage stage = 0; stage < STAGES; stage++)
+        if (form->transfer->inside_nic || nvlink == (stage == STAGE_INTRA))
+            form->stage_end[stage][rank] = fmax(form->stage_end[stage][rank], end);
 }
 
 static void offer(struct form *form, uint32_t rank, double end, const char *name, uint32_t port)
@@ -144,8 +155,9 @@ static void offer_port(struct form *form, uint32_t rank, enum port_class class, 
         turns += passes_before(form, class, rank, r);
         first = send ? fmin(first, form->start[r]) : first;
     }
-    offer(form, rank, fmax(alone, first + turns) + head + tail, port_class_names[class],
-          sharers.port);
+    const double passed = fmax(alone, first + turns) + head;
+    offer(form, rank, passed + tail, port_class_names[class], sharers.port);
+    offer_stage(form, rank, class, passed);
 }
 
 // A rank's ports: what must pass before the first byte reaches the port (head), and after the last
@@ -161,8 +173,8 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     const double out = packed + (forwards ? form->forward : 0);
 
     // On its NIC a rail peer may pass on others' bytes before it has any of its own.
-    offer_port(form, rank, PORT_NIC_TX, !transfer->rail || (forwards && !transfer->inside_nic), into,
-               0);
+    offer_port(form, rank, PORT_NIC_TX, !transfer->rail || (forwards && !transfer->inside_nic),
+               into, 0);
     // Where NICs carry both stages, the last byte in may be one that nobody forwards.
     offer_port(form, rank, PORT_NIC_RX, false, into + form->nic_hop,
                transfer->inside_nic ? 0 : out - packed);
@@ -243,7 +255,9 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
     const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
     const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
                               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
-    offer(form, to, end + tail, port_class_names[nvlink ? PORT_NVLINK_TX : PORT_NIC_TX], port);
+    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    offer(form, to, end + tail, port_class_names[class], port);
+    offer_stage(form, to, class, end);
     if (!nvlink && fabric_crosses_spine(fabric, from, to))
         offer(form, to, passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop + tail,
               port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
@@ -409,6 +423,8 @@ static void form_init(struct form *form, const struct schedule *schedule,
                           .end = mem_alloc(ranks, sizeof(double)),
                           .binding = mem_alloc(ranks, sizeof(char *)),
                           .binding_port = mem_alloc(ranks, sizeof(uint32_t))};
+    for (int s = 0; s < STAGES; s++)
+        form->stage_end[s] = mem_alloc(ranks, sizeof(double));
     form->meets = run->aligned || transfer->barrier;
     schedule_port_loads(schedule, transfer, &form->loads);
     if (run->aligned || transfer->phase != PHASE_DISPATCH || !schedule->present[PHASE_EXPERTS])
@@ -424,6 +440,8 @@ static void form_release(struct form *form)
     port_loads_release(&form->loads);
     free(form->start);
     free(form->end);
+    for (int s = 0; s < STAGES; s++)
+        free(form->stage_end[s]);
     free(form->binding);
     free(form->binding_port);
 }
@@ -440,8 +458,11 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
         offer_own_ports(&form, r);
     offer_feeders(&form);
-    for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
+    for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
         form.phase->end_ps[r] = (uint64_t)ceil(form.end[r]);
+        for (int s = 0; s < STAGES; s++)
+            form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
+    }
     if (schedule->loads->expected)
         set_late_ends(&form);
     name_binding(&form);
@@ -480,7 +501,9 @@ static void naive_transfer(void *context, const struct schedule *schedule,
             slowest = fmax(slowest, port->bytes / nominal(&schedule->cluster, port->class) * 1e12);
     }
     for (uint32_t r = 0; r < timing->ranks; r++)
-        phase->end_ps[r] = phase->start_ps[r] + (uint64_t)(slowest + NAIVE_FIXED_PS);
+        phase->end_ps[r] = phase->stage_end_ps[STAGE_INTER][r] =
+            phase->stage_end_ps[STAGE_INTRA][r] =
+                phase->start_ps[r] + (uint64_t)(slowest + NAIVE_FIXED_PS);
     strcpy(phase->bottleneck, phase->busiest);
 }
 

@@ -258,14 +258,15 @@ enum routing_rule measured_rule(const struct measured_row *row)
 
 bool measured_predictable(const struct measured_row *row, struct error *err)
 {
+    static const char *const stages[] = {"", "inter", "intra", NULL};
     static const char *const stats[] = {"", "mean", "slowest", NULL};
     static const char *const routings[] = {"",   "uniform",  "deepep",
                                             "v3", "balanced", "router", NULL};
     char quoted[ERROR_QUOTE_BYTES];
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
-    if (row->stage[0])
-        return error_set(err, EXIT_INPUT, "stage %s alone is not predicted",
+    if (!is_one_of(row->stage, stages))
+        return error_set(err, EXIT_INPUT, "stage %s is not predicted, only inter and intra",
                          error_quote(row->stage, quoted));
     if (!is_one_of(row->stat, stats))
         return error_set(err, EXIT_INPUT, "stat %s is not predicted, only mean and slowest",

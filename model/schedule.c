@@ -9,6 +9,7 @@
 
 const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", "experts",
                                    "combine", "shared", "alltoall", NULL};
+const char *const stage_names[] = {"inter", "intra", NULL};
 
 // More messages than this in one (channel, lane) tell nothing new: neighbours are merged, and
 // merged messages still pay for each.

@@ -26,6 +26,10 @@ enum phase {
 };
 extern const char *const phase_names[];
 
+// The part of a transfer between nodes, and inside them.
+enum stage { STAGE_INTER, STAGE_INTRA, STAGES };
+extern const char *const stage_names[];
+
 // One movement of data: dispatch, combine, or the exchange of a byte matrix.
 //
 // Direct: for every (home, peer) pair, pair[home * ranks + peer] tokens move in one stage, over the

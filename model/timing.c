@@ -29,6 +29,8 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
         phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->late_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->feeder = mem_alloc(ranks, sizeof(uint32_t));
+        for (int s = 0; s < STAGES; s++)
+            phase->stage_end_ps[s] = mem_alloc(ranks, sizeof(uint64_t));
         for (uint32_t r = 0; r < ranks; r++)
             phase->feeder[r] = r;
         strcpy(phase->busiest, "none");
@@ -45,6 +47,8 @@ void timing_release(struct timing *timing)
         free(timing->phases[p].end_ps);
         free(timing->phases[p].late_ps);
         free(timing->phases[p].feeder);
+        for (int s = 0; s < STAGES; s++)
+            free(timing->phases[p].stage_end_ps[s]);
     }
     free(timing->ports);
     *timing = (struct timing){0};
@@ -76,6 +80,23 @@ struct phase_span timing_span(const struct timing *timing, enum phase phase)
     return (struct phase_span){.start_ps = (double)first,
                                .end_ps = (double)last,
                                .latency_ps = (double)(last - first),
+                               .latency_mean_ps = sum / timing->ranks};
+}
+
+struct phase_span timing_stage_span(const struct timing *timing, enum phase phase, enum stage stage)
+{
+    const struct phase_timing *p = &timing->phases[phase];
+    uint64_t first = UINT64_MAX, last = 0;
+    double sum = 0;
+    for (uint32_t r = 0; r < timing->ranks; r++) {
+        const uint64_t start = p->start_ps[r], end = p->stage_end_ps[stage][r];
+        first = start < first ? start : first;
+        last = end > last ? end : last;
+        sum += end > start ? (double)(end - start) : 0;
+    }
+    return (struct phase_span){.start_ps = (double)first,
+                               .end_ps = (double)last,
+                               .latency_ps = last > first ? (double)(last - first) : 0,
                                .latency_mean_ps = sum / timing->ranks};
 }
 

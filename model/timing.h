@@ -31,8 +31,10 @@ uint64_t run_arrival_ps(const struct run *run, uint32_t rank);
 
 struct phase_timing {
     bool present;
-    uint64_t *start_ps, *end_ps; // [ranks]
-    uint32_t *feeder;            // [ranks] whose data a rank waited for last; itself when its own
+    uint64_t *start_ps, *end_ps;    // [ranks]
+    uint64_t *stage_end_ps[STAGES]; // [ranks] the last byte of a transfer's stage, or when the rank
+                                    // had started where it has none
+    uint32_t *feeder;    // [ranks] whose data a rank waited for last; itself when its own
     uint64_t *late_ps;   // [ranks] estimate from expected loads: when a rank ends that is as
                          // unlucky as the slowest of all is expected to be; else 0
     uint64_t floor_ps;   // estimate: the phase cannot be over everywhere before a port that
@@ -84,6 +86,11 @@ struct phase_span {
     double start_ps, end_ps, latency_ps, latency_mean_ps;
 };
 struct phase_span timing_span(const struct timing *timing, enum phase phase);
+
+// The same of one stage of a transfer: from a rank's start of the phase to the stage's last byte,
+// as the real backend times it.
+struct phase_span timing_stage_span(const struct timing *timing, enum phase phase,
+                                    enum stage stage);
 
 // First rank's start to last rank's end over all phases.
 double timing_layer_ps(const struct timing *timing);

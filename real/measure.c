@@ -368,7 +368,6 @@ struct row_kind {
 static void write_row(FILE *out, const struct real_invocation *invocation,
                       const struct measured_case *result, const struct row_kind *kind, uint32_t row)
 {
-    static const char *const stage_names[] = {"inter", "intra", ""};
     const struct setting *setting = result->setting;
     const struct moe *moe = &setting->moe;
     const struct statistic statistic =
@@ -385,7 +384,7 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
             setting->tokens[0], moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
-            stage_names[kind->stage], kind->slowest ? "slowest" : "mean", routing_name(result),
+            kind->stage == STAGES ? "" : stage_names[kind->stage], kind->slowest ? "slowest" : "mean", routing_name(result),
             invocation->question.layout, (unsigned long long)invocation->question.step,
             setting->routing.layer, statistic.min_us, statistic.p99_us);
 }

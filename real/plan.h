@@ -25,7 +25,6 @@ struct round {
     uint64_t first, rows; // rail: this round's rows of crossed (inter) or relayed (intra)
 };
 
-enum stage { STAGE_INTER, STAGE_INTRA, STAGES };
 
 struct plan {
     struct slice slice;

@@ -36,6 +36,7 @@ struct mover {
     struct heap heap;
     struct port *ports[PORT_CLASSES]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
     uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
+    uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
     uint32_t *feeder;                 // [ranks]
     uint64_t now_ps;
     struct timeline *timeline;
@@ -55,8 +56,13 @@ static void schedule_event(struct mover *mover, uint64_t time_ps, enum event_kin
     heap_push(&mover->heap, time_ps, pack_event(kind, index, chunk, local));
 }
 
-static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t feeder)
+// Something of a rank's part ended: what moved between it and `other` had to do with `feeder`.
+static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t other,
+                  uint32_t feeder)
 {
+    const bool inside = fabric_node(mover->fabric, rank) == fabric_node(mover->fabric, other);
+    uint64_t *stage = &mover->stage_ps[inside ? STAGE_INTRA : STAGE_INTER][rank];
+    *stage = time_ps > *stage ? time_ps : *stage;
     if (time_ps <= mover->last_ps[rank])
         return;
     mover->last_ps[rank] = time_ps;
@@ -171,7 +177,7 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const uint64_t start = serve(mover, way.tx, way.from, bytes, extra);
     const struct port *tx = &mover->ports[way.tx][way.from];
 
-    touch(mover, from, tx->free_ps, from);
+    touch(mover, from, tx->free_ps, to, from);
     if (way.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
         hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
             pack_event(EVENT_SPINE_UP, index, chunk, 0));
@@ -227,7 +233,7 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
         schedule_event(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
     } else {
         start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-        touch(mover, rank, tx_free(mover, rank, peer), rank);
+        touch(mover, rank, tx_free(mover, rank, peer), peer, rank);
     }
     schedule_event(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
                    0);
@@ -279,7 +285,7 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct way way = way_between(mover, from, to);
     serve(mover, way.rx, way.to, bytes, 0);
     const uint64_t done = mover->ports[way.rx][way.to].free_ps;
-    touch(mover, to, done, from);
+    touch(mover, to, done, from, from);
     schedule_event(mover, done, EVENT_RECEIVED, index, chunk, 0);
 }
 
@@ -294,7 +300,7 @@ static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
     const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
     const enum kernel kernel = mover->transfer->rail ? KERNEL_MAIN : KERNEL_RECEIVE;
     const uint64_t done = copy(mover, to, kernel, flow->channel, bytes);
-    touch(mover, to, done, from);
+    touch(mover, to, done, from, from);
     credit(mover, index, done, from != to && !over_nvlink(mover, from, to));
 }
 
@@ -304,7 +310,7 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t peer = far_end(mover, flow), first = flow->peer * fabric->gpus_per_node;
     uint64_t left = mover->now_ps;
-    touch(mover, peer, mover->now_ps, flow->home);
+    touch(mover, peer, mover->now_ps, peer, flow->home);
     for (uint32_t i = 0; i < fabric->gpus_per_node; i++) {
         // Peers take turns at being first, so that a node's forwarders do not all start at one.
         const uint32_t local = (peer + 1 + i) % fabric->gpus_per_node, rank = first + local;
@@ -314,7 +320,7 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
         send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
         left = tx_free(mover, peer, rank);
     }
-    touch(mover, peer, left, flow->home);
+    touch(mover, peer, left, peer, flow->home);
     credit(mover, index, left, peer != flow->home);
 }
 
@@ -329,7 +335,7 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     serve(mover, way.rx, way.to, bytes, 0);
     const uint64_t done = mover->ports[way.rx][way.to].free_ps;
-    touch(mover, to, done, mover->transfer->gather ? rank : flow->home);
+    touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
     if (mover->transfer->gather)
         schedule_event(mover, done, EVENT_JOINED, index, chunk, local);
 }
@@ -349,7 +355,7 @@ static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t peer = far_end(mover, flow);
-    touch(mover, peer, mover->now_ps, peer);
+    touch(mover, peer, mover->now_ps, peer, peer);
     if (peer == flow->home) {
         schedule_event(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
         return;
@@ -472,7 +478,8 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
     for (uint32_t r = 0; r < fabric->ranks; r++) {
         const uint64_t begin = (mover->transfer->barrier ? last : phase->start_ps[r]) +
                                schedule_start_cost_ps(mover->schedule, mover->transfer, &loads, r);
-        mover->last_ps[r] = begin;
+        mover->last_ps[r] = mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] =
+            begin;
         mover->feeder[r] = r;
         for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {
             const uint32_t index = 2 * r * mover->transfer->channels + s;
@@ -549,6 +556,8 @@ static void finish(struct mover *mover, struct timing *timing)
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         phase->end_ps[r] = mover->last_ps[r];
         phase->feeder[r] = mover->feeder[r];
+        for (int s = 0; s < STAGES; s++)
+            phase->stage_end_ps[s][r] = mover->stage_ps[s][r];
     }
     timing->events += mover->heap.popped;
 }
@@ -566,6 +575,8 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
     init_ports(&mover);
     mover.last_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     mover.feeder = mem_alloc(mover.fabric->ranks, sizeof(uint32_t));
+    for (int s = 0; s < STAGES; s++)
+        mover.stage_ps[s] = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     start_senders(&mover, &timing->phases[transfer->phase]);
     while (heap_pop(&mover.heap, &mover.now_ps, &payload))
         handle(&mover, payload);
@@ -574,6 +585,8 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
         free(mover.ports[class]);
     free(mover.last_ps);
     free(mover.feeder);
+    for (int s = 0; s < STAGES; s++)
+        free(mover.stage_ps[s]);
     heap_release(&mover.heap);
     flows_release(&mover.flows);
 }

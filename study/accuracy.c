@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static void judge_row(struct accuracy_row *row, enum engine engine, const struct row_terms *terms)
 {
@@ -22,42 +21,40 @@ static void judge_row(struct accuracy_row *row, enum engine engine, const struct
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
 }
 
-static bool same_family(const struct measured_row *a, const struct measured_row *b)
-{
-    return a->nodes == b->nodes && a->phase == b->phase && !strcmp(a->family, b->family) &&
-           !strcmp(a->cluster, b->cluster) && !strcmp(a->dispatcher, b->dispatcher);
-}
-
-static void judge_family(const struct accuracy *accuracy, struct accuracy_family *family)
+static void sum_up(const struct accuracy *accuracy, const struct grouping *grouping,
+                   struct accuracy_group *group)
 {
     double *errors = mem_alloc(accuracy->count, sizeof *errors), sum = 0;
     for (size_t i = 0; i < accuracy->count; i++) {
         const struct accuracy_row *row = &accuracy->rows[i];
-        if (row->skipped || !same_family(row->measured, family->first))
+        if (row->skipped || !grouping_same(grouping, row->measured, group->first))
             continue;
-        errors[family->count++] = fabs(row->error_pct);
+        errors[group->count++] = fabs(row->error_pct);
         sum += row->error_pct;
-        family->worst_abs_pct = fmax(family->worst_abs_pct, fabs(row->error_pct));
+        group->worst_abs_pct = fmax(group->worst_abs_pct, fabs(row->error_pct));
     }
-    family->bias_pct = sum / (double)family->count;
-    errors_summarise(errors, family->count, &family->median_abs_pct, &family->p90_abs_pct);
+    group->bias_pct = sum / (double)group->count;
+    errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
     free(errors);
 }
 
-static void judge_families(struct accuracy *accuracy)
+void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping)
 {
-    accuracy->families = mem_alloc(accuracy->count, sizeof *accuracy->families);
+    free(accuracy->groups);
+    accuracy->groups = mem_alloc(accuracy->count, sizeof *accuracy->groups);
+    accuracy->group_count = 0;
     for (size_t i = 0; i < accuracy->count; i++) {
-        size_t f = 0;
+        const struct measured_row *row = accuracy->rows[i].measured;
+        size_t g = 0;
         if (accuracy->rows[i].skipped)
             continue;
-        while (f < accuracy->family_count &&
-               !same_family(accuracy->rows[i].measured, accuracy->families[f].first))
-            f++;
-        if (f < accuracy->family_count)
+        while (g < accuracy->group_count &&
+               !grouping_same(grouping, row, accuracy->groups[g].first))
+            g++;
+        if (g < accuracy->group_count)
             continue;
-        accuracy->families[accuracy->family_count].first = accuracy->rows[i].measured;
-        judge_family(accuracy, &accuracy->families[accuracy->family_count++]);
+        accuracy->groups[accuracy->group_count].first = row;
+        sum_up(accuracy, grouping, &accuracy->groups[accuracy->group_count++]);
     }
 }
 
@@ -83,12 +80,11 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
     }
     errors_summarise(errors, n, &accuracy->median_abs_pct, &accuracy->p90_abs_pct);
     free(errors);
-    judge_families(accuracy);
 }
 
 void accuracy_release(struct accuracy *accuracy)
 {
     free(accuracy->rows);
-    free(accuracy->families);
+    free(accuracy->groups);
     *accuracy = (struct accuracy){0};
 }

@@ -1,7 +1,8 @@
-// Accuracy: what an engine predicts against what was measured, row by row and by family.
+// Accuracy: what an engine predicts against what was measured, row by row and by group.
 #ifndef STUDY_ACCURACY_H
 #define STUDY_ACCURACY_H
 
+#include "study/group.h"
 #include "study/row.h"
 
 #include <stdbool.h>
@@ -14,8 +15,8 @@ struct accuracy_row {
     double predicted_us, error_pct;
 };
 
-// Rows of one (family, cluster, dispatcher, nodes, phase).
-struct accuracy_family {
+// Rows that agree in the columns of a grouping.
+struct accuracy_group {
     const struct measured_row *first; // names the group
     size_t count;
     double median_abs_pct, p90_abs_pct, worst_abs_pct, bias_pct;
@@ -25,8 +26,8 @@ struct accuracy {
     enum engine engine;
     struct accuracy_row *rows; // [measured->count], in file order
     size_t count, skipped;
-    struct accuracy_family *families; // in order of first appearance
-    size_t family_count;
+    struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
+    size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
 };
 
@@ -38,6 +39,10 @@ struct accuracy {
 // compared. estimate reads expected loads, simulate counts drawn ones (seed).
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
                     const struct row_terms *terms);
+
+// Sums up by groups, instead of any before.
+void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);
+
 void accuracy_release(struct accuracy *accuracy);
 
 #endif

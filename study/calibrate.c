@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "study/errors.h"
+#include "study/group.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -216,8 +217,8 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
 
 static bool same_group(const struct measured_row *a, const struct measured_row *b)
 {
-    return a->nodes == b->nodes && a->phase == b->phase && !strcmp(a->family, b->family) &&
-           !strcmp(a->cluster, b->cluster) && !strcmp(a->dispatcher, b->dispatcher);
+    const struct grouping grouping = grouping_default();
+    return grouping_same(&grouping, a, b);
 }
 
 static void leave_out(const struct calibration *calibration, struct left_out *group)

@@ -10,8 +10,8 @@ static bool belongs(const struct measured_row *row, const struct question *quest
 {
     const struct moe *moe = &setting->moe;
     const enum dtype dtype = phase == PHASE_DISPATCH ? moe->dispatch_dtype : moe->combine_dtype;
-    return row->phase == phase && row->tokens_per_gpu == tokens && row->dtype == dtype && !row->other_dtype[0] &&
-           row->nodes == setting->cluster.nodes &&
+    return row->phase == phase && row->tokens_per_gpu == tokens && row->dtype == dtype &&
+           !row->other_dtype[0] && row->nodes == setting->cluster.nodes &&
            row->gpus_per_node == setting->cluster.gpus_per_node && row->experts == moe->experts &&
            row->topk == moe->topk && row->hidden == moe->hidden &&
            (row->sms ? row->sms == setting->dispatcher.sms : question->sms == 0) &&

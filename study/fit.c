@@ -11,10 +11,10 @@
 
 const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
 
-#define STEP 1e-4       // of a logarithm, in finite differences: times are whole picoseconds
-#define ITERATIONS 40   // a round
-#define TOLERANCE 1e-6  // of steps
-#define BLIND 1e-7      // singular values below this part of the largest say nothing
+#define STEP 1e-4        // of a logarithm, in finite differences: times are whole picoseconds
+#define ITERATIONS 40    // a round
+#define TOLERANCE 1e-6   // of steps
+#define BLIND 1e-7       // singular values below this part of the largest say nothing
 #define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
 
 static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
@@ -23,7 +23,7 @@ static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
 // What GSL's callbacks need.
 struct solving {
     const struct fit_problem *problem;
-    double *values; // [parameters]
+    double *values;       // [parameters]
     double *base, *moved; // [rows]
 };
 
@@ -93,8 +93,8 @@ static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vec
     gsl_multifit_nlinear_workspace *work = gsl_multifit_nlinear_alloc(
         gsl_multifit_nlinear_trust, &how, problem->rows, problem->parameters);
     gsl_multifit_nlinear_winit(logs, weights, &fdf, work);
-    const int status = gsl_multifit_nlinear_driver(ITERATIONS, TOLERANCE, TOLERANCE, 0, NULL, NULL,
-                                                   &info, work);
+    const int status =
+        gsl_multifit_nlinear_driver(ITERATIONS, TOLERANCE, TOLERANCE, 0, NULL, NULL, &info, work);
     gsl_vector_memcpy(logs, gsl_multifit_nlinear_position(work));
     gsl_multifit_nlinear_free(work);
     // "No progress" at a kink of the prediction, where a maximum changes hands, is an end too.
@@ -105,9 +105,9 @@ static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vec
 static void clamp(const struct fit_problem *problem, gsl_vector *logs)
 {
     for (size_t p = 0; p < problem->parameters; p++)
-        gsl_vector_set(logs, p,
-                       fmin(fmax(gsl_vector_get(logs, p), log(problem->least[p])),
-                            log(problem->most[p])));
+        gsl_vector_set(
+            logs, p,
+            fmin(fmax(gsl_vector_get(logs, p), log(problem->least[p])), log(problem->most[p])));
 }
 
 // ---- what the data say of the solution ------------------------------------------------------
@@ -210,8 +210,7 @@ static void judge(struct fit *fit, struct solving *solving, const gsl_vector *lo
     gsl_linalg_SV_decomp(jacobian, spread.v, spread.s, work);
     set_errors(fit, &spread);
     for (size_t p = 0; p < n; p++)
-        fit->verdicts[p] =
-            verdict(solving->problem, fit, p, fit->verdicts[p] == FIT_UNUSED);
+        fit->verdicts[p] = verdict(solving->problem, fit, p, fit->verdicts[p] == FIT_UNUSED);
     gsl_matrix_free(jacobian);
     gsl_matrix_free(spread.v);
     gsl_vector_free(spread.s);

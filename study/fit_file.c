@@ -17,9 +17,8 @@ struct reading {
 
 static const struct field *find_field(enum calibrate_part part, const char *key)
 {
-    return part == CALIBRATE_CLUSTER
-               ? field_find(cluster_fields, cluster_field_count, key)
-               : field_find(dispatcher_fields, dispatcher_field_count, key);
+    return part == CALIBRATE_CLUSTER ? field_find(cluster_fields, cluster_field_count, key)
+                                     : field_find(dispatcher_fields, dispatcher_field_count, key);
 }
 
 static const char *nearest_key(enum calibrate_part part, const char *key)
@@ -82,8 +81,7 @@ static bool read_preset(struct reading *reading, doc_node node,
                   : dispatcher_load(word, 8, &object.dispatcher, NULL, reading->err)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
-    parameter->presets[at] =
-        mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
+    parameter->presets[at] = mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
     parameter->words[at] = mem_copy_text(word);
     parameter->preset_count++;
     if (at == 0)
@@ -168,8 +166,7 @@ static bool check_keys(struct reading *reading, doc_node item)
 static bool read_parameter(struct reading *reading, doc_node item)
 {
     struct calibration *calibration = reading->calibration;
-    struct calibrate_parameter *parameter =
-        &calibration->parameters[calibration->parameter_count];
+    struct calibrate_parameter *parameter = &calibration->parameters[calibration->parameter_count];
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err, "expected {key: ..., clusters: [...]}");
     const doc_node clusters = doc_get(reading->doc, item, "clusters");
@@ -213,8 +210,7 @@ static bool read_all(struct reading *reading)
         return doc_error(reading->doc, root, reading->err,
                          "parameters: expected a list of parameters");
     const size_t count = doc_size(reading->doc, list);
-    reading->calibration->parameters =
-        mem_alloc(count, sizeof *reading->calibration->parameters);
+    reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
     for (size_t i = 0; i < count; i++) {
         const doc_node item = doc_item(reading->doc, list, i);
         if (!read_parameter(reading, item) || !check_twice(reading, item))

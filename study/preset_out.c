@@ -21,8 +21,7 @@ static size_t find(const struct calibration *calibration, enum calibrate_part pa
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
         if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
-            strlen(parameter->field->key) != length ||
-            strncmp(parameter->field->key, key, length))
+            strlen(parameter->field->key) != length || strncmp(parameter->field->key, key, length))
             continue;
         for (size_t i = 0; i < parameter->preset_count; i++)
             if (!strcmp(parameter->presets[i], preset))
@@ -76,9 +75,9 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
     const size_t none = rewriting->calibration->parameter_count;
     while (*text) {
         const size_t length = key_length(text);
-        const size_t p = length ? find(rewriting->calibration, rewriting->part, rewriting->preset,
-                                       text, length)
-                                : none;
+        const size_t p =
+            length ? find(rewriting->calibration, rewriting->part, rewriting->preset, text, length)
+                   : none;
         const char *next = skip_key(text);
         if (p == none) {
             fwrite(text, 1, (size_t)(next - text), out);

@@ -110,12 +110,22 @@ bool row_resolve(struct setting *setting, const struct measured_row *row, enum e
         return false;
     setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
     bool ok = schedule_check(&setting->schedule, err);
+    if (ok && row->stage[0] && row->phase != PHASE_DISPATCH && row->phase != PHASE_COMBINE)
+        ok = error_set(err, EXIT_INPUT, "phase %s has no stages", phase_names[row->phase]);
     if (ok && !setting->schedule.present[row->phase])
         ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
                        row->dispatcher, phase_names[row->phase]);
     if (!ok)
         setting_release(setting);
     return ok;
+}
+
+static struct phase_span span_of(const struct timing *timing, const struct measured_row *row)
+{
+    for (enum stage stage = 0; stage < STAGES; stage++)
+        if (!strcmp(row->stage, stage_names[stage]))
+            return timing_stage_span(timing, row->phase, stage);
+    return timing_span(timing, row->phase);
 }
 
 double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)
@@ -128,7 +138,7 @@ double row_predict(struct setting *setting, const struct measured_row *row, enum
         estimate(&setting->schedule, &setting->run, &timing);
     else
         estimate_naive(&setting->schedule, &setting->run, &timing);
-    const struct phase_span span = timing_span(&timing, row->phase);
+    const struct phase_span span = span_of(&timing, row);
     timing_release(&timing);
     return (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
 }

@@ -25,8 +25,9 @@ struct row_terms {
 bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
                  const struct row_terms *terms, struct error *err);
 
-// What the engine says of the row's own figure, microseconds: the phase's mean over ranks, or its
-// slowest rank where the row's stat says so. Only the row's phase is left in the schedule.
+// What the engine says of the row's own figure, microseconds: the phase's, or its stage's where the
+// row names one, mean over ranks, or its slowest rank where the row's stat says so. Only the row's
+// phase is left in the schedule.
 double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine);
 
 #endif

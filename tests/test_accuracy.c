@@ -19,7 +19,9 @@ static void load(struct measured *measured, const char *path)
 static void judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine)
 {
     const struct row_terms terms = {.seed = 1};
+    const struct grouping grouping = grouping_default();
     accuracy_judge(accuracy, measured, engine, &terms);
+    accuracy_group(accuracy, &grouping);
 }
 
 // _i is the engine: no row has a parameter of its own.
@@ -97,11 +99,11 @@ START_TEST(quantiles_are_elements)
     judge(&accuracy, &measured, ENGINE_ESTIMATE);
     ck_assert_double_eq_tol(accuracy.median_abs_pct, quantiles[_i].median, 1e-6);
     ck_assert_double_eq_tol(accuracy.p90_abs_pct, quantiles[_i].p90, 1e-6);
-    ck_assert_uint_eq(accuracy.family_count, 1);
-    ck_assert_uint_eq(accuracy.families[0].count, n);
-    ck_assert_double_eq_tol(accuracy.families[0].p90_abs_pct, quantiles[_i].p90, 1e-6);
-    ck_assert_double_eq_tol(accuracy.families[0].worst_abs_pct, (double)n, 1e-6);
-    ck_assert_double_eq_tol(accuracy.families[0].bias_pct,
+    ck_assert_uint_eq(accuracy.group_count, 1);
+    ck_assert_uint_eq(accuracy.groups[0].count, n);
+    ck_assert_double_eq_tol(accuracy.groups[0].p90_abs_pct, quantiles[_i].p90, 1e-6);
+    ck_assert_double_eq_tol(accuracy.groups[0].worst_abs_pct, (double)n, 1e-6);
+    ck_assert_double_eq_tol(accuracy.groups[0].bias_pct,
                             (n % 2 ? (double)(n + 1) / 2 : -(double)n / 2) / (double)n, 1e-6);
     accuracy_release(&accuracy);
     measured_release(&measured);
@@ -138,8 +140,8 @@ START_TEST(skips)
     ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
     ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s",
                   accuracy.rows[1].why);
-    ck_assert_uint_eq(accuracy.family_count, 1);
-    ck_assert_uint_eq(accuracy.families[0].count, 1);
+    ck_assert_uint_eq(accuracy.group_count, 1);
+    ck_assert_uint_eq(accuracy.groups[0].count, 1);
     accuracy_release(&accuracy);
     measured_release(&measured);
     fixture_remove(&file);
@@ -156,7 +158,7 @@ START_TEST(all_skipped_is_no_figure)
     load(&measured, file.path);
     judge(&accuracy, &measured, ENGINE_SIMULATE);
     ck_assert(isnan(accuracy.median_abs_pct) && isnan(accuracy.p90_abs_pct));
-    ck_assert_uint_eq(accuracy.family_count, 0);
+    ck_assert_uint_eq(accuracy.group_count, 0);
     accuracy_release(&accuracy);
     measured_release(&measured);
     fixture_remove(&file);
@@ -171,16 +173,44 @@ START_TEST(families)
     size_t rows = 0;
     load(&measured, PUBLISHED);
     judge(&accuracy, &measured, ENGINE_ESTIMATE);
-    for (size_t f = 0; f < accuracy.family_count; f++) {
-        const struct accuracy_family *family = &accuracy.families[f];
-        rows += family->count;
-        ck_assert_double_le(family->median_abs_pct, family->worst_abs_pct);
-        ck_assert_double_le(fabs(family->bias_pct), family->worst_abs_pct);
+    for (size_t f = 0; f < accuracy.group_count; f++) {
+        const struct accuracy_group *group = &accuracy.groups[f];
+        rows += group->count;
+        ck_assert_double_le(group->median_abs_pct, group->worst_abs_pct);
+        ck_assert_double_le(fabs(group->bias_pct), group->worst_abs_pct);
         for (size_t g = 0; g < f; g++)
-            ck_assert(accuracy.families[g].first < family->first);
+            ck_assert(accuracy.groups[g].first < group->first);
     }
     ck_assert_uint_eq(rows, 24);
-    ck_assert_uint_eq(accuracy.family_count, 22);
+    ck_assert_uint_eq(accuracy.group_count, 22);
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+}
+END_TEST
+
+// By phase alone: the same rows in two groups; by token bands: what a band holds.
+START_TEST(other_groups)
+{
+    struct measured measured;
+    struct accuracy accuracy;
+    struct grouping grouping;
+    struct error err = {0};
+    char text[FIELD_TEXT_BYTES];
+    load(&measured, PUBLISHED);
+    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    ck_assert(grouping_parse(&grouping, "phase", &err));
+    accuracy_group(&accuracy, &grouping);
+    ck_assert_uint_eq(accuracy.group_count, 2);
+    ck_assert_uint_eq(accuracy.groups[0].count + accuracy.groups[1].count, 24);
+    ck_assert(grouping_parse(&grouping, "tokens", &err));
+    accuracy_group(&accuracy, &grouping);
+    ck_assert_uint_eq(accuracy.group_count, 2);
+    ck_assert_str_eq(group_key_text(GROUP_TOKENS, accuracy.groups[0].first, text), "4096-32767");
+    ck_assert_str_eq(group_key_text(GROUP_TOKENS, accuracy.groups[1].first, text), "64-511");
+    ck_assert(!grouping_parse(&grouping, "phase,phase", &err));
+    ck_assert_str_eq(err.text, "'phase' stands twice");
+    ck_assert(!grouping_parse(&grouping, "phases", &err));
+    ck_assert_msg(strstr(err.text, "'phases': expected family, ") != NULL, "%s", err.text);
     accuracy_release(&accuracy);
     measured_release(&measured);
 }
@@ -197,6 +227,7 @@ int main(void)
     tcase_add_loop_test(tests, skips, 0, SUITE_COUNT(skipped));
     tcase_add_test(tests, all_skipped_is_no_figure);
     tcase_add_test(tests, families);
+    tcase_add_test(tests, other_groups);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

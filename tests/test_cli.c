@@ -892,10 +892,10 @@ END_TEST
 START_TEST(json_of_accuracy)
 {
     json_t *document = run_json("accuracy tests/data/measured-small.csv --json");
-    assert_keys(document, "schema:s rows:a families:a skipped:a median_abs_pct:n p90_abs_pct:n");
+    assert_keys(document, "schema:s rows:a groups:a skipped:a median_abs_pct:n p90_abs_pct:n");
     ck_assert_str_eq(json_string_value(json_object_get(document, "schema")), "epsim.accuracy/1");
     assert_rows(document, "rows", "id:s measured_us:n predicted_us:n error_pct:n");
-    assert_rows(document, "families",
+    assert_rows(document, "groups",
                 "family:s cluster:s dispatcher:s nodes:i phase:s n:i "
                 "median_abs_pct:n p90_abs_pct:n worst_abs_pct:n bias_pct:n");
     assert_rows(document, "skipped", "id:s why:s");

@@ -208,9 +208,12 @@ static bool post_round(struct layer *layer, const struct round *round, enum stag
     return ok;
 }
 
-static bool wait_stage(struct layer *layer, enum stage stage, struct error *err)
+// Waits for an exchange and marks its end as the stage's, until the next one of the stage.
+static bool wait_stage(struct layer *layer, enum stage stage, bool gather, struct error *err)
 {
-    return layer->setup.wires->wait(layer->setup.transport, stream_of(stage), err);
+    const bool ok = layer->setup.wires->wait(layer->setup.transport, stream_of(stage), err);
+    TABLE(layer)->mark(DEVICE(layer), stream_of(stage), stage_mark(gather, stage));
+    return ok;
 }
 
 static void follow_compute(struct layer *layer)
@@ -219,6 +222,7 @@ static void follow_compute(struct layer *layer)
     TABLE(layer)->follow(DEVICE(layer), STREAM_INTRA, STREAM_COMPUTE);
 }
 
+// A stage that moves nothing ends as it begins.
 static void mark_stages(struct layer *layer, bool gather)
 {
     for (enum stage stage = 0; stage < STAGES; stage++)
@@ -234,8 +238,9 @@ static bool move_direct(struct layer *layer, const struct plan *plan, const stru
         for (enum stage stage = 0; stage < STAGES; stage++)
             if (!post_round(layer, &plan->stage[stage][r], stage, from, to, gather, err))
                 return false;
-        for (enum stage stage = 0; stage < STAGES; stage++)
-            if (!wait_stage(layer, stage, err))
+        // What moves inside a node ends first as a rule.
+        for (enum stage stage = STAGES; stage-- > 0;)
+            if (!wait_stage(layer, stage, gather, err))
                 return false;
     }
     return true;
@@ -268,7 +273,7 @@ static bool move_scatter(struct layer *layer, const struct plan *plan, const str
                     false, err))
         return false;
     for (uint32_t r = 0; r < plan->rounds; r++) {
-        if (!wait_stage(layer, STAGE_INTER, err))
+        if (!wait_stage(layer, STAGE_INTER, false, err))
             return false;
         relay(layer, plan, way, r);
         if (r + 1 < plan->rounds && !post_round(layer, &plan->stage[STAGE_INTER][r + 1],
@@ -276,7 +281,7 @@ static bool move_scatter(struct layer *layer, const struct plan *plan, const str
             return false;
         if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->relayed,
                         &way->served, false, err) ||
-            !wait_stage(layer, STAGE_INTRA, err))
+            !wait_stage(layer, STAGE_INTRA, false, err))
             return false;
     }
     return true;
@@ -302,9 +307,9 @@ static bool move_gather(struct layer *layer, const struct plan *plan, const stru
     for (uint32_t r = 0; r < plan->rounds; r++) {
         if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->served,
                         &way->relayed, true, err) ||
-            !wait_stage(layer, STAGE_INTRA, err))
+            !wait_stage(layer, STAGE_INTRA, true, err))
             return false;
-        if (crossing && !wait_stage(layer, STAGE_INTER, err))
+        if (crossing && !wait_stage(layer, STAGE_INTER, true, err))
             return false;
         reduce_node(layer, plan, way, r);
         if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &way->crossed, &way->sent,
@@ -312,7 +317,7 @@ static bool move_gather(struct layer *layer, const struct plan *plan, const stru
             return false;
         crossing = true;
     }
-    return wait_stage(layer, STAGE_INTER, err);
+    return wait_stage(layer, STAGE_INTER, true, err);
 }
 
 static bool move(struct layer *layer, const struct transfer *transfer, struct error *err)
@@ -321,11 +326,10 @@ static bool move(struct layer *layer, const struct transfer *transfer, struct er
     const struct plan *plan = gather ? &layer->combine : &layer->dispatch;
     const struct way *way = gather ? &layer->memory->combine : &layer->memory->dispatch;
     follow_compute(layer);
-    const bool ok = !transfer->rail ? move_direct(layer, plan, way, gather, err)
-                    : gather        ? move_gather(layer, plan, way, err)
-                                    : move_scatter(layer, plan, way, err);
     mark_stages(layer, gather);
-    return ok;
+    if (!transfer->rail)
+        return move_direct(layer, plan, way, gather, err);
+    return gather ? move_gather(layer, plan, way, err) : move_scatter(layer, plan, way, err);
 }
 
 // --- dispatch, experts, combine -------------------------------------------------------------

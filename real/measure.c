@@ -89,7 +89,8 @@ static void sample_join(const struct world *world, const struct moe *moe,
     memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
     memcpy(sample->weights + choices, sample->weights, choices * sizeof(float));
     for (uint32_t t = 0; t < sample->total; t++)
-        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden, memory_format(moe->dispatch_dtype));
+        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden,
+                        memory_format(moe->dispatch_dtype));
     free(counts);
 }
 
@@ -384,14 +385,23 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
             setting->tokens[0], moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
-            kind->stage == STAGES ? "" : stage_names[kind->stage], kind->slowest ? "slowest" : "mean", routing_name(result),
-            invocation->question.layout, (unsigned long long)invocation->question.step,
-            setting->routing.layer, statistic.min_us, statistic.p99_us);
+            kind->stage == STAGES ? "" : stage_names[kind->stage],
+            kind->slowest ? "slowest" : "mean", routing_name(result), invocation->question.layout,
+            (unsigned long long)invocation->question.step, setting->routing.layer, statistic.min_us,
+            statistic.p99_us);
 }
 
 static bool moves(enum phase phase)
 {
     return phase == PHASE_DISPATCH || phase == PHASE_COMBINE;
+}
+
+// Whether ranks of one node, or of several, meet at all.
+static bool has_stage(const struct measured_case *result, enum phase phase, uint32_t stage)
+{
+    const struct cluster *cluster = &result->setting->cluster;
+    return stage == STAGES ||
+           (moves(phase) && (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
 }
 
 static bool ran(const struct measured_case *result, enum phase phase)
@@ -404,9 +414,8 @@ void measure_write_csv(FILE *out, const struct real_invocation *invocation,
                        const struct measured_case *result, uint32_t *row)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        for (uint32_t stage = moves(phase) ? 0 : STAGES; ran(result, phase) && stage <= STAGES;
-             stage++)
-            for (int slowest = 0; slowest < 2; slowest++)
+        for (uint32_t stage = 0; ran(result, phase) && stage <= STAGES; stage++)
+            for (int slowest = 0; has_stage(result, phase, stage) && slowest < 2; slowest++)
                 write_row(out, invocation, result, &(struct row_kind){phase, stage, slowest != 0},
                           (*row)++);
 }
@@ -425,10 +434,11 @@ static json_t *phase_json(const struct measured_case *result, enum phase phase)
         json_object_set_new(json, "min_us", table_json_real(statistic.min_us));
         json_object_set_new(json, "p99_us", table_json_real(statistic.p99_us));
     }
-    for (uint32_t stage = 0; moves(phase) && stage < STAGES; stage++)
-        json_object_set_new(
-            json, stage == STAGE_INTER ? "inter_us" : "intra_us",
-            table_json_real(measure_statistic(&result->samples, phase, stage, true).median_us));
+    for (uint32_t stage = 0; stage < STAGES; stage++)
+        if (has_stage(result, phase, stage))
+            json_object_set_new(
+                json, stage == STAGE_INTER ? "inter_us" : "intra_us",
+                table_json_real(measure_statistic(&result->samples, phase, stage, true).median_us));
     return json;
 }
 
@@ -479,8 +489,7 @@ static void write_span(FILE *out, const struct measured_case *result, enum phase
     const struct samples *samples = &result->samples;
     const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
     const uint32_t gpus = result->setting->cluster.gpus_per_node;
-    fprintf(out,
-            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+    fprintf(out, "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
             phase_names[phase], rank / gpus, rank % gpus, start_us,
             samples->times[last + rank].phase_us[phase]);
 }
@@ -492,11 +501,12 @@ void measure_write_timeline(FILE *out, const struct measured_case *result)
     double start_us = 0;
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     for (uint32_t r = 0; r < samples->ranks; r++)
-        fprintf(out,
-                "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
-                "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
-                "\"gpu%u\"}},\n",
-                r / gpus, r / gpus, r / gpus, r % gpus, r);
+        fprintf(
+            out,
+            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
+            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
+            "\"gpu%u\"}},\n",
+            r / gpus, r / gpus, r / gpus, r % gpus, r);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
         double slowest = 0;

@@ -129,6 +129,7 @@ void cli_options_init(void)
 {
     static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE,
                                                     [QUESTION_LAYER] = ASK,
+                                                    [QUESTION_PLACE] = ASK,
                                                     [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
                                                     [QUESTION_SEED] = ASK | JUDGE,
                                                     [QUESTION_RUN] = ASK,

@@ -89,7 +89,8 @@ static void sample_join(const struct world *world, const struct moe *moe,
     memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
     memcpy(sample->weights + choices, sample->weights, choices * sizeof(float));
     for (uint32_t t = 0; t < sample->total; t++)
-        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden, memory_format(moe->dispatch_dtype));
+        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden,
+                        memory_format(moe->dispatch_dtype));
     free(counts);
 }
 
@@ -381,12 +382,12 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
     if (limit)
         fprintf(out, "%u", limit);
     fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
-            setting->tokens[0], moe->hidden,
+            routing_most_tokens(&setting->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
             kind->stage == STAGES ? "" : stage_names[kind->stage], kind->slowest ? "slowest" : "mean", routing_name(result),
             invocation->question.layout, (unsigned long long)invocation->question.step,
-            setting->routing.layer, statistic.min_us, statistic.p99_us);
+            invocation->question.layer, statistic.min_us, statistic.p99_us);
 }
 
 static bool moves(enum phase phase)
@@ -449,9 +450,12 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
 json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result)
 {
     json_t *json = json_object(), *phases = json_array(), *check = json_object();
-    json_object_set_new(json, "tokens_per_gpu", json_integer(result->setting->tokens[0]));
+    json_object_set_new(json, "tokens_per_gpu",
+                        json_integer(routing_most_tokens(&result->setting->routing)));
     json_object_set_new(json, "dispatcher", json_string(result->setting->dispatcher.name));
     json_object_set_new(json, "routing", json_string(routing_name(result)));
+    json_object_set_new(json, "layer", json_integer(invocation->question.layer));
+    json_object_set_new(json, "step", json_integer((json_int_t)invocation->question.step));
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
             continue;
@@ -479,8 +483,7 @@ static void write_span(FILE *out, const struct measured_case *result, enum phase
     const struct samples *samples = &result->samples;
     const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
     const uint32_t gpus = result->setting->cluster.gpus_per_node;
-    fprintf(out,
-            "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+    fprintf(out, "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
             phase_names[phase], rank / gpus, rank % gpus, start_us,
             samples->times[last + rank].phase_us[phase]);
 }
@@ -492,11 +495,12 @@ void measure_write_timeline(FILE *out, const struct measured_case *result)
     double start_us = 0;
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     for (uint32_t r = 0; r < samples->ranks; r++)
-        fprintf(out,
-                "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
-                "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
-                "\"gpu%u\"}},\n",
-                r / gpus, r / gpus, r / gpus, r % gpus, r);
+        fprintf(
+            out,
+            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
+            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
+            "\"gpu%u\"}},\n",
+            r / gpus, r / gpus, r / gpus, r % gpus, r);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
         double slowest = 0;

@@ -63,10 +63,10 @@ END_TEST
 
 START_TEST(reads_places)
 {
-    const struct fixture file = fixture_make(
-        PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,12345678901,3\n"
-               "b,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,,\n",
-        ".csv");
+    const struct fixture file =
+        fixture_make(PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,12345678901,3\n"
+                            "b,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,,\n",
+                     ".csv");
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);

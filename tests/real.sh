@@ -72,6 +72,30 @@ else
 fi
 rm -f "$work/rows.csv"
 
+# Layers and steps of a trace in one job, and the simulator beside them: seven phases, mean and slowest.
+replayed="--trace traces/minimoe-256e --model $model --tokens 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s
+    --dispatcher nccl-two-stage"
+# shellcheck disable=SC2086 # a list of flags
+if run 8 --transport mpi $replayed --layer 1,4 --step 0..4:2 --warmup 1 --iterations 3 \
+    -o "$work/rows.csv" >"$work/log" 2>&1 &&
+    "${EPSIM:-./epsim}" compare $replayed --measured "$work/rows.csv" --tsv steps -o "$work/steps.tsv" \
+        >"$work/log" 2>&1 && [ ! -s "$work/log" ] &&
+    awk -F '\t' '/^#/ { next }
+        !columns { for (columns = 1; columns <= NF; columns++) at[$columns] = columns; next }
+        { rows++; places[$at["layer"] "/" $at["step"]]++; kinds[$at["phase"] "," $at["stat"]]++ }
+        !($at["measured_us"] > 0 && $at["simulate_us"] > 0 && $at["estimate_us"] > 0) { wrong++ }
+        { off = 100 * ($at["simulate_us"] / $at["measured_us"] - 1) - $at["simulate_pct"] }
+        off > 0.01 || off < -0.01 { wrong++ }
+        END { for (l = 1; l <= 4; l += 3) for (s = 0; s <= 4; s += 2) wrong += places[l "/" s] != 14
+              for (k in kinds) count++
+              exit !(rows == 84 && count == 14 && !wrong) }' "$work/steps.tsv"; then
+    good
+else
+    head -40 "$work/steps.tsv" >>"$work/log" 2>&1
+    bad "a trace's steps laid beside the simulator" "$work/log"
+fi
+rm -f "$work/rows.csv" "$work/steps.tsv"
+
 # A timeline of ranks and phases.
 if run 4 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --warmup 0 --iterations 1 \
     --timeline "$work/timeline.json" -o "$work/rows.csv" >"$work/log" 2>&1 &&

@@ -223,7 +223,7 @@ static bool check_lacking(struct stepper *stepper, const struct place *place, st
 {
     const struct answerable *answerable = &stepper->answerable;
     const bool layer = place->layer >= answerable->trace.layers;
-    for (size_t i = 0; i < stepper->measured->count; i++) {
+    for (size_t i = 0; stepper->measured && i < stepper->measured->count; i++) {
         const struct measured_row *row = &stepper->measured->rows[i];
         if (row->layer != place->layer || row->step != place->step ||
             !belongs(row, &stepper->question, &answerable->setting))

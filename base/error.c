@@ -107,7 +107,9 @@ void notice(const char *format, ...)
     fprintf(stderr, "notice: %s\n", text);
 }
 
-void notice_quiet(bool on)
+bool notice_quiet(bool on)
 {
+    const bool before = quiet;
     quiet = on;
+    return before;
 }

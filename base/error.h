@@ -37,8 +37,8 @@ bool error_prefix(struct error *err, const char *format, ...) __attribute__((for
 char *error_quote(const char *text, char *buffer);
 
 // "notice: ..." on standard error: something the user should know that is not a failure.
-// Silenced by notice_quiet(true), which --quiet calls.
+// Silenced by notice_quiet(true), which --quiet calls; it returns whether it was silent before.
 void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void notice_quiet(bool quiet);
+bool notice_quiet(bool quiet);
 
 #endif

@@ -9,23 +9,35 @@
 #define RANGE_MAX 10000
 #define RANGE_LARGEST 0x1p24 // choices of a rank are counted in 32 bits, up to top-64
 
+// What a list is of, for its values and its messages.
+struct kind {
+    double least;
+    bool log;
+    const char *expected;
+};
+static const struct kind counts = {1, true,
+                                   "counts from 1 to 16777216, as 128, 1,64,4096, 64..1024:64 or "
+                                   "1..4096:log"};
+static const struct kind indices = {0, false,
+                                    "indices from 0 to 16777216, as 0, 1,2, 0..3 or 0..12:4"};
+
 struct list {
+    const struct kind *of;
     uint32_t *values;
     size_t count;
 };
 
-static bool parse_count(const char *text, size_t length, uint64_t *value, struct error *err)
+static bool parse_value(const struct kind *of, const char *text, size_t length, uint64_t *value,
+                        struct error *err)
 {
     char word[32] = "";
     double number;
     if (length < sizeof word)
         memcpy(word, text, length);
-    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < 1 ||
+    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < of->least ||
         number > RANGE_LARGEST)
-        return error_set(err, EXIT_INPUT,
-                         "'%.*s': expected counts from 1 to 16777216, as 128, 1,64,4096, "
-                         "64..1024:64 or 1..4096:log",
-                         (int)(length < 40 ? length : 40), text);
+        return error_set(err, EXIT_INPUT, "'%.*s': expected %s", (int)(length < 40 ? length : 40),
+                         text, of->expected);
     *value = (uint64_t)number;
     return true;
 }
@@ -44,15 +56,18 @@ static bool add_range(struct list *list, const char *text, size_t length, const 
 {
     const char *colon = memchr(dots, ':', length - (size_t)(dots - text));
     const char *end = colon ? colon : text + length;
-    const bool log = colon && (size_t)(text + length - colon) == 4 && !memcmp(colon, ":log", 4);
+    const bool log =
+        list->of->log && colon && (size_t)(text + length - colon) == 4 && !memcmp(colon, ":log", 4);
+    const struct kind step_of = {1, list->of->log, list->of->expected};
     uint64_t from, to, step = 1;
-    if (!parse_count(text, (size_t)(dots - text), &from, err) ||
-        !parse_count(dots + 2, (size_t)(end - dots - 2), &to, err))
+    if (!parse_value(list->of, text, (size_t)(dots - text), &from, err) ||
+        !parse_value(list->of, dots + 2, (size_t)(end - dots - 2), &to, err))
         return false;
-    if (colon && !log && !parse_count(colon + 1, (size_t)(text + length - colon - 1), &step, err))
+    if (colon && !log &&
+        !parse_value(&step_of, colon + 1, (size_t)(text + length - colon - 1), &step, err))
         return false;
     if (from > to)
-        return error_set(err, EXIT_INPUT, "'%.*s': goes down: expected the smaller count first",
+        return error_set(err, EXIT_INPUT, "'%.*s': goes down: expected the smaller one first",
                          (int)length, text);
     for (uint64_t value = from; value < to; value = log ? 2 * value : value + step)
         if (!add(list, value, err))
@@ -76,9 +91,10 @@ static void sort_unique(struct list *list)
     list->count = kept;
 }
 
-bool range_parse(const char *text, uint32_t **values, size_t *count, struct error *err)
+static bool parse(const struct kind *of, const char *text, uint32_t **values, size_t *count,
+                  struct error *err)
 {
-    struct list list = {.values = mem_alloc(RANGE_MAX, sizeof *list.values)};
+    struct list list = {.of = of, .values = mem_alloc(RANGE_MAX, sizeof *list.values)};
     const char *item = text;
     bool ok = true;
     while (ok && item) {
@@ -88,7 +104,7 @@ bool range_parse(const char *text, uint32_t **values, size_t *count, struct erro
         if (dots && dots < item + length)
             ok = add_range(&list, item, length, dots, err);
         else
-            ok = parse_count(item, length, &value, err) && add(&list, value, err);
+            ok = parse_value(of, item, length, &value, err) && add(&list, value, err);
         item = item[length] ? item + length + 1 : NULL;
     }
     if (!ok) {
@@ -99,4 +115,14 @@ bool range_parse(const char *text, uint32_t **values, size_t *count, struct erro
     *values = list.values;
     *count = list.count;
     return true;
+}
+
+bool range_parse(const char *text, uint32_t **values, size_t *count, struct error *err)
+{
+    return parse(&counts, text, values, count, err);
+}
+
+bool range_parse_indices(const char *text, uint32_t **values, size_t *count, struct error *err)
+{
+    return parse(&indices, text, values, count, err);
 }

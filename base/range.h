@@ -12,4 +12,8 @@
 // the caller. Refuses zero, counts above 2^24, a range that goes down, and more than 10,000 values.
 bool range_parse(const char *text, uint32_t **values, size_t *count, struct error *err);
 
+// The same for what is numbered from 0, as layers and steps are: "0", "1,2", "0..3" or "0..12:4".
+// There is no doubling from 0: ":log" is refused.
+bool range_parse_indices(const char *text, uint32_t **values, size_t *count, struct error *err);
+
 #endif

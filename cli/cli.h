@@ -34,14 +34,15 @@ extern const char *const show_names[];
 // Everything a command line can say; which rows a subcommand takes is in the option table.
 struct invocation {
     struct question question;
-    char tokens[FIELD_TEXT_BYTES]; // a count; compare: a list
+    char tokens[FIELD_TEXT_BYTES];                          // a count; compare: a list
+    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // compare: lists
     char engine[FIELD_TEXT_BYTES];
     char measured[FIELD_TEXT_BYTES];
     char judged_cluster[FIELD_TEXT_BYTES]; // accuracy, calibrate: instead of the rows'
     char judged_model[FIELD_TEXT_BYTES];
     char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
     char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the measured rows
-    char by[FIELD_TEXT_BYTES]; // columns that make a group
+    char by[FIELD_TEXT_BYTES];                             // columns that make a group
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
@@ -61,7 +62,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 44
+#define CLI_OPTIONS 46
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -73,7 +74,8 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
-command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace, run_plot;
+command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
+    run_plot;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;

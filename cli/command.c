@@ -118,21 +118,36 @@ static void say(struct invocation *asked, const char *key)
             asked->given[i] = true;
 }
 
+// compare's are lists; where they were not asked, what is measured says them, or they are the
+// first.
+static void say_place(struct invocation *asked)
+{
+    if (asked->bit == COMPARE && asked->measured[0])
+        return;
+    if (!asked->layers[0])
+        strcpy(asked->layers, "0");
+    if (!asked->steps[0])
+        strcpy(asked->steps, "0");
+    say(asked, "layer");
+    say(asked, "step");
+}
+
 static void say_layer(struct invocation *asked, const struct setting *setting)
 {
     struct question *question = &asked->question;
     if (question->trace[0]) {
-        say(asked, "layer");
-        say(asked, "step");
+        say_place(asked);
     } else {
         if (!question->model[0])
             strcpy(question->model, setting->moe.name);
         say(asked, "model");
         say(asked, "routing");
     }
-    if (!asked->tokens[0])
+    // A trace says what it holds for a rank, and that may be more on some than on others.
+    if (!asked->tokens[0] && !question->trace[0])
         snprintf(asked->tokens, sizeof asked->tokens, "%u", setting->tokens[0]);
-    say(asked, "tokens");
+    if (asked->tokens[0])
+        say(asked, "tokens");
 }
 
 char *setting_command(const struct invocation *invocation, const struct setting *setting)

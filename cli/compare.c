@@ -14,95 +14,166 @@ static double off_pct(double predicted, const struct measured_row *row)
     return row ? 100 * (predicted / row->latency_us - 1) : NAN;
 }
 
-static struct table *compare_table(void)
+static const char *const token_columns[] = {
+    "tokens_per_gpu", "phase",        "dispatcher",   "simulate_us", "estimate_us",
+    "measured_us",    "simulate_pct", "estimate_pct", "measured_id", NULL};
+static const char *const step_columns[] = {
+    "tokens_per_gpu", "layer",       "step",        "phase",       "stat",
+    "dispatcher",     "simulate_us", "estimate_us", "measured_us", "simulate_pct",
+    "estimate_pct",   "measured_id", NULL};
+
+static bool over_steps(const struct invocation *invocation)
 {
-    static const char *const columns[] = {
-        "tokens_per_gpu", "phase",        "dispatcher",   "simulate_us", "estimate_us",
-        "measured_us",    "simulate_pct", "estimate_pct", "measured_id", NULL};
-    return table_new("compare", columns);
+    return invocation->question.trace[0] != '\0';
 }
 
-static void add_rows(struct table *table, const struct compared rows[2])
+// The one table, and its name among programs.
+static const char *kind(const struct invocation *invocation)
 {
-    for (int i = 0; i < 2; i++) {
-        const struct compared *row = &rows[i];
-        table_count(table, row->tokens);
-        table_text(table, phase_names[row->phase]);
-        table_text(table, row->dispatcher);
-        table_real(table, row->simulate_us);
-        table_real(table, row->estimate_us);
-        table_real(table, row->measured ? row->measured->latency_us : NAN);
-        table_real(table, off_pct(row->simulate_us, row->measured));
-        table_real(table, off_pct(row->estimate_us, row->measured));
-        if (row->measured)
-            table_text(table, row->measured->id);
-        else
-            table_blank(table);
+    return over_steps(invocation) ? "steps" : "compare";
+}
+
+static void add_row(struct table *table, const struct compared *row, bool steps)
+{
+    table_count(table, row->tokens);
+    if (steps) {
+        table_count(table, row->layer);
+        table_count(table, row->step);
     }
+    table_text(table, phase_names[row->phase]);
+    if (steps)
+        table_text(table, row->slowest ? "slowest" : "mean");
+    table_text(table, row->dispatcher);
+    table_real(table, row->simulate_us);
+    table_real(table, row->estimate_us);
+    table_real(table, row->measured ? row->measured->latency_us : NAN);
+    table_real(table, off_pct(row->simulate_us, row->measured));
+    table_real(table, off_pct(row->estimate_us, row->measured));
+    if (row->measured)
+        table_text(table, row->measured->id);
+    else
+        table_blank(table);
 }
 
-static double worst_pct(const struct compared rows[2])
+static struct table *fill_table(const struct invocation *invocation,
+                                const struct comparison *comparison)
+{
+    const bool steps = over_steps(invocation);
+    struct table *table = table_new(kind(invocation), steps ? step_columns : token_columns);
+    for (size_t i = 0; i < comparison->count; i++)
+        add_row(table, &comparison->rows[i], steps);
+    return table;
+}
+
+static double worst_pct(const struct comparison *comparison)
 {
     double worst = 0;
-    for (int i = 0; i < 2; i++)
-        if (rows[i].measured)
-            worst = fmax(worst, fmax(fabs(off_pct(rows[i].simulate_us, rows[i].measured)),
-                                     fabs(off_pct(rows[i].estimate_us, rows[i].measured))));
+    for (size_t i = 0; i < comparison->count; i++) {
+        const struct compared *row = &comparison->rows[i];
+        if (row->measured)
+            worst = fmax(worst, fmax(fabs(off_pct(row->simulate_us, row->measured)),
+                                     fabs(off_pct(row->estimate_us, row->measured))));
+    }
     return worst;
 }
 
+// ---- what is asked -----------------------------------------------------------------------------
+
+// What --tokens, --layer and --step list.
+struct lists {
+    uint32_t *tokens, *layers, *steps;
+    size_t token_count, layer_count, step_count;
+};
+
+static void lists_release(struct lists *lists)
+{
+    free(lists->tokens);
+    free(lists->layers);
+    free(lists->steps);
+    *lists = (struct lists){0};
+}
+
 // A trace and a list of token counts cut the trace differently at each; one count is the default.
-static bool read_counts(const struct invocation *invocation, uint32_t **tokens, size_t *count,
-                        struct error *err)
+static bool read_counts(const struct invocation *invocation, struct lists *lists, struct error *err)
 {
     if (invocation->tokens[0])
-        return range_parse(invocation->tokens, tokens, count, err) || error_prefix(err, "--tokens");
-    *tokens = mem_alloc(1, sizeof **tokens);
-    **tokens = invocation->question.trace[0] ? 0 : QUESTION_TOKENS;
-    *count = 1;
+        return range_parse(invocation->tokens, &lists->tokens, &lists->token_count, err) ||
+               error_prefix(err, "--tokens");
+    lists->tokens = mem_alloc(1, sizeof *lists->tokens);
+    *lists->tokens = invocation->question.trace[0] ? 0 : QUESTION_TOKENS;
+    lists->token_count = 1;
     return true;
 }
 
-// What came of the measured rows.
-struct tally {
-    double worst_pct;
-    const struct measured_row *matched; // the first one; NULL: none
-};
-
-static bool fill(const struct invocation *invocation, const struct measured *measured,
-                 const uint32_t *tokens, size_t count, struct table *table, struct tally *tally,
-                 struct error *err)
+static bool read_indices(const char *flag, const char *text, uint32_t **values, size_t *count,
+                         struct error *err)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct compared rows[2];
-        if (!compare_tokens(&invocation->question, tokens[i], measured, rows, err))
+    return !text[0] || range_parse_indices(text, values, count, err) ||
+           error_prefix(err, "%s", flag);
+}
+
+// The question's own layer and step, which stand in what is told of it, are the first.
+static bool read_lists(struct invocation *invocation, struct lists *lists, struct error *err)
+{
+    if (!read_counts(invocation, lists, err) ||
+        !read_indices("--layer", invocation->layers, &lists->layers, &lists->layer_count, err) ||
+        !read_indices("--step", invocation->steps, &lists->steps, &lists->step_count, err))
+        return false;
+    if (!over_steps(invocation) && lists->layer_count > 1)
+        return error_set(err, EXIT_INPUT,
+                         "--layer %s: %zu values: expected one, or --trace FOLDER with a list",
+                         invocation->layers, lists->layer_count);
+    invocation->question.layer = lists->layer_count ? lists->layers[0] : 0;
+    invocation->question.step = lists->step_count ? lists->steps[0] : 0;
+    return true;
+}
+
+static bool ask_both(const struct invocation *invocation, const struct measured *measured,
+                     const struct lists *lists, struct comparison *comparison, struct error *err)
+{
+    const struct compare_places places = {.layers = lists->layers,
+                                          .steps = lists->steps,
+                                          .layer_count = lists->layer_count,
+                                          .step_count = lists->step_count};
+    struct question sized = invocation->question;
+    for (size_t i = 0; i < lists->token_count; i++) {
+        sized.tokens = lists->tokens[i];
+        if (over_steps(invocation)
+                ? !compare_steps(&sized, &places, measured, comparison, err)
+                : !compare_tokens(&sized, sized.tokens, measured, comparison, err))
             return false;
-        add_rows(table, rows);
-        tally->worst_pct = fmax(tally->worst_pct, worst_pct(rows));
-        for (int r = 0; r < 2 && !tally->matched; r++)
-            tally->matched = rows[r].measured;
     }
     return true;
 }
 
 // ---- what a person should know of the rows -----------------------------------------------------
 
+static const struct measured_row *first_matched(const struct comparison *comparison)
+{
+    for (size_t i = 0; i < comparison->count; i++)
+        if (comparison->rows[i].measured)
+            return comparison->rows[i].measured;
+    return NULL;
+}
+
 static void tell_unmatched(const struct invocation *invocation, const struct setting *setting)
 {
     const struct moe *moe = &setting->moe;
-    const struct cluster *cluster = &setting->cluster;
-    const bool list = strpbrk(invocation->tokens, ",.") && !invocation->question.dispatcher[0];
-    char sms[32] = "its default";
+    const struct question *question = &invocation->question;
+    const bool list = strpbrk(invocation->tokens, ",.") && !question->dispatcher[0];
+    char sms[32] = "its default", tokens[32];
+    snprintf(tokens, sizeof tokens, "%u", routing_most_tokens(&setting->routing));
     if (setting->dispatcher.sms)
         snprintf(sms, sizeof sms, "%u", setting->dispatcher.sms);
     notice(
         "no row of %s is of this case. A row must agree in cluster (%s), dispatcher (%s), nodes x "
-        "GPUs (%ux%u), experts (%u), top-k (%u), hidden (%u), tokens a GPU (%s), dtype (dispatch "
-        "%s, combine %s), and SMs (%s) unless blank",
-        invocation->measured, cluster->name, list ? "by tokens" : setting->dispatcher.name,
-        cluster->nodes, cluster->gpus_per_node, moe->experts, moe->topk, moe->hidden,
-        invocation->tokens[0] ? invocation->tokens : "the default",
-        dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms);
+        "GPUs (%ux%u), experts (%u), top-k (%u), hidden (%u), tokens a GPU (%s), layout (%s), "
+        "dtype (dispatch %s, combine %s), and SMs (%s) unless blank; its routing must %s",
+        invocation->measured, question->cluster, list ? "by tokens" : setting->dispatcher.name,
+        setting->cluster.nodes, setting->cluster.gpus_per_node, moe->experts, moe->topk,
+        moe->hidden, invocation->tokens[0] ? invocation->tokens : tokens, question->layout,
+        dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
+        over_steps(invocation) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
 
 // The rule that a row was measured under, as `epsim accuracy` takes it.
@@ -120,8 +191,7 @@ static double nodes_per_token(const struct question *question, enum routing_rule
     struct answerable answerable;
     struct error err;
     other.routing = rule;
-    if (question->trace[0] || rule == ROUTING_TRACE ||
-        !ask(&answerable, &other, LOADS_EXPECTED, &err))
+    if (!ask(&answerable, &other, LOADS_EXPECTED, &err))
         return 0;
     const double nodes = loads_nodes_per_token(&answerable.setting.loads);
     ask_release(&answerable);
@@ -142,23 +212,35 @@ static void tell_routing(const struct question *head, const struct setting *sett
         snprintf(theirs, sizeof theirs, " (%.2f nodes a token)", nodes);
         snprintf(mine, sizeof mine, " (%.2f)", ours);
     }
-    notice("measured rows were taken under routing %s%s; this is --%s %s%s",
-           routing_rule_names[rule], theirs, head->trace[0] ? "trace" : "routing",
-           head->trace[0] ? head->trace : routing_rule_names[asked->rule], mine);
+    notice("measured rows were taken under routing %s%s; this is --routing %s%s",
+           routing_rule_names[rule], theirs, routing_rule_names[asked->rule], mine);
 }
 
 // ---- the output --------------------------------------------------------------------------------
 
+// Each row says its own layer and step.
+static json_t *config_json(const struct invocation *invocation, const struct setting *setting)
+{
+    json_t *config = json_config(invocation, setting);
+    if (over_steps(invocation)) {
+        json_object_del(config, "layer");
+        json_object_del(config, "step");
+    }
+    return config;
+}
+
 static bool output(const struct invocation *invocation, const struct setting *setting,
                    struct table *table, struct error *err)
 {
+    const bool steps = over_steps(invocation);
     char *command = setting_command(invocation, setting);
-    json_t *document = json_head(invocation, "epsim.compare/1", command);
-    json_object_set_new(document, "config", json_config(invocation, setting));
+    json_t *document = json_head(invocation, steps ? "epsim.steps/1" : "epsim.compare/1", command);
+    json_object_set_new(document, "config", config_json(invocation, setting));
     json_object_set_new(document, "rows", table_json(table));
     table_head(table, invocation, command, &setting->cluster);
-    table_comment(table,
-                  "times: means over ranks that start together, as benchmarks time a kernel");
+    table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
+                  steps ? "mean over ranks, or slowest of ranks," : "means over ranks",
+                  steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&setting->cluster),
                   setting->cluster.name);
     const bool ok = output_table(invocation, table, document, err);
@@ -166,60 +248,66 @@ static bool output(const struct invocation *invocation, const struct setting *se
     return ok;
 }
 
-// The configuration at the head is that of the first token count.
+// The configuration at the head is that of the first case.
 static bool output_head(const struct invocation *invocation, uint32_t first_tokens,
-                        struct table *table, const struct tally *tally, struct error *err)
+                        const struct comparison *comparison, struct error *err)
 {
+    const struct measured_row *matched = first_matched(comparison);
     struct answerable answerable;
     struct question head = invocation->question;
     head.tokens = first_tokens;
-    notice_quiet(true); // what there was to say, the first count's run has said
+    notice_quiet(true); // what there was to say, the first case's run has said
     const bool resolved = ask_resolve(&answerable, &head, err);
     notice_quiet(invocation->quiet);
     if (!resolved)
         return false;
-    if (invocation->measured[0] && !tally->matched)
+    if (invocation->measured[0] && !matched)
         tell_unmatched(invocation, &answerable.setting);
-    if (tally->matched)
-        tell_routing(&head, &answerable.setting, tally->matched);
+    if (matched)
+        tell_routing(&head, &answerable.setting, matched);
+    struct table *table = fill_table(invocation, comparison);
     const bool ok = output(invocation, &answerable.setting, table, err);
+    table_free(table);
     ask_release(&answerable);
     return ok;
 }
 
-static bool compare(const struct invocation *invocation, const struct measured *measured,
-                    struct tally *tally, struct error *err)
+static bool compare(const struct invocation *invocation, const struct lists *lists, double *worst,
+                    struct error *err)
 {
-    uint32_t *tokens;
-    size_t count;
-    if (!read_counts(invocation, &tokens, &count, err))
-        return false;
-    struct table *table = compare_table();
-    const bool ok = fill(invocation, measured, tokens, count, table, tally, err) &&
-                    output_head(invocation, tokens[0], table, tally, err);
-    table_free(table);
-    free(tokens);
+    struct measured measured = {0};
+    struct comparison comparison = {0};
+    const bool judged = invocation->measured[0] != '\0';
+    if (judged && !measured_load(&measured, invocation->measured, err))
+        return error_prefix(err, "--measured");
+    const bool ok = ask_both(invocation, judged ? &measured : NULL, lists, &comparison, err) &&
+                    output_head(invocation, lists->tokens[0], &comparison, err);
+    *worst = worst_pct(&comparison);
+    comparison_release(&comparison);
+    measured_release(&measured);
     return ok;
+}
+
+static bool check_asked(const struct invocation *invocation, struct error *err)
+{
+    if (!check_tsv_kind(invocation, kind(invocation), err) || !check_together(invocation, err))
+        return false;
+    return !invocation_given(invocation, "tolerance_pct") || invocation->measured[0] ||
+           error_set(err, EXIT_INPUT, "--tolerance-pct has a meaning only with --measured");
 }
 
 enum exit_code run_compare(struct invocation *invocation, struct error *err)
 {
-    struct measured measured = {0};
-    struct tally tally = {0};
-    if (!check_no_words(invocation, err))
-        return err->code;
-    if (invocation->show)
+    struct lists lists = {0};
+    double worst = 0;
+    bool ok = check_no_words(invocation, err) && read_lists(invocation, &lists, err);
+    if (ok && invocation->show) {
+        lists_release(&lists);
         return run_show(invocation, err);
-    if (!check_tsv_kind(invocation, "compare", err) || !check_together(invocation, err))
-        return err->code;
-    if (invocation_given(invocation, "tolerance_pct") && !invocation->measured[0])
-        return error_set(err, EXIT_INPUT, "--tolerance-pct has a meaning only with --measured"),
-               err->code;
-    if (invocation->measured[0] && !measured_load(&measured, invocation->measured, err))
-        return error_prefix(err, "--measured"), err->code;
-    const bool ok = compare(invocation, invocation->measured[0] ? &measured : NULL, &tally, err);
-    measured_release(&measured);
+    }
+    ok = ok && check_asked(invocation, err) && compare(invocation, &lists, &worst, err);
+    lists_release(&lists);
     if (!ok)
         return err->code;
-    return tally.worst_pct > invocation->tolerance_pct ? EXIT_TOLERANCE : EXIT_DONE;
+    return worst > invocation->tolerance_pct ? EXIT_TOLERANCE : EXIT_DONE;
 }

@@ -50,9 +50,12 @@ static const struct command commands[] = {
      "  epsim estimate --dispatcher deepep-ll-rdma --tokens 128 --tsv ports\n",
      NULL},
     {"compare", COMPARE, run_compare, "[flags]",
-     "both engines and measured rows side by side over token counts",
+     "both engines and measured rows side by side, over token counts or a trace's steps",
      "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
-     "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n",
+     "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n"
+     "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
+     "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step that "
+     "epsim-real ran\n",
      NULL},
     {"accuracy", ACCURACY, run_accuracy, "FILE.csv [flags]",
      "predicted against measured, by family",

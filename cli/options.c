@@ -33,6 +33,12 @@ static const struct option_row own_rows[] = {
     TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
          "tokens a GPU (" DIGITS(
              QUESTION_TOKENS) "): one, several or a range: 128,4096 or 1..4096:log"),
+    TEXT(
+        "layer", layers, "LIST", COMPARE, "What is asked",
+        "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (those measured, or 0); or a stream of "
+        "drawn routing"),
+    TEXT("step", steps, "LIST", COMPARE, "What is asked",
+         "steps of the trace, from 0, as 0..12:4 (those measured, or 0)"),
 
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
@@ -84,7 +90,7 @@ static const struct option_row own_rows[] = {
          "write the fitted presets there, as --presets reads them"),
 
     TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
-    TSV(COMPARE, "compare"),
+    TSV(COMPARE, "compare, or with --trace steps"),
     TSV(ACCURACY, "accuracy or accuracy-rows"),
     TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace"),
@@ -127,13 +133,11 @@ _Static_assert(offsetof(struct invocation, question) == 0, "question_options cou
 
 void cli_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE,
-                                                    [QUESTION_LAYER] = ASK,
-                                                    [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-                                                    [QUESTION_SEED] = ASK | JUDGE,
-                                                    [QUESTION_RUN] = ASK,
-                                                    [QUESTION_ENGINE] = SIMULATE | ESTIMATE,
-                                                    [QUESTION_LOADS] = ESTIMATE};
+    static const uint32_t takers[QUESTION_PARTS] = {
+        [QUESTION_CLUSTER] = ASK | TRACE,        [QUESTION_LAYER] = ASK,
+        [QUESTION_PLACE] = SIMULATE | ESTIMATE,  [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
+        [QUESTION_SEED] = ASK | JUDGE,           [QUESTION_RUN] = ASK,
+        [QUESTION_ENGINE] = SIMULATE | ESTIMATE, [QUESTION_LOADS] = ESTIMATE};
     question_options(cli_options, takers);
     memcpy(cli_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
 }

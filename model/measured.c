@@ -58,6 +58,8 @@ static const struct column columns[] = {
     OPTIONAL(stat),
     OPTIONAL(routing),
     OPTIONAL(layout),
+    {{.key = "step", .kind = FIELD_U64, .offset = ROW(step)}, false, true},
+    {{.key = "layer", .kind = FIELD_U32, .offset = ROW(layer), .max = 1e6}, false, true},
 };
 static const char *const other_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived"};
 
@@ -106,9 +108,8 @@ static bool read_amount(const char *text, struct measured_row *row, struct error
 static bool read_dtype(const struct csvfile *csv, size_t at, struct measured_row *row,
                        struct error *err)
 {
-    static const struct field other = {.key = "dtype",
-                                       .kind = FIELD_TEXT,
-                                       .offset = offsetof(struct measured_row, other_dtype)};
+    static const struct field other = {
+        .key = "dtype", .kind = FIELD_TEXT, .offset = offsetof(struct measured_row, other_dtype)};
     const char *text = cell(csv, at, "dtype");
     for (size_t i = 0; dtype_names[i]; i++)
         if (!strcmp(text, dtype_names[i])) {
@@ -260,8 +261,8 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
 {
     static const char *const stages[] = {"", "inter", "intra", NULL};
     static const char *const stats[] = {"", "mean", "slowest", NULL};
-    static const char *const routings[] = {"",   "uniform",  "deepep",
-                                            "v3", "balanced", "router", NULL};
+    static const char *const routings[] = {"",         "uniform", "deepep", "v3",
+                                           "balanced", "router",  NULL};
     char quoted[ERROR_QUOTE_BYTES];
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);

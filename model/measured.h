@@ -22,13 +22,15 @@ struct measured_row {
     uint32_t hidden;
     enum dtype dtype;
     char other_dtype[FIELD_TEXT_BYTES]; // a format that epsim does not model; "": dtype holds it
-    enum phase phase; // of a layer, or alltoall
-    uint32_t sms;     // 0: the library's default
+    enum phase phase;                   // of a layer, or alltoall
+    uint32_t sms;                       // 0: the library's default
     double latency_us;
     char source[FIELD_TEXT_BYTES];
     // Optional columns; blank: the whole phase, the mean over ranks, uniform routing, contiguous.
     char stage[FIELD_TEXT_BYTES], stat[FIELD_TEXT_BYTES];
     char routing[FIELD_TEXT_BYTES], layout[FIELD_TEXT_BYTES];
+    uint64_t step; // of routing trace, as --step and --layer count them; blank: 0
+    uint32_t layer;
     size_t line;
 };
 

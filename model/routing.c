@@ -194,6 +194,14 @@ static bool check_balanced(const struct routing *routing, struct error *err)
     return true;
 }
 
+uint32_t routing_most_tokens(const struct routing *routing)
+{
+    uint32_t most = 0;
+    for (uint32_t r = 0; r < routing->ranks; r++)
+        most = routing->tokens[r] > most ? routing->tokens[r] : most;
+    return most;
+}
+
 bool routing_check(const struct routing *routing, struct error *err)
 {
     assert(routing->experts <= MOE_MAX_EXPERTS && routing->topk <= MOE_MAX_TOPK);

@@ -38,6 +38,9 @@ struct routing {
 // layer): the first n tokens of n + 1 are those of n.
 void routing_row(const struct routing *routing, uint32_t rank, uint32_t token, uint16_t *ids);
 
+// The most tokens that any rank has.
+uint32_t routing_most_tokens(const struct routing *routing);
+
 // Refuses a rule that the shape cannot serve (deepep with experts not divisible by nodes, ...).
 bool routing_check(const struct routing *routing, struct error *err);
 

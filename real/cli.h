@@ -15,6 +15,7 @@ enum transport_choice { TRANSPORT_AUTO, TRANSPORT_MPI, TRANSPORT_NCCL };
 struct real_invocation {
     struct question question; // first: question_options counts from it
     char tokens[FIELD_TEXT_BYTES];
+    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
     uint32_t transport; // enum transport_choice
     bool share_gpu;
     uint32_t warmup, iterations;
@@ -29,7 +30,7 @@ struct real_invocation {
     bool given[64];
 };
 
-#define REAL_OPTIONS 31
+#define REAL_OPTIONS 33
 extern struct option_row real_options[REAL_OPTIONS];
 void real_options_init(void);
 struct real_invocation real_invocation_default(void);

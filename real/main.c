@@ -162,10 +162,9 @@ static bool fit_question(const struct world *world, struct question *question, s
 }
 
 static bool prepare(const struct world *world, const struct real_invocation *invocation,
-                    uint32_t tokens, struct answerable *answerable, struct error *err)
+                    struct answerable *answerable, struct error *err)
 {
     struct question question = invocation->question;
-    question.tokens = tokens;
     if (!fit_question(world, &question, err))
         return false;
     if (!ask_resolve(answerable, &question, err))
@@ -182,6 +181,7 @@ struct results {
     struct outfile file;
     uint32_t rows;
     json_t *cases;
+    bool told; // the case in hand differs from the one before in layer or step: no more notices
 };
 
 // Of the last case when there are several: each replaces the one before.
@@ -197,12 +197,30 @@ static bool write_timeline(const struct world *world, const struct real_invocati
     return outfile_commit(&file, err);
 }
 
+static void tell_verified(const struct real_invocation *invocation, const struct setting *setting,
+                          const struct verified *verified)
+{
+    char place[64] = "";
+    if (invocation->question.trace[0])
+        snprintf(place, sizeof place, ", layer %u, step %llu", invocation->question.layer,
+                 (unsigned long long)invocation->question.step);
+    notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
+           "%.3g)",
+           setting->dispatcher.name, routing_most_tokens(&setting->routing), place,
+           verified->relative_error, verified->tokens, verified->tolerance);
+}
+
+// The invocation's own question: one count of tokens, layer and step.
 static bool run_case(const struct world *world, const struct real_invocation *invocation,
-                     uint32_t tokens, struct results *results, struct error *err)
+                     struct results *results, struct error *err)
 {
     struct answerable answerable;
     struct measured_case result = {0};
-    if (!world_agrees(world, prepare(world, invocation, tokens, &answerable, err), err))
+    const bool quiet = results->told && notice_quiet(true);
+    const bool prepared = prepare(world, invocation, &answerable, err);
+    if (results->told)
+        notice_quiet(quiet);
+    if (!world_agrees(world, prepared, err))
         return false;
     bool ok = measure_case(world, invocation, &answerable, &result, err);
     if (ok && invocation->timeline[0])
@@ -213,30 +231,110 @@ static bool run_case(const struct world *world, const struct real_invocation *in
         else
             measure_write_csv(results->file.stream, invocation, &result, &results->rows);
         if (invocation->verify)
-            notice("%s, %u tokens a rank: output off by %.3g (RMS over RMS, %u tokens checked, at "
-                   "most %.3g)",
-                   answerable.setting.dispatcher.name, answerable.setting.tokens[0],
-                   result.verified.relative_error, result.verified.tokens,
-                   result.verified.tolerance);
+            tell_verified(invocation, &answerable.setting, &result.verified);
     }
     measured_case_release(&result);
     ask_release(&answerable);
     return ok;
 }
 
+// What a flag lists; one 0, the default or what follows from the rest, where it does not.
+struct list {
+    uint32_t *values;
+    size_t count;
+};
+
+typedef bool list_parser(const char *text, uint32_t **values, size_t *count, struct error *err);
+
+static bool read_list(struct list *list, const char *flag, const char *text, list_parser *parse,
+                      struct error *err)
+{
+    if (text[0])
+        return parse(text, &list->values, &list->count, err) || error_prefix(err, "%s", flag);
+    *list = (struct list){.values = mem_alloc(1, sizeof *list->values), .count = 1};
+    return true;
+}
+
+// The cases of a job: every layer and step at every count of tokens.
+struct cases {
+    struct list tokens, layers, steps;
+};
+
+static bool read_cases(const struct real_invocation *invocation, struct cases *cases,
+                       struct error *err)
+{
+    const char *tokens = strchr(invocation->tokens, '/') ? "" : invocation->tokens;
+    if (invocation->steps[0] && !invocation->question.trace[0])
+        return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
+    return read_list(&cases->tokens, "--tokens", tokens, range_parse, err) &&
+           read_list(&cases->layers, "--layer", invocation->layers, range_parse_indices, err) &&
+           read_list(&cases->steps, "--step", invocation->steps, range_parse_indices, err);
+}
+
+static void cases_release(struct cases *cases)
+{
+    free(cases->tokens.values);
+    free(cases->layers.values);
+    free(cases->steps.values);
+}
+
+// The invocation of one case.
+static struct real_invocation one_case(const struct real_invocation *invocation, uint32_t tokens,
+                                       uint32_t layer, uint32_t step)
+{
+    struct real_invocation one = *invocation;
+    one.question.tokens = tokens;
+    one.question.layer = layer;
+    one.question.step = step;
+    return one;
+}
+
+// Lists ascend: what a trace lacks is found at their last, before anything runs.
+static bool check_last(const struct world *world, const struct real_invocation *invocation,
+                       const struct cases *cases, struct error *err)
+{
+    const uint32_t layer = cases->layers.values[cases->layers.count - 1];
+    const uint32_t step = cases->steps.values[cases->steps.count - 1];
+    bool ok = true;
+    for (size_t t = 0; ok && t < cases->tokens.count; t++) {
+        const struct real_invocation one =
+            one_case(invocation, cases->tokens.values[t], layer, step);
+        struct answerable answerable;
+        const bool quiet = notice_quiet(true);
+        ok = prepare(world, &one, &answerable, err);
+        notice_quiet(quiet);
+        if (ok)
+            ask_release(&answerable);
+    }
+    return ok;
+}
+
+static bool run_listed(const struct world *world, const struct real_invocation *invocation,
+                       const struct cases *cases, struct results *results, struct error *err)
+{
+    for (size_t t = 0; t < cases->tokens.count; t++)
+        for (size_t l = 0; l < cases->layers.count; l++)
+            for (size_t s = 0; s < cases->steps.count; s++) {
+                const struct real_invocation one =
+                    one_case(invocation, cases->tokens.values[t], cases->layers.values[l],
+                             cases->steps.values[s]);
+                results->told = l || s;
+                if (!run_case(world, &one, results, err))
+                    return false;
+            }
+    return true;
+}
+
 static bool run_cases(const struct world *world, const struct real_invocation *invocation,
                       struct results *results, struct error *err)
 {
-    uint32_t *tokens, one = 0;
-    size_t count = 1;
-    const bool list = invocation->tokens[0] && !strchr(invocation->tokens, '/');
-    if (list && !range_parse(invocation->tokens, &tokens, &count, err))
-        return error_prefix(err, "--tokens");
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++)
-        ok = run_case(world, invocation, list ? tokens[i] : one, results, err);
-    if (list)
-        free(tokens);
+    struct cases cases = {0};
+    const bool ok = world_agrees(world,
+                                 read_cases(invocation, &cases, err) &&
+                                     check_last(world, invocation, &cases, err),
+                                 err) &&
+                    run_listed(world, invocation, &cases, results, err);
+    cases_release(&cases);
     return ok;
 }
 
@@ -353,7 +451,9 @@ static const char layer_help[] =
     "epsim-real: one MoE layer by the schedule, on real processes and GPUs\n\nexamples:\n"
     "  mpirun -n 8 epsim-real --transport mpi --tokens 64 --dispatcher nccl-two-stage\n"
     "  srun -N 4 --ntasks-per-node 8 epsim-real --model deepseek-v3 --tokens 1..4096:log -o "
-    "rows.csv\n  mpirun -n 8 epsim-real probe    the machine itself: epsim-real probe --help\n\n"
+    "rows.csv\n  mpirun -n 8 epsim-real --trace traces/minimoe-256e --layer 1,2 --step 0..3 -o "
+    "rows.csv\n"
+    "  mpirun -n 8 epsim-real probe    the machine itself: epsim-real probe --help\n\n"
     "usage: mpirun -n RANKS epsim-real [probe] [flags]\n";
 
 static const char probe_help[] =

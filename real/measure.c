@@ -382,13 +382,15 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
     if (limit)
         fprintf(out, "%u", limit);
     fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
-            setting->tokens[0], moe->hidden,
+            routing_most_tokens(&setting->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
-            kind->stage == STAGES ? "" : stage_names[kind->stage],
+            kind->stage == STAGES   ? ""
+            : kind->stage == STAGES ? ""
+                                    : stage_names[kind->stage],
             kind->slowest ? "slowest" : "mean", routing_name(result), invocation->question.layout,
-            (unsigned long long)invocation->question.step, setting->routing.layer, statistic.min_us,
-            statistic.p99_us);
+            (unsigned long long)invocation->question.step, invocation->question.layer,
+            statistic.min_us, statistic.p99_us);
 }
 
 static bool moves(enum phase phase)
@@ -459,9 +461,12 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
 json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result)
 {
     json_t *json = json_object(), *phases = json_array(), *check = json_object();
-    json_object_set_new(json, "tokens_per_gpu", json_integer(result->setting->tokens[0]));
+    json_object_set_new(json, "tokens_per_gpu",
+                        json_integer(routing_most_tokens(&result->setting->routing)));
     json_object_set_new(json, "dispatcher", json_string(result->setting->dispatcher.name));
     json_object_set_new(json, "routing", json_string(routing_name(result)));
+    json_object_set_new(json, "layer", json_integer(invocation->question.layer));
+    json_object_set_new(json, "step", json_integer((json_int_t)invocation->question.step));
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
             continue;

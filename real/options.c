@@ -36,6 +36,11 @@ static const struct option_row own_rows[] = {
     TEXT("tokens", tokens, "LIST", REAL_LAYER, "What is asked",
          "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every "
          "rank's"),
+    TEXT("layer", layers, "LIST", REAL_LAYER, "What is asked",
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of drawn "
+         "routing"),
+    TEXT("step", steps, "LIST", REAL_LAYER, "What is asked",
+         "steps of the trace, from 0, as 0..12:4 (0), each measured"),
     {.field = {.key = "transport",
                .kind = FIELD_ENUM,
                .offset = AT(transport),
@@ -107,7 +112,7 @@ struct real_invocation real_invocation_default(void)
 bool real_given(const struct real_invocation *invocation, const char *key)
 {
     for (size_t i = 0; i < REAL_OPTIONS; i++)
-        if (!strcmp(real_options[i].field.key, key))
-            return invocation->given[i];
+        if (invocation->given[i] && !strcmp(real_options[i].field.key, key))
+            return true;
     return false;
 }

@@ -1,4 +1,5 @@
-// Engines and measured rows side by side over a list of token counts.
+// Engines and measured rows side by side: over a list of token counts, or a trace's steps against a
+// real run of them.
 #ifndef STUDY_COMPARE_H
 #define STUDY_COMPARE_H
 
@@ -6,20 +7,46 @@
 #include "model/question.h"
 #include "traces/ask.h"
 
-// One phase at one token count: means over ranks, ranks aligned, as benchmarks time one kernel.
+// One phase of one case with ranks aligned, as benchmarks time one kernel.
 struct compared {
-    uint32_t tokens;
-    enum phase phase; // dispatch or combine
+    uint32_t tokens; // a rank; of a trace whose ranks differ, the most
+    uint32_t layer;  // as asked
+    uint64_t step;
+    enum phase phase;
+    bool slowest; // of the slowest rank; otherwise the mean over ranks
     char dispatcher[FIELD_TEXT_BYTES];
     double simulate_us, estimate_us;
     const struct measured_row *measured; // NULL: none for this very case
 };
 
+struct comparison {
+    struct compared *rows;
+    size_t count;
+};
+void comparison_release(struct comparison *comparison);
+
 // Asks the question at `tokens` a rank; both engines read the same counted loads. `measured` may
-// be NULL; a row belongs when cluster, dispatcher, shape, SMs, tokens, top-k, experts, hidden,
-// dtype and phase agree (the group limit of its routing is not compared). Fills rows[0] and rows[1]
-// (dispatch, combine).
+// be NULL; a row belongs when cluster (by name, or written as asked), dispatcher, shape, SMs,
+// tokens, top-k, experts, hidden, layout, dtype, phase and statistic agree, and both or neither
+// replayed a trace (the group limit of its routing is not compared). Adds two rows: means of
+// dispatch, combine.
 bool compare_tokens(const struct question *question, uint32_t tokens,
-                    const struct measured *measured, struct compared rows[2], struct error *err);
+                    const struct measured *measured, struct comparison *comparison,
+                    struct error *err);
+
+// Layers and steps of a trace as asked, ascending; a count of zero: not asked.
+struct compare_places {
+    const uint32_t *layers, *steps;
+    size_t layer_count, step_count;
+};
+
+// Asks a question that names a trace at every layer and step asked. Where either is not asked, it
+// is those at which measured rows of the case were taken, or the first where there are none. A row
+// belongs as above, and its layer and step agree; which trace it replayed, it does not say. Adds,
+// layer by layer and step by step, every phase's mean and slowest rank that was measured there, or
+// all of them where none was. Refuses a row that belongs but for a place that the trace lacks.
+bool compare_steps(const struct question *question, const struct compare_places *places,
+                   const struct measured *measured, struct comparison *comparison,
+                   struct error *err);
 
 #endif

@@ -72,6 +72,30 @@ else
 fi
 rm -f "$work/rows.csv"
 
+# Layers and steps of a trace in one job, and the simulator beside them: seven phases, mean and slowest.
+replayed="--trace traces/minimoe-256e --model $model --tokens 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s
+    --dispatcher nccl-two-stage"
+# shellcheck disable=SC2086 # a list of flags
+if run 8 --transport mpi $replayed --layer 1,4 --step 0..4:2 --warmup 1 --iterations 3 \
+    -o "$work/rows.csv" >"$work/log" 2>&1 &&
+    "${EPSIM:-./epsim}" compare $replayed --measured "$work/rows.csv" --tsv steps -o "$work/steps.tsv" \
+        >"$work/log" 2>&1 && [ ! -s "$work/log" ] &&
+    awk -F '\t' '/^#/ { next }
+        !columns { for (columns = 1; columns <= NF; columns++) at[$columns] = columns; next }
+        { rows++; places[$at["layer"] "/" $at["step"]]++; kinds[$at["phase"] "," $at["stat"]]++ }
+        !($at["measured_us"] > 0 && $at["simulate_us"] > 0 && $at["estimate_us"] > 0) { wrong++ }
+        { off = 100 * ($at["simulate_us"] / $at["measured_us"] - 1) - $at["simulate_pct"] }
+        off > 0.01 || off < -0.01 { wrong++ }
+        END { for (l = 1; l <= 4; l += 3) for (s = 0; s <= 4; s += 2) wrong += places[l "/" s] != 14
+              for (k in kinds) count++
+              exit !(rows == 84 && count == 14 && !wrong) }' "$work/steps.tsv"; then
+    good
+else
+    head -40 "$work/steps.tsv" >>"$work/log" 2>&1
+    bad "a trace's steps laid beside the simulator" "$work/log"
+fi
+rm -f "$work/rows.csv" "$work/steps.tsv"
+
 # A timeline of ranks and phases.
 if run 4 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --warmup 0 --iterations 1 \
     --timeline "$work/timeline.json" -o "$work/rows.csv" >"$work/log" 2>&1 &&
@@ -117,6 +141,10 @@ refuses 1 'the output is off' 2 --transport mpi --model $model --tokens 8 --tole
     --dispatcher nccl-flat
 refuses 4 'memory' 2 --transport mpi --model deepseek-v3 --tokens 16000000 --verify 0 \
     --dispatcher nccl-flat
+refuses 2 'only with --trace' 2 --transport mpi --model $model --step 1
+refuses 2 'expected indices from 0' 2 --transport mpi --model $model --layer 1..x
+refuses 2 "expected 0 to 5, the trace's layers" 2 --transport mpi --model $model --tokens 8 \
+    --trace traces/minimoe-256e --layer 0,6 --dispatcher nccl-flat
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
 
 # A rank killed in mid-run ends the job soon, and leaves nothing half-written.

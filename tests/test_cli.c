@@ -214,6 +214,11 @@ static void write_traces(void)
     const uint8_t range[] = {0, 1, 2, 3, 4, 5, 6, 8};
     write_trace("trace-good", MANIFEST, good);
     write_trace("a trace's", MANIFEST, good);
+    write_trace("trace-steps", MANIFEST, good);
+    const uint32_t steps[] = {0, 1, 0, 2, 0, 2, 1, 3}; // step 0: ranks 1, 2, 2; step 1: rank 3
+    struct error err;
+    ck_assert(npy_write(scratch_path("trace-steps/steps.npy"), NPY_U32, (const uint64_t[]){4, 2}, 2,
+                        steps, &err));
     write_trace("trace-twice", MANIFEST, twice);
     write_trace("trace-range", MANIFEST, range);
     write_trace("trace-key", MANIFEST "hiden: 5\n", good);
@@ -432,6 +437,19 @@ static const struct bad bad_rows[] = {
     {"compare --tokens 8..4", {"--tokens", "8..4"}},
     {"compare --tokens 1..", {"--tokens", "expected"}},
     {"compare --tokens 1..4:lin", {"--tokens", "lin", "expected"}},
+    {"compare --layer 1,2", {"--layer", "expected one", "--trace"}},
+    {"compare --layer 1.5", {"--layer", "'1.5'", "expected"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --step 3..1", {"--step", "3..1", "goes down"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --step 0..4:log", {"--step", "'log'", "expected"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --tokens 32 --layer 5,6",
+     {"--layer", "6", "expected 0 to 5"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --tokens 32 --step 0..96:96",
+     {"--step", "96", "expected 0 to 95"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --tsv compare", {"--tsv", "'compare'", "steps"}},
+    {"compare --ep 8 --tsv steps", {"--tsv", "'steps'", "compare"}},
+    {"compare --trace traces/minimoe-256e --ep 8 --tokens 64 --measured "
+     "tests/data/measured-steps.csv",
+     {"measured-steps.csv:10: step: 9000", "expected 0 to 47"}},
     {"simulate --ep 0", {"--ep", "0", "expected"}},
     {"simulate --ep -8", {"--ep", "'-8'", "expected"}},
     {"simulate --ep 12", {"--ep", "12", "8"}},
@@ -590,6 +608,14 @@ static const struct {
     {"compare --tokens 4096 --measured study/measured/h800-cx7.csv",
      {"routing deepep (3.61 nodes a token)", "--routing v3 (3.1"}},
     {"compare --tokens 4096 --routing uniform --measured study/measured/h800-cx7.csv", {NULL}},
+    {"compare --ep 8 --tokens 32 --trace traces/minimoe-256e --measured "
+     "tests/data/measured-steps.csv",
+     {NULL}},
+    {"compare --ep 8 --tokens 32 --trace traces/minimoe-256e --layer 0 --measured "
+     "tests/data/measured-steps.csv",
+     {"no row of", "tokens a GPU (32)", "must be trace"}},
+    {"compare --ep 8 --tokens 2000 --trace traces/minimoe-256e --layer 0..2 --dispatcher nccl-flat",
+     {"the last 8576 tokens are no whole step"}},
 };
 
 START_TEST(notices)
@@ -627,6 +653,14 @@ static const struct {
     {"", "compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv --tolerance-pct 0.01",
      1, NULL},
     {"", "compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv --tolerance-pct 500",
+     0, NULL},
+    {"",
+     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --measured "
+     "tests/data/measured-steps.csv --tolerance-pct 5",
+     1, NULL},
+    {"",
+     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --measured "
+     "tests/data/measured-steps.csv --tolerance-pct 6",
      0, NULL},
     {"PATH=/nonexistent", "plot $D/good.tsv -o $D/" TARGET ".svg", 3, "gnuplot"},
     {"", "simulate --tokens 8 --ep 8 -o /dev/full", 4, "/dev/full"},
@@ -913,6 +947,14 @@ START_TEST(json_of_compare_and_trace)
     assert_rows(compare, "rows", "tokens_per_gpu:i phase:s simulate_us:n estimate_us:n");
     ck_assert_uint_eq(json_array_size(json_object_get(compare, "rows")), 4);
     json_decref(compare);
+    json_t *steps = run_json("compare --ep 8 --tokens 8 --trace traces/minimoe-256e --layer 1,2 "
+                             "--step 0..3 --json");
+    assert_keys(steps, "schema:s version:s seed:i config:o rows:a");
+    ck_assert_str_eq(json_string_value(json_object_get(steps, "schema")), "epsim.steps/1");
+    assert_rows(steps, "rows",
+                "tokens_per_gpu:i layer:i step:i phase:s stat:s simulate_us:n estimate_us:n");
+    ck_assert_uint_eq(json_array_size(json_object_get(steps, "rows")), 2 * 4 * 12);
+    json_decref(steps);
     json_t *trace = run_json("trace info $D/trace-good --ep 4 --json");
     assert_keys(trace, "schema:s version:s layers:a tokens:i experts:i topk:i");
     json_decref(trace);
@@ -936,6 +978,10 @@ static const char *const repeated[] = {
     "simulate --cluster h800-cx7:nic=100GB/s --ep 16 --tokens 16 --json",
     "compare --ep 8 --tokens 8,16 --routing deepep --json",
     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --json",
+    "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --layer 1,2 --step 0..4:2 --json",
+    "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --json",
+    "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --step 0 --measured "
+    "tests/data/measured-steps.csv --json",
     "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
     "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
     "simulate --ep 8 --tokens 16 --skew-us 12.345678901234567 --json",
@@ -943,6 +989,8 @@ static const char *const repeated[] = {
     "simulate --ep 8 --tokens 16 --model \"$D/it's a \\$model; \\`name\\`.yaml\" --routing uniform "
     "--json",
     "simulate --trace \"$D/a trace's\" --ep 4 --tokens 1 --json",
+    "simulate --trace $D/trace-steps --ep 4 --step 1 --json",
+    "compare --trace $D/trace-steps --ep 4 --step 0..1 --json",
     "trace info \"$D/a trace's\" --ep 4 --json",
     "accuracy tests/data/measured-small.csv --tolerance-pct 1000 --json",
     "compare --ep 8 --tokens 16,64 --measured tests/data/measured-small.csv --tolerance-pct 500.25 "
@@ -1050,6 +1098,7 @@ static const char *const steady[] = {
     "estimate --ep 32 --tokens 512 --json",
     "estimate --ep 32 --tokens 512 --loads counted --json",
     "compare --ep 16 --tokens 1..64:log --tsv compare",
+    "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --layer 0..2 --step 1,3 --tsv steps",
     "accuracy tests/data/measured-small.csv --engine simulate,estimate,naive --json",
     "trace info traces/minimoe-256e --json",
 };

@@ -6,6 +6,9 @@
 #define HEADER                                                                                     \
     "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
     "hidden,dtype,phase,sms,latency_us,derived,source\n"
+#define PLACED                                                                                     \
+    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
+    "hidden,dtype,phase,sms,latency_us,derived,source,routing,step,layer\n"
 #define ROW "a,f,h800-cx7,deepep-normal,4,8,256,8,4,4096,7168,fp8,dispatch,24,1885.5,1,here\n"
 
 START_TEST(reads)
@@ -52,6 +55,24 @@ START_TEST(other_columns_are_ignored)
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
     ck_assert_str_eq(measured.rows[0].id, "i");
     ck_assert_uint_eq(measured.rows[0].hidden, 64);
+    ck_assert_uint_eq(measured.rows[0].step, 0);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+START_TEST(reads_places)
+{
+    const struct fixture file =
+        fixture_make(PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,12345678901,3\n"
+                            "b,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,,\n",
+                     ".csv");
+    struct measured measured;
+    struct error err = {0};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    ck_assert_uint_eq(measured.rows[0].step, 12345678901);
+    ck_assert_uint_eq(measured.rows[0].layer, 3);
+    ck_assert_uint_eq(measured.rows[1].step + measured.rows[1].layer, 0);
     measured_release(&measured);
     fixture_remove(&file);
 }
@@ -101,6 +122,8 @@ static const struct {
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,,1,s\n", ":2: latency_us: "},
     {HEADER "a,f,c,d,4,8,256,8,4,4096,7168,fp8,dispatch,24,5,maybe,s\n",
      ":2: derived: 'maybe': expected one of 0, 1"},
+    {PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,-1,3\n", ":2: step: '-1': "},
+    {PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,1,first\n", ":2: layer: 'first': "},
 };
 
 START_TEST(refuses)
@@ -136,6 +159,7 @@ int main(void)
     TCase *tests = tcase_create("measured");
     tcase_add_test(tests, reads);
     tcase_add_test(tests, other_columns_are_ignored);
+    tcase_add_test(tests, reads_places);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     tcase_add_loop_test(tests, refuses_what_is_no_file, 0, SUITE_COUNT(no_files));
     suite_add_tcase(suite, tests);

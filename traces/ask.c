@@ -11,14 +11,6 @@ static uint32_t tokens_of(const struct question *question, const struct trace *t
     return held > QUESTION_TOKENS ? QUESTION_TOKENS : held ? (uint32_t)held : 1;
 }
 
-static uint32_t most_of(const uint32_t *counts, uint32_t count)
-{
-    uint32_t most = 1;
-    for (uint32_t i = 0; i < count; i++)
-        most = counts[i] > most ? counts[i] : most;
-    return most;
-}
-
 static bool check_place(const struct answerable *answerable, const struct question *question,
                         struct error *err)
 {
@@ -54,7 +46,8 @@ static bool resolve(struct answerable *answerable, const struct question *questi
                         &answerable->view, err))
         return false;
     const struct routing routing = trace_routing(answerable->view);
-    sized.tokens = most_of(routing.tokens, ranks);
+    const uint32_t most = routing_most_tokens(&routing);
+    sized.tokens = most ? most : 1;
     if (!setting_resolve(&answerable->setting, &sized, &trace->moe, err))
         return false;
     setting_use_routing(&answerable->setting, &routing);
@@ -74,6 +67,19 @@ bool ask_resolve(struct answerable *answerable, const struct question *question,
     *answerable = (struct answerable){0};
     const bool ok = question->trace[0] ? ask_trace(answerable, question, err)
                                        : setting_resolve(&answerable->setting, question, NULL, err);
+    if (!ok)
+        ask_release(answerable);
+    return ok;
+}
+
+bool ask_place(struct answerable *answerable, const struct question *question, struct error *err)
+{
+    const bool quiet = notice_quiet(true);
+    setting_release(&answerable->setting);
+    trace_view_free(answerable->view);
+    answerable->view = NULL;
+    const bool ok = resolve(answerable, question, err);
+    notice_quiet(quiet);
     if (!ok)
         ask_release(answerable);
     return ok;

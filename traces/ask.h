@@ -19,6 +19,9 @@ bool ask(struct answerable *answerable, const struct question *question, enum lo
          struct error *err);
 // The same without loads: for who learns the choices only as they are made.
 bool ask_resolve(struct answerable *answerable, const struct question *question, struct error *err);
+// The same again at another layer and step of the trace, which stays open: nothing else may have
+// changed in the question. Gives no notices; on failure all is released.
+bool ask_place(struct answerable *answerable, const struct question *question, struct error *err);
 void ask_release(struct answerable *answerable);
 
 #endif

@@ -1,0 +1,1 @@
+$EPSIM compare --ep 8 --trace traces/minimoe-256e --tokens 32 --measured tests/data/measured-steps.csv --tolerance-pct 5

@@ -385,9 +385,7 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
             routing_most_tokens(&setting->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
-            kind->stage == STAGES   ? ""
-            : kind->stage == STAGES ? ""
-                                    : stage_names[kind->stage],
+            kind->stage == STAGES ? "" : stage_names[kind->stage],
             kind->slowest ? "slowest" : "mean", routing_name(result), invocation->question.layout,
             (unsigned long long)invocation->question.step, invocation->question.layer,
             statistic.min_us, statistic.p99_us);

@@ -5,6 +5,7 @@
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            every suite, twice: as released, and under the sanitizers
+#   make presets         refit the presets to published rows (MEASURED=FILE.csv)
 #   make bench           speed and memory of the engines
 #   make lint format install clean
 #
@@ -63,7 +64,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo test check check-real golden bench lint format install clean
+.PHONY: all real deps demo presets test check check-real golden bench lint format install clean
 
 all: epsim
 
@@ -117,6 +118,11 @@ check: $(TEST_BIN) $(BUILD)/epsim
 # The six steps over MPI on this machine, against a float64 reference.
 check-real: epsim epsim-real
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
+
+# Refits the presets' constants to published rows that the project may not ship.
+MEASURED ?= ../shared/data/measured.csv
+presets: epsim
+	sh study/fits/presets.sh ./epsim $(MEASURED)
 
 golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim

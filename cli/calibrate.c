@@ -112,7 +112,7 @@ static bool calibrate(const struct invocation *invocation, struct calibration *c
                       const struct measured *measured, struct error *err)
 {
     const struct row_terms terms = row_terms(invocation);
-    if (!calibration_run(calibration, measured, &terms, err))
+    if (!calibration_run(calibration, measured, &terms, invocation->between, err))
         return false;
     char *command = command_line(invocation);
     const bool ok =

@@ -51,7 +51,7 @@ struct invocation {
     double tolerance_pct, median_pct; // of a row, of all rows
     double from_us;                   // judged rows are measured at that or longer
     enum show_part show;
-    bool json, check, quiet, help, leave_out;
+    bool json, check, quiet, help, leave_out, between;
 
     const char *command; // subcommand's name
     uint32_t bit;        // the same as an enum command_bit
@@ -62,7 +62,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 46
+#define CLI_OPTIONS 47
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);

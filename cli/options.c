@@ -84,6 +84,8 @@ static const struct option_row own_rows[] = {
          "YAML: which keys of which presets may move, and what shares them"),
     SWITCH("leave_out", leave_out, CALIBRATE, "What is judged",
            "fit without each group of rows in turn, and say how far off it is then"),
+    SWITCH("between", between, CALIBRATE, "What is judged",
+           "fit halfway between estimate and simulate, not estimate alone"),
     TEXT("presets", presets, "FOLDER", ASK | JUDGE | TRACE, "What is asked",
          "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers"),
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,

@@ -8,7 +8,7 @@
 
 const char *const show_names[] = {"nothing", "model", "cluster", "dispatcher", "all", NULL};
 
-#define SOURCES 64 // above the rows of any field table
+#define SOURCES 128 // above the rows of any field table
 
 // One part: what is in force, and whence.
 struct shown {
@@ -121,7 +121,7 @@ static bool find_sources(struct presets *presets, const struct question *questio
     if (!cluster_load(question->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].sources,
                       err))
         return error_prefix(err, "--cluster");
-    if (!dispatcher_load(dispatcher, cluster_ranks(&setting->cluster), &presets->dispatcher,
+    if (!dispatcher_load(dispatcher, &setting->cluster, &presets->dispatcher,
                          presets->parts[SHOW_DISPATCHER].sources, err))
         return error_prefix(err, "--dispatcher");
     presets->moe = setting->moe;

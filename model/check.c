@@ -15,8 +15,9 @@ static bool check_port(const struct schedule *schedule, const struct transfer *t
     const double rate = schedule_port_rate(schedule, transfer, class);
     const double bytes = loads->bytes[class][port];
     const double messages = loads->messages[class][port];
-    const double busy =
-        (rate > 0 ? bytes / rate * 1e12 : 0) + messages * (double)transfer->cost.per_message_ps;
+    const double copies = class == PORT_SM ? schedule_copies_ps(transfer, loads, port) : 0;
+    const double busy = (rate > 0 ? bytes / rate * 1e12 : 0) + copies +
+                        messages * (double)transfer->cost.per_message_ps;
     fabric_port_name(&schedule->fabric, class, port, name);
     if (bytes > 0 && rate <= 0 && class != PORT_SM)
         return error_set(err, EXIT_INPUT,

@@ -20,9 +20,9 @@ struct cluster {
     uint32_t gpus_per_node;
     uint32_t nics_per_node;    // 0: one a GPU; fewer than GPUs: shared; more: added up
     bool rails;                // each NIC index has a leaf switch of its own (rail-optimised)
-    enum inside inside; // nic: no NVLink in use, GPUs of a node too meet over their NICs
-    uint32_t shared_gpus;  // GPUs (or cores that compute) that all ranks share; 0: one each
-    uint32_t shared_cores; // cores that all ranks' sending and receiving runs on; 0: enough
+    enum inside inside;        // nic: no NVLink in use, GPUs of a node too meet over their NICs
+    uint32_t shared_gpus;      // GPUs (or cores that compute) that all ranks share; 0: one each
+    uint32_t shared_cores;     // cores that all ranks' sending and receiving runs on; 0: enough
     double nvlink_Bps;         // one GPU, each way
     double nvlink_nominal_Bps; // datasheet
     uint64_t nvlink_latency_ps;
@@ -30,7 +30,8 @@ struct cluster {
     double nic_nominal_Bps;
     uint64_t nic_latency_ps;       // GPU memory to GPU memory, one way, switches included
     double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
-    uint32_t sms;                  // streaming multiprocessors of a GPU
+    char gpu[FIELD_TEXT_BYTES]; // its model, "h100": what a dispatcher's variants go by; "": none
+    uint32_t sms;               // streaming multiprocessors of a GPU
     double hbm_Bps;
     double fp8_flops; // dense
     double bf16_flops;

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "model/preset.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const dedupe_names[] = {"expert", "rank", "node", "all", NULL};
@@ -14,6 +16,7 @@ static const char *const inside_names[] = {"nvlink", "nic", NULL};
 static const char *const counts_names[] = {"exchange", "none", "padded", NULL};
 static const char *const sync_names[] = {"none", "barrier", NULL};
 static const char *const op_names[] = {"push", "pull", NULL};
+static const char *const law_names[] = {"stream", "staged", "nccl", "warps", "waves", NULL};
 
 #define TOKENS_MAX (1 << 24)
 #define TIME_MAX 1e12 // picoseconds: a second
@@ -38,12 +41,46 @@ static const char *const op_names[] = {"push", "pull", NULL};
         .key = name, .kind = FIELD_RATE, .offset = offsetof(struct dispatcher, member),            \
         .max = 1e15, .help = text                                                                  \
     }
+#define NUMBER(name, member, text)                                                                 \
+    {                                                                                              \
+        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct dispatcher, member),          \
+        .max = 1e9, .help = text                                                                   \
+    }
+#define BYTES(name, member, text)                                                                  \
+    {                                                                                              \
+        .key = name, .kind = FIELD_BYTES, .offset = offsetof(struct dispatcher, member),           \
+        .max = 1e12, .help = text                                                                  \
+    }
 #define COSTS(side)                                                                                \
     TIME(#side "_fixed", side.fixed_ps, "a rank's " #side " kernel with no tokens, one node"),     \
         TIME(#side "_fixed_inter", side.fixed_inter_ps, "added with more than one node"),          \
         TIME(#side "_per_peer", side.per_peer_ps, "at the sender, a peer it has something for"),   \
         TIME(#side "_per_message", side.per_message_ps, "at the port, a message"),                 \
-        RATE(#side "_sm_rate", side.sm_Bps, "bytes that one SM moves in " #side "; 0: no limit")
+        RATE(#side "_sm_rate", side.sm_Bps, "bytes that one SM moves in " #side "; 0: no limit"),  \
+        TIME(#side "_per_node", side.per_node_ps, "a node beyond the second"),                     \
+        TIME(#side "_per_node_doubling", side.per_node_doubling_ps, "times log2 of the nodes"),    \
+        TIME(#side "_per_rank_doubling", side.per_rank_doubling_ps, "times log2 of the ranks"),    \
+        TIME(#side "_per_expert", side.per_expert_ps, "an expert: its counter and flag"),          \
+        TIME(#side "_per_expert_group", side.per_expert_group_ps, "an expert of one SM"),          \
+        TIME(#side "_per_warp", side.per_warp_ps, "law warps: a warp of a block"),                 \
+        TIME(#side "_copy", side.copy_ps, "SM time of a copy, whatever its size"),                 \
+        TIME(#side "_token", side.token_ps, "SM time of a token that a stage handles"),            \
+        RATE(#side "_token_rate", side.token_Bps, "and the rate of its bytes; 0: no limit"),       \
+        TIME(#side "_sum", side.sum_ps, "SM time of a choice summed at its expert's rank"),        \
+        RATE(#side "_row_rate", side.row_Bps, "law stream: a row through one warp"),               \
+        NUMBER(#side "_ramp_tokens", side.ramp_tokens, "rows of a channel that do not overlap"),   \
+        NUMBER(#side "_ramp_half", side.ramp_half_tokens, "rows of a channel at half of that"),    \
+        NUMBER(#side "_large_work", side.large_work, "growth of SM time with gigabytes received"), \
+        NUMBER(#side "_inter_work", side.inter_work, "SM time across nodes over that of one"),     \
+        NUMBER(#side "_nvlink_share", side.nvlink_share, "of NVLink's rate; 0: all"),              \
+        NUMBER(#side "_idle_sm_loss", side.idle_sm_loss, "of NVLink's rate with few SMs"),         \
+        NUMBER(#side "_hbm_share", side.hbm_share, "law staged: of memory's rate; 0: no bound"),   \
+        TIME(#side "_least", side.least_ps, "from the first byte on, whatever moves"),             \
+        TIME(#side "_least_tray", side.least_tray_ps, "law waves: added above four ranks"),        \
+        TIME(#side "_wave", side.wave_ps, "law waves: tail of later waves"),                       \
+        TIME(#side "_scales", side.scales_ps, "law warps: the scales of nvfp4"),                   \
+        TIME(#side "_quantise", side.quantise_ps, "law warps: nvfp4 made in the kernel"),          \
+        TIME(#side "_quantise_copy", side.quantise_copy_ps, "and its SM time a copy")
 
 const struct field dispatcher_fields[] = {
     {.key = "name",
@@ -57,6 +94,11 @@ const struct field dispatcher_fields[] = {
     CHOICE(counts, "how receivers learn what comes"),
     CHOICE(sync, "barrier: every rank waits for the slowest before data moves"),
     CHOICE(op, "who moves the data, sender or receiver"),
+    CHOICE(law, "how kernels share time between SMs and wires"),
+    {.key = "one_stage_inside",
+     .kind = FIELD_BOOL,
+     .offset = offsetof(struct dispatcher, one_stage_inside),
+     .help = "rail: in one node tokens go straight to the ranks, by another kernel"},
     COUNT(sms, 0, 4096, "SMs that move data; 0: all of the GPU"),
     {.key = "hook",
      .kind = FIELD_BOOL,
@@ -77,14 +119,33 @@ const struct field dispatcher_fields[] = {
     COUNT(choice_bytes, 0, 65536, "metadata bytes of a chosen expert in dispatch"),
     COUNT(combine_choice_bytes, 0, 65536, "metadata bytes of a chosen expert in combine"),
     COUNT(align_bytes, 1, 65536, "a token's bytes are rounded up to a multiple of this"),
+    {.key = "no_home_copy",
+     .kind = FIELD_BOOL,
+     .offset = offsetof(struct dispatcher, no_home_copy),
+     .help = "rail: NICs take tokens where they are; no SM copies them first"},
+    COUNT(scale_bytes, 0, 4, "of a block of 128 fp8 values in dispatch"),
+    COUNT(line_payload_bytes, 0, 128, "payload of 128 bytes on the wire, the rest flags; 0: all"),
     COUNT(max_tokens, 0, TOKENS_MAX, "tokens of a rank that the library takes; 0: no limit"),
     TIME("notify", notify_ps, "exchange of counts, one node, without waiting for late ranks"),
     TIME("notify_inter", notify_inter_ps, "added to notify with more than one node"),
     COSTS(dispatch),
     COSTS(combine),
+    NUMBER("nccl_channels", nccl.channels, "law nccl: channels of all peers, an SM each"),
+    BYTES("nccl_part", nccl.part_bytes, "least that a channel is given"),
+    BYTES("nccl_ll_limit", nccl.ll_limit_bytes, "largest message of protocol LL"),
+    BYTES("nccl_ll_chunk", nccl.ll_chunk_bytes, "chunk of protocol LL"),
+    RATE("nccl_ll_channel_rate", nccl.ll_channel_Bps, "one channel, protocol LL"),
+    RATE("nccl_ll_rate", nccl.ll_Bps, "all of a rank's bytes with its own, protocol LL"),
+    NUMBER("nccl_simple_start", nccl.simple_start, "start of protocol Simple over that of LL"),
+    BYTES("nccl_chunk", nccl.chunk_bytes, "chunk of protocol Simple"),
+    RATE("nccl_channel_rate", nccl.channel_Bps, "one channel, protocol Simple"),
+    NUMBER("nccl_fill", nccl.fill_share, "share of the first chunk that nothing overlaps"),
+    BYTES("nccl_cached", nccl.cached_bytes, "of a rank's bytes that caches serve"),
+    NUMBER("nccl_cache_boost", nccl.cache_boost, "rate from caches over that from memory"),
 };
 #define DISPATCHER_FIELDS (sizeof dispatcher_fields / sizeof dispatcher_fields[0])
 const size_t dispatcher_field_count = DISPATCHER_FIELDS;
+_Static_assert(DISPATCHER_FIELDS <= DISPATCHER_MAX_FIELDS, "a variant's mark for every key");
 
 struct dispatcher dispatcher_default(void)
 {
@@ -100,6 +161,8 @@ struct dispatcher dispatcher_default(void)
         .chunk_tokens = 1,
         .combine_chunk_tokens = 1,
         .align_bytes = 1,
+        .scale_bytes = 4,
+        .nccl = {.channels = 32, .part_bytes = 65536, .simple_start = 1},
     };
 }
 
@@ -323,8 +386,57 @@ static bool read_doc(struct reading *reading, uint32_t ep)
     return key ? preset_blame(reading->doc, key, reading->err) : true;
 }
 
-bool dispatcher_load(const char *what, uint32_t ep, struct dispatcher *dispatcher, char **sources,
-                     struct error *err)
+// Takes a variant's keys instead of the preset's own.
+static bool read_variant(const char *what, const char *variant, enum dispatcher_variant which,
+                         struct dispatcher *dispatcher, char **sources, struct error *err)
+{
+    char *own[DISPATCHER_FIELDS] = {NULL};
+    bool seen[DISPATCHER_FIELDS] = {false};
+    err->text[0] = '\0';
+    struct doc *doc = preset_load_variant("dispatchers", what, variant, err);
+    if (!doc)
+        return !err->text[0];
+    const struct doc_bind bind = {.fields = dispatcher_fields,
+                                  .count = DISPATCHER_FIELDS,
+                                  .object = dispatcher,
+                                  .sources = own,
+                                  .seen = seen};
+    const bool ok = doc_kind(doc, doc_root(doc)) != DOC_MAP
+                        ? doc_error(doc, doc_root(doc), err, "expected keys and values")
+                        : doc_bind(doc, doc_root(doc), &bind, err);
+    for (size_t i = 0; i < DISPATCHER_FIELDS; i++) {
+        if (seen[i])
+            dispatcher->variant[i] = (uint8_t)which;
+        if (sources && seen[i]) {
+            free(sources[i]);
+            sources[i] = own[i];
+        } else {
+            free(own[i]);
+        }
+    }
+    doc_free(doc);
+    return ok;
+}
+
+const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
+{
+    snprintf(buffer, FIELD_TEXT_BYTES, "%s", cluster->name);
+    buffer[strcspn(buffer, "*/")] = '\0';
+    return buffer;
+}
+
+static bool read_variants(const char *what, const struct cluster *cluster,
+                          struct dispatcher *dispatcher, char **sources, struct error *err)
+{
+    char name[FIELD_TEXT_BYTES];
+    return (!cluster->gpu[0] ||
+            read_variant(what, cluster->gpu, VARIANT_GPU, dispatcher, sources, err)) &&
+           (!dispatcher_cluster_name(cluster, name)[0] ||
+            read_variant(what, name, VARIANT_CLUSTER, dispatcher, sources, err));
+}
+
+bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
+                     char **sources, struct error *err)
 {
     *dispatcher = dispatcher_default();
     struct doc *doc = preset_load("dispatchers", what, err);
@@ -335,9 +447,9 @@ bool dispatcher_load(const char *what, uint32_t ep, struct dispatcher *dispatche
                               .dispatcher = dispatcher,
                               .sources = sources,
                               .err = err};
-    const bool done = read_doc(&reading, ep);
+    const bool done = read_doc(&reading, cluster_ranks(cluster));
     doc_free(doc);
-    return done;
+    return done && read_variants(what, cluster, dispatcher, sources, err);
 }
 
 static uint64_t round_up(uint64_t bytes, uint32_t multiple)
@@ -345,18 +457,29 @@ static uint64_t round_up(uint64_t bytes, uint32_t multiple)
     return (bytes + multiple - 1) / multiple * multiple;
 }
 
+// Whole units of alignment, and where lines of 128 bytes carry flags, whole lines of them.
+static uint64_t on_wire(const struct dispatcher *dispatcher, uint64_t bytes)
+{
+    const uint64_t aligned = round_up(bytes, dispatcher->align_bytes);
+    const uint32_t line = dispatcher->line_payload_bytes;
+    return line ? (aligned * 128 + line - 1) / line : aligned;
+}
+
 uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const struct moe *moe)
 {
-    const uint64_t payload = moe_payload_bytes(moe->hidden, moe->dispatch_dtype);
+    const uint64_t blocks = (moe->hidden + 127) / 128;
+    const uint64_t saved =
+        moe->dispatch_dtype == DTYPE_FP8 ? (4 - dispatcher->scale_bytes) * blocks : 0;
+    const uint64_t payload = moe_payload_bytes(moe->hidden, moe->dispatch_dtype) - saved;
     const uint64_t choices = (uint64_t)moe->topk * dispatcher->choice_bytes;
-    return round_up(payload + dispatcher->header_bytes + choices, dispatcher->align_bytes);
+    return on_wire(dispatcher, payload + dispatcher->header_bytes + choices);
 }
 
 uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const struct moe *moe)
 {
     const uint64_t payload = moe_payload_bytes(moe->hidden, moe->combine_dtype);
     const uint64_t choices = (uint64_t)moe->topk * dispatcher->combine_choice_bytes;
-    return round_up(payload + dispatcher->combine_header_bytes + choices, dispatcher->align_bytes);
+    return on_wire(dispatcher, payload + dispatcher->combine_header_bytes + choices);
 }
 
 uint32_t dispatcher_sms(const struct dispatcher *dispatcher, uint32_t gpu_sms)

@@ -59,14 +59,16 @@ void engine_note_ports(const struct schedule *schedule, const struct transfer *t
     for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t port = 0; port < fabric->count[class]; port++) {
             const double bytes = loads.bytes[class][port];
-            const double rate = schedule_port_rate(schedule, transfer, (enum port_class) class);
-            if (bytes <= 0 || rate <= 0)
+            const bool sm = class == PORT_SM;
+            const double rate =
+                sm ? 0 : schedule_port_rate(schedule, transfer, (enum port_class) class);
+            const double copies_ps = sm ? schedule_copies_ps(transfer, &loads, port) : 0;
+            if (bytes <= 0 || (sm ? copies_ps : rate) <= 0)
                 continue;
             struct port_timing *entry =
                 timing_add_port(timing, transfer->phase, (enum port_class) class, port);
             entry->bytes = bytes;
-            const double served = class == PORT_SM ? schedule_copy_bytes(&loads, port) : bytes;
-            entry->busy_ps = served / rate * 1e12 +
+            entry->busy_ps = (sm ? copies_ps : bytes / rate * 1e12) +
                              loads.messages[class][port] * (double)transfer->cost.per_message_ps;
             if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
                 phase->bytes += bytes;
@@ -119,8 +121,7 @@ static void walk_notify(const struct schedule *schedule, const struct run *run,
     begin(run, timing, clocks, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = p->end_ps[r] =
-            clocks->now_ps[r] + (uint64_t)ceil(exchange_ps);
+        clocks->now_ps[r] = p->end_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps);
     strcpy(p->bottleneck, "the slowest rank's arrival and latency");
 }
 

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "model/compute.h"
 #include "model/engine.h"
+#include "model/law.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ struct form {
     const struct transfer *transfer;
     struct phase_timing *phase;
     struct port_loads loads;
-    double *start; // [ranks] when the rank's data may move
+    struct law_terms *terms; // [ranks]
+    double *start;           // [ranks] when the rank's data may move
     double earliest_start;
     double pack, forward; // copy engines of one channel, one message: at the home, at the peer
     double piece;         // a forwarded message's part on a port inside the node
@@ -36,11 +38,6 @@ static double own_time(const struct form *form, enum port_class class, uint32_t 
         return 0;
     return form->loads.own_bytes[class][rank] / rate * 1e12 +
            form->loads.own_messages[class][rank] * (double)form->transfer->cost.per_message_ps;
-}
-
-static double copy_time(const struct form *form, double bytes)
-{
-    return form->transfer->sm_Bps > 0 ? bytes / form->transfer->sm_Bps * 1e12 : 0;
 }
 
 static double mean_of(const double *values, size_t count)
@@ -64,10 +61,11 @@ static void set_fill_times(struct form *form)
     const double lane =
         transfer->rail ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels : pair;
     const double half = (double)transfer->message_tokens / 2, bytes = (double)transfer->token_bytes;
-    form->pack = copy_time(form, fmin(half, lane) * bytes);
-    form->forward = transfer->rail ? copy_time(form, fmin(half, pair) * bytes) : 0;
+    form->pack = fmin(half, lane) * (transfer->rail ? transfer->home_ps : transfer->copy_ps);
+    form->forward = transfer->rail ? fmin(half, pair) * transfer->copy_ps : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    const double inside_Bps = fabric->rate_Bps[transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX];
+    const double inside_Bps = schedule_port_rate(
+        form->schedule, transfer, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
     form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
@@ -82,8 +80,8 @@ static void set_starts(struct form *form)
     form->earliest_start = INFINITY;
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
-        form->start[r] =
-            (double)(own + schedule_start_cost_ps(form->schedule, form->transfer, &form->loads, r));
+        law_terms(form->schedule, form->transfer, &form->loads, r, &form->terms[r]);
+        form->start[r] = (double)own + form->terms[r].head_ps;
         form->end[r] = form->stage_end[STAGE_INTER][r] = form->stage_end[STAGE_INTRA][r] =
             form->start[r];
         form->binding[r] = "latency";
@@ -182,10 +180,10 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
     offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
-    offer(form, rank,
-          form->earliest_start +
-              copy_time(form, schedule_copy_bytes(&form->loads, rank)) / transfer->channels,
+    offer(form, rank, form->earliest_start + schedule_copies_ps(transfer, &form->loads, rank),
           port_class_names[PORT_SM], rank);
+    offer(form, rank, form->start[rank] + form->terms[rank].least_ps, port_class_names[PORT_SM],
+          rank);
 }
 
 // What each rank surely puts on a port before its last messages: all of its bytes but the last
@@ -239,7 +237,7 @@ static void add_lanes(const struct form *form, struct late *early)
 static double passed(const struct form *form, const double *early, enum port_class class,
                      uint32_t rank)
 {
-    const double rate = form->schedule->fabric.rate_Bps[class];
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
     const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
     double bytes = form->meets ? 0 : early[rank];
     for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
@@ -387,10 +385,11 @@ static double late_end(const struct form *form, const struct variance *variance,
     const double hop = class == PORT_NIC_RX      ? form->nic_hop
                        : class == PORT_NVLINK_RX ? form->nvlink_hop
                                                  : 0;
-    if (copies <= 0 || fabric->rate_Bps[class] <= 0)
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    if (copies <= 0 || rate <= 0)
         return 0;
-    return form->earliest_start + form->pack + most * token_bytes / fabric->rate_Bps[class] * 1e12 +
-           hop;
+    return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +
+           form->terms[rank].tail_ps;
 }
 
 // From expected loads, all ranks are alike and the slowest is a matter of chance.
@@ -419,6 +418,7 @@ static void form_init(struct form *form, const struct schedule *schedule,
     *form = (struct form){.schedule = schedule,
                           .transfer = transfer,
                           .phase = &timing->phases[transfer->phase],
+                          .terms = mem_alloc(ranks, sizeof(struct law_terms)),
                           .start = mem_alloc(ranks, sizeof(double)),
                           .end = mem_alloc(ranks, sizeof(double)),
                           .binding = mem_alloc(ranks, sizeof(char *)),
@@ -438,6 +438,7 @@ static void form_release(struct form *form)
 {
     free(form->after);
     port_loads_release(&form->loads);
+    free(form->terms);
     free(form->start);
     free(form->end);
     for (int s = 0; s < STAGES; s++)
@@ -459,7 +460,7 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
         offer_own_ports(&form, r);
     offer_feeders(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
-        form.phase->end_ps[r] = (uint64_t)ceil(form.end[r]);
+        form.phase->end_ps[r] = (uint64_t)ceil(form.end[r] + form.terms[r].tail_ps);
         for (int s = 0; s < STAGES; s++)
             form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
     }

@@ -51,8 +51,8 @@ void measured_release(struct measured *measured);
 // dispatchers, deepep with a group limit, uniform without.
 enum routing_rule measured_rule(const struct measured_row *row);
 
-// Whether the row is what engines predict by themselves: a phase's or a stage's mean or slowest rank
-// under a routing that can be drawn. If not, err says why.
+// Whether the row is what engines predict by themselves: a phase's or a stage's mean or slowest
+// rank under a routing that can be drawn. If not, err says why.
 bool measured_predictable(const struct measured_row *row, struct error *err);
 
 #endif

@@ -6,7 +6,9 @@
 
 #include <string.h>
 
-const char *const dtype_names[] = {"fp8", "bf16", "fp32", NULL};
+const char *const dtype_names[] = {"fp8", "bf16", "fp32", "mxfp8", "nvfp4", "fp8(low precision)",
+                                   NULL};
+static const char *const weight_names[] = {"fp8", "bf16", "fp32", NULL};
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};
 
 #define U32(member, low, high, text)                                                               \
@@ -49,7 +51,7 @@ const struct field moe_fields[] = {
      .help = "factor on the routed weights"},
     NAMED(dispatch_dtype, dtype_names, "payload of dispatch"),
     NAMED(combine_dtype, dtype_names, "payload of combine"),
-    NAMED(weight_dtype, dtype_names, "the experts' matrices"),
+    NAMED(weight_dtype, weight_names, "the experts' matrices"),
 };
 #define MOE_FIELDS (sizeof moe_fields / sizeof moe_fields[0])
 const size_t moe_field_count = MOE_FIELDS;
@@ -77,6 +79,12 @@ uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
         return hidden + 4 * (((uint64_t)hidden + 127) / 128);
     case DTYPE_BF16:
         return 2 * (uint64_t)hidden;
+    case DTYPE_MXFP8:
+        return hidden + ((uint64_t)hidden + 31) / 32;
+    case DTYPE_NVFP4:
+        return ((uint64_t)hidden + 1) / 2 + ((uint64_t)hidden + 15) / 16;
+    case DTYPE_NVFP4_IN_KERNEL: // and one fp32 scale of the row
+        return ((uint64_t)hidden + 1) / 2 + ((uint64_t)hidden + 15) / 16 + 4;
     case DTYPE_FP32:
         break;
     }

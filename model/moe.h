@@ -7,8 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum dtype { DTYPE_FP8, DTYPE_BF16, DTYPE_FP32 }; // fp8: E4M3 with one fp32 scale per 128 values
-enum score { SCORE_SIGMOID, SCORE_SOFTMAX };      // how the router turns logits into scores
+// fp8: E4M3 with one fp32 scale per 128 values; mxfp8, nvfp4: one-byte scales per 32 and 16 values;
+// the last: bf16 that a combine kernel sends as nvfp4.
+enum dtype {
+    DTYPE_FP8,
+    DTYPE_BF16,
+    DTYPE_FP32,
+    DTYPE_MXFP8,
+    DTYPE_NVFP4,
+    DTYPE_NVFP4_IN_KERNEL,
+};
+enum score { SCORE_SIGMOID, SCORE_SOFTMAX }; // how the router turns logits into scores
 
 #define MOE_MAX_EXPERTS 4096
 #define MOE_MAX_TOPK 64

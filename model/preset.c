@@ -48,6 +48,8 @@ static void shelve(struct shelf *shelf, const char *path)
 {
     if (!skip(&path, PRESET_FOLDER) || !skip(&path, shelf->kind) || !skip(&path, "/"))
         return;
+    if (strchr(path, '@'))
+        return;
     const size_t length = strlen(path) - strlen(PRESET_SUFFIX);
     assert(shelf->count < SHELF_NAMES && length < NAME_BYTES);
     memcpy(shelf->names[shelf->count++], path, length);
@@ -174,6 +176,25 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err)
     else
         refuse_unknown(kind, what, err);
     free(own);
+    return doc;
+}
+
+struct doc *preset_load_variant(const char *kind, const char *what, const char *variant,
+                                struct error *err)
+{
+    char *own = find_own(kind, what), *name = mem_format("%s@%s", what, variant);
+    struct doc *doc = NULL;
+    if (own || find_embedded(kind, what)) {
+        char *own_variant = find_own(kind, name);
+        const struct embedded *file = own ? NULL : find_embedded(kind, name);
+        if (own_variant)
+            doc = doc_load(own_variant, err);
+        else if (file)
+            doc = doc_load_text(file->path, (const char *)file->bytes, file->length, err);
+        free(own_variant);
+    }
+    free(own);
+    free(name);
     return doc;
 }
 

@@ -80,7 +80,7 @@ static bool resolve_dispatcher(struct setting *setting, const struct question *q
     struct dispatcher *dispatcher = &setting->dispatcher;
     const char *name =
         question->dispatcher[0] ? question->dispatcher : default_dispatcher(question, tokens);
-    if (!dispatcher_load(name, cluster_ranks(&setting->cluster), dispatcher, NULL, err))
+    if (!dispatcher_load(name, &setting->cluster, dispatcher, NULL, err))
         return error_prefix(err, "--dispatcher");
     if (question->traffic[0] && dispatcher->chunk_bytes == 0)
         return error_set(err, EXIT_INPUT,

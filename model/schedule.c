@@ -1,6 +1,7 @@
 #include "model/schedule.h"
 
 #include "base/mem.h"
+#include "model/law.h"
 
 #include <assert.h>
 #include <math.h>
@@ -63,11 +64,33 @@ static const double *pairs_of(const struct schedule *schedule, bool by_expert)
     return by_expert ? schedule->loads->expert_copies : schedule->loads->rank_copies;
 }
 
-static double channel_rate(const struct schedule *schedule, const struct transfer_cost *cost,
-                           uint32_t channels)
+// How much longer SMs take than their constants say: across nodes, or with very much to receive.
+static double work_growth(const struct transfer *transfer, const struct schedule *schedule)
 {
-    const uint32_t sms = dispatcher_sms(&schedule->dispatcher, schedule->cluster.sms);
-    return cost->sm_Bps * sms / channels;
+    const struct transfer_cost *cost = &transfer->cost;
+    const size_t ranks = schedule->fabric.ranks;
+    if (schedule->fabric.nodes > 1)
+        return cost->inter_work > 0 ? cost->inter_work : 1;
+    double copies = 0;
+    for (size_t i = 0; i < ranks * ranks; i++)
+        copies += transfer->pair[i];
+    const double received = copies / (double)ranks * (double)transfer->token_bytes / 1e9;
+    return 1 + cost->large_work * received / (1 + received);
+}
+
+// Copy engines work chunk by chunk under law stream alone; the other laws say when SMs work.
+static void set_copies(struct transfer *transfer, const struct schedule *schedule)
+{
+    const double sms = (double)law_sms(schedule) / transfer->channels; // of a channel
+    if (schedule->dispatcher.law != LAW_STREAM)
+        return;
+    const double nodes = loads_nodes_per_token(schedule->loads);
+    const double more = work_growth(transfer, schedule);
+    transfer->copy_ps = law_copy_ps(&transfer->cost, transfer->token_bytes) * more / sms;
+    transfer->visit_ps = law_visit_ps(&transfer->cost, transfer->token_bytes) * more / sms;
+    const bool crosses = schedule->fabric.nodes > 1 || !schedule->dispatcher.one_stage_inside;
+    if (crosses && !schedule->dispatcher.no_home_copy)
+        transfer->home_ps = transfer->copy_ps + (nodes > 0 ? transfer->visit_ps / nodes : 0);
 }
 
 // Where ranks share the cores that start their messages, each has its share of them.
@@ -80,11 +103,15 @@ static struct transfer_cost shared_cost(const struct transfer_cost *cost,
                                         const struct cluster *cluster)
 {
     const double slowdown = cluster_move_slowdown(cluster);
-    return (struct transfer_cost){.fixed_ps = slowed(cost->fixed_ps, slowdown),
-                                  .fixed_inter_ps = slowed(cost->fixed_inter_ps, slowdown),
-                                  .per_peer_ps = slowed(cost->per_peer_ps, slowdown),
-                                  .per_message_ps = slowed(cost->per_message_ps, slowdown),
-                                  .sm_Bps = cost->sm_Bps / slowdown};
+    struct transfer_cost shared = *cost;
+    uint64_t *const times[] = {&shared.fixed_ps,       &shared.fixed_inter_ps, &shared.per_peer_ps,
+                               &shared.per_message_ps, &shared.copy_ps,        &shared.token_ps,
+                               &shared.sum_ps};
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        *times[i] = slowed(*times[i], slowdown);
+    shared.sm_Bps /= slowdown;
+    shared.token_Bps /= slowdown;
+    return shared;
 }
 
 static struct transfer make_transfer(const struct schedule *schedule, enum phase phase)
@@ -98,18 +125,16 @@ static struct transfer make_transfer(const struct schedule *schedule, enum phase
         .phase = phase,
         .rail = rail,
         .gather = gather,
-        .inside_nic =
-            dispatcher->inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC,
+        .inside_nic = dispatcher->inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC,
         .barrier = dispatcher->sync == SYNC_BARRIER,
         .pull = dispatcher->op == OP_PULL,
         .pair = pairs_of(schedule, by_expert),
         .node = schedule->all_nodes ? schedule->all_nodes : schedule->loads->node_copies,
         .channels = dispatcher_channels(dispatcher, schedule->cluster.sms),
         .window_tokens = dispatcher->window_tokens,
-        .cost = shared_cost(gather ? &dispatcher->combine : &dispatcher->dispatch,
-                            &schedule->cluster),
+        .cost =
+            shared_cost(gather ? &dispatcher->combine : &dispatcher->dispatch, &schedule->cluster),
     };
-    transfer.sm_Bps = channel_rate(schedule, &transfer.cost, transfer.channels);
     return transfer;
 }
 
@@ -134,9 +159,11 @@ void schedule_layer(struct schedule *schedule, const struct moe *moe, const stru
     struct transfer *dispatch = &schedule->transfers[0], *combine = &schedule->transfers[1];
     *dispatch = make_transfer(schedule, PHASE_DISPATCH);
     dispatch->token_bytes = dispatcher_dispatch_bytes(dispatcher, moe);
+    set_copies(dispatch, schedule);
     set_chunks(dispatch, dispatcher->chunk_tokens, loads);
     *combine = make_transfer(schedule, PHASE_COMBINE);
     combine->token_bytes = dispatcher_combine_bytes(dispatcher, moe);
+    set_copies(combine, schedule);
     set_chunks(combine, dispatcher->combine_chunk_tokens, loads);
 }
 
@@ -155,6 +182,7 @@ void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
     transfer->rail = false;
     transfer->pair = loads->rank_copies;
     transfer->token_bytes = 1;
+    set_copies(transfer, schedule);
     set_chunks(transfer, dispatcher->chunk_bytes, loads);
 }
 
@@ -235,7 +263,8 @@ static void direct_loads(const struct schedule *schedule, const struct transfer 
             add_hop(schedule, transfer, loads, from, to, tokens, lane_messages(transfer, tokens));
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
-            loads->copied_in[to] += bytes;
+            loads->copies_ps[0][from] += tokens * transfer->copy_ps;
+            loads->copies_ps[1][to] += tokens * transfer->copy_ps;
             loads->peers[from] += tokens > 0 && from != to;
         }
 }
@@ -254,12 +283,15 @@ static void rail_loads(const struct schedule *schedule, const struct transfer *t
             add_hop(schedule, transfer, loads, from, to, crossing,
                     lane_messages(transfer, crossing));
             loads->bytes[PORT_SM][home] += crossing * (double)transfer->token_bytes;
+            loads->copies_ps[0][home] += crossing * transfer->home_ps;
+            loads->copies_ps[0][peer] += crossing * transfer->visit_ps;
             loads->peers[from] += crossing > 0 && from != to;
             for (uint32_t rank = node * gpus; rank < (node + 1) * gpus; rank++) {
                 const double tokens = transfer->pair[(size_t)home * ranks + rank];
                 add_hop(schedule, transfer, loads, transfer->gather ? rank : peer,
                         transfer->gather ? peer : rank, tokens, 0);
                 loads->bytes[PORT_SM][peer] += tokens * (double)transfer->token_bytes;
+                loads->copies_ps[0][peer] += tokens * transfer->copy_ps;
             }
         }
 }
@@ -277,7 +309,8 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
         loads->own_messages[class] = mem_alloc(fabric->ranks, sizeof(double));
     }
     loads->peers = mem_alloc(fabric->ranks, sizeof(double));
-    loads->copied_in = mem_alloc(fabric->ranks, sizeof(double));
+    for (int kernel = 0; kernel < 2; kernel++)
+        loads->copies_ps[kernel] = mem_alloc(fabric->ranks, sizeof(double));
     (transfer->rail ? rail_loads : direct_loads)(schedule, transfer, loads);
 }
 
@@ -292,31 +325,23 @@ void port_loads_release(struct port_loads *loads)
         free(loads->own_messages[class]);
     }
     free(loads->peers);
-    free(loads->copied_in);
+    for (int kernel = 0; kernel < 2; kernel++)
+        free(loads->copies_ps[kernel]);
     *loads = (struct port_loads){0};
 }
 
-uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
-                                const struct port_loads *loads, uint32_t rank)
+double schedule_copies_ps(const struct transfer *transfer, const struct port_loads *loads,
+                          uint32_t rank)
 {
-    const struct transfer_cost *cost = &transfer->cost;
-    const struct fabric *fabric = &schedule->fabric;
-    const bool inter = fabric->nodes > 1;
-    const uint64_t hop = inter ? fabric->nic_latency_ps : fabric->nvlink_latency_ps;
-    return cost->fixed_ps + (inter ? cost->fixed_inter_ps : 0) +
-           (uint64_t)loads->peers[rank] * cost->per_peer_ps + (transfer->pull ? hop : 0);
-}
-
-double schedule_copy_bytes(const struct port_loads *loads, uint32_t rank)
-{
-    return fmax(loads->bytes[PORT_SM][rank] - loads->copied_in[rank], loads->copied_in[rank]);
+    return fmax(loads->copies_ps[0][rank], loads->copies_ps[1][rank]) / transfer->channels;
 }
 
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
                           enum port_class class)
 {
-    return class == PORT_SM ? transfer->sm_Bps * transfer->channels
-                            : schedule->fabric.rate_Bps[class];
+    const double rate = schedule->fabric.rate_Bps[class];
+    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    return nvlink ? rate * law_nvlink_share(schedule, &transfer->cost) : rate;
 }
 
 double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)

@@ -55,7 +55,9 @@ struct transfer {
     uint64_t message_tokens; // tokens a message on the wire
     uint64_t chunk_tokens;   // tokens the simulator moves as one: a multiple of message_tokens
     uint64_t window_tokens;  // credit a (channel, lane); 0: none
-    double sm_Bps;           // copy engines of one channel; 0: free
+    // Copy engines of one channel (law stream), picoseconds: a copy, a token that a rail's stage
+    // handles, and a node's copy at the token's own rank, its share of the token included.
+    double copy_ps, visit_ps, home_ps;
     struct transfer_cost cost;
 };
 
@@ -102,23 +104,21 @@ struct port_loads {
     double *messages[PORT_CLASSES]; // at tx ports
     double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
-    double *copied_in; // [ranks] of bytes[PORT_SM], those that arrive in a direct transfer
-    double *peers;     // [ranks] lanes that the rank starts
+    double *copies_ps[2]; // [ranks] time of one channel's copy engines, if there were one channel;
+                          // the second kernel is that of a direct transfer that receives
+    double *peers;        // [ranks] lanes that the rank starts
 };
 void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
                          struct port_loads *loads);
 void port_loads_release(struct port_loads *loads);
 
-// What passes on a rank between its start of a transfer and its first byte: kernel, peers, and
-// where receivers pull, their request's way.
-uint64_t schedule_start_cost_ps(const struct schedule *schedule, const struct transfer *transfer,
-                                const struct port_loads *loads, uint32_t rank);
+// Time that binds a rank's copy engines, its channels side by side. A direct transfer sends by one
+// kernel and receives by another, each with all of the transfer's SMs: the larger. A rail's kernel
+// does both: the sum.
+double schedule_copies_ps(const struct transfer *transfer, const struct port_loads *loads,
+                          uint32_t rank);
 
-// Bytes that bind a rank's copy engines. A direct transfer sends by one kernel and receives by
-// another, each with all of the transfer's SMs: the larger. A rail's kernel does both: the sum.
-double schedule_copy_bytes(const struct port_loads *loads, uint32_t rank);
-
-// Rate of one port of a class for a transfer; PORT_SM: all channels of a rank. 0: takes no time.
+// Rate of one port of a class, a wire, for a transfer: of NVLink what the law's stores reach.
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
                           enum port_class class);
 

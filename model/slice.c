@@ -137,7 +137,8 @@ static uint64_t node_rows(const struct cut *cut, uint32_t home, uint32_t node)
     return (uint64_t)cut->transfer->node[(size_t)home * cut->schedule->fabric.nodes + node];
 }
 
-// A rank's copies with every other rank: those of its own tokens, or those of others that it serves.
+// A rank's copies with every other rank: those of its own tokens, or those of others that it
+// serves.
 static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct rows *rows)
 {
     const uint32_t ranks = cut->routing->ranks;

@@ -7,12 +7,26 @@
 
 enum { MEDIUM_INSIDE, MEDIUM_NIC };
 
-static uint64_t pair_slice(const struct flows *flows, uint32_t home, uint32_t rank,
-                           uint32_t channel)
+// Copies for a rank among the first `upto` of a node's tokens: an even share, rounded at a place of
+// the rank's own.
+static uint64_t share_upto(const struct flows *flows, const struct flow *flow, uint32_t rank,
+                           uint64_t upto)
 {
+    const struct fabric *fabric = &flows->schedule->fabric;
     const struct transfer *transfer = flows->transfer;
-    const double tokens = transfer->pair[(size_t)home * flows->schedule->fabric.ranks + rank];
-    return schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
+    const uint64_t copies = (uint64_t)transfer->pair[(size_t)flow->home * fabric->ranks + rank];
+    const uint64_t tokens =
+        (uint64_t)transfer->node[(size_t)flow->home * fabric->nodes + flow->peer];
+    const uint64_t place = rank * UINT64_C(40503) & 0xffff; // golden ratio of 2^16: far from its
+                                                            // neighbours'
+    return tokens ? (copies * upto + (tokens * place >> 16)) / tokens : 0;
+}
+
+// Rail: copies of a flow for one rank of its node.
+static uint64_t pair_slice(const struct flows *flows, const struct flow *flow, uint32_t rank)
+{
+    return share_upto(flows, flow, rank, flow->first + flow->tokens) -
+           share_upto(flows, flow, rank, flow->first);
 }
 
 // Chunks of a flow are alike. Full ones and a rest would be what a sender cuts, but then one token
@@ -25,8 +39,10 @@ uint64_t flow_chunk_tokens(const struct flow *flow, uint32_t chunk)
 uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,
                            uint32_t chunk)
 {
-    const uint64_t total = pair_slice(flows, flow->home, rank, flow->channel);
-    return total * (chunk + 1) / flow->chunks - total * chunk / flow->chunks;
+    const uint64_t from = flow->tokens * chunk / flow->chunks;
+    const uint64_t to = flow->tokens * (chunk + 1) / flow->chunks;
+    return share_upto(flows, flow, rank, flow->first + to) -
+           share_upto(flows, flow, rank, flow->first + from);
 }
 
 uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk)
@@ -38,20 +54,22 @@ uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, 
     return tokens;
 }
 
-static void init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
-                      double tokens)
+static uint64_t init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
+                          uint64_t tokens, uint64_t first)
 {
     const struct transfer *transfer = flows->transfer;
     struct flow *flow = &flows->flows[flow_index(flows, home, peer, channel)];
-    const uint64_t slice = schedule_slice((uint64_t)tokens, home, channel, transfer->channels);
+    const uint64_t slice = schedule_slice(tokens, home, channel, transfer->channels);
     *flow = (struct flow){
         .tokens = slice,
+        .first = first,
         .home = home,
         .peer = peer,
         .channel = channel,
         .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) / transfer->chunk_tokens),
         .first_pending = (uint32_t)flows->chunk_count};
     flows->chunk_count += flow->chunks;
+    return first + slice;
 }
 
 static void init_flows(struct flows *flows)
@@ -63,9 +81,12 @@ static void init_flows(struct flows *flows)
     flows->flow_count = fabric->ranks * peers * transfer->channels; // schedule_check bounds it
     flows->flows = mem_alloc(flows->flow_count, sizeof *flows->flows);
     for (uint32_t home = 0; home < fabric->ranks; home++)
-        for (uint32_t peer = 0; peer < peers; peer++)
+        for (uint32_t peer = 0; peer < peers; peer++) {
+            const uint64_t lane = (uint64_t)tokens[(size_t)home * peers + peer];
+            uint64_t first = 0;
             for (uint32_t c = 0; c < transfer->channels; c++)
-                init_flow(flows, home, peer, c, tokens[(size_t)home * peers + peer]);
+                first = init_flow(flows, home, peer, c, lane, first);
+        }
 }
 
 static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
@@ -119,7 +140,7 @@ static void add_rail_lanes(struct flows *flows, struct sender *sender)
         const uint32_t home = flows->transfer->gather ? rotated_peer(fabric, rank, i) : rank;
         const uint32_t target = flows->transfer->gather ? node : (node + 1 + i) % lanes;
         const uint32_t flow = flow_index(flows, home, target, sender->channel);
-        if (flows->transfer->gather && pair_slice(flows, home, rank, sender->channel) == 0)
+        if (flows->transfer->gather && pair_slice(flows, &flows->flows[flow], rank) == 0)
             continue;
         add_lane(flows, sender, flow);
         flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
@@ -155,7 +176,7 @@ static void init_pending(struct flows *flows)
     for (uint32_t f = 0; f < flows->flow_count; f++) {
         const struct flow *flow = &flows->flows[f];
         for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-            if (flow->chunks && pair_slice(flows, flow->home, rank, flow->channel))
+            if (flow->chunks && pair_slice(flows, flow, rank))
                 for (uint32_t k = 0; k < flow->chunks; k++)
                     flows->pending[flow->first_pending + k]++;
     }

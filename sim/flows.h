@@ -14,6 +14,7 @@
 
 struct flow {
     uint64_t tokens;
+    uint64_t first; // its tokens' place among the home's for that peer: channels before it have these
     uint32_t home;
     uint32_t peer; // rank, or rail: node
     uint32_t channel;
@@ -55,7 +56,9 @@ void flows_release(struct flows *flows);
 // Tokens of chunk k of a flow: an even share, at most chunk_tokens.
 uint64_t flow_chunk_tokens(const struct flow *flow, uint32_t chunk);
 
-// Rail: copies of chunk k for one rank of the flow's node, an even share of the pair's.
+// Rail: copies of chunk k for one rank of the flow's node, an even share of the pair's over the
+// node's tokens. Each rank's shares are larger in other chunks and channels than the next rank's,
+// as they are where tokens choose by chance; none is larger than the chunk.
 uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,
                            uint32_t chunk);
 uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk);

@@ -7,11 +7,13 @@
 #include "sim/move.h"
 
 #include "base/mem.h"
+#include "model/law.h"
 #include "sim/flows.h"
 #include "sim/heap.h"
 #include "sim/port.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum event_kind {
@@ -38,6 +40,7 @@ struct mover {
     uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
     uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
     uint32_t *feeder;                 // [ranks]
+    uint64_t *tail_ps;                // [ranks] that follows the last of them
     uint64_t now_ps;
     struct timeline *timeline;
 };
@@ -83,11 +86,24 @@ static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index
 // never queues behind what comes in.
 enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
 
+// What a chunk asks of a copy engine.
+struct job {
+    uint64_t tokens, bytes;
+    double work_ps;
+};
+
+// Lets a channel's copy engine work; returns when it is done. Kernels take tokens as they come, so
+// only the last one's work is sure to follow the chunk's arrival (cut-through); an engine that is
+// behind works chunk after chunk.
 static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uint32_t channel,
-                     uint64_t bytes)
+                     struct job job)
 {
     const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
-    serve(mover, PORT_SM, index, bytes, 0);
+    const uint64_t work = (uint64_t)ceil(job.work_ps);
+    const uint64_t overlap = job.tokens ? work - work / job.tokens : 0, now = mover->now_ps;
+    mover->now_ps = now > overlap ? now - overlap : 0;
+    serve(mover, PORT_SM, index, job.bytes, work);
+    mover->now_ps = now;
     return mover->ports[PORT_SM][index].free_ps;
 }
 
@@ -187,6 +203,28 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     return start;
 }
 
+// At its tokens' own rank, or at both ends of a direct way.
+static struct job home_job(const struct mover *mover, const struct flow *flow, uint32_t chunk)
+{
+    const struct transfer *transfer = mover->transfer;
+    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
+    return (struct job){.tokens = tokens,
+                        .bytes = bytes_of(mover, tokens),
+                        .work_ps = (double)tokens *
+                                   (transfer->rail ? transfer->home_ps : transfer->copy_ps)};
+}
+
+// At the rail peer: every token, and every copy for a rank of the node.
+static struct job pieces_job(const struct mover *mover, const struct flow *flow, uint32_t chunk)
+{
+    const struct transfer *transfer = mover->transfer;
+    const uint64_t copies = flow_pieces_tokens(&mover->flows, flow, chunk);
+    return (struct job){.tokens = flow_chunk_tokens(flow, chunk),
+                        .bytes = bytes_of(mover, copies),
+                        .work_ps = (double)flow_chunk_tokens(flow, chunk) * transfer->visit_ps +
+                                   (double)copies * transfer->copy_ps};
+}
+
 static void on_step(struct mover *mover, uint32_t index)
 {
     struct sender *sender = &mover->flows.senders[index];
@@ -199,19 +237,27 @@ static void on_step(struct mover *mover, uint32_t index)
     const uint32_t local = sender->rank % mover->fabric->gpus_per_node;
     uint64_t ready = mover->now_ps;
     if (!(mover->transfer->rail && mover->transfer->gather))
-        ready = copy(mover, sender->rank, KERNEL_MAIN, sender->channel,
-                     bytes_of(mover, flow_chunk_tokens(flow, chunk)));
+        ready =
+            copy(mover, sender->rank, KERNEL_MAIN, sender->channel, home_job(mover, flow, chunk));
     schedule_event(mover, ready, EVENT_LAUNCHED, lane->flow, chunk, local);
 }
 
-// Copies a chunk of the home's towards the ranks of the node it has reached.
+// Copies a chunk of the home's towards the ranks of the node it has reached, one rank's part after
+// the other. Peers take turns at being first, so that a node's forwarders do not all start at one.
 static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
-    const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
-    const uint64_t done =
-        copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel, bytes_of(mover, tokens));
-    schedule_event(mover, done, EVENT_FORWARDED, index, chunk, 0);
+    const uint32_t peer = far_end(mover, flow), gpus = mover->fabric->gpus_per_node;
+    const struct job job = pieces_job(mover, flow, chunk);
+    const uint64_t done = copy(mover, peer, KERNEL_MAIN, flow->channel, job);
+    for (uint32_t i = 0; i < gpus; i++) {
+        const uint32_t rank = flow->peer * gpus + (peer + 1 + i) % gpus;
+        const uint64_t after = (uint64_t)(job.work_ps * (gpus - 1 - i) / gpus);
+        if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
+            continue;
+        const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;
+        schedule_event(mover, copied, EVENT_FORWARDED, index, chunk, rank % gpus);
+    }
 }
 
 static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool remote)
@@ -297,29 +343,26 @@ static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
         return;
     }
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
     const enum kernel kernel = mover->transfer->rail ? KERNEL_MAIN : KERNEL_RECEIVE;
-    const uint64_t done = copy(mover, to, kernel, flow->channel, bytes);
+    const uint64_t done = copy(mover, to, kernel, flow->channel, home_job(mover, flow, chunk));
     touch(mover, to, done, from, from);
     credit(mover, index, done, from != to && !over_nvlink(mover, from, to));
 }
 
-static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk)
+// One rank's part of a chunk has been copied. The last to be is what stays with the peer itself.
+static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
 {
-    const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t peer = far_end(mover, flow), first = flow->peer * fabric->gpus_per_node;
-    uint64_t left = mover->now_ps;
-    touch(mover, peer, mover->now_ps, peer, flow->home);
-    for (uint32_t i = 0; i < fabric->gpus_per_node; i++) {
-        // Peers take turns at being first, so that a node's forwarders do not all start at one.
-        const uint32_t local = (peer + 1 + i) % fabric->gpus_per_node, rank = first + local;
-        const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-        if (bytes == 0 || rank == peer)
-            continue;
-        send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-        left = tx_free(mover, peer, rank);
+    const uint32_t peer = far_end(mover, flow);
+    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
+    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    if (rank != peer) {
+        if (bytes)
+            send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+        return;
     }
+    const uint64_t sent = mover->ports[way_between(mover, peer, peer).tx][peer].free_ps;
+    const uint64_t left = sent > mover->now_ps ? sent : mover->now_ps;
     touch(mover, peer, left, peer, flow->home);
     credit(mover, index, left, peer != flow->home);
 }
@@ -345,9 +388,8 @@ static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct flow *flow = &mover->flows.flows[index];
     if (--mover->flows.pending[flow->first_pending + chunk])
         return;
-    const uint64_t tokens = flow_pieces_tokens(&mover->flows, flow, chunk);
-    const uint64_t done =
-        copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel, bytes_of(mover, tokens));
+    const uint64_t done = copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel,
+                               pieces_job(mover, flow, chunk));
     schedule_event(mover, done, EVENT_REDUCED, index, chunk, 0);
 }
 
@@ -407,7 +449,7 @@ static void handle(struct mover *mover, uint64_t payload)
         on_received(mover, index, chunk);
         break;
     case EVENT_FORWARDED:
-        on_forwarded(mover, index, chunk);
+        on_forwarded(mover, index, chunk, local);
         break;
     case EVENT_PIECE:
         on_piece(mover, index, chunk, local);
@@ -430,7 +472,8 @@ static void init_ports(struct mover *mover)
         const bool sm = class == PORT_SM;
         const uint32_t count =
             mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
-        const double rate = sm ? mover->transfer->sm_Bps : mover->fabric->rate_Bps[class];
+        const double rate =
+            sm ? 0 : schedule_port_rate(mover->schedule, mover->transfer, (enum port_class) class);
         mover->ports[class] = mem_alloc(count, sizeof(struct port));
         for (uint32_t p = 0; p < count; p++)
             mover->ports[class][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
@@ -441,7 +484,8 @@ static void init_ports(struct mover *mover)
 static uint32_t most_events(const struct flows *flows)
 {
     const uint64_t pieces = flows->transfer->rail ? flows->schedule->fabric.gpus_per_node : 0;
-    const uint64_t most = flows->chunk_count * (pieces + 2) + 2 * (uint64_t)flows->sender_count + 1;
+    const uint64_t most =
+        flows->chunk_count * (2 * pieces + 2) + 2 * (uint64_t)flows->sender_count + 1;
     assert(most < HEAP_NONE);
     return (uint32_t)most;
 }
@@ -476,11 +520,16 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
     for (uint32_t r = 0; r < fabric->ranks; r++)
         last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
     for (uint32_t r = 0; r < fabric->ranks; r++) {
-        const uint64_t begin = (mover->transfer->barrier ? last : phase->start_ps[r]) +
-                               schedule_start_cost_ps(mover->schedule, mover->transfer, &loads, r);
-        mover->last_ps[r] = mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] =
-            begin;
+        struct law_terms terms;
+        law_terms(mover->schedule, mover->transfer, &loads, r, &terms);
+        const uint64_t begin =
+            (mover->transfer->barrier ? last : phase->start_ps[r]) + (uint64_t)terms.head_ps;
+        mover->tail_ps[r] = (uint64_t)terms.tail_ps;
+        mover->last_ps[r] = begin + (uint64_t)terms.least_ps;
+        mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] = begin;
         mover->feeder[r] = r;
+        for (uint32_t e = 0; e < KERNELS * mover->transfer->channels; e++)
+            mover->ports[PORT_SM][r * KERNELS * mover->transfer->channels + e].free_ps = begin;
         for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {
             const uint32_t index = 2 * r * mover->transfer->channels + s;
             mover->flows.senders[index].asleep = false;
@@ -527,7 +576,7 @@ static void note_port(struct mover *mover, struct timing *timing, enum port_clas
     const struct port *ports =
         &mover->ports[class][class == PORT_SM ? index * KERNELS * channels : index];
     struct port_timing sum = class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
-    if (sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
+    if (class == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
     struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, class, index);
     sum.phase = entry->phase;
@@ -554,7 +603,7 @@ static void finish(struct mover *mover, struct timing *timing)
         for (uint32_t p = 0; p < mover->fabric->count[class]; p++)
             note_port(mover, timing, (enum port_class) class, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
-        phase->end_ps[r] = mover->last_ps[r];
+        phase->end_ps[r] = mover->last_ps[r] + mover->tail_ps[r];
         phase->feeder[r] = mover->feeder[r];
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s][r] = mover->stage_ps[s][r];
@@ -575,6 +624,7 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
     init_ports(&mover);
     mover.last_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     mover.feeder = mem_alloc(mover.fabric->ranks, sizeof(uint32_t));
+    mover.tail_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     for (int s = 0; s < STAGES; s++)
         mover.stage_ps[s] = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     start_senders(&mover, &timing->phases[transfer->phase]);
@@ -585,6 +635,7 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
         free(mover.ports[class]);
     free(mover.last_ps);
     free(mover.feeder);
+    free(mover.tail_ps);
     for (int s = 0; s < STAGES; s++)
         free(mover.stage_ps[s]);
     heap_release(&mover.heap);

@@ -47,10 +47,38 @@ static bool names(const struct calibrate_parameter *parameter, const char *prese
     return false;
 }
 
+// Whether the row's key is what the parameter moves: the preset's own, or its variant's.
 static bool depends(const struct calibrate_parameter *parameter, const struct setting *setting)
 {
-    return names(parameter, parameter->part == CALIBRATE_CLUSTER ? setting->cluster.name
-                                                                 : setting->dispatcher.name);
+    const struct dispatcher *dispatcher = &setting->dispatcher;
+    char cluster[FIELD_TEXT_BYTES];
+    if (parameter->part == CALIBRATE_CLUSTER)
+        return names(parameter, setting->cluster.name);
+    const uint8_t variant = dispatcher->variant[parameter->field - dispatcher_fields];
+    if (variant == VARIANT_NONE)
+        return names(parameter, dispatcher->name);
+    char *name =
+        mem_format("%s@%s", dispatcher->name,
+                   variant == VARIANT_GPU ? setting->cluster.gpu
+                                          : dispatcher_cluster_name(&setting->cluster, cluster));
+    const bool named = names(parameter, name);
+    free(name);
+    return named;
+}
+
+static void put_values(const struct calibration *calibration, const struct calibrate_row *row,
+                       const double *values, struct setting *trial)
+{
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        void *object = parameter->part == CALIBRATE_CLUSTER ? (void *)&trial->cluster
+                                                            : (void *)&trial->dispatcher;
+        if (!row->depends[p])
+            continue;
+        put(parameter->field, object, values[p]);
+        if (parameter->also)
+            put(parameter->also, object, values[p]);
+    }
 }
 
 // The row's prediction by these values. The loads are the row's own; the schedule is made anew.
@@ -58,14 +86,7 @@ static double predict(const struct calibration *calibration, const struct calibr
                       const double *values)
 {
     struct setting trial = row->setting;
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        if (row->depends[p])
-            put(parameter->field,
-                parameter->part == CALIBRATE_CLUSTER ? (void *)&trial.cluster
-                                                     : (void *)&trial.dispatcher,
-                values[p]);
-    }
+    put_values(calibration, row, values, &trial);
     setting_schedule(&trial);
     const double us = row_predict(&trial, row->measured, ENGINE_ESTIMATE);
     schedule_release(&trial.schedule);
@@ -89,7 +110,8 @@ static void errors(void *context, const double *values, size_t moved, double *ou
     for (size_t r = 0; r < count; r++) {
         const struct calibrate_row *row = seen->rows[r];
         if (moved == FIT_EVERY || row->depends[moved])
-            out[r] = log(predict(seen->calibration, row, values) / row->measured->latency_us);
+            out[r] = log(predict(seen->calibration, row, values) / row->measured->latency_us) +
+                     row->lean;
     }
 }
 
@@ -113,6 +135,32 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
     free(most);
 }
 
+// How far the simulator is from the closed form on a row, by these values; half of it.
+static double lean_of(const struct calibration *calibration, const struct calibrate_row *row,
+                      const struct row_terms *terms, const double *values)
+{
+    struct error err;
+    struct setting setting;
+    if (!row_resolve(&setting, row->measured, ENGINE_SIMULATE, terms, &err))
+        return 0; // the closed form's own question was resolved, so this one is
+    schedule_release(&setting.schedule);
+    put_values(calibration, row, values, &setting);
+    setting_schedule(&setting);
+    const double simulated = row_predict(&setting, row->measured, ENGINE_SIMULATE);
+    setting_release(&setting);
+    return log(simulated / predict(calibration, row, values)) / 2;
+}
+
+static void lean(struct calibration *calibration, const struct row_terms *terms)
+{
+    struct calibrate_row *rows = calibration->rows;
+    const size_t count = calibration->row_count;
+#pragma omp parallel for schedule(dynamic, 1) default(none) shared(calibration, terms, rows, count)
+    for (size_t r = 0; r < count; r++)
+        if (!rows[r].skipped && rows[r].moved)
+            rows[r].lean = lean_of(calibration, &rows[r], terms, calibration->fit.values);
+}
+
 static double error_pct(const struct calibrate_row *row, double predicted_us)
 {
     return 100 * fabs(predicted_us / row->measured->latency_us - 1);
@@ -131,8 +179,10 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         row->depends[p] = depends(&calibration->parameters[p], &row->setting);
-        calibration->parameters[p].rows += row->depends[p];
+        row->moved |= row->depends[p];
     }
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        calibration->parameters[p].rows += row->depends[p];
 }
 
 static void resolve_rows(struct calibration *calibration, const struct measured *measured,
@@ -151,7 +201,7 @@ static struct seen see_all(const struct calibration *calibration)
     struct seen seen = {.calibration = calibration,
                         .rows = mem_alloc(calibration->row_count, sizeof *seen.rows)};
     for (size_t r = 0; r < calibration->row_count; r++)
-        if (!calibration->rows[r].skipped)
+        if (!calibration->rows[r].skipped && calibration->rows[r].moved)
             seen.rows[seen.count++] = &calibration->rows[r];
     return seen;
 }
@@ -177,7 +227,7 @@ static void predict_rows(struct calibration *calibration)
     size_t n = 0;
     for (size_t r = 0; r < calibration->row_count; r++) {
         struct calibrate_row *row = &calibration->rows[r];
-        if (row->skipped)
+        if (row->skipped || !row->moved)
             continue;
         row->predicted_us = predict(calibration, row, calibration->fit.values);
         off[n++] = error_pct(row, row->predicted_us);
@@ -187,7 +237,7 @@ static void predict_rows(struct calibration *calibration)
 }
 
 bool calibration_run(struct calibration *calibration, const struct measured *measured,
-                     const struct row_terms *terms, struct error *err)
+                     const struct row_terms *terms, bool between, struct error *err)
 {
     resolve_rows(calibration, measured, terms);
     struct seen seen = see_all(calibration);
@@ -207,6 +257,12 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
         start[p] = calibration->parameters[p].start;
     summarise_before(calibration, &seen);
     solve(&seen, start, &calibration->fit);
+    if (between) {
+        lean(calibration, terms);
+        memcpy(start, calibration->fit.values, calibration->parameter_count * sizeof *start);
+        fit_release(&calibration->fit);
+        solve(&seen, start, &calibration->fit);
+    }
     predict_rows(calibration);
     free(start);
     free(seen.rows);
@@ -228,14 +284,14 @@ static void leave_out(const struct calibration *calibration, struct left_out *gr
     double *off = mem_alloc(calibration->row_count, sizeof *off);
     struct fit fit;
     for (size_t r = 0; r < calibration->row_count; r++)
-        if (!calibration->rows[r].skipped &&
+        if (!calibration->rows[r].skipped && calibration->rows[r].moved &&
             !same_group(calibration->rows[r].measured, group->first))
             seen.rows[seen.count++] = &calibration->rows[r];
     if (seen.count >= calibration->parameter_count) {
         solve(&seen, calibration->fit.values, &fit);
         for (size_t r = 0; r < calibration->row_count; r++) {
             const struct calibrate_row *row = &calibration->rows[r];
-            if (!row->skipped && same_group(row->measured, group->first))
+            if (!row->skipped && row->moved && same_group(row->measured, group->first))
                 off[group->count++] = error_pct(row, predict(calibration, row, fit.values));
         }
         fit_release(&fit);
@@ -251,7 +307,7 @@ struct left_out *calibration_leave_out(const struct calibration *calibration, si
     *count = 0;
     for (size_t r = 0; r < calibration->row_count; r++) {
         size_t g = 0;
-        if (calibration->rows[r].skipped)
+        if (calibration->rows[r].skipped || !calibration->rows[r].moved)
             continue;
         while (g < *count && !same_group(calibration->rows[r].measured, groups[g].first))
             g++;

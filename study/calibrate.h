@@ -7,6 +7,7 @@
 //       - {key: nic, clusters: [h800-cx7]}
 //       - {key: hbm, clusters: [h100-cx7, hopper-cx7], min: 2TB/s, max: 3.35TB/s}
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
+//       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
 //
 // A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
 // for all rows of theirs. Without start it begins at its first preset's value, without min and max
@@ -25,6 +26,7 @@ enum calibrate_part { CALIBRATE_CLUSTER, CALIBRATE_DISPATCHER };
 struct calibrate_parameter {
     enum calibrate_part part;
     const struct field *field; // a rate, time, number or FLOPS
+    const struct field *also;  // a second key of the same value, or NULL
     char **presets;            // names of those whose key it is
     char **words;              // what each was loaded by: the name itself, or a file
     size_t preset_count;
@@ -37,6 +39,8 @@ struct calibrate_row {
     const struct measured_row *measured;
     struct setting setting;
     bool *depends;       // [parameters]
+    bool moved;          // by any of them; others are no part of the fit
+    double lean;         // half of ln(simulated / estimated), added to the closed form's error
     double predicted_us; // by the fitted values
     bool skipped;
     char why[256];
@@ -68,8 +72,12 @@ char *calibrate_format(const struct calibrate_parameter *parameter, double value
 
 // Resolves the rows (those that cannot be predicted are skipped, and say why) and fits. Refuses
 // fewer usable rows than parameters. `measured` must outlive the calibration.
+//
+// The closed form is what is solved for. Both engines use the constants that are found, and differ
+// by what queues; with `between`, the fit goes on, once, from there with each row's prediction
+// halfway (geometrically) between them, as far apart as they were.
 bool calibration_run(struct calibration *calibration, const struct measured *measured,
-                     const struct row_terms *terms, struct error *err);
+                     const struct row_terms *terms, bool between, struct error *err);
 
 // Honest error of groups that the fit did not see: for each (family, cluster, dispatcher, nodes,
 // phase), fits without its rows and predicts them.

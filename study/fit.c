@@ -11,7 +11,7 @@
 
 const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
 
-#define STEP 1e-4        // of a logarithm, in finite differences: times are whole picoseconds
+#define STEP 1e-3        // of a logarithm, in finite differences: times are whole picoseconds
 #define ITERATIONS 40    // a round
 #define TOLERANCE 1e-6   // of steps
 #define BLIND 1e-7       // singular values below this part of the largest say nothing

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define REACH 100 // a parameter without bounds may move by this factor either way
@@ -67,6 +68,27 @@ static bool read_number(struct reading *reading, doc_node item, const char *key,
     return true;
 }
 
+// A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
+static bool load_dispatcher(struct reading *reading, const char *word,
+                            const struct calibrate_parameter *parameter,
+                            struct dispatcher *dispatcher)
+{
+    struct cluster cluster = cluster_default();
+    const char *variant = strchr(word, '@');
+    char base[FIELD_TEXT_BYTES];
+    snprintf(base, sizeof base, "%.*s", variant ? (int)(variant - word) : (int)strlen(word), word);
+    cluster.name[0] = '\0';
+    snprintf(cluster.gpu, sizeof cluster.gpu, "%s", variant ? variant + 1 : "");
+    if (!dispatcher_load(base, &cluster, dispatcher, NULL, reading->err))
+        return false;
+    if (variant && !dispatcher->variant[parameter->field - dispatcher_fields])
+        return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
+                         parameter->field->key);
+    if (variant)
+        snprintf(dispatcher->name, sizeof dispatcher->name, "%s", word);
+    return true;
+}
+
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct reading *reading, doc_node node,
                         struct calibrate_parameter *parameter)
@@ -78,7 +100,7 @@ static bool read_preset(struct reading *reading, doc_node node,
     const char *word = doc_text(reading->doc, node);
     const bool cluster = parameter->part == CALIBRATE_CLUSTER;
     if (!(cluster ? cluster_load(word, &object.cluster, NULL, reading->err)
-                  : dispatcher_load(word, 8, &object.dispatcher, NULL, reading->err)))
+                  : load_dispatcher(reading, word, parameter, &object.dispatcher)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
     parameter->presets[at] = mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
@@ -103,25 +125,44 @@ static bool read_presets(struct reading *reading, doc_node list,
     return true;
 }
 
-static bool read_field(struct reading *reading, doc_node item,
-                       struct calibrate_parameter *parameter)
+// The field that a parameter's "key" or "also" names.
+static bool read_key(struct reading *reading, doc_node node, const char *key,
+                     const struct calibrate_parameter *parameter, const struct field **field)
 {
-    const doc_node key = doc_get(reading->doc, item, "key");
     char quoted[ERROR_QUOTE_BYTES];
-    if (key == DOC_NONE || doc_kind(reading->doc, key) != DOC_SCALAR)
-        return doc_error(reading->doc, item, reading->err, "key: missing: expected the key to fit");
-    const char *text = doc_text(reading->doc, key);
-    parameter->field = find_field(parameter->part, text);
-    if (!parameter->field) {
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "%s: expected a key", key);
+    const char *text = doc_text(reading->doc, node);
+    *field = find_field(parameter->part, text);
+    if (!*field) {
         const char *near = nearest_key(parameter->part, text);
-        return doc_error(reading->doc, key, reading->err, "key: '%s': no such key of a %s%s%s",
+        return doc_error(reading->doc, node, reading->err, "%s: '%s': no such key of a %s%s%s", key,
                          error_quote(text, quoted),
                          parameter->part == CALIBRATE_CLUSTER ? "cluster" : "dispatcher",
                          near ? "; did you mean " : "", near ? near : "");
     }
-    return is_continuous(parameter->field) ||
-           doc_error(reading->doc, key, reading->err,
-                     "key: '%s' is a count or a choice: expected a rate, a time or a ratio", text);
+    return is_continuous(*field) ||
+           doc_error(reading->doc, node, reading->err,
+                     "%s: '%s' is a count or a choice: expected a rate, a time or a ratio", key,
+                     text);
+}
+
+static bool read_field(struct reading *reading, doc_node item,
+                       struct calibrate_parameter *parameter)
+{
+    const doc_node key = doc_get(reading->doc, item, "key");
+    const doc_node also = doc_get(reading->doc, item, "also");
+    if (key == DOC_NONE)
+        return doc_error(reading->doc, item, reading->err, "key: missing: expected the key to fit");
+    if (!read_key(reading, key, "key", parameter, &parameter->field))
+        return false;
+    if (also == DOC_NONE)
+        return true;
+    return read_key(reading, also, "also", parameter, &parameter->also) &&
+           ((parameter->also->kind == parameter->field->kind &&
+             parameter->also != parameter->field) ||
+            doc_error(reading->doc, also, reading->err,
+                      "also: expected another key of the same kind as %s", parameter->field->key));
 }
 
 static bool read_range(struct reading *reading, doc_node item,
@@ -148,7 +189,8 @@ static bool read_range(struct reading *reading, doc_node item,
 
 static bool check_keys(struct reading *reading, doc_node item)
 {
-    static const char *const known[] = {"key", "clusters", "dispatchers", "start", "min", "max"};
+    static const char *const known[] = {"key",   "also", "clusters", "dispatchers",
+                                        "start", "min",  "max"};
     char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
         const char *key = doc_key(reading->doc, item, i);
@@ -156,9 +198,11 @@ static bool check_keys(struct reading *reading, doc_node item)
         while (k < sizeof known / sizeof known[0] && strcmp(key, known[k]))
             k++;
         if (k == sizeof known / sizeof known[0])
-            return doc_error(reading->doc, doc_value(reading->doc, item, i), reading->err,
-                             "%s: unknown: expected key, clusters or dispatchers, start, min, max",
-                             error_quote(key, quoted));
+            return doc_error(
+                reading->doc, doc_value(reading->doc, item, i), reading->err,
+                "%s: unknown: expected key, also, clusters or dispatchers, start, min, "
+                "max",
+                error_quote(key, quoted));
     }
     return true;
 }
@@ -183,6 +227,12 @@ static bool read_parameter(struct reading *reading, doc_node item)
            read_range(reading, item, parameter);
 }
 
+static bool same_key(const struct calibrate_parameter *a, const struct calibrate_parameter *b)
+{
+    return a->field == b->field || a->field == b->also || (a->also && a->also == b->field) ||
+           (a->also && a->also == b->also);
+}
+
 // One key of one preset has one parameter.
 static bool check_twice(struct reading *reading, doc_node item)
 {
@@ -192,7 +242,7 @@ static bool check_twice(struct reading *reading, doc_node item)
     for (size_t p = 0; p < last; p++)
         for (size_t i = 0; i < mine->preset_count; i++)
             for (size_t j = 0; j < calibration->parameters[p].preset_count; j++)
-                if (calibration->parameters[p].field == mine->field &&
+                if (same_key(&calibration->parameters[p], mine) &&
                     !strcmp(mine->presets[i], calibration->parameters[p].presets[j]))
                     return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
                                      mine->field->key, mine->presets[i]);

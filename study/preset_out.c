@@ -14,6 +14,11 @@
 
 static const char *const kinds[] = {"clusters", "dispatchers"};
 
+static bool is_key(const struct field *field, const char *key, size_t length)
+{
+    return field && strlen(field->key) == length && !strncmp(field->key, key, length);
+}
+
 // The parameter that moved this key of this preset, or NULL.
 static size_t find(const struct calibration *calibration, enum calibrate_part part,
                    const char *preset, const char *key, size_t length)
@@ -21,7 +26,7 @@ static size_t find(const struct calibration *calibration, enum calibrate_part pa
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
         if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
-            strlen(parameter->field->key) != length || strncmp(parameter->field->key, key, length))
+            !(is_key(parameter->field, key, length) || is_key(parameter->also, key, length)))
             continue;
         for (size_t i = 0; i < parameter->preset_count; i++)
             if (!strcmp(parameter->presets[i], preset))
@@ -31,12 +36,12 @@ static size_t find(const struct calibration *calibration, enum calibrate_part pa
 }
 
 static void print_fitted(FILE *out, const struct calibration *calibration, size_t p,
-                         const char *origin)
+                         const struct field *field, const char *origin)
 {
     const struct calibrate_parameter *parameter = &calibration->parameters[p];
     char text[FIELD_TEXT_BYTES];
     calibrate_format(parameter, calibration->fit.values[p], text);
-    fprintf(out, "%s: {value: %s, source: \"fitted to %zu rows: %s", parameter->field->key, text,
+    fprintf(out, "%s: {value: %s, source: \"fitted to %zu rows: %s", field->key, text,
             parameter->rows, origin);
     if (calibration->fit.verdicts[p] == FIT_FOUND)
         fprintf(out, "; standard error %.2g %%\"}\n", 100 * calibration->fit.standard_error[p]);
@@ -67,7 +72,7 @@ struct rewriting {
     const struct calibration *calibration;
     enum calibrate_part part;
     const char *preset, *origin;
-    bool *written; // [parameters]
+    bool *written; // [2 * parameters]: the key, the other key
 };
 
 static void rewrite(const struct rewriting *rewriting, const char *text, FILE *out)
@@ -84,8 +89,11 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
             if (next[-1] != '\n')
                 fputc('\n', out);
         } else {
-            print_fitted(out, rewriting->calibration, p, rewriting->origin);
-            rewriting->written[p] = true;
+            const struct calibrate_parameter *parameter = &rewriting->calibration->parameters[p];
+            const bool also = is_key(parameter->also, text, length);
+            print_fitted(out, rewriting->calibration, p, also ? parameter->also : parameter->field,
+                         rewriting->origin);
+            rewriting->written[2 * p + also] = true;
         }
         text = next;
     }
@@ -95,11 +103,13 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
 static void append(const struct rewriting *rewriting, FILE *out)
 {
     const struct calibration *calibration = rewriting->calibration;
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const char *key = calibration->parameters[p].field->key;
-        if (!rewriting->written[p] &&
-            find(calibration, rewriting->part, rewriting->preset, key, strlen(key)) == p)
-            print_fitted(out, calibration, p, rewriting->origin);
+    for (size_t k = 0; k < 2 * calibration->parameter_count; k++) {
+        const struct calibrate_parameter *parameter = &calibration->parameters[k / 2];
+        const struct field *field = k % 2 ? parameter->also : parameter->field;
+        if (field && !rewriting->written[k] &&
+            find(calibration, rewriting->part, rewriting->preset, field->key, strlen(field->key)) ==
+                k / 2)
+            print_fitted(out, calibration, k / 2, field, rewriting->origin);
     }
 }
 
@@ -118,7 +128,7 @@ static bool write_preset(struct rewriting *rewriting, const char *word, const ch
         return false;
     char *path = mem_format("%s/%s/%s.yaml", folder, kind, rewriting->preset);
     struct outfile file = {0};
-    rewriting->written = mem_alloc(rewriting->calibration->parameter_count, sizeof(bool));
+    rewriting->written = mem_alloc(2 * rewriting->calibration->parameter_count, sizeof(bool));
     bool ok = outfile_open(&file, path, err);
     if (ok) {
         rewrite(rewriting, text, file.stream);

@@ -105,10 +105,10 @@ static inline void scene_cluster(struct scene *scene)
 static inline void scene_dispatcher(struct scene *scene)
 {
     struct dispatcher *dispatcher = &scene->setting.dispatcher;
-    const uint32_t ranks = scene->spec.nodes * scene->spec.gpus_per_node;
     struct error err;
-    ck_assert_msg(dispatcher_load(scene->spec.dispatcher, ranks, dispatcher, NULL, &err), "%s",
-                  err.text);
+    ck_assert_msg(
+        dispatcher_load(scene->spec.dispatcher, &scene->setting.cluster, dispatcher, NULL, &err),
+        "%s", err.text);
     if (scene->spec.sms)
         dispatcher->sms = scene->spec.sms;
     dispatcher->dispatch.sm_Bps *= scene->spec.sm_scale;

@@ -115,8 +115,8 @@ END_TEST
 static const struct {
     const char *row, *why;
 } skipped[] = {
-    {"b,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,nvfp4,dispatch,,77,0,s\n",
-     "dtype nvfp4 is not modelled"},
+    {"b,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,int4,dispatch,,77,0,s\n",
+     "dtype int4 is not modelled"},
     {"b,f,h900-cx9,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "h900-cx9"},
     {"b,f,h800-cx7,deepep-v9,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "deepep-v9"},
     {"b,f,h800-cx7,deepep-ll,1,16,256,8,,128,7168,fp8,dispatch,,77,0,s\n", "16"},

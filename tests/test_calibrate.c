@@ -154,7 +154,7 @@ static void run(struct calibration *calibration, struct measured *measured, cons
     struct error err = {0};
     ck_assert_msg(calibration_load(calibration, fit, &err), "%s", err.text);
     ck_assert_msg(measured_load(measured, rows, &err), "%s", err.text);
-    ck_assert_msg(calibration_run(calibration, measured, &terms, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(calibration, measured, &terms, false, &err), "%s", err.text);
 }
 
 START_TEST(finds_constants_again)

@@ -4,11 +4,19 @@
 #include "model/preset.h"
 #include "tests/fixture.h"
 
+// A cluster of one node with that many ranks, of no name and no GPU's model.
+static const struct cluster *cluster_of(uint32_t ranks)
+{
+    static struct cluster cluster;
+    cluster = (struct cluster){.nodes = 1, .gpus_per_node = ranks};
+    return &cluster;
+}
+
 static struct dispatcher load(const char *what, uint32_t ep)
 {
     struct dispatcher dispatcher;
     struct error err;
-    ck_assert_msg(dispatcher_load(what, ep, &dispatcher, NULL, &err), "%s", err.text);
+    ck_assert_msg(dispatcher_load(what, cluster_of(ep), &dispatcher, NULL, &err), "%s", err.text);
     return dispatcher;
 }
 
@@ -23,7 +31,7 @@ static const struct {
     uint32_t sms, channels; // resolved on a GPU of 132 SMs
 } rows[] = {
     {"deepep-normal", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
-     SYNC_BARRIER, 20, 10},
+     SYNC_BARRIER, 24, 12},
     {"deepep-ll", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
      132, 1},
     {"deepep-ll-rdma", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NIC, COUNTS_NONE, SYNC_NONE,
@@ -39,6 +47,24 @@ static const struct {
     {"raw", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE, 132, 1},
     {"nccl-alltoall", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
      132, 1},
+    {"deepep-normal-gin", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
+     SYNC_BARRIER, 24, 12},
+    {"deepep-ll-rdma-gin", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NIC, COUNTS_NONE,
+     SYNC_NONE, 132, 1},
+    {"deepep-v2", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
+     SYNC_BARRIER, 12, 6},
+    {"mori-ll", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE, 132,
+     1},
+    {"pplx-garden", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
+     132, 1},
+    {"uccl-ll", DEDUPE_EXPERT, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
+     132, 1},
+    {"uccl-normal", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
+     SYNC_BARRIER, 24, 12},
+    {"trtllm-onesided", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_NONE,
+     SYNC_BARRIER, 132, 1},
+    {"trtllm-twosided", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_EXCHANGE,
+     SYNC_NONE, 132, 1},
 };
 
 START_TEST(preset_choices)
@@ -75,7 +101,7 @@ START_TEST(preset_figures_have_sources)
         struct dispatcher d;
         struct error err;
         const char *name = preset_name("dispatchers", i);
-        ck_assert_msg(dispatcher_load(name, 32, &d, sources, &err), "%s", err.text);
+        ck_assert_msg(dispatcher_load(name, cluster_of(32), &d, sources, &err), "%s", err.text);
         for (size_t row = 0; row < dispatcher_field_count; row++) {
             char a[FIELD_TEXT_BYTES], b[FIELD_TEXT_BYTES];
             const struct field *field = &dispatcher_fields[row];
@@ -96,10 +122,17 @@ static const struct {
     enum dtype dtype;
     uint64_t dispatch, combine;
 } wires[] = {
-    {"deepep-normal", DTYPE_FP8, 7472, 14352},  {"deepep-normal", DTYPE_BF16, 14416, 14352},
-    {"deepep-ll", DTYPE_FP8, 7408, 14336},      {"deepep-ll", DTYPE_BF16, 14352, 14336},
-    {"deepep-ll-rdma", DTYPE_FP8, 7408, 14336}, {"raw", DTYPE_BF16, 14336, 14336},
+    {"deepep-normal", DTYPE_FP8, 7472, 14352},
+    {"deepep-normal", DTYPE_BF16, 14416, 14352},
+    {"deepep-ll", DTYPE_FP8, 7408, 14336},
+    {"deepep-ll", DTYPE_BF16, 14352, 14336},
+    {"deepep-ll-rdma", DTYPE_FP8, 7408, 14336},
+    {"raw", DTYPE_BF16, 14336, 14336},
     {"nccl-flat", DTYPE_BF16, 14416, 14336},
+    // TensorRT-LLM's two-sided: 128-byte lines of 120 bytes; FP8 with one scale a tensor.
+    {"trtllm-twosided", DTYPE_FP8, 7783, 15292},
+    {"trtllm-twosided", DTYPE_NVFP4, 4370, 15292},
+    {"trtllm-onesided", DTYPE_MXFP8, 7456, 14336},
 };
 
 START_TEST(wire_bytes)
@@ -117,8 +150,8 @@ END_TEST
 static const struct {
     uint32_t ep, dispatch, combine;
 } chunks[] = {
-    {1, 6, 4},  {8, 6, 4},  {9, 20, 12}, {16, 20, 12}, {17, 8, 8},   {24, 8, 8},
-    {32, 8, 8}, {64, 8, 8}, {96, 12, 8}, {128, 12, 8}, {160, 12, 8}, {1024, 12, 8},
+    {1, 6, 4},  {8, 6, 4},  {9, 4, 12}, {16, 4, 12}, {17, 4, 8},  {24, 4, 8},
+    {32, 4, 8}, {64, 4, 8}, {96, 4, 8}, {128, 4, 8}, {160, 4, 8}, {1024, 4, 8},
 };
 
 START_TEST(chunk_sizes_by_ep)
@@ -200,8 +233,8 @@ START_TEST(bad_file)
     const struct fixture fixture = fixture_make(bad_files[_i].text, ".yaml");
     struct dispatcher dispatcher;
     struct error err;
-    ck_assert_msg(!dispatcher_load(fixture.path, 32, &dispatcher, NULL, &err), "accepted: %s",
-                  bad_files[_i].text);
+    ck_assert_msg(!dispatcher_load(fixture.path, cluster_of(32), &dispatcher, NULL, &err),
+                  "accepted: %s", bad_files[_i].text);
     fixture_remove(&fixture);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     const char *message = fixture_message(&fixture, &err);
@@ -214,12 +247,14 @@ START_TEST(bad_name)
 {
     struct dispatcher dispatcher;
     struct error err;
-    ck_assert(!dispatcher_load("deepep-norml", 32, &dispatcher, NULL, &err));
+    ck_assert(!dispatcher_load("deepep-norml", cluster_of(32), &dispatcher, NULL, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
-    ck_assert_str_eq(err.text, "'deepep-norml': no such dispatcher; did you mean 'deepep-normal'? "
-                               "Expected a file or one of deepep-ll, deepep-ll-rdma, "
-                               "deepep-normal, ll-slots, nccl-agrs, nccl-alltoall, nccl-flat, "
-                               "nccl-two-stage, raw");
+    ck_assert_str_eq(err.text,
+                     "'deepep-norml': no such dispatcher; did you mean 'deepep-normal'? "
+                     "Expected a file or one of deepep-ll, deepep-ll-rdma, deepep-ll-rdma-gin, "
+                     "deepep-normal, deepep-normal-gin, deepep-v2, ll-slots, mori-ll, nccl-agrs, "
+                     "nccl-alltoall, nccl-flat, nccl-two-stage, pplx-garden, raw, trtllm-onesided, "
+                     "trtllm-twosided, uccl-ll, uccl-normal");
 }
 END_TEST
 

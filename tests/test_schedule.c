@@ -27,7 +27,8 @@ START_TEST(wire_bytes)
     moe.experts = 256;
     moe.topk = 8;
     moe.dispatch_dtype = wires[_i].dtype;
-    ck_assert(dispatcher_load(wires[_i].dispatcher, 32, &dispatcher, NULL, &err));
+    const struct cluster cluster = {.nodes = 4, .gpus_per_node = 8};
+    ck_assert(dispatcher_load(wires[_i].dispatcher, &cluster, &dispatcher, NULL, &err));
     dispatcher.combine_choice_bytes = wires[_i].weights ? 4 : 0;
     ck_assert_uint_eq(dispatcher_dispatch_bytes(&dispatcher, &moe), wires[_i].dispatch);
     ck_assert_uint_eq(dispatcher_combine_bytes(&dispatcher, &moe), wires[_i].combine);
@@ -79,7 +80,7 @@ static double bound_us(const char *cluster, const uint64_t *bytes, char *busiest
     struct error err;
     ck_assert_msg(cluster_load(cluster, &setting.cluster, NULL, &err), "%s", err.text);
     const uint32_t ranks = cluster_ranks(&setting.cluster);
-    ck_assert(dispatcher_load("raw", ranks, &setting.dispatcher, NULL, &err));
+    ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err));
     loads_from_bytes(&setting.loads, bytes, ranks, setting.cluster.nodes);
     schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
     const double ps = schedule_bound_ps(&setting.schedule, &setting.schedule.transfers[0], busiest);
@@ -252,7 +253,7 @@ START_TEST(messages_are_counted)
     struct port_loads loads;
     struct error err;
     ck_assert(cluster_load("2x1:nvlink=160GB/s,nic=50GB/s", &setting.cluster, NULL, &err));
-    ck_assert(dispatcher_load("raw", 2, &setting.dispatcher, NULL, &err)); // 64 KiB
+    ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err)); // 64 KiB
     loads_from_bytes(&setting.loads, bytes, 2, 2);
     schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
     schedule_port_loads(&setting.schedule, &setting.schedule.transfers[0], &loads);

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Fits the constants of clusters and dispatchers to published rows, one file of this folder after the other, and puts what
+# they find into model/presets.
+# usage: sh study/fits/presets.sh EPSIM MEASURED.csv
+set -eu
+epsim=$1
+rows=$2
+here=$(dirname "$0")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for fit in deepep-ll deepep-normal nccl-alltoall trtllm others; do
+    echo "fitting $here/$fit.yaml" >&2
+    "$epsim" calibrate "$rows" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q | grep -v "^# skipped:"
+done
+# Where the presets of the moment stood is no part of where a figure comes from.
+sed -i "s| --presets $work||" "$work"/clusters/*.yaml "$work"/dispatchers/*.yaml
+cp "$work"/clusters/*.yaml model/presets/clusters/
+cp "$work"/dispatchers/*.yaml model/presets/dispatchers/

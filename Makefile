@@ -5,6 +5,8 @@
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            every suite, twice: as released, and under the sanitizers
+#   make accuracy        predicted against the published rows in the tree
+#   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
 #   make presets         refit the presets to published rows (MEASURED=FILE.csv)
 #   make bench           speed and memory of the engines
 #   make lint format install clean
@@ -64,7 +66,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets test check check-real golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy validate validate-net test check check-real check-extrapolation golden bench lint format install clean
 
 all: epsim
 
@@ -109,7 +111,7 @@ demo: deps
 # Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
 # UBSan.
 test: deps
-	$(MAKE) check golden check-real
+	$(MAKE) check golden check-real check-extrapolation
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
@@ -119,10 +121,28 @@ check: $(TEST_BIN) $(BUILD)/epsim
 check-real: epsim epsim-real
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
 
+# Predicted against every published row that is in the tree, by family.
+accuracy: epsim
+	@mkdir -p $(BUILD)
+	awk '/^#/ { next } FNR != NR && /^id,/ { next } { print }' study/measured/*.csv > $(BUILD)/published.csv
+	./epsim accuracy $(BUILD)/published.csv --engine simulate,estimate,naive --by family,phase
+
+# MPI ranks on this machine: half of the points fitted, the other half predicted; some minutes, with nothing else running.
+validate: epsim epsim-real
+	sh real/validate.sh ./epsim ./epsim-real $(BUILD)/validate
+
+# The same over shaped network namespaces: root, ip and tc.
+validate-net: epsim epsim-real
+	sh real/validate_net.sh ./epsim ./epsim-real $(BUILD)/validate-net
+
 # Refits the presets' constants to published rows that the project may not ship.
 MEASURED ?= ../shared/data/measured.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
+
+# Many nodes from few, where the published rows are at hand.
+check-extrapolation: epsim
+	sh tests/extrapolate.sh ./epsim $(MEASURED)
 
 golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim

@@ -204,8 +204,9 @@ static bool output(const struct invocation *invocation, const struct judged *jud
 
 static bool outside(const struct judged *judged, double tolerance_pct, double median_pct)
 {
-    for (size_t i = 0; i < judged->count; i++)
-        if (judged->of[i].median_abs_pct > median_pct)
+    for (size_t i = 0; i < judged->count; i++) // NaN, of no rows, is within nothing that was asked
+        if ((isfinite(median_pct) && !(judged->of[i].median_abs_pct <= median_pct)) ||
+            (isfinite(tolerance_pct) && isnan(judged->of[i].median_abs_pct)))
             return true;
     for (size_t i = 0; i < judged->count; i++)
         for (size_t r = 0; r < judged->of[i].count; r++)

@@ -66,15 +66,23 @@ static struct table *left_out_table(const struct calibration *calibration)
     return table;
 }
 
+static size_t fitted_rows(const struct calibration *calibration)
+{
+    size_t rows = 0;
+    for (size_t r = 0; r < calibration->row_count; r++)
+        rows += !calibration->rows[r].skipped && calibration->rows[r].moved;
+    return rows;
+}
+
 static void comment_fit(struct table *table, const struct calibration *calibration)
 {
     const size_t n = calibration->parameter_count;
     table_comment(table,
                   "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
                   "percentile %.3g%% (%.3g%%)",
-                  calibration->row_count - calibration->skipped, calibration->skipped,
-                  calibration->median_abs_pct, calibration->before_median_abs_pct,
-                  calibration->p90_abs_pct, calibration->before_p90_abs_pct);
+                  fitted_rows(calibration), calibration->skipped, calibration->median_abs_pct,
+                  calibration->before_median_abs_pct, calibration->p90_abs_pct,
+                  calibration->before_p90_abs_pct);
     if (!calibration->fit.converged)
         table_comment(table, "the last round did not converge: values may be off");
     for (size_t a = 0; a < n; a++)

@@ -5,6 +5,7 @@
 #include "model/preset.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,8 @@ const struct field cluster_fields[] = {
           "GPUs (or cores that compute) that all ranks share; 0: one each"),
     COUNT("shared_cores", shared_cores, 0, 65536,
           "cores that all ranks' sending and receiving runs on; 0: enough"),
+    TIME("time_slice", time_slice_ps,
+         "that a rank computes before another has its turn; 0: all at once"),
     RATE("nvlink", nvlink_Bps, "NVLink of a GPU, each way, effective"),
     RATE("nvlink_nominal", nvlink_nominal_Bps, "NVLink of a GPU, each way, of the datasheet"),
     TIME("nvlink_latency", nvlink_latency_ps, "one way over NVLink"),
@@ -86,6 +89,7 @@ const struct field cluster_fields[] = {
     NUMBER("gemm_efficiency", gemm_efficiency, 0.01, 1,
            "share of those rates that grouped GEMMs reach"),
     TIME("kernel_launch", kernel_launch_ps, "launch of one kernel"),
+    TIME("select", select_ps, "the router's selection, a token, beyond its scores"),
 };
 #define CLUSTER_FIELDS (sizeof cluster_fields / sizeof cluster_fields[0])
 const size_t cluster_field_count = CLUSTER_FIELDS;
@@ -128,9 +132,10 @@ static double slowdown(const struct cluster *cluster, uint32_t shared)
     return shared && shared < ranks ? (double)ranks / shared : 1;
 }
 
-double cluster_compute_slowdown(const struct cluster *cluster)
+double cluster_computed_ps(const struct cluster *cluster, double alone_ps)
 {
-    return slowdown(cluster, cluster->shared_gpus);
+    const double first = fmin(alone_ps, (double)cluster->time_slice_ps);
+    return first + (alone_ps - first) * slowdown(cluster, cluster->shared_gpus);
 }
 
 double cluster_move_slowdown(const struct cluster *cluster)

@@ -18,12 +18,14 @@ struct cluster {
     char name[FIELD_TEXT_BYTES];
     uint32_t nodes;
     uint32_t gpus_per_node;
-    uint32_t nics_per_node;    // 0: one a GPU; fewer than GPUs: shared; more: added up
-    bool rails;                // each NIC index has a leaf switch of its own (rail-optimised)
-    enum inside inside;        // nic: no NVLink in use, GPUs of a node too meet over their NICs
-    uint32_t shared_gpus;      // GPUs (or cores that compute) that all ranks share; 0: one each
-    uint32_t shared_cores;     // cores that all ranks' sending and receiving runs on; 0: enough
-    double nvlink_Bps;         // one GPU, each way
+    uint32_t nics_per_node; // 0: one a GPU; fewer than GPUs: shared; more: added up
+    bool rails;             // each NIC index has a leaf switch of its own (rail-optimised)
+    enum inside inside;     // nic: no NVLink in use, GPUs of a node too meet over their NICs
+    uint32_t shared_gpus;   // GPUs (or cores that compute) that all ranks share; 0: one each
+    uint64_t time_slice_ps; // that a rank computes before another has its turn at what they share;
+                            // 0: all at once
+    uint32_t shared_cores;  // cores that all ranks' sending and receiving runs on; 0: enough
+    double nvlink_Bps;      // one GPU, each way
     double nvlink_nominal_Bps; // datasheet
     uint64_t nvlink_latency_ps;
     double nic_Bps; // one NIC, each way
@@ -37,6 +39,8 @@ struct cluster {
     double bf16_flops;
     double gemm_efficiency; // share of those rates that grouped GEMMs reach
     uint64_t kernel_launch_ps;
+    // the router's selection, a token: groups, top-k, weights; beyond its scores
+    uint64_t select_ps;
 };
 
 extern const struct field cluster_fields[];
@@ -68,9 +72,12 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
 // one node), NICs that do not divide GPUs nor are divided by them, too many ranks.
 bool cluster_check(const struct cluster *cluster, struct error *err);
 
-// How much slower a rank computes (or moves data) because others use the same GPUs (or cores): all
-// are busy together, so each has its share. At least 1.
-double cluster_compute_slowdown(const struct cluster *cluster);
+// How long a rank computes what takes it `alone_ps` by itself, when all ranks are busy together
+// with what they share, each with its share. Within its first time slice nobody is in its way: its
+// clock starts when its turn comes.
+double cluster_computed_ps(const struct cluster *cluster, double alone_ps);
+
+// How much slower a rank moves data because others use the same cores. At least 1.
 double cluster_move_slowdown(const struct cluster *cluster);
 
 static inline uint32_t cluster_ranks(const struct cluster *cluster)

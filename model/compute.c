@@ -14,8 +14,8 @@ static double roofline_ps(const struct cluster *cluster, double flop_seconds, do
                           uint32_t launches)
 {
     const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
-    return ceil((seconds * 1e12 + (double)(launches * cluster->kernel_launch_ps)) *
-                cluster_compute_slowdown(cluster));
+    return ceil(cluster_computed_ps(cluster, seconds * 1e12 +
+                                                 (double)(launches * cluster->kernel_launch_ps)));
 }
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
@@ -77,7 +77,8 @@ double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase,
     case PHASE_ROUTER:
         return roofline_ps(cluster,
                            tokens * 2 * hidden * moe->experts /
-                               (cluster->bf16_flops * cluster->gemm_efficiency),
+                                   (cluster->bf16_flops * cluster->gemm_efficiency) +
+                               tokens * (double)cluster->select_ps / 1e12,
                            (tokens * hidden + hidden * moe->experts) * BF16_BYTES, 2);
     case PHASE_EXPERTS:
         return experts_ps(schedule, rank, 0);

@@ -7,9 +7,9 @@
 
 // Picoseconds that a compute phase takes on a rank:
 //   rmsnorm  reads and writes the residual stream, bf16
-//   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
-//   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy; weights
-//   of
+//   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects (cluster.select_ps a
+//   token) experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy;
+//   weights of
 //            every expert that has a token are read once
 //   shared   the same for the shared experts on the rank's own tokens
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run

@@ -46,6 +46,11 @@ static const char *const law_names[] = {"stream", "staged", "nccl", "warps", "wa
         .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct dispatcher, member),          \
         .max = 1e9, .help = text                                                                   \
     }
+#define SHARE(name, member, text)                                                                  \
+    {                                                                                              \
+        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct dispatcher, member),          \
+        .max = 1, .help = text                                                                     \
+    }
 #define BYTES(name, member, text)                                                                  \
     {                                                                                              \
         .key = name, .kind = FIELD_BYTES, .offset = offsetof(struct dispatcher, member),           \
@@ -72,10 +77,11 @@ static const char *const law_names[] = {"stream", "staged", "nccl", "warps", "wa
         NUMBER(#side "_ramp_half", side.ramp_half_tokens, "rows of a channel at half of that"),    \
         NUMBER(#side "_large_work", side.large_work, "growth of SM time with gigabytes received"), \
         NUMBER(#side "_inter_work", side.inter_work, "SM time across nodes over that of one"),     \
-        NUMBER(#side "_nvlink_share", side.nvlink_share, "of NVLink's rate; 0: all"),              \
+        SHARE(#side "_nvlink_share", side.nvlink_share, "of NVLink's rate; 0: all"),               \
         NUMBER(#side "_idle_sm_loss", side.idle_sm_loss, "of NVLink's rate with few SMs"),         \
-        NUMBER(#side "_hbm_share", side.hbm_share, "law staged: of memory's rate; 0: no bound"),   \
-        TIME(#side "_least", side.least_ps, "from the first byte on, whatever moves"),             \
+        SHARE(#side "_hbm_share", side.hbm_share, "law staged: of memory's rate; 0: no bound"),    \
+        TIME(#side "_least", side.least_ps,                                                        \
+             "laws stream (one node) and waves: from the first byte on, whatever moves"),          \
         TIME(#side "_least_tray", side.least_tray_ps, "law waves: added above four ranks"),        \
         TIME(#side "_wave", side.wave_ps, "law waves: tail of later waves"),                       \
         TIME(#side "_scales", side.scales_ps, "law warps: the scales of nvfp4"),                   \
@@ -404,6 +410,9 @@ static bool read_variant(const char *what, const char *variant, enum dispatcher_
     const bool ok = doc_kind(doc, doc_root(doc)) != DOC_MAP
                         ? doc_error(doc, doc_root(doc), err, "expected keys and values")
                         : doc_bind(doc, doc_root(doc), &bind, err);
+    const char *fault = ok ? dispatcher_fault(dispatcher, err) : NULL;
+    if (fault)
+        preset_blame(doc, fault, err);
     for (size_t i = 0; i < DISPATCHER_FIELDS; i++) {
         if (seen[i])
             dispatcher->variant[i] = (uint8_t)which;
@@ -415,7 +424,7 @@ static bool read_variant(const char *what, const char *variant, enum dispatcher_
         }
     }
     doc_free(doc);
-    return ok;
+    return ok && !fault;
 }
 
 const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
@@ -457,7 +466,7 @@ static uint64_t round_up(uint64_t bytes, uint32_t multiple)
     return (bytes + multiple - 1) / multiple * multiple;
 }
 
-// Whole units of alignment, and where lines of 128 bytes carry flags, whole lines of them.
+// Whole units of alignment, and where lines of 128 bytes carry flags, those beside.
 static uint64_t on_wire(const struct dispatcher *dispatcher, uint64_t bytes)
 {
     const uint64_t aligned = round_up(bytes, dispatcher->align_bytes);

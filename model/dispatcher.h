@@ -64,16 +64,16 @@ struct transfer_cost {
     uint64_t sum_ps;               // combine: a choice summed where its expert is
     double row_Bps;                // stream: latency of a row through one warp
     double ramp_tokens, ramp_half_tokens; // stream: rows of a channel that do not overlap
-    double large_work;      // stream, one node: SM time grows by this share times V / (1 + V), V
-                            // gigabytes received; where it comes from is not known
-    double inter_work;      // stream: SM time with more than one node over that of one; 0: the same
-    double nvlink_share;    // of NVLink's rate that stores reach; 0: all
-    double idle_sm_loss;    // of NVLink's rate when nearly no SM sends
-    double hbm_share;       // staged: of memory's rate that the sum reaches; 0: no bound
-    uint64_t least_ps;      // from the first byte on, whatever moves
-    uint64_t least_tray_ps; // waves: added above four ranks
-    uint64_t wave_ps;       // waves: tail of later waves
-    uint64_t scales_ps;     // warps: nvfp4's scales, a field of their own
+    double large_work;   // stream, one node: SM time grows by this share times V / (1 + V), V
+                         // gigabytes received; where it comes from is not known
+    double inter_work;   // stream: SM time with more than one node over that of one; 0: the same
+    double nvlink_share; // of NVLink's rate that stores reach; 0: all
+    double idle_sm_loss; // NVLink's rate is divided by 1 + this x the share of SMs that do not send
+    double hbm_share;    // staged: of memory's rate that the sum reaches; 0: no bound
+    uint64_t least_ps;   // from the first byte on, whatever moves
+    uint64_t least_tray_ps;                 // waves: added above four ranks
+    uint64_t wave_ps;                       // waves: tail of later waves
+    uint64_t scales_ps;                     // warps: nvfp4's scales, a field of their own
     uint64_t quantise_ps, quantise_copy_ps; // warps: nvfp4 made in the kernel: latency, SM time
 };
 

@@ -256,9 +256,11 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
     const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
     offer(form, to, end + tail, port_class_names[class], port);
     offer_stage(form, to, class, end);
-    if (!nvlink && fabric_crosses_spine(fabric, from, to))
-        offer(form, to, passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop + tail,
-              port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
+    if (!nvlink && fabric_crosses_spine(fabric, from, to)) {
+        const double up = passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop;
+        offer(form, to, up + tail, port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
+        offer_stage(form, to, PORT_SPINE_UP, up);
+    }
 }
 
 // A lane's ways between a home and one rank that serves it, as the schedule draws them.

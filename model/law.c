@@ -29,6 +29,8 @@ uint32_t law_sms(const struct schedule *schedule)
     const uint32_t experts = schedule->moe.experts, groups = expert_groups(schedule);
     if (schedule->dispatcher.law == LAW_STAGED && experts)
         return (experts + groups - 1) / groups;
+    if (schedule->dispatcher.law == LAW_WARPS || schedule->dispatcher.law == LAW_WAVES)
+        return schedule->cluster.sms;
     return dispatcher_sms(&schedule->dispatcher, schedule->cluster.sms);
 }
 
@@ -58,12 +60,22 @@ static double start_ps(const struct schedule *schedule, const struct transfer *t
     return start + (transfer->pull ? hop : 0);
 }
 
-// Copies of a rank's own tokens, a token: to all ranks, its own among them.
+// Tokens whose copies a rank sends: its own, or where slots are fixed, as many as the fullest has.
+static double posted_tokens(const struct schedule *schedule, uint32_t rank)
+{
+    double most = schedule->loads->tokens[rank];
+    for (uint32_t r = 0; schedule->dispatcher.counts == COUNTS_PADDED && r < schedule->fabric.ranks;
+         r++)
+        most = fmax(most, schedule->loads->tokens[r]);
+    return most;
+}
+
+// Copies a token that a rank sends: to all ranks, its own among them.
 static double copies_a_token(const struct schedule *schedule, const struct transfer *transfer,
                              uint32_t rank)
 {
     const uint32_t ranks = schedule->fabric.ranks;
-    const double tokens = schedule->loads->tokens[rank];
+    const double tokens = posted_tokens(schedule, rank);
     double copies = 0;
     for (uint32_t r = 0; r < ranks; r++)
         copies += transfer->pair[(size_t)rank * ranks + r];
@@ -95,7 +107,7 @@ static void stream(const struct schedule *schedule, const struct transfer *trans
                    struct law_terms *terms)
 {
     const struct transfer_cost *cost = &transfer->cost;
-    const double tokens = schedule->loads->tokens[rank];
+    const double tokens = posted_tokens(schedule, rank);
     const double copies = copies_a_token(schedule, transfer, rank);
     const double n = fmax(1, tokens / transfer->channels);
     if (schedule->fabric.nodes == 1)
@@ -236,11 +248,6 @@ static double lane_tokens(const struct schedule *schedule, const struct transfer
     return most;
 }
 
-static bool is_fp4(enum dtype dtype)
-{
-    return dtype == DTYPE_NVFP4;
-}
-
 static void warps(const struct schedule *schedule, const struct transfer *transfer, uint32_t rank,
                   struct law_terms *terms)
 {
@@ -248,7 +255,7 @@ static void warps(const struct schedule *schedule, const struct transfer *transf
     const struct moe *moe = &schedule->moe;
     const uint32_t ranks = schedule->fabric.ranks;
     const enum dtype dtype = transfer->gather ? moe->combine_dtype : moe->dispatch_dtype;
-    const bool quantised = dtype == DTYPE_NVFP4_IN_KERNEL;
+    const bool quantised = dtype == DTYPE_NVFP4_IN_KERNEL, scales = dtype == DTYPE_NVFP4;
     const double bytes = (double)transfer->token_bytes;
     // Half of the SMs' blocks send and half receive; a block serves up to eight peers, a warp each.
     const double blocks = ceil(ranks / 8.0), warps_of_block = ceil(ranks / blocks);
@@ -257,10 +264,10 @@ static void warps(const struct schedule *schedule, const struct transfer *transf
     const double of_warp = fmax(lane, lane > 0 ? 1 : 0) / channels;
     const double row =
         (double)cost->token_ps + bytes_ps(quantised ? 2.0 * moe->hidden : bytes, cost->token_Bps) +
-        (is_fp4(dtype) ? (double)cost->scales_ps : 0) + (quantised ? (double)cost->quantise_ps : 0);
+        (scales ? (double)cost->scales_ps : 0) + (quantised ? (double)cost->quantise_ps : 0);
     const double copy =
         law_copy_ps(cost, transfer->token_bytes) + (quantised ? (double)cost->quantise_copy_ps : 0);
-    terms->head_ps += (double)cost->per_warp_ps * warps_of_block + 2 * row;
+    terms->head_ps += (double)cost->per_warp_ps * warps_of_block + (lane > 0 ? 2 * row : 0);
     terms->least_ps = fmax(fmax(0, of_warp - 1) * row, lane / channels * warps_of_block * copy);
     if (transfer->gather)
         terms->tail_ps = schedule->loads->tokens[rank] * (double)cost->sum_ps;
@@ -303,5 +310,6 @@ void law_terms(const struct schedule *schedule, const struct transfer *transfer,
         break;
     }
     if (terms->least_ps > 0) // the last byte is there a wire's latency later
-        terms->least_ps += (double)schedule->fabric.nvlink_latency_ps;
+        terms->least_ps += (double)(transfer->inside_nic ? schedule->fabric.nic_latency_ps
+                                                         : schedule->fabric.nvlink_latency_ps);
 }

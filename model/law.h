@@ -31,7 +31,8 @@ struct law_terms {
 void law_terms(const struct schedule *schedule, const struct transfer *transfer,
                const struct port_loads *loads, uint32_t rank, struct law_terms *terms);
 
-// SMs that a transfer's kernels run on. staged: by experts; else the dispatcher's.
+// SMs that a transfer's kernels run on. staged: by experts; warps and waves: all of the GPU; else
+// the dispatcher's.
 uint32_t law_sms(const struct schedule *schedule);
 
 // Share of NVLink's rate that the kernels' stores reach, (0..1].

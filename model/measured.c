@@ -104,6 +104,10 @@ static bool read_amount(const char *text, struct measured_row *row, struct error
     return true;
 }
 
+// What tables of TensorRT-LLM's low-precision combine call it: results in nvfp4, made in the
+// kernel.
+#define LOW_PRECISION "fp8(low precision)"
+
 // A format that epsim does not know is no fault of the file's: the row is kept, and not predicted.
 static bool read_dtype(const struct csvfile *csv, size_t at, struct measured_row *row,
                        struct error *err)
@@ -111,6 +115,8 @@ static bool read_dtype(const struct csvfile *csv, size_t at, struct measured_row
     static const struct field other = {
         .key = "dtype", .kind = FIELD_TEXT, .offset = offsetof(struct measured_row, other_dtype)};
     const char *text = cell(csv, at, "dtype");
+    if (!strcmp(text, LOW_PRECISION))
+        return row->dtype = DTYPE_NVFP4_IN_KERNEL, true;
     for (size_t i = 0; dtype_names[i]; i++)
         if (!strcmp(text, dtype_names[i])) {
             row->dtype = (enum dtype)i;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-const char *const dtype_names[] = {"fp8", "bf16", "fp32", "mxfp8", "nvfp4", "fp8(low precision)",
+const char *const dtype_names[] = {"fp8", "bf16", "fp32", "mxfp8", "nvfp4", "nvfp4-in-kernel",
                                    NULL};
 static const char *const weight_names[] = {"fp8", "bf16", "fp32", NULL};
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};

@@ -182,17 +182,17 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err)
 struct doc *preset_load_variant(const char *kind, const char *what, const char *variant,
                                 struct error *err)
 {
-    char *own = find_own(kind, what), *name = mem_format("%s@%s", what, variant);
+    char *base = find_own(kind, what), *name = mem_format("%s@%s", what, variant);
+    char *own = find_own(kind, name);
+    const struct embedded *file = own ? NULL : find_embedded(kind, name);
     struct doc *doc = NULL;
-    if (own || find_embedded(kind, what)) {
-        char *own_variant = find_own(kind, name);
-        const struct embedded *file = own ? NULL : find_embedded(kind, name);
-        if (own_variant)
-            doc = doc_load(own_variant, err);
+    if (base || find_embedded(kind, what)) {
+        if (own)
+            doc = doc_load(own, err);
         else if (file)
             doc = doc_load_text(file->path, (const char *)file->bytes, file->length, err);
-        free(own_variant);
     }
+    free(base);
     free(own);
     free(name);
     return doc;

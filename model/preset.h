@@ -9,9 +9,10 @@
 // .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);
 
-// What the preset `what` says otherwise for one variant of its surroundings: the preset
-// NAME@VARIANT that stands where NAME does. NULL, with err untouched, when there is none. Variants
-// are presets of no name of their own: preset_name does not list them.
+// What the preset `what` says otherwise for one variant of its surroundings: NAME@VARIANT, of the
+// folder of one's own (preset_folder) or else built in, whichever of the two NAME is from. NULL,
+// with err untouched, when there is none. Variants are presets of no name of their own: preset_name
+// does not list them.
 struct doc *preset_load_variant(const char *kind, const char *what, const char *variant,
                                 struct error *err);
 

@@ -87,6 +87,11 @@ static bool resolve_dispatcher(struct setting *setting, const struct question *q
                          "--dispatcher %s: does not move a byte matrix; expected raw or "
                          "nccl-alltoall with --traffic",
                          name);
+    if (question->traffic[0] && dispatcher->law != LAW_NCCL && dispatcher->law != LAW_STREAM)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: its law is about tokens; expected law: stream or nccl "
+                         "with --traffic",
+                         name);
     if (!question->traffic[0] && dispatcher->chunk_bytes != 0)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: moves a byte matrix only: give --traffic", name);

@@ -104,13 +104,19 @@ static struct transfer_cost shared_cost(const struct transfer_cost *cost,
 {
     const double slowdown = cluster_move_slowdown(cluster);
     struct transfer_cost shared = *cost;
-    uint64_t *const times[] = {&shared.fixed_ps,       &shared.fixed_inter_ps, &shared.per_peer_ps,
-                               &shared.per_message_ps, &shared.copy_ps,        &shared.token_ps,
-                               &shared.sum_ps};
-    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
-        *times[i] = slowed(*times[i], slowdown);
-    shared.sm_Bps /= slowdown;
-    shared.token_Bps /= slowdown;
+    if (slowdown <= 1)
+        return shared;
+    for (size_t i = 0; i < dispatcher_field_count; i++) {
+        const struct field *field = &dispatcher_fields[i];
+        const size_t begin = offsetof(struct dispatcher, dispatch);
+        if (field->offset < begin || field->offset >= begin + sizeof shared)
+            continue;
+        char *member = (char *)&shared + (field->offset - begin);
+        if (field->kind == FIELD_TIME)
+            *(uint64_t *)(void *)member = slowed(*(uint64_t *)(void *)member, slowdown);
+        else if (field->kind == FIELD_RATE)
+            *(double *)(void *)member /= slowdown;
+    }
     return shared;
 }
 

@@ -64,3 +64,10 @@ void lost_watch(void)
     action.sa_handler = on_term;
     sigaction(SIGTERM, &action, NULL);
 }
+
+void lost_ignore(void)
+{
+    if (before.sa_handler && before.sa_handler != SIG_IGN)
+        sigaction(SIGTERM, &before, NULL);
+    told = NULL;
+}

@@ -13,4 +13,7 @@ void lost_watch(void);
 // appears. True before lost_watch.
 bool lost_tell(void);
 
+// MPI and the memory that ranks share are about to go: SIGTERM says nothing any more.
+void lost_ignore(void);
+
 #endif

@@ -161,6 +161,21 @@ static bool fit_question(const struct world *world, struct question *question, s
     return true;
 }
 
+// Formats that the kernels here neither make nor read, though the engines put times to them.
+static bool check_formats(const struct setting *setting, struct error *err)
+{
+    const enum dtype dtypes[] = {setting->moe.dispatch_dtype, setting->moe.combine_dtype};
+    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
+        if (dtypes[i] > DTYPE_FP32)
+            return error_set(err, EXIT_INPUT, "--model: %s: expected fp8, bf16 or fp32 to run",
+                             dtype_names[dtypes[i]]);
+    return (setting->dispatcher.line_payload_bytes == 0 && setting->dispatcher.scale_bytes == 4) ||
+           error_set(err, EXIT_INPUT,
+                     "--dispatcher %s: its wire format (lines with flags, other scales) is not run "
+                     "here; expected another",
+                     setting->dispatcher.name);
+}
+
 static bool prepare(const struct world *world, const struct real_invocation *invocation,
                     struct answerable *answerable, struct error *err)
 {
@@ -169,8 +184,9 @@ static bool prepare(const struct world *world, const struct real_invocation *inv
         return false;
     if (!ask_resolve(answerable, &question, err))
         return false;
-    if (!strchr(invocation->tokens, '/') ||
-        spread_tokens(&answerable->setting, invocation->tokens, world->ranks, err))
+    if (check_formats(&answerable->setting, err) &&
+        (!strchr(invocation->tokens, '/') ||
+         spread_tokens(&answerable->setting, invocation->tokens, world->ranks, err)))
         return true;
     ask_release(answerable);
     return false;
@@ -477,7 +493,7 @@ static void print_help(enum real_command command)
 static enum exit_code finish(bool ok, const struct error *err)
 {
     if (ok)
-        return EXIT_DONE;
+        return lost_tell(), EXIT_DONE; // nothing that happens to the job now is a failure
     if (err->text[0] && lost_tell())
         fprintf(stderr, "epsim-real: error: %s\n", err->text);
     fflush(NULL);
@@ -508,6 +524,7 @@ int main(int argc, char **argv)
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost
     close_world(&world);
+    lost_ignore();
     MPI_Finalize();
     return (int)code;
 }

@@ -352,17 +352,18 @@ static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
 // One rank's part of a chunk has been copied. The last to be is what stays with the peer itself.
 static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
 {
-    const struct flow *flow = &mover->flows.flows[index];
+    struct flow *flow = &mover->flows.flows[index];
     const uint32_t peer = far_end(mover, flow);
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
     const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     if (rank != peer) {
-        if (bytes)
+        if (bytes) {
             send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+            flow->left_ps = tx_free(mover, peer, rank);
+        }
         return;
     }
-    const uint64_t sent = mover->ports[way_between(mover, peer, peer).tx][peer].free_ps;
-    const uint64_t left = sent > mover->now_ps ? sent : mover->now_ps;
+    const uint64_t left = flow->left_ps > mover->now_ps ? flow->left_ps : mover->now_ps;
     touch(mover, peer, left, peer, flow->home);
     credit(mover, index, left, peer != flow->home);
 }
@@ -523,9 +524,9 @@ static void start_senders(struct mover *mover, const struct phase_timing *phase)
         struct law_terms terms;
         law_terms(mover->schedule, mover->transfer, &loads, r, &terms);
         const uint64_t begin =
-            (mover->transfer->barrier ? last : phase->start_ps[r]) + (uint64_t)terms.head_ps;
-        mover->tail_ps[r] = (uint64_t)terms.tail_ps;
-        mover->last_ps[r] = begin + (uint64_t)terms.least_ps;
+            (mover->transfer->barrier ? last : phase->start_ps[r]) + (uint64_t)ceil(terms.head_ps);
+        mover->tail_ps[r] = (uint64_t)ceil(terms.tail_ps);
+        mover->last_ps[r] = begin + (uint64_t)ceil(terms.least_ps);
         mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] = begin;
         mover->feeder[r] = r;
         for (uint32_t e = 0; e < KERNELS * mover->transfer->channels; e++)

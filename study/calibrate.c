@@ -48,13 +48,16 @@ static bool names(const struct calibrate_parameter *parameter, const char *prese
 }
 
 // Whether the row's key is what the parameter moves: the preset's own, or its variant's.
-static bool depends(const struct calibrate_parameter *parameter, const struct setting *setting)
+static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
+                    const struct setting *setting)
 {
     const struct dispatcher *dispatcher = &setting->dispatcher;
     char cluster[FIELD_TEXT_BYTES];
+    if (!field)
+        return false;
     if (parameter->part == CALIBRATE_CLUSTER)
         return names(parameter, setting->cluster.name);
-    const uint8_t variant = dispatcher->variant[parameter->field - dispatcher_fields];
+    const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
     if (variant == VARIANT_NONE)
         return names(parameter, dispatcher->name);
     char *name =
@@ -73,10 +76,9 @@ static void put_values(const struct calibration *calibration, const struct calib
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
         void *object = parameter->part == CALIBRATE_CLUSTER ? (void *)&trial->cluster
                                                             : (void *)&trial->dispatcher;
-        if (!row->depends[p])
-            continue;
-        put(parameter->field, object, values[p]);
-        if (parameter->also)
+        if (row->depends[p] && depends(parameter, parameter->field, &row->setting))
+            put(parameter->field, object, values[p]);
+        if (row->depends[p] && depends(parameter, parameter->also, &row->setting))
             put(parameter->also, object, values[p]);
     }
 }
@@ -178,7 +180,9 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
         return;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        row->depends[p] = depends(&calibration->parameters[p], &row->setting);
+        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        row->depends[p] = depends(parameter, parameter->field, &row->setting) ||
+                          depends(parameter, parameter->also, &row->setting);
         row->moved |= row->depends[p];
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define REACH 100 // a parameter without bounds may move by this factor either way
@@ -74,16 +75,19 @@ static bool load_dispatcher(struct reading *reading, const char *word,
                             struct dispatcher *dispatcher)
 {
     struct cluster cluster = cluster_default();
-    const char *variant = strchr(word, '@');
-    char base[FIELD_TEXT_BYTES];
-    snprintf(base, sizeof base, "%.*s", variant ? (int)(variant - word) : (int)strlen(word), word);
+    const char *variant = strchr(word, '/') ? NULL : strchr(word, '@'); // a path is no variant
+    char *base = variant ? mem_format("%.*s", (int)(variant - word), word) : mem_copy_text(word);
     cluster.name[0] = '\0';
     snprintf(cluster.gpu, sizeof cluster.gpu, "%s", variant ? variant + 1 : "");
-    if (!dispatcher_load(base, &cluster, dispatcher, NULL, reading->err))
+    const bool loaded = dispatcher_load(base, &cluster, dispatcher, NULL, reading->err);
+    free(base);
+    if (!loaded)
         return false;
-    if (variant && !dispatcher->variant[parameter->field - dispatcher_fields])
-        return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
-                         parameter->field->key);
+    const struct field *const keys[] = {parameter->field, parameter->also};
+    for (size_t k = 0; variant && k < 2; k++)
+        if (keys[k] && !dispatcher->variant[keys[k] - dispatcher_fields])
+            return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
+                             keys[k]->key);
     if (variant)
         snprintf(dispatcher->name, sizeof dispatcher->name, "%s", word);
     return true;

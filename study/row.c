@@ -100,6 +100,18 @@ static struct question question_of(const struct measured_row *row, const struct 
     return question;
 }
 
+static bool check_stage(const struct measured_row *row, struct error *err)
+{
+    const bool inter = !strcmp(row->stage, stage_names[STAGE_INTER]);
+    if (!row->stage[0])
+        return true;
+    if (row->phase != PHASE_DISPATCH && row->phase != PHASE_COMBINE)
+        return error_set(err, EXIT_INPUT, "phase %s has no stages", phase_names[row->phase]);
+    return (inter ? row->nodes : row->gpus_per_node) > 1 ||
+           error_set(err, EXIT_INPUT, "stage %s: %s has none", row->stage,
+                     inter ? "one node" : "one GPU a node");
+}
+
 bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
                  const struct row_terms *terms, struct error *err)
 {
@@ -110,8 +122,7 @@ bool row_resolve(struct setting *setting, const struct measured_row *row, enum e
         return false;
     setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
     bool ok = schedule_check(&setting->schedule, err);
-    if (ok && row->stage[0] && row->phase != PHASE_DISPATCH && row->phase != PHASE_COMBINE)
-        ok = error_set(err, EXIT_INPUT, "phase %s has no stages", phase_names[row->phase]);
+    ok = ok && check_stage(row, err);
     if (ok && !setting->schedule.present[row->phase])
         ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
                        row->dispatcher, phase_names[row->phase]);

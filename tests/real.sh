@@ -145,6 +145,8 @@ refuses 2 'only with --trace' 2 --transport mpi --model $model --step 1
 refuses 2 'expected indices from 0' 2 --transport mpi --model $model --layer 1..x
 refuses 2 "expected 0 to 5, the trace's layers" 2 --transport mpi --model $model --tokens 8 \
     --trace traces/minimoe-256e --layer 0,6 --dispatcher nccl-flat
+refuses 2 'expected fp8, bf16 or fp32' 2 --transport mpi --model tests/data/real/nvfp4.yaml
+refuses 2 'lines with flags' 2 --transport mpi --model $model --dispatcher trtllm-twosided
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
 
 # A rank killed in mid-run ends the job soon, and leaves nothing half-written.

@@ -656,7 +656,7 @@ static const struct {
      0, NULL},
     {"",
      "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --measured "
-     "tests/data/measured-steps.csv --tolerance-pct 5",
+     "tests/data/measured-steps.csv --tolerance-pct 3",
      1, NULL},
     {"",
      "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --measured "

@@ -138,9 +138,12 @@ START_TEST(sharing_slows_in_proportion)
                                     timing_span(&alone, phase).latency_mean_ps,
                                 factor, moves ? 0.05 : 1e-6);
     }
-    ck_assert_double_eq(cluster_compute_slowdown(&(struct cluster){
-                            .nodes = 1, .gpus_per_node = 4, .shared_gpus = 8}),
-                        1);
+    const struct cluster enough = {.nodes = 1, .gpus_per_node = 4, .shared_gpus = 8};
+    const struct cluster turns = {
+        .nodes = 1, .gpus_per_node = 4, .shared_gpus = 2, .time_slice_ps = 100};
+    ck_assert_double_eq(cluster_computed_ps(&enough, 1234), 1234);
+    ck_assert_double_eq(cluster_computed_ps(&turns, 70), 70);
+    ck_assert_double_eq(cluster_computed_ps(&turns, 1234), 100 + 2 * 1134);
     timing_release(&alone);
     timing_release(&shared);
     setting_release(setting);

@@ -10,7 +10,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for fit in deepep-ll deepep-normal nccl-alltoall trtllm others; do
     echo "fitting $here/$fit.yaml" >&2
-    "$epsim" calibrate "$rows" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q | grep -v "^# skipped:"
+    "$epsim" calibrate "$rows" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q \
+        -o "$work/found.txt"
+    grep -v '^# skipped:' "$work/found.txt"
 done
 # Where the presets of the moment stood is no part of where a figure comes from.
 sed -i "s| --presets $work||" "$work"/clusters/*.yaml "$work"/dispatchers/*.yaml

@@ -1,0 +1,171 @@
+// model/law: grids of SMs, variants by GPU, no cliffs over tokens, and a protocol switch that never
+// steps down.
+#include "model/estimate.h"
+#include "model/law.h"
+#include "model/question.h"
+#include "sim/simulate.h"
+#include "tests/suite.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef void engine_run(const struct schedule *schedule, const struct run *run,
+                        struct timing *timing);
+
+static void resolve(struct setting *setting, const struct question *question, enum loads_kind loads)
+{
+    struct error err = {0};
+    ck_assert_msg(setting_resolve(setting, question, NULL, &err), "%s", err.text);
+    setting_load(setting, loads);
+}
+
+static struct question ask(const char *cluster, uint32_t ep, const char *dispatcher)
+{
+    struct question question = question_default();
+    strcpy(question.cluster, cluster);
+    strcpy(question.dispatcher, dispatcher);
+    question.ep = ep;
+    question.routing = ROUTING_UNIFORM;
+    question.tokens = 128;
+    question.aligned = true;
+    return question;
+}
+
+// DeepEP csrc/kernels/internode_ll.cu on 132 SMs: ceil(E / 132) experts an SM.
+static const struct {
+    uint32_t experts, sms;
+} grids[] = {{8, 8}, {16, 16}, {128, 128}, {160, 80}, {256, 128}, {288, 96}, {512, 128}};
+
+START_TEST(sms_of_low_latency_kernels)
+{
+    const struct schedule schedule = {.moe = {.experts = grids[_i].experts},
+                                      .cluster = {.sms = 132},
+                                      .dispatcher = {.law = LAW_STAGED}};
+    ck_assert_uint_eq(law_sms(&schedule), grids[_i].sms);
+}
+END_TEST
+
+// H200's kernels start sooner; a cluster of no GPU's name takes the preset as it is.
+START_TEST(variants_by_gpu)
+{
+    struct question h100 = ask("h100-nvl8", 8, "deepep-ll"),
+                    h200 = ask("h200-nvl8", 8, "deepep-ll");
+    struct question plain = ask("1x8:nvlink=300GB/s", 8, "deepep-ll");
+    struct setting a, b, c;
+    resolve(&a, &h100, LOADS_EXPECTED);
+    resolve(&b, &h200, LOADS_EXPECTED);
+    resolve(&c, &plain, LOADS_EXPECTED);
+    ck_assert_uint_lt(b.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
+    ck_assert_uint_eq(c.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
+    setting_release(&a);
+    setting_release(&b);
+    setting_release(&c);
+}
+END_TEST
+
+static void phases_us(const struct question *question, engine_run *engine, enum loads_kind loads,
+                      double us[2])
+{
+    struct setting setting;
+    struct timing timing;
+    resolve(&setting, question, loads);
+    engine(&setting.schedule, &setting.run, &timing);
+    us[0] = timing_span(&timing, PHASE_DISPATCH).latency_mean_ps / 1e6;
+    us[1] = timing_span(&timing, PHASE_COMBINE).latency_mean_ps / 1e6;
+    timing_release(&timing);
+    setting_release(&setting);
+}
+
+static const struct {
+    const char *cluster, *dispatcher;
+    uint32_t ep, most;
+} smooth[] = {
+    {"h800-cx7", "deepep-normal", 8, 131072},      {"h800-cx7", "deepep-normal", 32, 131072},
+    {"hopper-cx7", "deepep-normal", 16, 131072},   {"h200-nvl8", "deepep-normal", 8, 131072},
+    {"h800-cx7", "deepep-ll", 32, 1024},           {"h200-nvl8", "deepep-ll", 8, 1024},
+    {"hopper-cx7", "deepep-ll", 16, 1024},         {"h800-cx7", "deepep-ll-rdma", 64, 1024},
+    {"gb200-nvl72", "trtllm-onesided", 16, 16384}, {"gb200-nvl72", "trtllm-twosided", 64, 16384},
+    {"h100-cx7", "deepep-v2", 16, 65536},          {"h100-cx7", "pplx-garden", 16, 4096},
+    {"mi300x-cx7", "mori-ll", 16, 4096},           {"h800-cx7", "nccl-flat", 32, 16384},
+    {"h800-cx7", "nccl-two-stage", 32, 16384},     {"h800-cx7", "nccl-agrs", 16, 4096},
+};
+
+// Token counts 1 % apart, in as many places as `step` leaves: no time is over 15 % larger, none
+// smaller by more than the engine's own grain.
+static void expect_smooth(engine_run *engine, enum loads_kind loads, double step, double grain,
+                          int i)
+{
+    struct question question = ask(smooth[i].cluster, smooth[i].ep, smooth[i].dispatcher);
+    for (double tokens = 100; tokens < smooth[i].most; tokens *= step) {
+        double here[2], next[2];
+        question.tokens = (uint32_t)tokens;
+        phases_us(&question, engine, loads, here);
+        question.tokens = (uint32_t)ceil(tokens * 1.01);
+        phases_us(&question, engine, loads, next);
+        for (int p = 0; p < 2; p++)
+            ck_assert_msg(next[p] <= 1.15 * here[p] && next[p] >= (1 - grain) * here[p],
+                          "%s on %s, %s, %u tokens: %.2f us, then %.2f", smooth[i].dispatcher,
+                          smooth[i].cluster, p ? "combine" : "dispatch", question.tokens, here[p],
+                          next[p]);
+    }
+}
+
+START_TEST(no_cliffs_in_closed_form)
+{
+    expect_smooth(estimate, LOADS_EXPECTED, 1.13, 0, _i);
+}
+END_TEST
+
+START_TEST(no_cliffs_by_events)
+{
+    expect_smooth(simulate, LOADS_COUNTED, 5.3, 0.01, _i);
+}
+END_TEST
+
+static double alltoall_us(const char *cluster, uint32_t ep, uint64_t bytes)
+{
+    struct question question = question_default();
+    struct timing timing;
+    strcpy(question.cluster, cluster);
+    strcpy(question.dispatcher, "nccl-alltoall");
+    snprintf(question.traffic, sizeof question.traffic, "uniform:%lluB", (unsigned long long)bytes);
+    question.ep = ep;
+    struct setting setting;
+    resolve(&setting, &question, LOADS_COUNTED);
+    estimate(&setting.schedule, &setting.run, &timing);
+    const double us = timing_span(&timing, PHASE_ALLTOALL).latency_mean_ps / 1e6;
+    timing_release(&timing);
+    setting_release(&setting);
+    return us;
+}
+
+// The switch of protocols at 512 KiB a peer is NCCL's; more bytes take no less time on any GPU.
+static const char *const alltoalls[] = {"a100-nvl8", "h100-nvl8", "b200-nvl8", "gb200-nvl8"};
+
+START_TEST(nccl_never_steps_down)
+{
+    for (uint32_t ep = 2; ep <= 8; ep *= 2) {
+        double last = 0;
+        for (double bytes = 64; bytes < 1e8; bytes *= 1.03) {
+            const double us = alltoall_us(alltoalls[_i], ep, (uint64_t)bytes);
+            ck_assert_msg(us >= last, "%s, %u ranks, %.0f bytes a peer: %.3f us after %.3f",
+                          alltoalls[_i], ep, bytes, us, last);
+            last = us;
+        }
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("law");
+    TCase *tests = tcase_create("law");
+    tcase_set_timeout(tests, 120);
+    tcase_add_loop_test(tests, sms_of_low_latency_kernels, 0, SUITE_COUNT(grids));
+    tcase_add_test(tests, variants_by_gpu);
+    tcase_add_loop_test(tests, no_cliffs_in_closed_form, 0, SUITE_COUNT(smooth));
+    tcase_add_loop_test(tests, no_cliffs_by_events, 0, SUITE_COUNT(smooth));
+    tcase_add_loop_test(tests, nccl_never_steps_down, 0, SUITE_COUNT(alltoalls));
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

@@ -125,7 +125,7 @@ check-real: epsim epsim-real
 accuracy: epsim
 	@mkdir -p $(BUILD)
 	awk '/^#/ { next } FNR != NR && /^id,/ { next } { print }' study/measured/*.csv > $(BUILD)/published.csv
-	./epsim accuracy $(BUILD)/published.csv --engine simulate,estimate,naive --by family,phase
+	./epsim accuracy $(BUILD)/published.csv --engine simulate,estimate,naive --by family
 
 # MPI ranks on this machine: half of the points fitted, the other half predicted; some minutes, with nothing else running.
 validate: epsim epsim-real

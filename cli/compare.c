@@ -65,9 +65,10 @@ static struct table *fill_table(const struct invocation *invocation,
     return table;
 }
 
+// The largest error; NaN, which is within no tolerance, when nothing measured stands beside.
 static double worst_pct(const struct comparison *comparison)
 {
-    double worst = 0;
+    double worst = NAN;
     for (size_t i = 0; i < comparison->count; i++) {
         const struct compared *row = &comparison->rows[i];
         if (row->measured)
@@ -309,5 +310,7 @@ enum exit_code run_compare(struct invocation *invocation, struct error *err)
     lists_release(&lists);
     if (!ok)
         return err->code;
-    return worst > invocation->tolerance_pct ? EXIT_TOLERANCE : EXIT_DONE;
+    return isfinite(invocation->tolerance_pct) && !(worst <= invocation->tolerance_pct)
+               ? EXIT_TOLERANCE
+               : EXIT_DONE;
 }

@@ -1,6 +1,7 @@
 #include "model/check.h"
 
 #include "model/compute.h"
+#include "model/law.h"
 
 #include <math.h>
 
@@ -33,6 +34,20 @@ static bool check_port(const struct schedule *schedule, const struct transfer *t
     return true;
 }
 
+// What the dispatcher's law adds to a rank, bounded as ports are: constants may be anything.
+static bool check_law(const struct schedule *schedule, const struct transfer *transfer,
+                      const struct port_loads *loads, uint32_t rank, struct error *err)
+{
+    struct law_terms terms;
+    law_terms(schedule, transfer, loads, rank, &terms);
+    const double most = fmax(terms.head_ps, fmax(terms.least_ps, terms.tail_ps));
+    return most <= LONGEST_PS ||
+           error_set(err, EXIT_INPUT,
+                     "%s: --dispatcher %s: rank %u's kernels would take %.3g s: expected at most "
+                     "1000 s; are its constants right?",
+                     phase_names[transfer->phase], schedule->dispatcher.name, rank, most / 1e12);
+}
+
 static bool check_busy(const struct schedule *schedule, const struct transfer *transfer,
                        struct error *err)
 {
@@ -42,6 +57,8 @@ static bool check_busy(const struct schedule *schedule, const struct transfer *t
     for (enum port_class class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
             ok = check_port(schedule, transfer, &loads, class, port, err);
+    for (uint32_t r = 0; ok && r < schedule->fabric.ranks; r++)
+        ok = check_law(schedule, transfer, &loads, r, err);
     port_loads_release(&loads);
     return ok;
 }

@@ -250,11 +250,12 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
         for (size_t r = 0; r < calibration->row_count && !*why; r++)
             why = calibration->rows[r].why;
         free(seen.rows);
-        return error_set(err, EXIT_INPUT,
-                         "%s: %zu rows can be predicted: expected at least as many as the %zu "
-                         "parameters%s%s",
-                         measured->path, seen.count, calibration->parameter_count,
-                         *why ? "; first reason: " : "", why);
+        return error_set(
+            err, EXIT_INPUT,
+            "%s: %zu rows depend on what may move: expected at least as many as the %zu "
+            "parameters%s%s",
+            measured->path, seen.count, calibration->parameter_count,
+            *why ? "; first reason: " : "", why);
     }
     double *start = mem_alloc(calibration->parameter_count, sizeof *start);
     for (size_t p = 0; p < calibration->parameter_count; p++)

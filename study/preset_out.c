@@ -8,6 +8,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -119,23 +120,50 @@ static bool make_folder(const char *path, struct error *err)
            error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
 }
 
+// The new text of a preset, checked to be YAML still: the old one is changed line by line, and not
+// every way of writing YAML outlives that. Freed by the caller; NULL when it is not.
+static char *new_text(struct rewriting *rewriting, const char *text, const char *path,
+                      struct error *err)
+{
+    char *written = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&written, &length);
+    rewriting->written = mem_alloc(2 * rewriting->calibration->parameter_count, sizeof(bool));
+    rewrite(rewriting, text, out);
+    append(rewriting, out);
+    fclose(out);
+    free(rewriting->written);
+    struct doc *doc = doc_load_text(path, written, length, err);
+    if (!doc) {
+        free(written);
+        error_prefix(err, "%s: expected a key a line to rewrite", rewriting->preset);
+        return NULL;
+    }
+    doc_free(doc);
+    return written;
+}
+
 static bool write_preset(struct rewriting *rewriting, const char *word, const char *folder,
                          struct error *err)
 {
     const char *kind = kinds[rewriting->part];
+    char quoted[ERROR_QUOTE_BYTES];
+    if (strchr(rewriting->preset, '/'))
+        return error_set(err, EXIT_INPUT,
+                         "'%s': a preset's name with '/': expected another to write",
+                         error_quote(rewriting->preset, quoted));
     char *text = preset_text(kind, word, err);
     if (!text)
         return false;
     char *path = mem_format("%s/%s/%s.yaml", folder, kind, rewriting->preset);
     struct outfile file = {0};
-    rewriting->written = mem_alloc(2 * rewriting->calibration->parameter_count, sizeof(bool));
-    bool ok = outfile_open(&file, path, err);
+    char *written = new_text(rewriting, text, path, err);
+    bool ok = written && outfile_open(&file, path, err);
     if (ok) {
-        rewrite(rewriting, text, file.stream);
-        append(rewriting, file.stream);
+        fputs(written, file.stream);
         ok = outfile_commit(&file, err);
     }
-    free(rewriting->written);
+    free(written);
     free(path);
     free(text);
     return ok;

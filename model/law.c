@@ -259,7 +259,8 @@ static void warps(const struct schedule *schedule, const struct transfer *transf
     const double bytes = (double)transfer->token_bytes;
     // Half of the SMs' blocks send and half receive; a block serves up to eight peers, a warp each.
     const double blocks = ceil(ranks / 8.0), warps_of_block = ceil(ranks / blocks);
-    const double channels = fmax(1, floor(schedule->cluster.sms / 2 / (2 * blocks)));
+    const uint32_t half = schedule->cluster.sms / 2;
+    const double channels = fmax(1, floor(half / (2 * blocks)));
     const double lane = lane_tokens(schedule, transfer, rank);
     const double of_warp = fmax(lane, lane > 0 ? 1 : 0) / channels;
     const double row =

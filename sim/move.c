@@ -72,13 +72,18 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
     mover->feeder[rank] = feeder;
 }
 
+static void show_busy(struct mover *mover, enum port_class class, uint32_t index, uint64_t start_ps)
+{
+    if (mover->timeline)
+        timeline_busy(mover->timeline, mover->transfer->phase, class, index, start_ps,
+                      mover->ports[class][index].free_ps);
+}
+
 static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index, uint64_t bytes,
                       uint64_t extra_ps)
 {
-    struct port *port = &mover->ports[class][index];
-    const uint64_t start = port_serve(port, mover->now_ps, bytes, extra_ps);
-    if (mover->timeline)
-        timeline_busy(mover->timeline, mover->transfer->phase, class, index, start, port->free_ps);
+    const uint64_t start = port_serve(&mover->ports[class][index], mover->now_ps, bytes, extra_ps);
+    show_busy(mover, class, index, start);
     return start;
 }
 
@@ -99,12 +104,12 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
                      struct job job)
 {
     const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
+    struct port *engine = &mover->ports[PORT_SM][index];
     const uint64_t work = (uint64_t)ceil(job.work_ps);
-    const uint64_t overlap = job.tokens ? work - work / job.tokens : 0, now = mover->now_ps;
-    mover->now_ps = now > overlap ? now - overlap : 0;
-    serve(mover, PORT_SM, index, job.bytes, work);
-    mover->now_ps = now;
-    return mover->ports[PORT_SM][index].free_ps;
+    const uint64_t early = job.tokens ? work - work / job.tokens : 0;
+    const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
+    show_busy(mover, PORT_SM, index, start);
+    return engine->free_ps;
 }
 
 static uint64_t bytes_of(const struct mover *mover, uint64_t tokens)

@@ -47,6 +47,8 @@ static bool names(const struct calibrate_parameter *parameter, const char *prese
     return false;
 }
 
+enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
+
 // Whether the row's key is what the parameter moves: the preset's own, or its variant's.
 static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
                     const struct setting *setting)
@@ -76,9 +78,9 @@ static void put_values(const struct calibration *calibration, const struct calib
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
         void *object = parameter->part == CALIBRATE_CLUSTER ? (void *)&trial->cluster
                                                             : (void *)&trial->dispatcher;
-        if (row->depends[p] && depends(parameter, parameter->field, &row->setting))
+        if (row->depends[p] & ON_KEY)
             put(parameter->field, object, values[p]);
-        if (row->depends[p] && depends(parameter, parameter->also, &row->setting))
+        if (row->depends[p] & ON_OTHER_KEY)
             put(parameter->also, object, values[p]);
     }
 }
@@ -181,12 +183,13 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        row->depends[p] = depends(parameter, parameter->field, &row->setting) ||
-                          depends(parameter, parameter->also, &row->setting);
-        row->moved |= row->depends[p];
+        row->depends[p] =
+            (uint8_t)((depends(parameter, parameter->field, &row->setting) ? ON_KEY : 0) |
+                      (depends(parameter, parameter->also, &row->setting) ? ON_OTHER_KEY : 0));
+        row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)
-        calibration->parameters[p].rows += row->depends[p];
+        calibration->parameters[p].rows += row->depends[p] != 0;
 }
 
 static void resolve_rows(struct calibration *calibration, const struct measured *measured,

@@ -20,6 +20,7 @@
 #include "study/row.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum calibrate_part { CALIBRATE_CLUSTER, CALIBRATE_DISPATCHER };
 
@@ -38,7 +39,7 @@ struct calibrate_parameter {
 struct calibrate_row {
     const struct measured_row *measured;
     struct setting setting;
-    bool *depends;       // [parameters]
+    uint8_t *depends;    // [parameters] on its key (1), on its other key (2)
     bool moved;          // by any of them; others are no part of the fit
     double lean;         // half of ln(simulated / estimated), added to the closed form's error
     double predicted_us; // by the fitted values

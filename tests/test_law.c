@@ -96,9 +96,9 @@ static void expect_smooth(engine_run *engine, enum loads_kind loads, double step
                           int i)
 {
     struct question question = ask(smooth[i].cluster, smooth[i].ep, smooth[i].dispatcher);
-    for (double tokens = 100; tokens < smooth[i].most; tokens *= step) {
+    for (uint32_t tokens = 100; tokens < smooth[i].most; tokens = (uint32_t)(tokens * step)) {
         double here[2], next[2];
-        question.tokens = (uint32_t)tokens;
+        question.tokens = tokens;
         phases_us(&question, engine, loads, here);
         question.tokens = (uint32_t)ceil(tokens * 1.01);
         phases_us(&question, engine, loads, next);
@@ -146,10 +146,10 @@ START_TEST(nccl_never_steps_down)
 {
     for (uint32_t ep = 2; ep <= 8; ep *= 2) {
         double last = 0;
-        for (double bytes = 64; bytes < 1e8; bytes *= 1.03) {
-            const double us = alltoall_us(alltoalls[_i], ep, (uint64_t)bytes);
-            ck_assert_msg(us >= last, "%s, %u ranks, %.0f bytes a peer: %.3f us after %.3f",
-                          alltoalls[_i], ep, bytes, us, last);
+        for (uint64_t bytes = 64; bytes < 100000000; bytes += bytes / 32) {
+            const double us = alltoall_us(alltoalls[_i], ep, bytes);
+            ck_assert_msg(us >= last, "%s, %u ranks, %llu bytes a peer: %.3f us after %.3f",
+                          alltoalls[_i], ep, (unsigned long long)bytes, us, last);
             last = us;
         }
     }

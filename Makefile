@@ -57,7 +57,8 @@ CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
 REAL_C := $(filter-out $(wildcard real/check_cuda*.c) $(if $(filter 1,$(CUDA)),, \
     $(wildcard real/cuda*.c) real/nccl.c),$(sort $(wildcard real/*.c)))
-REAL_OBJ := $(REAL_C:%.c=$(BUILD)/%.o) $(if $(filter 1,$(CUDA)),$(BUILD)/real/kernels.o)
+KERNEL_OBJ := $(patsubst %.cu,$(BUILD)/%.o,$(sort $(wildcard real/*.cu)))
+REAL_OBJ := $(REAL_C:%.c=$(BUILD)/%.o) $(if $(filter 1,$(CUDA)),$(KERNEL_OBJ))
 REAL_MAIN := $(BUILD)/real/main.o
 CUDA_LIBS := $(if $(filter 1,$(CUDA)),-L$(CUDA_HOME)/lib64 -L$(CUDA_HOME)/lib -lnccl -lcublas -lcudart)
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
@@ -166,14 +167,14 @@ $(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
              -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
-$(BUILD)/real/kernels.o: real/kernels.cu real/kernels.h real/values.h
+$(KERNEL_OBJ): $(BUILD)/%.o: %.cu real/kernels.h real/device.h real/values.h
 	@mkdir -p $(@D)
 	$(call quiet,NVCC)$(NVCC) -O3 -std=c++17 $(CUDA_ARCH) \
 	    -Xcompiler -Wall,-fno-exceptions,-fno-threadsafe-statics -I. -c -o $@ $<
 
 # Checks and times the CUDA kernels alone, on a machine with a GPU.
 $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(BUILD)/real/cuda.o \
-    $(BUILD)/real/cuda_ffn.o $(BUILD)/real/kernels.o $(BUILD)/base/error.o $(BUILD)/base/mem.o
+    $(BUILD)/real/cuda_ffn.o $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \

@@ -20,6 +20,7 @@ struct real_invocation {
     bool share_gpu;
     uint32_t warmup, iterations;
     uint32_t verify;  // tokens of the whole job to check; 0: none
+    uint64_t most;    // bytes of a rank's largest exchange that the probe times
     double tolerance; // of the check; 0: that of the formats in force
     char write_trace[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
@@ -30,7 +31,7 @@ struct real_invocation {
     bool given[64];
 };
 
-#define REAL_OPTIONS 33
+#define REAL_OPTIONS 34
 extern struct option_row real_options[REAL_OPTIONS];
 void real_options_init(void);
 struct real_invocation real_invocation_default(void);

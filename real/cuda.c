@@ -24,6 +24,7 @@
 #define SPINS 200          // polls of a stream before the first sleep
 #define SLEEP_NS 20000     // between later polls
 #define WATCH_S 0.1        // between calls of the watch
+#define HOLD_NS 10000000   // a stream is held for no longer
 
 struct device {
     bool failed;
@@ -31,6 +32,8 @@ struct device {
     cudaStream_t streams[STREAMS];
     cudaEvent_t fences[STREAMS]; // follow
     cudaEvent_t marks[MARKS];
+    uint32_t *opened, *opened_there; // the last gate that is open; as the GPU sees it
+    uint32_t gates;
     struct products products;
     cuda_watch_fn watch;
     void *watch_context;
@@ -107,10 +110,16 @@ static void open_streams(struct device *device)
     }
     for (uint32_t m = 0; m < MARKS; m++)
         CUDA(device, cudaEventCreate(&device->marks[m]));
+    CUDA(device,
+         cudaHostAlloc((void **)&device->opened, sizeof *device->opened, cudaHostAllocMapped));
+    if (!device->failed)
+        *device->opened = 0;
+    CUDA(device, cudaHostGetDevicePointer((void **)&device->opened_there, device->opened, 0));
 }
 
 static void close_streams(struct device *device)
 {
+    cudaFreeHost(device->opened);
     for (uint32_t m = 0; m < MARKS; m++)
         cudaEventDestroy(device->marks[m]);
     for (uint32_t s = 0; s < STREAMS; s++) {
@@ -237,6 +246,18 @@ static void cuda_release(struct device *device, void *memory)
     CUDA(device, cudaFree(memory));
 }
 
+static void cuda_hold(struct device *device, enum stream stream)
+{
+    CUDA(device,
+         kernel_gate(device->streams[stream], device->opened_there, ++device->gates, HOLD_NS));
+}
+
+static void cuda_go(struct device *device)
+{
+    if (!device->failed)
+        __atomic_store_n(device->opened, device->gates, __ATOMIC_RELEASE);
+}
+
 static void cuda_follow(struct device *device, enum stream stream, enum stream other)
 {
     if (stream == other)
@@ -348,6 +369,8 @@ const struct device_table device_cuda = {
     .upload = cuda_upload,
     .download = cuda_download,
     .sync = cuda_sync,
+    .hold = cuda_hold,
+    .go = cuda_go,
     .follow = cuda_follow,
     .mark = cuda_mark,
     .elapsed_us = cuda_elapsed_us,

@@ -67,6 +67,12 @@ struct device_table {
     // Waits for all streams; false with the first error that stuck.
     bool (*sync)(struct device *device, struct error *err);
 
+    // Holds back what `stream` is given from here on, until go: work that is queued by then takes
+    // the time that the device needs, and not the host's to give it. Opens by itself after 10 ms,
+    // for queues are not endless. NULL, both: the device does work as it is given.
+    void (*hold)(struct device *device, enum stream stream);
+    void (*go)(struct device *device);
+
     // Later work on `stream` waits for what `other` has been given so far.
     void (*follow)(struct device *device, enum stream stream, enum stream other);
     // Marks a point in a stream (0 .. 63); elapsed gives the microseconds between two, after sync.

@@ -34,6 +34,11 @@ struct sums {
 cudaError_t kernel_reduce(cudaStream_t stream, struct row_block out, struct row_block in,
                           const struct sums *sums, uint64_t count, uint32_t width);
 
+// Holds a stream until *opened (host memory that the GPU sees) has come to `number`, or the time is
+// over.
+cudaError_t kernel_gate(cudaStream_t stream, const uint32_t *opened, uint32_t number,
+                        uint64_t limit_ns);
+
 // out [rows, width] = silu(gate) * up of `both` [rows, 2 * width], gate first.
 cudaError_t kernel_silu_mul(cudaStream_t stream, void *out, const void *both, uint64_t rows,
                             uint32_t width);

@@ -1,5 +1,6 @@
 // Six steps in order. A phase begins when all ranks stand at a barrier with idle devices, and ends
-// on a rank when its device is idle again, so its time is the rank's own.
+// on a rank when its device is idle again, so its time is the rank's own. Where a device is given
+// its work ahead, the phase is held back until every rank has given all of it.
 #include "real/layer.h"
 
 #include "base/mem.h"
@@ -29,12 +30,30 @@ static enum stream stream_of(enum stage stage)
     return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
 }
 
+// Phases whose work the host gives without waiting for any of it.
+static bool holds(const struct layer *layer, enum phase phase)
+{
+    return TABLE(layer)->hold && phase != PHASE_NOTIFY &&
+           (phase != PHASE_ROUTER || layer->setup.router);
+}
+
 static bool begin_phase(struct layer *layer, enum phase phase, struct error *err)
 {
     if (!layer->setup.wires->barrier(layer->setup.transport, err))
         return false;
+    if (holds(layer, phase))
+        TABLE(layer)->hold(DEVICE(layer), STREAM_COMPUTE);
     TABLE(layer)->mark(DEVICE(layer), STREAM_COMPUTE, mark_of(phase, false));
     return true;
+}
+
+static bool let_go(struct layer *layer, enum phase phase, struct error *err)
+{
+    if (!holds(layer, phase))
+        return true;
+    const bool met = layer->setup.wires->meet(layer->setup.transport, err);
+    TABLE(layer)->go(DEVICE(layer));
+    return met;
 }
 
 static bool end_phase(struct layer *layer, enum phase phase, struct layer_times *times,
@@ -43,7 +62,7 @@ static bool end_phase(struct layer *layer, enum phase phase, struct layer_times 
     TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTER);
     TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTRA);
     TABLE(layer)->mark(DEVICE(layer), STREAM_COMPUTE, mark_of(phase, true));
-    if (!TABLE(layer)->sync(DEVICE(layer), err))
+    if (!let_go(layer, phase, err) || !TABLE(layer)->sync(DEVICE(layer), err))
         return false;
     times->phase_us[phase] =
         TABLE(layer)->elapsed_us(DEVICE(layer), mark_of(phase, false), mark_of(phase, true));

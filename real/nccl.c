@@ -30,6 +30,7 @@
 
 #define LIMIT_S 20.0   // of one wait; what is left of 30 s is for ending
 #define SPINS 2000     // polls before the first sleep
+#define AWAKE 100000   // polls before the first sleep where ranks meet
 #define SLEEP_NS 20000 // between later polls
 #define STAGES 2
 
@@ -86,13 +87,7 @@ static bool check_nccl(struct transport *t, ncclComm_t comm, ncclResult_t result
            fail(t, comm, call, line, ncclGetErrorString(result));
 }
 
-static bool check_cuda(struct transport *t, cudaError_t status, const char *call, int line)
-{
-    return status == cudaSuccess || fail(t, NULL, call, line, cudaGetErrorString(status));
-}
-
 #define NCCLCHECK(t, comm, call) check_nccl(t, comm, call, #call, __LINE__)
-#define CUDACHECK(t, call) check_cuda(t, call, #call, __LINE__)
 
 // The transport's failure, for the caller.
 static bool report(const struct transport *t, struct error *err)
@@ -239,44 +234,8 @@ static void nccl_close(struct transport *t)
 
 // ---- exchanges ----------------------------------------------------------------------------------
 
-// The next message of the list that is from or to the rank itself, or NULL.
-static const struct message *next_own(const struct transport *t, const struct message *messages,
-                                      uint32_t count, uint32_t *at)
-{
-    while (*at < count)
-        if (messages[(*at)++].rank == (uint32_t)t->rank)
-            return &messages[*at - 1];
-    return NULL;
-}
-
-// Messages to itself are copies; the i-th send meets the i-th receive.
-static bool copy_own(struct transport *t, cudaStream_t stream, const struct message *sends,
-                     uint32_t send_count, const struct message *receives, uint32_t receive_count)
-{
-    uint32_t sent = 0, received = 0;
-    for (;;) {
-        const struct message *from = next_own(t, sends, send_count, &sent);
-        const struct message *to = next_own(t, receives, receive_count, &received);
-        if (!from || !to)
-            return true;
-        assert(from->bytes == to->bytes);
-        if (from->data != to->data &&
-            !CUDACHECK(t, cudaMemcpyAsync(to->data, from->data, from->bytes,
-                                          cudaMemcpyDeviceToDevice, stream)))
-            return false;
-    }
-}
-
-static uint32_t count_others(const struct transport *t, const struct message *messages,
-                             uint32_t count)
-{
-    uint32_t others = 0;
-    for (uint32_t i = 0; i < count; i++)
-        others += messages[i].rank != (uint32_t)t->rank;
-    return others;
-}
-
-// Sends and receives of a group, in order; the bytes of the sends are counted.
+// Sends and receives of a group, in order; the bytes of sends to others are counted. NCCL copies
+// messages to itself beside the others (where they are in place it has nothing to do).
 static bool give_group(struct transport *t, uint32_t stage, cudaStream_t stream,
                        const struct message *sends, uint32_t send_count,
                        const struct message *receives, uint32_t receive_count)
@@ -284,16 +243,13 @@ static bool give_group(struct transport *t, uint32_t stage, cudaStream_t stream,
     const ncclComm_t comm = t->comms[stage];
     for (uint32_t i = 0; i < send_count; i++) {
         const struct message *m = &sends[i];
-        if (m->rank == (uint32_t)t->rank)
-            continue;
         if (!NCCLCHECK(t, comm, ncclSend(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
             return false;
-        t->sent[stage] += m->bytes;
+        t->sent[stage] += m->rank == (uint32_t)t->rank ? 0 : m->bytes;
     }
     for (uint32_t i = 0; i < receive_count; i++) {
         const struct message *m = &receives[i];
-        if (m->rank != (uint32_t)t->rank &&
-            !NCCLCHECK(t, comm, ncclRecv(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
+        if (!NCCLCHECK(t, comm, ncclRecv(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
             return false;
     }
     return true;
@@ -305,10 +261,8 @@ static bool nccl_post(struct transport *t, enum stream stage, const struct messa
 {
     const uint32_t index = stage_index(stage);
     const cudaStream_t stream = cuda_stream(t->device, stage);
-    if (t->failed || !copy_own(t, stream, sends, send_count, receives, receive_count))
+    if (t->failed || send_count + receive_count == 0)
         return report(t, err);
-    if (count_others(t, sends, send_count) + count_others(t, receives, receive_count) == 0)
-        return true;
     t->grouped = NCCLCHECK(t, t->comms[index], ncclGroupStart());
     if (t->grouped && give_group(t, index, stream, sends, send_count, receives, receive_count)) {
         t->grouped = false;
@@ -325,19 +279,25 @@ static bool nccl_wait(struct transport *t, enum stream stage, struct error *err)
     return report(t, err) && watch(t, 0, err);
 }
 
-static bool nccl_barrier(struct transport *t, struct error *err)
+// A rank that sleeps would leave after the others: it gives its core away instead.
+static bool nccl_meet(struct transport *t, struct error *err)
 {
     MPI_Request request;
     int arrived = 0;
-    if (!report(t, err) || !device_cuda.sync(t->device, err))
+    if (!report(t, err))
         return false;
     MPI_Ibarrier(MPI_COMM_WORLD, &request);
     for (uint32_t poll = 0;; poll++) {
         MPI_Test(&request, &arrived, MPI_STATUS_IGNORE);
         if (arrived)
             return true;
-        pause_poll(poll);
+        pause_poll(poll < AWAKE ? 0 : poll);
     }
+}
+
+static bool nccl_barrier(struct transport *t, struct error *err)
+{
+    return report(t, err) && device_cuda.sync(t->device, err) && nccl_meet(t, err);
 }
 
 static uint64_t nccl_bytes_sent(const struct transport *t, enum stream stage)
@@ -352,5 +312,6 @@ const struct transport_table transport_nccl = {
     .post = nccl_post,
     .wait = nccl_wait,
     .barrier = nccl_barrier,
+    .meet = nccl_meet,
     .bytes_sent = nccl_bytes_sent,
 };

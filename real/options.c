@@ -37,7 +37,8 @@ static const struct option_row own_rows[] = {
          "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every "
          "rank's"),
     TEXT("layer", layers, "LIST", REAL_LAYER, "What is asked",
-         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of drawn "
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of "
+         "drawn "
          "routing"),
     TEXT("step", steps, "LIST", REAL_LAYER, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (0), each measured"),
@@ -68,6 +69,15 @@ static const struct option_row own_rows[] = {
           .help = "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 dispatch)"},
      .argument = "X",
      .commands = REAL_LAYER,
+     .group = RUN},
+    {.field = {.key = "most",
+               .kind = FIELD_BYTES,
+               .offset = AT(most),
+               .min = 1 << 10,
+               .max = 64.0 * (1 << 30),
+               .help = "a rank's bytes in the largest exchange; sizes go from 1KiB by fours"},
+     .argument = "SIZE",
+     .commands = REAL_PROBE,
      .group = RUN},
     TEXT("write_trace", write_trace, "FOLDER", REAL_LAYER, OUT,
          "save the choices of this run as a trace"),
@@ -104,6 +114,7 @@ struct real_invocation real_invocation_default(void)
                                          .warmup = 2,
                                          .iterations = 10,
                                          .verify = 256,
+                                         .most = (uint64_t)16 << 20,
                                          .family = "measured"};
     invocation.question.cluster[0] = '\0';
     return invocation;

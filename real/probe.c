@@ -14,15 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_BYTES ((uint64_t)1 << 10) // of exchanges: 1 KiB, 4 KiB .. 16 MiB
-#define MOST_BYTES ((uint64_t)16 << 20)
+#define LEAST_BYTES ((uint64_t)1 << 10) // of exchanges: 1 KiB, 4 KiB .. --most
 #define STEP 4
 #define ALIGN 128 // of messages in a buffer
 
 #define COPY_ROW_BYTES 4096
 #define COPY_ROWS 16384 // 64 MiB: more than caches hold
 
-#define LAUNCHES 1000
+#define LAUNCHES 500 // a queue takes about twice as many
 
 // Of the matrix products: the host's are small, for it takes a second for what a GPU does in 1 ms.
 struct shape {
@@ -86,16 +85,29 @@ static const struct shape *shape_of(const struct probe *probe)
 
 // --- measuring ------------------------------------------------------------------------------
 
+// What the device was given starts on all ranks together.
+static bool let_go(struct probe *probe, struct error *err)
+{
+    const struct world *world = probe->world;
+    if (!TABLE(probe)->hold)
+        return true;
+    const bool met = world->wires->meet(world->transport, err);
+    TABLE(probe)->go(DEVICE(probe));
+    return met;
+}
+
 static bool time_once(struct probe *probe, const struct trial *trial, double *us, struct error *err)
 {
     const struct world *world = probe->world;
     if (!world->wires->barrier(world->transport, err))
         return false;
+    if (TABLE(probe)->hold)
+        TABLE(probe)->hold(DEVICE(probe), trial->stream);
     TABLE(probe)->mark(DEVICE(probe), trial->stream, 0);
     if (!trial->once(probe, trial, err))
         return false;
     TABLE(probe)->mark(DEVICE(probe), trial->stream, 1);
-    if (!TABLE(probe)->sync(DEVICE(probe), err))
+    if (!let_go(probe, err) || !TABLE(probe)->sync(DEVICE(probe), err))
         return false;
     *us = TABLE(probe)->elapsed_us(DEVICE(probe), 0, 1) / trial->repeats;
     if (trial->alone && world->rank != 0)
@@ -185,6 +197,15 @@ static bool run_trial(struct probe *probe, const struct trial *trial, struct err
     return true;
 }
 
+// Sizes of exchanges: each the one before times STEP, and the largest asked last; 0: no more.
+static uint64_t next_bytes(const struct probe *probe, uint64_t bytes)
+{
+    const uint64_t most = probe->invocation->most;
+    if (bytes >= most)
+        return 0;
+    return bytes * STEP < most ? bytes * STEP : most;
+}
+
 // --- between two ranks ----------------------------------------------------------------------
 
 static bool exchange(struct probe *probe, enum stream stream, uint32_t sends, uint32_t receives,
@@ -217,7 +238,7 @@ static bool probe_pair(struct probe *probe, enum place place, struct error *err)
                           .once = ping_pong,
                           .alone = true,
                           .peer = place == INSIDE ? 1 : probe->cluster->gpus_per_node};
-    for (uint64_t bytes = LEAST_BYTES; bytes <= MOST_BYTES; bytes *= STEP) {
+    for (uint64_t bytes = LEAST_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
         trial.bytes = bytes;
         trial.moved = (double)bytes;
         if (!run_trial(probe, &trial, err))
@@ -272,7 +293,7 @@ static bool probe_all(struct probe *probe, enum place place, struct error *err)
                           .stream = crosses ? STREAM_INTER : STREAM_INTRA,
                           .once = all_to_all,
                           .messages = messages};
-    for (uint64_t bytes = LEAST_BYTES; bytes <= MOST_BYTES; bytes *= STEP) {
+    for (uint64_t bytes = LEAST_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
         const uint64_t share = (bytes + messages - 1) / messages;
         trial.bytes = share * messages;
         trial.moved = (double)share * (messages - (place != BETWEEN)); // what leaves the rank
@@ -401,7 +422,8 @@ static bool open_memory(struct probe *probe, struct error *err)
     struct memory *memory = &probe->memory;
     const struct shape *shape = shape_of(probe);
     const uint64_t rows = shape->rows, hidden = shape->hidden, inner = shape->intermediate;
-    const uint64_t exchanged = MOST_BYTES + (probe->world->ranks + 1) * (uint64_t)ALIGN;
+    const uint64_t exchanged =
+        probe->invocation->most + (probe->world->ranks + 1) * (uint64_t)ALIGN;
     const uint64_t copied = (uint64_t)COPY_ROWS * COPY_ROW_BYTES / value_bytes(probe);
     memory->send = filled(probe, exchanged / value_bytes(probe), 1);
     memory->receive = filled(probe, exchanged / value_bytes(probe), 2);

@@ -38,6 +38,9 @@ struct transport_table {
     // Every rank arrives before any goes on; the device is idle then.
     bool (*barrier)(struct transport *transport, struct error *err);
 
+    // The same, whatever the device still has to do.
+    bool (*meet)(struct transport *transport, struct error *err);
+
     uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage); // since open
 };
 

@@ -40,6 +40,8 @@ struct cluster {
     double gemm_efficiency; // share of those rates that grouped GEMMs reach
     uint64_t kernel_launch_ps;
     // the router's selection, a token: groups, top-k, weights; beyond its scores
+    uint64_t
+        gemm_least_ps; // the shortest matrix product: one tile's way through the inner dimension
     uint64_t select_ps;
 };
 

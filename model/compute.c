@@ -10,12 +10,30 @@ static double weight_bytes(enum dtype dtype)
     return dtype == DTYPE_FP8 ? 1.0 : dtype == DTYPE_BF16 ? 2.0 : 4.0;
 }
 
-static double roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
-                          uint32_t launches)
+struct work {
+    double flop_seconds, bytes;
+    uint32_t launches, products; // matrix products, one after another
+};
+
+static double roofline_ps(const struct cluster *cluster, const struct work *work)
 {
-    const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
-    return ceil(cluster_computed_ps(cluster, seconds * 1e12 +
-                                                 (double)(launches * cluster->kernel_launch_ps)));
+    const double ps = fmax(work->flop_seconds, work->bytes / cluster->hbm_Bps) * 1e12;
+    const double least = (double)(work->products * cluster->gemm_least_ps);
+    return ceil(cluster_computed_ps(
+        cluster, fmax(ps, least) + (double)(work->launches * cluster->kernel_launch_ps)));
+}
+
+static double router_ps(const struct schedule *schedule, double tokens)
+{
+    const struct cluster *cluster = &schedule->cluster;
+    const double hidden = schedule->moe.hidden, experts = schedule->moe.experts;
+    const double rate = cluster->bf16_flops * cluster->gemm_efficiency;
+    const struct work work = {.flop_seconds = tokens * 2 * hidden * experts / rate +
+                                              tokens * (double)cluster->select_ps / 1e12,
+                              .bytes = (tokens * hidden + hidden * experts) * BF16_BYTES,
+                              .launches = 2,
+                              .products = 1};
+    return roofline_ps(cluster, &work);
 }
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
@@ -27,9 +45,12 @@ static double ffn_ps(const struct schedule *schedule, double tokens, double expe
     const double rate = moe->weight_dtype == DTYPE_FP8 ? cluster->fp8_flops : cluster->bf16_flops;
     const double width = 3.0 * moe->hidden * intermediate;
     const double activations = tokens * (2.0 * moe->hidden + 3.0 * intermediate) * BF16_BYTES;
-    const double bytes = experts * width * weight_bytes(moe->weight_dtype) + activations;
-    return roofline_ps(cluster, tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
-                       bytes, 2);
+    const struct work work = {
+        .flop_seconds = tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
+        .bytes = experts * width * weight_bytes(moe->weight_dtype) + activations,
+        .launches = 2,
+        .products = tokens > 0 ? 2 : 0};
+    return roofline_ps(cluster, &work);
 }
 
 // Whether a slot has any token; from a mean, how likely it is (nearly Poisson).
@@ -73,13 +94,10 @@ double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase,
     assert(sm_share > 0 && sm_share <= 1);
     switch (phase) {
     case PHASE_RMSNORM:
-        return roofline_ps(cluster, 0, 2 * tokens * hidden * BF16_BYTES, 1);
+        return roofline_ps(
+            cluster, &(struct work){.bytes = 2 * tokens * hidden * BF16_BYTES, .launches = 1});
     case PHASE_ROUTER:
-        return roofline_ps(cluster,
-                           tokens * 2 * hidden * moe->experts /
-                                   (cluster->bf16_flops * cluster->gemm_efficiency) +
-                               tokens * (double)cluster->select_ps / 1e12,
-                           (tokens * hidden + hidden * moe->experts) * BF16_BYTES, 2);
+        return router_ps(schedule, tokens);
     case PHASE_EXPERTS:
         return experts_ps(schedule, rank, 0);
     case PHASE_SHARED:

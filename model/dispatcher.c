@@ -79,7 +79,8 @@ static const char *const law_names[] = {"stream", "staged", "nccl", "warps", "wa
         NUMBER(#side "_inter_work", side.inter_work, "SM time across nodes over that of one"),     \
         SHARE(#side "_nvlink_share", side.nvlink_share, "of NVLink's rate; 0: all"),               \
         NUMBER(#side "_idle_sm_loss", side.idle_sm_loss, "of NVLink's rate with few SMs"),         \
-        SHARE(#side "_hbm_share", side.hbm_share, "law staged: of memory's rate; 0: no bound"),    \
+        SHARE(#side "_hbm_share", side.hbm_share, "of memory's rate: sums, packing; 0: no bound"), \
+        NUMBER(#side "_kernels", side.kernels, "launched around it: packing, summing"),            \
         TIME(#side "_least", side.least_ps,                                                        \
              "laws stream (one node) and waves: from the first byte on, whatever moves"),          \
         TIME(#side "_least_tray", side.least_tray_ps, "law waves: added above four ranks"),        \

@@ -69,7 +69,9 @@ struct transfer_cost {
     double inter_work;   // stream: SM time with more than one node over that of one; 0: the same
     double nvlink_share; // of NVLink's rate that stores reach; 0: all
     double idle_sm_loss; // NVLink's rate is divided by 1 + this x the share of SMs that do not send
-    double hbm_share;    // staged: of memory's rate that the sum reaches; 0: no bound
+    double hbm_share;    // of memory's rate: staged, of the sum, 0: no bound; stream and nccl, of
+                         // packing before and summing after, 0: neither takes time of its own
+    double kernels;      // launched around the exchange: packing, summing
     uint64_t least_ps;   // from the first byte on, whatever moves
     uint64_t least_tray_ps;                 // waves: added above four ranks
     uint64_t wave_ps;                       // waves: tail of later waves

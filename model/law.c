@@ -54,6 +54,7 @@ static double start_ps(const struct schedule *schedule, const struct transfer *t
                    log2(fabric->ranks) * (double)cost->per_rank_doubling_ps +
                    schedule->moe.experts * (double)cost->per_expert_ps +
                    expert_groups(schedule) * (double)cost->per_expert_group_ps;
+    start += cost->kernels * (double)schedule->cluster.kernel_launch_ps;
     if (inter)
         start += (double)cost->fixed_inter_ps + (fabric->nodes - 2) * (double)cost->per_node_ps +
                  log2(fabric->nodes) * (double)cost->per_node_doubling_ps;
@@ -82,6 +83,17 @@ static double copies_a_token(const struct schedule *schedule, const struct trans
     return tokens > 0 ? copies / tokens : 0;
 }
 
+// Copies of all ranks' tokens that a rank receives, its own among them.
+static double copies_received(const struct schedule *schedule, const struct transfer *transfer,
+                              uint32_t rank)
+{
+    const uint32_t ranks = schedule->fabric.ranks;
+    double received = 0;
+    for (uint32_t r = 0; r < ranks; r++)
+        received += transfer->pair[(size_t)r * ranks + rank];
+    return received;
+}
+
 // SM time of a channel that one of a rank's tokens asks for. In dispatch what is not overlapped is
 // the receiving side's alone.
 static double stream_work_ps(const struct schedule *schedule, const struct transfer *transfer,
@@ -101,6 +113,24 @@ static double choices_served(const struct schedule *schedule, uint32_t rank)
     for (uint32_t r = 0; r < ranks; r++)
         choices += schedule->loads->expert_copies[(size_t)r * ranks + rank];
     return choices;
+}
+
+// Where kernels of their own write rows for the wire before it moves them, and sum them behind it:
+// bytes read and written, hidden states in BF16 on their side.
+static void through_memory(const struct schedule *schedule, const struct transfer *transfer,
+                           uint32_t rank, struct law_terms *terms)
+{
+    const double Bps = transfer->cost.hbm_share * schedule->cluster.hbm_Bps;
+    const double own = 2.0 * schedule->moe.hidden, wire = (double)transfer->token_bytes;
+    const double tokens = posted_tokens(schedule, rank);
+    const double sent = tokens * copies_a_token(schedule, transfer, rank);
+    if (!transfer->gather) {
+        terms->head_ps += bytes_ps(sent * (own + wire), Bps);
+        return;
+    }
+    const double received = copies_received(schedule, transfer, rank);
+    terms->head_ps += bytes_ps(choices_served(schedule, rank) * own + received * wire, Bps);
+    terms->tail_ps += bytes_ps(sent * wire + tokens * own, Bps);
 }
 
 static void stream(const struct schedule *schedule, const struct transfer *transfer, uint32_t rank,
@@ -133,16 +163,13 @@ static void staged(const struct schedule *schedule, const struct transfer *trans
                    struct law_terms *terms)
 {
     const struct transfer_cost *cost = &transfer->cost;
-    const uint32_t ranks = schedule->fabric.ranks;
     const double sms = law_sms(schedule), tokens = schedule->loads->tokens[rank];
     const double bytes = (double)transfer->token_bytes;
     if (!transfer->gather) {
-        double received = 0;
-        for (uint32_t r = 0; r < ranks; r++)
-            received += transfer->pair[(size_t)r * ranks + rank];
         terms->head_ps +=
             tokens > 0 ? rounds(tokens, sms) * law_visit_ps(cost, transfer->token_bytes) : 0;
-        terms->tail_ps = received * law_copy_ps(cost, transfer->token_bytes) / sms;
+        terms->tail_ps = copies_received(schedule, transfer, rank) *
+                         law_copy_ps(cost, transfer->token_bytes) / sms;
         return;
     }
     if (tokens <= 0)
@@ -296,12 +323,14 @@ void law_terms(const struct schedule *schedule, const struct transfer *transfer,
     switch (schedule->dispatcher.law) {
     case LAW_STREAM:
         stream(schedule, transfer, rank, terms);
+        through_memory(schedule, transfer, rank, terms);
         break;
     case LAW_STAGED:
         staged(schedule, transfer, rank, terms);
         break;
     case LAW_NCCL:
         nccl_law(schedule, transfer, rank, terms);
+        through_memory(schedule, transfer, rank, terms);
         break;
     case LAW_WARPS:
         warps(schedule, transfer, rank, terms);

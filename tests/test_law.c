@@ -156,6 +156,57 @@ START_TEST(nccl_never_steps_down)
 }
 END_TEST
 
+// Rows that are packed before the wire and summed behind it, at half of the memory's rate: the time
+// grows by their bytes over that rate, read and written.
+START_TEST(packing_goes_through_memory)
+{
+    const double full = 2.668e12, half = full / 2;
+    struct question question = ask("h100-nvl8", 8, "nccl-flat");
+    double fast[2], slow[2];
+    struct setting setting;
+    question.tokens = 2048;
+    phases_us(&question, estimate, LOADS_COUNTED, fast);
+    strcpy(question.cluster, "h100-nvl8:hbm=1.334TB/s");
+    phases_us(&question, estimate, LOADS_COUNTED, slow);
+    resolve(&setting, &question, LOADS_COUNTED);
+    double copies = 0;
+    for (uint32_t pair = 0; pair < 64; pair++)
+        copies += setting.schedule.transfers[0].pair[pair] / 8;
+    const double wire = (double)setting.schedule.transfers[0].token_bytes;
+    const double bytes = copies * (2.0 * 7168 + wire);
+    const double share = setting.dispatcher.dispatch.hbm_share;
+    ck_assert_double_eq_tol(slow[0] - fast[0], bytes / share * (1 / half - 1 / full) * 1e6, 0.5);
+    ck_assert_double_gt(slow[1] - fast[1], slow[0] - fast[0]); // twice through memory, in BF16
+    setting_release(&setting);
+}
+END_TEST
+
+static double router_us(const char *cluster, uint32_t tokens)
+{
+    struct question question = ask(cluster, 8, "nccl-flat");
+    struct setting setting;
+    struct timing timing;
+    question.tokens = tokens;
+    resolve(&setting, &question, LOADS_EXPECTED);
+    estimate(&setting.schedule, &setting.run, &timing);
+    const double us = timing_span(&timing, PHASE_ROUTER).latency_mean_ps / 1e6;
+    timing_release(&timing);
+    setting_release(&setting);
+    return us;
+}
+
+// A product of few rows takes as long as one tile; one of many does not feel it.
+START_TEST(shortest_product)
+{
+    const double plain = router_us("h100-nvl8", 1);
+    ck_assert_double_lt(plain, 20);
+    ck_assert_double_eq_tol(router_us("h100-nvl8:gemm_least=50us", 1),
+                            50 + router_us("h100-nvl8:gemm_least=0us,hbm=1000TB/s", 1), 0.1);
+    ck_assert_double_eq_tol(router_us("h100-nvl8:gemm_least=50us", 65536),
+                            router_us("h100-nvl8", 65536), 1e-6);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("law");
@@ -166,6 +217,8 @@ int main(void)
     tcase_add_loop_test(tests, no_cliffs_in_closed_form, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, no_cliffs_by_events, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, nccl_never_steps_down, 0, SUITE_COUNT(alltoalls));
+    tcase_add_test(tests, packing_goes_through_memory);
+    tcase_add_test(tests, shortest_product);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

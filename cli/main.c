@@ -73,7 +73,8 @@ static const struct command commands[] = {
      trace_notes},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
-     "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n",
+     "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n"
+     "  epsim accuracy rows.csv --tsv accuracy-rows -o rows.tsv && epsim plot rows.tsv -o rows.svg\n",
      NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -13,6 +13,7 @@ struct judged {
     struct accuracy of[ENGINE_COUNT];
     size_t count;
     struct grouping grouping;
+    bool each;    // of its columns makes groups by itself, not all together
     size_t worst; // rows of each engine to show instead of groups; 0: groups
 };
 
@@ -73,30 +74,65 @@ static void put_support(struct table *table, const struct support *support)
         table_blank(table);
 }
 
+static void put_group(struct table *table, const struct accuracy_group *group)
+{
+    table_count(table, group->count);
+    table_real(table, group->median_abs_pct);
+    table_real(table, group->p90_abs_pct);
+    table_real(table, group->worst_abs_pct);
+    table_real(table, group->bias_pct);
+    put_support(table, &group->support);
+}
+
+static void put_groups(struct table *table, const struct accuracy *accuracy,
+                       const struct grouping *grouping)
+{
+    for (size_t g = 0; g < accuracy->group_count; g++) {
+        const struct accuracy_group *group = &accuracy->groups[g];
+        table_text(table, engine_names[accuracy->engine]);
+        for (size_t k = 0; k < grouping->count; k++)
+            put_key(table, grouping->keys[k], group->first);
+        put_group(table, group);
+    }
+}
+
+// The groups of every column by itself.
+static void put_each(struct table *table, const struct accuracy *accuracy,
+                     const struct grouping *grouping)
+{
+    struct accuracy again = *accuracy; // shares all but its groups
+    again.groups = NULL;
+    for (size_t k = 0; k < grouping->count; k++) {
+        const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
+        accuracy_group(&again, &alone);
+        for (size_t g = 0; g < again.group_count; g++) {
+            table_text(table, engine_names[accuracy->engine]);
+            table_text(table, group_key_names[grouping->keys[k]]);
+            put_key(table, grouping->keys[k], again.groups[g].first);
+            put_group(table, &again.groups[g]);
+        }
+    }
+    free(again.groups);
+}
+
 static struct table *groups_table(const struct judged *judged)
 {
     static const char *const figures[] = {
         "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
         "parameters", "fitted_rows",    "own_parameters", "verdict"};
-    const char *columns[2 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
+    const char *columns[3 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
     const struct grouping *grouping = &judged->grouping;
-    for (size_t k = 0; k < grouping->count; k++)
-        columns[1 + k] = group_key_names[grouping->keys[k]];
-    memcpy(columns + 1 + grouping->count, figures, sizeof figures);
+    size_t count = 1;
+    if (judged->each) {
+        columns[count++] = "by";
+        columns[count++] = "value";
+    }
+    for (size_t k = 0; k < grouping->count && !judged->each; k++)
+        columns[count++] = group_key_names[grouping->keys[k]];
+    memcpy(columns + count, figures, sizeof figures);
     struct table *table = table_new("accuracy", columns);
     for (size_t i = 0; i < judged->count; i++)
-        for (size_t g = 0; g < judged->of[i].group_count; g++) {
-            const struct accuracy_group *group = &judged->of[i].groups[g];
-            table_text(table, engine_names[judged->of[i].engine]);
-            for (size_t k = 0; k < grouping->count; k++)
-                put_key(table, grouping->keys[k], group->first);
-            table_count(table, group->count);
-            table_real(table, group->median_abs_pct);
-            table_real(table, group->p90_abs_pct);
-            table_real(table, group->worst_abs_pct);
-            table_real(table, group->bias_pct);
-            put_support(table, &group->support);
-        }
+        (judged->each ? put_each : put_groups)(table, &judged->of[i], grouping);
     return table;
 }
 
@@ -271,9 +307,10 @@ static json_t *skipped_json(const struct accuracy *accuracy)
     return items;
 }
 
-static json_t *groups_json(const struct accuracy *accuracy, const struct grouping *grouping)
+static json_t *groups_json(const struct judged *judged, const struct accuracy *accuracy)
 {
-    const struct judged one = {.of = {*accuracy}, .count = 1, .grouping = *grouping};
+    const struct judged one = {
+        .of = {*accuracy}, .count = 1, .grouping = judged->grouping, .each = judged->each};
     struct table *table = groups_table(&one);
     json_t *rows = table_json(table);
     table_free(table);
@@ -285,7 +322,7 @@ static void put_engine(json_t *document, const struct judged *judged,
 {
     json_object_set_new(document, "engine", json_string(engine_names[accuracy->engine]));
     json_object_set_new(document, "rows", rows_json(judged, accuracy));
-    json_object_set_new(document, "groups", groups_json(accuracy, &judged->grouping));
+    json_object_set_new(document, "groups", groups_json(judged, accuracy));
     json_object_set_new(document, "skipped", skipped_json(accuracy));
     json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
@@ -338,36 +375,48 @@ static bool outside(const struct judged *judged, double tolerance_pct, double me
     return false;
 }
 
-static bool parse_by(const struct invocation *invocation, struct grouping *grouping,
-                     struct error *err)
+// At most one of what is shown.
+static bool check_one_view(const struct invocation *invocation, struct error *err)
 {
-    if (!invocation_given(invocation, "by"))
-        return true;
-    return grouping_parse(grouping, invocation->by, err) || error_prefix(err, "--by");
+    static const char *const views[] = {"by", "each", "worst"};
+    const char *asked = NULL;
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        if (!invocation_given(invocation, views[i]))
+            continue;
+        if (asked)
+            return error_set(err, EXIT_INPUT, "--%s and --%s: expected one of them", asked,
+                             views[i]);
+        asked = views[i];
+    }
+    return !asked || strcmp(asked, "worst") != 0 || strcmp(invocation->tsv, "accuracy") != 0 ||
+           error_set(err, EXIT_INPUT, "--worst with --tsv accuracy: expected --tsv accuracy-rows");
 }
 
-// Rows have no place in a table of groups.
-static bool check_worst(const struct invocation *invocation, struct error *err)
+static bool parse_view(const struct invocation *invocation, struct judged *judged,
+                       struct error *err)
 {
-    if (!invocation_given(invocation, "worst"))
-        return true;
+    if (!check_one_view(invocation, err))
+        return false;
+    judged->worst = invocation->worst;
+    judged->each = invocation_given(invocation, "each");
+    if (judged->each)
+        return grouping_parse(&judged->grouping, invocation->each, err) ||
+               error_prefix(err, "--each");
     if (invocation_given(invocation, "by"))
-        return error_set(err, EXIT_INPUT, "--by and --worst: expected one of them");
-    return strcmp(invocation->tsv, "accuracy") != 0 ||
-           error_set(err, EXIT_INPUT, "--worst with --tsv accuracy: expected --tsv accuracy-rows");
+        return grouping_parse(&judged->grouping, invocation->by, err) || error_prefix(err, "--by");
+    return true;
 }
 
 enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
 {
     enum engine engines[ENGINE_COUNT];
     struct measured measured;
-    struct judged judged = {.grouping = grouping_default(), .worst = invocation->worst};
+    struct judged judged = {.grouping = grouping_default()};
     size_t count;
     if (invocation->word_count != 1)
         return error_set(err, EXIT_INPUT, "accuracy: expected one measurements CSV"), err->code;
     if (!check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
-        !check_worst(invocation, err) || !parse_by(invocation, &judged.grouping, err) ||
-        !parse_engines(invocation, engines, &count, err) ||
+        !parse_view(invocation, &judged, err) || !parse_engines(invocation, engines, &count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;
     const struct row_terms terms = row_terms(invocation);

@@ -72,6 +72,8 @@ static const struct option_row own_rows[] = {
     TEXT("by", by, "COLUMNS", ACCURACY, "What is judged",
          "what makes a group: a list of family, cluster, dispatcher, nodes, phase, stage, tokens, "
          "sms, dtype"),
+    TEXT("each", each, "COLUMNS", ACCURACY, "What is judged",
+         "groups of each of those columns by itself, one after the other"),
     {.field = {.key = "worst",
                .kind = FIELD_U32,
                .offset = AT(worst),

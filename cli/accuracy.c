@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "study/accuracy.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -332,6 +333,7 @@ static void put_engine(json_t *document, const struct judged *judged,
 static json_t *accuracy_json(const struct invocation *invocation, const struct judged *judged,
                              const char *command)
 {
+    assert(judged->count > 0);
     json_t *document = json_head(invocation, "epsim.accuracy/1", command);
     put_engine(document, judged, &judged->of[0]);
     if (judged->count > 1) {

@@ -5,7 +5,7 @@
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            every suite, twice: as released, and under the sanitizers
-#   make accuracy        predicted against the published rows in the tree
+#   make accuracy        predicted against the published rows in the tree: README's tables
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
 #   make presets         refit the presets to published rows (MEASURED=FILE.csv)
 #   make bench           speed and memory of the engines
@@ -67,7 +67,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy validate validate-net test check check-real check-extrapolation golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test check check-real check-extrapolation golden bench lint format install clean
 
 all: epsim
 
@@ -112,7 +112,7 @@ demo: deps
 # Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
 # UBSan.
 test: deps
-	$(MAKE) check golden check-real check-extrapolation
+	$(MAKE) check golden check-accuracy check-real check-extrapolation
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
@@ -122,11 +122,13 @@ check: $(TEST_BIN) $(BUILD)/epsim
 check-real: epsim epsim-real
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
 
-# Predicted against every published row that is in the tree, by family.
+# Predicted against every published row that is in the tree: prints README's tables, and puts them there.
 accuracy: epsim
-	@mkdir -p $(BUILD)
-	awk '/^#/ { next } FNR != NR && /^id,/ { next } { print }' study/measured/*.csv > $(BUILD)/published.csv
-	./epsim accuracy $(BUILD)/published.csv --engine simulate,estimate,naive --by family
+	sh study/accuracy_table.sh ./epsim --write
+
+# Whether README's tables are what epsim says now.
+check-accuracy: epsim
+	sh study/accuracy_table.sh ./epsim --check
 
 # MPI ranks on this machine: half of the points fitted, the other half predicted; some minutes, with nothing else running.
 validate: epsim epsim-real

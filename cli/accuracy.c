@@ -1,7 +1,10 @@
 // epsim accuracy: predicted against measured, by group.
 #include "cli/cli.h"
+
+#include "base/mem.h"
 #include "study/accuracy.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +14,8 @@ struct judged {
     struct accuracy of[ENGINE_COUNT];
     size_t count;
     struct grouping grouping;
+    bool each;    // of its columns makes groups by itself, not all together
+    size_t worst; // rows of each engine to show instead of groups; 0: groups
 };
 
 // A cell of a key column: counts are numbers, a blank one stays blank.
@@ -56,31 +61,111 @@ static bool parse_engines(const struct invocation *invocation, enum engine engin
                                    "naive, or a list");
 }
 
+static void put_support(struct table *table, const struct support *support)
+{
+    table_count(table, support->parameters);
+    if (support->parameters)
+        table_count(table, support->fitted_rows);
+    else
+        table_blank(table);
+    table_real(table, support->own_parameters);
+    if (support_proves_nothing(support))
+        table_text(table, "proves nothing");
+    else
+        table_blank(table);
+}
+
+static void put_group(struct table *table, const struct accuracy_group *group)
+{
+    table_count(table, group->count);
+    table_real(table, group->median_abs_pct);
+    table_real(table, group->p90_abs_pct);
+    table_real(table, group->worst_abs_pct);
+    table_real(table, group->bias_pct);
+    put_support(table, &group->support);
+}
+
+static void put_groups(struct table *table, const struct accuracy *accuracy,
+                       const struct grouping *grouping)
+{
+    for (size_t g = 0; g < accuracy->group_count; g++) {
+        const struct accuracy_group *group = &accuracy->groups[g];
+        table_text(table, engine_names[accuracy->engine]);
+        for (size_t k = 0; k < grouping->count; k++)
+            put_key(table, grouping->keys[k], group->first);
+        put_group(table, group);
+    }
+}
+
+// The groups of every column by itself.
+static void put_each(struct table *table, const struct accuracy *accuracy,
+                     const struct grouping *grouping)
+{
+    struct accuracy again = *accuracy; // shares all but its groups
+    again.groups = NULL;
+    for (size_t k = 0; k < grouping->count; k++) {
+        const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
+        accuracy_group(&again, &alone);
+        for (size_t g = 0; g < again.group_count; g++) {
+            table_text(table, engine_names[accuracy->engine]);
+            table_text(table, group_key_names[grouping->keys[k]]);
+            put_key(table, grouping->keys[k], again.groups[g].first);
+            put_group(table, &again.groups[g]);
+        }
+    }
+    free(again.groups);
+}
+
 static struct table *groups_table(const struct judged *judged)
 {
-    static const char *const figures[] = {"n", "median_abs_pct", "p90_abs_pct", "worst_abs_pct",
-                                          "bias_pct"};
-    const char *columns[2 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
+    static const char *const figures[] = {
+        "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
+        "parameters", "fitted_rows",    "own_parameters", "verdict"};
+    const char *columns[3 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
     const struct grouping *grouping = &judged->grouping;
-    for (size_t k = 0; k < grouping->count; k++)
-        columns[1 + k] = group_key_names[grouping->keys[k]];
-    memcpy(columns + 1 + grouping->count, figures, sizeof figures);
+    size_t count = 1;
+    if (judged->each) {
+        columns[count++] = "by";
+        columns[count++] = "value";
+    }
+    for (size_t k = 0; k < grouping->count && !judged->each; k++)
+        columns[count++] = group_key_names[grouping->keys[k]];
+    memcpy(columns + count, figures, sizeof figures);
     struct table *table = table_new("accuracy", columns);
     for (size_t i = 0; i < judged->count; i++)
-        for (size_t g = 0; g < judged->of[i].group_count; g++) {
-            const struct accuracy_group *group = &judged->of[i].groups[g];
-            table_text(table, engine_names[judged->of[i].engine]);
-            for (size_t k = 0; k < grouping->count; k++)
-                put_key(table, grouping->keys[k], group->first);
-            table_count(table, group->count);
-            table_real(table, group->median_abs_pct);
-            table_real(table, group->p90_abs_pct);
-            table_real(table, group->worst_abs_pct);
-            table_real(table, group->bias_pct);
-        }
+        (judged->each ? put_each : put_groups)(table, &judged->of[i], grouping);
     return table;
 }
 
+static void put_keys(struct table *table, const enum group_key *keys, size_t count,
+                     const struct measured_row *row)
+{
+    for (size_t k = 0; k < count; k++)
+        put_key(table, keys[k], row);
+}
+
+static void put_errors(struct table *table, const struct accuracy_row *row)
+{
+    table_real(table, row->measured->latency_us);
+    table_real(table, row->predicted_us);
+    table_real(table, row->error_pct);
+    table_text(table, row->binds);
+}
+
+// One of the two is what the row has; the other is blank.
+static void put_size(struct table *table, const struct measured_row *row)
+{
+    if (row->bytes_per_rank)
+        table_blank(table);
+    else
+        table_count(table, row->tokens_per_gpu);
+    if (row->bytes_per_rank)
+        table_count(table, row->bytes_per_rank);
+    else
+        table_blank(table);
+}
+
+// All of a row, for programs.
 static void put_row(struct table *table, const struct accuracy_row *row, enum engine engine)
 {
     static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
@@ -89,28 +174,85 @@ static void put_row(struct table *table, const struct accuracy_row *row, enum en
     const struct measured_row *measured = row->measured;
     table_text(table, engine_names[engine]);
     table_text(table, measured->id);
-    for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++)
-        put_key(table, keys[k], measured);
+    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
     table_text(table, measured->stat[0] ? measured->stat : "mean");
     table_count(table, measured->nodes * measured->gpus_per_node);
-    table_count(table,
-                measured->bytes_per_rank ? measured->bytes_per_rank : measured->tokens_per_gpu);
-    table_real(table, measured->latency_us);
-    table_real(table, row->predicted_us);
-    table_real(table, row->error_pct);
+    put_size(table, measured);
+    put_errors(table, row);
+    put_support(table, &row->support);
 }
 
-static struct table *rows_table(const struct judged *judged)
+// What a person looks for first.
+static void put_brief_row(struct table *table, const struct accuracy_row *row, enum engine engine)
 {
-    static const char *const columns[] = {
-        "engine",          "id",          "family",       "cluster",   "dispatcher", "nodes",
-        "phase",           "stage",       "dtype",        "sms",       "stat",       "ep",
-        "tokens_or_bytes", "measured_us", "predicted_us", "error_pct", NULL};
-    struct table *table = table_new("accuracy-rows", columns);
-    for (size_t i = 0; i < judged->count; i++)
-        for (size_t r = 0; r < judged->of[i].count; r++)
-            if (!judged->of[i].rows[r].skipped)
-                put_row(table, &judged->of[i].rows[r], judged->of[i].engine);
+    static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
+                                          GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
+    const struct measured_row *measured = row->measured;
+    char bytes[FIELD_TEXT_BYTES];
+    table_text(table, engine_names[engine]);
+    table_text(table, measured->id);
+    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
+    snprintf(bytes, sizeof bytes, "bytes:%llu", (unsigned long long)measured->bytes_per_rank);
+    if (measured->bytes_per_rank)
+        table_text(table, bytes);
+    else
+        table_count(table, measured->tokens_per_gpu);
+    put_errors(table, row);
+}
+
+// Which rows of an engine are shown, in order: all that were predicted, or the worst of them.
+// Freed by the caller.
+static size_t *shown_rows(const struct judged *judged, const struct accuracy *accuracy,
+                          size_t *count)
+{
+    if (judged->worst)
+        return accuracy_worst(accuracy, judged->worst, count);
+    size_t *rows = mem_alloc(accuracy->count, sizeof *rows);
+    *count = 0;
+    for (size_t r = 0; r < accuracy->count; r++)
+        if (!accuracy->rows[r].skipped)
+            rows[(*count)++] = r;
+    return rows;
+}
+
+static struct table *rows_table(const struct judged *judged, bool brief)
+{
+    static const char *const columns[] = {"engine",
+                                          "id",
+                                          "family",
+                                          "cluster",
+                                          "dispatcher",
+                                          "nodes",
+                                          "phase",
+                                          "stage",
+                                          "dtype",
+                                          "sms",
+                                          "stat",
+                                          "ep",
+                                          "tokens_per_gpu",
+                                          "bytes_per_rank",
+                                          "measured_us",
+                                          "predicted_us",
+                                          "error_pct",
+                                          "bottleneck",
+                                          "parameters",
+                                          "fitted_rows",
+                                          "own_parameters",
+                                          "verdict",
+                                          NULL};
+    static const char *const brief_columns[] = {
+        "engine",     "id",  "cluster",        "dispatcher",  "nodes",        "phase",
+        "stage",      "sms", "tokens_per_gpu", "measured_us", "predicted_us", "error_pct",
+        "bottleneck", NULL};
+    struct table *table = table_new("accuracy-rows", brief ? brief_columns : columns);
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct accuracy *accuracy = &judged->of[i];
+        size_t count;
+        size_t *rows = shown_rows(judged, accuracy, &count);
+        for (size_t r = 0; r < count; r++)
+            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine);
+        free(rows);
+    }
     return table;
 }
 
@@ -128,43 +270,61 @@ static void comment_totals(struct table *table, const struct judged *judged)
                           judged->of[0].rows[r].why);
 }
 
-static json_t *rows_json(const struct accuracy *accuracy, bool skipped)
+static json_t *row_json(const struct accuracy_row *row)
 {
-    json_t *rows = json_array();
+    json_t *item = json_object();
+    json_object_set_new(item, "id", json_string(row->measured->id));
+    json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
+    json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
+    json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
+    json_object_set_new(item, "bottleneck", json_string(row->binds));
+    json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
+    return item;
+}
+
+static json_t *rows_json(const struct judged *judged, const struct accuracy *accuracy)
+{
+    json_t *items = json_array();
+    size_t count;
+    size_t *rows = shown_rows(judged, accuracy, &count);
+    for (size_t r = 0; r < count; r++)
+        json_array_append_new(items, row_json(&accuracy->rows[rows[r]]));
+    free(rows);
+    return items;
+}
+
+static json_t *skipped_json(const struct accuracy *accuracy)
+{
+    json_t *items = json_array();
     for (size_t i = 0; i < accuracy->count; i++) {
         const struct accuracy_row *row = &accuracy->rows[i];
-        if (row->skipped != skipped)
+        if (!row->skipped)
             continue;
         json_t *item = json_object();
         json_object_set_new(item, "id", json_string(row->measured->id));
-        if (skipped) {
-            json_object_set_new(item, "why", json_string(row->why));
-        } else {
-            json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
-            json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
-            json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
-        }
-        json_array_append_new(rows, item);
+        json_object_set_new(item, "why", json_string(row->why));
+        json_array_append_new(items, item);
     }
-    return rows;
+    return items;
 }
 
-static json_t *groups_json(const struct accuracy *accuracy, const struct grouping *grouping)
+static json_t *groups_json(const struct judged *judged, const struct accuracy *accuracy)
 {
-    const struct judged one = {.of = {*accuracy}, .count = 1, .grouping = *grouping};
+    const struct judged one = {
+        .of = {*accuracy}, .count = 1, .grouping = judged->grouping, .each = judged->each};
     struct table *table = groups_table(&one);
     json_t *rows = table_json(table);
     table_free(table);
     return rows;
 }
 
-static void put_engine(json_t *document, const struct accuracy *accuracy,
-                       const struct grouping *grouping)
+static void put_engine(json_t *document, const struct judged *judged,
+                       const struct accuracy *accuracy)
 {
     json_object_set_new(document, "engine", json_string(engine_names[accuracy->engine]));
-    json_object_set_new(document, "rows", rows_json(accuracy, false));
-    json_object_set_new(document, "groups", groups_json(accuracy, grouping));
-    json_object_set_new(document, "skipped", rows_json(accuracy, true));
+    json_object_set_new(document, "rows", rows_json(judged, accuracy));
+    json_object_set_new(document, "groups", groups_json(judged, accuracy));
+    json_object_set_new(document, "skipped", skipped_json(accuracy));
     json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
 }
@@ -173,13 +333,14 @@ static void put_engine(json_t *document, const struct accuracy *accuracy,
 static json_t *accuracy_json(const struct invocation *invocation, const struct judged *judged,
                              const char *command)
 {
+    assert(judged->count > 0);
     json_t *document = json_head(invocation, "epsim.accuracy/1", command);
-    put_engine(document, &judged->of[0], &judged->grouping);
+    put_engine(document, judged, &judged->of[0]);
     if (judged->count > 1) {
         json_t *others = json_array();
         for (size_t i = 1; i < judged->count; i++) {
             json_t *other = json_object();
-            put_engine(other, &judged->of[i], &judged->grouping);
+            put_engine(other, judged, &judged->of[i]);
             json_array_append_new(others, other);
         }
         json_object_set_new(document, "others", others);
@@ -191,8 +352,8 @@ static bool output(const struct invocation *invocation, const struct judged *jud
                    struct error *err)
 {
     char *command = command_line(invocation);
-    const bool rows = !strcmp(invocation->tsv, "accuracy-rows");
-    struct table *table = rows ? rows_table(judged) : groups_table(judged);
+    const bool rows = judged->worst || !strcmp(invocation->tsv, "accuracy-rows");
+    struct table *table = rows ? rows_table(judged, !invocation->tsv[0]) : groups_table(judged);
     table_head(table, invocation, command, NULL);
     comment_totals(table, judged);
     const bool ok =
@@ -216,12 +377,36 @@ static bool outside(const struct judged *judged, double tolerance_pct, double me
     return false;
 }
 
-static bool parse_by(const struct invocation *invocation, struct grouping *grouping,
-                     struct error *err)
+// At most one of what is shown.
+static bool check_one_view(const struct invocation *invocation, struct error *err)
 {
-    if (!invocation_given(invocation, "by"))
-        return true;
-    return grouping_parse(grouping, invocation->by, err) || error_prefix(err, "--by");
+    static const char *const views[] = {"by", "each", "worst"};
+    const char *asked = NULL;
+    for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
+        if (!invocation_given(invocation, views[i]))
+            continue;
+        if (asked)
+            return error_set(err, EXIT_INPUT, "--%s and --%s: expected one of them", asked,
+                             views[i]);
+        asked = views[i];
+    }
+    return !asked || strcmp(asked, "worst") != 0 || strcmp(invocation->tsv, "accuracy") != 0 ||
+           error_set(err, EXIT_INPUT, "--worst with --tsv accuracy: expected --tsv accuracy-rows");
+}
+
+static bool parse_view(const struct invocation *invocation, struct judged *judged,
+                       struct error *err)
+{
+    if (!check_one_view(invocation, err))
+        return false;
+    judged->worst = invocation->worst;
+    judged->each = invocation_given(invocation, "each");
+    if (judged->each)
+        return grouping_parse(&judged->grouping, invocation->each, err) ||
+               error_prefix(err, "--each");
+    if (invocation_given(invocation, "by"))
+        return grouping_parse(&judged->grouping, invocation->by, err) || error_prefix(err, "--by");
+    return true;
 }
 
 enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
@@ -233,8 +418,7 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
     if (invocation->word_count != 1)
         return error_set(err, EXIT_INPUT, "accuracy: expected one measurements CSV"), err->code;
     if (!check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
-        !parse_by(invocation, &judged.grouping, err) ||
-        !parse_engines(invocation, engines, &count, err) ||
+        !parse_view(invocation, &judged, err) || !parse_engines(invocation, engines, &count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;
     const struct row_terms terms = row_terms(invocation);

@@ -43,6 +43,8 @@ struct invocation {
     char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
     char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the measured rows
     char by[FIELD_TEXT_BYTES];                             // columns that make a group
+    char each[FIELD_TEXT_BYTES];                           // columns that make groups by themselves
+    uint32_t worst;                                        // rows of each engine; 0: groups
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
@@ -62,7 +64,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 47
+#define CLI_OPTIONS 49
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);

@@ -88,10 +88,15 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
 
 struct row_terms row_terms(const struct invocation *invocation)
 {
-    return (struct row_terms){
+    const bool except = invocation->except[0];
+    struct row_terms terms = {
         .cluster = invocation->judged_cluster[0] ? invocation->judged_cluster : NULL,
         .model = invocation->judged_model[0] ? invocation->judged_model : NULL,
         .seed = invocation->question.seed};
+    if (except || invocation->only[0]) // whoever fitted the other rows said the other flag
+        snprintf(terms.held_out, sizeof terms.held_out, "--%s %.40s", except ? "only" : "except",
+                 except ? invocation->except : invocation->only);
+    return terms;
 }
 
 static bool is_kind(const char *word, const char *kinds)

@@ -38,6 +38,28 @@ static const char trace_notes[] =
     "  lag1_common       experts that a token shares with the token before it, mean *\n"
     "  * only in --tsv and --json\n";
 
+static const char accuracy_notes[] =
+    "\ncolumns, one row an engine and group (errors: predicted over measured, less one):\n"
+    "  n                rows of the group\n"
+    "  median_abs_pct   median of the errors' absolute values, per cent\n"
+    "  p90_abs_pct      element floor(0.9 (n - 1)) of them, sorted\n"
+    "  worst_abs_pct    the largest\n"
+    "  bias_pct         mean of the errors with their sign\n"
+    "  parameters       distinct figures that these predictions read and that were fitted to rows, "
+    "as "
+    "their source says\n"
+    "  fitted_rows      the fewest rows that one of those was fitted to\n"
+    "  own_parameters   how many of them these rows may have fixed themselves: one fitted to N "
+    "rows "
+    "counts M/N where M\n"
+    "                   of these read it, 1 at most, and 0 where --only or --except held these "
+    "out\n"
+    "  verdict          proves nothing: fewer than three rows an own parameter\n"
+    "rows (--worst, --tsv accuracy-rows):\n"
+    "  error_pct        predicted over measured, less one\n"
+    "  bottleneck       what binds the predicted phase, as simulate and estimate say it\n"
+    "naive: the busiest port's bytes over its nominal rate, and 10 us.\n";
+
 static const struct command commands[] = {
     {"simulate", SIMULATE, run_simulate, "[flags]",
      "one MoE layer, or a byte matrix, by discrete events",
@@ -60,8 +82,10 @@ static const struct command commands[] = {
     {"accuracy", ACCURACY, run_accuracy, "FILE.csv [flags]",
      "predicted against measured, by family",
      "  epsim accuracy study/measured/h800-cx7.csv\n"
-     "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n",
-     NULL},
+     "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"
+     "  epsim accuracy rows.csv --each nodes,phase,tokens,sms\n"
+     "  epsim accuracy rows.csv --engine estimate --worst 10\n",
+     accuracy_notes},
     {"calibrate", CALIBRATE, run_calibrate, "FILE.csv --fit FIT.yaml [flags]",
      "constants of clusters and dispatchers from measured rows",
      "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
@@ -73,7 +97,9 @@ static const struct command commands[] = {
      trace_notes},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
-     "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n",
+     "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n"
+     "  epsim accuracy rows.csv --tsv accuracy-rows -o rows.tsv && epsim plot rows.tsv -o "
+     "rows.svg\n",
      NULL},
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])

@@ -1,9 +1,9 @@
 #include "model/estimate.h"
 
 #include "base/mem.h"
+#include "model/binding.h"
 #include "model/compute.h"
 #include "model/engine.h"
-#include "model/law.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,8 +26,6 @@ struct form {
     double *after; // [ranks] compute that follows, where ranks go on by themselves; or NULL
     double *end;   // [ranks]
     double *stage_end[STAGES]; // [ranks]
-    const char **binding;      // [ranks] class name of what gave the end
-    uint32_t *binding_port;    // [ranks]
 };
 
 // What a rank itself has on its port of a class.
@@ -84,7 +82,6 @@ static void set_starts(struct form *form)
         form->start[r] = (double)own + form->terms[r].head_ps;
         form->end[r] = form->stage_end[STAGE_INTER][r] = form->stage_end[STAGE_INTRA][r] =
             form->start[r];
-        form->binding[r] = "latency";
         form->earliest_start = fmin(form->earliest_start, form->start[r]);
     }
 }
@@ -98,13 +95,9 @@ static void offer_stage(struct form *form, uint32_t rank, enum port_class class,
             form->stage_end[stage][rank] = fmax(form->stage_end[stage][rank], end);
 }
 
-static void offer(struct form *form, uint32_t rank, double end, const char *name, uint32_t port)
+static void offer(struct form *form, uint32_t rank, double end)
 {
-    if (end <= form->end[rank])
-        return;
-    form->end[rank] = end;
-    form->binding[rank] = name;
-    form->binding_port[rank] = port;
+    form->end[rank] = fmax(form->end[rank], end);
 }
 
 // The ranks that use one port; they stand together.
@@ -154,7 +147,7 @@ static void offer_port(struct form *form, uint32_t rank, enum port_class class, 
         first = send ? fmin(first, form->start[r]) : first;
     }
     const double passed = fmax(alone, first + turns) + head;
-    offer(form, rank, passed + tail, port_class_names[class], sharers.port);
+    offer(form, rank, passed + tail);
     offer_stage(form, rank, class, passed);
 }
 
@@ -180,10 +173,8 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
     offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
-    offer(form, rank, form->earliest_start + schedule_copies_ps(transfer, &form->loads, rank),
-          port_class_names[PORT_SM], rank);
-    offer(form, rank, form->start[rank] + form->terms[rank].least_ps, port_class_names[PORT_SM],
-          rank);
+    offer(form, rank, form->earliest_start + schedule_copies_ps(transfer, &form->loads, rank));
+    offer(form, rank, form->start[rank] + form->terms[rank].least_ps);
 }
 
 // What each rank surely puts on a port before its last messages: all of its bytes but the last
@@ -250,15 +241,14 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
                          bool nvlink, double tail)
 {
     const struct fabric *fabric = &form->schedule->fabric;
-    const uint32_t port = nvlink ? from : fabric_nic(fabric, from);
     const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
                               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
     const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
-    offer(form, to, end + tail, port_class_names[class], port);
+    offer(form, to, end + tail);
     offer_stage(form, to, class, end);
     if (!nvlink && fabric_crosses_spine(fabric, from, to)) {
         const double up = passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop;
-        offer(form, to, up + tail, port_class_names[PORT_SPINE_UP], fabric_node(fabric, from));
+        offer(form, to, up + tail);
         offer_stage(form, to, PORT_SPINE_UP, up);
     }
 }
@@ -304,23 +294,6 @@ static void offer_feeders(struct form *form)
     free(late.nic);
     free(late.nvlink);
     free(late.uplink);
-}
-
-// Names what binds the slowest rank.
-static void name_binding(struct form *form)
-{
-    uint32_t slowest = 0;
-    char name[48];
-    for (uint32_t r = 1; r < form->schedule->fabric.ranks; r++)
-        if (form->end[r] > form->end[slowest])
-            slowest = r;
-    const char *binding = form->binding[slowest];
-    snprintf(form->phase->bottleneck, sizeof form->phase->bottleneck, "%s", binding);
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        if (!strcmp(binding, port_class_names[class]))
-            strcpy(form->phase->bottleneck,
-                   fabric_port_name(&form->schedule->fabric, (enum port_class) class,
-                                    form->binding_port[slowest], name));
 }
 
 // Variance of the copies on each port, as sums over lanes: a lane's copies are `trials` choices
@@ -422,9 +395,7 @@ static void form_init(struct form *form, const struct schedule *schedule,
                           .phase = &timing->phases[transfer->phase],
                           .terms = mem_alloc(ranks, sizeof(struct law_terms)),
                           .start = mem_alloc(ranks, sizeof(double)),
-                          .end = mem_alloc(ranks, sizeof(double)),
-                          .binding = mem_alloc(ranks, sizeof(char *)),
-                          .binding_port = mem_alloc(ranks, sizeof(uint32_t))};
+                          .end = mem_alloc(ranks, sizeof(double))};
     for (int s = 0; s < STAGES; s++)
         form->stage_end[s] = mem_alloc(ranks, sizeof(double));
     form->meets = run->aligned || transfer->barrier;
@@ -445,8 +416,6 @@ static void form_release(struct form *form)
     free(form->end);
     for (int s = 0; s < STAGES; s++)
         free(form->stage_end[s]);
-    free(form->binding);
-    free(form->binding_port);
 }
 
 static void estimate_transfer(void *context, const struct schedule *schedule,
@@ -468,8 +437,8 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
     }
     if (schedule->loads->expected)
         set_late_ends(&form);
-    name_binding(&form);
     engine_note_ports(schedule, transfer, timing);
+    binding_name(schedule, transfer, &form.terms[binding_slowest(timing, transfer->phase)], timing);
     form.phase->floor_ps = (uint64_t)ceil(form.earliest_start + form.phase->bound_ps);
     form_release(&form);
 }

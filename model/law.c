@@ -141,7 +141,7 @@ static void stream(const struct schedule *schedule, const struct transfer *trans
     const double copies = copies_a_token(schedule, transfer, rank);
     const double n = fmax(1, tokens / transfer->channels);
     if (schedule->fabric.nodes == 1)
-        terms->least_ps = (double)cost->least_ps;
+        terms->least_ps = terms->least_fixed_ps = (double)cost->least_ps;
     if (transfer->gather && cost->sum_ps > 0)
         terms->head_ps += choices_served(schedule, rank) * (double)cost->sum_ps / law_sms(schedule);
     if (tokens <= 0)
@@ -257,11 +257,10 @@ static void nccl_law(const struct schedule *schedule, const struct transfer *tra
     const struct burden last = {.peer = limit, .all = burden.all * limit / burden.peer};
     double fill;
     const double work = simple_ps(nccl, &burden, ranks, &fill);
-    terms->head_ps += (nccl->simple_start - 1) * (double)transfer->cost.fixed_ps + fill;
-    terms->least_ps = work;
-    const double before = ll_ps(nccl, &last, ranks) -
-                          (nccl->simple_start - 1) * (double)transfer->cost.fixed_ps - fill;
-    terms->least_ps = fmax(terms->least_ps, before);
+    const double later = (nccl->simple_start - 1) * (double)transfer->cost.fixed_ps;
+    terms->head_ps += later + fill;
+    terms->head_fixed_ps += later;
+    terms->least_ps = fmax(work, ll_ps(nccl, &last, ranks) - later - fill);
 }
 
 static double lane_tokens(const struct schedule *schedule, const struct transfer *transfer,
@@ -311,6 +310,7 @@ static void waves(const struct schedule *schedule, const struct transfer *transf
     const double flags =
         (double)cost->least_ps + (schedule->fabric.ranks > 4 ? (double)cost->least_tray_ps : 0);
     terms->least_ps = fmax(flags, tokens * work / sms);
+    terms->least_fixed_ps = flags < terms->least_ps ? 0 : flags;
     // Eight blocks of an SM at a time: later waves fill in behind the first.
     terms->tail_ps =
         (double)cost->wave_ps * copies / fmax(1, schedule->moe.topk) * fmin(1, tokens / (8 * sms));
@@ -319,7 +319,8 @@ static void waves(const struct schedule *schedule, const struct transfer *transf
 void law_terms(const struct schedule *schedule, const struct transfer *transfer,
                const struct port_loads *loads, uint32_t rank, struct law_terms *terms)
 {
-    *terms = (struct law_terms){.head_ps = start_ps(schedule, transfer, loads, rank)};
+    const double start = start_ps(schedule, transfer, loads, rank);
+    *terms = (struct law_terms){.head_ps = start, .head_fixed_ps = start};
     switch (schedule->dispatcher.law) {
     case LAW_STREAM:
         stream(schedule, transfer, rank, terms);
@@ -339,7 +340,11 @@ void law_terms(const struct schedule *schedule, const struct transfer *transfer,
         waves(schedule, transfer, rank, terms);
         break;
     }
-    if (terms->least_ps > 0) // the last byte is there a wire's latency later
-        terms->least_ps += (double)(transfer->inside_nic ? schedule->fabric.nic_latency_ps
-                                                         : schedule->fabric.nvlink_latency_ps);
+    if (terms->least_ps <= 0)
+        return;
+    // The last byte is there a wire's latency later.
+    const double hop = (double)(transfer->inside_nic ? schedule->fabric.nic_latency_ps
+                                                     : schedule->fabric.nvlink_latency_ps);
+    terms->least_ps += hop;
+    terms->least_fixed_ps += hop;
 }

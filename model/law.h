@@ -11,6 +11,8 @@ struct law_terms {
     double head_ps;  // from its arrival to its first byte
     double least_ps; // from its first byte to its last one at least, whatever the wires do
     double tail_ps;  // after its last byte
+    // Parts of the first two that are launches, flags and handshakes; the rest is work of SMs.
+    double head_fixed_ps, least_fixed_ps;
 };
 
 // Laws, T tokens of a rank, S SMs, B bytes of a row, C copies a token:

@@ -3,30 +3,22 @@
 #include "base/infile.h"
 #include "base/mem.h"
 #include "base/outfile.h"
-#include "model/embedded.h"
+#include "plots/gnuplot.h"
+#include "plots/printable.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define MAX_COLUMNS 5
-#define DATA_LIMIT ((size_t)1 << 30)   // bytes between 1024 ranks, phase by phase, are 200 MiB
-#define FIGURE_LIMIT ((size_t)4 << 30) // as gnuplot draws it
+#define MAX_COLUMNS 8
+#define DATA_LIMIT ((size_t)1 << 30) // bytes between 1024 ranks, phase by phase, are 200 MiB
 
 enum cells {
     CELLS_WORD,     // one word
     CELLS_NUMBER,   // finite, not negative
     CELLS_POSITIVE, // on a logarithmic axis
+    CELLS_ANY,      // finite
     CELLS_VALUE,    // positive or blank; the figure needs one such cell at least
 };
 
@@ -41,6 +33,16 @@ struct figure {
 };
 
 static const struct figure figures[] = {
+    {"accuracy-rows",
+     "Predicted against measured",
+     {{"engine", CELLS_WORD},
+      {"family", CELLS_WORD},
+      {"phase", CELLS_WORD},
+      {"tokens_per_gpu", CELLS_VALUE},
+      {"bytes_per_rank", CELLS_VALUE},
+      {"measured_us", CELLS_POSITIVE},
+      {"predicted_us", CELLS_POSITIVE},
+      {"error_pct", CELLS_ANY}}},
     {"compare",
      "Latency of a phase",
      {{"tokens_per_gpu", CELLS_POSITIVE},
@@ -108,43 +110,6 @@ static bool cut(struct span *rest, char mark, struct span *part)
     const size_t used = part->length + 1;
     *rest = end ? (struct span){end + 1, rest->length - used} : (struct span){0};
     return true;
-}
-
-// Of the character at `at`, its bytes; 0 unless it is UTF-8 that an XML file, as SVG is, may hold.
-static size_t character_bytes(const unsigned char *at, size_t left)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const size_t bytes = *at < 0x80 ? 1 : *at < 0xc0 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
-    if (bytes <= 1 || bytes > left || *at >= 0xf8)
-        return bytes == 1;
-    uint32_t code = *at & (0x7fu >> bytes);
-    for (size_t i = 1; i < bytes; i++) {
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (at[i] & 0x3fu);
-    }
-    const bool surrogate = code >= 0xd800 && code < 0xe000;
-    const bool known = code >= least[bytes] && code <= 0x10ffff && (code | 1) != 0xffff;
-    return known && !surrogate ? bytes : 0;
-}
-
-// Drops control characters but those between cells and lines (so CR before LF, too), and puts '?'
-// for every byte that is no text: words and the title stand in the figure as they are here.
-static size_t make_printable(char *text, size_t length)
-{
-    size_t used = 0;
-    for (size_t i = 0, bytes; i < length; i += bytes ? bytes : 1) {
-        const unsigned char first = (unsigned char)text[i];
-        bytes = character_bytes((const unsigned char *)text + i, length - i);
-        if (bytes == 1 && (first < 0x20 || first == 0x7f) && first != '\t' && first != '\n')
-            continue;
-        if (bytes)
-            memmove(text + used, text + i, bytes);
-        else
-            text[used] = '?';
-        used += bytes ? bytes : 1;
-    }
-    return used;
 }
 
 // As error_quote, of a part of a line.
@@ -230,6 +195,8 @@ static const char *cell_fault(enum cells cells, struct span cell)
         return check_number(cell, &value) && value >= 0 ? NULL : "expected a number from 0";
     case CELLS_POSITIVE:
         return check_number(cell, &value) && value > 0 ? NULL : "expected a number above 0";
+    case CELLS_ANY:
+        return check_number(cell, &value) ? NULL : "expected a number";
     case CELLS_VALUE:
         return cell.length == 0 || (check_number(cell, &value) && value > 0)
                    ? NULL
@@ -309,7 +276,7 @@ static bool tsv_load(struct tsv *tsv, const char *path, struct error *err)
     if (tsv->rows == 0)
         return error_set(err, EXIT_INPUT, "%s: no rows; nothing to draw", path);
     if (tsv->values == 0 && has_values(tsv->figure))
-        return error_set(err, EXIT_INPUT, "%s: every latency is blank; nothing to draw", path);
+        return error_set(err, EXIT_INPUT, "%s: no row has a value; nothing to draw", path);
     return true;
 }
 
@@ -319,192 +286,7 @@ static void tsv_release(struct tsv *tsv)
     free(tsv->title);
 }
 
-// --- gnuplot -----------------------------------------------------------------------------------
-
-// The private folder that gnuplot works in.
-enum scratch_file { SCRATCH_SCRIPT, SCRATCH_STYLE, SCRATCH_DATA, SCRATCH_FIGURE, SCRATCH_MESSAGES };
-#define SCRATCH_FILES 5
-
-struct scratch {
-    char *folder;
-    char *path[SCRATCH_FILES];
-};
-
-static bool scratch_open(struct scratch *scratch, const char *suffix, struct error *err)
-{
-    const char *parent = getenv("TMPDIR");
-    *scratch = (struct scratch){0};
-    char *folder = mem_format("%s/epsim-plot-XXXXXX", parent && *parent ? parent : "/tmp");
-    if (!mkdtemp(folder)) {
-        error_set(err, EXIT_RUNTIME, "%s: %s", folder, strerror(errno));
-        free(folder);
-        return false;
-    }
-    scratch->folder = folder;
-    scratch->path[SCRATCH_SCRIPT] = mem_format("%s/figure.gp", folder);
-    scratch->path[SCRATCH_STYLE] = mem_format("%s/style.gp", folder);
-    scratch->path[SCRATCH_DATA] = mem_format("%s/data.tsv", folder);
-    scratch->path[SCRATCH_FIGURE] = mem_format("%s/figure%s", folder, suffix);
-    scratch->path[SCRATCH_MESSAGES] = mem_format("%s/messages", folder);
-    return true;
-}
-
-static void scratch_close(struct scratch *scratch)
-{
-    for (size_t i = 0; i < SCRATCH_FILES; i++) {
-        if (scratch->path[i])
-            unlink(scratch->path[i]);
-        free(scratch->path[i]);
-    }
-    if (scratch->folder)
-        rmdir(scratch->folder);
-    free(scratch->folder);
-}
-
-static bool write_file(const char *path, const void *bytes, size_t length, struct error *err)
-{
-    FILE *out = fopen(path, "wb");
-    if (!out)
-        return error_set(err, EXIT_RUNTIME, "%s: %s", path, strerror(errno));
-    errno = 0;
-    int number = fwrite(bytes, 1, length, out) == length ? 0 : errno;
-    if (fclose(out) != 0 && number == 0)
-        number = errno;
-    if (number)
-        return error_set(err, EXIT_RUNTIME, "%s: %s", path, strerror(number));
-    return true;
-}
-
-static bool write_embedded(const char *path, const char *name, struct error *err)
-{
-    char *wanted = mem_format("plots/%s.gp", name);
-    size_t i = 0;
-    while (i < embedded_count && strcmp(embedded_files[i].path, wanted) != 0)
-        i++;
-    free(wanted);
-    assert(i < embedded_count && "every figure's script is built in");
-    return write_file(path, embedded_files[i].bytes, embedded_files[i].length, err);
-}
-
-// gnuplot tells what is wrong in the last line that it prints.
-static bool gnuplot_failed(const struct scratch *scratch, int status, struct error *err)
-{
-    if (WIFSIGNALED(status))
-        return error_set(err, EXIT_RUNTIME, "gnuplot: killed by signal %d (%s)", WTERMSIG(status),
-                         strsignal(WTERMSIG(status)));
-    char last[512] = "no message", line[512];
-    FILE *in = fopen(scratch->path[SCRATCH_MESSAGES], "r");
-    while (in && fgets(line, sizeof line, in)) {
-        line[make_printable(line, strcspn(line, "\n"))] = '\0';
-        if (line[strspn(line, " ^")] != '\0')
-            memcpy(last, line, sizeof last);
-    }
-    if (in)
-        fclose(in);
-    return error_set(err, EXIT_RUNTIME, "gnuplot: %s", last);
-}
-
-static int spawn_gnuplot(const struct scratch *scratch, const char *title, const sigset_t *mask,
-                         pid_t *child)
-{
-    char *const *path = scratch->path;
-    char *copy = mem_copy_text(title);
-    // -d: nobody's ~/.gnuplot changes the figure.
-    char name[] = "gnuplot", defaults[] = "-d", script[] = "-c";
-    char *arguments[] = {name,
-                         defaults,
-                         script,
-                         path[SCRATCH_SCRIPT],
-                         path[SCRATCH_DATA],
-                         path[SCRATCH_FIGURE],
-                         path[SCRATCH_STYLE],
-                         copy,
-                         NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, path[SCRATCH_MESSAGES],
-                                     O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, mask);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    const int problem = posix_spawnp(child, name, &actions, &attributes, arguments, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    free(copy);
-    return problem;
-}
-
-static bool run_gnuplot(const struct scratch *scratch, const char *title, const sigset_t *mask,
-                        struct error *err)
-{
-    pid_t child;
-    const int problem = spawn_gnuplot(scratch, title, mask, &child);
-    if (problem == ENOENT || problem == EACCES)
-        return error_set(err, EXIT_ABSENT,
-                         "gnuplot: not found; figures need it (Debian, Ubuntu: gnuplot-nox)");
-    if (problem)
-        return error_set(err, EXIT_RUNTIME, "gnuplot: %s", strerror(problem));
-    int status;
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return error_set(err, EXIT_RUNTIME, "gnuplot: %s", strerror(errno));
-    return status == 0 || gnuplot_failed(scratch, status, err);
-}
-
-// gnuplot exits well from a full disk, with a part of the figure.
-static bool is_whole(const char *figure, size_t length)
-{
-    static const char *const ends[] = {"</svg>", "IEND", "%%EOF"};
-    const size_t tail = length < 16 ? length : 16;
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-        if (memmem(figure + length - tail, tail, ends[i], strlen(ends[i])))
-            return true;
-    return false;
-}
-
-static bool draw(const struct tsv *tsv, const struct scratch *scratch, const sigset_t *mask,
-                 struct outfile *out, struct error *err)
-{
-    const char *title = tsv->title ? tsv->title : tsv->figure->title;
-    if (!write_embedded(scratch->path[SCRATCH_SCRIPT], tsv->figure->kind, err) ||
-        !write_embedded(scratch->path[SCRATCH_STYLE], "style", err) ||
-        !write_file(scratch->path[SCRATCH_DATA], tsv->text, tsv->length, err) ||
-        !run_gnuplot(scratch, title, mask, err))
-        return false;
-    size_t length = 0;
-    char *figure = infile_read(scratch->path[SCRATCH_FIGURE], FIGURE_LIMIT, &length, err);
-    if (!figure || length == 0) {
-        free(figure);
-        return error_set(err, EXIT_RUNTIME, "gnuplot: drew nothing");
-    }
-    const bool whole = is_whole(figure, length);
-    if (whole)
-        fwrite(figure, 1, length, out->stream); // outfile_commit tells when it fell short
-    free(figure);
-    return whole ||
-           error_set(err, EXIT_RUNTIME, "gnuplot: drew a part only; is %s full?", scratch->folder);
-}
-
-// Signals wait while the folder exists, so that it is always removed; gnuplot itself gets them.
-static bool draw_in_scratch(const struct tsv *tsv, const char *suffix, struct outfile *out,
-                            struct error *err)
-{
-    sigset_t held, before;
-    sigemptyset(&held);
-    sigaddset(&held, SIGINT);
-    sigaddset(&held, SIGTERM);
-    sigaddset(&held, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &held, &before);
-    struct scratch scratch;
-    const bool drawn =
-        scratch_open(&scratch, suffix, err) && draw(tsv, &scratch, &before, out, err);
-    scratch_close(&scratch);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return drawn;
-}
+// --- the figure --------------------------------------------------------------------------------
 
 static const char *known_suffix(const char *path)
 {
@@ -519,10 +301,15 @@ static const char *known_suffix(const char *path)
 static bool render(const struct tsv *tsv, const char *out_path, const char *suffix,
                    struct error *err)
 {
+    const struct drawing drawing = {.script = tsv->figure->kind,
+                                    .title = tsv->title ? tsv->title : tsv->figure->title,
+                                    .data = tsv->text,
+                                    .length = tsv->length,
+                                    .suffix = suffix};
     struct outfile out;
     if (!outfile_open(&out, out_path, err))
         return false;
-    if (draw_in_scratch(tsv, suffix, &out, err))
+    if (gnuplot_draw(&drawing, out.stream, err))
         return outfile_commit(&out, err);
     outfile_abort(&out);
     return false;

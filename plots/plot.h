@@ -4,8 +4,9 @@
 
 #include "base/error.h"
 
-// Draws the figure that the first line of the file names ("# epsim.KIND/1", KIND one of compare,
-// ranks, traffic) into out_path, an .svg, .png or .pdf. A comment "# title: ..." gives the title.
+// Draws the figure that the first line of the file names ("# epsim.KIND/1", KIND one of
+// accuracy-rows, compare, ranks, traffic) into out_path, an .svg, .png or .pdf. A comment "# title:
+// ..." gives the title.
 //
 // EXIT_INPUT for a file that does not fit the figure ("file:line: ..."), an unknown KIND or suffix;
 // EXIT_ABSENT where gnuplot is not installed; EXIT_RUNTIME, with gnuplot's own message, when it

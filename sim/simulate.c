@@ -1,46 +1,19 @@
 #include "sim/simulate.h"
 
+#include "model/binding.h"
 #include "model/engine.h"
 #include "sim/critical.h"
 #include "sim/move.h"
 
-#include <stdio.h>
-
-// A port that is busy less than this share of a phase does not bind it: waiting does.
-#define BINDING_SHARE 0.5
-
-// The rank that came last, when the others' wait for it is most of the phase.
-static uint32_t late_rank(const struct phase_timing *phase, const struct phase_span *span,
-                          uint32_t ranks)
-{
-    uint32_t last = 0;
-    for (uint32_t r = 1; r < ranks; r++)
-        if (phase->start_ps[r] > phase->start_ps[last])
-            last = r;
-    const double waited = (double)phase->start_ps[last] - span->start_ps;
-    return waited > BINDING_SHARE / 2 * span->latency_ps ? last : UINT32_MAX;
-}
-
 static void name_binding(const struct schedule *schedule, const struct transfer *transfer,
                          struct timing *timing)
 {
-    struct phase_timing *phase = &timing->phases[transfer->phase];
-    const struct phase_span span = timing_span(timing, transfer->phase);
-    const struct port_timing *busiest = NULL;
-    char name[48];
-    for (size_t i = 0; i < timing->port_count; i++)
-        if (timing->ports[i].phase == transfer->phase &&
-            (!busiest || timing->ports[i].busy_ps > busiest->busy_ps))
-            busiest = &timing->ports[i];
-    const uint32_t late = late_rank(phase, &span, timing->ranks);
-    const bool idle = !busiest || busiest->busy_ps < BINDING_SHARE * span.latency_ps;
-    if (idle && late != UINT32_MAX)
-        snprintf(phase->bottleneck, sizeof phase->bottleneck, "the late arrival of gpu%u", late);
-    else if (idle)
-        snprintf(phase->bottleneck, sizeof phase->bottleneck, "latency");
-    else
-        snprintf(phase->bottleneck, sizeof phase->bottleneck, "%s",
-                 fabric_port_name(&schedule->fabric, busiest->class, busiest->port, name));
+    struct port_loads loads;
+    struct law_terms slowest;
+    schedule_port_loads(schedule, transfer, &loads);
+    law_terms(schedule, transfer, &loads, binding_slowest(timing, transfer->phase), &slowest);
+    binding_name(schedule, transfer, &slowest, timing);
+    port_loads_release(&loads);
 }
 
 static void simulate_transfer(void *context, const struct schedule *schedule,

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void judge_row(struct accuracy_row *row, enum engine engine, const struct row_terms *terms)
 {
@@ -16,8 +17,10 @@ static void judge_row(struct accuracy_row *row, enum engine engine, const struct
         snprintf(row->why, sizeof row->why, "%.255s", err.text);
         return;
     }
-    row->predicted_us = row_predict(&setting, row->measured, engine);
+    const struct row_answer answer = row_ask(&setting, row->measured, engine);
     setting_release(&setting);
+    row->predicted_us = answer.us;
+    memcpy(row->binds, answer.binds, sizeof row->binds);
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
 }
 
@@ -25,17 +28,21 @@ static void sum_up(const struct accuracy *accuracy, const struct grouping *group
                    struct accuracy_group *group)
 {
     double *errors = mem_alloc(accuracy->count, sizeof *errors), sum = 0;
+    bool *taken = mem_alloc(accuracy->count, sizeof *taken);
     for (size_t i = 0; i < accuracy->count; i++) {
         const struct accuracy_row *row = &accuracy->rows[i];
         if (row->skipped || !grouping_same(grouping, row->measured, group->first))
             continue;
+        taken[i] = true;
         errors[group->count++] = fabs(row->error_pct);
         sum += row->error_pct;
         group->worst_abs_pct = fmax(group->worst_abs_pct, fabs(row->error_pct));
     }
     group->bias_pct = sum / (double)group->count;
     errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
+    group->support = fitted_support(&accuracy->fitted, taken);
     free(errors);
+    free(taken);
 }
 
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping)
@@ -58,6 +65,23 @@ void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping)
     }
 }
 
+// What each row by itself rests on.
+static void set_support(struct accuracy *accuracy, const struct measured *measured,
+                        const struct row_terms *terms)
+{
+    bool *taken = mem_alloc(accuracy->count, sizeof *taken);
+    if (accuracy->engine == ENGINE_NAIVE)
+        fitted_none(&accuracy->fitted, measured);
+    else
+        fitted_init(&accuracy->fitted, measured, terms);
+    for (size_t i = 0; i < accuracy->count; i++) {
+        taken[i] = true;
+        accuracy->rows[i].support = fitted_support(&accuracy->fitted, taken);
+        taken[i] = false;
+    }
+    free(taken);
+}
+
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
                     const struct row_terms *terms)
 {
@@ -71,6 +95,7 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
 #pragma omp parallel for schedule(dynamic, 1) default(none) shared(rows, count, engine, terms)
     for (size_t i = 0; i < count; i++)
         judge_row(&rows[i], engine, terms);
+    set_support(accuracy, measured, terms);
     double *errors = mem_alloc(count, sizeof *errors);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
@@ -82,8 +107,31 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
     free(errors);
 }
 
+static double off(const struct accuracy *accuracy, size_t row)
+{
+    return fabs(accuracy->rows[row].error_pct);
+}
+
+size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *count)
+{
+    size_t *worst = mem_alloc(accuracy->count, sizeof *worst);
+    *count = 0;
+    for (size_t i = 0; i < accuracy->count; i++) {
+        size_t at = *count;
+        if (accuracy->rows[i].skipped)
+            continue;
+        for (; at > 0 && off(accuracy, worst[at - 1]) < off(accuracy, i); at--)
+            worst[at] = worst[at - 1];
+        worst[at] = i;
+        ++*count;
+    }
+    *count = *count < most ? *count : most;
+    return worst;
+}
+
 void accuracy_release(struct accuracy *accuracy)
 {
+    fitted_release(&accuracy->fitted);
     free(accuracy->rows);
     free(accuracy->groups);
     *accuracy = (struct accuracy){0};

@@ -2,6 +2,7 @@
 #ifndef STUDY_ACCURACY_H
 #define STUDY_ACCURACY_H
 
+#include "study/fitted.h"
 #include "study/group.h"
 #include "study/row.h"
 
@@ -13,6 +14,8 @@ struct accuracy_row {
     bool skipped;
     char why[256]; // of a skipped row
     double predicted_us, error_pct;
+    char binds[96];         // what binds the prediction's phase, as the engine names it
+    struct support support; // of this row by itself
 };
 
 // Rows that agree in the columns of a grouping.
@@ -20,6 +23,7 @@ struct accuracy_group {
     const struct measured_row *first; // names the group
     size_t count;
     double median_abs_pct, p90_abs_pct, worst_abs_pct, bias_pct;
+    struct support support;
 };
 
 struct accuracy {
@@ -29,6 +33,7 @@ struct accuracy {
     struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
+    struct fitted fitted;               // what its predictions rest on; naive's on nothing
 };
 
 // Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row
@@ -37,11 +42,16 @@ struct accuracy {
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
 // compared. estimate reads expected loads, simulate counts drawn ones (seed).
+// `measured` must outlive the accuracy.
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
                     const struct row_terms *terms);
 
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);
+
+// Indices into rows of the `most` predicted rows that are furthest off, the furthest first and
+// equal ones in file order. Freed by the caller; *count is how many there are.
+size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *count);
 
 void accuracy_release(struct accuracy *accuracy);
 

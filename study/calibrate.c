@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "study/errors.h"
 #include "study/group.h"
+#include "study/reads.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -49,16 +50,22 @@ static bool names(const struct calibrate_parameter *parameter, const char *prese
 
 enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 
-// Whether the row's key is what the parameter moves: the preset's own, or its variant's.
+// Whether the row reads the key, and its key is what the parameter moves: the preset's own, or its
+// variant's.
 static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
-                    const struct setting *setting)
+                    const struct calibrate_row *row)
 {
+    const struct setting *setting = &row->setting;
     const struct dispatcher *dispatcher = &setting->dispatcher;
+    const struct reads reads = {
+        .row = row->measured, .cluster = &setting->cluster, .dispatcher = dispatcher};
     char cluster[FIELD_TEXT_BYTES];
     if (!field)
         return false;
     if (parameter->part == CALIBRATE_CLUSTER)
-        return names(parameter, setting->cluster.name);
+        return reads_cluster(&reads, field) && names(parameter, setting->cluster.name);
+    if (!reads_dispatcher(&reads, field))
+        return false;
     const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
     if (variant == VARIANT_NONE)
         return names(parameter, dispatcher->name);
@@ -183,9 +190,8 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        row->depends[p] =
-            (uint8_t)((depends(parameter, parameter->field, &row->setting) ? ON_KEY : 0) |
-                      (depends(parameter, parameter->also, &row->setting) ? ON_OTHER_KEY : 0));
+        row->depends[p] = (uint8_t)((depends(parameter, parameter->field, row) ? ON_KEY : 0) |
+                                    (depends(parameter, parameter->also, row) ? ON_OTHER_KEY : 0));
         row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)

@@ -139,9 +139,11 @@ static struct phase_span span_of(const struct timing *timing, const struct measu
     return timing_span(timing, row->phase);
 }
 
-double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)
+struct row_answer row_ask(struct setting *setting, const struct measured_row *row,
+                          enum engine engine)
 {
     struct timing timing;
+    struct row_answer answer;
     schedule_keep_only(&setting->schedule, row->phase);
     if (engine == ENGINE_SIMULATE)
         simulate(&setting->schedule, &setting->run, &timing);
@@ -150,6 +152,13 @@ double row_predict(struct setting *setting, const struct measured_row *row, enum
     else
         estimate_naive(&setting->schedule, &setting->run, &timing);
     const struct phase_span span = span_of(&timing, row);
+    answer.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
+    snprintf(answer.binds, sizeof answer.binds, "%s", timing.phases[row->phase].bottleneck);
     timing_release(&timing);
-    return (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
+    return answer;
+}
+
+double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)
+{
+    return row_ask(setting, row, engine).us;
 }

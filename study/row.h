@@ -15,6 +15,7 @@ struct row_terms {
     const char *model;   // whose groups, widths and shared experts the row ran with; NULL: none are
                          // known, and rows that need them are refused
     uint64_t seed;       // of drawn routing
+    char held_out[64];   // flag that a fit to other rows than these was made with; "": unknown
 };
 
 // Resolves the row: its moe from its own columns (topk_groups blank: no group limit, else rule
@@ -25,9 +26,19 @@ struct row_terms {
 bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
                  const struct row_terms *terms, struct error *err);
 
-// What the engine says of the row's own figure, microseconds: the phase's, or its stage's where the
-// row names one, mean over ranks, or its slowest rank where the row's stat says so. Only the row's
-// phase is left in the schedule.
+// What an engine says of a row.
+struct row_answer {
+    double us;      // the row's own figure
+    char binds[96]; // what binds its phase
+};
+
+// What the engine says of the row's own figure: the phase's, or its stage's where the row names
+// one, mean over ranks, or its slowest rank where the row's stat says so. Only the row's phase is
+// left in the schedule.
+struct row_answer row_ask(struct setting *setting, const struct measured_row *row,
+                          enum engine engine);
+
+// The figure alone, microseconds.
 double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine);
 
 #endif

@@ -216,6 +216,67 @@ START_TEST(other_groups)
 }
 END_TEST
 
+// The furthest off first, equal ones in file order, skipped ones never; no more than there are.
+START_TEST(worst_rows)
+{
+    char text[4096] = HEADER;
+    static const double errors[] = {0.02, -0.3, 0.05, 0.3, -0.01};
+    static const size_t order[] = {1, 4, 3, 0, 5};
+    const double us = question_us();
+    for (size_t i = 0; i < SUITE_COUNT(errors); i++) {
+        if (i == 2)
+            strcat(text, skipped[0].row);
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "r%zu,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,%.17g,0,s\n", i,
+                 us / (1 + errors[i]));
+    }
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct accuracy accuracy;
+    load(&measured, file.path);
+    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    for (size_t most = 1; most <= 7; most++) {
+        size_t count;
+        size_t *worst = accuracy_worst(&accuracy, most, &count);
+        ck_assert_uint_eq(count, most < 5 ? most : 5);
+        for (size_t i = 0; i < count; i++)
+            if (i > 1) // the first two are equally far off but for the last bit
+                ck_assert_uint_eq(worst[i], order[i]);
+            else
+                ck_assert_double_eq_tol(fabs(accuracy.rows[worst[i]].error_pct), 30, 1e-9);
+        free(worst);
+    }
+    ck_assert_str_eq(accuracy.rows[0].binds, "gpu0.nvlink.tx");
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// A group rests on the figures of its rows, once each; naive on none.
+START_TEST(groups_have_support)
+{
+    struct measured measured;
+    struct accuracy ours, naive;
+    load(&measured, PUBLISHED);
+    judge(&ours, &measured, ENGINE_ESTIMATE);
+    judge(&naive, &measured, ENGINE_NAIVE);
+    for (size_t g = 0; g < ours.group_count; g++) {
+        const struct support *support = &ours.groups[g].support;
+        ck_assert_uint_eq(support->rows, ours.groups[g].count);
+        ck_assert_uint_gt(support->parameters, 0);
+        ck_assert_uint_gt(support->fitted_rows, 0);
+        ck_assert_double_gt(support->own_parameters, 0);
+        ck_assert_double_le(support->own_parameters, (double)support->parameters);
+        ck_assert_uint_eq(naive.groups[g].support.parameters, 0);
+        ck_assert(!support_proves_nothing(&naive.groups[g].support));
+    }
+    accuracy_release(&ours);
+    accuracy_release(&naive);
+    measured_release(&measured);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("accuracy");
@@ -228,6 +289,8 @@ int main(void)
     tcase_add_test(tests, all_skipped_is_no_figure);
     tcase_add_test(tests, families);
     tcase_add_test(tests, other_groups);
+    tcase_add_test(tests, worst_rows);
+    tcase_add_test(tests, groups_have_support);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

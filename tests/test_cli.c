@@ -420,6 +420,13 @@ static const struct bad bad_rows[] = {
     {"accuracy $D/rows.csv --engine real", {"--engine", "'real'", "simulate"}},
     {"accuracy $D/rows.csv --engine ''", {"--engine", "expected LIST"}},
     {"accuracy $D/rows.csv --engine naive,naive", {"--engine", "naive"}},
+    {"accuracy $D/rows.csv --by phase --worst 3", {"--by and --worst", "expected one of them"}},
+    {"accuracy $D/rows.csv --each phase --by nodes", {"--by and --each", "expected one of them"}},
+    {"accuracy $D/rows.csv --each phase,nope", {"--each", "'nope'", "family"}},
+    {"accuracy $D/rows.csv --each phase,phase", {"--each", "'phase' stands twice"}},
+    {"accuracy $D/rows.csv --worst 0", {"--worst", "0", "expected"}},
+    {"accuracy $D/rows.csv --worst -1", {"--worst", "-1", "expected"}},
+    {"accuracy $D/rows.csv --worst 3 --tsv accuracy", {"--worst", "accuracy-rows"}},
     {"compare --tolerance-pct 5", {"--tolerance-pct", "--measured"}},
     {"compare --measured ''", {"--measured", "''", "expected"}},
     {"compare --measured $D/missing.csv", {"--measured", "/missing.csv", "No such file"}},
@@ -993,7 +1000,10 @@ static const char *const repeated[] = {
     "compare --trace $D/trace-steps --ep 4 --step 0..1 --json",
     "trace info \"$D/a trace's\" --ep 4 --json",
     "accuracy tests/data/measured-small.csv --tolerance-pct 1000 --json",
-    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct 500.25 "
+    "accuracy tests/data/measured-small.csv --each phase,sms --engine estimate --json",
+    "accuracy tests/data/measured-small.csv --worst 2 --json",
+    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct "
+    "500.25 "
     "--routing uniform --json",
     "compare --ep 8 --tokens 300 --sms 24 --skew-us 3.3 --overlap combine --layer 2 --json",
     "estimate --cluster '2x4:nvlink=123.456789012345GB/s,nic=46GB/s,name=a b' --tokens 16 --json",

@@ -8,6 +8,9 @@
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof *(table)))
 
+#define ACCURACY                                                                                   \
+    "# epsim.accuracy-rows/1\nengine\tfamily\tphase\ttokens_per_gpu\tbytes_per_rank\t"             \
+    "measured_us\tpredicted_us\terror_pct\n"
 #define COMPARE "# epsim.compare/1\ntokens_per_gpu\tphase\tsimulate_us\testimate_us\tmeasured_us\n"
 #define RANKS "# epsim.ranks/1\nrank\tphase\tstart_us\tend_us\n"
 #define TRAFFIC "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\n"
@@ -70,7 +73,8 @@ static const struct {
     {"phase\tsrc\n", "in.tsv:1: not a TSV of epsim; expected '# epsim.KIND/1'"},
     {"# epsim.traffic/2\n", "in.tsv:1: not a TSV of epsim"},
     {"# epsim.\n", "in.tsv:1: not a TSV of epsim"},
-    {"# epsim.style/1\n", "in.tsv:1: no figure for 'style'; there are: compare, ranks, traffic"},
+    {"# epsim.style/1\n",
+     "in.tsv:1: no figure for 'style'; there are: accuracy-rows, compare, ranks, traffic"},
     {"# epsim.traffic/1\n", "no rows"},
     {"# epsim.traffic/1\n# version: 1\n", "no rows"},
     {TRAFFIC, "no rows"},
@@ -89,7 +93,11 @@ static const struct {
     {COMPARE "0\tdispatch\t1\t1\t1\n", "in.tsv:3: tokens_per_gpu: '0': expected a number above 0"},
     {COMPARE "8\tdispatch\t0\t1\t1\n", "in.tsv:3: simulate_us: '0': expected a number above 0, or"},
     {TRAFFIC "dispatch\t0\t1\t5\x01\xff\n", "in.tsv:3: bytes: '5?': expected a number from 0"},
-    {COMPARE "8\tdispatch\t\t\t\n", "every latency is blank"},
+    {ACCURACY "simulate\tf\tdispatch\t1\t\t0\t2\t3\n", "in.tsv:3: measured_us: '0'"},
+    {ACCURACY "simulate\tf\tdispatch\t1\t\t5\t2\t\n", "in.tsv:3: error_pct: '': expected a number"},
+    {ACCURACY "simulate\ttwo f\tdispatch\t1\t\t5\t2\t3\n", "family: 'two f': expected one word"},
+    {ACCURACY "simulate\tf\tdispatch\t\t\t5\t2\t-60\n", "no row has a value"},
+    {COMPARE "8\tdispatch\t\t\t\n", "no row has a value"},
 };
 
 START_TEST(bad_file)
@@ -184,6 +192,12 @@ static const struct {
     {COMPARE "1\tdispatch\t5\t4\t\n8\tdispatch\t6\t5\t\n", "estimate"},
     {COMPARE "8\tdispatch\t6\t\t\n8\tcombine\t\t5\t\n8\tlayer\t\t\t7\n4\tnotify\t1\t\t\n", "layer"},
     {COMPARE "8\tdispatch\t6\t\t\n8\tcombine\t\t\t\n", "combine"},
+    {ACCURACY "simulate\tours\tdispatch\t128\t\t50\t49\t-2\n", "simulate: median error 2 %"},
+    {ACCURACY
+     "simulate\tours\tdispatch\t128\t\t50\t49\t-2\nnaive\tours\tdispatch\t1\t\t50\t10\t-80\n"
+     "naive\ttheirs\talltoall\t\t1048576\t5000\t25000\t400\n",
+     "alltoall, naive"},
+    {ACCURACY "estimate\tours\tdispatch\t8\t\t10\t10\t0\n", "measured (\xc2\xb5s)"},
 };
 
 static void render(const char *out)

@@ -1,0 +1,85 @@
+#include "model/binding.h"
+
+#include <math.h>
+#include <stdio.h>
+
+// A late arrival binds when the others waited for it this share of the phase.
+#define LATE_SHARE 0.25
+// Ports whose busy times differ by less are equally busy: sums of the same bytes in another order.
+#define EQUALLY_BUSY 1e-9
+
+uint32_t binding_slowest(const struct timing *timing, enum phase phase)
+{
+    const uint64_t *ends = timing->phases[phase].end_ps;
+    uint32_t slowest = 0;
+    for (uint32_t r = 1; r < timing->ranks; r++)
+        if (ends[r] > ends[slowest])
+            slowest = r;
+    return slowest;
+}
+
+// The busiest wire, or the busiest rank's copy engines; NULL: none moves anything. Ports stand in
+// order of their class, sending before receiving.
+static const struct port_timing *busiest(const struct timing *timing, enum phase phase, bool sm)
+{
+    const struct port_timing *most = NULL;
+    for (size_t i = 0; i < timing->port_count; i++) {
+        const struct port_timing *port = &timing->ports[i];
+        if (port->phase == phase && (port->class == PORT_SM) == sm &&
+            (!most || port->busy_ps > most->busy_ps * (1 + EQUALLY_BUSY)))
+            most = port;
+    }
+    return most;
+}
+
+// The rank that came last, when the others' wait for it is much of the phase; else no rank.
+static uint32_t late_rank(const struct phase_timing *phase, const struct phase_span *span,
+                          uint32_t ranks)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 1; r < ranks; r++)
+        if (phase->start_ps[r] > phase->start_ps[last])
+            last = r;
+    const double waited = (double)phase->start_ps[last] - span->start_ps;
+    return waited > LATE_SHARE * span->latency_ps ? last : UINT32_MAX;
+}
+
+// Parts of a phase's latency, picoseconds; what is in neither is the rest.
+struct parts {
+    double wire, sm;
+};
+
+static struct parts parts_of(const struct port_timing *wire, const struct port_timing *engine,
+                             const struct law_terms *law)
+{
+    const double moves = wire ? wire->busy_ps : 0;
+    const double flags = law->least_fixed_ps;
+    const double works = fmax(engine ? engine->busy_ps : 0, law->least_ps - flags);
+    const double before_and_after = law->head_ps - law->head_fixed_ps + law->tail_ps;
+    if (flags > moves && flags > works)
+        return (struct parts){.sm = before_and_after};
+    if (works > moves * (1 + EQUALLY_BUSY))
+        return (struct parts){.sm = before_and_after + works};
+    return (struct parts){.wire = moves, .sm = before_and_after};
+}
+
+void binding_name(const struct schedule *schedule, const struct transfer *transfer,
+                  const struct law_terms *slowest, struct timing *timing)
+{
+    struct phase_timing *phase = &timing->phases[transfer->phase];
+    const struct phase_span span = timing_span(timing, transfer->phase);
+    const struct port_timing *wire = busiest(timing, transfer->phase, false);
+    const struct port_timing *engine = busiest(timing, transfer->phase, true);
+    const struct parts parts = parts_of(wire, engine, slowest);
+    const double rest = span.latency_ps - parts.wire - parts.sm;
+    const uint32_t late = late_rank(phase, &span, timing->ranks);
+    char name[48] = "latency";
+    if (wire && parts.wire >= parts.sm && parts.wire >= rest)
+        fabric_port_name(&schedule->fabric, wire->class, wire->port, name);
+    else if (parts.sm > parts.wire && parts.sm >= rest)
+        fabric_port_name(&schedule->fabric, PORT_SM,
+                         engine ? engine->port : binding_slowest(timing, transfer->phase), name);
+    else if (late != UINT32_MAX)
+        snprintf(name, sizeof name, "the late arrival of gpu%u", late);
+    snprintf(phase->bottleneck, sizeof phase->bottleneck, "%s", name);
+}

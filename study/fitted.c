@@ -1,0 +1,221 @@
+#include "study/fitted.h"
+
+#include "base/mem.h"
+#include "study/reads.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Cluster and dispatcher of some rows, and which figure stands under each of their keys.
+struct pair {
+    const char *cluster_word, *dispatcher_word;
+    struct cluster cluster;
+    struct dispatcher dispatcher;
+    int64_t *of_cluster, *of_dispatcher; // by row of the field table; -1: none
+    bool known;
+};
+
+struct lookup {
+    struct fitted *fitted;
+    const char *held_out; // "--only 1/3", or ""
+    const char *seed;     // "--seed 1"
+    struct pair *pairs;
+    size_t count;
+};
+
+size_t fitted_source_rows(const char *source)
+{
+    static const char begin[] = "fitted to ";
+    char *end;
+    if (!source || strncmp(source, begin, sizeof begin - 1) != 0)
+        return 0;
+    const unsigned long rows = strtoul(source + sizeof begin - 1, &end, 10);
+    return strncmp(end, " row", 4) == 0 ? rows : 0;
+}
+
+// ---- figures ----------------------------------------------------------------------------------
+
+// "fixed" of dispatch_fixed and of combine_fixed.
+static const char *stem(const char *key)
+{
+    static const char *const directions[] = {"dispatch_", "combine_"};
+    for (size_t i = 0; i < sizeof directions / sizeof directions[0]; i++)
+        if (!strncmp(key, directions[i], strlen(directions[i])))
+            return key + strlen(directions[i]);
+    return key;
+}
+
+// Whether a command line in a source has those words.
+static bool says(const char *source, const char *words)
+{
+    const char *at = strstr(source, words);
+    return at && strchr(" ;", at[strlen(words)]);
+}
+
+// The figure of a key, made when it is a new one.
+static int64_t figure_of(struct lookup *lookup, const struct field *field, const void *object,
+                         const char *source)
+{
+    struct fitted *fitted = lookup->fitted;
+    const size_t rows = fitted_source_rows(source);
+    char value[FIELD_TEXT_BYTES];
+    if (rows == 0)
+        return -1;
+    field_format(field, object, value);
+    for (size_t f = 0; f < fitted->count; f++)
+        if (!strcmp(stem(fitted->figures[f].key), stem(field->key)) &&
+            !strcmp(fitted->figures[f].value, value) && !strcmp(fitted->figures[f].source, source))
+            return (int64_t)f;
+    fitted->figures = mem_grow(fitted->figures, fitted->count + 1, sizeof *fitted->figures);
+    fitted->figures[fitted->count] =
+        (struct fitted_figure){.key = field->key,
+                               .value = mem_copy_text(value),
+                               .source = mem_copy_text(source),
+                               .rows = rows,
+                               .held_out = lookup->held_out[0] && says(source, lookup->held_out) &&
+                                           says(source, lookup->seed)};
+    return (int64_t)fitted->count++;
+}
+
+// ---- pairs ------------------------------------------------------------------------------------
+
+static int64_t *figures_of(struct lookup *lookup, const struct field *fields, size_t count,
+                           const void *object, char **sources)
+{
+    int64_t *figures = mem_alloc(count, sizeof *figures);
+    for (size_t i = 0; i < count; i++) {
+        figures[i] = figure_of(lookup, &fields[i], object, sources[i]);
+        free(sources[i]);
+    }
+    free(sources);
+    return figures;
+}
+
+static void load_pair(struct lookup *lookup, struct pair *pair)
+{
+    struct error err = {0};
+    char **of_cluster = mem_alloc(cluster_field_count, sizeof *of_cluster);
+    char **of_dispatcher = mem_alloc(dispatcher_field_count, sizeof *of_dispatcher);
+    pair->known = cluster_load(pair->cluster_word, &pair->cluster, of_cluster, &err) &&
+                  dispatcher_load(pair->dispatcher_word, &pair->cluster, &pair->dispatcher,
+                                  of_dispatcher, &err);
+    pair->of_cluster =
+        figures_of(lookup, cluster_fields, cluster_field_count, &pair->cluster, of_cluster);
+    pair->of_dispatcher = figures_of(lookup, dispatcher_fields, dispatcher_field_count,
+                                     &pair->dispatcher, of_dispatcher);
+}
+
+static const struct pair *pair_of(struct lookup *lookup, const char *cluster,
+                                  const char *dispatcher)
+{
+    for (size_t i = 0; i < lookup->count; i++)
+        if (!strcmp(lookup->pairs[i].cluster_word, cluster) &&
+            !strcmp(lookup->pairs[i].dispatcher_word, dispatcher))
+            return &lookup->pairs[i];
+    lookup->pairs = mem_grow(lookup->pairs, lookup->count + 1, sizeof *lookup->pairs);
+    struct pair *pair = &lookup->pairs[lookup->count++];
+    *pair = (struct pair){.cluster_word = cluster, .dispatcher_word = dispatcher};
+    load_pair(lookup, pair);
+    return pair;
+}
+
+// ---- rows -------------------------------------------------------------------------------------
+
+static void add_figure(struct fitted_row *row, int64_t figure)
+{
+    if (figure < 0)
+        return;
+    for (size_t i = 0; i < row->count; i++)
+        if (row->figures[i] == figure)
+            return;
+    row->figures[row->count++] = (uint32_t)figure;
+}
+
+static void read_row(struct fitted_row *row, const struct pair *pair,
+                     const struct measured_row *measured)
+{
+    const struct reads reads = {
+        .row = measured, .cluster = &pair->cluster, .dispatcher = &pair->dispatcher};
+    row->figures = mem_alloc(cluster_field_count + dispatcher_field_count, sizeof *row->figures);
+    for (size_t i = 0; pair->known && i < cluster_field_count; i++)
+        if (reads_cluster(&reads, &cluster_fields[i]))
+            add_figure(row, pair->of_cluster[i]);
+    for (size_t i = 0; pair->known && i < dispatcher_field_count; i++)
+        if (reads_dispatcher(&reads, &dispatcher_fields[i]))
+            add_figure(row, pair->of_dispatcher[i]);
+}
+
+void fitted_none(struct fitted *fitted, const struct measured *measured)
+{
+    *fitted = (struct fitted){.rows = mem_alloc(measured->count, sizeof *fitted->rows),
+                              .row_count = measured->count};
+}
+
+void fitted_init(struct fitted *fitted, const struct measured *measured,
+                 const struct row_terms *terms)
+{
+    char seed[32];
+    struct lookup lookup = {.fitted = fitted, .held_out = terms->held_out, .seed = seed};
+    snprintf(seed, sizeof seed, "--seed %llu", (unsigned long long)terms->seed);
+    fitted_none(fitted, measured);
+    for (size_t r = 0; r < measured->count; r++) {
+        const struct measured_row *row = &measured->rows[r];
+        read_row(&fitted->rows[r],
+                 pair_of(&lookup, terms->cluster ? terms->cluster : row->cluster, row->dispatcher),
+                 row);
+    }
+    for (size_t i = 0; i < lookup.count; i++) {
+        free(lookup.pairs[i].of_cluster);
+        free(lookup.pairs[i].of_dispatcher);
+    }
+    free(lookup.pairs);
+}
+
+void fitted_release(struct fitted *fitted)
+{
+    for (size_t f = 0; f < fitted->count; f++) {
+        free(fitted->figures[f].value);
+        free(fitted->figures[f].source);
+    }
+    for (size_t r = 0; r < fitted->row_count; r++)
+        free(fitted->rows[r].figures);
+    free(fitted->figures);
+    free(fitted->rows);
+    *fitted = (struct fitted){0};
+}
+
+// ---- support ----------------------------------------------------------------------------------
+
+static void add_support(struct support *support, const struct fitted_figure *figure, size_t readers)
+{
+    if (readers == 0)
+        return;
+    support->parameters++;
+    if (support->fitted_rows == 0 || figure->rows < support->fitted_rows)
+        support->fitted_rows = figure->rows;
+    if (!figure->held_out)
+        support->own_parameters += fmin(1, (double)readers / (double)figure->rows);
+}
+
+struct support fitted_support(const struct fitted *fitted, const bool *taken)
+{
+    struct support support = {0};
+    size_t *readers = mem_alloc(fitted->count, sizeof *readers);
+    for (size_t r = 0; r < fitted->row_count; r++) {
+        support.rows += taken[r];
+        for (size_t i = 0; taken[r] && i < fitted->rows[r].count; i++)
+            readers[fitted->rows[r].figures[i]]++;
+    }
+    for (size_t f = 0; f < fitted->count; f++)
+        add_support(&support, &fitted->figures[f], readers[f]);
+    free(readers);
+    return support;
+}
+
+bool support_proves_nothing(const struct support *support)
+{
+    return support->own_parameters * SUPPORT_LEAST_ROWS >= (double)support->rows &&
+           support->parameters > 0;
+}

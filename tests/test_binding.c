@@ -1,0 +1,110 @@
+// model/binding: both engines name the same kind of thing, and of equal ports the sending one.
+#include "model/binding.h"
+#include "model/estimate.h"
+#include "model/question.h"
+#include "sim/simulate.h"
+#include "tests/suite.h"
+
+#include <string.h>
+
+typedef void engine_run(const struct schedule *schedule, const struct run *run,
+                        struct timing *timing);
+
+static const struct {
+    const char *cluster, *dispatcher, *traffic;
+    uint32_t ep, tokens, sms;
+    enum phase phase;
+    const char *simulated, *estimated; // ends of the name: drawn loads differ by rank and direction
+} cases[] = {
+    // The same bytes in and out of every rank: the first sending port, by both.
+    {"4x8:nvlink=138GB/s,nic=46GB/s", "raw", "uniform:1MiB", 32, 0, 0, PHASE_ALLTOALL,
+     "gpu0.nic.tx", "gpu0.nic.tx"},
+    {"4x8:nvlink=138GB/s,nic=46GB/s", "raw", "uniform:1KiB", 32, 0, 0, PHASE_ALLTOALL, "latency",
+     "latency"},
+    {"a100-nvl8", "nccl-alltoall", "uniform:64MiB", 8, 0, 0, PHASE_ALLTOALL, "gpu0.nvlink.tx",
+     "gpu0.nvlink.tx"},
+    // Start, flags and hops are most of a small transfer, whatever port moves its bytes.
+    {"h800-cx7", "deepep-ll", "", 32, 1, 0, PHASE_DISPATCH, "latency", "latency"},
+    {"h800-cx7", "deepep-ll", "", 32, 1, 0, PHASE_COMBINE, "latency", "latency"},
+    {"gb200-nvl72", "trtllm-onesided", "", 8, 8, 0, PHASE_DISPATCH, "latency", "latency"},
+    // Drawn loads: some rank receives most; expected ones: all alike.
+    {"h800-cx7", "deepep-normal", "", 32, 4096, 0, PHASE_DISPATCH, ".nic.rx", "gpu0.nic.tx"},
+    {"h800-cx7", "deepep-normal", "", 32, 4096, 0, PHASE_COMBINE, ".nic.tx", "gpu0.nic.tx"},
+    // Four SMs copy less than NVLink moves.
+    {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_DISPATCH, ".sm", "gpu0.sm"},
+    {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_COMBINE, ".sm", "gpu0.sm"},
+    // Work of SMs that a law says, before, beside and after the wires, is more than theirs.
+    {"h800-cx7:nvlink=2000GB/s", "deepep-ll", "", 8, 1024, 0, PHASE_COMBINE, ".sm", "gpu0.sm"},
+    {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
+};
+
+static struct question question_of(int i)
+{
+    struct question question = question_default();
+    strcpy(question.cluster, cases[i].cluster);
+    strcpy(question.dispatcher, cases[i].dispatcher);
+    strcpy(question.traffic, cases[i].traffic);
+    question.ep = cases[i].ep;
+    question.routing = ROUTING_UNIFORM;
+    question.tokens = cases[i].tokens;
+    question.sms = cases[i].sms;
+    question.aligned = true;
+    return question;
+}
+
+static void expect(int i, engine_run *engine, enum loads_kind loads, const char *end)
+{
+    const struct question question = question_of(i);
+    struct error err = {0};
+    struct setting setting;
+    struct timing timing;
+    ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
+    setting_load(&setting, loads);
+    schedule_keep_only(&setting.schedule, cases[i].phase);
+    engine(&setting.schedule, &setting.run, &timing);
+    const char *name = timing.phases[cases[i].phase].bottleneck;
+    ck_assert_msg(strlen(name) >= strlen(end) && !strcmp(name + strlen(name) - strlen(end), end),
+                  "case %d: %s names %s, expected ...%s", i, timing.engine, name, end);
+    timing_release(&timing);
+    setting_release(&setting);
+}
+
+START_TEST(names)
+{
+    expect(_i, simulate, LOADS_COUNTED, cases[_i].simulated);
+    expect(_i, estimate, LOADS_EXPECTED, cases[_i].estimated);
+}
+END_TEST
+
+// One rank comes so late that the others' wait for it is most of the phase; whoever asks.
+START_TEST(late_arrival)
+{
+    struct question question = question_of(3);
+    struct error err = {0};
+    struct setting setting;
+    question.aligned = false;
+    question.skew_us = 500;
+    engine_run *const engines[] = {simulate, estimate};
+    for (size_t e = 0; e < 2; e++) {
+        struct timing timing;
+        ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
+        setting_load(&setting, LOADS_COUNTED);
+        schedule_keep_only(&setting.schedule, PHASE_DISPATCH);
+        engines[e](&setting.schedule, &setting.run, &timing);
+        const char *name = timing.phases[PHASE_DISPATCH].bottleneck;
+        ck_assert_msg(strstr(name, "the late arrival of gpu") == name, "%s", name);
+        timing_release(&timing);
+        setting_release(&setting);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("binding");
+    TCase *tests = tcase_create("binding");
+    tcase_add_loop_test(tests, names, 0, SUITE_COUNT(cases));
+    tcase_add_test(tests, late_arrival);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

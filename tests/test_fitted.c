@@ -1,0 +1,269 @@
+// study/reads and study/fitted: which figures a prediction reads, told by moving them; and what
+// their sources say of the rows that fixed them.
+#include "study/fitted.h"
+#include "base/mem.h"
+#include "model/preset.h"
+#include "study/reads.h"
+#include "tests/fixture.h"
+#include "tests/scratch.h"
+#include "tests/suite.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define HEADER                                                                                     \
+    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
+    "hidden,dtype,phase,sms,latency_us,derived,source\n"
+
+static void load(struct measured *measured, const char *path)
+{
+    struct error err = {0};
+    ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
+}
+
+static struct fixture rows_file(const char *rows)
+{
+    char *text = mem_format("%s%s", HEADER, rows);
+    const struct fixture file = fixture_make(text, ".csv");
+    free(text);
+    return file;
+}
+
+// ---- what a prediction reads ------------------------------------------------------------------
+
+// One question a phase and shape: each law, one node and several, NICs inside and out.
+static const char every_kind[] =
+    "a,f,h800-cx7,deepep-normal,1,8,256,8,,512,7168,fp8,dispatch,20,1,0,s\n"
+    "b,f,h800-cx7,deepep-normal,4,8,256,8,,512,7168,bf16,combine,20,1,0,s\n"
+    "c,f,h800-cx7,deepep-normal,2,8,256,8,,512,7168,fp8,notify,20,1,0,s\n"
+    "d,f,h800-cx7,deepep-normal,1,8,256,8,,512,7168,fp8,notify,20,1,0,s\n"
+    "e,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n"
+    "f,f,h800-cx7,deepep-ll,2,8,256,8,,128,7168,bf16,combine,,1,0,s\n"
+    "g,f,h800-cx7,deepep-ll-rdma,1,8,256,8,,128,7168,bf16,combine,,1,0,s\n"
+    "h,f,h100-cx7,deepep-ll-rdma,2,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n"
+    "i,f,gb200-nvl72,trtllm-twosided,1,8,256,8,,128,7168,nvfp4,dispatch,,1,0,s\n"
+    "j,f,gb200-nvl72,trtllm-onesided,1,8,256,8,,128,7168,bf16,combine,,1,0,s\n"
+    "k,f,a100-nvl8,nccl-alltoall,1,8,,,,bytes:65536,0,bf16,alltoall,,1,0,s\n"
+    "l,f,b200-nvl8,nccl-alltoall,1,8,,,,bytes:268435456,0,bf16,alltoall,,1,0,s\n"
+    "m,f,h800-cx7,nccl-two-stage,2,8,256,8,,512,7168,bf16,dispatch,,1,0,s\n"
+    "n,f,h800-cx7,ll-slots,1,8,256,8,,64,7168,bf16,combine,,1,0,s\n"
+    "o,f,mi300x-cx7,mori-ll,2,8,256,8,,64,7168,bf16,combine,,1,0,s\n"
+    "p,f,h200-efa,uccl-ll,2,8,256,8,,64,7168,bf16,dispatch,,1,0,s\n";
+
+// Moves a figure up by a half, and from zero to something.
+static bool nudge(const struct field *field, void *object)
+{
+    char *member = (char *)object + field->offset;
+    if (field->kind == FIELD_TIME) {
+        uint64_t *time = (uint64_t *)(void *)member;
+        *time = *time ? *time + *time / 2 : 7000000;
+    } else if (field->kind == FIELD_RATE || field->kind == FIELD_NUMBER ||
+               field->kind == FIELD_FLOPS) {
+        double *real = (double *)(void *)member;
+        *real = *real > 0 ? *real * 0.6 : 0.7;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static double predict_nudged(const struct setting *setting, const struct measured_row *row,
+                             const struct field *field, bool of_cluster)
+{
+    struct setting trial = *setting;
+    if (field)
+        nudge(field, of_cluster ? (void *)&trial.cluster : (void *)&trial.dispatcher);
+    setting_schedule(&trial);
+    const double us = row_predict(&trial, row, ENGINE_ESTIMATE);
+    schedule_release(&trial.schedule);
+    return us;
+}
+
+struct tally {
+    size_t read, unread, moved;
+};
+
+static void try_field(const struct setting *setting, const struct measured_row *row,
+                      const struct field *field, bool of_cluster, struct tally *tally)
+{
+    const struct reads reads = {
+        .row = row, .cluster = &setting->cluster, .dispatcher = &setting->dispatcher};
+    struct setting probe = *setting;
+    const double before = predict_nudged(setting, row, NULL, of_cluster);
+    const bool read = of_cluster ? reads_cluster(&reads, field) : reads_dispatcher(&reads, field);
+    if (!nudge(field, of_cluster ? (void *)&probe.cluster : (void *)&probe.dispatcher))
+        return;
+    const double after = predict_nudged(setting, row, field, of_cluster);
+    ck_assert_msg(read || after == before, "%s: %s moves %.6f us to %.6f us", row->id, field->key,
+                  before, after);
+    tally->read += read;
+    tally->unread += !read;
+    tally->moved += after != before;
+}
+
+// What is said not to be read moves nothing, exactly; of what is said to be read much does.
+START_TEST(unread_figures_move_nothing)
+{
+    const struct fixture file = rows_file(every_kind);
+    const struct row_terms terms = {.seed = 1};
+    struct measured measured;
+    struct tally tally = {0};
+    load(&measured, file.path);
+    for (size_t r = 0; r < measured.count; r++) {
+        struct setting setting;
+        struct error err = {0};
+        ck_assert_msg(row_resolve(&setting, &measured.rows[r], ENGINE_ESTIMATE, &terms, &err),
+                      "%s: %s", measured.rows[r].id, err.text);
+        schedule_release(&setting.schedule);
+        for (size_t i = 0; i < cluster_field_count; i++)
+            try_field(&setting, &measured.rows[r], &cluster_fields[i], true, &tally);
+        for (size_t i = 0; i < dispatcher_field_count; i++)
+            try_field(&setting, &measured.rows[r], &dispatcher_fields[i], false, &tally);
+        setting_schedule(&setting);
+        setting_release(&setting);
+    }
+    ck_assert_uint_gt(tally.unread, tally.read / 2);
+    ck_assert_uint_gt(tally.moved, tally.read / 5);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// ---- sources ----------------------------------------------------------------------------------
+
+static const struct {
+    const char *source;
+    size_t rows;
+} sources[] = {{"fitted to 24 rows: epsim calibrate x.csv", 24},
+               {"fitted to 1 row: a table", 1},
+               {"fitted to 816 rows", 816},
+               {"fitted to rows", 0},
+               {"fitted to 7 machines", 0},
+               {"taken from another, fitted to 24 rows", 0},
+               {"assumption: none", 0},
+               {"", 0},
+               {NULL, 0}};
+
+START_TEST(source_rows)
+{
+    ck_assert_uint_eq(fitted_source_rows(sources[_i].source), sources[_i].rows);
+}
+END_TEST
+
+// ---- support ----------------------------------------------------------------------------------
+
+// A cluster and a dispatcher with figures of known rows, in the suite's folder.
+static void write_presets(void)
+{
+    struct error err = {0};
+    ck_assert_int_eq(mkdir(scratch_path("clusters"), 0700), 0);
+    ck_assert_int_eq(mkdir(scratch_path("dispatchers"), 0700), 0);
+    static const char cluster[] =
+        "nodes: 2\ngpus_per_node: 8\nnvlink: {value: 150GB/s, source: \"fitted to 20 rows: us\"}\n"
+        "nic: {value: 50GB/s, source: \"fitted to 10 rows: x --seed 1 --only 1/3; error\"}\n";
+    static const char dispatcher[] =
+        "dedupe: rank\nroute: direct\nreduce: rank\ncounts: none\n"
+        "dispatch_fixed: {value: 9us, source: \"fitted to 4 rows: us\"}\n"
+        "combine_fixed: {value: 9us, source: \"fitted to 4 rows: us\"}\n"
+        "combine_sum: {value: 0.1us, source: \"fitted to 2 rows: us\"}\n"
+        "dispatch_fixed_inter: {value: 3us, source: \"assumption: none\"}\n";
+    scratch_write("clusters/ours.yaml", cluster, strlen(cluster));
+    scratch_write("dispatchers/mine.yaml", dispatcher, strlen(dispatcher));
+    ck_assert_msg(preset_folder(scratch_folder, &err), "%s", err.text);
+}
+
+static const char four_rows[] = "a,f,ours,mine,1,8,64,8,,64,1024,bf16,dispatch,,1,0,s\n"
+                                "b,f,ours,mine,1,8,64,8,,64,1024,bf16,combine,,1,0,s\n"
+                                "c,f,ours,mine,2,8,64,8,,64,1024,bf16,dispatch,,1,0,s\n"
+                                "d,f,nowhere,mine,2,8,64,8,,64,1024,bf16,dispatch,,1,0,s\n";
+
+static const struct {
+    const char *rows; // taken, by id
+    const char *held_out;
+    size_t parameters, fitted_rows;
+    double own;
+    bool proves_nothing;
+} supports[] = {
+    {"a", "", 2, 4, 1.0 / 20 + 1.0 / 4, false},           // nvlink, fixed
+    {"b", "", 3, 2, 1.0 / 20 + 1.0 / 4 + 1.0 / 2, true},  // and sum
+    {"c", "", 3, 4, 1.0 / 20 + 1.0 / 10 + 1.0 / 4, true}, // nvlink, nic, fixed
+    {"c", "--only 1/3", 3, 4, 1.0 / 20 + 1.0 / 4, false}, // nic's rows were others
+    {"c", "--only 1/30", 3, 4, 1.0 / 20 + 1.0 / 10 + 1.0 / 4, true},
+    {"c", "--except 1/3", 3, 4, 1.0 / 20 + 1.0 / 10 + 1.0 / 4, true},
+    {"abc", "", 4, 2, 3.0 / 20 + 1.0 / 10 + 3.0 / 4 + 1.0 / 2, true},
+    {"d", "", 0, 0, 0, false}, // a cluster of no preset
+    {"", "", 0, 0, 0, false},
+};
+
+START_TEST(support_of_rows)
+{
+    write_presets();
+    const struct fixture file = rows_file(four_rows);
+    struct row_terms terms = {.seed = 1};
+    struct measured measured;
+    struct fitted fitted;
+    bool taken[4];
+    strcpy(terms.held_out, supports[_i].held_out);
+    load(&measured, file.path);
+    fitted_init(&fitted, &measured, &terms);
+    for (size_t r = 0; r < 4; r++)
+        taken[r] = strchr(supports[_i].rows, measured.rows[r].id[0]) != NULL;
+    const struct support support = fitted_support(&fitted, taken);
+    ck_assert_uint_eq(support.rows, strlen(supports[_i].rows));
+    ck_assert_uint_eq(support.parameters, supports[_i].parameters);
+    ck_assert_uint_eq(support.fitted_rows, supports[_i].fitted_rows);
+    ck_assert_double_eq_tol(support.own_parameters, supports[_i].own, 1e-12);
+    ck_assert_int_eq(support_proves_nothing(&support), supports[_i].proves_nothing);
+    fitted_release(&fitted);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// More rows than a figure was fitted to cannot all have fixed it.
+START_TEST(own_parameters_are_at_most_all)
+{
+    write_presets();
+    char text[8192] = "";
+    for (int i = 0; i < 60; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "r%d,f,ours,mine,1,8,64,8,,64,1024,bf16,combine,,1,0,s\n", i);
+    const struct fixture file = rows_file(text);
+    const struct row_terms terms = {.seed = 1};
+    struct measured measured;
+    struct fitted fitted;
+    bool taken[60];
+    load(&measured, file.path);
+    fitted_init(&fitted, &measured, &terms);
+    memset(taken, 1, sizeof taken);
+    const struct support support = fitted_support(&fitted, taken);
+    ck_assert_uint_eq(support.parameters, 3);
+    ck_assert_double_eq_tol(support.own_parameters, 3, 1e-12);
+    ck_assert(!support_proves_nothing(&support));
+    fitted_release(&fitted);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+static void clear(void)
+{
+    preset_folder(NULL, NULL);
+    scratch_clear();
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("fitted");
+    TCase *tests = tcase_create("fitted");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, scratch_make, clear);
+    tcase_add_test(tests, unread_figures_move_nothing);
+    tcase_add_loop_test(tests, source_rows, 0, SUITE_COUNT(sources));
+    tcase_add_loop_test(tests, support_of_rows, 0, SUITE_COUNT(supports));
+    tcase_add_test(tests, own_parameters_are_at_most_all);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

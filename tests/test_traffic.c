@@ -13,7 +13,7 @@ START_TEST(reads_a_matrix)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert_msg(traffic_load(file.path, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load(file.path, 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(ranks, 3);
     ck_assert_mem_eq(bytes, expected, sizeof expected);
     free(bytes);
@@ -26,7 +26,7 @@ START_TEST(reads_a_word)
     uint64_t *bytes;
     uint32_t ranks = 4;
     struct error err = {0};
-    ck_assert_msg(traffic_load("uniform:1MiB", &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load("uniform:1MiB", 2, &bytes, &ranks, &err), "%s", err.text);
     for (uint32_t i = 0; i < 16; i++)
         ck_assert_uint_eq(bytes[i], i % 5 ? 1 << 20 : 0);
     free(bytes);
@@ -41,7 +41,7 @@ START_TEST(reads_after_a_byte_order_mark)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert_msg(traffic_load(file.path, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load(file.path, 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(ranks, 2);
     free(bytes);
     fixture_remove(&file);
@@ -53,10 +53,10 @@ START_TEST(names_the_range_of_a_word)
     uint64_t *bytes;
     uint32_t ranks = 2;
     struct error err = {0};
-    ck_assert_msg(traffic_load("uniform:1PiB", &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load("uniform:1PiB", 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(bytes[1], UINT64_C(1) << 50);
     free(bytes);
-    ck_assert(!traffic_load("uniform:0B", &bytes, &ranks, &err));
+    ck_assert(!traffic_load("uniform:0B", 2, &bytes, &ranks, &err));
     ck_assert_str_eq(err.text, "uniform:0B: expected from 1B to 1PiB a pair");
 }
 END_TEST
@@ -89,7 +89,7 @@ START_TEST(refuses)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert(!traffic_load(file.path, &bytes, &ranks, &err));
+    ck_assert(!traffic_load(file.path, 2, &bytes, &ranks, &err));
     const char *message = fixture_message(&file, &err);
     ck_assert_msg(!strncmp(message, refused[_i].message, strlen(refused[_i].message)),
                   "'%s' does not begin with '%s'", message, refused[_i].message);
@@ -108,7 +108,7 @@ START_TEST(refuses_words)
     uint64_t *bytes;
     uint32_t ranks = 4;
     struct error err = {0};
-    ck_assert_msg(!traffic_load(words[_i], &bytes, &ranks, &err), "'%s'", words[_i]);
+    ck_assert_msg(!traffic_load(words[_i], 2, &bytes, &ranks, &err), "'%s'", words[_i]);
     ck_assert(err.text[0]);
     ck_assert_int_eq(err.code, EXIT_INPUT);
 }
@@ -124,7 +124,7 @@ START_TEST(refuses_too_many_ranks)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert(!traffic_load(file.path, &bytes, &ranks, &err));
+    ck_assert(!traffic_load(file.path, 2, &bytes, &ranks, &err));
     ck_assert_str_eq(fixture_message(&file, &err), ":1: 1025 ranks: expected at most 1024");
     fixture_remove(&file);
     free(text);

@@ -33,6 +33,43 @@ START_TEST(reads_a_word)
 }
 END_TEST
 
+// Four ranks, two a node.
+static const struct {
+    const char *word;
+    uint64_t cells[16];
+} patterns[] = {
+    {"ring:8B", {0, 8, 0, 0, 0, 0, 8, 0, 0, 0, 0, 8, 8, 0, 0, 0}},
+    {"inside:8B", {0, 8, 0, 0, 8, 0, 0, 0, 0, 0, 0, 8, 0, 0, 8, 0}},
+    {"between:8B", {0, 0, 8, 8, 0, 0, 8, 8, 8, 8, 0, 0, 8, 8, 0, 0}},
+    {"pair:3:0:8B", {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0}},
+    // 1, 2 and 3 sixths of 600 bytes, whole multiples of 16 of them.
+    {"distance:600B", {0, 96, 192, 288, 288, 0, 96, 192, 192, 288, 0, 96, 96, 192, 288, 0}},
+};
+
+START_TEST(reads_patterns)
+{
+    uint64_t *bytes;
+    uint32_t ranks = 4;
+    struct error err = {0};
+    ck_assert_msg(traffic_load(patterns[_i].word, 2, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_mem_eq(bytes, patterns[_i].cells, sizeof patterns[_i].cells);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(knows_patterns)
+{
+    static const char *const known[] = {"uniform", "ring",     "inside",
+                                        "between", "pair:0:8", "distance"};
+    static const char *const unknown[] = {"",          "rings",    "pair",   "pair:0",
+                                          "pair:0:8:", "pair:a:b", "matrix", "ring:8B"};
+    for (size_t i = 0; i < SUITE_COUNT(known); i++)
+        ck_assert_msg(traffic_is_pattern(known[i]), "%s", known[i]);
+    for (size_t i = 0; i < SUITE_COUNT(unknown); i++)
+        ck_assert_msg(!traffic_is_pattern(unknown[i]), "%s", unknown[i]);
+}
+END_TEST
+
 START_TEST(reads_after_a_byte_order_mark)
 {
     const struct fixture file = fixture_make("\xef\xbb\xbf"
@@ -98,10 +135,29 @@ START_TEST(refuses)
 }
 END_TEST
 
-static const char *const words[] = {
-    "uniform:",     "uniform:0B",    "uniform:-1MiB", "uniform:nanB",       "uniform:1M",
-    "uniform:12",   "uniform:1e30B", "uniform:2PiB",  "uniform:1025TiB",    "/dev/zero",
-    "uniform:1.5B", "uniform:1MiBx", "/tmp",          "/nonexistent/m.txt", ""};
+static const char *const words[] = {"uniform:",
+                                    "uniform:0B",
+                                    "uniform:-1MiB",
+                                    "uniform:nanB",
+                                    "uniform:1M",
+                                    "uniform:12",
+                                    "uniform:1e30B",
+                                    "uniform:2PiB",
+                                    "uniform:1025TiB",
+                                    "/dev/zero",
+                                    "uniform:1.5B",
+                                    "uniform:1MiBx",
+                                    "ring:",
+                                    "pair:0:1",
+                                    "pair:0:4:1B",
+                                    "pair:1:1:1B",
+                                    "pair:-1:1:1B",
+                                    "pair:0:1B",
+                                    "distance:5B",
+                                    "inside:",
+                                    "/tmp",
+                                    "/nonexistent/m.txt",
+                                    ""};
 
 START_TEST(refuses_words)
 {
@@ -137,6 +193,8 @@ int main(void)
     TCase *tests = tcase_create("traffic");
     tcase_add_test(tests, reads_a_matrix);
     tcase_add_test(tests, reads_a_word);
+    tcase_add_loop_test(tests, reads_patterns, 0, SUITE_COUNT(patterns));
+    tcase_add_test(tests, knows_patterns);
     tcase_add_test(tests, names_the_range_of_a_word);
     tcase_add_test(tests, reads_after_a_byte_order_mark);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));

@@ -134,6 +134,7 @@ static bool fill(const char *what, const struct pattern *pattern, uint64_t **byt
     if (any)
         return true;
     free(*bytes);
+    *bytes = NULL;
     return error_set(err, EXIT_INPUT, "%s: moves nothing between %u ranks, %u a node",
                      error_quote(what, quoted), ranks, pattern->gpus_per_node);
 }

@@ -244,6 +244,9 @@ static const struct {
     {"parameters:\n  - {key: nic, clusters: [h800-cx7], low: 5GB/s}\n", "low: unknown"},
     {"parameters:\n  - {key: nic, clusters: [h800-cx7]}\n  - {key: nic, clusters: [h800-cx7]}\n",
      ":3: nic of h800-cx7 stands twice"},
+    {"parameters:\n  - {key: nic, clusters: [asked]}\n", ":2: asked: say which cluster"},
+    {"parameters:\n  - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}\n",
+     ":2: asked: say which cluster"},
     {"parameters:\n  - {key: dispatch_fixed, dispatchers: [raw]}\n", "starts at 0: give start"},
 };
 

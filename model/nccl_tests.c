@@ -367,12 +367,12 @@ static bool find_test(struct reader *reader, const struct cells *cells, double s
 }
 
 // What every rank sends in all by alltoallv's own pattern, parts rounded down as it does.
-static double distance_sum(uint64_t all, uint32_t ranks)
+static uint64_t distance_sum(uint64_t all, uint32_t ranks)
 {
-    double sum = 0;
+    const double places = ranks * (ranks - 1.0) / 2;
+    uint64_t sum = 0;
     for (uint32_t d = 1; d < ranks; d++)
-        sum +=
-            (double)((uint64_t)((double)d * (double)all / (ranks * (ranks - 1.0) / 2)) / 16 * 16);
+        sum += (uint64_t)(d * (double)all / places) / 16 * 16;
     return sum;
 }
 
@@ -387,7 +387,7 @@ static bool find_traffic(const struct reader *reader, const struct cells *cells,
         return true;
     if (count <= 0)
         return strcpy(row->traffic, "matrix"), true;
-    if (distance_sum((uint64_t)all, ranks) != (double)row->bytes_per_rank)
+    if (distance_sum((uint64_t)all, ranks) != row->bytes_per_rank)
         return error_set(reader->err, EXIT_INPUT,
                          "size %llu: expected alltoallv_perf's own pattern "
                          "(NCCL_TESTS_ALLTOALLV_SPREAD unset), or a matrix file",

@@ -146,15 +146,19 @@ struct csvfile *csvfile_load(const char *path, struct error *err)
     char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
     if (text == NULL)
         return NULL;
-    struct csvfile *csv = mem_alloc(1, sizeof *csv);
-    csv->name = mem_copy_text(path);
-    const bool good = parse(csv, text, length, err);
+    struct csvfile *csv = csvfile_parse(path, text, length, err);
     free(text);
-    if (!good) {
-        csvfile_free(csv);
-        return NULL;
-    }
     return csv;
+}
+
+struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err)
+{
+    struct csvfile *csv = mem_alloc(1, sizeof *csv);
+    csv->name = mem_copy_text(name);
+    if (parse(csv, text, length, err))
+        return csv;
+    csvfile_free(csv);
+    return NULL;
 }
 
 void csvfile_free(struct csvfile *csv)

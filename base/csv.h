@@ -13,6 +13,8 @@ struct csvfile; // a whole file in memory
 // with another number of cells than the header ("file:line: ..."), or a column named twice. A UTF-8
 // byte-order mark is skipped; lines beginning with '#' before the header are comments.
 struct csvfile *csvfile_load(const char *path, struct error *err);
+// The same of a text that is in memory already; `name` stands for it in messages.
+struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err);
 void csvfile_free(struct csvfile *csv);
 
 const char *csvfile_name(const struct csvfile *csv);

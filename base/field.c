@@ -221,6 +221,30 @@ static int folded(char letter)
     return letter == '-' ? '_' : tolower((unsigned char)letter);
 }
 
+char *field_exact(const struct field *field, const void *object, char *buffer)
+{
+    static const struct {
+        const char *suffix;
+        enum unit unit;
+        bool real;
+    } kinds[] = {[FIELD_NUMBER] = {"", UNIT_NUMBER, true},
+                 [FIELD_RATE] = {"B/s", UNIT_RATE, true},
+                 [FIELD_FLOPS] = {"FLOPS", UNIT_FLOPS, true},
+                 [FIELD_ENUM] = {"", UNIT_NUMBER, false}};
+    struct error err;
+    double real, back;
+    field_format(field, object, buffer);
+    if (!kinds[field->kind].real)
+        return buffer;
+    memcpy(&real, (const char *)object + field->offset, sizeof real);
+    for (int digits = 6; digits <= 17; digits++) {
+        if (units_parse(kinds[field->kind].unit, buffer, &back, &err) && back == real)
+            break;
+        snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, kinds[field->kind].suffix);
+    }
+    return buffer;
+}
+
 const struct field *field_find(const struct field *fields, size_t count, const char *key)
 {
     for (size_t i = 0; i < count; i++) {

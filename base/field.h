@@ -39,6 +39,9 @@ bool field_parse(const struct field *field, const char *text, void *object, stru
 // The member of *object as field_parse reads it; buffer has FIELD_TEXT_BYTES bytes.
 char *field_format(const struct field *field, const void *object, char *buffer);
 
+// The same with as many digits as reading back exactly takes.
+char *field_exact(const struct field *field, const void *object, char *buffer);
+
 // The row with this key ('-' and '_' are equal), or NULL.
 const struct field *field_find(const struct field *fields, size_t count, const char *key);
 

@@ -415,9 +415,8 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
     struct measured measured;
     struct judged judged = {.grouping = grouping_default()};
     size_t count;
-    if (invocation->word_count != 1)
-        return error_set(err, EXIT_INPUT, "accuracy: expected one measurements CSV"), err->code;
-    if (!check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
+    if (!check_files(invocation, err) ||
+        !check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
         !parse_view(invocation, &judged, err) || !parse_engines(invocation, engines, &count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;

@@ -131,25 +131,33 @@ static bool calibrate(const struct invocation *invocation, struct calibration *c
     return ok;
 }
 
-enum exit_code run_calibrate(struct invocation *invocation, struct error *err)
+static bool load_and_calibrate(const struct invocation *invocation, struct error *err)
 {
     struct calibration calibration;
     struct measured measured;
+    if (!load_measured(invocation, &measured, err))
+        return false;
+    const struct calibrate_asked asked = {.cluster = row_terms(invocation).cluster,
+                                          .gpu = measured_gpu(&measured)};
+    bool ok =
+        calibration_load(&calibration, invocation->fit, &asked, err) || error_prefix(err, "--fit");
+    if (ok) {
+        ok = calibrate(invocation, &calibration, &measured, err);
+        calibration_release(&calibration);
+    }
+    measured_release(&measured);
+    return ok;
+}
+
+enum exit_code run_calibrate(struct invocation *invocation, struct error *err)
+{
     const char *kind = invocation->leave_out ? "left-out" : "calibrate";
-    if (invocation->word_count != 1)
-        return error_set(err, EXIT_INPUT, "calibrate: expected one measurements CSV"), err->code;
+    if (!check_files(invocation, err))
+        return err->code;
     if (!invocation->fit[0])
         return error_set(err, EXIT_INPUT, "--fit: missing: expected a file of what may move"),
                err->code;
-    if (!check_tsv_kind(invocation, kind, err))
+    if (!check_tsv_kind(invocation, kind, err) || !load_and_calibrate(invocation, err))
         return err->code;
-    if (!calibration_load(&calibration, invocation->fit, err))
-        return error_prefix(err, "--fit"), err->code;
-    bool ok = load_measured(invocation, &measured, err);
-    if (ok) {
-        ok = calibrate(invocation, &calibration, &measured, err);
-        measured_release(&measured);
-    }
-    calibration_release(&calibration);
-    return ok ? EXIT_DONE : err->code;
+    return EXIT_DONE;
 }

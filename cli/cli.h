@@ -40,7 +40,8 @@ struct invocation {
     char measured[FIELD_TEXT_BYTES];
     char judged_cluster[FIELD_TEXT_BYTES]; // accuracy, calibrate: instead of the rows'
     char judged_model[FIELD_TEXT_BYTES];
-    char presets[FIELD_TEXT_BYTES]; // folder that stands before the built-in ones
+    char judged_traffic[FIELD_TEXT_BYTES]; // the matrix of rows that do not hold theirs
+    char presets[FIELD_TEXT_BYTES];        // folder that stands before the built-in ones
     char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the measured rows
     char by[FIELD_TEXT_BYTES];                             // columns that make a group
     char each[FIELD_TEXT_BYTES];                           // columns that make groups by themselves
@@ -64,7 +65,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 49
+#define CLI_OPTIONS 50
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -90,7 +91,9 @@ bool check_together(const struct invocation *invocation, struct error *err);
 bool check_no_words(const struct invocation *invocation, struct error *err);
 // --tokens, one count, into the question.
 bool read_tokens(struct invocation *invocation, struct error *err);
-// The measured rows that --only or --except leave.
+// Refuses a command line without files of measurements.
+bool check_files(const struct invocation *invocation, struct error *err);
+// The measured rows of all files that --only or --except leave.
 bool load_measured(const struct invocation *invocation, struct measured *measured,
                    struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
@@ -106,10 +109,6 @@ char *command_line(const struct invocation *asked);
 
 // The same with what was resolved, so that it asks this very question again.
 char *setting_command(const struct invocation *invocation, const struct setting *setting);
-
-// The member as field_format writes it, with as many digits as reading back exactly takes.
-// buffer has FIELD_TEXT_BYTES bytes.
-char *field_exact(const struct field *field, const void *object, char *buffer);
 
 // --- output ---------------------------------------------------------------------------------
 

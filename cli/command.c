@@ -2,8 +2,6 @@
 // only say where results go, so that sh runs the very same question again.
 #include "cli/cli.h"
 
-#include "base/units.h"
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,30 +18,6 @@ static void print_word(FILE *out, const char *text)
     for (; *text; text++)
         fputs(*text == '\'' ? "'\\''" : (char[]){*text, '\0'}, out);
     fputc('\'', out);
-}
-
-char *field_exact(const struct field *field, const void *object, char *buffer)
-{
-    static const struct {
-        const char *suffix;
-        enum unit unit;
-        bool real;
-    } kinds[] = {[FIELD_NUMBER] = {"", UNIT_NUMBER, true},
-                 [FIELD_RATE] = {"B/s", UNIT_RATE, true},
-                 [FIELD_FLOPS] = {"FLOPS", UNIT_FLOPS, true},
-                 [FIELD_ENUM] = {"", UNIT_NUMBER, false}};
-    struct error err;
-    double real, back;
-    field_format(field, object, buffer);
-    if (!kinds[field->kind].real)
-        return buffer;
-    memcpy(&real, (const char *)object + field->offset, sizeof real);
-    for (int digits = 6; digits <= 17; digits++) {
-        if (units_parse(kinds[field->kind].unit, buffer, &back, &err) && back == real)
-            break;
-        snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, kinds[field->kind].suffix);
-    }
-    return buffer;
 }
 
 static void print_flag(FILE *out, const struct option_row *row, const struct invocation *asked)

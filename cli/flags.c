@@ -56,6 +56,15 @@ bool read_tokens(struct invocation *invocation, struct error *err)
                      invocation->show ? "with --show" : "compare takes lists");
 }
 
+bool check_files(const struct invocation *invocation, struct error *err)
+{
+    return invocation->word_count ||
+           error_set(err, EXIT_INPUT,
+                     "%s: expected files of measurements: CSV, what nccl-tests print, or the TSV "
+                     "of epsim-real probe",
+                     invocation->command);
+}
+
 static bool keep_from(double from_us, struct measured *measured, struct error *err)
 {
     size_t kept = 0;
@@ -78,7 +87,7 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
         return error_prefix(err, "--only");
     if (except && !part_parse(&part, invocation->except, err))
         return error_prefix(err, "--except");
-    if (!measured_load(measured, invocation->words[0], err))
+    if (!measured_load_files(measured, invocation->words, invocation->word_count, err))
         return false;
     if (part_keep(&part, measured, err) && keep_from(invocation->from_us, measured, err))
         return true;
@@ -91,6 +100,7 @@ struct row_terms row_terms(const struct invocation *invocation)
     const bool except = invocation->except[0];
     struct row_terms terms = {
         .cluster = invocation->judged_cluster[0] ? invocation->judged_cluster : NULL,
+        .traffic = invocation->judged_traffic[0] ? invocation->judged_traffic : NULL,
         .model = invocation->judged_model[0] ? invocation->judged_model : NULL,
         .seed = invocation->question.seed};
     if (except || invocation->only[0]) // whoever fitted the other rows said the other flag

@@ -38,7 +38,23 @@ static const char trace_notes[] =
     "  lag1_common       experts that a token shares with the token before it, mean *\n"
     "  * only in --tsv and --json\n";
 
-static const char accuracy_notes[] =
+static const char compare_notes[] =
+    "\ncolumns, one row a phase and token count, or with --trace a phase, layer and step:\n"
+    "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat "
+    "says)\n"
+    "  estimate_us   the same in closed form\n"
+    "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
+    "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
+    "  stat          mean over ranks, or the slowest rank\n";
+
+#define FILES                                                                                      \
+    "\nfiles, one or more, each known by its text:\n"                                              \
+    "  measured CSV   published rows, and what epsim-real writes\n"                                \
+    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs "          \
+    "--cluster\n"                                                                                  \
+    "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
+
+static const char accuracy_notes[] = FILES
     "\ncolumns, one row an engine and group (errors: predicted over measured, less one):\n"
     "  n                rows of the group\n"
     "  median_abs_pct   median of the errors' absolute values, per cent\n"
@@ -60,6 +76,20 @@ static const char accuracy_notes[] =
     "  bottleneck       what binds the predicted phase, as simulate and estimate say it\n"
     "naive: the busiest port's bytes over its nominal rate, and 10 us.\n";
 
+static const char calibrate_notes[] = FILES
+    "\ncolumns, one row a parameter of the fit file:\n"
+    "  key                 what moved, of a cluster or dispatcher\n"
+    "  presets             that share it; NAME@CLUSTER: what dispatcher NAME says there\n"
+    "  start, value        before and after the fit\n"
+    "  standard_error_pct  of the value; -: the data say nothing of it\n"
+    "  rows                that depend on the key\n"
+    "  verdict             found: to be used;\n"
+    "                      loose: a standard error above half the value, or blind data;\n"
+    "                      at bound: it wants to go further than min or max;\n"
+    "                      unused: no row's prediction moves with it, and it is not written\n"
+    "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
+    "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n";
+
 static const struct command commands[] = {
     {"simulate", SIMULATE, run_simulate, "[flags]",
      "one MoE layer, or a byte matrix, by discrete events",
@@ -78,19 +108,21 @@ static const struct command commands[] = {
      "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
      "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step that "
      "epsim-real ran\n",
-     NULL},
-    {"accuracy", ACCURACY, run_accuracy, "FILE.csv [flags]",
-     "predicted against measured, by family",
+     compare_notes},
+    {"accuracy", ACCURACY, run_accuracy, "FILE... [flags]", "predicted against measured, by family",
      "  epsim accuracy study/measured/h800-cx7.csv\n"
      "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"
      "  epsim accuracy rows.csv --each nodes,phase,tokens,sms\n"
      "  epsim accuracy rows.csv --engine estimate --worst 10\n",
      accuracy_notes},
-    {"calibrate", CALIBRATE, run_calibrate, "FILE.csv --fit FIT.yaml [flags]",
+    {"calibrate", CALIBRATE, run_calibrate, "FILE... --fit FIT.yaml [flags]",
      "constants of clusters and dispatchers from measured rows",
      "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
+     "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
+     "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
+     "  epsim simulate --cluster mine --presets fitted\n"
      "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
-     NULL},
+     calibrate_notes},
     {"trace", TRACE, run_trace, "info FOLDER [flags]", "what a recorded routing trace holds",
      "  epsim trace info traces/minimoe-256e\n"
      "  epsim trace info traces/minimoe-256e --ep 16 --json\n",

@@ -86,6 +86,8 @@ static const struct option_row own_rows[] = {
     TEXT("measured", measured, "CSV", COMPARE, "What is judged", "measured rows to lay beside"),
     TEXT("cluster", judged_cluster, "CLUSTER", JUDGE, "What is judged",
          "stands for the rows' cluster, in their shape"),
+    TEXT("traffic", judged_traffic, "MATRIX", JUDGE, "What is judged",
+         "what alltoallv_perf moved where it read a matrix file: that file"),
     TEXT("model", judged_model, "MODEL", JUDGE, "What is judged",
          "what the rows ran: its groups and widths, which a CSV has no columns for"),
     TEXT("only", only, "K/N", JUDGE, "What is judged",

@@ -2,6 +2,7 @@
 // very same run.
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "model/preset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,50 +29,17 @@ struct presets {
     bool has_model;
 };
 
-// A double-quoted YAML scalar.
-static void print_quoted(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            fprintf(out, "\\x%02x", byte);
-        else
-            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
-    }
-    fputc('"', out);
-}
-
-static void print_value(FILE *out, const struct field *field, const void *object)
-{
-    char text[FIELD_TEXT_BYTES];
-    field_exact(field, object, text);
-    if (field->kind == FIELD_TEXT)
-        print_quoted(out, text);
-    else
-        fputs(text, out);
-}
-
-static void show_part(FILE *out, const struct shown *shown)
+static void print_part(FILE *out, const struct shown *shown)
 {
     fprintf(out, "# %s\n", shown->title);
-    for (size_t i = 0; i < shown->count; i++) {
-        fprintf(out, "%s: %s", shown->fields[i].key, shown->sources[i] ? "{value: " : "");
-        print_value(out, &shown->fields[i], shown->object);
-        if (shown->sources[i]) {
-            fputs(", source: ", out);
-            print_quoted(out, shown->sources[i]);
-            fputc('}', out);
-        }
-        fputc('\n', out);
-    }
+    preset_print(out, shown->fields, shown->count, shown->object, shown->sources);
 }
 
 static void write_parts(void *context, FILE *out)
 {
     const struct presets *presets = context;
     if (presets->part != SHOW_ALL) {
-        show_part(out, &presets->parts[presets->part]);
+        print_part(out, &presets->parts[presets->part]);
         return;
     }
     for (int p = SHOW_MODEL; p < SHOW_ALL; p++) {
@@ -79,7 +47,7 @@ static void write_parts(void *context, FILE *out)
             continue;
         fprintf(out, "# ---- a file of its own for --%s: --show %s ----\n", show_names[p],
                 show_names[p]);
-        show_part(out, &presets->parts[p]);
+        print_part(out, &presets->parts[p]);
         fputc('\n', out);
     }
 }

@@ -401,12 +401,22 @@ static uint32_t nics_of_part(const struct cluster *cluster, uint32_t gpus)
     return (gpus + sharing - 1) / sharing;
 }
 
+// NVLink alone, over however many hosts (GB200 NVL72 has 18).
+static bool is_one_domain(const struct cluster *cluster)
+{
+    return cluster->nodes == 1 && !(cluster->nic_Bps > 0);
+}
+
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err)
 {
     if (!nodes || !gpus_per_node || (uint64_t)nodes * gpus_per_node > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%u nodes of %u GPUs: expected 1 to %d ranks", nodes,
                          gpus_per_node, CLUSTER_MAX_RANKS);
+    if (nodes > 1 && is_one_domain(cluster) && nodes * gpus_per_node <= cluster->gpus_per_node) {
+        gpus_per_node *= nodes;
+        nodes = 1;
+    }
     if (gpus_per_node > cluster->gpus_per_node)
         return error_set(err, EXIT_INPUT, "%u GPUs a node: expected at most %u", gpus_per_node,
                          cluster->gpus_per_node);

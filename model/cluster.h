@@ -66,7 +66,8 @@ char *cluster_line(const struct cluster *cluster);
 // CLUSTER_MAX_RANKS.
 bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err);
 
-// Sets nodes and GPUs a node, no more than the cluster's nodes have; NICs shrink in proportion.
+// Sets nodes and GPUs a node, no more than the cluster's nodes have; NICs shrink in proportion. Of
+// a cluster that is one NVLink domain without NICs, "nodes" are hosts, and all of them one node.
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err);
 

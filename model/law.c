@@ -189,9 +189,10 @@ static void staged(const struct schedule *schedule, const struct transfer *trans
 
 // What a rank has for its busiest peer, and in all; sent or received, whichever is more. An
 // all-to-all copies a rank's own slot too, which no matrix tells (its diagonal is ignored): taken
-// to be as large as the busiest peer's.
+// to be as large as the busiest peer's, where the rank has something for every other.
 struct burden {
     double peer, all; // bytes
+    uint32_t peers;   // that its channels are shared out over, itself in an all-to-all
 };
 
 static struct burden burden_of(const struct schedule *schedule, const struct transfer *transfer,
@@ -200,6 +201,7 @@ static struct burden burden_of(const struct schedule *schedule, const struct tra
     const uint32_t ranks = schedule->fabric.ranks;
     const double bytes = (double)transfer->token_bytes;
     double sent = 0, received = 0, peer = 0;
+    uint32_t to = 0, from = 0;
     for (uint32_t r = 0; r < ranks; r++) {
         const double out = transfer->pair[(size_t)rank * ranks + r] * bytes;
         const double in = transfer->pair[(size_t)r * ranks + rank] * bytes;
@@ -208,31 +210,36 @@ static struct burden burden_of(const struct schedule *schedule, const struct tra
         sent += out;
         received += in;
         peer = fmax(peer, fmax(out, in));
+        to += out > 0;
+        from += in > 0;
     }
-    return (struct burden){.peer = peer, .all = fmax(sent, received) + peer};
+    const uint32_t peers = to > from ? to : from;
+    const bool everyone = peers + 1 == ranks;
+    return (struct burden){.peer = peer,
+                           .all = fmax(sent, received) + (everyone ? peer : 0),
+                           .peers = peers + everyone};
 }
 
-// A peer's bytes are cut over at most channels / ranks channels, parts of 64 KiB at least: the
+// A peer's bytes are cut over at most channels / peers channels, parts of 64 KiB at least: the
 // monotone form of NCCL's ceil(bytes / 64 KiB) channels.
-static double channel_part(const struct nccl_cost *nccl, double bytes, uint32_t ranks)
+static double channel_part(const struct nccl_cost *nccl, const struct burden *burden)
 {
-    const double most = fmax(1, nccl->channels / ranks);
-    return fmax(bytes / most, fmin(bytes, (double)nccl->part_bytes));
+    const double most = fmax(1, nccl->channels / fmax(1, burden->peers));
+    return fmax(burden->peer / most, fmin(burden->peer, (double)nccl->part_bytes));
 }
 
-static double ll_ps(const struct nccl_cost *nccl, const struct burden *burden, uint32_t ranks)
+static double ll_ps(const struct nccl_cost *nccl, const struct burden *burden)
 {
-    const double part = channel_part(nccl, burden->peer, ranks);
+    const double part = channel_part(nccl, burden);
     // A receiver copies a chunk out only when it is there.
     const double channel =
         bytes_ps(part + fmin(part, (double)nccl->ll_chunk_bytes), nccl->ll_channel_Bps);
     return fmax(channel, bytes_ps(burden->all, nccl->ll_Bps));
 }
 
-static double simple_ps(const struct nccl_cost *nccl, const struct burden *burden, uint32_t ranks,
-                        double *fill)
+static double simple_ps(const struct nccl_cost *nccl, const struct burden *burden, double *fill)
 {
-    const double part = channel_part(nccl, burden->peer, ranks);
+    const double part = channel_part(nccl, burden);
     const double cached = burden->all > 0 ? fmin(1, (double)nccl->cached_bytes / burden->all) : 1;
     const double boost = nccl->cache_boost > 1 ? nccl->cache_boost : 1;
     const double rate = nccl->channel_Bps / (1 - cached + cached / boost);
@@ -247,20 +254,20 @@ static void nccl_law(const struct schedule *schedule, const struct transfer *tra
                      uint32_t rank, struct law_terms *terms)
 {
     const struct nccl_cost *nccl = &schedule->dispatcher.nccl;
-    const uint32_t ranks = schedule->fabric.ranks;
     const struct burden burden = burden_of(schedule, transfer, rank);
     const double limit = (double)nccl->ll_limit_bytes;
     if (burden.peer <= limit) {
-        terms->least_ps = ll_ps(nccl, &burden, ranks);
+        terms->least_ps = ll_ps(nccl, &burden);
         return;
     }
-    const struct burden last = {.peer = limit, .all = burden.all * limit / burden.peer};
+    const struct burden last = {
+        .peer = limit, .all = burden.all * limit / burden.peer, .peers = burden.peers};
     double fill;
-    const double work = simple_ps(nccl, &burden, ranks, &fill);
+    const double work = simple_ps(nccl, &burden, &fill);
     const double later = (nccl->simple_start - 1) * (double)transfer->cost.fixed_ps;
     terms->head_ps += later + fill;
     terms->head_fixed_ps += later;
-    terms->least_ps = fmax(work, ll_ps(nccl, &last, ranks) - later - fill);
+    terms->least_ps = fmax(work, ll_ps(nccl, &last) - later - fill);
 }
 
 static double lane_tokens(const struct schedule *schedule, const struct transfer *transfer,

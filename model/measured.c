@@ -1,8 +1,12 @@
 #include "model/measured.h"
 
 #include "base/csv.h"
+#include "base/infile.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "model/nccl_tests.h"
+#include "model/probe_rows.h"
+#include "model/traffic.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -60,6 +64,11 @@ static const struct column columns[] = {
     OPTIONAL(layout),
     {{.key = "step", .kind = FIELD_U64, .offset = ROW(step)}, false, true},
     {{.key = "layer", .kind = FIELD_U32, .offset = ROW(layer), .max = 1e6}, false, true},
+    OPTIONAL(traffic),
+    OPTIONAL(gpu),
+    {{.key = "intermediate", .kind = FIELD_U32, .offset = ROW(intermediate), .max = 1e6},
+     false,
+     true},
 };
 static const char *const other_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived"};
 
@@ -145,6 +154,20 @@ static bool read_names(const struct csvfile *csv, size_t at, struct measured_row
     return read_dtype(csv, at, row, err);
 }
 
+static bool check_traffic(const struct csvfile *csv, size_t at, const struct measured_row *row,
+                          struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    if (!row->traffic[0] || (row->phase == PHASE_ALLTOALL &&
+                             (!strcmp(row->traffic, "matrix") || traffic_is_pattern(row->traffic))))
+        return true;
+    error_set(err, EXIT_INPUT,
+              "'%s': expected uniform, ring, inside, between, pair:FROM:TO, distance or matrix, of "
+              "phase alltoall",
+              error_quote(row->traffic, quoted));
+    return cell_error(csv, at, "traffic", err);
+}
+
 static bool check_row(const struct csvfile *csv, size_t at, const struct measured_row *row,
                       struct error *err)
 {
@@ -157,13 +180,12 @@ static bool check_row(const struct csvfile *csv, size_t at, const struct measure
         error_set(err, EXIT_INPUT, "expected experts, topk and hidden of at least 1");
         return cell_error(csv, at, "experts", err);
     }
-    return true;
+    return check_traffic(csv, at, row, err);
 }
 
 static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *row,
                      struct error *err)
 {
-    row->line = csvfile_line(csv, at);
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++) {
         if (csvfile_find(csv, columns[c].field.key) < 0)
             continue; // an optional column: check_columns saw to the others
@@ -180,16 +202,22 @@ static bool read_row(const struct csvfile *csv, size_t at, struct measured_row *
     return read_names(csv, at, row, err) && check_row(csv, at, row, err);
 }
 
+static bool no_column(const struct csvfile *csv, const char *column, struct error *err)
+{
+    return error_set(err, EXIT_INPUT,
+                     "%s: no column '%s': expected a measurements CSV, what nccl-tests print, or "
+                     "the TSV of epsim-real probe",
+                     csvfile_name(csv), column);
+}
+
 static bool check_columns(const struct csvfile *csv, struct error *err)
 {
     for (size_t c = 0; c < sizeof columns / sizeof columns[0]; c++)
         if (columns[c].required && csvfile_find(csv, columns[c].field.key) < 0)
-            return error_set(err, EXIT_INPUT, "%s: no column '%s': expected a measurements CSV",
-                             csvfile_name(csv), columns[c].field.key);
+            return no_column(csv, columns[c].field.key, err);
     for (size_t c = 0; c < sizeof other_columns / sizeof other_columns[0]; c++)
         if (csvfile_find(csv, other_columns[c]) < 0)
-            return error_set(err, EXIT_INPUT, "%s: no column '%s': expected a measurements CSV",
-                             csvfile_name(csv), other_columns[c]);
+            return no_column(csv, other_columns[c], err);
     return true;
 }
 
@@ -197,50 +225,129 @@ static int by_id(const void *a, const void *b)
 {
     const struct measured_row *const *x = a, *const *y = b;
     const int order = strcmp((*x)->id, (*y)->id);
-    return order ? order : ((*x)->line > (*y)->line) - ((*x)->line < (*y)->line);
+    return order ? order : (*x > *y) - (*x < *y); // rows of one array: as they were read
+}
+
+static bool stands_already(const struct measured_row *first, const struct measured_row *row,
+                           struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    const bool same = first->file == row->file;
+    return error_set(err, EXIT_INPUT, "%s:%zu: id: '%s' stands %s%s%s%zu already", row->file,
+                     row->line, error_quote(row->id, quoted), same ? "on line " : "in ",
+                     same ? "" : first->file, same ? "" : ":", first->line);
 }
 
 static bool check_ids(const struct measured *measured, struct error *err)
 {
     const struct measured_row **sorted = mem_alloc(measured->count, sizeof *sorted);
     bool ok = true;
-    char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < measured->count; i++)
         sorted[i] = &measured->rows[i];
     qsort(sorted, measured->count, sizeof *sorted, by_id);
     for (size_t i = 1; ok && i < measured->count; i++)
         if (!strcmp(sorted[i - 1]->id, sorted[i]->id))
-            ok = error_set(err, EXIT_INPUT, "%s:%zu: id: '%s' stands on line %zu already",
-                           measured->path, sorted[i]->line, error_quote(sorted[i]->id, quoted),
-                           sorted[i - 1]->line);
+            ok = stands_already(sorted[i - 1], sorted[i], err);
     free(sorted);
     return ok;
 }
 
-bool measured_load(struct measured *measured, const char *path, struct error *err)
+struct measured_row *measured_add(struct measured *measured, size_t line)
 {
-    struct csvfile *csv = csvfile_load(path, err);
+    if (measured->count == measured->capacity) {
+        measured->capacity = measured->capacity ? 2 * measured->capacity : 64;
+        measured->rows = mem_grow(measured->rows, measured->capacity, sizeof *measured->rows);
+    }
+    struct measured_row *row = &measured->rows[measured->count++];
+    *row = (struct measured_row){.file = measured->files[measured->file_count - 1], .line = line};
+    return row;
+}
+
+static bool read_csv(struct measured *measured, const char *path, const char *text, size_t length,
+                     struct error *err)
+{
+    struct csvfile *csv = csvfile_parse(path, text, length, err);
     if (!csv)
         return false;
-    *measured = (struct measured){.path = mem_copy_text(path), .count = csvfile_rows(csv)};
-    measured->rows = mem_alloc(measured->count, sizeof *measured->rows);
     bool ok = check_columns(csv, err);
-    if (ok && measured->count == 0)
-        ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement", path);
-    for (size_t i = 0; ok && i < measured->count; i++)
-        ok = read_row(csv, i, &measured->rows[i], err);
-    ok = ok && check_ids(measured, err);
+    for (size_t i = 0; ok && i < csvfile_rows(csv); i++)
+        ok = read_row(csv, i, measured_add(measured, csvfile_line(csv, i)), err);
     csvfile_free(csv);
+    return ok;
+}
+
+static bool read_text(struct measured *measured, const char *path, char *text, size_t length,
+                      struct error *err)
+{
+    if (nccl_tests_recognise(text))
+        return nccl_tests_read(measured, path, text, err);
+    if (probe_recognise(text))
+        return probe_read(measured, path, text, err);
+    return read_csv(measured, path, text, length, err);
+}
+
+static bool add_file(struct measured *measured, const char *path, struct error *err)
+{
+    const size_t before = measured->count;
+    size_t length;
+    char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
+    if (!text)
+        return false;
+    measured->files = mem_grow(measured->files, measured->file_count + 1, sizeof *measured->files);
+    measured->files[measured->file_count++] = mem_copy_text(path);
+    bool ok = read_text(measured, path, text, length, err);
+    if (ok && measured->count == before)
+        ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement", path);
+    free(text);
+    return ok;
+}
+
+static char *list_of(char *const *paths, size_t count)
+{
+    char *list = mem_copy_text(paths[0]);
+    for (size_t i = 1; i < count; i++) {
+        char *longer = mem_format("%s, %s", list, paths[i]);
+        free(list);
+        list = longer;
+    }
+    return list;
+}
+
+bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
+                         struct error *err)
+{
+    *measured = (struct measured){.path = list_of(paths, count)};
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = add_file(measured, paths[i], err);
+    ok = ok && check_ids(measured, err);
     if (!ok)
         measured_release(measured);
     return ok;
 }
 
+bool measured_load(struct measured *measured, const char *path, struct error *err)
+{
+    char *const paths[] = {(char *)path};
+    return measured_load_files(measured, paths, 1, err);
+}
+
 void measured_release(struct measured *measured)
 {
+    for (size_t i = 0; i < measured->file_count; i++)
+        free(measured->files[i]);
+    free(measured->files);
     free(measured->path);
     free(measured->rows);
     *measured = (struct measured){0};
+}
+
+const char *measured_gpu(const struct measured *measured)
+{
+    for (size_t i = 0; i < measured->count; i++)
+        if (measured->rows[i].gpu[0])
+            return measured->rows[i].gpu;
+    return "";
 }
 
 static bool is_one_of(const char *text, const char *const *names)

@@ -1,4 +1,5 @@
-// Measurements: one CSV for published rows and our own, one figure a row.
+// Measurements, one figure a row: of one CSV for published rows and our own, of nccl-tests' text,
+// or of what epsim-real probe wrote.
 #ifndef MODEL_MEASURED_H
 #define MODEL_MEASURED_H
 
@@ -31,21 +32,44 @@ struct measured_row {
     char routing[FIELD_TEXT_BYTES], layout[FIELD_TEXT_BYTES];
     uint64_t step; // of routing trace, as --step and --layer count them; blank: 0
     uint32_t layer;
+    // Whom the bytes of an exchange go to: a pattern of model/traffic.h; "matrix": a matrix that
+    // the row does not hold (bytes_per_rank: the most that a rank sends or receives); blank:
+    // uniform.
+    char traffic[FIELD_TEXT_BYTES];
+    uint32_t intermediate;      // of the one expert that a compute phase ran; 0: the model's
+    char gpu[FIELD_TEXT_BYTES]; // that it ran on, as clusters call it; blank: not known
+    const char *file;           // borrowed from struct measured
     size_t line;
 };
 
 struct measured {
-    char *path;
+    char *path;   // for messages: the file, or all of them with commas
+    char **files; // [file_count]
+    size_t file_count;
     struct measured_row *rows;
-    size_t count;
+    size_t count, capacity;
 };
 
-// Reads the CSV with the columns of struct measured_row (a byte exchange writes "bytes:N" for
-// tokens); optional trailing columns may be absent, unknown ones are ignored. Refuses a missing
-// required column, a bad cell ("file:line: column: ..."), two rows of one id, and a file without
-// rows.
+// Reads one file, whose text says what it is:
+// - the CSV with the columns of struct measured_row (a byte exchange writes "bytes:N" for tokens);
+//   optional trailing columns may be absent, unknown ones are ignored;
+// - what nccl-tests print (model/nccl_tests.h), or the TSV of epsim-real probe
+// (model/probe_rows.h).
+//   Their rows name no cluster: whoever asks does (study/row.h).
+// Refuses a missing required column, a bad cell ("file:line: column: ..."), two rows of one id, and
+// a file without rows.
 bool measured_load(struct measured *measured, const char *path, struct error *err);
+
+// Reads several, one after the other; an id stands once in all of them.
+bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
+                         struct error *err);
 void measured_release(struct measured *measured);
+
+// A new row of the file that is being read, zero but for that: for readers. Valid until the next.
+struct measured_row *measured_add(struct measured *measured, size_t line);
+
+// What such a row says of GPUs: the first that any row names, or "".
+const char *measured_gpu(const struct measured *measured);
 
 // The routing that the row was measured under: its own column, else balanced for trtllm-*
 // dispatchers, deepep with a group limit, uniform without.

@@ -213,6 +213,53 @@ char *preset_text(const char *kind, const char *what, struct error *err)
     return text;
 }
 
+bool preset_known(const char *kind, const char *what)
+{
+    char *own = find_own(kind, what);
+    const bool known = own || find_embedded(kind, what) || (*what && access(what, F_OK) == 0);
+    free(own);
+    return known;
+}
+
+// A double-quoted YAML scalar.
+static void print_quoted(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text; text++) {
+        const unsigned char byte = (unsigned char)*text;
+        if (byte < 0x20 || byte == 0x7f)
+            fprintf(out, "\\x%02x", byte);
+        else
+            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
+    }
+    fputc('"', out);
+}
+
+static void print_value(FILE *out, const struct field *field, const void *object)
+{
+    char text[FIELD_TEXT_BYTES];
+    field_exact(field, object, text);
+    if (field->kind == FIELD_TEXT)
+        print_quoted(out, text);
+    else
+        fputs(text, out);
+}
+
+void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,
+                  char *const *sources)
+{
+    for (size_t i = 0; i < count; i++) {
+        fprintf(out, "%s: %s", fields[i].key, sources[i] ? "{value: " : "");
+        print_value(out, &fields[i], object);
+        if (sources[i]) {
+            fputs(", source: ", out);
+            print_quoted(out, sources[i]);
+            fputc('}', out);
+        }
+        fputc('\n', out);
+    }
+}
+
 void preset_title(const struct doc *doc, char *title)
 {
     const char *path = doc_name(doc);

@@ -3,6 +3,9 @@
 #define MODEL_PRESET_H
 
 #include "base/doc.h"
+#include "base/field.h"
+
+#include <stdio.h>
 
 // kind is "models", "clusters" or "dispatchers". Loads a preset by its exact name, or a file by its
 // path. A word that is neither is taken for a path when it has '/' in it or ends in .yaml, .yml or
@@ -18,6 +21,13 @@ struct doc *preset_load_variant(const char *kind, const char *what, const char *
 
 // The same file's text in fresh memory, '\0' after it: to be copied with changes.
 char *preset_text(const char *kind, const char *what, struct error *err);
+
+// Whether there is a preset of that name, built in or of one's own, or a file of that path.
+bool preset_known(const char *kind, const char *what);
+
+// An object as a preset's text, a key a line, each with its source where sources[i] is there.
+void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,
+                  char *const *sources);
 
 // From here on folder/KIND/NAME.yaml, where it exists, stands for the preset of that name, in the
 // whole process (--presets); names that are only there are presets too. "" or NULL: none. Copied.

@@ -40,7 +40,8 @@ static bool resolve_traffic(struct setting *setting, const struct question *ques
 {
     const uint32_t known = cluster_ranks(&setting->cluster);
     uint32_t ranks = known;
-    if (!traffic_load(question->traffic, &setting->traffic, &ranks, err))
+    if (!traffic_load(question->traffic, setting->cluster.gpus_per_node, &setting->traffic, &ranks,
+                      err))
         return error_prefix(err, "--traffic");
     if (question->ep && ranks != question->ep)
         return error_set(err, EXIT_INPUT, "--traffic %s: a matrix of %u ranks, but --ep is %u",
@@ -50,12 +51,23 @@ static bool resolve_traffic(struct setting *setting, const struct question *ques
     return cluster_check(&setting->cluster, err) || error_prefix(err, "--cluster");
 }
 
+static bool use_gpu(struct cluster *cluster, const char *gpu, struct error *err)
+{
+    if (!gpu[0] || !strcmp(cluster->gpu, gpu))
+        return true;
+    if (cluster->gpu[0])
+        return error_set(err, EXIT_INPUT, "gpu %s: expected a cluster of that (%s has %s)", gpu,
+                         cluster->name, cluster->gpu);
+    return strcpy(cluster->gpu, gpu), true;
+}
+
 // The rank count: --ep, else the matrix's, else the cluster's own.
 static bool resolve_cluster(struct setting *setting, const struct question *question,
                             struct error *err)
 {
     uint32_t ranks = question->ep;
-    if (!cluster_load(question->cluster, &setting->cluster, NULL, err))
+    if (!cluster_load(question->cluster, &setting->cluster, NULL, err) ||
+        !use_gpu(&setting->cluster, question->gpu, err))
         return error_prefix(err, "--cluster");
     if (ranks && !cluster_set_ep(&setting->cluster, ranks, err))
         return error_prefix(err, "--ep");

@@ -28,6 +28,7 @@ struct question {
     char layout[FIELD_TEXT_BYTES];
     char trace[FIELD_TEXT_BYTES];
     char traffic[FIELD_TEXT_BYTES];
+    char gpu[FIELD_TEXT_BYTES]; // the cluster's must be that, or is where it says none
     enum routing_rule routing;
     uint32_t ep;
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep

@@ -58,7 +58,8 @@ static const struct option_row rows[] = {
           "MoE layer of the trace, from 0; another stream of drawn routing"),
     COUNT("step", step, FIELD_U64, 0, 0, QUESTION_PLACE, ASKED, "step of the trace, from 0"),
     TEXT("traffic", traffic, "MATRIX", QUESTION_TRAFFIC, ASKED,
-         "bytes from rank to rank instead of a layer: a file, or uniform:1MiB"),
+         "bytes from rank to rank instead of a layer: a file, uniform:1MiB, ring:1MiB, inside:, "
+         "between:, pair:0:8:1MiB or distance:"),
     COUNT("seed", seed, FIELD_U64, 0, 0, QUESTION_SEED, ASKED, "of all that is drawn"),
     {.field = {.key = "skew_us",
                .kind = FIELD_NUMBER,

@@ -11,19 +11,147 @@
 
 #define CELL_MAX 0x1p50
 
-static bool uniform(const char *size, uint64_t **bytes, uint32_t ranks, struct error *err)
+// Which pairs a pattern has, and how much of its bytes each.
+struct pattern {
+    const char *name; // with its ':'
+    uint32_t ranks, gpus_per_node;
+    uint32_t from, to; // of a pair
+    uint64_t bytes;
+    uint64_t (*cell)(const struct pattern *pattern, uint32_t from, uint32_t to);
+};
+
+static uint64_t uniform(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    (void)from, (void)to;
+    return pattern->bytes;
+}
+
+static uint64_t ring(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    return to == (from + 1) % pattern->ranks ? pattern->bytes : 0;
+}
+
+static uint64_t inside(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    return from / pattern->gpus_per_node == to / pattern->gpus_per_node ? pattern->bytes : 0;
+}
+
+static uint64_t between(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    return inside(pattern, from, to) ? 0 : pattern->bytes;
+}
+
+static uint64_t pair(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    return from == pattern->from && to == pattern->to ? pattern->bytes : 0;
+}
+
+// The places of all others are 1, 2 .. n - 1; parts are whole multiples of 16 bytes.
+static uint64_t distance(const struct pattern *pattern, uint32_t from, uint32_t to)
+{
+    const uint32_t n = pattern->ranks, places = (to + n - from) % n;
+    const double all = n * (n - 1.0) / 2;
+    return (uint64_t)(places * (double)pattern->bytes / all) / 16 * 16;
+}
+
+static const struct pattern patterns[] = {
+    {.name = "uniform:", .cell = uniform}, {.name = "ring:", .cell = ring},
+    {.name = "inside:", .cell = inside},   {.name = "between:", .cell = between},
+    {.name = "pair:", .cell = pair},       {.name = "distance:", .cell = distance},
+};
+
+// What follows a pattern's name, "1MiB" or of a pair "0:8:1MiB"; NULL where none begins so.
+static const char *find_pattern(const char *what, struct pattern *pattern)
+{
+    for (size_t p = 0; p < sizeof patterns / sizeof patterns[0]; p++) {
+        const size_t length = strlen(patterns[p].name);
+        if (strncmp(what, patterns[p].name, length))
+            continue;
+        *pattern = patterns[p];
+        return what + length;
+    }
+    return NULL;
+}
+
+// "0:8:" of a pair; NULL where it is not that.
+static const char *skip_pair(const char *text, struct pattern *pattern)
+{
+    int end = 0;
+    if (!isdigit((unsigned char)*text) ||
+        sscanf(text, "%9u:%9u:%n", &pattern->from, &pattern->to, &end) != 2 || !end)
+        return NULL;
+    return text + end;
+}
+
+bool traffic_is_pattern(const char *name)
+{
+    struct pattern pattern;
+    char *text = mem_format("%s:", name);
+    const char *rest = find_pattern(text, &pattern);
+    if (rest && pattern.cell == pair)
+        rest = skip_pair(rest, &pattern);
+    const bool whole = rest && !*rest;
+    free(text);
+    return whole;
+}
+
+static bool read_bytes(const char *what, const char *size, struct pattern *pattern,
+                       struct error *err)
 {
     double value;
+    char quoted[ERROR_QUOTE_BYTES];
     if (!units_parse(UNIT_BYTES, size, &value, err))
         return false;
-    char quoted[ERROR_QUOTE_BYTES];
     if (value < 1 || value > CELL_MAX)
-        return error_set(err, EXIT_INPUT, "uniform:%s: expected from 1B to 1PiB a pair",
-                         error_quote(size, quoted));
-    *bytes = mem_alloc((size_t)ranks * ranks, sizeof **bytes);
-    for (uint32_t i = 0; i < ranks * ranks; i++)
-        (*bytes)[i] = i % (ranks + 1) ? (uint64_t)value : 0;
+        return error_set(err, EXIT_INPUT, "%s: expected from 1B to 1PiB a pair",
+                         error_quote(what, quoted));
+    pattern->bytes = (uint64_t)value;
     return true;
+}
+
+static bool check_pair(const char *what, const struct pattern *pattern, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    if (pattern->from < pattern->ranks && pattern->to < pattern->ranks &&
+        pattern->from != pattern->to)
+        return true;
+    return error_set(err, EXIT_INPUT, "%s: expected two of the %u ranks, from 0",
+                     error_quote(what, quoted), pattern->ranks);
+}
+
+static bool fill(const char *what, const struct pattern *pattern, uint64_t **bytes,
+                 struct error *err)
+{
+    const uint32_t ranks = pattern->ranks;
+    char quoted[ERROR_QUOTE_BYTES];
+    bool any = ranks == 1 && pattern->cell == uniform; // one rank has nobody to send to
+    *bytes = mem_alloc((size_t)ranks * ranks, sizeof **bytes);
+    for (uint32_t i = 0; i < ranks * ranks; i++) {
+        if (i % (ranks + 1))
+            (*bytes)[i] = pattern->cell(pattern, i / ranks, i % ranks);
+        any |= (*bytes)[i] > 0;
+    }
+    if (any)
+        return true;
+    free(*bytes);
+    *bytes = NULL;
+    return error_set(err, EXIT_INPUT, "%s: moves nothing between %u ranks, %u a node",
+                     error_quote(what, quoted), ranks, pattern->gpus_per_node);
+}
+
+static bool make_pattern(const char *what, const char *rest, struct pattern *pattern,
+                         uint64_t **bytes, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    if (pattern->cell == pair) {
+        rest = skip_pair(rest, pattern);
+        if (!rest)
+            return error_set(err, EXIT_INPUT, "%s: expected pair:FROM:TO:SIZE, as pair:0:8:1MiB",
+                             error_quote(what, quoted));
+        if (!check_pair(what, pattern, err))
+            return false;
+    }
+    return read_bytes(what, rest, pattern, err) && fill(what, pattern, bytes, err);
 }
 
 // A matrix under construction, row by row.
@@ -111,11 +239,16 @@ static bool read_matrix(struct reader *reader, struct error *err)
     return ok && check_matrix(reader, err);
 }
 
-bool traffic_load(const char *what, uint64_t **bytes, uint32_t *ranks, struct error *err)
+bool traffic_load(const char *what, uint32_t gpus_per_node, uint64_t **bytes, uint32_t *ranks,
+                  struct error *err)
 {
-    const char prefix[] = "uniform:";
-    if (!strncmp(what, prefix, strlen(prefix)))
-        return uniform(what + strlen(prefix), bytes, *ranks, err);
+    struct pattern pattern;
+    const char *rest = find_pattern(what, &pattern);
+    if (rest) {
+        pattern.ranks = *ranks;
+        pattern.gpus_per_node = gpus_per_node;
+        return make_pattern(what, rest, &pattern, bytes, err);
+    }
     struct reader reader = {.path = what};
     if (!read_matrix(&reader, err)) {
         free(reader.cells);

@@ -67,12 +67,12 @@ static bool depends(const struct calibrate_parameter *parameter, const struct fi
     if (!reads_dispatcher(&reads, field))
         return false;
     const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
-    if (variant == VARIANT_NONE)
+    if (variant == VARIANT_NONE && !parameter->asked)
         return names(parameter, dispatcher->name);
-    char *name =
-        mem_format("%s@%s", dispatcher->name,
-                   variant == VARIANT_GPU ? setting->cluster.gpu
-                                          : dispatcher_cluster_name(&setting->cluster, cluster));
+    char *name = mem_format("%s@%s", dispatcher->name,
+                            variant == VARIANT_GPU && !parameter->asked
+                                ? setting->cluster.gpu
+                                : dispatcher_cluster_name(&setting->cluster, cluster));
     const bool named = names(parameter, name);
     free(name);
     return named;

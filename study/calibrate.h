@@ -9,6 +9,13 @@
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
 //
+// `asked` stands for the cluster that the rows ran on (--cluster), and NAME@asked for what
+// dispatcher NAME says there: fitted, it is that cluster's variant, and other clusters' figures
+// stay. So one file serves every machine:
+//
+//       - {key: nic, clusters: [asked], start: 40GB/s}
+//       - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}
+//
 // A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
 // for all rows of theirs. Without start it begins at its first preset's value, without min and max
 // it may move by a factor of 100 either way.
@@ -31,6 +38,7 @@ struct calibrate_parameter {
     char **presets;            // names of those whose key it is
     char **words;              // what each was loaded by: the name itself, or a file
     size_t preset_count;
+    bool asked;                // NAME@asked is among them: whatever variant says the key
     double start, least, most; // base units: bytes a second, picoseconds, ...
     size_t rows;               // that depend on it
 };
@@ -47,7 +55,16 @@ struct calibrate_row {
     char why[256];
 };
 
+#define CALIBRATE_ASKED "asked"
+
+// What `asked` stands for in a fit file.
+struct calibrate_asked {
+    const char *cluster; // NULL: nothing
+    const char *gpu;     // of it, where it says none itself; "": not known
+};
+
 struct calibration {
+    struct calibrate_asked asked;
     struct calibrate_parameter *parameters;
     size_t parameter_count;
     struct calibrate_row *rows; // of the file, in its order
@@ -57,14 +74,16 @@ struct calibration {
     double before_median_abs_pct, before_p90_abs_pct; // by the presets as they were
 };
 
-// Reads a fit file. Refuses an unknown key, a key that is a count or a choice, a preset that does
-// not load, a start outside the bounds or not above zero, and a (preset, key) that stands twice:
-// file:line: key.
-bool calibration_load(struct calibration *calibration, const char *path, struct error *err);
+// Reads a fit file; `asked` is borrowed. Refuses an unknown key, a key that is a count or a choice,
+// a preset that does not load, a start outside the bounds or not above zero, and a (preset, key)
+// that stands twice: file:line: key.
+bool calibration_load(struct calibration *calibration, const char *path,
+                      const struct calibrate_asked *asked, struct error *err);
 
 // Writes every preset that a parameter names, with its fitted keys in place of the old ones and
 // `origin` as their source, as folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the
-// folders are made when absent. Parameters that no row depends on are left as they were.
+// folders are made when absent. Parameters that no row depends on are left as they were. A cluster
+// that was asked in one line is written whole, under the name that it has.
 bool calibration_write(const struct calibration *calibration, const char *folder,
                        const char *origin, struct error *err);
 

@@ -16,6 +16,7 @@ const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose",
 #define TOLERANCE 1e-6   // of steps
 #define BLIND 1e-7       // singular values below this part of the largest say nothing
 #define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
+#define GAIN 1e-4        // a round that lowers the loss by a smaller part is an end
 
 static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
 #define ROUNDS (sizeof loss_scales / sizeof loss_scales[0])
@@ -101,6 +102,15 @@ static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vec
     return status == GSL_SUCCESS || status == GSL_ENOPROG;
 }
 
+// Soft L1, which the weights stand for.
+static double loss_of(const struct solving *solving, double scale)
+{
+    double loss = 0;
+    for (size_t r = 0; r < solving->problem->rows; r++)
+        loss += sqrt(1 + pow(solving->base[r] / scale, 2)) - 1;
+    return loss;
+}
+
 // The bounds again, so that a later round starts inside them.
 static void clamp(const struct fit_problem *problem, gsl_vector *logs)
 {
@@ -108,6 +118,15 @@ static void clamp(const struct fit_problem *problem, gsl_vector *logs)
         gsl_vector_set(
             logs, p,
             fmin(fmax(gsl_vector_get(logs, p), log(problem->least[p])), log(problem->most[p])));
+}
+
+// The errors where a round begins.
+static void restart(struct solving *solving, gsl_vector *logs)
+{
+    const struct fit_problem *problem = solving->problem;
+    clamp(problem, logs);
+    set_values(solving, logs);
+    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
 }
 
 // ---- what the data say of the solution ------------------------------------------------------
@@ -170,6 +189,7 @@ static enum fit_verdict verdict(const struct fit_problem *problem, const struct 
     return fit->standard_error[p] > FIT_LOOSE_SHARE ? FIT_LOOSE : FIT_FOUND;
 }
 
+// Of a parameter that no row depends on, nothing is known; not even what it goes with.
 static void set_errors(struct fit *fit, const struct spread *spread)
 {
     const size_t n = fit->parameters;
@@ -179,11 +199,12 @@ static void set_errors(struct fit *fit, const struct spread *spread)
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; b < n; b++) {
             const double scale = sqrt(covariance(spread, a, a) * covariance(spread, b, b));
-            fit->correlation[a * n + b] = scale > 0 ? covariance(spread, a, b) / scale : 0;
+            const bool used = fit->verdicts[a] != FIT_UNUSED && fit->verdicts[b] != FIT_UNUSED;
+            fit->correlation[a * n + b] = used && scale > 0 ? covariance(spread, a, b) / scale : 0;
         }
 }
 
-static double scatter_of(const struct solving *solving, const gsl_vector *weights)
+static double scatter_of(const struct solving *solving, const gsl_vector *weights, size_t used)
 {
     const struct fit_problem *problem = solving->problem;
     double sum = 0, weight = 0;
@@ -191,7 +212,7 @@ static double scatter_of(const struct solving *solving, const gsl_vector *weight
         sum += gsl_vector_get(weights, r) * pow(solving->base[r], 2);
         weight += gsl_vector_get(weights, r);
     }
-    const double spare = (double)problem->rows - (double)problem->parameters;
+    const double spare = (double)problem->rows - (double)used;
     return sqrt(sum / weight * (double)problem->rows / fmax(spare, 1));
 }
 
@@ -204,9 +225,12 @@ static void judge(struct fit *fit, struct solving *solving, const gsl_vector *lo
     gsl_vector *work = gsl_vector_alloc(n);
     weighted_jacobian(solving, logs, weights, jacobian);
     memcpy(fit->values, solving->values, n * sizeof *fit->values);
-    fit->scatter = scatter_of(solving, weights);
-    for (size_t p = 0; p < n; p++) // before the decomposition overwrites the matrix
+    size_t used = 0;
+    for (size_t p = 0; p < n; p++) { // before the decomposition overwrites the matrix
         fit->verdicts[p] = column_is_zero(jacobian, p) ? FIT_UNUSED : FIT_FOUND;
+        used += fit->verdicts[p] != FIT_UNUSED;
+    }
+    fit->scatter = scatter_of(solving, weights, used);
     gsl_linalg_SV_decomp(jacobian, spread.v, spread.s, work);
     set_errors(fit, &spread);
     for (size_t p = 0; p < n; p++)
@@ -232,14 +256,15 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
                         .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
     for (size_t p = 0; p < n; p++)
         gsl_vector_set(logs, p, log(start[p]));
+    restart(&solving, logs);
     for (size_t round = 0; round < ROUNDS; round++) {
-        clamp(problem, logs);
-        set_values(&solving, logs);
-        problem->errors(problem->context, solving.values, FIT_EVERY, solving.base);
-        weigh(weights, solving.base, loss_scales[round]);
-        fit->converged = round_solve(&solving, logs, weights);
+        const double scale = loss_scales[round], before = loss_of(&solving, scale);
+        weigh(weights, solving.base, scale);
+        const bool ended = round_solve(&solving, logs, weights);
+        restart(&solving, logs);
+        // At a kink steps may go to and fro for ever, and gain nothing.
+        fit->converged = ended || loss_of(&solving, scale) >= (1 - GAIN) * before;
     }
-    clamp(problem, logs);
     judge(fit, &solving, logs, weights);
     gsl_vector_free(logs);
     gsl_vector_free(weights);

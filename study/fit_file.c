@@ -69,10 +69,37 @@ static bool read_number(struct reading *reading, doc_node item, const char *key,
     return true;
 }
 
+// The cluster that `asked` stands for.
+static bool load_asked(struct reading *reading, struct cluster *cluster)
+{
+    const struct calibrate_asked *asked = &reading->calibration->asked;
+    if (!asked->cluster)
+        return error_set(reading->err, EXIT_INPUT,
+                         CALIBRATE_ASKED ": say which cluster the rows ran on (--cluster)");
+    if (!cluster_load(asked->cluster, cluster, NULL, reading->err))
+        return error_prefix(reading->err, "--cluster");
+    if (!cluster->gpu[0])
+        snprintf(cluster->gpu, sizeof cluster->gpu, "%s", asked->gpu);
+    return true;
+}
+
+// What a dispatcher says on the cluster that was asked, by the name of that cluster's variant.
+static bool load_there(struct reading *reading, const char *base, struct dispatcher *dispatcher)
+{
+    struct cluster cluster;
+    char name[FIELD_TEXT_BYTES];
+    if (!load_asked(reading, &cluster) ||
+        !dispatcher_load(base, &cluster, dispatcher, NULL, reading->err))
+        return false;
+    char *variant = mem_format("%s@%s", dispatcher->name, dispatcher_cluster_name(&cluster, name));
+    snprintf(dispatcher->name, sizeof dispatcher->name, "%s", variant);
+    free(variant);
+    return true;
+}
+
 // A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
-static bool load_dispatcher(struct reading *reading, const char *word,
-                            const struct calibrate_parameter *parameter,
-                            struct dispatcher *dispatcher)
+static bool load_variant(struct reading *reading, const char *word,
+                         const struct calibrate_parameter *parameter, struct dispatcher *dispatcher)
 {
     struct cluster cluster = cluster_default();
     const char *variant = strchr(word, '/') ? NULL : strchr(word, '@'); // a path is no variant
@@ -93,6 +120,25 @@ static bool load_dispatcher(struct reading *reading, const char *word,
     return true;
 }
 
+static bool load_dispatcher(struct reading *reading, const char *word,
+                            struct calibrate_parameter *parameter, struct dispatcher *dispatcher)
+{
+    const size_t length = strlen(word), tail = strlen("@" CALIBRATE_ASKED);
+    if (length <= tail || strcmp(word + length - tail, "@" CALIBRATE_ASKED))
+        return load_variant(reading, word, parameter, dispatcher);
+    char *base = mem_format("%.*s", (int)(length - tail), word);
+    const bool ok = load_there(reading, base, dispatcher);
+    free(base);
+    parameter->asked = true;
+    return ok;
+}
+
+static bool load_cluster(struct reading *reading, const char *word, struct cluster *cluster)
+{
+    return strcmp(word, CALIBRATE_ASKED) ? cluster_load(word, cluster, NULL, reading->err)
+                                         : load_asked(reading, cluster);
+}
+
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct reading *reading, doc_node node,
                         struct calibrate_parameter *parameter)
@@ -103,12 +149,13 @@ static bool read_preset(struct reading *reading, doc_node node,
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
     const char *word = doc_text(reading->doc, node);
     const bool cluster = parameter->part == CALIBRATE_CLUSTER;
-    if (!(cluster ? cluster_load(word, &object.cluster, NULL, reading->err)
+    if (!(cluster ? load_cluster(reading, word, &object.cluster)
                   : load_dispatcher(reading, word, parameter, &object.dispatcher)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
     parameter->presets[at] = mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
-    parameter->words[at] = mem_copy_text(word);
+    parameter->words[at] = mem_copy_text(
+        cluster && !strcmp(word, CALIBRATE_ASKED) ? reading->calibration->asked.cluster : word);
     parameter->preset_count++;
     if (at == 0)
         parameter->start = get(parameter->field, &object);
@@ -273,9 +320,10 @@ static bool read_all(struct reading *reading)
     return true;
 }
 
-bool calibration_load(struct calibration *calibration, const char *path, struct error *err)
+bool calibration_load(struct calibration *calibration, const char *path,
+                      const struct calibrate_asked *asked, struct error *err)
 {
-    *calibration = (struct calibration){0};
+    *calibration = (struct calibration){.asked = *asked};
     struct doc *doc = doc_load(path, err);
     if (!doc)
         return false;

@@ -37,7 +37,8 @@ static uint64_t add_number(uint64_t hash, uint64_t number)
 
 static uint32_t part_of(const struct part *part, const struct measured_row *row)
 {
-    uint64_t hash = add_text(add_text(0xcbf29ce484222325u, row->cluster), row->dispatcher);
+    uint64_t hash = add_text(add_text(add_text(0xcbf29ce484222325u, row->cluster), row->dispatcher),
+                             row->traffic);
     const uint64_t numbers[] = {row->nodes,  row->gpus_per_node,  row->experts,        row->topk,
                                 row->hidden, row->tokens_per_gpu, row->bytes_per_rank, row->sms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

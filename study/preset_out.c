@@ -6,6 +6,7 @@
 #include "base/outfile.h"
 #include "model/preset.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -143,6 +144,39 @@ static char *new_text(struct rewriting *rewriting, const char *text, const char 
     return written;
 }
 
+// A cluster that was asked in one line, whole.
+static char *print_asked(const struct calibration *calibration, const char *word, struct error *err)
+{
+    struct cluster cluster;
+    char *text = NULL, *sources[64] = {NULL}, name[FIELD_TEXT_BYTES];
+    size_t length;
+    assert(cluster_field_count <= sizeof sources / sizeof sources[0]);
+    if (!cluster_load(word, &cluster, sources, err))
+        return NULL;
+    if (!cluster.gpu[0])
+        snprintf(cluster.gpu, sizeof cluster.gpu, "%s", calibration->asked.gpu);
+    strcpy(cluster.name, dispatcher_cluster_name(&cluster, name));
+    FILE *out = open_memstream(&text, &length);
+    preset_print(out, cluster_fields, cluster_field_count, &cluster, sources);
+    fclose(out);
+    for (size_t i = 0; i < cluster_field_count; i++)
+        free(sources[i]);
+    return text;
+}
+
+// The text that fitted keys go into: the preset's or file's own; where a cluster was asked in one
+// line, or has no variant of a dispatcher yet, a new one. Freed by the caller.
+static char *old_text(const struct rewriting *rewriting, const char *word, struct error *err)
+{
+    const char *kind = kinds[rewriting->part], *at = strrchr(word, '@');
+    if (rewriting->part == CALIBRATE_CLUSTER && !preset_known(kind, word))
+        return print_asked(rewriting->calibration, word, err);
+    if (rewriting->part == CALIBRATE_CLUSTER || !at || strcmp(at, "@" CALIBRATE_ASKED))
+        return preset_text(kind, word, err);
+    return preset_known(kind, rewriting->preset) ? preset_text(kind, rewriting->preset, err)
+                                                 : mem_format("# %s\n", rewriting->preset);
+}
+
 static bool write_preset(struct rewriting *rewriting, const char *word, const char *folder,
                          struct error *err)
 {
@@ -152,10 +186,11 @@ static bool write_preset(struct rewriting *rewriting, const char *word, const ch
         return error_set(err, EXIT_INPUT,
                          "'%s': a preset's name with '/': expected another to write",
                          error_quote(rewriting->preset, quoted));
-    char *text = preset_text(kind, word, err);
+    char *text = old_text(rewriting, word, err);
     if (!text)
         return false;
-    char *path = mem_format("%s/%s/%s.yaml", folder, kind, rewriting->preset);
+    char *path = mem_format("%s/%s/%.*s.yaml", folder, kind, (int)strcspn(rewriting->preset, "*"),
+                            rewriting->preset);
     struct outfile file = {0};
     char *written = new_text(rewriting, text, path, err);
     bool ok = written && outfile_open(&file, path, err);

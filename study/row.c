@@ -4,6 +4,7 @@
 #include "model/estimate.h"
 #include "sim/simulate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,9 +26,14 @@ static struct moe shape_of(const struct measured_row *row)
     moe.hidden = row->hidden;
     moe.experts = row->experts;
     moe.topk = row->topk;
-    moe.intermediate = row->hidden;
+    moe.intermediate = row->intermediate ? row->intermediate : row->hidden;
     moe.groups = moe.topk_groups = 1;
     moe.dispatch_dtype = moe.combine_dtype = row->dtype;
+    if (row->intermediate) {
+        moe.shared_experts = 1;
+        moe.shared_intermediate = row->intermediate;
+        moe.weight_dtype = row->dtype;
+    }
     if (row->topk_groups) {
         moe.groups = row->nodes;
         moe.topk_groups = row->topk_groups < row->nodes ? row->topk_groups : row->nodes;
@@ -49,26 +55,39 @@ static bool shape_from_model(struct moe *moe, const struct measured_row *row, co
     return true;
 }
 
-static bool shape(struct moe *moe, const struct measured_row *row, const struct row_terms *terms,
-                  struct error *err)
-{
-    if (terms->model && !row->bytes_per_rank)
-        return shape_from_model(moe, row, terms->model, err);
-    *moe = shape_of(row);
-    return true;
-}
-
 static bool is_layer_phase(enum phase phase)
 {
     return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_NOTIFY ||
            phase == PHASE_ALLTOALL;
 }
 
-// What only a model can say.
+// Whether the row's own columns say all that its phase takes.
+static bool says_all(const struct measured_row *row)
+{
+    return row->bytes_per_rank || row->phase == PHASE_RMSNORM || row->intermediate;
+}
+
+static bool shape(struct moe *moe, const struct measured_row *row, const struct row_terms *terms,
+                  struct error *err)
+{
+    if (terms->model && !says_all(row))
+        return shape_from_model(moe, row, terms->model, err);
+    *moe = shape_of(row);
+    return true;
+}
+
+// What only a model, a cluster or a matrix can say.
 static bool check_known(const struct measured_row *row, const struct row_terms *terms,
                         struct error *err)
 {
-    if (terms->model)
+    if (!row->cluster[0] && !terms->cluster)
+        return error_set(
+            err, EXIT_INPUT,
+            "names no cluster: say what it ran on, %u nodes of %u GPUs%s%s (--cluster)", row->nodes,
+            row->gpus_per_node, row->gpu[0] ? ", " : "", row->gpu);
+    if (!strcmp(row->traffic, "matrix") && !terms->traffic)
+        return error_set(err, EXIT_INPUT, "traffic: name the matrix that it moved (--traffic)");
+    if (terms->model || says_all(row))
         return true;
     if (!strcmp(row->routing, "router"))
         return error_set(err, EXIT_INPUT,
@@ -77,6 +96,25 @@ static bool check_known(const struct measured_row *row, const struct row_terms *
         return error_set(err, EXIT_INPUT, "phase %s: name the model that ran (--model)",
                          phase_names[row->phase]);
     return true;
+}
+
+// The row's exchange as --traffic takes it: a cell of a pattern has its part of a rank's bytes.
+static void traffic_of(const struct measured_row *row, const struct row_terms *terms,
+                       char traffic[FIELD_TEXT_BYTES])
+{
+    const uint32_t gpus = row->gpus_per_node, ranks = row->nodes * gpus;
+    const bool uniform = !row->traffic[0] || !strcmp(row->traffic, "uniform");
+    uint64_t bytes = row->bytes_per_rank;
+    if (!strcmp(row->traffic, "matrix")) {
+        snprintf(traffic, FIELD_TEXT_BYTES, "%s", terms->traffic);
+        return;
+    }
+    if (uniform || !strcmp(row->traffic, "inside"))
+        bytes /= uniform ? ranks : gpus;
+    else if (!strcmp(row->traffic, "between") && ranks > gpus)
+        bytes /= ranks - gpus;
+    snprintf(traffic, FIELD_TEXT_BYTES, "%.200s:%lluB", uniform ? "uniform" : row->traffic,
+             (unsigned long long)bytes);
 }
 
 static struct question question_of(const struct measured_row *row, const struct row_terms *terms)
@@ -94,9 +132,9 @@ static struct question question_of(const struct measured_row *row, const struct 
     question.sms = row->sms;
     question.seed = terms->seed;
     question.aligned = true;
+    strcpy(question.gpu, row->gpu);
     if (row->bytes_per_rank)
-        snprintf(question.traffic, sizeof question.traffic, "uniform:%lluB",
-                 (unsigned long long)(row->bytes_per_rank / (row->nodes * row->gpus_per_node)));
+        traffic_of(row, terms, question.traffic);
     return question;
 }
 
@@ -112,6 +150,41 @@ static bool check_stage(const struct measured_row *row, struct error *err)
                      inter ? "one node" : "one GPU a node");
 }
 
+// The most that a rank sends or receives, its own slot included.
+static double busiest_bytes(const struct setting *setting)
+{
+    const size_t ranks = cluster_ranks(&setting->cluster);
+    double most = 0;
+    for (size_t r = 0; r < ranks; r++) {
+        double sent = 0, received = 0;
+        for (size_t peer = 0; peer < ranks; peer++) {
+            sent += (double)setting->traffic[r * ranks + peer];
+            received += (double)setting->traffic[peer * ranks + r];
+        }
+        most = fmax(most, fmax(sent, received));
+    }
+    return most;
+}
+
+// A matrix must be the one that ran: alltoallv_perf may have scaled it, and rounds each cell down
+// to 16 bytes.
+static bool check_matrix(const struct measured_row *row, const struct setting *setting,
+                         struct error *err)
+{
+    if (strcmp(row->traffic, "matrix"))
+        return true;
+    const uint32_t ranks = cluster_ranks(&setting->cluster);
+    const double busiest = busiest_bytes(setting), said = (double)row->bytes_per_rank;
+    if (ranks == row->nodes * row->gpus_per_node && said <= busiest &&
+        busiest - said < 16.0 * ranks)
+        return true;
+    return error_set(
+        err, EXIT_INPUT,
+        "--traffic: %u ranks, of which the busiest has %.0f bytes: expected the matrix "
+        "of the run, %u ranks and %.0f bytes",
+        ranks, busiest, row->nodes * row->gpus_per_node, said);
+}
+
 bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
                  const struct row_terms *terms, struct error *err)
 {
@@ -122,7 +195,7 @@ bool row_resolve(struct setting *setting, const struct measured_row *row, enum e
         return false;
     setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
     bool ok = schedule_check(&setting->schedule, err);
-    ok = ok && check_stage(row, err);
+    ok = ok && check_stage(row, err) && check_matrix(row, setting, err);
     if (ok && !setting->schedule.present[row->phase])
         ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
                        row->dispatcher, phase_names[row->phase]);

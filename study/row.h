@@ -12,6 +12,7 @@ extern const char *const engine_names[];
 // What stands in for columns that a measurements CSV does not have.
 struct row_terms {
     const char *cluster; // instead of the row's cluster, in the row's shape; NULL: the row's
+    const char *traffic; // matrix of rows that were measured with one; NULL: none is known
     const char *model;   // whose groups, widths and shared experts the row ran with; NULL: none are
                          // known, and rows that need them are refused
     uint64_t seed;       // of drawn routing
@@ -21,7 +22,10 @@ struct row_terms {
 // Resolves the row: its moe from its own columns (topk_groups blank: no group limit, else rule
 // deepep; trtllm-*: balanced), EP = nodes x gpus_per_node, whatever the cluster preset's size,
 // ranks aligned. With a model, the row's experts, top-k and hidden must be the model's; routing
-// `router` is then drawn by rule v3. Refuses rows that no engine predicts (measured_predictable).
+// `router` is then drawn by rule v3. Phases that a row says all of (a byte exchange, rmsnorm, an
+// expert whose width it has) need no model. Refuses rows that no engine predicts
+// (measured_predictable), rows that name no cluster where terms do not either, rows of another GPU
+// than the cluster's, and a matrix in which no rank has as much as the row says.
 // simulate gets counted loads, the others expected ones. Released by setting_release.
 bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
                  const struct row_terms *terms, struct error *err);

@@ -99,15 +99,14 @@ static void write_rows(FILE *out)
     static const struct {
         const char *dispatcher, *phase, *dtype;
         uint32_t nodes;
-    } kinds[] = {{"deepep-normal", "dispatch", "fp8", 1},  {"deepep-normal", "combine", "bf16", 1},
-                 {"deepep-normal", "dispatch", "fp8", 4},  {"deepep-normal", "combine", "bf16", 4},
-                 {"deepep-ll", "dispatch", "fp8", 2},      {"deepep-ll", "combine", "bf16", 2}};
+    } kinds[] = {{"deepep-normal", "dispatch", "fp8", 1}, {"deepep-normal", "combine", "bf16", 1},
+                 {"deepep-normal", "dispatch", "fp8", 4}, {"deepep-normal", "combine", "bf16", 4},
+                 {"deepep-ll", "dispatch", "fp8", 2},     {"deepep-ll", "combine", "bf16", 2}};
     fputs(HEADER, out);
     for (size_t k = 0; k < SUITE_COUNT(kinds); k++)
         for (size_t t = 0; t < SUITE_COUNT(tokens); t++)
             fprintf(out, "r%zu-%zu,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,1,0,made\n", k, t,
-                    kinds[k].dispatcher, kinds[k].nodes, tokens[t], kinds[k].dtype,
-                    kinds[k].phase);
+                    kinds[k].dispatcher, kinds[k].nodes, tokens[t], kinds[k].dtype, kinds[k].phase);
 }
 
 static struct fixture rows_fixture(const char *cluster)
@@ -152,7 +151,8 @@ static void run(struct calibration *calibration, struct measured *measured, cons
 {
     const struct row_terms terms = {.seed = 1};
     struct error err = {0};
-    ck_assert_msg(calibration_load(calibration, fit, &err), "%s", err.text);
+    ck_assert_msg(calibration_load(calibration, fit, &(struct calibrate_asked){NULL, ""}, &err),
+                  "%s", err.text);
     ck_assert_msg(measured_load(measured, rows, &err), "%s", err.text);
     ck_assert_msg(calibration_run(calibration, measured, &terms, false, &err), "%s", err.text);
 }
@@ -193,8 +193,8 @@ START_TEST(writes_presets)
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)
-        ck_assert_double_eq_tol(accuracy.rows[r].predicted_us / calibration.rows[r].predicted_us,
-                                1, 1e-3);
+        ck_assert_double_eq_tol(accuracy.rows[r].predicted_us / calibration.rows[r].predicted_us, 1,
+                                1e-3);
     accuracy_release(&accuracy);
     calibration_release(&calibration);
     measured_release(&measured);
@@ -210,11 +210,11 @@ START_TEST(names_what_data_cannot_say)
                                       "  - {key: nvlink, clusters: [h800-cx7]}\n"
                                       "  - {key: nic, clusters: [h800-cx7]}\n",
                                       ".yaml");
-    struct fixture rows = fixture_make(
-        HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n"
-               "b,f,h800-cx7,deepep-ll,1,8,256,8,,64,7168,fp8,dispatch,,60,0,s\n"
-               "c,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,40,0,s\n",
-        ".csv");
+    struct fixture rows =
+        fixture_make(HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n"
+                            "b,f,h800-cx7,deepep-ll,1,8,256,8,,64,7168,fp8,dispatch,,60,0,s\n"
+                            "c,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,40,0,s\n",
+                     ".csv");
     struct calibration calibration;
     struct measured measured;
     run(&calibration, &measured, fit.path, rows.path);
@@ -244,6 +244,9 @@ static const struct {
     {"parameters:\n  - {key: nic, clusters: [h800-cx7], low: 5GB/s}\n", "low: unknown"},
     {"parameters:\n  - {key: nic, clusters: [h800-cx7]}\n  - {key: nic, clusters: [h800-cx7]}\n",
      ":3: nic of h800-cx7 stands twice"},
+    {"parameters:\n  - {key: nic, clusters: [asked]}\n", ":2: asked: say which cluster"},
+    {"parameters:\n  - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}\n",
+     ":2: asked: say which cluster"},
     {"parameters:\n  - {key: dispatch_fixed, dispatchers: [raw]}\n", "starts at 0: give start"},
 };
 
@@ -252,7 +255,7 @@ START_TEST(refuses)
     struct fixture fit = fixture_make(refused[_i].text, ".yaml");
     struct calibration calibration;
     struct error err = {0};
-    ck_assert(!calibration_load(&calibration, fit.path, &err));
+    ck_assert(!calibration_load(&calibration, fit.path, &(struct calibrate_asked){NULL, ""}, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, refused[_i].message) != NULL, "'%s' lacks '%s'", err.text,
                   refused[_i].message);

@@ -153,6 +153,20 @@ static const struct {
     {"layout-none.yaml", "num_slots: 8\n"},
     {"eight.yaml", "hidden: 512\nexperts: 8\ntopk: 2\nintermediate: 256\n"},
     {"it's a $model; `name`.yaml", "hidden: 512\nexperts: 8\ntopk: 2\nintermediate: 256\n"},
+    {"nccl-cut.txt", "# Collective test starting: alltoall_perf\n"
+                     "# nThread 1 nGpus 1 minBytes 8\n"
+                     "#  Rank  0 Group  0 Pid 1 on a device  0 [0000:1b:00] NVIDIA H100\n"
+                     "#       size         count      type   redop    root     time   algbw   "
+                     "busbw  #wrong     time   algbw   busbw  #wrong \n"
+                     "        4096            64     float    none"},
+    {"nccl-wrong.txt", "# Collective test starting: alltoall_perf\n"
+                       "# nThread 1 nGpus 1 minBytes 8\n"
+                       "#  Rank  0 Group  0 Pid 1 on a device  0 [0000:1b:00] NVIDIA H100\n"
+                       "#       size         count      type   redop    root     time   algbw   "
+                       "busbw  #wrong     time   algbw   busbw  #wrong \n"
+                       "        4096            64     float    none      -1    14.37    0.29    "
+                       "0.27       3    14.54    0.28    0.26    N/A\n"},
+    {"probe-2.tsv", "# epsim.probe/2\n"},
     {"rows.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
                  "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
@@ -389,7 +403,21 @@ static const struct bad bad_rows[] = {
     {"trace", {"FOLDER"}},
 
     // Measured rows.
-    {"calibrate", {"expected one measurements CSV"}},
+    {"calibrate", {"expected files of measurements", "nccl-tests"}},
+    {"calibrate tests/data/nccl-tests/alltoall-1x8.txt --fit study/fits/nccl-tests.yaml",
+     {"--fit: ", "nccl-tests.yaml:4: asked", "--cluster"}},
+    {"calibrate tests/data/nccl-tests/alltoall-1x8.txt --fit study/fits/nccl-tests.yaml --cluster "
+     "a100-nvl8",
+     {"first reason: ", "gpu h100", "a100-nvl8 has a100"}},
+    {"calibrate tests/data/nccl-tests/alltoall-1x8.txt tests/data/nccl-tests/alltoall-1x8.txt "
+     "--fit study/fits/nccl-tests.yaml --cluster h100-nvl8",
+     {"alltoall-1x8.txt:18: id", "stands"}},
+    {"accuracy tests/data/nccl-tests/alltoall-1x8.txt $D/missing.csv", {"/missing.csv", "No such"}},
+    {"accuracy $D/nccl-cut.txt", {"/nccl-cut.txt:5", "4 cells", "13"}},
+    {"accuracy $D/nccl-wrong.txt", {"/nccl-wrong.txt:5", "#wrong: 3", "without errors"}},
+    {"accuracy $D/probe-2.tsv", {"/probe-2.tsv:1", "epsim.probe/2", "epsim.probe/1"}},
+    {"simulate --traffic pair:0:32:1MiB", {"--traffic", "pair:0:32:1MiB", "32 ranks"}},
+    {"simulate --traffic between:1MiB --ep 8", {"--traffic", "moves nothing between 8 ranks"}},
     {"calibrate study/measured/h800-cx7.csv", {"--fit: missing"}},
     {"calibrate study/measured/h800-cx7.csv --fit $D/none.yaml", {"--fit: ", "No such file"}},
     {"calibrate $D/missing.csv --fit study/fits/h800-cx7.yaml", {"/missing.csv", "No such file"}},

@@ -186,6 +186,30 @@ static const struct {
     {1025, "1025: expected 1 to 1024 ranks"},
 };
 
+// What a measured row calls nodes: hosts, where a cluster is one NVLink domain over several.
+START_TEST(set_shape)
+{
+    static const struct {
+        const char *cluster;
+        uint32_t nodes, gpus, is_nodes, is_gpus; // is_gpus 0: refused
+    } cases[] = {
+        {"h800-cx7", 2, 4, 2, 4},      {"h800-cx7", 2, 16, 0, 0},   {"gb200-nvl72", 2, 4, 1, 8},
+        {"gb200-nvl72", 18, 4, 1, 72}, {"gb200-nvl72", 1, 8, 1, 8}, {"gb200-nvl72", 1, 73, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct cluster cluster;
+        struct error err = {0};
+        ck_assert(cluster_load(cases[i].cluster, &cluster, NULL, &err));
+        const bool ok = cluster_set_shape(&cluster, cases[i].nodes, cases[i].gpus, &err);
+        ck_assert_int_eq(ok, cases[i].is_gpus > 0);
+        if (!ok)
+            continue;
+        ck_assert_uint_eq(cluster.nodes, cases[i].is_nodes);
+        ck_assert_uint_eq(cluster.gpus_per_node, cases[i].is_gpus);
+    }
+}
+END_TEST
+
 START_TEST(bad_ep)
 {
     struct cluster cluster = load("h800-cx7");
@@ -301,6 +325,7 @@ int main(void)
     tcase_add_test(tcase, yaml_nominal_defaults_to_effective);
     tcase_add_loop_test(tcase, nic_ports, 0, COUNT(ports));
     tcase_add_loop_test(tcase, set_ep, 0, COUNT(eps));
+    tcase_add_test(tcase, set_shape);
     tcase_add_loop_test(tcase, bad_ep, 0, COUNT(bad_eps));
     tcase_add_loop_test(tcase, bad_word, 0, COUNT(bad_words));
     tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));

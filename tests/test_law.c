@@ -122,13 +122,14 @@ START_TEST(no_cliffs_by_events)
 }
 END_TEST
 
-static double alltoall_us(const char *cluster, uint32_t ep, uint64_t bytes)
+static double exchange_us(const char *cluster, uint32_t ep, const char *pattern, uint64_t bytes)
 {
     struct question question = question_default();
     struct timing timing;
     strcpy(question.cluster, cluster);
     strcpy(question.dispatcher, "nccl-alltoall");
-    snprintf(question.traffic, sizeof question.traffic, "uniform:%lluB", (unsigned long long)bytes);
+    snprintf(question.traffic, sizeof question.traffic, "%s:%lluB", pattern,
+             (unsigned long long)bytes);
     question.ep = ep;
     struct setting setting;
     resolve(&setting, &question, LOADS_COUNTED);
@@ -147,7 +148,7 @@ START_TEST(nccl_never_steps_down)
     for (uint32_t ep = 2; ep <= 8; ep *= 2) {
         double last = 0;
         for (uint64_t bytes = 64; bytes < 100000000; bytes += bytes / 32) {
-            const double us = alltoall_us(alltoalls[_i], ep, bytes);
+            const double us = exchange_us(alltoalls[_i], ep, "uniform", bytes);
             ck_assert_msg(us >= last, "%s, %u ranks, %llu bytes a peer: %.3f us after %.3f",
                           alltoalls[_i], ep, (unsigned long long)bytes, us, last);
             last = us;
@@ -207,6 +208,23 @@ START_TEST(shortest_product)
 }
 END_TEST
 
+// A ring's one peer has all channels, and so the link at its full rate; in an all-to-all eight
+// ranks share them, and a peer's bytes take eight times as long where channels bind.
+START_TEST(nccl_channels_go_to_the_peers_there_are)
+{
+    static const char narrow[] = "1x8:nvlink=300GB/s,gpu=h100";
+    const uint64_t bytes = UINT64_C(1) << 30;
+    const double link_us = (double)bytes / 300e3;
+    ck_assert_double_eq_tol(exchange_us(narrow, 8, "ring", bytes) / link_us, 1, 0.01);
+    // 32 channels of 18 GB/s: more than the link, and at 2 TB/s of NVLink what binds.
+    static const char wide[] = "1x8:nvlink=2TB/s,gpu=h100";
+    const double ring = exchange_us(wide, 8, "ring", bytes);
+    const double all = exchange_us(wide, 8, "uniform", bytes);
+    ck_assert_double_eq_tol(ring / ((double)bytes / (32 * 18.106e3)), 1, 0.02);
+    ck_assert_double_eq_tol(all / ring, 8, 0.1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("law");
@@ -219,6 +237,7 @@ int main(void)
     tcase_add_loop_test(tests, nccl_never_steps_down, 0, SUITE_COUNT(alltoalls));
     tcase_add_test(tests, packing_goes_through_memory);
     tcase_add_test(tests, shortest_product);
+    tcase_add_test(tests, nccl_channels_go_to_the_peers_there_are);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

@@ -13,7 +13,7 @@ START_TEST(reads_a_matrix)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert_msg(traffic_load(file.path, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load(file.path, 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(ranks, 3);
     ck_assert_mem_eq(bytes, expected, sizeof expected);
     free(bytes);
@@ -26,10 +26,47 @@ START_TEST(reads_a_word)
     uint64_t *bytes;
     uint32_t ranks = 4;
     struct error err = {0};
-    ck_assert_msg(traffic_load("uniform:1MiB", &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load("uniform:1MiB", 2, &bytes, &ranks, &err), "%s", err.text);
     for (uint32_t i = 0; i < 16; i++)
         ck_assert_uint_eq(bytes[i], i % 5 ? 1 << 20 : 0);
     free(bytes);
+}
+END_TEST
+
+// Four ranks, two a node.
+static const struct {
+    const char *word;
+    uint64_t cells[16];
+} patterns[] = {
+    {"ring:8B", {0, 8, 0, 0, 0, 0, 8, 0, 0, 0, 0, 8, 8, 0, 0, 0}},
+    {"inside:8B", {0, 8, 0, 0, 8, 0, 0, 0, 0, 0, 0, 8, 0, 0, 8, 0}},
+    {"between:8B", {0, 0, 8, 8, 0, 0, 8, 8, 8, 8, 0, 0, 8, 8, 0, 0}},
+    {"pair:3:0:8B", {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0}},
+    // 1, 2 and 3 sixths of 600 bytes, whole multiples of 16 of them.
+    {"distance:600B", {0, 96, 192, 288, 288, 0, 96, 192, 192, 288, 0, 96, 96, 192, 288, 0}},
+};
+
+START_TEST(reads_patterns)
+{
+    uint64_t *bytes;
+    uint32_t ranks = 4;
+    struct error err = {0};
+    ck_assert_msg(traffic_load(patterns[_i].word, 2, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_mem_eq(bytes, patterns[_i].cells, sizeof patterns[_i].cells);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(knows_patterns)
+{
+    static const char *const known[] = {"uniform", "ring",     "inside",
+                                        "between", "pair:0:8", "distance"};
+    static const char *const unknown[] = {"",          "rings",    "pair",   "pair:0",
+                                          "pair:0:8:", "pair:a:b", "matrix", "ring:8B"};
+    for (size_t i = 0; i < SUITE_COUNT(known); i++)
+        ck_assert_msg(traffic_is_pattern(known[i]), "%s", known[i]);
+    for (size_t i = 0; i < SUITE_COUNT(unknown); i++)
+        ck_assert_msg(!traffic_is_pattern(unknown[i]), "%s", unknown[i]);
 }
 END_TEST
 
@@ -41,7 +78,7 @@ START_TEST(reads_after_a_byte_order_mark)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert_msg(traffic_load(file.path, &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load(file.path, 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(ranks, 2);
     free(bytes);
     fixture_remove(&file);
@@ -53,10 +90,10 @@ START_TEST(names_the_range_of_a_word)
     uint64_t *bytes;
     uint32_t ranks = 2;
     struct error err = {0};
-    ck_assert_msg(traffic_load("uniform:1PiB", &bytes, &ranks, &err), "%s", err.text);
+    ck_assert_msg(traffic_load("uniform:1PiB", 2, &bytes, &ranks, &err), "%s", err.text);
     ck_assert_uint_eq(bytes[1], UINT64_C(1) << 50);
     free(bytes);
-    ck_assert(!traffic_load("uniform:0B", &bytes, &ranks, &err));
+    ck_assert(!traffic_load("uniform:0B", 2, &bytes, &ranks, &err));
     ck_assert_str_eq(err.text, "uniform:0B: expected from 1B to 1PiB a pair");
 }
 END_TEST
@@ -89,7 +126,7 @@ START_TEST(refuses)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert(!traffic_load(file.path, &bytes, &ranks, &err));
+    ck_assert(!traffic_load(file.path, 2, &bytes, &ranks, &err));
     const char *message = fixture_message(&file, &err);
     ck_assert_msg(!strncmp(message, refused[_i].message, strlen(refused[_i].message)),
                   "'%s' does not begin with '%s'", message, refused[_i].message);
@@ -98,17 +135,36 @@ START_TEST(refuses)
 }
 END_TEST
 
-static const char *const words[] = {
-    "uniform:",     "uniform:0B",    "uniform:-1MiB", "uniform:nanB",       "uniform:1M",
-    "uniform:12",   "uniform:1e30B", "uniform:2PiB",  "uniform:1025TiB",    "/dev/zero",
-    "uniform:1.5B", "uniform:1MiBx", "/tmp",          "/nonexistent/m.txt", ""};
+static const char *const words[] = {"uniform:",
+                                    "uniform:0B",
+                                    "uniform:-1MiB",
+                                    "uniform:nanB",
+                                    "uniform:1M",
+                                    "uniform:12",
+                                    "uniform:1e30B",
+                                    "uniform:2PiB",
+                                    "uniform:1025TiB",
+                                    "/dev/zero",
+                                    "uniform:1.5B",
+                                    "uniform:1MiBx",
+                                    "ring:",
+                                    "pair:0:1",
+                                    "pair:0:4:1B",
+                                    "pair:1:1:1B",
+                                    "pair:-1:1:1B",
+                                    "pair:0:1B",
+                                    "distance:5B",
+                                    "inside:",
+                                    "/tmp",
+                                    "/nonexistent/m.txt",
+                                    ""};
 
 START_TEST(refuses_words)
 {
     uint64_t *bytes;
     uint32_t ranks = 4;
     struct error err = {0};
-    ck_assert_msg(!traffic_load(words[_i], &bytes, &ranks, &err), "'%s'", words[_i]);
+    ck_assert_msg(!traffic_load(words[_i], 2, &bytes, &ranks, &err), "'%s'", words[_i]);
     ck_assert(err.text[0]);
     ck_assert_int_eq(err.code, EXIT_INPUT);
 }
@@ -124,7 +180,7 @@ START_TEST(refuses_too_many_ranks)
     uint64_t *bytes;
     uint32_t ranks = 0;
     struct error err = {0};
-    ck_assert(!traffic_load(file.path, &bytes, &ranks, &err));
+    ck_assert(!traffic_load(file.path, 2, &bytes, &ranks, &err));
     ck_assert_str_eq(fixture_message(&file, &err), ":1: 1025 ranks: expected at most 1024");
     fixture_remove(&file);
     free(text);
@@ -137,6 +193,8 @@ int main(void)
     TCase *tests = tcase_create("traffic");
     tcase_add_test(tests, reads_a_matrix);
     tcase_add_test(tests, reads_a_word);
+    tcase_add_loop_test(tests, reads_patterns, 0, SUITE_COUNT(patterns));
+    tcase_add_test(tests, knows_patterns);
     tcase_add_test(tests, names_the_range_of_a_word);
     tcase_add_test(tests, reads_after_a_byte_order_mark);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));

@@ -107,7 +107,7 @@ double quantiles_at(const struct quantiles *quantiles, double share)
     const uint64_t place = rank < 1 ? 0 : (uint64_t)rank - 1;
     if (quantiles->values)
         return exact_at(quantiles, place);
-    // The ends are known, and no bin's middle is beyond them.
+    // The ends are known; their bins' middles may lie beyond them.
     if (place == 0 || place == quantiles->count - 1)
         return (double)(place ? quantiles->most : quantiles->least);
     const double middle = bin_at(quantiles, place);

@@ -9,8 +9,8 @@
 // over the ranks of a node, and over a rank's slots. Counts stay whole, and such as tokens can have
 // made: no rank has more copies than its node, and none fewer choices than copies. What is left
 // over after even shares is dealt out in turn, from source to source, so that what two ranks
-// receive in all differs by a few copies at most. Balanced loads are their own balance. To be
-// released with loads_release.
+// receive in all differs by a few copies, and by top-k choices more at most. Balanced loads are
+// their own balance. To be released with loads_release.
 void loads_balance(struct loads *balanced, const struct loads *loads, const struct layout *layout);
 
 #endif

@@ -111,6 +111,14 @@ bool ask_place(struct answerable *answerable, const struct question *question, s
     return true;
 }
 
+void ask_forget(const struct answerable *answerable, const struct question *question,
+                uint64_t first, uint64_t last)
+{
+    const struct trace *trace = &answerable->trace;
+    const uint32_t ranks = answerable->setting.routing.ranks;
+    trace_forget(trace, first, last, ranks, tokens_of(question, trace, ranks));
+}
+
 bool ask(struct answerable *answerable, const struct question *question, enum loads_kind prefer,
          struct error *err)
 {

@@ -29,6 +29,9 @@ bool ask_beside(struct answerable *answerable, const struct answerable *owner,
 // After a failure there is no place until one is found; ask_release is due all the same. Any number
 // of threads may do this, each with an answerable of its own.
 bool ask_place(struct answerable *answerable, const struct question *question, struct error *err);
+// Steps from `first` up to `last` of the trace may leave memory (trace_forget).
+void ask_forget(const struct answerable *answerable, const struct question *question,
+                uint64_t first, uint64_t last);
 void ask_release(struct answerable *answerable);
 
 #endif

@@ -149,6 +149,8 @@ static void fold_step(struct replay *replay, const struct item *items)
     uint64_t routed_ps[REPLAY_FIGURES] = {0}, balanced_ps[REPLAY_FIGURES] = {0};
     for (uint32_t l = 0; l < replay->layer_count; l++) {
         const struct replay_place *place = &items[l].place;
+        for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
+            replay->present[phase] |= items[l].schedule.present[phase];
         fold_times(&replay->layers[l], place->routed_ps, place->balanced_ps);
         fold_ranks(&replay->layers[l], &items[l], replay->ranks);
         fold_ranks(&replay->all, &items[l], replay->ranks);
@@ -157,6 +159,7 @@ static void fold_step(struct replay *replay, const struct item *items)
             balanced_ps[figure] += place->balanced_ps[figure];
         }
     }
+    replay->present[REPLAY_LAYER] = true;
     fold_times(&replay->all, routed_ps, balanced_ps);
 }
 

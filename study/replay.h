@@ -59,7 +59,8 @@ struct replay {
     const struct replay_asked *asked;
     struct answerable answerable; // at the first place
     uint32_t ranks, layer_count;
-    uint64_t steps; // asked
+    uint64_t steps;               // asked
+    bool present[REPLAY_FIGURES]; // in some place, after replay_run
     struct replay_layer *layers;
     // The model's: a step's latency is the sum over its layers, and ranks' counts are over layers
     // too; max_mean_ppm is of every layer of every step.

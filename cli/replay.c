@@ -76,15 +76,17 @@ static bool check_asked(const struct invocation *invocation, struct error *err)
 // ---- tables ------------------------------------------------------------------------------------
 
 static void add_layer_name(struct table *table, const struct replay *replay,
-                           const struct replay_layer *layer)
+                           const struct replay_layer *layer, bool id)
 {
-    if (layer == &replay->all) {
+    const bool all = layer == &replay->all;
+    if (all)
         table_text(table, "all");
+    else
+        table_count(table, layer->layer);
+    if (id && all)
         table_blank(table);
-        return;
-    }
-    table_count(table, layer->layer);
-    table_count(table, layer->layer_id);
+    else if (id)
+        table_count(table, layer->layer_id);
 }
 
 static double cost_pct(const struct replay_layer *layer, enum replay_figure figure)
@@ -119,7 +121,7 @@ static void add_figures(struct table *table, const struct replay *replay,
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
         if (!replay->present[figure])
             continue;
-        add_layer_name(table, replay, layer);
+        add_layer_name(table, replay, layer, true);
         add_figure(table, layer, figure);
     }
 }
@@ -139,7 +141,7 @@ static void add_latency(struct table *table, const struct replay *replay,
                         const struct replay_layer *layer)
 {
     const struct quantiles *routed = &layer->routed[REPLAY_LAYER];
-    add_layer_name(table, replay, layer);
+    add_layer_name(table, replay, layer, true);
     for (int phase = PHASE_DISPATCH; phase <= PHASE_COMBINE; phase++)
         table_real(table, US(quantiles_at(&layer->routed[phase], 0.5)));
     table_real(table, US(quantiles_at(routed, 0.5)));
@@ -175,14 +177,15 @@ static double share_pct(double part, double whole)
     return whole > 0 ? 100 * part / whole : NAN;
 }
 
+// A person has seen the layers' ids above.
 static void add_hurt(struct table *table, const struct replay *replay,
-                     const struct replay_layer *layer)
+                     const struct replay_layer *layer, bool ids)
 {
     const struct replay_layer *all = &replay->all;
     const struct replay_rank *hot = replay_most_hot(replay, layer);
     const struct replay_rank *slow = replay_most_slow(replay, layer);
     const double cost_ps = replay_cost_ps(layer, REPLAY_LAYER);
-    add_layer_name(table, replay, layer);
+    add_layer_name(table, replay, layer, ids);
     table_real(table, share_pct(quantiles_mean(&layer->routed[REPLAY_LAYER]),
                                 quantiles_mean(&all->routed[REPLAY_LAYER])));
     table_real(table, US(cost_ps));
@@ -193,15 +196,17 @@ static void add_hurt(struct table *table, const struct replay *replay,
     add_most(table, layer, slow, slow ? slow->slowest : 0);
 }
 
-static struct table *layers_table(const struct replay *replay)
+static struct table *hurt_table(const struct replay *replay, bool ids)
 {
     static const char *const columns[] = {
         "layer",    "layer_id",     "time_pct",    "imbalance_us", "imbalance_pct", "share_pct",
         "max_mean", "hottest_rank", "hottest_pct", "slowest_rank", "slowest_pct",   NULL};
-    struct table *table = table_new("replay-layers", columns);
+    const char *shown[sizeof columns / sizeof columns[0]] = {columns[0]};
+    memcpy(shown + 1, columns + (ids ? 1 : 2), sizeof columns - (ids ? 1 : 2) * sizeof columns[0]);
+    struct table *table = table_new("replay-layers", shown);
     for (uint32_t l = 0; l < replay->layer_count; l++)
-        add_hurt(table, replay, &replay->layers[l]);
-    add_hurt(table, replay, &replay->all);
+        add_hurt(table, replay, &replay->layers[l], ids);
+    add_hurt(table, replay, &replay->all, ids);
     return table;
 }
 
@@ -313,7 +318,7 @@ static void head(struct table *table, const struct invocation *invocation,
 static struct table *table_of(const struct invocation *invocation, const struct replay *replay)
 {
     if (!strcmp(invocation->tsv, "replay-layers"))
-        return layers_table(replay);
+        return hurt_table(replay, true);
     if (!strcmp(invocation->tsv, "replay-ranks"))
         return ranks_table(replay);
     return figures_table(replay);
@@ -337,7 +342,7 @@ static json_t *document_of(const struct invocation *invocation, const struct rep
     json_object_set_new(document, "engine", json_string(invocation->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
     set_rows(document, "phases", figures_table(replay));
-    set_rows(document, "layers", layers_table(replay));
+    set_rows(document, "layers", hurt_table(replay, true));
     set_rows(document, "ranks", ranks_table(replay));
     return document;
 }
@@ -422,7 +427,7 @@ static void write_report(void *context, FILE *out)
     print_part(out, "layers (medians of dispatch, experts and combine; then of the whole layer)",
                latency_table(report->replay));
     print_part(out, "imbalance (against the same tokens spread evenly over ranks)",
-               layers_table(report->replay));
+               hurt_table(report->replay, false));
     say_what_hurts(out, report->replay);
 }
 

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_COLUMNS 5
+#define MAX_COLUMNS 6
 #define DATA_LIMIT ((size_t)1 << 30)   // bytes between 1024 ranks, phase by phase, are 200 MiB
 #define FIGURE_LIMIT ((size_t)4 << 30) // as gnuplot draws it
 
@@ -54,6 +54,17 @@ static const struct figure figures[] = {
       {"phase", CELLS_WORD},
       {"start_us", CELLS_NUMBER},
       {"end_us", CELLS_NUMBER}}},
+    {"replay",
+     "Latency of a trace's MoE layers",
+     {{"layer", CELLS_WORD},
+      {"phase", CELLS_WORD},
+      {"p50_us", CELLS_NUMBER},
+      {"p90_us", CELLS_NUMBER},
+      {"p99_us", CELLS_NUMBER},
+      {"balanced_us", CELLS_NUMBER}}},
+    {"replay-ranks",
+     "Load of ranks by layer",
+     {{"layer", CELLS_NUMBER}, {"rank", CELLS_NUMBER}, {"load_ratio", CELLS_NUMBER}}},
     {"traffic",
      "Bytes between ranks",
      {{"phase", CELLS_WORD},

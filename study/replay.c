@@ -9,9 +9,11 @@
 #include <omp.h>
 #include <stdlib.h>
 
-// Places of a block, which threads share before they are folded in order: enough that few wait for
-// the last.
-#define BLOCK_A_THREAD 8
+// Places of a block, which threads share before they are folded in order: enough that they seldom
+// wait for the last, in as much memory, but a few a thread at least.
+#define MOST_A_THREAD 64
+#define LEAST_A_THREAD 4
+#define BLOCK_BYTES (64u << 20)
 
 const char *replay_figure_name(enum replay_figure figure)
 {
@@ -268,11 +270,20 @@ static bool open_workers(const struct replay *replay, struct block *block, struc
     return ok;
 }
 
+// Steps of a block.
+static uint64_t block_steps(const struct replay *replay, int threads)
+{
+    const uint64_t item_bytes = replay->ranks * PHASE_COUNT * (uint64_t)(8 * sizeof(uint64_t));
+    const uint64_t least = (uint64_t)threads * LEAST_A_THREAD;
+    const uint64_t most = (uint64_t)threads * MOST_A_THREAD, fit = BLOCK_BYTES / item_bytes;
+    const uint64_t places = fit < least ? least : fit > most ? most : fit;
+    return (places + replay->layer_count - 1) / replay->layer_count;
+}
+
 bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err)
 {
     struct block block = {.threads = omp_get_max_threads()};
-    const uint64_t wanted = (uint64_t)block.threads * BLOCK_A_THREAD;
-    const uint64_t most = (wanted + replay->layer_count - 1) / replay->layer_count;
+    const uint64_t most = block_steps(replay, block.threads);
     bool ok = open_workers(replay, &block, err);
     block.items = mem_alloc((size_t)(most * replay->layer_count), sizeof *block.items);
     for (uint64_t first = 0; ok && first < replay->steps; first += most) {

@@ -238,7 +238,7 @@ static bool refuse_row(const struct trace *trace, uint64_t token, uint32_t layer
 }
 
 // Reading a file through leaves no more of it in memory than this.
-#define READ_ELEMENTS (1u << 20)
+#define READ_ELEMENTS (1u << 16)
 
 // After element `done`, with those before `*kept` gone already.
 static void forget_read(const struct npy *npy, uint64_t done, uint64_t *kept)

@@ -461,7 +461,7 @@ static bool run_live(const struct invocation *invocation, struct replay *replay,
     struct outfile timeline;
     if (!open_timeline(invocation, &timeline, err))
         return false;
-    replay_timeline_begin(&live->timeline, timeline.stream);
+    replay_timeline_begin(&live->timeline, timeline.stream, REPLAY_TIMELINE_EVENTS);
     progress_begin(&live->progress, "layers of steps", invocation->quiet);
     bool ok = replay_run(replay, visit, live, err);
     progress_end(&live->progress);

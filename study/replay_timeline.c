@@ -2,20 +2,21 @@
 
 #include "sim/timeline.h"
 
-void replay_timeline_begin(struct replay_timeline *timeline, FILE *out)
+void replay_timeline_begin(struct replay_timeline *timeline, FILE *out, uint64_t most_events)
 {
-    *timeline = (struct replay_timeline){.out = out};
+    *timeline = (struct replay_timeline){.out = out, .most_events = most_events};
 }
 
 static void end_step(struct replay_timeline *timeline, uint64_t step)
 {
+    timeline->events++;
     timeline_layer(timeline->timeline, TIMELINE_STEP, step, timeline->step_ps, timeline->now_ps);
     timeline->step_ps = timeline->now_ps;
     timeline->layers = 0;
     timeline->steps++;
     // The next step may have as many events as the mean of those so far.
     const uint64_t next = timeline->events / timeline->steps;
-    timeline->full = timeline->events + next > REPLAY_TIMELINE_EVENTS;
+    timeline->full = timeline->events + next > timeline->most_events;
 }
 
 void replay_timeline_add(struct replay_timeline *timeline, const struct replay_place *place,

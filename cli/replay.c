@@ -356,11 +356,12 @@ static int by_cost(const void *a, const void *b)
     return (*x)->layer > (*y)->layer ? 1 : -1;
 }
 
+// The layers that pay most of it: some, never all.
 #define NAMED 3
 static void say_layers(FILE *out, const struct replay *replay)
 {
     const double all_ps = replay_cost_ps(&replay->all, REPLAY_LAYER);
-    const uint32_t named = replay->layer_count < NAMED ? replay->layer_count : NAMED;
+    const uint32_t named = replay->layer_count > NAMED ? NAMED : replay->layer_count - 1;
     const struct replay_layer **order = mem_alloc(replay->layer_count, sizeof *order);
     double part_ps = 0;
     for (uint32_t l = 0; l < replay->layer_count; l++)

@@ -48,6 +48,7 @@ static uint32_t with_room(const uint64_t *room, uint32_t count)
 // one by one from the place whose turn it is. Room is used up.
 static void deal(uint64_t amount, uint64_t *room, uint32_t count, uint32_t *turn, uint64_t *shares)
 {
+    assert(count > 0);
     for (uint32_t i = 0; i < count; i++)
         shares[i] = 0;
     for (uint32_t open = with_room(room, count); open && amount >= open;
@@ -124,6 +125,11 @@ static void store(const struct dealer *dealer, struct loads *balanced, uint32_t 
     }
 }
 
+static uint64_t share_of(uint64_t amount, uint32_t places, uint32_t place)
+{
+    return (amount + places - 1 - place) / places;
+}
+
 // What a rank serves, evenly over its slots.
 static void fill_slots(struct loads *balanced, const struct layout *layout)
 {
@@ -133,7 +139,7 @@ static void fill_slots(struct loads *balanced, const struct layout *layout)
         for (uint32_t source = 0; source < balanced->ranks; source++)
             served += (uint64_t)balanced->expert_copies[(size_t)source * balanced->ranks + r];
         for (uint32_t i = 0; i < slots; i++)
-            balanced->slot_tokens[first + i] = (double)((served + slots - 1 - i) / slots);
+            balanced->slot_tokens[first + i] = (double)share_of(served, slots, i);
     }
 }
 

@@ -11,7 +11,7 @@
 
 // Places of a block, which threads share before they are folded in order: enough that they seldom
 // wait for the last, in as much memory, but a few a thread at least.
-#define MOST_A_THREAD 64
+#define MOST_A_THREAD 16
 #define LEAST_A_THREAD 4
 #define BLOCK_BYTES (64u << 20)
 

@@ -35,6 +35,7 @@ struct table {
     struct lines columns, comments;
     struct cell *cells;
     size_t count, room; // of cells, the last row perhaps not full
+    bool headed;        // table_flush_tsv has printed what stands above the rows
 };
 
 // ---- building ----------------------------------------------------------------------------------
@@ -72,14 +73,20 @@ struct table *table_new(const char *kind, const char *const *columns)
     return table;
 }
 
-void table_free(struct table *table)
+static void drop_rows(struct table *table)
 {
-    if (table == NULL)
-        return;
     for (size_t i = 0; i < table->count; i++) {
         if (table->cells[i].kind == CELL_TEXT)
             free(table->cells[i].as.text);
     }
+    table->count = 0;
+}
+
+void table_free(struct table *table)
+{
+    if (table == NULL)
+        return;
+    drop_rows(table);
     free(table->cells);
     lines_release(&table->columns);
     lines_release(&table->comments);
@@ -251,13 +258,18 @@ void table_print(const struct table *table, FILE *out)
     free(shapes);
 }
 
-void table_print_tsv(const struct table *table, FILE *out)
+static void print_tsv_head(const struct table *table, FILE *out)
 {
     const size_t columns = table->columns.count;
     fprintf(out, "# epsim.%s/1\n", table->kind);
     print_comments(table, out);
     for (size_t c = 0; c < columns; c++)
         fprintf(out, "%s%c", table->columns.items[c], c + 1 < columns ? '\t' : '\n');
+}
+
+static void print_tsv_rows(const struct table *table, FILE *out)
+{
+    const size_t columns = table->columns.count;
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
@@ -265,6 +277,21 @@ void table_print_tsv(const struct table *table, FILE *out)
                     c + 1 < columns ? '\t' : '\n');
         }
     }
+}
+
+void table_print_tsv(const struct table *table, FILE *out)
+{
+    print_tsv_head(table, out);
+    print_tsv_rows(table, out);
+}
+
+void table_flush_tsv(struct table *table, FILE *out)
+{
+    if (!table->headed)
+        print_tsv_head(table, out);
+    table->headed = true;
+    print_tsv_rows(table, out);
+    drop_rows(table);
 }
 
 // ---- JSON --------------------------------------------------------------------------------------

@@ -34,6 +34,10 @@ void table_print(const struct table *table, FILE *out);
 // "# epsim.KIND/1", the comments, the column names, the rows; an empty cell is empty.
 void table_print_tsv(const struct table *table, FILE *out);
 
+// The same of the rows so far, which are then forgotten: for a table too long to hold. What stands
+// above them is printed the first time only.
+void table_flush_tsv(struct table *table, FILE *out);
+
 // A new array of objects keyed by column; blank cells are null.
 json_t *table_json(const struct table *table);
 

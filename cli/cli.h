@@ -20,7 +20,8 @@ enum command_bit {
     TRACE = 1 << 4,
     PLOT = 1 << 5,
     CALIBRATE = 1 << 6,
-    EVERY = (1 << 7) - 1,
+    REPLAY = 1 << 7,
+    EVERY = (1 << 8) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
@@ -35,7 +36,7 @@ extern const char *const show_names[];
 struct invocation {
     struct question question;
     char tokens[FIELD_TEXT_BYTES];                          // a count; compare: a list
-    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // compare: lists
+    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // compare, replay: lists
     char engine[FIELD_TEXT_BYTES];
     char measured[FIELD_TEXT_BYTES];
     char judged_cluster[FIELD_TEXT_BYTES]; // accuracy, calibrate: instead of the rows'
@@ -65,7 +66,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 50
+#define CLI_OPTIONS 55
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -78,7 +79,7 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
-    run_plot;
+    run_plot, run_replay;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;
@@ -117,6 +118,11 @@ typedef void output_writer(void *context, FILE *out);
 bool output_write(const struct invocation *invocation, output_writer *writer, void *context,
                   struct error *err);
 bool output_json(const struct invocation *invocation, json_t *json, struct error *err);
+
+// --timeline: refuses standard output and the file that -o names; opens it, or leaves *file zeroed
+// where it is not asked.
+bool check_timeline(const struct invocation *invocation, struct error *err);
+bool open_timeline(const struct invocation *invocation, struct outfile *file, struct error *err);
 
 // Writes a table as --tsv or --json ask; json may be NULL (rows of the table then).
 bool output_table(const struct invocation *invocation, const struct table *table, json_t *json,

@@ -92,11 +92,11 @@ static void say(struct invocation *asked, const char *key)
             asked->given[i] = true;
 }
 
-// compare's are lists; where they were not asked, what is measured says them, or they are the
-// first.
+// compare's and replay's are lists. Where they were not asked, compare takes what is measured, or
+// the first, and replay all.
 static void say_place(struct invocation *asked)
 {
-    if (asked->bit == COMPARE && asked->measured[0])
+    if (asked->bit == REPLAY || (asked->bit == COMPARE && asked->measured[0]))
         return;
     if (!asked->layers[0])
         strcpy(asked->layers, "0");
@@ -131,8 +131,8 @@ char *setting_command(const struct invocation *invocation, const struct setting 
     question->ep = cluster_ranks(&setting->cluster);
     if (!question->traffic[0])
         say_layer(&asked, setting);
-    // Over a list of token counts the dispatcher may change on the way.
-    if (asked.bit != COMPARE) {
+    // Over a list of token counts, or steps of a trace, the dispatcher may change on the way.
+    if (asked.bit != COMPARE && asked.bit != REPLAY) {
         if (!question->dispatcher[0])
             strcpy(question->dispatcher, setting->dispatcher.name);
         say(&asked, "dispatcher");

@@ -113,7 +113,7 @@ static bool is_kind(const char *word, const char *kinds)
 {
     const size_t length = strlen(word);
     for (const char *at = kinds; length && (at = strstr(at, word)); at += length)
-        if ((at == kinds || at[-1] == ' ') && (at[length] == ' ' || !at[length]))
+        if ((at == kinds || at[-1] == ' ') && strchr(" ,", at[length]))
             return strcmp(word, "or") != 0;
     return false;
 }

@@ -109,6 +109,13 @@ static const struct command commands[] = {
      "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step that "
      "epsim-real ran\n",
      compare_notes},
+    {"replay", REPLAY, run_replay, "--trace FOLDER [flags]",
+     "a trace's layers and steps through an engine: percentiles, and what imbalance costs",
+     "  epsim replay --trace traces/minimoe-256e --tokens 128\n"
+     "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
+     "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot "
+     "ranks.tsv -o ranks.svg\n",
+     NULL},
     {"accuracy", ACCURACY, run_accuracy, "FILE... [flags]", "predicted against measured, by family",
      "  epsim accuracy study/measured/h800-cx7.csv\n"
      "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"

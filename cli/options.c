@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#define ASK (SIMULATE | ESTIMATE | COMPARE)
+#define ASK (SIMULATE | ESTIMATE | COMPARE | REPLAY)
 #define JUDGE (ACCURACY | CALIBRATE)
 #define AT(member) offsetof(struct invocation, member)
 
@@ -28,7 +28,7 @@
 
 // What stands beside the question itself.
 static const struct option_row own_rows[] = {
-    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE, "What is asked",
+    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE | REPLAY, "What is asked",
          "tokens a GPU (" DIGITS(QUESTION_TOKENS) "; of a trace, what it holds up to that)"),
     TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
          "tokens a GPU (" DIGITS(
@@ -39,6 +39,11 @@ static const struct option_row own_rows[] = {
         "drawn routing"),
     TEXT("step", steps, "LIST", COMPARE, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (those measured, or 0)"),
+    TEXT("layer", layers, "LIST", REPLAY, "What is asked",
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (all)"),
+    TEXT("step", steps, "LIST", REPLAY, "What is asked",
+         "steps of the trace, from 0, as 0..12:4 (all)"),
+    TEXT("engine", engine, "NAME", REPLAY, "What is asked", "simulate or estimate"),
 
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
@@ -106,6 +111,7 @@ static const struct option_row own_rows[] = {
 
     TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
     TSV(COMPARE, "compare, or with --trace steps"),
+    TSV(REPLAY, "replay, replay-layers, replay-ranks or replay-steps (as they are done)"),
     TSV(ACCURACY, "accuracy or accuracy-rows"),
     TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace"),
@@ -120,6 +126,8 @@ static const struct option_row own_rows[] = {
      .group = OUTPUT_GROUP},
     TEXT("timeline", timeline, "FILE", SIMULATE, OUTPUT_GROUP,
          "Chrome/Perfetto trace of ranks and ports"),
+    TEXT("timeline", timeline, "FILE", REPLAY, OUTPUT_GROUP,
+         "Chrome/Perfetto trace of steps, layers and ranks"),
     SWITCH("check", check, SIMULATE | ESTIMATE, OUTPUT_GROUP,
            "verify conservation and the port bound; exit 4 when broken"),
     {.field = {.key = "show",
@@ -148,11 +156,16 @@ _Static_assert(offsetof(struct invocation, question) == 0, "question_options cou
 
 void cli_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {
-        [QUESTION_CLUSTER] = ASK | TRACE,        [QUESTION_LAYER] = ASK,
-        [QUESTION_PLACE] = SIMULATE | ESTIMATE,  [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-        [QUESTION_SEED] = ASK | JUDGE,           [QUESTION_RUN] = ASK,
-        [QUESTION_ENGINE] = SIMULATE | ESTIMATE, [QUESTION_LOADS] = ESTIMATE};
+    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE,
+                                                    [QUESTION_LAYER] = ASK,
+                                                    [QUESTION_RULE] = ASK & ~REPLAY,
+                                                    [QUESTION_PLACE] = SIMULATE | ESTIMATE,
+                                                    [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
+                                                    [QUESTION_SEED] = ASK | JUDGE,
+                                                    [QUESTION_RUN] = ASK,
+                                                    [QUESTION_ENGINE] =
+                                                        SIMULATE | ESTIMATE | REPLAY,
+                                                    [QUESTION_LOADS] = ESTIMATE};
     question_options(cli_options, takers);
     memcpy(cli_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
 }

@@ -1,10 +1,12 @@
 // Where results go and what stands above them.
 #include "cli/cli.h"
 
+#include "base/mem.h"
 #include "base/version.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 bool output_write(const struct invocation *invocation, output_writer *writer, void *context,
                   struct error *err)
@@ -44,6 +46,56 @@ bool output_table(const struct invocation *invocation, const struct table *table
     json_decref(json);
     return output_write(invocation, invocation->tsv[0] ? write_tsv : write_table,
                         (void *)(uintptr_t)table, err);
+}
+
+// The folder of a path and the name in it.
+static bool same_place(const char *a, const char *b)
+{
+    char *folders[2];
+    const char *paths[2] = {a, b}, *names[2];
+    struct stat status[2];
+    bool same = true;
+    for (int i = 0; i < 2; i++) {
+        const char *slash = strrchr(paths[i], '/');
+        names[i] = slash ? slash + 1 : paths[i];
+        folders[i] =
+            slash ? mem_format("%.*s/", (int)(slash - paths[i]), paths[i]) : mem_copy_text(".");
+        same = same && stat(folders[i], &status[i]) == 0;
+    }
+    same = same && status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino &&
+           !strcmp(names[0], names[1]);
+    free(folders[0]);
+    free(folders[1]);
+    return same;
+}
+
+// One file by two names would lose what was written first. Devices take both.
+static bool same_file(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (stat(a, &first) == 0 && stat(b, &second) == 0)
+        return S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+               first.st_ino == second.st_ino;
+    return same_place(a, b);
+}
+
+bool check_timeline(const struct invocation *invocation, struct error *err)
+{
+    if (!invocation->timeline[0])
+        return true;
+    if (!strcmp(invocation->timeline, "-"))
+        return error_set(err, EXIT_INPUT, "--timeline -: expected a file");
+    return !same_file(invocation->timeline, invocation->output) ||
+           error_set(err, EXIT_INPUT, "--timeline %s: the same file as --output; expected two",
+                     invocation->timeline);
+}
+
+bool open_timeline(const struct invocation *invocation, struct outfile *file, struct error *err)
+{
+    *file = (struct outfile){0};
+    return !invocation->timeline[0] ||
+           (check_timeline(invocation, err) &&
+            (outfile_open(file, invocation->timeline, err) || error_prefix(err, "--timeline")));
 }
 
 void table_head(struct table *table, const struct invocation *invocation, const char *command_line,

@@ -8,7 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 const char *const tsv_kind_names[] = {"",      "phases",  "ranks", "ports",
                                       "links", "traffic", "path",  NULL};
@@ -90,51 +89,6 @@ static bool output_result(const struct result *result, const struct setting *set
     }
     free(command);
     return ok;
-}
-
-// The folder of a path and the name in it.
-static bool same_place(const char *a, const char *b)
-{
-    char *folders[2];
-    const char *paths[2] = {a, b}, *names[2];
-    struct stat status[2];
-    bool same = true;
-    for (int i = 0; i < 2; i++) {
-        const char *slash = strrchr(paths[i], '/');
-        names[i] = slash ? slash + 1 : paths[i];
-        folders[i] =
-            slash ? mem_format("%.*s/", (int)(slash - paths[i]), paths[i]) : mem_copy_text(".");
-        same = same && stat(folders[i], &status[i]) == 0;
-    }
-    same = same && status[0].st_dev == status[1].st_dev && status[0].st_ino == status[1].st_ino &&
-           !strcmp(names[0], names[1]);
-    free(folders[0]);
-    free(folders[1]);
-    return same;
-}
-
-// One file by two names would lose what was written first. Devices take both.
-static bool same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    if (stat(a, &first) == 0 && stat(b, &second) == 0)
-        return S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
-               first.st_ino == second.st_ino;
-    return same_place(a, b);
-}
-
-static bool open_timeline(const struct invocation *invocation, struct outfile *file,
-                          struct error *err)
-{
-    *file = (struct outfile){0};
-    if (!invocation->timeline[0])
-        return true;
-    if (!strcmp(invocation->timeline, "-"))
-        return error_set(err, EXIT_INPUT, "--timeline -: expected a file");
-    if (same_file(invocation->timeline, invocation->output))
-        return error_set(err, EXIT_INPUT, "--timeline %s: the same file as --output; expected two",
-                         invocation->timeline);
-    return outfile_open(file, invocation->timeline, err) || error_prefix(err, "--timeline");
 }
 
 static bool check(const struct setting *setting, const struct timing *timing, struct error *err)

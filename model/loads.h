@@ -23,6 +23,9 @@ struct loads {
     double dropped;        // choices that name no expert
 };
 
+// All counts zero; nodes divide ranks.
+void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots);
+
 // Counts a routing over a layout; nodes divide layout->ranks evenly. Uses OpenMP threads over
 // source ranks; the result does not depend on their number. Refuses (rule trace) nothing: rows were
 // checked when the trace was opened.

@@ -196,6 +196,18 @@ void setting_use_routing(struct setting *setting, const struct routing *routing)
     setting->routing.tokens = setting->tokens;
 }
 
+bool setting_set_tokens(struct setting *setting, const struct question *question, uint32_t tokens,
+                        struct error *err)
+{
+    schedule_release(&setting->schedule);
+    loads_release(&setting->loads);
+    for (uint32_t r = 0; r < setting->routing.ranks; r++)
+        setting->tokens[r] = tokens;
+    return question->dispatcher[0] ||
+           !strcmp(setting->dispatcher.name, default_dispatcher(question, tokens)) ||
+           resolve_dispatcher(setting, question, tokens, err);
+}
+
 void setting_schedule(struct setting *setting)
 {
     if (setting->traffic)

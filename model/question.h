@@ -71,6 +71,11 @@ bool setting_resolve(struct setting *setting, const struct question *question,
 // Takes the routing of a trace (ranks and experts already agree).
 void setting_use_routing(struct setting *setting, const struct routing *routing);
 
+// Takes another number of tokens a rank: resolves again what depends on it, the default dispatcher.
+// All else stays as it was resolved; loads and schedule are gone, for they are of other tokens.
+bool setting_set_tokens(struct setting *setting, const struct question *question, uint32_t tokens,
+                        struct error *err);
+
 // Counts or expects the loads and makes the schedule.
 void setting_load(struct setting *setting, enum loads_kind kind);
 

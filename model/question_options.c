@@ -49,7 +49,7 @@ static const struct option_row rows[] = {
              QUESTION_LL_TOKENS) " tokens deepep-ll; with --traffic raw)"),
     COUNT("sms", sms, FIELD_U32, 1, 4096, QUESTION_LAYER, ASKED,
           "SMs that move data (the dispatcher's own)"),
-    CHOICE("routing", routing, routing_rule_names, QUESTION_LAYER, ASKED,
+    CHOICE("routing", routing, routing_rule_names, QUESTION_RULE, ASKED,
            "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); balanced"),
     TEXT("layout", layout, "LAYOUT", QUESTION_CLUSTER, ASKED,
          "contiguous, round-robin, or a TensorRT-LLM load-balancer YAML"),

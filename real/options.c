@@ -99,8 +99,10 @@ _Static_assert(offsetof(struct real_invocation, question) == 0, "question_option
 
 void real_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {
-        [QUESTION_CLUSTER] = BOTH, [QUESTION_LAYER] = REAL_LAYER, [QUESTION_SEED] = REAL_LAYER};
+    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = BOTH,
+                                                    [QUESTION_LAYER] = REAL_LAYER,
+                                                    [QUESTION_RULE] = REAL_LAYER,
+                                                    [QUESTION_SEED] = REAL_LAYER};
     question_options(real_options, takers);
     memcpy(real_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
     for (size_t i = 0; i < REAL_OPTIONS; i++)

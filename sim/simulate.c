@@ -36,10 +36,14 @@ static void simulate_transfer(void *context, const struct schedule *schedule,
 
 void simulate(const struct schedule *schedule, const struct run *run, struct timing *timing)
 {
-    struct timeline *timeline = run->timeline ? timeline_new(run->timeline, schedule) : NULL;
+    struct timeline *timeline =
+        run->timeline ? timeline_new(run->timeline, schedule, TIMELINE_PORTS) : NULL;
     timing_init(timing, "simulate", schedule);
     engine_walk(schedule, run, timing, simulate_transfer, timeline);
     critical_path(schedule, run, timing);
-    if (timeline)
-        timeline_finish(timeline, timing);
+    if (!timeline)
+        return;
+    timeline_flush(timeline);
+    timeline_phases(timeline, timing, 0);
+    timeline_finish(timeline, timing->engine);
 }

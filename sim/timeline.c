@@ -15,7 +15,7 @@ struct busy {
 
 struct timeline {
     FILE *out;
-    const struct schedule *schedule;
+    struct fabric fabric;
     struct busy *held[PORT_CLASSES]; // PORT_SM: a GPU's channels and kernels together
     uint32_t channels;
 };
@@ -24,7 +24,7 @@ struct timeline {
 // together.
 static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
-    const struct fabric *fabric = &timeline->schedule->fabric;
+    const struct fabric *fabric = &timeline->fabric;
     assert(fabric->nodes > 0 && fabric->count[class] > 0); // only a class with ports is asked for
     const uint32_t per_node = fabric->count[class] / fabric->nodes;
     return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t) class;
@@ -32,7 +32,7 @@ static uint32_t thread_of(const struct timeline *timeline, enum port_class class
 
 static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
 {
-    const struct fabric *fabric = &timeline->schedule->fabric;
+    const struct fabric *fabric = &timeline->fabric;
     assert(fabric->nodes > 0 && fabric->count[class] > 0);
     return port / (fabric->count[class] / fabric->nodes);
 }
@@ -47,20 +47,32 @@ static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, c
             pid, tid, name, pid, tid, tid);
 }
 
-static void write_names(struct timeline *timeline)
+static void name_process(struct timeline *timeline, uint32_t pid, const char *name)
 {
-    const struct fabric *fabric = &timeline->schedule->fabric;
+    fprintf(timeline->out,
+            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"%s\"}},\n",
+            pid, name);
+}
+
+static void name_ranks(struct timeline *timeline)
+{
+    const struct fabric *fabric = &timeline->fabric;
     char name[48];
-    for (uint32_t n = 0; n < fabric->nodes; n++)
-        fprintf(
-            timeline->out,
-            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n",
-            n, n);
+    for (uint32_t n = 0; n < fabric->nodes; n++) {
+        snprintf(name, sizeof name, "node%u", n);
+        name_process(timeline, n, name);
+    }
     for (uint32_t r = 0; r < fabric->ranks; r++) {
         snprintf(name, sizeof name, "gpu%u", r);
         name_thread(timeline, fabric_node(fabric, r),
                     r % fabric->gpus_per_node * (PORT_CLASSES + 1), name);
     }
+}
+
+static void name_ports(struct timeline *timeline)
+{
+    const struct fabric *fabric = &timeline->fabric;
+    char name[48];
     for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t p = 0; p < fabric->count[class]; p++)
             name_thread(timeline, process_of(timeline, (enum port_class) class, p),
@@ -68,15 +80,29 @@ static void write_names(struct timeline *timeline)
                         fabric_port_name(fabric, (enum port_class) class, p, name));
 }
 
-struct timeline *timeline_new(FILE *out, const struct schedule *schedule)
+// A process after the nodes, sorted before them.
+static void name_layers(struct timeline *timeline)
+{
+    const uint32_t pid = timeline->fabric.nodes;
+    name_process(timeline, pid, "model");
+    fprintf(
+        timeline->out,
+        "{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":%u,\"args\":{\"sort_index\":-1}},\n",
+        pid);
+    name_thread(timeline, pid, TIMELINE_STEP, "steps");
+    name_thread(timeline, pid, TIMELINE_LAYER, "layers");
+}
+
+struct timeline *timeline_new(FILE *out, const struct schedule *schedule, enum timeline_rows rows)
 {
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){
-        .out = out, .schedule = schedule, .channels = schedule->transfers[0].channels};
+        .out = out, .fabric = schedule->fabric, .channels = schedule->transfers[0].channels};
     for (int class = 0; class < PORT_CLASSES; class ++)
         timeline->held[class] = mem_alloc(schedule->fabric.count[class], sizeof(struct busy));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
-    write_names(timeline);
+    name_ranks(timeline);
+    (rows == TIMELINE_PORTS ? name_ports : name_layers)(timeline);
     return timeline;
 }
 
@@ -115,25 +141,41 @@ void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class 
 
 void timeline_flush(struct timeline *timeline)
 {
-    const struct fabric *fabric = &timeline->schedule->fabric;
+    const struct fabric *fabric = &timeline->fabric;
     for (int class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t p = 0; p < fabric->count[class]; p++)
             write_held(timeline, (enum port_class) class, p);
 }
 
-void timeline_finish(struct timeline *timeline, const struct timing *timing)
+uint64_t timeline_phases(struct timeline *timeline, const struct timing *timing, uint64_t from_ps)
 {
-    const struct fabric *fabric = &timeline->schedule->fabric;
-    timeline_flush(timeline);
+    const struct fabric *fabric = &timeline->fabric;
+    uint64_t events = 0;
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++)
+        for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++, events++)
             write_event(timeline, phase_names[phase], fabric_node(fabric, r),
                         r % fabric->gpus_per_node * (PORT_CLASSES + 1),
-                        timing->phases[phase].start_ps[r], timing->phases[phase].end_ps[r]);
+                        from_ps + timing->phases[phase].start_ps[r],
+                        from_ps + timing->phases[phase].end_ps[r]);
+    return events;
+}
+
+void timeline_layer(struct timeline *timeline, enum timeline_depth depth, uint64_t number,
+                    uint64_t start_ps, uint64_t end_ps)
+{
+    char name[48];
+    snprintf(name, sizeof name, "%s %llu", depth == TIMELINE_STEP ? "step" : "layer",
+             (unsigned long long)number);
+    write_event(timeline, name, timeline->fabric.nodes, depth, start_ps, end_ps);
+}
+
+void timeline_finish(struct timeline *timeline, const char *engine)
+{
+    timeline_flush(timeline);
     fprintf(timeline->out,
             "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
             "%s\"}}\n]}\n",
-            timing->engine);
+            engine);
     for (int class = 0; class < PORT_CLASSES; class ++)
         free(timeline->held[class]);
     free(timeline);

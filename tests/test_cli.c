@@ -485,6 +485,39 @@ static const struct bad bad_rows[] = {
     {"compare --trace traces/minimoe-256e --ep 8 --tokens 64 --measured "
      "tests/data/measured-steps.csv",
      {"measured-steps.csv:10: step: 9000", "expected 0 to 47"}},
+    {"replay", {"--trace", "folder of recorded routing"}},
+    {"replay --trace ''", {"--trace", "expected"}},
+    {"replay --trace $D/missing", {"--trace", "/missing", "No such file"}},
+    {"replay --trace $D/trace-twice --ep 4", {"/trace-twice/expert_ids.npy", "an expert twice"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 6",
+     {"--layer: 6: expected 0 to 5"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 0..6:3",
+     {"--layer: 6: expected 0 to 5"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer x",
+     {"--layer", "'x'", "expected"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 48",
+     {"--step: 48: expected 0 to 47"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 3..1",
+     {"--step", "3..1", "goes down"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --engine naive",
+     {"--engine: 'naive': expected simulate or estimate"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --engine simulate,estimate",
+     {"--engine", "expected simulate or estimate"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --tsv steps",
+     {"--tsv: 'steps': expected replay, replay-layers, replay-ranks or"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --tsv or", {"--tsv: 'or'"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --json --tsv replay",
+     {"--tsv and --json"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --routing v3", {"--routing", "replay"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --loads counted",
+     {"--loads", "replay"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --timeline -",
+     {"--timeline -: expected a file"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 16,64", {"--tokens", "one count"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --model mixtral-8x7b", {"--trace", "top-8 of 256"}},
+    {"replay --trace $D/trace-steps --ep 4 --tokens 2", {"--tokens", "steps.npy"}},
+    {"replay --trace $D/trace-steps --ep 1 --engine estimate", {"source rank 1; expected below 1"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 stray", {"'stray'", "replay"}},
     {"simulate --ep 0", {"--ep", "0", "expected"}},
     {"simulate --ep -8", {"--ep", "'-8'", "expected"}},
     {"simulate --ep 12", {"--ep", "12", "8"}},
@@ -572,6 +605,13 @@ static const struct bad bad_targets[] = {
     {"simulate --tokens 8 --ep 8 --timeline $D/" TARGET " -o $D/./" TARGET,
      {"--timeline", "/" TARGET, "--output"}},
     {"simulate --tokens 8 --ep 8 --timeline $D/linked -o $D/good.tsv", {"--timeline", "--output"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --timeline $D/nowhere/x",
+     {"--timeline", "/nowhere/x", "no folder"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --timeline $D/linked -o "
+     "$D/good.tsv",
+     {"--timeline", "--output"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 -o $D/nowhere/x",
+     {"--output", "/nowhere/x", "no folder"}},
     {"estimate --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"compare --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"accuracy $D/rows.csv -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
@@ -651,6 +691,10 @@ static const struct {
      {"no row of", "tokens a GPU (32)", "must be trace"}},
     {"compare --ep 8 --tokens 2000 --trace traces/minimoe-256e --layer 0..2 --dispatcher nccl-flat",
      {"the last 8576 tokens are no whole step"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 0 --engine estimate", {NULL}},
+    {"replay --trace traces/minimoe-256e --ep 8 --engine estimate",
+     {"one step of 3072 tokens a GPU", "--tokens"}},
+    {"replay --trace traces/minimoe-256e --ep 8 --engine estimate --tokens 3072 --step 0", {NULL}},
 };
 
 START_TEST(notices)
@@ -706,6 +750,20 @@ static const struct {
     {"", "accuracy $D/rows.csv -o /dev/full", 4, "/dev/full"},
     {"", "accuracy $D/rows.csv --tolerance-pct 0.01 -o /dev/full", 4, "/dev/full"},
     {"", "trace info $D/trace-good --ep 8 -o /dev/full", 4, "/dev/full"},
+    {"", "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --engine estimate", 0,
+     NULL},
+    {"",
+     "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --engine estimate -o "
+     "/dev/full",
+     4, "/dev/full"},
+    {"",
+     "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --engine estimate --tsv "
+     "replay-steps -o /dev/full",
+     4, "/dev/full"},
+    {"",
+     "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --step 0 --engine estimate --timeline "
+     "/dev/full",
+     4, "/dev/full"},
 };
 
 START_TEST(exit_code)
@@ -794,6 +852,8 @@ static const struct {
     {"simulate --ep 64 --tokens 16384 --dispatcher deepep-normal --timeline $D/" TARGET, SIGINT},
     {"simulate --ep 64 --tokens 16384 --dispatcher deepep-normal --timeline $D/" TARGET, SIGHUP},
     {"estimate --ep 256 --tokens 8 --tsv traffic -o $D/" TARGET, SIGTERM},
+    {"replay --trace traces/minimoe-256e --tokens 1 --tsv replay-steps -o $D/" TARGET, SIGINT},
+    {"replay --trace traces/minimoe-256e --tokens 1 --timeline $D/" TARGET, SIGTERM},
 };
 
 START_TEST(signal_leaves_nothing)
@@ -990,6 +1050,15 @@ START_TEST(json_of_compare_and_trace)
                 "tokens_per_gpu:i layer:i step:i phase:s stat:s simulate_us:n estimate_us:n");
     ck_assert_uint_eq(json_array_size(json_object_get(steps, "rows")), 2 * 4 * 12);
     json_decref(steps);
+    json_t *replay =
+        run_json("replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 1,2 --json");
+    assert_keys(replay, "schema:s version:s seed:i config:o engine:s steps:i phases:a layers:a "
+                        "ranks:a");
+    assert_rows(replay, "ranks", "layer:i layer_id:i rank:i load_ratio:n experts_us:n");
+    ck_assert_uint_eq(json_array_size(json_object_get(replay, "phases")), 3 * 7);
+    ck_assert_uint_eq(json_array_size(json_object_get(replay, "layers")), 3);
+    ck_assert_uint_eq(json_array_size(json_object_get(replay, "ranks")), 2 * 8);
+    json_decref(replay);
     json_t *trace = run_json("trace info $D/trace-good --ep 4 --json");
     assert_keys(trace, "schema:s version:s layers:a tokens:i experts:i topk:i");
     json_decref(trace);
@@ -1017,6 +1086,10 @@ static const char *const repeated[] = {
     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --json",
     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --step 0 --measured "
     "tests/data/measured-steps.csv --json",
+    "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 1,3 --step 0..9:3 --skew-us 2.5 "
+    "--aligned --json",
+    "replay --trace traces/minimoe-256e --ep 16 --engine estimate --model deepseek-v3 -q --json",
+    "replay --trace $D/trace-steps --ep 4 --dispatcher nccl-flat --json",
     "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
     "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
     "simulate --ep 8 --tokens 16 --skew-us 12.345678901234567 --json",
@@ -1139,6 +1212,8 @@ static const char *const steady[] = {
     "compare --ep 8 --tokens 32 --trace traces/minimoe-256e --layer 0..2 --step 1,3 --tsv steps",
     "accuracy tests/data/measured-small.csv --engine simulate,estimate,naive --json",
     "trace info traces/minimoe-256e --json",
+    "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --layer 0..2 --step 1,3,5 --json",
+    "replay --trace traces/minimoe-256e --ep 8 --tokens 64 --engine estimate --tsv replay-steps",
 };
 
 START_TEST(threads_change_nothing)

@@ -247,6 +247,29 @@ START_TEST(writes)
 }
 END_TEST
 
+// Forgotten elements are read again as they were, whatever the place. (That they leave memory,
+// test_replay sees.)
+START_TEST(forgets)
+{
+    enum { COUNT_WORDS = 1 << 18 };
+    static uint32_t words[COUNT_WORDS];
+    struct npy npy;
+    struct error err;
+    for (uint32_t i = 0; i < COUNT_WORDS; i++)
+        words[i] = i * 2654435761u;
+    ck_assert(
+        npy_write(scratch_path("out.npy"), NPY_U32, (uint64_t[]){COUNT_WORDS}, 1, words, &err));
+    ck_assert_msg(npy_open(&npy, scratch_path("out.npy"), &err), "%s", err.text);
+    static const uint64_t places[][2] = {{0, 0},       {0, 1},        {1, COUNT_WORDS},
+                                         {5000, 5001}, {1000, 90000}, {0, COUNT_WORDS}};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        npy_forget(&npy, places[i][0], places[i][1]);
+        ck_assert_mem_eq(npy.data, words, sizeof words);
+    }
+    npy_release(&npy);
+}
+END_TEST
+
 START_TEST(write_fails)
 {
     struct error err;
@@ -276,6 +299,7 @@ int main(void)
     tcase_add_loop_test(cases, bad_file, 0, COUNT(bad_files));
     tcase_add_test(cases, no_file);
     tcase_add_test(cases, writes);
+    tcase_add_test(cases, forgets);
     tcase_add_test(cases, write_fails);
     tcase_add_test(cases, type_names);
     Suite *suite = suite_create("npy");

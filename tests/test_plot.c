@@ -13,6 +13,8 @@
     "measured_us\tpredicted_us\terror_pct\n"
 #define COMPARE "# epsim.compare/1\ntokens_per_gpu\tphase\tsimulate_us\testimate_us\tmeasured_us\n"
 #define RANKS "# epsim.ranks/1\nrank\tphase\tstart_us\tend_us\n"
+#define REPLAY "# epsim.replay/1\nlayer\tlayer_id\tphase\tp50_us\tp90_us\tp99_us\tbalanced_us\n"
+#define REPLAY_RANKS "# epsim.replay-ranks/1\nlayer\trank\tload_ratio\n"
 #define TRAFFIC "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\n"
 
 static char old_path[4096];
@@ -73,8 +75,8 @@ static const struct {
     {"phase\tsrc\n", "in.tsv:1: not a TSV of epsim; expected '# epsim.KIND/1'"},
     {"# epsim.traffic/2\n", "in.tsv:1: not a TSV of epsim"},
     {"# epsim.\n", "in.tsv:1: not a TSV of epsim"},
-    {"# epsim.style/1\n",
-     "in.tsv:1: no figure for 'style'; there are: accuracy-rows, compare, ranks, traffic"},
+    {"# epsim.style/1\n", "in.tsv:1: no figure for 'style'; there are: accuracy-rows, compare, "
+                          "ranks, replay, replay-ranks, traffic"},
     {"# epsim.traffic/1\n", "no rows"},
     {"# epsim.traffic/1\n# version: 1\n", "no rows"},
     {TRAFFIC, "no rows"},
@@ -98,6 +100,9 @@ static const struct {
     {ACCURACY "simulate\ttwo f\tdispatch\t1\t\t5\t2\t3\n", "family: 'two f': expected one word"},
     {ACCURACY "simulate\tf\tdispatch\t\t\t5\t2\t-60\n", "no row has a value"},
     {COMPARE "8\tdispatch\t\t\t\n", "no row has a value"},
+    {REPLAY "0\t3\tlayer\t1\t2\t\t1\n", "in.tsv:3: p99_us: '': expected a number from 0"},
+    {REPLAY_RANKS "0\t0\t-1\n", "in.tsv:3: load_ratio: '-1': expected a number from 0"},
+    {REPLAY_RANKS "all\t0\t1\n", "in.tsv:3: layer: 'all': expected a number from 0"},
 };
 
 START_TEST(bad_file)
@@ -198,6 +203,11 @@ static const struct {
      "naive\ttheirs\talltoall\t\t1048576\t5000\t25000\t400\n",
      "alltoall, naive"},
     {ACCURACY "estimate\tours\tdispatch\t8\t\t10\t10\t0\n", "measured (\xc2\xb5s)"},
+    {REPLAY "4\t7\tdispatch\t1\t2\t3\t1\n4\t7\tlayer\t2\t4\t5\t2\nall\t\tlayer\t9\t9\t9\t9\n",
+     "MoE layer"},
+    {REPLAY "0\t0\tlayer\t2\t2\t2\t2\n9\t9\tlayer\t3\t3\t3\t2\n", ">9<"},
+    {REPLAY_RANKS "2\t0\t1\n2\t1\t1\n7\t0\t0\n7\t1\t2\n", ">7<"},
+    {REPLAY_RANKS "0\t0\t1\n", "load over mean"},
 };
 
 static void render(const char *out)

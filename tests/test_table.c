@@ -69,6 +69,29 @@ START_TEST(tsv)
 }
 END_TEST
 
+// Piece by piece, the same lines; what was printed is gone.
+START_TEST(flushed)
+{
+    struct table *table = make();
+    char *whole = printed(table, table_print_tsv), *text;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    table_flush_tsv(table, out);
+    ck_assert_uint_eq(table_rows(table), 0);
+    table_flush_tsv(table, out);
+    fflush(out);
+    ck_assert_str_eq(text, whole);
+    table_text(table, "more");
+    table_count(table, 7);
+    table_flush_tsv(table, out);
+    fclose(out);
+    ck_assert_str_eq(text + strlen(whole), "more\t7\t\t\n");
+    free(whole);
+    free(text);
+    table_free(table);
+}
+END_TEST
+
 START_TEST(as_json)
 {
     struct table *table = make();
@@ -349,6 +372,7 @@ int main(void)
     TCase *tables = tcase_create("table");
     tcase_add_test(tables, aligned);
     tcase_add_test(tables, tsv);
+    tcase_add_test(tables, flushed);
     tcase_add_test(tables, as_json);
     tcase_add_test(tables, empty);
     tcase_add_test(tables, odd_cells);

@@ -27,9 +27,30 @@ static bool check_place(const struct answerable *answerable, const struct questi
     return true;
 }
 
-// Ranks by --ep or the cluster, then the step's tokens, then all that depends on them: with more on
-// some ranks than on others, the most decides the default dispatcher.
-static bool resolve(struct answerable *answerable, const struct question *question,
+// The step as routing. With more tokens on some ranks than on others, the most is what counts.
+static bool open_view(struct answerable *answerable, const struct question *question,
+                      uint32_t ranks, uint32_t *most, struct error *err)
+{
+    const struct trace *trace = &answerable->trace;
+    if (!check_place(answerable, question, err) ||
+        !trace_view_new(trace, question->layer, question->step, ranks,
+                        tokens_of(question, trace, ranks), &answerable->view, err))
+        return false;
+    const struct routing routing = trace_routing(answerable->view);
+    *most = routing_most_tokens(&routing);
+    *most = *most ? *most : 1;
+    return true;
+}
+
+static void use_view(struct answerable *answerable)
+{
+    const struct routing routing = trace_routing(answerable->view);
+    setting_use_routing(&answerable->setting, &routing);
+}
+
+// Ranks by --ep or the cluster, then the step's tokens, then all that depends on them. `steps`: as
+// another has counted them; 0: not yet.
+static bool resolve(struct answerable *answerable, const struct question *question, uint64_t steps,
                     struct error *err)
 {
     struct question sized = *question;
@@ -39,18 +60,12 @@ static bool resolve(struct answerable *answerable, const struct question *questi
         return error_prefix(err, "--cluster");
     const uint32_t ranks = question->ep ? question->ep : cluster_ranks(&cluster);
     sized.routing = ROUTING_TRACE;
-    sized.tokens = tokens_of(question, trace, ranks);
-    answerable->steps = trace_steps(trace, ranks, sized.tokens);
-    if (!check_place(answerable, question, err) ||
-        !trace_view_new(trace, question->layer, question->step, ranks, sized.tokens,
-                        &answerable->view, err))
+    answerable->steps =
+        steps ? steps : trace_steps(trace, ranks, tokens_of(question, trace, ranks));
+    if (!open_view(answerable, question, ranks, &sized.tokens, err) ||
+        !setting_resolve(&answerable->setting, &sized, &trace->moe, err))
         return false;
-    const struct routing routing = trace_routing(answerable->view);
-    const uint32_t most = routing_most_tokens(&routing);
-    sized.tokens = most ? most : 1;
-    if (!setting_resolve(&answerable->setting, &sized, &trace->moe, err))
-        return false;
-    setting_use_routing(&answerable->setting, &routing);
+    use_view(answerable);
     return true;
 }
 
@@ -59,7 +74,7 @@ static bool ask_trace(struct answerable *answerable, const struct question *ques
 {
     if (!trace_open(&answerable->trace, question->trace, err))
         return error_prefix(err, "--trace");
-    return resolve(answerable, question, err);
+    return resolve(answerable, question, 0, err);
 }
 
 bool ask_resolve(struct answerable *answerable, const struct question *question, struct error *err)
@@ -72,17 +87,36 @@ bool ask_resolve(struct answerable *answerable, const struct question *question,
     return ok;
 }
 
-bool ask_place(struct answerable *answerable, const struct question *question, struct error *err)
+bool ask_beside(struct answerable *answerable, const struct answerable *owner,
+                const struct question *question, struct error *err)
 {
+    *answerable = (struct answerable){.trace = owner->trace, .borrowed = true};
     const bool quiet = notice_quiet(true);
-    setting_release(&answerable->setting);
-    trace_view_free(answerable->view);
-    answerable->view = NULL;
-    const bool ok = resolve(answerable, question, err);
+    const bool ok = resolve(answerable, question, owner->steps, err);
     notice_quiet(quiet);
     if (!ok)
         ask_release(answerable);
     return ok;
+}
+
+bool ask_place(struct answerable *answerable, const struct question *question, struct error *err)
+{
+    uint32_t most;
+    trace_view_free(answerable->view);
+    answerable->view = NULL;
+    if (!open_view(answerable, question, answerable->setting.routing.ranks, &most, err) ||
+        !setting_set_tokens(&answerable->setting, question, most, err))
+        return false;
+    use_view(answerable);
+    return true;
+}
+
+void ask_forget(const struct answerable *answerable, const struct question *question,
+                uint64_t first, uint64_t last)
+{
+    const struct trace *trace = &answerable->trace;
+    const uint32_t ranks = answerable->setting.routing.ranks;
+    trace_forget(trace, first, last, ranks, tokens_of(question, trace, ranks));
 }
 
 bool ask(struct answerable *answerable, const struct question *question, enum loads_kind prefer,
@@ -101,9 +135,8 @@ bool ask(struct answerable *answerable, const struct question *question, enum lo
 void ask_release(struct answerable *answerable)
 {
     setting_release(&answerable->setting);
-    if (answerable->view)
-        trace_view_free(answerable->view);
-    if (answerable->trace.path)
+    trace_view_free(answerable->view);
+    if (answerable->trace.path && !answerable->borrowed)
         trace_release(&answerable->trace);
     *answerable = (struct answerable){0};
 }

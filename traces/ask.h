@@ -8,6 +8,7 @@
 struct answerable {
     struct setting setting; // loaded: its schedule is ready
     struct trace trace;     // open when the question names one
+    bool borrowed;          // the trace is another answerable's
     struct trace_view *view;
     uint64_t steps; // of the trace, at this rank count and tokens
 };
@@ -19,9 +20,18 @@ bool ask(struct answerable *answerable, const struct question *question, enum lo
          struct error *err);
 // The same without loads: for who learns the choices only as they are made.
 bool ask_resolve(struct answerable *answerable, const struct question *question, struct error *err);
-// The same again at another layer and step of the trace, which stays open: nothing else may have
-// changed in the question. Gives no notices; on failure all is released.
+// The same on the trace of another, which must outlive it: for threads that each ask places of one
+// trace. Gives no notices.
+bool ask_beside(struct answerable *answerable, const struct answerable *owner,
+                const struct question *question, struct error *err);
+// Goes on to another layer and step of the trace: nothing else may have changed in the question.
+// Only what a place decides is resolved again; loads and schedule are to be made (setting_load).
+// After a failure there is no place until one is found; ask_release is due all the same. Any number
+// of threads may do this, each with an answerable of its own.
 bool ask_place(struct answerable *answerable, const struct question *question, struct error *err);
+// Steps from `first` up to `last` of the trace may leave memory (trace_forget).
+void ask_forget(const struct answerable *answerable, const struct question *question,
+                uint64_t first, uint64_t last);
 void ask_release(struct answerable *answerable);
 
 #endif

@@ -26,6 +26,10 @@ struct npy {
 bool npy_open(struct npy *npy, const char *path, struct error *err);
 void npy_release(struct npy *npy);
 
+// Elements from first up to last are not wanted soon: their pages leave memory, and come back from
+// the file when they are read after all. Any thread, at any time.
+void npy_forget(const struct npy *npy, uint64_t first, uint64_t last);
+
 uint64_t npy_count(const struct npy *npy); // product of the shape
 const char *npy_type_name(enum npy_type type);
 

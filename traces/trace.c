@@ -237,14 +237,28 @@ static bool refuse_row(const struct trace *trace, uint64_t token, uint32_t layer
                      trace->moe.experts);
 }
 
+// Reading a file through leaves no more of it in memory than this.
+#define READ_ELEMENTS (1u << 16)
+
+// After element `done`, with those before `*kept` gone already.
+static void forget_read(const struct npy *npy, uint64_t done, uint64_t *kept)
+{
+    if (done - *kept < READ_ELEMENTS && done < npy_count(npy))
+        return;
+    npy_forget(npy, *kept, done);
+    *kept = done;
+}
+
 // A stamp for each expert, of the row that last had it, tells a repetition without clearing
 // anything between rows.
 static bool check_ids(const struct trace *trace, struct error *err)
 {
     const uint32_t topk = trace->moe.topk, experts = trace->moe.experts;
     uint64_t stamps[MOE_MAX_EXPERTS] = {0};
-    uint64_t stamp = 0;
+    const uint64_t per_token = (uint64_t)trace->layers * topk;
+    uint64_t stamp = 0, kept = 0;
     for (uint64_t token = 0; token < trace->tokens; token++) {
+        forget_read(&trace->ids, token * per_token, &kept);
         for (uint32_t layer = 0; layer < trace->layers; layer++) {
             uint16_t ids[MOE_MAX_TOPK];
             trace_row(trace, token, layer, ids);
@@ -260,6 +274,7 @@ static bool check_ids(const struct trace *trace, struct error *err)
             }
         }
     }
+    forget_read(&trace->ids, trace->tokens * per_token, &kept);
     return true;
 }
 
@@ -289,13 +304,18 @@ static bool open_weights(struct trace *trace, struct error *err)
         return false;
     const uint64_t row = trace->moe.topk;
     const uint64_t count = npy_count(weights);
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % READ_ELEMENTS == 0)
+            forget_read(weights, i, &kept);
         if (!weight_ok(weights, i))
             return error_set(err, EXIT_INPUT,
                              "%s: token %" PRIu64 ", layer %" PRIu32 ": weight %g; expected "
                              "finite weights, not negative",
                              weights->path, i / row / trace->layers,
                              trace->layer_ids[i / row % trace->layers], npy_real(weights, i));
+    }
+    forget_read(weights, count, &kept);
     return true;
 }
 
@@ -321,7 +341,9 @@ static bool open_steps(struct trace *trace, struct error *err)
     if (!type_is(steps, NPY_U32, NPY_U32, err) || !shape_is(steps, shape, 2, err))
         return false;
     uint32_t last = 0;
+    uint64_t kept = 0;
     for (uint64_t token = 0; token < trace->tokens; token++) {
+        forget_read(steps, 2 * token, &kept);
         const uint32_t step = token_step(trace, token);
         if (step < last || step - last > (token > 0))
             return error_set(err, EXIT_INPUT,
@@ -330,6 +352,7 @@ static bool open_steps(struct trace *trace, struct error *err)
                              steps->path, token, step, token ? (int64_t)last : INT64_C(-1));
         last = step;
     }
+    forget_read(steps, 2 * trace->tokens, &kept);
     return true;
 }
 
@@ -480,6 +503,26 @@ bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t st
     return true;
 }
 
+// The first token of a step; past the last one, where the last ends.
+static uint64_t step_first(const struct trace *trace, uint64_t step, uint64_t per_step)
+{
+    if (trace->steps.data)
+        return find_step(trace, step);
+    return step > trace->tokens / per_step ? trace->tokens : step * per_step;
+}
+
+void trace_forget(const struct trace *trace, uint64_t first, uint64_t last, uint32_t ranks,
+                  uint32_t tokens_per_rank)
+{
+    const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
+    const uint64_t per_token = (uint64_t)trace->layers * trace->moe.topk;
+    const uint64_t from = step_first(trace, first, per_step);
+    const uint64_t to = step_first(trace, last, per_step);
+    npy_forget(&trace->ids, from * per_token, to * per_token);
+    if (trace->steps.data)
+        npy_forget(&trace->steps, 2 * from, 2 * to);
+}
+
 void trace_view_free(struct trace_view *view)
 {
     if (!view)
@@ -518,7 +561,6 @@ void trace_view_weights(const struct trace_view *view, uint32_t rank, uint32_t t
     for (uint32_t k = 0; k < topk; k++)
         weights[k] = (float)npy_real(&trace->weights, row * topk + k);
 }
-
 
 struct routing trace_routing(const struct trace_view *view)
 {

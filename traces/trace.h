@@ -46,11 +46,17 @@ bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t st
                     uint32_t tokens_per_rank, struct trace_view **view, struct error *err);
 void trace_view_free(struct trace_view *view);
 
+// Steps from `first` up to `last` are not wanted soon: they leave memory, and come back from the
+// file when they are read after all. So what goes through a trace step by step needs no more memory
+// for a longer one. Any thread, at any time.
+void trace_forget(const struct trace *trace, uint64_t first, uint64_t last, uint32_t ranks,
+                  uint32_t tokens_per_rank);
+
 // The view as the routing that model/ reads; valid while the view lives.
 struct routing trace_routing(const struct trace_view *view);
 
-// The recorded weights[topk] of a rank's token, in the order of its choices; only of a trace that has
-// weights.npy.
+// The recorded weights[topk] of a rank's token, in the order of its choices; only of a trace that
+// has weights.npy.
 void trace_view_weights(const struct trace_view *view, uint32_t rank, uint32_t token,
                         float *weights);
 

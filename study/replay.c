@@ -1,0 +1,383 @@
+#include "study/replay.h"
+
+#include "base/mem.h"
+#include "model/balance.h"
+#include "model/check.h"
+
+#include <assert.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+// Places of a block, which threads share before they are folded in order: enough that they seldom
+// wait for the last, in as much memory, but a few a thread at least.
+#define MOST_A_THREAD 16
+#define LEAST_A_THREAD 4
+#define BLOCK_BYTES (64u << 20)
+
+const char *replay_figure_name(enum replay_figure figure)
+{
+    return figure == REPLAY_LAYER ? "layer" : phase_names[figure];
+}
+
+// ---- one place ---------------------------------------------------------------------------------
+
+// A place that is in hand: what its visitor is told, and what that borrows.
+struct item {
+    struct replay_place place;
+    struct schedule schedule; // its loads are gone
+    struct timing timing;
+    uint64_t *choices; // [ranks]
+};
+
+// A thread's own.
+struct worker {
+    struct answerable answerable;
+    struct question question; // at the place in hand
+    struct error err;
+    uint64_t failed; // the first place that did; UINT64_MAX: none
+};
+
+static void note_times(const struct schedule *schedule, const struct timing *timing,
+                       uint64_t times_ps[REPLAY_FIGURES])
+{
+    for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
+        times_ps[phase] =
+            schedule->present[phase] ? (uint64_t)timing_span(timing, phase).latency_ps : 0;
+    times_ps[REPLAY_LAYER] = (uint64_t)timing_layer_ps(timing);
+}
+
+static void run_balanced(const struct setting *setting, replay_engine *engine,
+                         uint64_t times_ps[REPLAY_FIGURES])
+{
+    struct loads loads;
+    struct schedule schedule;
+    struct timing timing;
+    loads_balance(&loads, &setting->loads, &setting->layout);
+    schedule_layer(&schedule, &setting->moe, &setting->cluster, &setting->dispatcher, &loads,
+                   &setting->layout);
+    engine(&schedule, &setting->run, &timing);
+    note_times(&schedule, &timing, times_ps);
+    timing_release(&timing);
+    schedule_release(&schedule);
+    loads_release(&loads);
+}
+
+// The first of the largest; UINT32_MAX where all are equal.
+static uint32_t first_most(const uint64_t *values, uint32_t count)
+{
+    uint32_t most = 0;
+    bool alike = true;
+    for (uint32_t i = 1; i < count; i++) {
+        alike = alike && values[i] == values[0];
+        most = values[i] > values[most] ? i : most;
+    }
+    return alike ? UINT32_MAX : most;
+}
+
+static void note_choices(struct item *item, const struct loads *loads)
+{
+    uint64_t total = 0, most = 0;
+    for (uint32_t rank = 0; rank < loads->ranks; rank++) {
+        uint64_t served = 0;
+        for (uint32_t source = 0; source < loads->ranks; source++)
+            served += (uint64_t)loads->expert_copies[(size_t)source * loads->ranks + rank];
+        item->choices[rank] = served;
+        total += served;
+        most = served > most ? served : most;
+    }
+    item->place.max_mean = total ? (double)most * loads->ranks / (double)total : 1;
+    item->place.hottest = first_most(item->choices, loads->ranks);
+}
+
+static bool run_item(struct worker *worker, replay_engine *engine, struct item *item,
+                     struct error *err)
+{
+    struct answerable *answerable = &worker->answerable;
+    const struct setting *setting = &answerable->setting;
+    struct replay_place *place = &item->place;
+    worker->question.layer = place->layer;
+    worker->question.step = place->step;
+    if (!ask_place(answerable, &worker->question, err))
+        return false;
+    setting_load(&answerable->setting, LOADS_COUNTED);
+    if (!schedule_check(&setting->schedule, err))
+        return false;
+    engine(&setting->schedule, &setting->run, &item->timing);
+    item->schedule = setting->schedule;
+    place->tokens = routing_most_tokens(&setting->routing);
+    note_times(&setting->schedule, &item->timing, place->routed_ps);
+    note_choices(item, &setting->loads);
+    place->slowest = first_most(item->timing.phases[PHASE_EXPERTS].end_ps, setting->loads.ranks);
+    run_balanced(setting, engine, place->balanced_ps);
+    return true;
+}
+
+// ---- over places -------------------------------------------------------------------------------
+
+// Ranks' counts of a place. A step of a layer has one hottest rank; of all layers, one a layer.
+static void fold_ranks(struct replay_layer *layer, const struct item *item, uint32_t ranks)
+{
+    const struct replay_place *place = &item->place;
+    const struct phase_timing *experts = &item->timing.phases[PHASE_EXPERTS];
+    uint64_t total = 0;
+    for (uint32_t r = 0; r < ranks; r++)
+        total += item->choices[r];
+    for (uint32_t r = 0; r < ranks; r++) {
+        struct replay_rank *rank = &layer->ranks[r];
+        rank->choices += item->choices[r];
+        rank->hottest += place->hottest == r;
+        rank->slowest += place->slowest == r;
+        rank->experts_ps += (double)(experts->end_ps[r] - experts->start_ps[r]);
+        if (total)
+            rank->most_ratio =
+                fmax(rank->most_ratio, (double)item->choices[r] * ranks / (double)total);
+    }
+    quantiles_add(&layer->max_mean_ppm, (uint64_t)llround(1e6 * place->max_mean));
+}
+
+static void fold_times(struct replay_layer *layer, const uint64_t routed_ps[REPLAY_FIGURES],
+                       const uint64_t balanced_ps[REPLAY_FIGURES])
+{
+    for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
+        quantiles_add(&layer->routed[figure], routed_ps[figure]);
+        layer->balanced_ps[figure] += (double)balanced_ps[figure];
+    }
+}
+
+// A step's places, one a layer.
+static void fold_step(struct replay *replay, const struct item *items)
+{
+    uint64_t routed_ps[REPLAY_FIGURES] = {0}, balanced_ps[REPLAY_FIGURES] = {0};
+    for (uint32_t l = 0; l < replay->layer_count; l++) {
+        const struct replay_place *place = &items[l].place;
+        for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
+            replay->present[phase] |= items[l].schedule.present[phase];
+        fold_times(&replay->layers[l], place->routed_ps, place->balanced_ps);
+        fold_ranks(&replay->layers[l], &items[l], replay->ranks);
+        fold_ranks(&replay->all, &items[l], replay->ranks);
+        for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
+            routed_ps[figure] += place->routed_ps[figure];
+            balanced_ps[figure] += place->balanced_ps[figure];
+        }
+    }
+    replay->present[REPLAY_LAYER] = true;
+    fold_times(&replay->all, routed_ps, balanced_ps);
+}
+
+// ---- blocks of places --------------------------------------------------------------------------
+
+struct block {
+    struct item *items; // whole steps, in order
+    size_t count;
+    struct worker *workers;
+    int threads;
+};
+
+static void item_release(struct item *item)
+{
+    timing_release(&item->timing);
+    free(item->choices);
+    item->choices = NULL;
+}
+
+// Every place is tried, so that the first that fails is the same whatever the threads.
+static void run_block(struct block *block, replay_engine *engine)
+{
+#pragma omp parallel for schedule(dynamic, 1) num_threads(block->threads) default(none)            \
+    shared(block, engine)
+    for (size_t i = 0; i < block->count; i++) {
+        struct worker *worker = &block->workers[omp_get_thread_num()];
+        struct error err = {0};
+        if (run_item(worker, engine, &block->items[i], &err) || i >= worker->failed)
+            continue;
+        worker->failed = i;
+        worker->err = err;
+    }
+}
+
+static bool check_block(const struct block *block, struct error *err)
+{
+    const struct worker *first = &block->workers[0];
+    for (int t = 1; t < block->threads; t++)
+        if (block->workers[t].failed < first->failed)
+            first = &block->workers[t];
+    if (first->failed == UINT64_MAX)
+        return true;
+    const struct replay_place *place = &block->items[first->failed].place;
+    *err = first->err;
+    return error_prefix(err, "layer %u, step %llu", place->layer, (unsigned long long)place->step);
+}
+
+static void fold_block(struct replay *replay, struct block *block, replay_visit *visit,
+                       void *context)
+{
+    for (size_t i = 0; i < block->count; i++) {
+        struct item *item = &block->items[i];
+        item->place.schedule = &item->schedule;
+        item->place.timing = &item->timing;
+        item->place.choices = item->choices;
+        if (visit)
+            visit(context, &item->place);
+        if ((i + 1) % replay->layer_count == 0)
+            fold_step(replay, item + 1 - replay->layer_count);
+    }
+}
+
+static uint64_t step_at(const struct replay *replay, uint64_t index)
+{
+    return replay->asked->step_count ? replay->asked->steps[index] : index;
+}
+
+static void fill_block(const struct replay *replay, struct block *block, uint64_t first,
+                       uint64_t steps)
+{
+    block->count = (size_t)(steps * replay->layer_count);
+    for (size_t i = 0; i < block->count; i++) {
+        block->items[i] = (struct item){.choices = mem_alloc(replay->ranks, sizeof(uint64_t))};
+        block->items[i].place =
+            (struct replay_place){.done = first * replay->layer_count + i + 1,
+                                  .total = replay->steps * replay->layer_count,
+                                  .layer = replay->layers[i % replay->layer_count].layer,
+                                  .step = step_at(replay, first + i / replay->layer_count)};
+    }
+}
+
+static bool do_block(struct replay *replay, struct block *block, replay_visit *visit, void *context,
+                     struct error *err)
+{
+    run_block(block, replay->asked->engine);
+    const bool ok = check_block(block, err);
+    if (ok)
+        fold_block(replay, block, visit, context);
+    for (size_t i = 0; i < block->count; i++)
+        item_release(&block->items[i]);
+    return ok;
+}
+
+static bool open_workers(const struct replay *replay, struct block *block, struct error *err)
+{
+    bool ok = true;
+    block->workers = mem_alloc((size_t)block->threads, sizeof *block->workers);
+    for (int t = 0; ok && t < block->threads; t++) {
+        struct worker *worker = &block->workers[t];
+        worker->failed = UINT64_MAX;
+        worker->question = replay->asked->question;
+        worker->question.layer = replay->layers[0].layer;
+        worker->question.step = step_at(replay, 0);
+        ok = ask_beside(&worker->answerable, &replay->answerable, &worker->question, err);
+    }
+    return ok;
+}
+
+// Steps of a block.
+static uint64_t block_steps(const struct replay *replay, int threads)
+{
+    const uint64_t item_bytes = replay->ranks * PHASE_COUNT * (uint64_t)(8 * sizeof(uint64_t));
+    const uint64_t least = (uint64_t)threads * LEAST_A_THREAD;
+    const uint64_t most = (uint64_t)threads * MOST_A_THREAD, fit = BLOCK_BYTES / item_bytes;
+    const uint64_t places = fit < least ? least : fit > most ? most : fit;
+    return (places + replay->layer_count - 1) / replay->layer_count;
+}
+
+bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err)
+{
+    struct block block = {.threads = omp_get_max_threads()};
+    const uint64_t most = block_steps(replay, block.threads);
+    bool ok = open_workers(replay, &block, err);
+    block.items = mem_alloc((size_t)(most * replay->layer_count), sizeof *block.items);
+    for (uint64_t first = 0; ok && first < replay->steps; first += most) {
+        const uint64_t left = replay->steps - first;
+        fill_block(replay, &block, first, left < most ? left : most);
+        ok = do_block(replay, &block, visit, context, err);
+        ask_forget(&replay->answerable, &replay->asked->question, step_at(replay, first),
+                   block.items[block.count - 1].place.step + 1);
+    }
+    for (int t = 0; t < block.threads; t++)
+        ask_release(&block.workers[t].answerable);
+    free(block.workers);
+    free(block.items);
+    return ok;
+}
+
+// ---- the whole ---------------------------------------------------------------------------------
+
+// The last layer and step are the ones that the trace may lack; the first are where the replay
+// begins, and decide what stands at the head of its output.
+static bool resolve(struct replay *replay, struct error *err)
+{
+    const struct replay_asked *asked = replay->asked;
+    struct question question = asked->question;
+    question.layer = asked->layer_count ? asked->layers[asked->layer_count - 1] : 0;
+    question.step = asked->step_count ? asked->steps[asked->step_count - 1] : 0;
+    if (!ask_resolve(&replay->answerable, &question, err))
+        return false;
+    question.layer = asked->layer_count ? asked->layers[0] : 0;
+    question.step = asked->step_count ? asked->steps[0] : 0;
+    return ask_place(&replay->answerable, &question, err);
+}
+
+bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err)
+{
+    *replay = (struct replay){.asked = asked};
+    assert(asked->question.trace[0]);
+    if (!resolve(replay, err)) {
+        ask_release(&replay->answerable);
+        return false;
+    }
+    const struct trace *trace = &replay->answerable.trace;
+    replay->ranks = replay->answerable.setting.routing.ranks;
+    replay->layer_count = asked->layer_count ? (uint32_t)asked->layer_count : trace->layers;
+    replay->steps = asked->step_count ? asked->step_count : replay->answerable.steps;
+    replay->layers = mem_alloc(replay->layer_count, sizeof *replay->layers);
+    replay->all.ranks = mem_alloc(replay->ranks, sizeof(struct replay_rank));
+    for (uint32_t l = 0; l < replay->layer_count; l++) {
+        struct replay_layer *layer = &replay->layers[l];
+        layer->layer = asked->layer_count ? asked->layers[l] : l;
+        layer->layer_id = trace->layer_ids[layer->layer];
+        layer->ranks = mem_alloc(replay->ranks, sizeof(struct replay_rank));
+    }
+    return true;
+}
+
+static void layer_release(struct replay_layer *layer)
+{
+    for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)
+        quantiles_release(&layer->routed[figure]);
+    quantiles_release(&layer->max_mean_ppm);
+    free(layer->ranks);
+}
+
+void replay_release(struct replay *replay)
+{
+    for (uint32_t l = 0; l < replay->layer_count; l++)
+        layer_release(&replay->layers[l]);
+    layer_release(&replay->all);
+    free(replay->layers);
+    ask_release(&replay->answerable);
+    *replay = (struct replay){0};
+}
+
+double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure)
+{
+    const struct quantiles *routed = &layer->routed[figure];
+    return quantiles_mean(routed) - layer->balanced_ps[figure] / (double)routed->count;
+}
+
+const struct replay_rank *replay_most_hot(const struct replay *replay,
+                                          const struct replay_layer *layer)
+{
+    const struct replay_rank *most = &layer->ranks[0];
+    for (uint32_t r = 1; r < replay->ranks; r++)
+        most = layer->ranks[r].hottest > most->hottest ? &layer->ranks[r] : most;
+    return most->hottest ? most : NULL;
+}
+
+const struct replay_rank *replay_most_slow(const struct replay *replay,
+                                           const struct replay_layer *layer)
+{
+    const struct replay_rank *most = &layer->ranks[0];
+    for (uint32_t r = 1; r < replay->ranks; r++)
+        most = layer->ranks[r].slowest > most->slowest ? &layer->ranks[r] : most;
+    return most->slowest ? most : NULL;
+}

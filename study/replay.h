@@ -1,0 +1,90 @@
+// A trace through an engine: every layer and step, how latency spreads over steps, and what
+// imbalance costs. Memory does not grow with the number of steps.
+#ifndef STUDY_REPLAY_H
+#define STUDY_REPLAY_H
+
+#include "base/quantile.h"
+#include "traces/ask.h"
+
+typedef void replay_engine(const struct schedule *schedule, const struct run *run,
+                           struct timing *timing);
+
+// Layers and steps of the question's trace, ascending; a count of zero: all. The question's own
+// layer and step are not read. Borrowed.
+struct replay_asked {
+    struct question question;
+    replay_engine *engine;
+    const uint32_t *layers, *steps;
+    size_t layer_count, step_count;
+};
+
+// What latencies are kept of: every phase (slowest: first start to last end), then the layer.
+enum replay_figure { REPLAY_LAYER = PHASE_ALLTOALL, REPLAY_FIGURES };
+const char *replay_figure_name(enum replay_figure figure);
+
+// One layer of one step, as it is done: steps ascending, and within a step its layers.
+struct replay_place {
+    uint64_t done, total; // places, this one included
+    uint32_t layer;
+    uint64_t step;
+    uint32_t tokens; // a rank, the most
+    const struct schedule *schedule;
+    const struct timing *timing;
+    uint64_t routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES];
+    const uint64_t *choices; // [ranks] that each rank serves
+    double max_mean;         // the most choices that a rank serves over the mean; 1: without any
+    // Of the ranks, the one that serves most choices and the one that ends experts last; of several
+    // the first, and UINT32_MAX where all are alike.
+    uint32_t hottest, slowest;
+};
+typedef void replay_visit(void *context, const struct replay_place *place);
+
+struct replay_rank {
+    uint64_t choices;          // served over all steps
+    uint64_t hottest, slowest; // steps that it was that in
+    double most_ratio;         // choices served in a step over the mean of ranks: the most
+    double experts_ps;         // its own experts phase: sum over steps
+};
+
+// Over steps. `routed` are latencies as the trace routed, in picoseconds.
+struct replay_layer {
+    uint32_t layer, layer_id; // index into the trace's layers, and of the model
+    struct quantiles routed[REPLAY_FIGURES];
+    double balanced_ps[REPLAY_FIGURES]; // sum over steps: the same engine on balanced loads
+    struct quantiles max_mean_ppm;      // of each step, millionths
+    struct replay_rank *ranks;          // [ranks]
+};
+
+struct replay {
+    const struct replay_asked *asked;
+    struct answerable answerable; // at the first place
+    uint32_t ranks, layer_count;
+    uint64_t steps;               // asked
+    bool present[REPLAY_FIGURES]; // in some place, after replay_run
+    struct replay_layer *layers;
+    // The model's: a step's latency is the sum over its layers, and ranks' counts are over layers
+    // too; max_mean_ppm is of every layer of every step.
+    struct replay_layer all;
+};
+
+// Resolves the question and opens the trace. Refuses a layer or step that it lacks.
+bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err);
+
+// Runs the engine at every place, twice: as routed, and on balanced loads (model/balance.h). Places
+// are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
+// results do not depend on their number. Refuses what schedule_check refuses, after having visited
+// what comes well before.
+bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err);
+
+void replay_release(struct replay *replay);
+
+// What imbalance costs: mean latency as routed less that on balanced loads, in picoseconds.
+double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
+
+// The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.
+const struct replay_rank *replay_most_hot(const struct replay *replay,
+                                          const struct replay_layer *layer);
+const struct replay_rank *replay_most_slow(const struct replay *replay,
+                                           const struct replay_layer *layer);
+
+#endif

@@ -10,12 +10,19 @@ static double weight_bytes(enum dtype dtype)
     return dtype == DTYPE_FP8 ? 1.0 : dtype == DTYPE_BF16 ? 2.0 : 4.0;
 }
 
+// On a healthy GPU that a rank has for itself.
 static double roofline_ps(const struct cluster *cluster, double flop_seconds, double bytes,
                           uint32_t launches)
 {
     const double seconds = fmax(flop_seconds, bytes / cluster->hbm_Bps);
-    return ceil(cluster_computed_ps(cluster, seconds * 1e12 +
-                                                 (double)(launches * cluster->kernel_launch_ps)));
+    return seconds * 1e12 + (double)(launches * cluster->kernel_launch_ps);
+}
+
+// On the rank's own GPU, or its share of one.
+static double own_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
+{
+    const double alone = healthy_ps * fabric_work(&schedule->fabric, rank);
+    return ceil(cluster_computed_ps(&schedule->cluster, alone));
 }
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
@@ -52,7 +59,7 @@ static double experts_ps(const struct schedule *schedule, uint32_t rank, double 
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    return (uint64_t)experts_ps(schedule, rank, extra);
+    return (uint64_t)own_ps(schedule, rank, experts_ps(schedule, rank, extra));
 }
 
 double compute_sm_share(const struct schedule *schedule)
@@ -64,8 +71,8 @@ double compute_sm_share(const struct schedule *schedule)
     return taken < sms ? (double)(sms - taken) / sms : 1.0 / sms;
 }
 
-double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                              double sm_share)
+static double healthy_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                         double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
@@ -88,6 +95,12 @@ double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase,
         assert(phase == PHASE_EXPERTS); // only the phases above compute
         return 0;
     }
+}
+
+double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                              double sm_share)
+{
+    return own_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
 }
 
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,

@@ -30,14 +30,40 @@ struct form {
     uint32_t *binding_port;    // [ranks]
 };
 
+// The ranks that use one port; they stand together.
+struct sharers {
+    uint32_t port, first, count;
+};
+
+static struct sharers sharers_of(const struct fabric *fabric, enum port_class class, uint32_t rank)
+{
+    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
+    const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
+    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+        return (struct sharers){.port = rank, .first = rank, .count = 1};
+    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+        return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
+    return (struct sharers){
+        .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
+}
+
 // What a rank itself has on its port of a class.
 static double own_time(const struct form *form, enum port_class class, uint32_t rank)
 {
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    const uint32_t port = sharers_of(&form->schedule->fabric, class, rank).port;
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
     if (rate <= 0)
         return 0;
     return form->loads.own_bytes[class][rank] / rate * 1e12 +
            form->loads.own_messages[class][rank] * (double)form->transfer->cost.per_message_ps;
+}
+
+static double fastest_rate(const struct form *form, enum port_class class)
+{
+    double fastest = 0;
+    for (uint32_t port = 0; port < form->schedule->fabric.count[class]; port++)
+        fastest = fmax(fastest, schedule_port_rate(form->schedule, form->transfer, class, port));
+    return fastest;
 }
 
 static double mean_of(const double *values, size_t count)
@@ -64,8 +90,8 @@ static void set_fill_times(struct form *form)
     form->pack = fmin(half, lane) * (transfer->rail ? transfer->home_ps : transfer->copy_ps);
     form->forward = transfer->rail ? fmin(half, pair) * transfer->copy_ps : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    const double inside_Bps = schedule_port_rate(
-        form->schedule, transfer, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
+    const double inside_Bps =
+        fastest_rate(form, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
     form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
@@ -105,23 +131,6 @@ static void offer(struct form *form, uint32_t rank, double end, const char *name
     form->end[rank] = end;
     form->binding[rank] = name;
     form->binding_port[rank] = port;
-}
-
-// The ranks that use one port; they stand together.
-struct sharers {
-    uint32_t port, first, count;
-};
-
-static struct sharers sharers_of(const struct fabric *fabric, enum port_class class, uint32_t rank)
-{
-    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
-    const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
-        return (struct sharers){.port = rank, .first = rank, .count = 1};
-    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
-        return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
-    return (struct sharers){
-        .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
 }
 
 // How much of another sharer's part passes a port before a rank's own last byte. Where all ranks
@@ -237,8 +246,8 @@ static void add_lanes(const struct form *form, struct late *early)
 static double passed(const struct form *form, const double *early, enum port_class class,
                      uint32_t rank)
 {
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
     const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, sharers.port);
     double bytes = form->meets ? 0 : early[rank];
     for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
         bytes += early[r];
@@ -374,7 +383,18 @@ static bool varies(const struct transfer *transfer, enum port_class class)
     return receives != transfer->gather || (transfer->rail && nvlink);
 }
 
-// When a rank ends whose port has as many bytes as the busiest of its class is expected to have.
+// Ports of a class that are as fast as this one.
+static uint32_t ports_alike(const struct fabric *fabric, enum port_class class, uint32_t port)
+{
+    const double rate = fabric_rate(fabric, class, port);
+    uint32_t alike = 0;
+    for (uint32_t p = 0; fabric->slow.count && p < fabric->count[class]; p++)
+        alike += fabric_rate(fabric, class, p) == rate;
+    return fabric->slow.count ? alike : fabric->count[class];
+}
+
+// When a rank ends whose port has as many bytes as the busiest of those like it is expected to
+// have.
 static double late_end(const struct form *form, const struct variance *variance,
                        enum port_class class, uint32_t rank)
 {
@@ -382,12 +402,12 @@ static double late_end(const struct form *form, const struct variance *variance,
     const uint32_t port = sharers_of(fabric, class, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[class][port] / token_bytes;
-    const double most =
-        loads_expected_max(copies, sqrt(variance->of[class][port]), fabric->count[class]);
+    const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
+                                           ports_alike(fabric, class, port));
     const double hop = class == PORT_NIC_RX      ? form->nic_hop
                        : class == PORT_NVLINK_RX ? form->nvlink_hop
                                                  : 0;
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
     if (copies <= 0 || rate <= 0)
         return 0;
     return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +

@@ -462,6 +462,17 @@ static const struct bad bad_rows[] = {
     {"simulate --skew-us inf", {"--skew-us", "'inf'", "expected"}},
     {"simulate --skew-us 1e12", {"--skew-us", "1e12", "expected"}},
     {"simulate --skew-us 5us", {"--skew-us", "'5us'", "expected"}},
+    {"simulate --slow ''", {"--slow", "''", "expected"}},
+    {"simulate --slow gpu=32:nic=0.5", {"--slow: 'gpu=32'", "expected 0 to 31"}},
+    {"simulate --ep 16 --slow node=2:nic=0.5", {"--slow: 'node=2'", "expected 0 to 1"}},
+    {"simulate --slow gpu=5:nic=2", {"--slow: gpu=5: nic: '2'", "expected 0.001 to 1"}},
+    {"estimate --slow gpu=5:nci=0.5", {"--slow: gpu=5: 'nci'", "expected nic, nvlink"}},
+    {"estimate --slow gpu=5:late=300", {"--slow: gpu=5: late: '300'", "expected"}},
+    {"compare --slow gpu=5:nic=0.5,gpu=5:nic=0.5", {"--slow: gpu=5: nic", "twice"}},
+    {"simulate --cluster h100-nvl8 --slow gpu=5:nic=0.5", {"--slow: gpu=5: nic", "no NICs"}},
+    {"simulate --cluster 4x8:nvlink=160GB/s,nic=50GB/s,slow=gpu=32:nic=0.5",
+     {"--cluster", "slow: 'gpu=32'", "expected 0 to 31"}},
+    {"accuracy $D/rows.csv --slow gpu=5:nic=0.5", {"--slow", "accuracy"}},
     {"simulate --seed -1", {"--seed", "'-1'", "expected"}},
     {"simulate --seed 1.5", {"--seed", "'1.5'", "whole number"}},
     {"simulate --layer -1", {"--layer", "'-1'", "expected"}},
@@ -967,6 +978,7 @@ static const char *const repeated[] = {
     "simulate --ep 16 --tokens 512 --routing deepep --skew-us 12.5 --overlap dispatch --seed 7 "
     "--json",
     "simulate --ep 16 --tokens 300 --sms 24 --layer 3 --aligned --json",
+    "simulate --ep 16 --tokens 32 --slow gpu=5:nic=0.5:late=30us,node=1:compute=0.8 --json",
     "estimate --ep 16 --tokens 32 --loads counted --json",
     "simulate --model mixtral-8x7b --routing uniform --ep 8 --tokens 64 --layout round-robin "
     "--json",
@@ -993,7 +1005,8 @@ static const char *const repeated[] = {
     "compare --trace $D/trace-steps --ep 4 --step 0..1 --json",
     "trace info \"$D/a trace's\" --ep 4 --json",
     "accuracy tests/data/measured-small.csv --tolerance-pct 1000 --json",
-    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct 500.25 "
+    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct "
+    "500.25 "
     "--routing uniform --json",
     "compare --ep 8 --tokens 300 --sms 24 --skew-us 3.3 --overlap combine --layer 2 --json",
     "estimate --cluster '2x4:nvlink=123.456789012345GB/s,nic=46GB/s,name=a b' --tokens 16 --json",
@@ -1031,6 +1044,8 @@ static const struct {
     {"cluster", "--ep 16 --tokens 32", "--tokens 32"},
     {"cluster", "--cluster h800-cx7:nic=23.123456789012345GB/s --ep 64 --tokens 32", "--tokens 32"},
     {"cluster", "--cluster 2x4:nvlink=123.456789012345GB/s,nic=46GB/s --tokens 32", "--tokens 32"},
+    {"cluster", "--ep 16 --tokens 32 --slow gpu=5:nic=0.5:late=30us,node=1:compute=0.8",
+     "--tokens 32"},
     {"cluster", "--traffic tests/data/traffic/incast-8.txt",
      "--traffic tests/data/traffic/incast-8.txt"},
     {"model", "--ep 16 --tokens 32", "--ep 16 --tokens 32"},

@@ -486,7 +486,7 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
         for (int s = 0; s < STAGES; s++)
             form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
     }
-    if (schedule->loads->expected)
+    if (schedule->loads->expected && !schedule->loads->even)
         set_late_ends(&form);
     name_binding(&form);
     engine_note_ports(schedule, transfer, timing);

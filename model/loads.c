@@ -9,7 +9,7 @@
 #include <string.h>
 #include <threads.h>
 
-static void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
+void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
 {
     assert(nodes > 0 && ranks % nodes == 0);
     *loads = (struct loads){.ranks = ranks, .nodes = nodes, .slots = slots};

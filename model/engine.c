@@ -86,15 +86,16 @@ static void begin(const struct run *run, struct timing *timing, struct clocks *c
     memcpy(timing->phases[phase].start_ps, clocks->now_ps, clocks->ranks * sizeof(uint64_t));
 }
 
-// Ranks that compute as fast as this one: the busiest of them is a matter of chance.
-static uint32_t ranks_alike(const struct schedule *schedule, uint32_t rank)
+// Ranks that compute no faster than this one: the busiest of them, at its rate, is a matter of
+// chance, and none of the slower ones could be done sooner.
+static uint32_t ranks_no_faster(const struct schedule *schedule, uint32_t rank)
 {
     const struct fabric *fabric = &schedule->fabric;
     const double work = fabric_work(fabric, rank);
-    uint32_t alike = 0;
+    uint32_t count = 0;
     for (uint32_t r = 0; fabric->slow.count && r < fabric->ranks; r++)
-        alike += fabric_work(fabric, r) == work;
-    return fabric->slow.count ? alike : fabric->ranks;
+        count += fabric_work(fabric, r) >= work;
+    return fabric->slow.count ? count : fabric->ranks;
 }
 
 static void walk_compute(const struct schedule *schedule, const struct run *run,
@@ -115,7 +116,7 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
     const double mean = choices / clocks->ranks;
     const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
     for (uint32_t r = 0; r < clocks->ranks; r++) {
-        const double extra = loads_expected_max(mean, sd, ranks_alike(schedule, r)) - mean;
+        const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
         p->late_ps[r] = p->start_ps[r] + compute_experts_ps(schedule, r, extra);
     }
 }

@@ -481,6 +481,9 @@ static const struct bad bad_rows[] = {
     {"simulate --tsv everything", {"--tsv", "'everything'", "phases"}},
     {"simulate --tsv ''", {"--tsv", "expected KIND"}},
     {"simulate --json --tsv phases", {"--json", "--tsv"}},
+    {"simulate --imbalance --tsv phases", {"--imbalance", "expected --tsv imbalance"}},
+    {"estimate --imbalance --show all", {"--imbalance", "--show"}},
+    {"compare --imbalance", {"--imbalance", "compare"}},
     {"simulate --ep 8 --ep 8", {"--ep"}},
     {"simulate --show", {"--show"}},
     {"simulate --show layout", {"--show", "'layout'", "dispatcher"}},
@@ -979,6 +982,7 @@ static const char *const repeated[] = {
     "--json",
     "simulate --ep 16 --tokens 300 --sms 24 --layer 3 --aligned --json",
     "simulate --ep 16 --tokens 32 --slow gpu=5:nic=0.5:late=30us,node=1:compute=0.8 --json",
+    "simulate --ep 16 --tokens 32 --imbalance --skew-us 9 --json",
     "estimate --ep 16 --tokens 32 --loads counted --json",
     "simulate --model mixtral-8x7b --routing uniform --ep 8 --tokens 64 --layout round-robin "
     "--json",

@@ -383,18 +383,19 @@ static bool varies(const struct transfer *transfer, enum port_class class)
     return receives != transfer->gather || (transfer->rail && nvlink);
 }
 
-// Ports of a class that are as fast as this one.
-static uint32_t ports_alike(const struct fabric *fabric, enum port_class class, uint32_t port)
+// Ports of a class that are no faster than this one: a slow port is not the unluckiest of all as
+// well, and no slower one could be done sooner than at this rate.
+static uint32_t ports_no_faster(const struct fabric *fabric, enum port_class class, uint32_t port)
 {
     const double rate = fabric_rate(fabric, class, port);
-    uint32_t alike = 0;
+    uint32_t count = 0;
     for (uint32_t p = 0; fabric->slow.count && p < fabric->count[class]; p++)
-        alike += fabric_rate(fabric, class, p) == rate;
-    return fabric->slow.count ? alike : fabric->count[class];
+        count += fabric_rate(fabric, class, p) <= rate;
+    return fabric->slow.count ? count : fabric->count[class];
 }
 
-// When a rank ends whose port has as many bytes as the busiest of those like it is expected to
-// have.
+// When a rank ends whose port has as many bytes as the busiest of those no faster is expected
+// to have.
 static double late_end(const struct form *form, const struct variance *variance,
                        enum port_class class, uint32_t rank)
 {
@@ -403,7 +404,7 @@ static double late_end(const struct form *form, const struct variance *variance,
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[class][port] / token_bytes;
     const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
-                                           ports_alike(fabric, class, port));
+                                           ports_no_faster(fabric, class, port));
     const double hop = class == PORT_NIC_RX      ? form->nic_hop
                        : class == PORT_NVLINK_RX ? form->nvlink_hop
                                                  : 0;

@@ -187,8 +187,9 @@ START_TEST(adds_up)
             if (!strstr(list, "late") && spec.skew_us <= 0)
                 ck_assert_double_eq(imbalance_cause_ps(&imbalance, CAUSE_ARRIVAL), 0);
             if (strstr(list, "late") && spec.skew_us <= 0 && !spec.aligned)
-                ck_assert_msg(imbalance_cause_ps(&imbalance, CAUSE_ARRIVAL) >= 0, "%s: %s",
-                              engine_names[e], scene_name(&spec));
+                ck_assert_msg( // order anomalies
+                    imbalance_cause_ps(&imbalance, CAUSE_ARRIVAL) >= -0.01 * layer_ps, "%s: %s",
+                    engine_names[e], scene_name(&spec));
         }
         setting_release(&scene.setting);
     }

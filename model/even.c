@@ -57,7 +57,8 @@ static double part_of(double total, const struct grid *grid, uint32_t home, uint
     const uint64_t all = (uint64_t)total, each = all / grid->ranks, left = all % grid->ranks;
     const uint64_t over = each % offsets; // offsets with one more
     const uint64_t more = (index + 1) * over / offsets - index * over / offsets;
-    return (double)(each / offsets + more + (index == 0 && home < left));
+    const uint64_t whole = each / offsets + more + (index == 0 && home < left);
+    return (double)whole;
 }
 
 static void spread_pairs(const struct grid *grid, double *even, const double *copies)
@@ -113,7 +114,8 @@ static double slot_part(double choices, uint64_t index, uint64_t parts, bool who
     if (!whole)
         return choices / (double)parts;
     const uint64_t all = (uint64_t)choices;
-    return (double)((index + 1) * all / parts - index * all / parts);
+    const uint64_t part = (index + 1) * all / parts - index * all / parts;
+    return (double)part;
 }
 
 // Choices that a rank serves, over as many of its slots as an even share of those that serve any.

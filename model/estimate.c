@@ -298,6 +298,66 @@ static void offer_lane_feeders(struct form *form, const struct late *late, uint3
                      gather ? 0 : form->forward + forwarded);
 }
 
+// When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
+// waits not only for who sends to its rail peers, but for what they receive.
+static void offer_relay(struct form *form, enum port_class class, uint32_t via, uint32_t to,
+                        double bytes)
+{
+    const bool nic = class == PORT_NIC_RX;
+    const uint32_t port = sharers_of(&form->schedule->fabric, class, via).port;
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
+    const double hop = nic ? form->nic_hop : form->nvlink_hop;
+    const double tail = form->forward + (nic ? form->piece + form->nvlink_hop : form->nic_hop);
+    if (bytes > 0 && rate > 0)
+        offer(form, to, form->earliest_start + form->pack + bytes / rate * 1e12 + hop + tail,
+              port_class_names[class], port);
+}
+
+// Scatter: of every lane that crosses to a rail peer and brings the rank something.
+static void offer_forwarders(struct form *form, uint32_t rank)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
+    for (uint32_t local = 0; local < gpus; local++) {
+        double bytes = 0;
+        for (uint32_t home = local; home < fabric->ranks; home += gpus)
+            if (fabric_node(fabric, home) != node &&
+                transfer->pair[(size_t)home * fabric->ranks + rank] > 0)
+                add_early(form, &bytes, transfer->node[(size_t)home * fabric->nodes + node]);
+        if (node * gpus + local != rank)
+            offer_relay(form, PORT_NIC_RX, node * gpus + local, rank, bytes);
+    }
+}
+
+// Gather: of all results that ranks which have some for the home send to its rail peer.
+static void offer_joiners(struct form *form, uint32_t home)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const size_t ranks = fabric->ranks, gpus = fabric->gpus_per_node;
+    for (uint32_t node = 0; node < fabric->nodes; node++) {
+        const uint32_t via = fabric_rail_peer(fabric, home, node);
+        double bytes = 0;
+        for (size_t rank = node * gpus; rank < (node + 1) * gpus; rank++)
+            for (size_t other = home % gpus;
+                 rank != via && transfer->pair[home * ranks + rank] > 0 && other < ranks;
+                 other += gpus)
+                add_early(form, &bytes, transfer->pair[other * ranks + rank]);
+        if (node != fabric_node(fabric, home))
+            offer_relay(form, PORT_NVLINK_RX, via, home, bytes);
+    }
+}
+
+static void offer_relays(struct form *form)
+{
+    // Where NICs carry both stages, the last byte in may be one that nobody passes on.
+    if (!form->transfer->rail || form->transfer->inside_nic)
+        return;
+    for (uint32_t r = 0; r < form->schedule->fabric.ranks; r++)
+        (form->transfer->gather ? offer_joiners : offer_forwarders)(form, r);
+}
+
 static void offer_feeders(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
@@ -482,6 +542,7 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
         offer_own_ports(&form, r);
     offer_feeders(&form);
+    offer_relays(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
         form.phase->end_ps[r] = (uint64_t)ceil(form.end[r] + form.terms[r].tail_ps);
         for (int s = 0; s < STAGES; s++)

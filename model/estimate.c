@@ -330,22 +330,34 @@ static void offer_forwarders(struct form *form, uint32_t rank)
     }
 }
 
-// Gather: of all results that ranks which have some for the home send to its rail peer.
-static void offer_joiners(struct form *form, uint32_t home)
+// Gather: what a rank surely sends early to its node's rail peer of an index, of all homes that it
+// serves, [rank * gpus + index].
+static double *early_results(const struct form *form)
 {
     const struct transfer *transfer = form->transfer;
+    const size_t ranks = form->schedule->fabric.ranks;
+    const size_t gpus = form->schedule->fabric.gpus_per_node;
+    double *early = mem_alloc(ranks * gpus, sizeof(double));
+    for (size_t home = 0; home < ranks; home++)
+        for (size_t rank = 0; rank < ranks; rank++)
+            if (rank % gpus != home % gpus) // its own stay with the rail peer
+                add_early(form, &early[rank * gpus + home % gpus],
+                          transfer->pair[home * ranks + rank]);
+    return early;
+}
+
+// A home waits for all that ranks which have something for it send to its rail peers.
+static void offer_joiners(struct form *form, const double *early, uint32_t home)
+{
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks, gpus = fabric->gpus_per_node;
     for (uint32_t node = 0; node < fabric->nodes; node++) {
-        const uint32_t via = fabric_rail_peer(fabric, home, node);
         double bytes = 0;
         for (size_t rank = node * gpus; rank < (node + 1) * gpus; rank++)
-            for (size_t other = home % gpus;
-                 rank != via && transfer->pair[home * ranks + rank] > 0 && other < ranks;
-                 other += gpus)
-                add_early(form, &bytes, transfer->pair[other * ranks + rank]);
+            if (form->transfer->pair[home * ranks + rank] > 0)
+                bytes += early[rank * gpus + home % gpus];
         if (node != fabric_node(fabric, home))
-            offer_relay(form, PORT_NVLINK_RX, via, home, bytes);
+            offer_relay(form, PORT_NVLINK_RX, fabric_rail_peer(fabric, home, node), home, bytes);
     }
 }
 
@@ -354,8 +366,13 @@ static void offer_relays(struct form *form)
     // Where NICs carry both stages, the last byte in may be one that nobody passes on.
     if (!form->transfer->rail || form->transfer->inside_nic)
         return;
+    double *early = form->transfer->gather ? early_results(form) : NULL;
     for (uint32_t r = 0; r < form->schedule->fabric.ranks; r++)
-        (form->transfer->gather ? offer_joiners : offer_forwarders)(form, r);
+        if (early)
+            offer_joiners(form, early, r);
+        else
+            offer_forwarders(form, r);
+    free(early);
 }
 
 static void offer_feeders(struct form *form)

@@ -351,12 +351,13 @@ static void offer_joiners(struct form *form, const double *early, uint32_t home)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks, gpus = fabric->gpus_per_node;
+    const uint32_t own = fabric_node(fabric, home);
     for (uint32_t node = 0; node < fabric->nodes; node++) {
         double bytes = 0;
         for (size_t rank = node * gpus; rank < (node + 1) * gpus; rank++)
             if (form->transfer->pair[home * ranks + rank] > 0)
                 bytes += early[rank * gpus + home % gpus];
-        if (node != fabric_node(fabric, home))
+        if (node != own)
             offer_relay(form, PORT_NVLINK_RX, fabric_rail_peer(fabric, home, node), home, bytes);
     }
 }

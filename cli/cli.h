@@ -25,7 +25,16 @@ enum command_bit {
 };
 
 // TSV (and table) kinds of simulate and estimate.
-enum tsv_kind { TSV_NONE, TSV_PHASES, TSV_RANKS, TSV_PORTS, TSV_LINKS, TSV_TRAFFIC, TSV_PATH };
+enum tsv_kind {
+    TSV_NONE,
+    TSV_PHASES,
+    TSV_RANKS,
+    TSV_PORTS,
+    TSV_LINKS,
+    TSV_TRAFFIC,
+    TSV_PATH,
+    TSV_IMBALANCE
+};
 extern const char *const tsv_kind_names[];
 
 // What --show prints instead of running.
@@ -55,7 +64,7 @@ struct invocation {
     double tolerance_pct, median_pct; // of a row, of all rows
     double from_us;                   // judged rows are measured at that or longer
     enum show_part show;
-    bool json, check, quiet, help, leave_out, between;
+    bool json, check, quiet, help, leave_out, between, imbalance;
 
     const char *command; // subcommand's name
     uint32_t bit;        // the same as an enum command_bit
@@ -66,7 +75,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 55
+#define CLI_OPTIONS 57
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);

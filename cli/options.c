@@ -109,7 +109,10 @@ static const struct option_row own_rows[] = {
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
          "write the fitted presets there, as --presets reads them"),
 
-    TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic or path"),
+    SWITCH("imbalance", imbalance, SIMULATE | ESTIMATE, "How it runs",
+           "what uneven routing, slow parts and late ranks cost: runs again without them"),
+
+    TSV(SIMULATE | ESTIMATE, "phases, ranks, ports, links, traffic, path or imbalance"),
     TSV(COMPARE, "compare, or with --trace steps"),
     TSV(REPLAY, "replay, replay-layers, replay-ranks or replay-steps (as they are done)"),
     TSV(ACCURACY, "accuracy or accuracy-rows"),

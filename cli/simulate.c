@@ -1,6 +1,7 @@
 // epsim simulate and epsim estimate: one question, one engine.
 #include "base/mem.h"
 #include "cli/cli.h"
+#include "cli/imbalance.h"
 #include "cli/print.h"
 #include "model/check.h"
 #include "model/estimate.h"
@@ -9,11 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const tsv_kind_names[] = {"",      "phases",  "ranks", "ports",
-                                      "links", "traffic", "path",  NULL};
-
-typedef void engine_run(const struct schedule *schedule, const struct run *run,
-                        struct timing *timing);
+const char *const tsv_kind_names[] = {"",        "phases", "ranks",     "ports", "links",
+                                      "traffic", "path",   "imbalance", NULL};
 
 static bool parse_tsv(const struct invocation *invocation, enum tsv_kind *kind, struct error *err)
 {
@@ -26,11 +24,14 @@ static bool parse_tsv(const struct invocation *invocation, enum tsv_kind *kind, 
             *kind = (enum tsv_kind)k;
     if (*kind == TSV_NONE)
         return error_set(err, EXIT_INPUT,
-                         "--tsv: '%s': expected phases, ranks, ports, links, traffic or path",
+                         "--tsv: '%s': expected phases, ranks, ports, links, traffic, path "
+                         "or imbalance",
                          error_quote(invocation->tsv, quoted));
     if (invocation->json)
         return error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
-    return true;
+    return !invocation->imbalance || *kind == TSV_IMBALANCE ||
+           error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s",
+                     invocation->tsv);
 }
 
 // What a report is written from.
@@ -38,6 +39,7 @@ struct result {
     const struct invocation *invocation;
     const struct schedule *schedule;
     const struct timing *timing;
+    const struct imbalance *imbalance; // NULL: not asked
     const struct table *head;
 };
 
@@ -45,6 +47,8 @@ static void write_report(void *context, FILE *out)
 {
     const struct result *result = context;
     timing_report(out, result->schedule, result->timing, result->head);
+    if (result->imbalance)
+        imbalance_report(out, result->imbalance);
 }
 
 static void comment_title(struct table *table, const struct result *result,
@@ -75,9 +79,13 @@ static bool output_result(const struct result *result, const struct setting *set
         json_t *document = json_head(invocation, "epsim.timing/1", command);
         json_object_set_new(document, "config", json_config(invocation, setting));
         timing_json(document, result->schedule, result->timing);
+        if (result->imbalance)
+            imbalance_json(document, result->imbalance);
         ok = output_json(invocation, document, err);
     } else {
-        struct table *table = timing_table(result->schedule, result->timing, kind);
+        struct table *table = kind == TSV_IMBALANCE
+                                  ? imbalance_table(result->imbalance)
+                                  : timing_table(result->schedule, result->timing, kind);
         struct result report = *result;
         table_head(table, invocation, command, &setting->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
@@ -99,10 +107,21 @@ static bool check(const struct setting *setting, const struct timing *timing, st
     return true;
 }
 
+// The closed form says it unasked where a cause is known: that takes no time.
+static bool wants_imbalance(const struct invocation *invocation, const struct setting *setting,
+                            timing_engine *engine, enum tsv_kind kind)
+{
+    const bool cause = setting->schedule.fabric.slow.count || setting->run.skew_ps ||
+                       invocation->question.trace[0];
+    return invocation->imbalance || kind == TSV_IMBALANCE ||
+           (kind == TSV_NONE && engine == estimate && cause);
+}
+
 // With --timeline the trace file is complete before any result is shown.
 static bool answer(const struct invocation *invocation, const struct setting *setting,
-                   engine_run *engine, enum tsv_kind kind, struct error *err)
+                   timing_engine *engine, enum tsv_kind kind, struct error *err)
 {
+    struct imbalance imbalance;
     struct run run = setting->run;
     struct timing timing;
     struct result result = {
@@ -116,12 +135,16 @@ static bool answer(const struct invocation *invocation, const struct setting *se
     if (ok && timeline.stream)
         ok = outfile_commit(&timeline, err);
     outfile_abort(&timeline);
+    if (ok && wants_imbalance(invocation, setting, engine, kind)) {
+        imbalance_find(&imbalance, setting, engine, &timing);
+        result.imbalance = &imbalance;
+    }
     ok = ok && output_result(&result, setting, kind, err);
     timing_release(&timing);
     return ok;
 }
 
-static enum exit_code run_engine(struct invocation *invocation, engine_run *engine,
+static enum exit_code run_engine(struct invocation *invocation, timing_engine *engine,
                                  enum loads_kind prefer, struct error *err)
 {
     struct answerable answerable;

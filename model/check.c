@@ -13,7 +13,7 @@ static bool check_port(const struct schedule *schedule, const struct transfer *t
                        struct error *err)
 {
     char name[48];
-    const double rate = schedule_port_rate(schedule, transfer, class);
+    const double rate = schedule_port_rate(schedule, transfer, class, port);
     const double bytes = loads->bytes[class][port];
     const double messages = loads->messages[class][port];
     const double copies = class == PORT_SM ? schedule_copies_ps(transfer, loads, port) : 0;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "model/preset.h"
+#include "model/slow.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -91,6 +92,10 @@ const struct field cluster_fields[] = {
     TIME("kernel_launch", kernel_launch_ps, "launch of one kernel"),
     TIME("gemm_least", gemm_least_ps, "the shortest matrix product, without its launch"),
     TIME("select", select_ps, "the router's selection, a token, beyond its scores"),
+    {.key = "slow",
+     .kind = FIELD_TEXT,
+     .offset = offsetof(struct cluster, slow),
+     .help = "parts slower than all this, or late: gpu=5:nic=0.5+node=1:compute=0.8"},
 };
 #define CLUSTER_FIELDS (sizeof cluster_fields / sizeof cluster_fields[0])
 const size_t cluster_field_count = CLUSTER_FIELDS;
@@ -186,7 +191,11 @@ static const char *cluster_fault(const struct cluster *cluster, struct error *er
                             cluster->spine_oversubscription);
     if (strpbrk(cluster->name, ",\n")) // the one-line form could not be read back
         return preset_fault(err, "name", "'%.200s': expected no comma", cluster->name);
-    return link_fault(cluster, err);
+    const char *key = link_fault(cluster, err);
+    struct slow slow;
+    if (key)
+        return key;
+    return slow_parse(&slow, cluster->slow, cluster, err) ? NULL : "slow";
 }
 
 bool cluster_check(const struct cluster *cluster, struct error *err)
@@ -299,15 +308,20 @@ static bool is_shape(const char *text)
     return end != text && *end == 'x';
 }
 
-// Keys after a preset's or file's name change that cluster; the mark keeps it from passing for the
-// one that was measured.
+// The mark keeps it from passing for the one that was measured.
+static void mark_changed(struct cluster *cluster)
+{
+    const size_t length = strlen(cluster->name);
+    if (length + 1 < sizeof cluster->name)
+        strcpy(cluster->name + length, "*");
+}
+
+// Keys after a preset's or file's name change that cluster.
 static bool line_base(struct line *line, const char *base, char **sources)
 {
     if (!cluster_load(base, line->cluster, sources, line->err))
         return false;
-    const size_t length = strlen(line->cluster->name);
-    if (length + 1 < sizeof line->cluster->name)
-        strcpy(line->cluster->name + length, "*");
+    mark_changed(line->cluster);
     line->based = true;
     return true;
 }
@@ -424,6 +438,18 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
     cluster->nodes = nodes;
     cluster->gpus_per_node = gpus_per_node;
     return true;
+}
+
+// ',' would end the key in the one-line form.
+bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *err)
+{
+    struct slow parts;
+    snprintf(cluster->slow, sizeof cluster->slow, "%s", slow);
+    for (char *at = cluster->slow; *at; at++)
+        *at = *at == ',' ? '+' : *at;
+    if (cluster->name[strlen(cluster->name) - 1] != '*')
+        mark_changed(cluster);
+    return slow_parse(&parts, cluster->slow, cluster, err);
 }
 
 bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err)

@@ -15,12 +15,12 @@ struct work {
     uint32_t launches, products; // matrix products, one after another
 };
 
+// On a healthy GPU that a rank has for itself.
 static double roofline_ps(const struct cluster *cluster, const struct work *work)
 {
     const double ps = fmax(work->flop_seconds, work->bytes / cluster->hbm_Bps) * 1e12;
     const double least = (double)(work->products * cluster->gemm_least_ps);
-    return ceil(cluster_computed_ps(
-        cluster, fmax(ps, least) + (double)(work->launches * cluster->kernel_launch_ps)));
+    return fmax(ps, least) + (double)(work->launches * cluster->kernel_launch_ps);
 }
 
 static double router_ps(const struct schedule *schedule, double tokens)
@@ -34,6 +34,13 @@ static double router_ps(const struct schedule *schedule, double tokens)
                               .launches = 2,
                               .products = 1};
     return roofline_ps(cluster, &work);
+}
+
+// On the rank's own GPU, or its share of one.
+static double own_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
+{
+    const double alone = healthy_ps * fabric_work(&schedule->fabric, rank);
+    return ceil(cluster_computed_ps(&schedule->cluster, alone));
 }
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
@@ -73,7 +80,7 @@ static double experts_ps(const struct schedule *schedule, uint32_t rank, double 
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    return (uint64_t)experts_ps(schedule, rank, extra);
+    return (uint64_t)own_ps(schedule, rank, experts_ps(schedule, rank, extra));
 }
 
 double compute_sm_share(const struct schedule *schedule)
@@ -85,8 +92,8 @@ double compute_sm_share(const struct schedule *schedule)
     return taken < sms ? (double)(sms - taken) / sms : 1.0 / sms;
 }
 
-double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                              double sm_share)
+static double healthy_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                         double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
@@ -106,6 +113,12 @@ double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase,
         assert(phase == PHASE_EXPERTS); // only the phases above compute
         return 0;
     }
+}
+
+double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                              double sm_share)
+{
+    return own_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
 }
 
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,

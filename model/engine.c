@@ -14,7 +14,7 @@ struct clocks {
     uint32_t ranks;
 };
 
-// Ranks arrive by chance; the first one's arrival is time 0.
+// Ranks arrive by chance, and some are known to be late; the first one's arrival is time 0.
 static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
                         const struct run *run)
 {
@@ -22,7 +22,7 @@ static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
     clocks->floor_ps = 0;
     clocks->now_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = run_arrival_ps(run, r);
+        clocks->now_ps[r] = run_arrival_ps(run, r) + slow_late_ps(&schedule->fabric.slow, r);
     uint64_t first = clocks->now_ps[0];
     for (uint32_t r = 1; r < clocks->ranks; r++)
         first = clocks->now_ps[r] < first ? clocks->now_ps[r] : first;
@@ -61,7 +61,7 @@ void engine_note_ports(const struct schedule *schedule, const struct transfer *t
             const double bytes = loads.bytes[class][port];
             const bool sm = class == PORT_SM;
             const double rate =
-                sm ? 0 : schedule_port_rate(schedule, transfer, (enum port_class) class);
+                sm ? 0 : schedule_port_rate(schedule, transfer, (enum port_class) class, port);
             const double copies_ps = sm ? schedule_copies_ps(transfer, &loads, port) : 0;
             if (bytes <= 0 || (sm ? copies_ps : rate) <= 0)
                 continue;
@@ -86,6 +86,18 @@ static void begin(const struct run *run, struct timing *timing, struct clocks *c
     memcpy(timing->phases[phase].start_ps, clocks->now_ps, clocks->ranks * sizeof(uint64_t));
 }
 
+// Ranks that compute no faster than this one: the busiest of them, at its rate, is a matter of
+// chance, and none of the slower ones could be done sooner.
+static uint32_t ranks_no_faster(const struct schedule *schedule, uint32_t rank)
+{
+    const struct fabric *fabric = &schedule->fabric;
+    const double work = fabric_work(fabric, rank);
+    uint32_t count = 0;
+    for (uint32_t r = 0; fabric->slow.count && r < fabric->ranks; r++)
+        count += fabric_work(fabric, r) >= work;
+    return fabric->slow.count ? count : fabric->ranks;
+}
+
 static void walk_compute(const struct schedule *schedule, const struct run *run,
                          struct timing *timing, struct clocks *clocks, enum phase phase)
 {
@@ -94,7 +106,7 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] = p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
-    if (phase != PHASE_EXPERTS || !schedule->loads->expected)
+    if (phase != PHASE_EXPERTS || !schedule->loads->expected || schedule->loads->even)
         return;
     // The busiest rank's share is known only as a distribution: choices it serves are nearly
     // binomial.
@@ -103,9 +115,19 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
         choices += schedule->loads->tokens[r] * schedule->loads->topk;
     const double mean = choices / clocks->ranks;
     const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
-    const double extra = loads_expected_max(mean, sd, clocks->ranks) - mean;
-    for (uint32_t r = 0; r < clocks->ranks; r++)
+    for (uint32_t r = 0; r < clocks->ranks; r++) {
+        const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
         p->late_ps[r] = p->start_ps[r] + compute_experts_ps(schedule, r, extra);
+    }
+}
+
+// The slowest GPU's kernels, for all wait for them.
+static double most_work(const struct fabric *fabric)
+{
+    double most = 1;
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        most = fmax(most, fabric_work(fabric, r));
+    return most;
 }
 
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
@@ -117,7 +139,7 @@ static void walk_notify(const struct schedule *schedule, const struct run *run,
     const double exchange_ps =
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
-        cluster_move_slowdown(&schedule->cluster);
+        cluster_move_slowdown(&schedule->cluster) * most_work(&schedule->fabric);
     begin(run, timing, clocks, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)

@@ -28,14 +28,40 @@ struct form {
     double *stage_end[STAGES]; // [ranks]
 };
 
+// The ranks that use one port; they stand together.
+struct sharers {
+    uint32_t port, first, count;
+};
+
+static struct sharers sharers_of(const struct fabric *fabric, enum port_class class, uint32_t rank)
+{
+    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
+    const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
+    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+        return (struct sharers){.port = rank, .first = rank, .count = 1};
+    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+        return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
+    return (struct sharers){
+        .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
+}
+
 // What a rank itself has on its port of a class.
 static double own_time(const struct form *form, enum port_class class, uint32_t rank)
 {
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    const uint32_t port = sharers_of(&form->schedule->fabric, class, rank).port;
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
     if (rate <= 0)
         return 0;
     return form->loads.own_bytes[class][rank] / rate * 1e12 +
            form->loads.own_messages[class][rank] * (double)form->transfer->cost.per_message_ps;
+}
+
+static double fastest_rate(const struct form *form, enum port_class class)
+{
+    double fastest = 0;
+    for (uint32_t port = 0; port < form->schedule->fabric.count[class]; port++)
+        fastest = fmax(fastest, schedule_port_rate(form->schedule, form->transfer, class, port));
+    return fastest;
 }
 
 static double mean_of(const double *values, size_t count)
@@ -62,8 +88,8 @@ static void set_fill_times(struct form *form)
     form->pack = fmin(half, lane) * (transfer->rail ? transfer->home_ps : transfer->copy_ps);
     form->forward = transfer->rail ? fmin(half, pair) * transfer->copy_ps : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    const double inside_Bps = schedule_port_rate(
-        form->schedule, transfer, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
+    const double inside_Bps =
+        fastest_rate(form, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
     form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
@@ -98,23 +124,6 @@ static void offer_stage(struct form *form, uint32_t rank, enum port_class class,
 static void offer(struct form *form, uint32_t rank, double end)
 {
     form->end[rank] = fmax(form->end[rank], end);
-}
-
-// The ranks that use one port; they stand together.
-struct sharers {
-    uint32_t port, first, count;
-};
-
-static struct sharers sharers_of(const struct fabric *fabric, enum port_class class, uint32_t rank)
-{
-    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
-    const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
-        return (struct sharers){.port = rank, .first = rank, .count = 1};
-    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
-        return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
-    return (struct sharers){
-        .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
 }
 
 // How much of another sharer's part passes a port before a rank's own last byte. Where all ranks
@@ -228,8 +237,8 @@ static void add_lanes(const struct form *form, struct late *early)
 static double passed(const struct form *form, const double *early, enum port_class class,
                      uint32_t rank)
 {
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
     const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, sharers.port);
     double bytes = form->meets ? 0 : early[rank];
     for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
         bytes += early[r];
@@ -277,6 +286,83 @@ static void offer_lane_feeders(struct form *form, const struct late *late, uint3
     if (!inside)
         offer_feeder(form, late, gather ? home : rank, gather ? via : home, false,
                      gather ? 0 : form->forward + forwarded);
+}
+
+// When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
+// waits not only for who sends to its rail peers, but for what they receive.
+static void offer_relay(struct form *form, enum port_class class, uint32_t via, uint32_t to,
+                        double bytes)
+{
+    const bool nic = class == PORT_NIC_RX;
+    const uint32_t port = sharers_of(&form->schedule->fabric, class, via).port;
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
+    const double hop = nic ? form->nic_hop : form->nvlink_hop;
+    const double tail = form->forward + (nic ? form->piece + form->nvlink_hop : form->nic_hop);
+    if (bytes > 0 && rate > 0)
+        offer(form, to, form->earliest_start + form->pack + bytes / rate * 1e12 + hop + tail);
+}
+
+// Scatter: of every lane that crosses to a rail peer and brings the rank something.
+static void offer_forwarders(struct form *form, uint32_t rank)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
+    for (uint32_t local = 0; local < gpus; local++) {
+        double bytes = 0;
+        for (uint32_t home = local; home < fabric->ranks; home += gpus)
+            if (fabric_node(fabric, home) != node &&
+                transfer->pair[(size_t)home * fabric->ranks + rank] > 0)
+                add_early(form, &bytes, transfer->node[(size_t)home * fabric->nodes + node]);
+        if (node * gpus + local != rank)
+            offer_relay(form, PORT_NIC_RX, node * gpus + local, rank, bytes);
+    }
+}
+
+// Gather: what a rank surely sends early to its node's rail peer of an index, of all homes that it
+// serves, [rank * gpus + index].
+static double *early_results(const struct form *form)
+{
+    const struct transfer *transfer = form->transfer;
+    const size_t ranks = form->schedule->fabric.ranks;
+    const size_t gpus = form->schedule->fabric.gpus_per_node;
+    double *early = mem_alloc(ranks * gpus, sizeof(double));
+    for (size_t home = 0; home < ranks; home++)
+        for (size_t rank = 0; rank < ranks; rank++)
+            if (rank % gpus != home % gpus) // its own stay with the rail peer
+                add_early(form, &early[rank * gpus + home % gpus],
+                          transfer->pair[home * ranks + rank]);
+    return early;
+}
+
+// A home waits for all that ranks which have something for it send to its rail peers.
+static void offer_joiners(struct form *form, const double *early, uint32_t home)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const size_t ranks = fabric->ranks, gpus = fabric->gpus_per_node;
+    const uint32_t own = fabric_node(fabric, home);
+    for (uint32_t node = 0; node < fabric->nodes; node++) {
+        double bytes = 0;
+        for (size_t rank = node * gpus; rank < (node + 1) * gpus; rank++)
+            if (form->transfer->pair[home * ranks + rank] > 0)
+                bytes += early[rank * gpus + home % gpus];
+        if (node != own)
+            offer_relay(form, PORT_NVLINK_RX, fabric_rail_peer(fabric, home, node), home, bytes);
+    }
+}
+
+static void offer_relays(struct form *form)
+{
+    // Where NICs carry both stages, the last byte in may be one that nobody passes on.
+    if (!form->transfer->rail || form->transfer->inside_nic)
+        return;
+    double *early = form->transfer->gather ? early_results(form) : NULL;
+    for (uint32_t r = 0; r < form->schedule->fabric.ranks; r++)
+        if (early)
+            offer_joiners(form, early, r);
+        else
+            offer_forwarders(form, r);
+    free(early);
 }
 
 static void offer_feeders(struct form *form)
@@ -347,7 +433,19 @@ static bool varies(const struct transfer *transfer, enum port_class class)
     return receives != transfer->gather || (transfer->rail && nvlink);
 }
 
-// When a rank ends whose port has as many bytes as the busiest of its class is expected to have.
+// Ports of a class that are no faster than this one: a slow port is not the unluckiest of all as
+// well, and no slower one could be done sooner than at this rate.
+static uint32_t ports_no_faster(const struct fabric *fabric, enum port_class class, uint32_t port)
+{
+    const double rate = fabric_rate(fabric, class, port);
+    uint32_t count = 0;
+    for (uint32_t p = 0; fabric->slow.count && p < fabric->count[class]; p++)
+        count += fabric_rate(fabric, class, p) <= rate;
+    return fabric->slow.count ? count : fabric->count[class];
+}
+
+// When a rank ends whose port has as many bytes as the busiest of those no faster is expected
+// to have.
 static double late_end(const struct form *form, const struct variance *variance,
                        enum port_class class, uint32_t rank)
 {
@@ -355,12 +453,12 @@ static double late_end(const struct form *form, const struct variance *variance,
     const uint32_t port = sharers_of(fabric, class, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[class][port] / token_bytes;
-    const double most =
-        loads_expected_max(copies, sqrt(variance->of[class][port]), fabric->count[class]);
+    const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
+                                           ports_no_faster(fabric, class, port));
     const double hop = class == PORT_NIC_RX      ? form->nic_hop
                        : class == PORT_NVLINK_RX ? form->nvlink_hop
                                                  : 0;
-    const double rate = schedule_port_rate(form->schedule, form->transfer, class);
+    const double rate = schedule_port_rate(form->schedule, form->transfer, class, port);
     if (copies <= 0 || rate <= 0)
         return 0;
     return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +
@@ -430,12 +528,13 @@ static void estimate_transfer(void *context, const struct schedule *schedule,
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
         offer_own_ports(&form, r);
     offer_feeders(&form);
+    offer_relays(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
         form.phase->end_ps[r] = (uint64_t)ceil(form.end[r] + form.terms[r].tail_ps);
         for (int s = 0; s < STAGES; s++)
             form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
     }
-    if (schedule->loads->expected)
+    if (schedule->loads->expected && !schedule->loads->even)
         set_late_ends(&form);
     engine_note_ports(schedule, transfer, timing);
     binding_name(schedule, transfer, &form.terms[binding_slowest(timing, transfer->phase)], timing);

@@ -1,5 +1,6 @@
 #include "model/fabric.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
@@ -21,6 +22,10 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         .nic_latency_ps = cluster->nic_latency_ps,
         .nvlink_latency_ps = cluster->nvlink_latency_ps,
     };
+    struct error err;
+    const bool sound = slow_parse(&fabric.slow, cluster->slow, cluster, &err);
+    assert(sound);
+    (void)sound;
     fabric.count[PORT_SM] = ranks;
     for (int way = 0; way < 2; way++) {
         fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;
@@ -31,6 +36,25 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         fabric.rate_Bps[PORT_SPINE_UP + way] = spine_Bps;
     }
     return fabric;
+}
+
+double fabric_rate(const struct fabric *fabric, enum port_class class, uint32_t port)
+{
+    const double healthy = fabric->rate_Bps[class];
+    if (!fabric->slow.count)
+        return healthy;
+    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+        return healthy * slow_share(&fabric->slow, SLOW_NVLINK, port);
+    if (class == PORT_NIC_TX || class == PORT_NIC_RX) {
+        const uint32_t each = fabric->gpus_per_node / fabric->nic_ports; // ranks of a NIC
+        return healthy * slow_nic_share(&fabric->slow, port * each, each);
+    }
+    return healthy;
+}
+
+double fabric_work(const struct fabric *fabric, uint32_t rank)
+{
+    return 1 / slow_share(&fabric->slow, SLOW_COMPUTE, rank);
 }
 
 bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to)

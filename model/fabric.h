@@ -4,6 +4,7 @@
 #define MODEL_FABRIC_H
 
 #include "model/cluster.h"
+#include "model/slow.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,11 +29,20 @@ struct fabric {
     bool spine;         // oversubscribed: traffic that leaves its rail meets the spine
     bool rails;
     uint32_t count[PORT_CLASSES];
-    double rate_Bps[PORT_CLASSES]; // of one port; PORT_SM: 0, it depends on the transfer
+    double rate_Bps[PORT_CLASSES]; // of a healthy port; PORT_SM: 0, it depends on the transfer
     uint64_t nic_latency_ps, nvlink_latency_ps;
+    struct slow slow; // what is not healthy
 };
 
+// The cluster has passed cluster_check.
 struct fabric fabric_from_cluster(const struct cluster *cluster);
+
+// The rate of one port, slow parts told apart.
+double fabric_rate(const struct fabric *fabric, enum port_class class, uint32_t port);
+
+// How many times as long as on a healthy GPU a rank's own work takes: its operations, memory,
+// launches and the kernels that move data. At least 1.
+double fabric_work(const struct fabric *fabric, uint32_t rank);
 
 static inline uint32_t fabric_node(const struct fabric *fabric, uint32_t rank)
 {

@@ -41,15 +41,13 @@ double law_nvlink_share(const struct schedule *schedule, const struct transfer_c
     return share / (1 + cost->idle_sm_loss * idle);
 }
 
-// What passes before the first byte under every law: launch, flags, handshakes, and where receivers
-// pull, their request's way.
+// What passes before the first byte under every law: launch, flags, handshakes.
 static double start_ps(const struct schedule *schedule, const struct transfer *transfer,
                        const struct port_loads *loads, uint32_t rank)
 {
     const struct transfer_cost *cost = &transfer->cost;
     const struct fabric *fabric = &schedule->fabric;
     const bool inter = fabric->nodes > 1;
-    const double hop = (double)(inter ? fabric->nic_latency_ps : fabric->nvlink_latency_ps);
     double start = (double)cost->fixed_ps + loads->peers[rank] * (double)cost->per_peer_ps +
                    log2(fabric->ranks) * (double)cost->per_rank_doubling_ps +
                    schedule->moe.experts * (double)cost->per_expert_ps +
@@ -58,7 +56,7 @@ static double start_ps(const struct schedule *schedule, const struct transfer *t
     if (inter)
         start += (double)cost->fixed_inter_ps + (fabric->nodes - 2) * (double)cost->per_node_ps +
                  log2(fabric->nodes) * (double)cost->per_node_doubling_ps;
-    return start + (transfer->pull ? hop : 0);
+    return start;
 }
 
 // Tokens whose copies a rank sends: its own, or where slots are fixed, as many as the fullest has.
@@ -347,11 +345,23 @@ void law_terms(const struct schedule *schedule, const struct transfer *transfer,
         waves(schedule, transfer, rank, terms);
         break;
     }
+    const struct fabric *fabric = &schedule->fabric;
+    const double work = fabric_work(fabric, rank);
+    const double hop =
+        (double)(transfer->inside_nic ? fabric->nic_latency_ps : fabric->nvlink_latency_ps);
+    terms->head_ps *= work;
+    terms->head_fixed_ps *= work;
+    terms->least_ps *= work;
+    terms->least_fixed_ps *= work;
+    terms->tail_ps *= work;
+    if (transfer->pull) { // a request's way
+        const double way =
+            (double)(fabric->nodes > 1 ? fabric->nic_latency_ps : fabric->nvlink_latency_ps);
+        terms->head_ps += way;
+        terms->head_fixed_ps += way;
+    }
     if (terms->least_ps <= 0)
         return;
-    // The last byte is there a wire's latency later.
-    const double hop = (double)(transfer->inside_nic ? schedule->fabric.nic_latency_ps
-                                                     : schedule->fabric.nvlink_latency_ps);
-    terms->least_ps += hop;
+    terms->least_ps += hop; // the last byte is there a wire's latency later
     terms->least_fixed_ps += hop;
 }

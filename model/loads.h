@@ -15,6 +15,7 @@ struct loads {
     uint32_t ranks, nodes, slots;
     uint32_t topk;
     bool expected;         // means over routings, not counts of one
+    bool even;             // nothing is left to chance (loads_even)
     double *tokens;        // [ranks] each rank's own tokens
     double *expert_copies; // [source * ranks + rank]: choices of source's tokens served by rank
     double *rank_copies;   // [source * ranks + rank]: source's tokens with a choice on rank
@@ -23,7 +24,7 @@ struct loads {
     double dropped;        // choices that name no expert
 };
 
-// All counts zero; nodes divide ranks.
+// All counts zero; nodes divide ranks evenly.
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots);
 
 // Counts a routing over a layout; nodes divide layout->ranks evenly. Uses OpenMP threads over

@@ -62,13 +62,10 @@ static bool use_gpu(struct cluster *cluster, const char *gpu, struct error *err)
 }
 
 // The rank count: --ep, else the matrix's, else the cluster's own.
-static bool resolve_cluster(struct setting *setting, const struct question *question,
-                            struct error *err)
+static bool resolve_shape(struct setting *setting, const struct question *question,
+                          struct error *err)
 {
     uint32_t ranks = question->ep;
-    if (!cluster_load(question->cluster, &setting->cluster, NULL, err) ||
-        !use_gpu(&setting->cluster, question->gpu, err))
-        return error_prefix(err, "--cluster");
     if (ranks && !cluster_set_ep(&setting->cluster, ranks, err))
         return error_prefix(err, "--ep");
     if (question->nodes &&
@@ -77,6 +74,20 @@ static bool resolve_cluster(struct setting *setting, const struct question *ques
     if (!question->traffic[0])
         return cluster_check(&setting->cluster, err) || error_prefix(err, "--cluster");
     return resolve_traffic(setting, question, err);
+}
+
+static bool resolve_cluster(struct setting *setting, const struct question *question,
+                            struct error *err)
+{
+    if (!cluster_load(question->cluster, &setting->cluster, NULL, err) ||
+        !use_gpu(&setting->cluster, question->gpu, err))
+        return error_prefix(err, "--cluster");
+    if (question->slow[0]) // of the shape that comes of it; its own may not fit that
+        setting->cluster.slow[0] = '\0';
+    if (!resolve_shape(setting, question, err))
+        return false;
+    return !question->slow[0] || cluster_set_slow(&setting->cluster, question->slow, err) ||
+           error_prefix(err, "--slow");
 }
 
 static const char *default_dispatcher(const struct question *question, uint32_t tokens)

@@ -40,6 +40,7 @@ struct question {
     enum overlap overlap;
     bool aligned;
     double skew_us;
+    char slow[FIELD_TEXT_BYTES]; // slow parts, instead of the cluster's own
     uint64_t seed;
 };
 

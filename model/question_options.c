@@ -61,6 +61,8 @@ static const struct option_row rows[] = {
          "bytes from rank to rank instead of a layer: a file, uniform:1MiB, ring:1MiB, inside:, "
          "between:, pair:0:8:1MiB or distance:"),
     COUNT("seed", seed, FIELD_U64, 0, 0, QUESTION_SEED, ASKED, "of all that is drawn"),
+    TEXT("slow", slow, "LIST", QUESTION_RUN, ASKED,
+         "slow parts, shares of nic, nvlink, compute, or late: gpu=5:nic=0.5,node=1:late=300us"),
     {.field = {.key = "skew_us",
                .kind = FIELD_NUMBER,
                .offset = AT(skew_us),

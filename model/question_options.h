@@ -14,13 +14,13 @@ enum question_part {
     QUESTION_PLACE,   // layer, step: one of each
     QUESTION_TRAFFIC,
     QUESTION_SEED,
-    QUESTION_RUN,    // skew_us, overlap
+    QUESTION_RUN,    // slow, skew_us, overlap
     QUESTION_ENGINE, // aligned
     QUESTION_LOADS,
     QUESTION_PARTS,
 };
 
-#define QUESTION_OPTIONS 16
+#define QUESTION_OPTIONS 17
 
 // Writes the rows; commands[part] is the set of subcommand bits that take it.
 void question_options(struct option_row out[QUESTION_OPTIONS],

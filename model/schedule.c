@@ -318,6 +318,9 @@ void schedule_port_loads(const struct schedule *schedule, const struct transfer 
     for (int kernel = 0; kernel < 2; kernel++)
         loads->copies_ps[kernel] = mem_alloc(fabric->ranks, sizeof(double));
     (transfer->rail ? rail_loads : direct_loads)(schedule, transfer, loads);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        for (int kernel = 0; kernel < 2; kernel++)
+            loads->copies_ps[kernel][r] *= fabric_work(fabric, r);
 }
 
 void port_loads_release(struct port_loads *loads)
@@ -343,9 +346,9 @@ double schedule_copies_ps(const struct transfer *transfer, const struct port_loa
 }
 
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
-                          enum port_class class)
+                          enum port_class class, uint32_t port)
 {
-    const double rate = schedule->fabric.rate_Bps[class];
+    const double rate = fabric_rate(&schedule->fabric, class, port);
     const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
     return nvlink ? rate * law_nvlink_share(schedule, &transfer->cost) : rate;
 }
@@ -382,7 +385,8 @@ double schedule_bound_ps(const struct schedule *schedule, const struct transfer 
     schedule_port_loads(schedule, transfer, &loads);
     for (int class = 0; class < PORT_LINKS; class ++)
         for (uint32_t port = 0; port < fabric->count[class]; port++) {
-            const double time = loads.bytes[class][port] / fabric->rate_Bps[class] * 1e12;
+            const double rate = fabric_rate(fabric, (enum port_class) class, port);
+            const double time = loads.bytes[class][port] / rate * 1e12;
             if (time > bound) {
                 bound = time;
                 fabric_port_name(fabric, (enum port_class) class, port, busiest);

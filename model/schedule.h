@@ -118,9 +118,9 @@ void port_loads_release(struct port_loads *loads);
 double schedule_copies_ps(const struct transfer *transfer, const struct port_loads *loads,
                           uint32_t rank);
 
-// Rate of one port of a class, a wire, for a transfer: of NVLink what the law's stores reach.
+// Rate of one port, a wire, for a transfer: of NVLink what the law's stores reach.
 double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
-                          enum port_class class);
+                          enum port_class class, uint32_t port);
 
 // Bytes that move from one rank to another over NIC or NVLink in a transfer, [from * ranks + to].
 // Freed by the caller.

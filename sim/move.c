@@ -41,6 +41,7 @@ struct mover {
     uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
     uint32_t *feeder;                 // [ranks]
     uint64_t *tail_ps;                // [ranks] that follows the last of them
+    double *work;                     // [ranks] fabric_work
     uint64_t now_ps;
     struct timeline *timeline;
 };
@@ -105,7 +106,7 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
 {
     const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
     struct port *engine = &mover->ports[PORT_SM][index];
-    const uint64_t work = (uint64_t)ceil(job.work_ps);
+    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->work[rank]);
     const uint64_t early = job.tokens ? work - work / job.tokens : 0;
     const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
     show_busy(mover, PORT_SM, index, start);
@@ -257,7 +258,7 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
     const uint64_t done = copy(mover, peer, KERNEL_MAIN, flow->channel, job);
     for (uint32_t i = 0; i < gpus; i++) {
         const uint32_t rank = flow->peer * gpus + (peer + 1 + i) % gpus;
-        const uint64_t after = (uint64_t)(job.work_ps * (gpus - 1 - i) / gpus);
+        const uint64_t after = (uint64_t)(job.work_ps * mover->work[peer] * (gpus - 1 - i) / gpus);
         if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
             continue;
         const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;
@@ -478,11 +479,12 @@ static void init_ports(struct mover *mover)
         const bool sm = class == PORT_SM;
         const uint32_t count =
             mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
-        const double rate =
-            sm ? 0 : schedule_port_rate(mover->schedule, mover->transfer, (enum port_class) class);
         mover->ports[class] = mem_alloc(count, sizeof(struct port));
-        for (uint32_t p = 0; p < count; p++)
+        for (uint32_t p = 0; !sm && p < count; p++) {
+            const double rate =
+                schedule_port_rate(mover->schedule, mover->transfer, (enum port_class) class, p);
             mover->ports[class][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
+        }
     }
 }
 
@@ -631,6 +633,9 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
     mover.last_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     mover.feeder = mem_alloc(mover.fabric->ranks, sizeof(uint32_t));
     mover.tail_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
+    mover.work = mem_alloc(mover.fabric->ranks, sizeof(double));
+    for (uint32_t r = 0; r < mover.fabric->ranks; r++)
+        mover.work[r] = fabric_work(mover.fabric, r);
     for (int s = 0; s < STAGES; s++)
         mover.stage_ps[s] = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
     start_senders(&mover, &timing->phases[transfer->phase]);
@@ -642,6 +647,7 @@ void move(const struct schedule *schedule, const struct transfer *transfer,
     free(mover.last_ps);
     free(mover.feeder);
     free(mover.tail_ps);
+    free(mover.work);
     for (int s = 0; s < STAGES; s++)
         free(mover.stage_ps[s]);
     heap_release(&mover.heap);

@@ -1,7 +1,7 @@
 #include "study/replay.h"
 
 #include "base/mem.h"
-#include "model/balance.h"
+#include "model/even.h"
 #include "model/check.h"
 
 #include <assert.h>
@@ -53,7 +53,7 @@ static void run_balanced(const struct setting *setting, replay_engine *engine,
     struct loads loads;
     struct schedule schedule;
     struct timing timing;
-    loads_balance(&loads, &setting->loads, &setting->layout);
+    loads_even(&loads, &setting->loads, &setting->layout);
     schedule_layer(&schedule, &setting->moe, &setting->cluster, &setting->dispatcher, &loads,
                    &setting->layout);
     engine(&schedule, &setting->run, &timing);

@@ -70,7 +70,7 @@ struct replay {
 // Resolves the question and opens the trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err);
 
-// Runs the engine at every place, twice: as routed, and on balanced loads (model/balance.h). Places
+// Runs the engine at every place, twice: as routed, and on balanced loads (model/even.h). Places
 // are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
 // results do not depend on their number. Refuses what schedule_check refuses, after having visited
 // what comes well before.

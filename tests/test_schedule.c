@@ -174,7 +174,9 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
     expect_pairs(schedule, transfer, &loads);
     for (int class = 0; class < PORT_LINKS; class ++)
         for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
-            bound = fmax(bound, loads.bytes[class][p] / schedule->fabric.rate_Bps[class] * 1e12);
+            bound =
+                fmax(bound, loads.bytes[class][p] /
+                                fabric_rate(&schedule->fabric, (enum port_class) class, p) * 1e12);
     ck_assert_double_eq(schedule_bound_ps(schedule, transfer, busiest), bound);
     port_loads_release(&loads);
 }

@@ -34,7 +34,8 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
     for (int class = 0; class < PORT_CLASSES; class ++) // and no port was left out
         for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
             ck_assert_msg(loads.bytes[class][p] == 0 ||
-                              schedule_port_rate(schedule, transfer, (enum port_class) class) <= 0,
+                              schedule_port_rate(schedule, transfer, (enum port_class) class, p) <=
+                                  0,
                           "%s: port %d.%u: %.0f bytes never simulated", name, class, p,
                           loads.bytes[class][p]);
     port_loads_release(&loads);

@@ -31,6 +31,7 @@ static struct shelf shelves[] = {
     {.kind = "models", .noun = "model"},
     {.kind = "clusters", .noun = "cluster"},
     {.kind = "dispatchers", .noun = "dispatcher"},
+    {.kind = "recipes", .noun = "recipe"},
 };
 static once_flag shelves_once = ONCE_FLAG_INIT;
 

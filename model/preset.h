@@ -4,7 +4,7 @@
 
 #include "base/doc.h"
 
-// kind is "models", "clusters" or "dispatchers". Loads a preset by its exact name, or a file by its
+// kind is "models", "clusters", "dispatchers" or "recipes". Loads a preset by its exact name, or a file by its
 // path. A word that is neither is taken for a path when it has '/' in it or ends in .yaml, .yml or
 // .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);

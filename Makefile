@@ -66,7 +66,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy validate validate-net test check check-real check-extrapolation golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy validate validate-net test check check-real check-extrapolation check-recipes golden bench lint format install clean
 
 all: epsim
 
@@ -143,6 +143,10 @@ presets: epsim
 # Many nodes from few, where the published rows are at hand.
 check-extrapolation: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
+
+# Recipes of traces with all their layers, five seeds, against what was published; some minutes.
+check-recipes: $(BUILD)/tests/check_recipes
+	$<
 
 golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim

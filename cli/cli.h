@@ -51,7 +51,7 @@ struct invocation {
     double tolerance_pct, median_pct; // of a row, of all rows
     double from_us;                   // judged rows are measured at that or longer
     enum show_part show;
-    bool json, check, quiet, help, leave_out, between;
+    bool json, check, quiet, help, leave_out, between, show_recipe;
 
     const char *command; // subcommand's name
     uint32_t bit;        // the same as an enum command_bit
@@ -62,7 +62,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 47
+#define CLI_OPTIONS 52
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -80,6 +80,14 @@ command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate
 // What stands for a subcommand when --show names a part.
 command_run run_show;
 
+// epsim trace make RECIPE, and whether it is what was asked and will make a folder of -o's name.
+command_run run_trace_make;
+bool trace_makes_folder(const struct invocation *invocation);
+
+// A line of --show: a key, its value as YAML, and its source (NULL: none).
+void show_field(FILE *out, const struct field *field, const void *object, const char *source);
+void show_quoted(FILE *out, const char *text); // a double-quoted YAML scalar
+
 // --- flags ----------------------------------------------------------------------------------
 
 // Flags that a byte matrix has no use for, a trace none for a rule, and the like.
@@ -93,6 +101,9 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
                    struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
 struct row_terms row_terms(const struct invocation *invocation);
+// Refuses any flag whose key is not in the NULL-terminated list: of verbs that share a subcommand.
+bool check_only(const struct invocation *invocation, const char *verb, const char *const *taken,
+                struct error *err);
 // --tsv of a subcommand: one of its kinds, "one or another".
 bool check_tsv_kind(const struct invocation *invocation, const char *kinds, struct error *err);
 

@@ -67,9 +67,12 @@ static const struct command commands[] = {
      "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
      "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
      NULL},
-    {"trace", TRACE, run_trace, "info FOLDER [flags]", "what a recorded routing trace holds",
+    {"trace", TRACE, run_trace, "info FOLDER | make RECIPE -o FOLDER [flags]",
+     "what a routing trace holds; make one by a recipe",
      "  epsim trace info traces/minimoe-256e\n"
-     "  epsim trace info traces/minimoe-256e --ep 16 --json\n",
+     "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
+     "  epsim trace make deepseek-v3-mixed --tokens 32x32x128 -o mixed\n"
+     "  epsim trace make deepseek-v3-single-domain:drift=0.15 --layer 0..3 --seed 2 -o drifting\n",
      trace_notes},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
@@ -139,6 +142,12 @@ static bool open_output(const struct invocation *invocation, struct error *err)
            error_prefix(err, "--output");
 }
 
+// plot writes through gnuplot, trace make a folder.
+static bool opens_its_own(const struct invocation *invocation)
+{
+    return invocation->bit == PLOT || (invocation->bit == TRACE && trace_makes_folder(invocation));
+}
+
 static enum exit_code run_command(const struct command *command, int argc, char **argv,
                                   struct error *err)
 {
@@ -160,7 +169,7 @@ static enum exit_code run_command(const struct command *command, int argc, char 
         print_command_help(command, stdout);
     else if (!preset_folder(invocation.presets, err))
         error_prefix(err, "--presets"), code = err->code;
-    else if (command->bit != PLOT && !open_output(&invocation, err))
+    else if (!opens_its_own(&invocation) && !open_output(&invocation, err))
         code = err->code;
     else
         code = command->run(&invocation, err);
@@ -178,7 +187,8 @@ static enum exit_code run_help(int argc, char **argv, struct error *err)
     const struct command *command = find_command(argv[2], err);
     if (!command)
         return err->code;
-    const bool verb = argc == 4 && command->bit == TRACE && !strcmp(argv[3], "info");
+    const bool verb = argc == 4 && command->bit == TRACE &&
+                      (!strcmp(argv[3], "info") || !strcmp(argv[3], "make"));
     if (argc > 3 && !verb)
         return error_set(err, EXIT_INPUT, "'%s': help %s takes no more words",
                          error_quote(argv[3], quoted), command->name),

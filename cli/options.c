@@ -40,6 +40,23 @@ static const struct option_row own_rows[] = {
     TEXT("step", steps, "LIST", COMPARE, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (those measured, or 0)"),
 
+    TEXT("model", question.model, "MODEL", TRACE, "What is made",
+         "make: whose shape and layers (the recipe's)"),
+    TEXT("tokens", tokens, "N", TRACE, "What is made",
+         "make: tokens in all, or STEPSxRANKSxTOKENS, which also says of each where it comes from "
+         "(131072)"),
+    TEXT("layer", layers, "LIST", TRACE, "What is made",
+         "make: MoE layers of the model, from 0, as 0..3 (all)"),
+    {.field = {.key = "seed",
+               .kind = FIELD_U64,
+               .offset = AT(question.seed),
+               .help = "make: of all that is drawn"},
+     .argument = "N",
+     .commands = TRACE,
+     .group = "What is made"},
+    SWITCH("show", show_recipe, TRACE, "What is made",
+           "make: print the recipe with its sources instead"),
+
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
     {.field = {.key = "tolerance_pct",

@@ -28,8 +28,7 @@ struct presets {
     bool has_model;
 };
 
-// A double-quoted YAML scalar.
-static void print_quoted(FILE *out, const char *text)
+void show_quoted(FILE *out, const char *text)
 {
     fputc('"', out);
     for (; *text; text++) {
@@ -47,24 +46,28 @@ static void print_value(FILE *out, const struct field *field, const void *object
     char text[FIELD_TEXT_BYTES];
     field_exact(field, object, text);
     if (field->kind == FIELD_TEXT)
-        print_quoted(out, text);
+        show_quoted(out, text);
     else
         fputs(text, out);
+}
+
+void show_field(FILE *out, const struct field *field, const void *object, const char *source)
+{
+    fprintf(out, "%s: %s", field->key, source ? "{value: " : "");
+    print_value(out, field, object);
+    if (source) {
+        fputs(", source: ", out);
+        show_quoted(out, source);
+        fputc('}', out);
+    }
+    fputc('\n', out);
 }
 
 static void show_part(FILE *out, const struct shown *shown)
 {
     fprintf(out, "# %s\n", shown->title);
-    for (size_t i = 0; i < shown->count; i++) {
-        fprintf(out, "%s: %s", shown->fields[i].key, shown->sources[i] ? "{value: " : "");
-        print_value(out, &shown->fields[i], shown->object);
-        if (shown->sources[i]) {
-            fputs(", source: ", out);
-            print_quoted(out, shown->sources[i]);
-            fputc('}', out);
-        }
-        fputc('\n', out);
-    }
+    for (size_t i = 0; i < shown->count; i++)
+        show_field(out, &shown->fields[i], shown->object, shown->sources[i]);
 }
 
 static void write_parts(void *context, FILE *out)

@@ -124,9 +124,18 @@ static bool info(const struct invocation *invocation, const struct trace *trace,
 
 enum exit_code run_trace(struct invocation *invocation, struct error *err)
 {
+    static const char *const taken[] = {"cluster", "ep",     "layout", "presets", "tsv",
+                                        "json",    "output", "quiet",  "help",    NULL};
     struct trace trace;
+    if (invocation->word_count && !strcmp(invocation->words[0], "make"))
+        return run_trace_make(invocation, err);
     if (invocation->word_count != 2 || strcmp(invocation->words[0], "info"))
-        return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info FOLDER"), err->code;
+        return error_set(
+                   err, EXIT_INPUT,
+                   "trace: expected: epsim trace info FOLDER, or trace make RECIPE -o FOLDER"),
+               err->code;
+    if (!check_only(invocation, "trace info", taken, err))
+        return err->code;
     if (!check_tsv_kind(invocation, "trace", err))
         return err->code;
     if (!trace_open(&trace, invocation->words[1], err))

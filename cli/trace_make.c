@@ -44,7 +44,8 @@ static bool read_size(const char *text, struct making *making, struct error *err
     if (making->ranks > CLUSTER_MAX_RANKS || making->steps > UINT32_MAX ||
         (making->ranks && making->tokens > UINT32_MAX) ||
         (double)making->steps * (double)(making->ranks ? making->ranks : 1) *
-                (double)making->tokens > 1e12)
+                (double)making->tokens >
+            1e12)
         return error_set(err, EXIT_INPUT,
                          "--tokens: '%s': expected at most 1e12 tokens and %d ranks",
                          error_quote(text, quoted), CLUSTER_MAX_RANKS);
@@ -90,11 +91,11 @@ static char *source_text(const struct invocation *invocation, const struct makin
     const char *model = invocation->question.model, *layers = invocation->layers;
     char *total = mem_format("%llu", (unsigned long long)making->tokens);
     const char *tokens = invocation->tokens[0] ? invocation->tokens : total;
-    char *text = mem_format("generated, not recorded: epsim trace make %s --tokens %s --seed "
-                            "%llu%s%s%s%s",
-                            invocation->words[1], tokens,
-                            (unsigned long long)invocation->question.seed,
-                            *model ? " --model " : "", model, *layers ? " --layer " : "", layers);
+    char *text =
+        mem_format("generated, not recorded: epsim trace make %s --tokens %s --seed "
+                   "%llu%s%s%s%s",
+                   invocation->words[1], tokens, (unsigned long long)invocation->question.seed,
+                   *model ? " --model " : "", model, *layers ? " --layer " : "", layers);
     free(total);
     return text;
 }
@@ -104,16 +105,16 @@ static bool make(const struct invocation *invocation, const struct making *makin
 {
     const uint64_t ranks = making->ranks ? making->ranks : 1;
     char *source = source_text(invocation, making);
-    const struct make_order order = {
-        .generator = {.recipe = &making->recipe,
-                      .moe = &making->moe,
-                      .layer = making->layer,
-                      .layers = (uint32_t)making->layers,
-                      .tokens = making->steps * ranks * making->tokens,
-                      .seed = invocation->question.seed},
-        .ranks = (uint32_t)making->ranks,
-        .tokens_per_rank = making->ranks ? (uint32_t)making->tokens : 0,
-        .source = source};
+    const struct make_order order = {.generator = {.recipe = &making->recipe,
+                                                   .moe = &making->moe,
+                                                   .layer = making->layer,
+                                                   .layers = (uint32_t)making->layers,
+                                                   .tokens = making->steps * ranks * making->tokens,
+                                                   .seed = invocation->question.seed},
+                                     .ranks = (uint32_t)making->ranks,
+                                     .tokens_per_rank =
+                                         making->ranks ? (uint32_t)making->tokens : 0,
+                                     .source = source};
     const bool ok = trace_make(&order, invocation->output, err);
     free(source);
     if (ok)

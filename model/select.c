@@ -15,41 +15,70 @@ static inline void keep_best(uint32_t *best, uint32_t count, uint32_t key)
     best[at] = key;
 }
 
-static uint32_t group_worth(const struct selection *selection, const uint32_t *keys, uint32_t size)
+// The two best keys of a group; the second is 0 where it has one expert.
+struct pair {
+    uint32_t best, second;
+};
+
+static struct pair two_best(const uint32_t *keys, uint32_t size)
 {
-    uint32_t best = 0, second = 0;
+    struct pair two = {0, 0};
     for (uint32_t i = 0; i < size; i++) {
-        const uint32_t lesser = keys[i] < best ? keys[i] : best;
-        best = keys[i] > best ? keys[i] : best;
-        second = lesser > second ? lesser : second;
+        const uint32_t lesser = keys[i] < two.best ? keys[i] : two.best;
+        two.best = keys[i] > two.best ? keys[i] : two.best;
+        two.second = lesser > two.second ? lesser : two.second;
     }
+    return two;
+}
+
+static uint32_t group_worth(const struct selection *selection, struct pair two)
+{
     switch (selection->worth) {
     case SELECT_BEST:
-        return select_level(best);
+        return select_level(two.best);
     case SELECT_TWO:
-        return select_level(best) + select_level(second);
+        return select_level(two.best) + select_level(two.second);
     case SELECT_TWO_MAP:
         break;
     }
-    return selection->map[select_level(best)] +
-           (size > 1 ? selection->map[select_level(second)] : 0);
+    return selection->map[select_level(two.best)] +
+           (two.second ? selection->map[select_level(two.second)] : 0);
+}
+
+// The groups of greatest worth, and a key that topk of theirs reach, or 0: what is below need not
+// be compared with the best so far.
+static uint32_t choose_groups(const struct selection *selection, const uint32_t *keys,
+                              uint32_t *chosen)
+{
+    uint64_t worth[MOE_MAX_EXPERTS];
+    uint32_t seconds[MOE_MAX_EXPERTS], floor = UINT32_MAX;
+    const uint32_t groups = selection->groups, size = selection->experts / groups;
+    for (uint32_t g = 0; g < groups; g++) {
+        const struct pair two = two_best(keys + g * size, size);
+        seconds[g] = two.second;
+        worth[g] = (uint64_t)group_worth(selection, two) << 16 | (UINT16_MAX - g);
+    }
+    for (uint32_t round = 0; round < selection->topk_groups; round++) {
+        uint32_t most = 0;
+        for (uint32_t g = 1; g < groups; g++)
+            most = worth[g] > worth[most] ? g : most;
+        worth[most] = 0;
+        chosen[round] = most;
+        floor = seconds[most] < floor ? seconds[most] : floor;
+    }
+    return selection->topk <= 2 * selection->topk_groups ? floor : 0;
 }
 
 static void select_grouped(const struct selection *selection, const uint32_t *keys, uint32_t *best)
 {
-    uint64_t worth[MOE_MAX_EXPERTS];
-    const uint32_t groups = selection->groups, size = selection->experts / groups;
-    for (uint32_t g = 0; g < groups; g++)
-        worth[g] = (uint64_t)group_worth(selection, keys + g * size, size) << 16 | (UINT16_MAX - g);
-    for (uint32_t round = 0; round < selection->topk_groups; round++) {
-        uint32_t chosen = 0;
-        for (uint32_t g = 1; g < groups; g++)
-            if (worth[g] > worth[chosen])
-                chosen = g;
-        worth[chosen] = 0;
+    uint32_t chosen[MOE_MAX_EXPERTS];
+    const uint32_t size = selection->experts / selection->groups;
+    const uint32_t floor = choose_groups(selection, keys, chosen);
+    for (uint32_t k = 0; floor && k < selection->topk; k++)
+        best[k] = floor - 1;
+    for (uint32_t c = 0; c < selection->topk_groups; c++)
         for (uint32_t i = 0; i < size; i++)
-            keep_best(best, selection->topk, keys[chosen * size + i]);
-    }
+            keep_best(best, selection->topk, keys[chosen[c] * size + i]);
 }
 
 void select_experts(const struct selection *selection, const uint32_t *keys, uint32_t *best)

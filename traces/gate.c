@@ -55,19 +55,44 @@ static struct rng token_stream(const struct gate *gate, const struct gate_reques
     return draw_stream(gate->seed, DRAW_TOKEN, rng_mix(request->id) + request->layer, position);
 }
 
-// Four draws of 16 bits from a word, for noise, and from another, for whether it is kept.
+// Noise drawn afresh, four experts a word.
+static void draw_noise(struct rng *rng, uint32_t experts, int32_t *noise)
+{
+    uint32_t e = 0;
+    for (; e + 4 <= experts; e += 4) {
+        const uint64_t bits = rng_next(rng);
+        noise[e] = gumbel_of_quantile[bits & UINT16_MAX];
+        noise[e + 1] = gumbel_of_quantile[bits >> 16 & UINT16_MAX];
+        noise[e + 2] = gumbel_of_quantile[bits >> 32 & UINT16_MAX];
+        noise[e + 3] = gumbel_of_quantile[bits >> 48];
+    }
+    for (uint64_t bits = e < experts ? rng_next(rng) : 0; e < experts; e++, bits >>= 16)
+        noise[e] = gumbel_of_quantile[bits & UINT16_MAX];
+}
+
+// What an expert is kept by: a byte each, eight a word, after the position's noise.
+static inline bool is_kept(struct rng *rng, uint32_t expert, uint64_t *bits, uint32_t keep)
+{
+    *bits = expert % 8 ? *bits >> 8 : rng_next(rng);
+    return (*bits & UINT8_MAX) < keep;
+}
+
 void gate_next(const struct gate *gate, const struct gate_request *request, uint64_t position,
                int32_t *noise)
 {
     call_once(&gumbel_once, fill_gumbel);
     struct rng rng = token_stream(gate, request, position);
-    const uint32_t experts = gate->selection.experts, keep = position ? gate->keep : 0;
-    for (uint32_t first = 0; first < experts; first += 4) {
-        uint64_t fresh = rng_next(&rng), kept = rng_next(&rng);
-        const uint32_t end = experts - first < 4 ? experts : first + 4;
-        for (uint32_t e = first; e < end; e++, fresh >>= 16, kept >>= 16)
-            noise[e] =
-                (kept & UINT16_MAX) < keep ? noise[e] : gumbel_of_quantile[fresh & UINT16_MAX];
+    const uint32_t experts = gate->selection.experts;
+    int32_t fresh[MOE_MAX_EXPERTS];
+    uint64_t bits = 0;
+    if (position == 0 || gate->keep == 0) {
+        draw_noise(&rng, experts, noise);
+        return;
+    }
+    draw_noise(&rng, experts, fresh);
+    for (uint32_t e = 0; e < experts; e++) {
+        const bool kept = is_kept(&rng, e, &bits, gate->keep);
+        noise[e] = kept ? noise[e] : fresh[e];
     }
 }
 
@@ -77,17 +102,17 @@ void gate_enter(const struct gate *gate, const struct gate_request *request, uin
 {
     call_once(&gumbel_once, fill_gumbel);
     const uint32_t experts = gate->selection.experts;
+    int32_t fresh[MOE_MAX_EXPERTS];
     bool known[MOE_MAX_EXPERTS] = {false};
     for (uint32_t open = experts; open; position--) {
         struct rng rng = token_stream(gate, request, position);
-        const uint32_t keep = position ? gate->keep : 0;
-        uint64_t fresh = 0, kept = 0;
-        for (uint32_t e = 0; e < experts; e++, fresh >>= 16, kept >>= 16) {
-            if (e % 4 == 0)
-                fresh = rng_next(&rng), kept = rng_next(&rng);
-            if (known[e] || (kept & UINT16_MAX) < keep)
+        uint64_t bits = 0;
+        draw_noise(&rng, experts, fresh);
+        for (uint32_t e = 0; e < experts; e++) {
+            const bool kept = position && gate->keep && is_kept(&rng, e, &bits, gate->keep);
+            if (known[e] || kept)
                 continue;
-            noise[e] = gumbel_of_quantile[fresh & UINT16_MAX];
+            noise[e] = fresh[e];
             known[e] = true;
             open--;
         }

@@ -23,7 +23,7 @@
 struct gate {
     struct selection selection;
     double kappa;  // concentration of a request's Dirichlet around its domain; 0: all alike
-    uint32_t keep; // of 65536: how often an expert's noise is kept
+    uint32_t keep; // of 256: how often an expert's noise is kept
     uint64_t seed;
 };
 

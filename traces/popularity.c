@@ -135,7 +135,7 @@ struct gate recipe_gate(const struct recipe *recipe, const struct moe *moe, uint
                       .topk_groups = recipe->group_limit ? moe->topk_groups : moe->groups,
                       .worth = SELECT_TWO},
         .kappa = recipe->kappa,
-        .keep = (uint32_t)lrint(65536 * recipe->stickiness),
+        .keep = (uint32_t)lrint(256 * recipe->stickiness),
         .seed = seed};
 }
 
@@ -236,9 +236,6 @@ static double solve(struct fit *fit)
         for (uint32_t e = 0; e < fit->experts; e++)
             fit->ln[e] += rounds[fit->round].step *
                           log((mean * fit->wanted[e] + 1) / ((double)fit->count[e] + 1));
-        if (getenv("DBG"))
-            fprintf(stderr, "layer %u round %u off %.4f\n", fit->layer, fit->round,
-                    load_off(fit, requests));
     }
     return load_off(fit, requests);
 }

@@ -73,30 +73,59 @@ static struct recipe recipe_default(void)
                            .drift_tokens = 131072};
 }
 
-void recipe_release(struct recipe *recipe)
+// The lists by layer: of which field, and within what.
+static const struct list {
+    const char *key, *field;
+    size_t offset;
+} lists[] = {
+    {"layer_top_eighth_share", "top_eighth_share", offsetof(struct recipe, layer_top_eighth_share)},
+    {"layer_expert_max_mean", "expert_max_mean", offsetof(struct recipe, layer_expert_max_mean)},
+};
+#define LISTS (sizeof lists / sizeof lists[0])
+
+static double *list_of(const struct recipe *recipe, const struct list *list)
 {
-    free(recipe->layer_top_eighth_share);
-    free(recipe->layer_expert_max_mean);
-    recipe->layer_top_eighth_share = recipe->layer_expert_max_mean = NULL;
+    double *entries;
+    memcpy(&entries, (const char *)recipe + list->offset, sizeof entries);
+    return entries;
 }
 
-static double figure(const double *of_layer, uint32_t entries, uint32_t layer, uint32_t layers)
+static void set_list(struct recipe *recipe, const struct list *list, double *entries)
 {
-    return of_layer[(uint64_t)layer * entries / layers];
+    free(list_of(recipe, list));
+    memcpy((char *)recipe + list->offset, &entries, sizeof entries);
+}
+
+void recipe_release(struct recipe *recipe)
+{
+    for (size_t i = 0; i < LISTS; i++)
+        set_list(recipe, &lists[i], NULL);
+}
+
+const double *recipe_list(const struct recipe *recipe, const char *key)
+{
+    for (size_t i = 0; i < LISTS; i++)
+        if (strcmp(key, lists[i].field) == 0)
+            return list_of(recipe, &lists[i]);
+    return NULL;
+}
+
+// The entry of a layer of a model that may have more or fewer layers than were measured.
+static uint32_t entry(const struct recipe *recipe, uint32_t layer, uint32_t layers)
+{
+    return (uint32_t)((uint64_t)layer * recipe->layer_figures / layers);
 }
 
 double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers)
 {
-    return recipe->layer_top_eighth_share
-               ? figure(recipe->layer_top_eighth_share, recipe->layer_figures, layer, layers)
-               : recipe->top_eighth_share;
+    const double *list = recipe->layer_top_eighth_share;
+    return list ? list[entry(recipe, layer, layers)] : recipe->top_eighth_share;
 }
 
 double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers)
 {
-    return recipe->layer_expert_max_mean
-               ? figure(recipe->layer_expert_max_mean, recipe->layer_figures, layer, layers)
-               : recipe->expert_max_mean;
+    const double *list = recipe->layer_expert_max_mean;
+    return list ? list[entry(recipe, layer, layers)] : recipe->expert_max_mean;
 }
 
 // --- what cannot be ----------------------------------------------------------------------------
@@ -161,16 +190,6 @@ bool recipe_check(const struct recipe *recipe, const struct moe *moe, struct err
 }
 
 // --- reading -----------------------------------------------------------------------------------
-
-// The lists by layer: of which field, and within what.
-static const struct list {
-    const char *key, *field;
-    size_t offset;
-} lists[] = {
-    {"layer_top_eighth_share", "top_eighth_share", offsetof(struct recipe, layer_top_eighth_share)},
-    {"layer_expert_max_mean", "expert_max_mean", offsetof(struct recipe, layer_expert_max_mean)},
-};
-#define LISTS (sizeof lists / sizeof lists[0])
 
 struct reading {
     const struct doc *doc;
@@ -258,7 +277,7 @@ static bool read_list(const struct reading *reading, const struct list *list)
                          list->key, count, recipe->layer_figures);
     recipe->layer_figures = count;
     double *entries = mem_alloc(count, sizeof *entries);
-    memcpy((char *)recipe + list->offset, &entries, sizeof entries);
+    set_list(recipe, list, entries);
     return read_entries(reading, list, node, entries);
 }
 
@@ -310,12 +329,8 @@ static void note_changes(struct recipe *recipe, const bool *seen, char **sources
             sources[row] = NULL;
         }
     for (size_t i = 0; i < LISTS; i++)
-        if (seen[row_of(lists[i].field)]) {
-            double *none = NULL, *list;
-            memcpy(&list, (char *)recipe + lists[i].offset, sizeof list);
-            free(list);
-            memcpy((char *)recipe + lists[i].offset, &none, sizeof none);
-        }
+        if (seen[row_of(lists[i].field)])
+            set_list(recipe, &lists[i], NULL);
 }
 
 static bool read_changes(char *items, struct recipe *recipe, char **sources, struct error *err)

@@ -60,6 +60,9 @@ void recipe_release(struct recipe *recipe);
 double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers);
 double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers);
 
+// The figures by layer that stand for a field, layer_figures of them, or NULL.
+const double *recipe_list(const struct recipe *recipe, const char *key);
+
 // What the shape cannot serve: a load above what top-k allows, experts that do not divide over the
 // ranks, ... The message names the key.
 struct moe;

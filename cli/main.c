@@ -36,7 +36,21 @@ static const char trace_notes[] =
     "  ranks_per_token   distinct ranks that a token's choices live on, mean\n"
     "  nodes_per_token   the same of nodes\n"
     "  lag1_common       experts that a token shares with the token before it, mean *\n"
-    "  * only in --tsv and --json\n";
+    "  * only in --tsv and --json\n"
+    "\n--tsv lags: lag1 ... lag200, the experts that a token shares with the one that far before "
+    "it in\n"
+    "the file, mean; independent: what tokens of the same loads would share by chance.\n"
+    "See also: epsim help trace import, epsim help trace export.\n";
+
+static const char import_notes[] =
+    "\nformats, told by content (all inputs of one; several are requests, in order):\n"
+    "  .npy, .npz      routed_experts [tokens, layers, k]; .npy too: counts [steps, layers, "
+    "experts]\n"
+    "  JSON            answers with routed_experts (vLLM, SGLang); per-request lists of steps;\n"
+    "                  logical_count (SGLang's expert location); load_history\n"
+    "  base64          of a .npy file, or of raw int32 with --shape; raw int32 itself\n"
+    "  a folder        TensorRT-LLM's expert statistics, counts or raw\n"
+    "  SGLang's .pt    by python3 traces/sglang_pt.py, which writes a trace itself\n";
 
 static const struct command commands[] = {
     {"simulate", SIMULATE, run_simulate, "[flags]",
@@ -69,8 +83,21 @@ static const struct command commands[] = {
      NULL},
     {"trace", TRACE, run_trace, "info FOLDER [flags]", "what a recorded routing trace holds",
      "  epsim trace info traces/minimoe-256e\n"
-     "  epsim trace info traces/minimoe-256e --ep 16 --json\n",
+     "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
+     "  epsim trace info traces/minimoe-256e --tsv lags\n",
      trace_notes},
+    {"trace import", TRACE_IMPORT, run_trace_import, "INPUT... -o FOLDER [flags]",
+     "routing that serving engines wrote, as a trace",
+     "  epsim trace import request-*.npy --model deepseek-v3 -o my-trace\n"
+     "  epsim trace import statistics/ -o my-trace        TensorRT-LLM's meta_info.json and "
+     "ranks\n",
+     import_notes},
+    {"trace export", TRACE_EXPORT, run_trace_export, "FOLDER -o FOLDER [flags]",
+     "a part of a trace, or a byte matrix of one step",
+     "  epsim trace export traces/minimoe-256e --layer 1,2 --rows 0..1023 -o part\n"
+     "  epsim trace export traces/minimoe-256e --matrix dispatch --ep 8 --tokens 64 -o "
+     "matrix.txt\n",
+     NULL},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
      "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n",
@@ -84,7 +111,7 @@ static void print_help(FILE *out)
             "epsim predicts what expert parallelism costs on a cluster.\n\nusage: epsim COMMAND "
             "[flags]\n\n");
     for (size_t c = 0; c < COMMANDS; c++)
-        fprintf(out, "  %-10s %s\n", commands[c].name, commands[c].summary);
+        fprintf(out, "  %-12s %s\n", commands[c].name, commands[c].summary);
     fprintf(
         out,
         "\nexamples:\n"
@@ -160,7 +187,8 @@ static enum exit_code run_command(const struct command *command, int argc, char 
         print_command_help(command, stdout);
     else if (!preset_folder(invocation.presets, err))
         error_prefix(err, "--presets"), code = err->code;
-    else if (command->bit != PLOT && !open_output(&invocation, err))
+    else if (!(command->bit & (PLOT | TRACE_IMPORT | TRACE_EXPORT)) &&
+             !open_output(&invocation, err))
         code = err->code;
     else
         code = command->run(&invocation, err);
@@ -169,13 +197,29 @@ static enum exit_code run_command(const struct command *command, int argc, char 
     return code;
 }
 
-// "help COMMAND", and "help trace info" for a command that has a verb.
+// "trace import" and the like: a command of two words, or NULL.
+static const struct command *find_verb(int argc, char **argv)
+{
+    if (argc < 2)
+        return NULL;
+    const size_t length = strlen(argv[0]);
+    for (size_t c = 0; c < COMMANDS; c++)
+        if (!strncmp(commands[c].name, argv[0], length) && commands[c].name[length] == ' ' &&
+            !strcmp(commands[c].name + length + 1, argv[1]))
+            return &commands[c];
+    return NULL;
+}
+
+// "help COMMAND", "help trace import", and "help trace info" for a command that has a verb.
 static enum exit_code run_help(int argc, char **argv, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (argc < 3)
         return print_help(stdout), EXIT_DONE;
-    const struct command *command = find_command(argv[2], err);
+    const struct command *command = find_verb(argc - 2, argv + 2);
+    if (command && argc == 4)
+        return print_command_help(command, stdout), EXIT_DONE;
+    command = find_command(argv[2], err);
     if (!command)
         return err->code;
     const bool verb = argc == 4 && command->bit == TRACE && !strcmp(argv[3], "info");
@@ -195,7 +239,10 @@ static enum exit_code dispatch(int argc, char **argv, struct error *err)
         return printf("epsim %s\n", version()), EXIT_DONE;
     if (!strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h"))
         return run_help(argc, argv, err);
-    const struct command *command = find_command(word, err);
+    const struct command *command = find_verb(argc - 1, argv + 1);
+    if (command)
+        return run_command(command, argc - 2, argv + 2, err);
+    command = find_command(word, err);
     if (!command)
         return err->code;
     return run_command(command, argc - 1, argv + 1, err);

@@ -519,7 +519,6 @@ void trace_view_weights(const struct trace_view *view, uint32_t rank, uint32_t t
         weights[k] = (float)npy_real(&trace->weights, row * topk + k);
 }
 
-
 struct routing trace_routing(const struct trace_view *view)
 {
     const struct moe *moe = &view->trace->moe;

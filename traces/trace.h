@@ -49,8 +49,8 @@ void trace_view_free(struct trace_view *view);
 // The view as the routing that model/ reads; valid while the view lives.
 struct routing trace_routing(const struct trace_view *view);
 
-// The recorded weights[topk] of a rank's token, in the order of its choices; only of a trace that has
-// weights.npy.
+// The recorded weights[topk] of a rank's token, in the order of its choices; only of a trace that
+// has weights.npy.
 void trace_view_weights(const struct trace_view *view, uint32_t rank, uint32_t token,
                         float *weights);
 

@@ -22,7 +22,7 @@ PREFIX ?= /usr/local
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
-PKGS := gsl yaml-0.1 jansson
+PKGS := gsl yaml-0.1 jansson zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcsv -lm
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)

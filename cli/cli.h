@@ -8,6 +8,7 @@
 #include "model/question.h"
 #include "study/row.h"
 #include "traces/ask.h"
+#include "traces/import.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,12 +21,19 @@ enum command_bit {
     TRACE = 1 << 4,
     PLOT = 1 << 5,
     CALIBRATE = 1 << 6,
-    EVERY = (1 << 7) - 1,
+    TRACE_IMPORT = 1 << 7,
+    TRACE_EXPORT = 1 << 8,
+    TRACE_MAKE = 1 << 9,
+    EVERY = (1 << 10) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
 enum tsv_kind { TSV_NONE, TSV_PHASES, TSV_RANKS, TSV_PORTS, TSV_LINKS, TSV_TRAFFIC, TSV_PATH };
 extern const char *const tsv_kind_names[];
+
+// trace export: the phase whose bytes it writes instead of a trace.
+enum matrix_kind { MATRIX_NONE, MATRIX_DISPATCH, MATRIX_COMBINE };
+extern const char *const matrix_names[];
 
 // What --show prints instead of running.
 enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
@@ -46,6 +54,9 @@ struct invocation {
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
+    char shape[FIELD_TEXT_BYTES], rows[FIELD_TEXT_BYTES]; // trace import; trace export
+    enum import_order order;
+    enum matrix_kind matrix;
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
     double tolerance_pct, median_pct; // of a row, of all rows
@@ -57,15 +68,18 @@ struct invocation {
     uint32_t bit;        // the same as an enum command_bit
     char **words;        // positional arguments
     size_t word_count;
-    bool given[64];      // by row of cli_options
+    bool given[128];     // by row of cli_options
     struct outfile *out; // what -o names or standard output, opened before any work (not plot's)
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 52
+#define CLI_OPTIONS 64
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
+
+// Tokens of trace make: one step of 4,096 on each of 32 ranks.
+#define MAKE_TOKENS 131072
 
 struct invocation invocation_default(void);
 
@@ -75,14 +89,10 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
-    run_plot;
+    run_trace_import, run_trace_export, run_trace_make, run_plot;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;
-
-// epsim trace make RECIPE, and whether it is what was asked and will make a folder of -o's name.
-command_run run_trace_make;
-bool trace_makes_folder(const struct invocation *invocation);
 
 // A line of --show: a key, its value as YAML, and its source (NULL: none).
 void show_field(FILE *out, const struct field *field, const void *object, const char *source);
@@ -101,9 +111,6 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
                    struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
 struct row_terms row_terms(const struct invocation *invocation);
-// Refuses any flag whose key is not in the NULL-terminated list: of verbs that share a subcommand.
-bool check_only(const struct invocation *invocation, const char *verb, const char *const *taken,
-                struct error *err);
 // --tsv of a subcommand: one of its kinds, "one or another".
 bool check_tsv_kind(const struct invocation *invocation, const char *kinds, struct error *err);
 

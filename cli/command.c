@@ -66,8 +66,6 @@ static bool always_said(size_t row)
     const char *key = cli_options[row].field.key;
     if (cli_options[row].commands & (ACCURACY | CALIBRATE) && !strcmp(key, "cluster"))
         return false; // the rows name their own
-    if (cli_options[row].commands == TRACE)
-        return false; // of trace make alone
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!strcmp(key, keys[i]))
             return true;

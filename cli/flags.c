@@ -94,24 +94,6 @@ struct row_terms row_terms(const struct invocation *invocation)
         .seed = invocation->question.seed};
 }
 
-static bool is_listed(const char *key, const char *const *list)
-{
-    for (; *list; list++)
-        if (!strcmp(key, *list))
-            return true;
-    return false;
-}
-
-bool check_only(const struct invocation *invocation, const char *verb, const char *const *taken,
-                struct error *err)
-{
-    for (size_t i = 0; i < CLI_OPTIONS; i++)
-        if (invocation->given[i] && !is_listed(cli_options[i].field.key, taken))
-            return error_set(err, EXIT_INPUT, "--%s has no meaning with %s",
-                             cli_options[i].field.key, verb);
-    return true;
-}
-
 static bool is_kind(const char *word, const char *kinds)
 {
     const size_t length = strlen(word);

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAKE_TOKENS 131072 // one step of 4,096 tokens on each of 32 ranks
-
 // What was asked, resolved.
 struct making {
     struct recipe recipe;
@@ -75,7 +73,7 @@ static bool resolve(const struct invocation *invocation, struct making *making, 
                     struct error *err)
 {
     const char *model = invocation->question.model;
-    if (!recipe_load(invocation->words[1], &making->recipe, sources, err))
+    if (!recipe_load(invocation->words[0], &making->recipe, sources, err))
         return false;
     if (!moe_load(*model ? model : making->recipe.model, &making->moe, NULL, err))
         return *model ? error_prefix(err, "--model") : error_prefix(err, "recipe: model");
@@ -94,7 +92,7 @@ static char *source_text(const struct invocation *invocation, const struct makin
     char *text =
         mem_format("generated, not recorded: epsim trace make %s --tokens %s --seed "
                    "%llu%s%s%s%s",
-                   invocation->words[1], tokens, (unsigned long long)invocation->question.seed,
+                   invocation->words[0], tokens, (unsigned long long)invocation->question.seed,
                    *model ? " --model " : "", model, *layers ? " --layer " : "", layers);
     free(total);
     return text;
@@ -163,29 +161,19 @@ static bool show(const struct invocation *invocation, const struct making *makin
                  struct error *err)
 {
     struct shown shown = {&making->recipe, sources};
+    const char *file = invocation->output;
+    if (!outfile_open(invocation->out, *file ? file : NULL, err))
+        return error_prefix(err, "--output");
     return output_write(invocation, write_recipe, &shown, err);
 }
 
 static bool check_asked(const struct invocation *invocation, struct error *err)
 {
-    static const char *const taken[] = {"model", "tokens", "layer", "seed", "presets",
-                                        "show",  "output", "quiet", "help", NULL};
-    if (invocation->word_count != 2)
-        return error_set(err, EXIT_INPUT,
-                         "trace: expected: epsim trace make RECIPE -o FOLDER, one recipe");
-    if (!check_only(invocation, "trace make", taken, err))
-        return false;
-    if (invocation->show_recipe)
-        return true;
-    if (!invocation->output[0] || !strcmp(invocation->output, "-"))
-        return error_set(err, EXIT_INPUT, "--output: expected a folder to write: -o FOLDER");
+    if (invocation->word_count != 1)
+        return error_set(err, EXIT_INPUT, "trace make: expected one recipe, and -o FOLDER");
+    if (!invocation->show_recipe && (!invocation->output[0] || !strcmp(invocation->output, "-")))
+        return error_set(err, EXIT_INPUT, "trace make: expected --output FOLDER");
     return true;
-}
-
-bool trace_makes_folder(const struct invocation *invocation)
-{
-    return invocation->word_count && !strcmp(invocation->words[0], "make") &&
-           !invocation->show_recipe;
 }
 
 enum exit_code run_trace_make(struct invocation *invocation, struct error *err)

@@ -33,19 +33,21 @@ static void load(struct scene *scene, const char *recipe)
 }
 
 // How often two experts are chosen together, over what their loads alone would give: percentiles
-// over pairs of the first layer.
-static void print_lift(const uint64_t *together, const struct recipe_stats *stats)
+// over pairs of the first layer, or of it and the second.
+static void print_lift(const char *what, const uint64_t *together, const struct recipe_stats *stats,
+                       bool next)
 {
     const uint32_t experts = stats->experts;
+    const uint64_t *other = stats->count + (next ? experts : 0);
     double *lift = mem_alloc((size_t)experts * experts, sizeof *lift);
     size_t pairs = 0;
     for (uint32_t a = 0; a < experts; a++)
-        for (uint32_t b = a + 1; b < experts; b++)
+        for (uint32_t b = next ? 0 : a + 1; b < experts; b++)
             lift[pairs++] = (double)together[(size_t)a * experts + b] * (double)stats->tokens /
-                            ((double)stats->count[a] * (double)stats->count[b]);
+                            ((double)stats->count[a] * (double)other[b]);
     gsl_sort(lift, 1, pairs);
     static const double fractions[] = {0.01, 0.1, 0.5, 0.9, 0.99};
-    printf("  co-activation lift, percentiles 1/10/50/90/99:");
+    printf("  lift of pairs %s, percentiles 1/10/50/90/99:", what);
     for (size_t i = 0; i < sizeof fractions / sizeof fractions[0]; i++)
         printf(" %.2f", gsl_stats_quantile_from_sorted_data(lift, 1, pairs, fractions[i]));
     putchar('\n');
@@ -53,14 +55,15 @@ static void print_lift(const uint64_t *together, const struct recipe_stats *stat
 }
 
 static void count_together(uint64_t *together, const struct generated *window,
-                           const struct recipe_stats *stats)
+                           const struct recipe_stats *stats, bool next)
 {
     for (uint64_t t = 0; t < window->count; t++) {
         const uint16_t *ids = window->ids + t * stats->layers * stats->topk;
+        const uint16_t *other = ids + (next ? stats->topk : 0);
         for (uint32_t a = 0; a < stats->topk; a++)
             for (uint32_t b = 0; b < stats->topk; b++)
-                if (ids[a] < ids[b])
-                    together[(size_t)ids[a] * stats->experts + ids[b]]++;
+                if (next || ids[a] < ids[b])
+                    together[(size_t)ids[a] * stats->experts + other[b]]++;
     }
 }
 
@@ -75,18 +78,21 @@ static void make(struct scene *scene, uint64_t tokens, uint64_t seed)
     double made = 0;
     struct generated window;
     scene->stats = stats_new(&order);
-    uint64_t *together =
-        mem_alloc((size_t)scene->moe.experts * scene->moe.experts, sizeof *together);
+    const size_t pairs = (size_t)scene->moe.experts * scene->moe.experts;
+    uint64_t *together = mem_alloc(pairs, sizeof *together), *next = mem_alloc(pairs, sizeof *next);
     for (double from = now_s(); generator_next(generator, &window); from = now_s()) {
         made += now_s() - from;
         stats_add(&scene->stats, &window);
-        count_together(together, &window, &scene->stats);
+        count_together(together, &window, &scene->stats, false);
+        count_together(next, &window, &scene->stats, true);
     }
     printf("%s, seed %llu: popularity in %.1f s, then %.2f million token-layers/s\n",
            scene->recipe.name, (unsigned long long)seed, solved - began,
            (double)(tokens * order.layers) / made / 1e6);
-    print_lift(together, &scene->stats);
+    print_lift("in a layer", together, &scene->stats, false);
+    print_lift("from layer to layer", next, &scene->stats, true);
     free(together);
+    free(next);
     generator_free(generator);
 }
 

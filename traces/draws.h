@@ -8,10 +8,12 @@
 
 // What a stream is for: its first word, so that no two uses share draws.
 enum draw {
-    DRAW_TOKEN,     // scores of a position of a request, in a layer
-    DRAW_REQUEST,   // what a request prefers, in a layer
-    DRAW_LENGTH,    // its tokens
-    DRAW_DOMAIN,    // which domain it is of
+    DRAW_TOKEN,   // scores of a position of a request, in a layer
+    DRAW_REQUEST, // what a request prefers, in a layer
+    DRAW_LENGTH,  // its tokens
+    DRAW_DOMAIN,  // which domain it is of
+    DRAW_KIND,    // of a token, and how a kind differs from the others, in a layer
+    DRAW_KIND_TILT,
     DRAW_PLACE,     // which expert has which load, in a layer
     DRAW_LOAD,      // the loads themselves, where a recipe draws them
     DRAW_TILT,      // how a domain's popularity differs from the others', in a layer

@@ -119,11 +119,17 @@ void gate_enter(const struct gate *gate, const struct gate_request *request, uin
     }
 }
 
-void gate_choose(const struct gate *gate, const int32_t *levels, const int32_t *noise,
-                 uint32_t *best)
+uint32_t gate_kind(const struct gate *gate, uint64_t request, uint64_t position)
+{
+    struct rng rng = draw_stream(gate->seed, DRAW_KIND, request, position);
+    return rng_below(&rng, gate->kinds);
+}
+
+void gate_choose(const struct gate *gate, const int32_t *levels, const int16_t *tilt,
+                 const int32_t *noise, uint32_t *best)
 {
     uint32_t keys[MOE_MAX_EXPERTS];
     for (uint32_t e = 0; e < gate->selection.experts; e++)
-        keys[e] = select_key((uint32_t)clamp(levels[e] + noise[e]), e);
+        keys[e] = select_key((uint32_t)clamp(levels[e] + tilt[e] + noise[e]), e);
     select_experts(&gate->selection, keys, best);
 }

@@ -22,8 +22,9 @@
 
 struct gate {
     struct selection selection;
-    double kappa;  // concentration of a request's Dirichlet around its domain; 0: all alike
-    uint32_t keep; // of 256: how often an expert's noise is kept
+    double kappa;   // concentration of a request's Dirichlet around its domain; 0: all alike
+    uint32_t keep;  // of 256: how often an expert's noise is kept
+    uint32_t kinds; // of tokens
     uint64_t seed;
 };
 
@@ -43,9 +44,13 @@ void gate_next(const struct gate *gate, const struct gate_request *request, uint
 void gate_enter(const struct gate *gate, const struct gate_request *request, uint64_t position,
                 int32_t *noise);
 
-// best[topk]: select_key of the experts chosen, descending.
-void gate_choose(const struct gate *gate, const int32_t *levels, const int32_t *noise,
-                 uint32_t *best);
+// Which kind of token stands at a position of a request, in every layer.
+uint32_t gate_kind(const struct gate *gate, uint64_t request, uint64_t position);
+
+// best[topk]: select_key of the experts chosen, descending, when tokens of this kind prefer experts
+// by tilt[experts] levels more than the request does.
+void gate_choose(const struct gate *gate, const int32_t *levels, const int16_t *tilt,
+                 const int32_t *noise, uint32_t *best);
 
 // The score that a chosen key's level stands for.
 double gate_score(uint32_t key);

@@ -91,7 +91,9 @@ static void make_part(const struct generator *generator, const struct part *part
             gate_enter(gate, &request, part->position, noise);
         else
             gate_next(gate, &request, part->position + t, noise);
-        gate_choose(gate, levels, noise, best);
+        const uint32_t kind = gate_kind(gate, part->request, part->position + t);
+        gate_choose(gate, levels, popularity_tilt(&generator->popularity, layer_index, kind), noise,
+                    best);
         put(generator, arrangement_token(recipe, part->stream, part->place + t), layer_index, best);
     }
 }

@@ -135,6 +135,7 @@ struct gate recipe_gate(const struct recipe *recipe, const struct moe *moe, uint
                       .topk_groups = recipe->group_limit ? moe->topk_groups : moe->groups,
                       .worth = SELECT_TWO},
         .kappa = recipe->kappa,
+        .kinds = recipe->kinds,
         .keep = (uint32_t)lrint(256 * recipe->stickiness),
         .seed = seed};
 }
@@ -153,6 +154,7 @@ struct fit {
     double *tilt;      // [domains][experts]
     double *ln;        // [experts] ln popularity of all domains
     double *of_domain; // [domains][experts]
+    int16_t *of_kind;  // [kinds][experts]
     uint64_t *count;   // [experts]
     uint32_t round;
 };
@@ -166,6 +168,18 @@ static void draw_tilt(struct fit *fit, double sigma)
         for (uint32_t e = 0; e < fit->experts; e++)
             fit->tilt[d * fit->experts + e] =
                 exp(gsl_ran_gaussian_ziggurat(&draws.gsl, sigma) - sigma * sigma / 2);
+    }
+}
+
+// The same of kinds of tokens, in levels.
+static void draw_kinds(struct fit *fit, double sigma)
+{
+    struct draws draws;
+    for (uint32_t k = 0; k < fit->gate->kinds; k++) {
+        draws_init(&draws, draw_stream(fit->gate->seed, DRAW_KIND_TILT, k, fit->layer));
+        for (uint32_t e = 0; e < fit->experts; e++)
+            fit->of_kind[k * fit->experts + e] = (int16_t)lrint(
+                fmax(fmin(gsl_ran_gaussian_ziggurat(&draws.gsl, sigma), 15), -15) * GATE_UNIT);
     }
 }
 
@@ -195,7 +209,8 @@ static void count_loads(struct fit *fit, uint64_t requests)
                         levels);
         for (uint32_t t = 0; t < SAMPLE_TOKENS; t++) {
             gate_next(&gate, &request, t, noise);
-            gate_choose(&gate, levels, noise, best);
+            gate_choose(&gate, levels, fit->of_kind + (size_t)(t % gate.kinds) * fit->experts,
+                        noise, best);
             for (uint32_t k = 0; k < gate.selection.topk; k++)
                 fit->count[select_expert(best[k])]++;
         }
@@ -222,7 +237,7 @@ static double load_off(const struct fit *fit, uint64_t requests)
 static const struct {
     uint32_t requests;
     double step;
-} rounds[] = {{128, 1.2}, {256, 1.2}, {256, 1}, {512, 0.7}, {512, 0.5}, {512, 0.35}, {512, 0}};
+} rounds[] = {{64, 1.2}, {128, 1.2}, {256, 1}, {512, 0.7}, {512, 0.5}, {128, 0}};
 #define ROUNDS (sizeof rounds / sizeof rounds[0])
 
 static double solve(struct fit *fit)
@@ -252,11 +267,13 @@ static double fit_layer(struct popularity *popularity, const struct recipe *reci
                       .tilt = mem_alloc((size_t)domains * experts, sizeof(double)),
                       .ln = mem_alloc(experts, sizeof(double)),
                       .count = mem_alloc(experts, sizeof(uint64_t)),
+                      .of_kind = popularity->of_kind + (size_t)index * gate->kinds * experts,
                       .of_domain = popularity->of_domain + (size_t)index * domains * experts};
     popularity_wanted(recipe, moe, fit.layer, gate->seed, fit.wanted);
     for (uint32_t e = 0; e < experts; e++)
         fit.ln[e] = log(fit.wanted[e]);
     draw_tilt(&fit, domains > 1 ? recipe->domain_sigma : 0);
+    draw_kinds(&fit, gate->kinds > 1 ? recipe->kind_sigma : 0);
     const double off = solve(&fit);
     free(fit.wanted);
     free(fit.tilt);
@@ -272,7 +289,9 @@ void popularity_fit(struct popularity *popularity, const struct recipe *recipe,
     *popularity = (struct popularity){
         .layers = layers,
         .domains = recipe->domains,
+        .kinds = recipe->kinds,
         .experts = moe->experts,
+        .of_kind = mem_alloc((size_t)layers * recipe->kinds * moe->experts, sizeof(int16_t)),
         .layer = mem_alloc(layers, sizeof(uint32_t)),
         .of_domain = mem_alloc((size_t)layers * recipe->domains * moe->experts, sizeof(double))};
     memcpy(popularity->layer, layer, layers * sizeof *layer);
@@ -287,5 +306,6 @@ void popularity_release(struct popularity *popularity)
 {
     free(popularity->layer);
     free(popularity->of_domain);
+    free(popularity->of_kind);
     *popularity = (struct popularity){0};
 }

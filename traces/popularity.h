@@ -22,7 +22,9 @@ struct popularity {
     uint32_t layers, domains, experts;
     uint32_t *layer;   // [layers] of the model's MoE layers, from 0
     double *of_domain; // [layers][domains][experts], mean near 1
-    double worst_off;  // of all layers: the load that went to other experts than wanted, share
+    int16_t *of_kind;  // [layers][kinds][experts] levels that a kind of token adds
+    uint32_t kinds;
+    double worst_off; // of all layers: the load that went to other experts than wanted, share
 };
 
 // Layers are solved on all threads; the result does not depend on their number.
@@ -36,6 +38,13 @@ static inline const double *popularity_of(const struct popularity *popularity, u
 {
     return popularity->of_domain +
            ((size_t)layer_index * popularity->domains + domain) * popularity->experts;
+}
+
+static inline const int16_t *popularity_tilt(const struct popularity *popularity,
+                                             uint32_t layer_index, uint32_t kind)
+{
+    return popularity->of_kind +
+           ((size_t)layer_index * popularity->kinds + kind) * popularity->experts;
 }
 
 // The domain of a request.

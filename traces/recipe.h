@@ -32,6 +32,8 @@ struct recipe {
 
     uint32_t domains;
     double domain_sigma;
+    uint32_t kinds;
+    double kind_sigma;
     double kappa;
     double stickiness;
 

@@ -386,6 +386,7 @@ static const struct bad bad_rows[] = {
     {"trace info $D/trace-twice", {"/trace-twice/expert_ids.npy", "token 2", "[5 5]"}},
     {"trace info $D/trace-cut", {"/trace-cut/expert_ids.npy", "5", "8"}},
     {"trace info", {"FOLDER"}},
+    {"trace make", {"trace make", "one recipe"}},
     {"trace", {"FOLDER"}},
 
     // Measured rows.
@@ -518,6 +519,27 @@ END_TEST
 
 // Where output cannot go, and what no figure can be made of: the -o of these rows is their own.
 static const struct bad bad_targets[] = {
+    {"trace make zipf balanced -o $D/x", {"trace make", "one recipe"}},
+    {"trace make zipfs -o $D/x", {"'zipfs'", "no such recipe", "'zipf'?"}},
+    {"trace make zipf:alfa=2 -o $D/x", {"alfa", "unknown key", "'alpha'?"}},
+    {"trace make zipf:alpha=x -o $D/x", {"alpha", "'x'", "number"}},
+    {"trace make zipf:alpha -o $D/x", {"'alpha'", "key=value"}},
+    {"trace make zipf:alpha=1,alpha=2 -o $D/x", {"alpha", "twice"}},
+    {"trace make $D/missing.yaml -o $D/x", {"/missing.yaml", "No such file"}},
+    {"trace make zipf --tokens 3x4 -o $D/x", {"--tokens", "'3x4'", "STEPSxRANKSxTOKENS"}},
+    {"trace make zipf --tokens 0 -o $D/x", {"--tokens", "'0'", "a count"}},
+    {"trace make zipf --tokens 1x2000x4 -o $D/x", {"--tokens", "1024 ranks"}},
+    {"trace make zipf --tokens 1e6x1000x1e6 -o $D/x", {"--tokens", "1e12"}},
+    {"trace make zipf --layer 57,58 -o $D/x", {"--layer", "58", "0 to 57"}},
+    {"trace make zipf --model deepseek-v4 -o $D/x", {"--model", "deepseek-v4"}},
+    {"trace make deepseek-v3-mixed --model mixtral-8x7b -o $D/x",
+     {"expert_max_mean", "at most 4", "top-2 of 8"}},
+    {"trace make hot-expert:hot_share=0.2 -o $D/x", {"hot_share", "0.2", "1/8"}},
+    {"trace make balanced:ranks=7 -o $D/x", {"ranks", "7", "256 experts"}},
+    {"trace make balanced --ep 8 -o $D/x", {"--ep", "trace make"}},
+    {"trace make zipf", {"trace make", "--output FOLDER"}},
+    {"trace make balanced --layer 0 --tokens 8 -o $D/trace-good", {"/trace-good", "not empty"}},
+    {"trace make balanced --layer 0 --tokens 8 -o $D/nowhere/x", {"/nowhere/x"}},
     {"simulate --tokens 8 --ep 8 -o $D/nowhere/x", {"--output", "/nowhere/x", "no folder"}},
     {"simulate --tokens 8 --ep 8 -o $D", {"--output", "directory"}},
     {"simulate --tokens 8 --ep 8 -o $D/x/", {"--output", "directory"}},
@@ -993,7 +1015,8 @@ static const char *const repeated[] = {
     "compare --trace $D/trace-steps --ep 4 --step 0..1 --json",
     "trace info \"$D/a trace's\" --ep 4 --json",
     "accuracy tests/data/measured-small.csv --tolerance-pct 1000 --json",
-    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct 500.25 "
+    "compare --ep 16 --tokens 16,32 --measured tests/data/measured-small.csv --tolerance-pct "
+    "500.25 "
     "--routing uniform --json",
     "compare --ep 8 --tokens 300 --sms 24 --skew-us 3.3 --overlap combine --layer 2 --json",
     "estimate --cluster '2x4:nvlink=123.456789012345GB/s,nic=46GB/s,name=a b' --tokens 16 --json",

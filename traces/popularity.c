@@ -195,25 +195,32 @@ static void apply_tilt(struct fit *fit)
 
 #define SAMPLE_TOKENS 32 // of a request: enough for it to be worth its draws
 
-static void count_loads(struct fit *fit, uint64_t requests)
+// One request's choices. Kinds take turns over all tokens, so that each has its share.
+static void count_request(struct fit *fit, const struct gate *gate,
+                          const struct gate_request *request)
 {
     int32_t levels[MOE_MAX_EXPERTS], noise[MOE_MAX_EXPERTS];
     uint32_t best[MOE_MAX_TOPK];
+    const double *popularity = fit->of_domain + (size_t)(request->id % fit->domains) * fit->experts;
+    gate_popularity(gate, request, popularity, levels);
+    for (uint32_t t = 0; t < SAMPLE_TOKENS; t++) {
+        const uint64_t kind = (request->id * SAMPLE_TOKENS + t) % gate->kinds;
+        gate_next(gate, request, t, noise);
+        gate_choose(gate, levels, fit->of_kind + kind * fit->experts, noise, best);
+        for (uint32_t k = 0; k < gate->selection.topk; k++)
+            fit->count[select_expert(best[k])]++;
+    }
+}
+
+static void count_loads(struct fit *fit, uint64_t requests)
+{
     struct gate gate = *fit->gate;
     gate.keep = 0; // loads do not depend on it
     gate.seed = draw_stream(gate.seed, DRAW_CALIBRATE, fit->round, 0).key;
     memset(fit->count, 0, fit->experts * sizeof *fit->count);
     for (uint64_t r = 0; r < requests; r++) {
         const struct gate_request request = {.id = r, .layer = fit->layer};
-        gate_popularity(&gate, &request, fit->of_domain + (size_t)(r % fit->domains) * fit->experts,
-                        levels);
-        for (uint32_t t = 0; t < SAMPLE_TOKENS; t++) {
-            gate_next(&gate, &request, t, noise);
-            gate_choose(&gate, levels, fit->of_kind + (size_t)(t % gate.kinds) * fit->experts,
-                        noise, best);
-            for (uint32_t k = 0; k < gate.selection.topk; k++)
-                fit->count[select_expert(best[k])]++;
-        }
+        count_request(fit, &gate, &request);
     }
 }
 

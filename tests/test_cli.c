@@ -521,7 +521,7 @@ END_TEST
 static const struct bad bad_targets[] = {
     {"trace make zipf balanced -o $D/x", {"trace make", "one recipe"}},
     {"trace make zipfs -o $D/x", {"'zipfs'", "no such recipe", "'zipf'?"}},
-    {"trace make zipf:alfa=2 -o $D/x", {"alfa", "unknown key", "'alpha'?"}},
+    {"trace make zipf:alpa=2 -o $D/x", {"alpa", "unknown key", "'alpha'?"}},
     {"trace make zipf:alpha=x -o $D/x", {"alpha", "'x'", "number"}},
     {"trace make zipf:alpha -o $D/x", {"'alpha'", "key=value"}},
     {"trace make zipf:alpha=1,alpha=2 -o $D/x", {"alpha", "twice"}},

@@ -553,7 +553,7 @@ int main(void)
 {
     Suite *suite = suite_create("make");
     TCase *core = tcase_create("core");
-    tcase_set_timeout(core, 120);
+    tcase_set_timeout(core, 300);
     tcase_add_checked_fixture(core, scratch_make, scratch_clear);
     tcase_add_loop_test(core, prefix, 0, SUITE_COUNT(arrangements));
     tcase_add_loop_test(core, threads, 0, SUITE_COUNT(arrangements));

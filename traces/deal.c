@@ -169,15 +169,15 @@ static uint32_t try_swap(struct table *table, uint32_t token, uint32_t before)
     return before;
 }
 
-// One pass over all tokens; true when none breaks a rule any more.
+// One pass over all tokens; true when it found none that breaks a rule.
 static bool mend(struct table *table)
 {
     bool clean = true;
     for (uint32_t t = 0; t < table->deal->tokens; t++) {
         uint32_t left = faults(table, row_of(table, t));
+        clean = clean && left == 0;
         for (uint32_t i = 0; left > 0 && i < TRIES; i++)
             left = try_swap(table, t, left);
-        clean = clean && left == 0;
     }
     return clean;
 }
@@ -188,9 +188,8 @@ bool deal_counts(const struct deal *deal, uint16_t *ids)
     struct table table = {
         .deal = deal, .group_size = deal->experts / deal->groups, .rng = deal->rng, .ids = ids};
     shuffle(&table);
-    // A swap may leave the other token worse, one that the sweep has passed: two clean passes tell.
     for (uint32_t sweep = 0; sweep < SWEEPS; sweep++)
-        if (mend(&table) && mend(&table))
+        if (mend(&table))
             return true;
     return false;
 }

@@ -740,6 +740,77 @@ START_TEST(keeps_what_is_there)
 }
 END_TEST
 
+// --- what others recorded, where it is at hand
+// ---------------------------------------------------
+
+#define REAL "../shared/data/traces/"
+
+static bool at_hand(const char *path)
+{
+    if (access(path, R_OK) == 0)
+        return true;
+    printf("skipped: no %s\n", path);
+    return false;
+}
+
+// gpt-oss-20b's choices are taken over byte by byte.
+START_TEST(real_choices)
+{
+    const char *const input = REAL "gpt-oss-20b/expert_ids_u8.npy";
+    struct import_ask ask = ask_of(&input, 1);
+    struct import_report report;
+    struct trace trace;
+    struct npy recorded;
+    struct error err = {0};
+    if (!at_hand(input))
+        return;
+    ask.model = "gpt-oss-20b";
+    import_good(&ask, &report, &trace);
+    ck_assert(npy_open(&recorded, input, &err));
+    ck_assert_uint_eq(trace.tokens, 48673);
+    ck_assert_uint_eq(trace.layers, 24);
+    ck_assert_mem_eq(trace.ids.data, recorded.data, npy_count(&recorded));
+    npy_release(&recorded);
+    trace_release(&trace);
+}
+END_TEST
+
+// OLMoE's counts of 64 sequences, each a step, come out as counted in every step and layer.
+START_TEST(real_counts)
+{
+    enum { STEPS = 64, OF_LAYERS = 16, OF_EXPERTS = 64, OF_TOPK = 8 };
+    static const uint64_t shape[] = {STEPS, OF_LAYERS, OF_EXPERTS};
+    static uint64_t loads[STEPS][OF_LAYERS][OF_EXPERTS];
+    const char *const recorded = REAL "olmoe-experts4bit/counts_u16.npy";
+    const char *const input = scratch_path("counts.npy");
+    struct import_ask ask = ask_of(&input, 1);
+    struct import_report report;
+    struct trace trace;
+    struct npy counts;
+    struct error err = {0};
+    if (!at_hand(recorded))
+        return;
+    ck_assert(npy_open(&counts, recorded, &err));
+    ck_assert(npy_write(input, NPY_U16, shape, 3, counts.data, &err));
+    ask.model = "olmoe";
+    ask.ranks = 8;
+    import_good(&ask, &report, &trace);
+    ck_assert_uint_eq(report.steps, STEPS);
+    ck_assert_uint_eq(report.dropped, 0);
+    for (uint64_t t = 0; t < trace.tokens; t++)
+        for (uint32_t l = 0; l < OF_LAYERS; l++) {
+            uint16_t ids[OF_TOPK];
+            trace_row(&trace, t, l, ids);
+            for (uint32_t k = 0; k < OF_TOPK; k++)
+                loads[npy_int(&trace.steps, 2 * t)][l][ids[k]]++;
+        }
+    for (uint64_t i = 0; i < STEPS * OF_LAYERS * OF_EXPERTS; i++)
+        ck_assert_int_eq((int64_t)(&loads[0][0][0])[i], npy_int(&counts, i));
+    npy_release(&counts);
+    trace_release(&trace);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("import");
@@ -763,6 +834,8 @@ int main(void)
     tcase_add_loop_test(tests, bad_safetensors, 0, SUITE_COUNT(bad_tensors));
     tcase_add_loop_test(tests, bad_folder, 0, SUITE_COUNT(bad_folders));
     tcase_add_test(tests, keeps_what_is_there);
+    tcase_add_test(tests, real_choices);
+    tcase_add_test(tests, real_counts);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

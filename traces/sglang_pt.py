@@ -22,7 +22,8 @@ import torch
 
 
 def fail(text):
-    sys.exit(f"sglang_pt: error: {text}")
+    print(f"sglang_pt: error: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 def load(path):

@@ -54,7 +54,8 @@ struct invocation {
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
-    char shape[FIELD_TEXT_BYTES], rows[FIELD_TEXT_BYTES]; // trace import; trace export
+    char shape[FIELD_TEXT_BYTES], rows[FIELD_TEXT_BYTES];     // trace import; trace export
+    char source[FIELD_TEXT_BYTES], licence[FIELD_TEXT_BYTES]; // trace import
     enum import_order order;
     enum matrix_kind matrix;
     char output[FIELD_TEXT_BYTES];
@@ -73,7 +74,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 64
+#define CLI_OPTIONS 66
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);

@@ -35,6 +35,8 @@ enum exit_code run_trace_import(struct invocation *invocation, struct error *err
                                    .folder = invocation->output,
                                    .model = invocation->question.model,
                                    .shape = invocation->shape,
+                                   .source = invocation->source,
+                                   .licence = invocation->licence,
                                    .order = invocation->order,
                                    .ranks = invocation->question.ep,
                                    .tokens = invocation->question.tokens,

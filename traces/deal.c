@@ -149,6 +149,16 @@ static void swap(uint16_t *a, uint16_t *b)
     *b = id;
 }
 
+// The choice to give away: one that stands twice, or any.
+static uint32_t pick(struct table *table, const uint16_t *row)
+{
+    for (uint32_t k = 1; k < table->deal->topk; k++)
+        for (uint32_t j = 0; j < k && !dropped(row[k]); j++)
+            if (row[j] == row[k])
+                return k;
+    return (uint32_t)below(&table->rng, table->deal->topk);
+}
+
 // Swaps one choice of the token for one of another where both together break no more rules than
 // before; equal is taken too, so that it walks out of dead ends. Returns the token's faults after.
 static uint32_t try_swap(struct table *table, uint32_t token, uint32_t before)
@@ -159,7 +169,7 @@ static uint32_t try_swap(struct table *table, uint32_t token, uint32_t before)
     uint16_t *other = row_of(table, (uint32_t)(place / deal->topk));
     if (other == row)
         return before;
-    uint16_t *mine = row + below(&table->rng, deal->topk), *theirs = table->ids + place;
+    uint16_t *mine = row + pick(table, row), *theirs = table->ids + place;
     const uint32_t both = before + faults(table, other);
     swap(mine, theirs);
     const uint32_t after = faults(table, row);
@@ -169,15 +179,15 @@ static uint32_t try_swap(struct table *table, uint32_t token, uint32_t before)
     return before;
 }
 
-// One pass over all tokens; true when none breaks a rule any more.
+// One pass over all tokens; true when it found none that breaks a rule.
 static bool mend(struct table *table)
 {
     bool clean = true;
     for (uint32_t t = 0; t < table->deal->tokens; t++) {
         uint32_t left = faults(table, row_of(table, t));
+        clean = clean && left == 0;
         for (uint32_t i = 0; left > 0 && i < TRIES; i++)
             left = try_swap(table, t, left);
-        clean = clean && left == 0;
     }
     return clean;
 }
@@ -188,9 +198,8 @@ bool deal_counts(const struct deal *deal, uint16_t *ids)
     struct table table = {
         .deal = deal, .group_size = deal->experts / deal->groups, .rng = deal->rng, .ids = ids};
     shuffle(&table);
-    // A swap may leave the other token worse, one that the sweep has passed: two clean passes tell.
     for (uint32_t sweep = 0; sweep < SWEEPS; sweep++)
-        if (mend(&table) && mend(&table))
+        if (mend(&table))
             return true;
     return false;
 }

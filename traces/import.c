@@ -97,7 +97,8 @@ static bool refuse_input(const struct input *input, struct error *err)
         return error_set(err, EXIT_INPUT,
                          "%s: a PyTorch file: convert it with python3 traces/sglang_pt.py",
                          input->path);
-    if (holds(input, "initial_global_assignments") || holds(input, "physical_to_logical_map"))
+    if (holds(input, "\ninitial_global_assignments:") ||
+        json_object_get(input->json, "physical_to_logical_map"))
         return error_set(err, EXIT_INPUT,
                          "%s: a layout, which says nothing of tokens: see --layout", input->path);
     return error_set(err, EXIT_INPUT,
@@ -222,15 +223,20 @@ static const char *base_name(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+// What was asked, or the format and the first input's name; and that it was drawn, if it was.
 static char *source_text(const struct import *import, const char *format)
 {
-    const size_t more = import->ask->input_count - 1;
+    const struct import_ask *ask = import->ask;
+    const size_t more = ask->input_count - 1;
     char *others = more ? mem_format(" and %zu more", more) : mem_copy_text("");
+    char *said = ask->source[0] ? mem_copy_text(ask->source)
+                                : mem_format("%s: %s%s", format, base_name(ask->inputs[0]), others);
     char *drawn = import->kind == IMPORT_COUNTS
-                      ? mem_format("; synthesised from counts, seed %" PRIu64, import->ask->seed)
+                      ? mem_format("; synthesised from counts, seed %" PRIu64, ask->seed)
                       : mem_copy_text("");
-    char *text = mem_format("%s: %s%s%s", format, base_name(import->ask->inputs[0]), others, drawn);
+    char *text = mem_format("%s%s", said, drawn);
     free(others);
+    free(said);
     free(drawn);
     return text;
 }
@@ -240,7 +246,8 @@ static bool write_trace(struct import *import, struct import_report *report, str
     if (!resolve_shape(import, err))
         return false;
     char *source = source_text(import, report->format);
-    struct trace_plan plan = {.moe = &import->moe, .source = source, .licence = ""};
+    struct trace_plan plan = {
+        .moe = &import->moe, .source = source, .licence = import->ask->licence};
     report->experts = import->moe.experts;
     report->topk = import->moe.topk;
     report->synthesised = import->kind == IMPORT_COUNTS;

@@ -16,9 +16,10 @@ extern const char *const import_order_names[];
 struct import_ask {
     const char *const *inputs;
     size_t input_count;
-    const char *folder; // to write
-    const char *model;  // what moe_load takes; "": as far as the input states the shape
-    const char *shape;  // of raw ids: "LAYERS,TOPK" or "TOKENS,LAYERS,TOPK"; "": none
+    const char *folder;           // to write
+    const char *model;            // what moe_load takes; "": as far as the input states the shape
+    const char *shape;            // of raw ids: "LAYERS,TOPK" or "TOKENS,LAYERS,TOPK"; "": none
+    const char *source, *licence; // what the manifest says; "": the format and the inputs' names
     enum import_order order;
     uint32_t ranks;  // for positions, and for counts summed over ranks; 0: not said
     uint32_t tokens; // a rank and step, drawn by the counts; 0: as many as were counted

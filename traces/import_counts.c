@@ -9,7 +9,7 @@
 #include <string.h>
 
 // Tokens of one step and rank that are held at once.
-#define TOKENS_MOST (UINT64_C(1) << 22)
+#define TOKENS_MOST (UINT64_C(1) << 20)
 
 struct counting {
     const struct import *import;
@@ -87,7 +87,7 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
                                     (const uint32_t[]){counting->kept.axis[l], e}, err, expected);
     return counting->tokens <= TOKENS_MOST ||
            error_set(err, EXIT_INPUT,
-                     "%s: %" PRIu64 " tokens in one step: expected at most 2^22; --tokens draws "
+                     "%s: %" PRIu64 " tokens in one step: expected at most 2^20; --tokens draws "
                      "fewer",
                      piece->name, counting->tokens);
 }

@@ -156,16 +156,14 @@ static bool parse_shape(const char *text, uint64_t shape[3], struct error *err)
     uint64_t parts[3];
     size_t count = 0;
     const char *at = text;
-    for (char *end; count < 3; at = end + 1) {
-        if (*at < '0' || *at > '9')
-            break;
+    bool more = true;
+    while (more && count < 3 && *at >= '0' && *at <= '9') {
+        char *end;
         parts[count++] = strtoull(at, &end, 10);
-        if (*end == '\0' || *end != ',') {
-            at = end;
-            break;
-        }
+        more = *end == ',';
+        at = more ? end + 1 : end;
     }
-    if (*at != '\0' || count < 2)
+    if (more || *at != '\0' || count < 2)
         return error_set(err, EXIT_INPUT,
                          "--shape: '%.40s': expected LAYERS,TOPK or TOKENS,LAYERS,TOPK, such as "
                          "61,8",

@@ -71,14 +71,18 @@ static uint32_t choose_groups(const struct selection *selection, const uint32_t 
 
 static void select_grouped(const struct selection *selection, const uint32_t *keys, uint32_t *best)
 {
-    uint32_t chosen[MOE_MAX_EXPERTS];
+    uint32_t chosen[MOE_MAX_EXPERTS], near[MOE_MAX_EXPERTS], count = 0;
     const uint32_t size = selection->experts / selection->groups;
     const uint32_t floor = choose_groups(selection, keys, chosen);
-    for (uint32_t k = 0; floor && k < selection->topk; k++)
-        best[k] = floor - 1;
-    for (uint32_t c = 0; c < selection->topk_groups; c++)
-        for (uint32_t i = 0; i < size; i++)
-            keep_best(best, selection->topk, keys[chosen[c] * size + i]);
+    for (uint32_t c = 0; c < selection->topk_groups; c++) {
+        const uint32_t *own = keys + chosen[c] * size;
+        for (uint32_t i = 0; i < size; i++) {
+            near[count] = own[i];
+            count += own[i] >= floor; // no branch: which are is chance
+        }
+    }
+    for (uint32_t i = 0; i < count; i++)
+        keep_best(best, selection->topk, near[i]);
 }
 
 void select_experts(const struct selection *selection, const uint32_t *keys, uint32_t *best)

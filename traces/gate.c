@@ -84,15 +84,19 @@ void gate_next(const struct gate *gate, const struct gate_request *request, uint
     struct rng rng = token_stream(gate, request, position);
     const uint32_t experts = gate->selection.experts;
     int32_t fresh[MOE_MAX_EXPERTS];
-    uint64_t bits = 0;
     if (position == 0 || gate->keep == 0) {
         draw_noise(&rng, experts, noise);
         return;
     }
     draw_noise(&rng, experts, fresh);
-    for (uint32_t e = 0; e < experts; e++) {
-        const bool kept = is_kept(&rng, e, &bits, gate->keep);
-        noise[e] = kept ? noise[e] : fresh[e];
+    for (uint32_t first = 0; first < experts; first += 8) {
+        uint64_t bits = rng_next(&rng);
+        const uint32_t end = experts - first < 8 ? experts : first + 8;
+        // By a mask: which are kept is a toss, and a branch would be guessed wrong as often.
+        for (uint32_t e = first; e < end; e++, bits >>= 8) {
+            const int32_t kept = -(int32_t)((bits & UINT8_MAX) < gate->keep);
+            noise[e] = (noise[e] & kept) | (fresh[e] & ~kept);
+        }
     }
 }
 

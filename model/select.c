@@ -2,6 +2,7 @@
 
 #include "model/moe.h"
 
+#include <assert.h>
 #include <string.h>
 
 // Keeps the `count` largest of the keys offered so far in best[], descending.
@@ -52,7 +53,9 @@ static uint32_t choose_groups(const struct selection *selection, const uint32_t 
 {
     uint64_t worth[MOE_MAX_EXPERTS];
     uint32_t seconds[MOE_MAX_EXPERTS], floor = UINT32_MAX;
-    const uint32_t groups = selection->groups, size = selection->experts / groups;
+    const uint32_t groups = selection->groups;
+    assert(groups > 0 && selection->topk_groups <= groups);
+    const uint32_t size = selection->experts / groups;
     for (uint32_t g = 0; g < groups; g++) {
         const struct pair two = two_best(keys + g * size, size);
         seconds[g] = two.second;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <threads.h>
 
-#define ZERO (SELECT_LEVELS / 2) // the level of score 0
+#define ZERO 32768 // the level of score 0, in the middle of SELECT_LEVELS
 #define QUANTILES 65536
 
 static int16_t gumbel_of_quantile[QUANTILES]; // in levels, 0 at score 0

@@ -5,6 +5,7 @@
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            every suite, twice: as released, and under the sanitizers
+#   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
 #   make accuracy        predicted against the published rows in the tree: README's tables
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
 #   make presets         refit the presets to published rows (MEASURED=FILE.csv)
@@ -22,7 +23,7 @@ PREFIX ?= /usr/local
 
 VERSION := $(shell git describe --always --dirty --tags 2>/dev/null || echo unknown)
 
-PKGS := gsl yaml-0.1 jansson
+PKGS := gsl yaml-0.1 jansson zlib
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lcsv -lm
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
@@ -67,7 +68,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test check check-real check-extrapolation golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint format install clean
 
 all: epsim
 
@@ -112,7 +113,7 @@ demo: deps
 # Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
 # UBSan.
 test: deps
-	$(MAKE) check golden check-accuracy check-real check-extrapolation
+	$(MAKE) check golden check-accuracy check-real check-extrapolation check-pt check-fuzz
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
@@ -146,6 +147,50 @@ presets: epsim
 # Many nodes from few, where the published rows are at hand.
 check-extrapolation: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
+
+# Recipes of traces with all their layers, five seeds, against what was published; some minutes.
+check-recipes: $(BUILD)/tests/check_recipes
+	$<
+
+# SGLang's recorder files, where PyTorch is: PYTHON names an interpreter that has it.
+check-pt: epsim
+	EPSIM=./epsim sh tests/sglang_pt.sh
+
+# Targets are built by clang whatever CC is, in a folder of their own and without OpenMP: one input, one thread.
+# FUZZ_S: seconds for each target; check-fuzz is a short run over all.
+FUZZ_S ?= 60
+FUZZ_CC ?= clang
+FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+HAS_FUZZER = echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+             $(FUZZ_CC) -fsanitize=fuzzer,address,undefined -x c - -o /dev/null 2>/dev/null
+
+fuzz:
+	$(MAKE) $(FUZZ)
+	sh tests/fuzz.sh build/fuzz $(FUZZ_S) $(FUZZ_TARGETS)
+
+check-fuzz:
+	@if $(HAS_FUZZER); then $(MAKE) fuzz FUZZ_S=5; else \
+	echo "fuzz: skipped: no clang with libFuzzer (FUZZ_CC=$(FUZZ_CC))"; fi
+
+FUZZ_FLAGS := -std=c17 -D_GNU_SOURCE $(WARN) -Wno-unknown-pragmas -O1 -g -fsanitize=address,undefined \
+              -fno-sanitize-recover=all -fno-omit-frame-pointer -ffp-contract=off -I. -I$(BUILD)/gen $(PKG_CFLAGS)
+
+build/fuzz/lib/%.o: %.c
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+build/fuzz/lib/base/version.o: FUZZ_FLAGS += -DEPSIM_VERSION='"fuzz"'
+
+build/fuzz/lib/gen/embedded.o: $(BUILD)/gen/embedded.c
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
+
+FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(foreach room,base model traces,$(wildcard $(room)/*.c))) \
+            build/fuzz/lib/gen/embedded.o
+.PRECIOUS: build/fuzz/lib/%.o
+
+build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o $(FUZZ_LIB)
+	$(call quiet,LD)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS)
 
 golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim
@@ -201,4 +246,4 @@ install: all
 clean:
 	rm -rf build epsim epsim-real demo
 
--include $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(FUZZ_LIB:.o=.d) $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)

@@ -348,3 +348,38 @@ const char *field_nearest_key(const struct field *fields, size_t count, const ch
 {
     return field_nearest(word, count, key_at, fields);
 }
+
+bool field_set(const struct field_change *change, const char *key, const char *value,
+               struct error *err)
+{
+    const struct field *field = field_find(change->fields, change->count, key);
+    if (!field) {
+        const char *near = field_nearest_key(change->fields, change->count, key);
+        char quoted[ERROR_QUOTE_BYTES];
+        return error_set(err, EXIT_INPUT, "%s: unknown key%s%s%s", error_quote(key, quoted),
+                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    }
+    bool *seen = &change->seen[field - change->fields];
+    if (*seen)
+        return error_set(err, EXIT_INPUT, "%s: given twice", field->key);
+    *seen = true;
+    return field_parse(field, value, change->object, err) || error_prefix(err, "%s", field->key);
+}
+
+bool field_assign(const struct field_change *change, char *items, struct error *err)
+{
+    for (char *item = items, *next; item; item = next) {
+        next = strchr(item, ',');
+        if (next)
+            *next++ = '\0';
+        char *equals = strchr(item, '=');
+        char quoted[ERROR_QUOTE_BYTES];
+        if (!equals || equals == item)
+            return error_set(err, EXIT_INPUT, "'%s': expected key=value",
+                             error_quote(item, quoted));
+        *equals = '\0';
+        if (!field_set(change, item, equals + 1, err))
+            return false;
+    }
+    return true;
+}

@@ -55,4 +55,19 @@ const char *field_nearest(const char *word, size_t count,
 // field_nearest over the keys of a table.
 const char *field_nearest_key(const struct field *fields, size_t count, const char *word);
 
+// Keys of an object changed one by one, as after a preset's name: NAME:key=value,key=value.
+struct field_change {
+    const struct field *fields;
+    size_t count;
+    void *object;
+    bool *seen; // [count]: set for each key changed, and none may be changed twice
+};
+
+// One key. The message begins with it: "nic: '50': ..."; an unknown one names the nearest.
+bool field_set(const struct field_change *change, const char *key, const char *value,
+               struct error *err);
+
+// "key=value,key=value", cut into pieces in place.
+bool field_assign(const struct field_change *change, char *items, struct error *err);
+
 #endif

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPEN_LIMIT 16
+#define OPEN_LIMIT 32
 #define LINKS 40       // followed one after another, as the kernel does
 #define NAME_TRIES 100 // temporary names, should some be left over from a killed run
 
@@ -34,6 +35,12 @@ static void remove_temporaries(void)
         const char *path = atomic_load(&temporaries[i]);
         if (path != NULL)
             unlink(path);
+    }
+    // Folders, now that their files are gone; what is none refuses.
+    for (size_t i = 0; i < OPEN_LIMIT; i++) {
+        const char *path = atomic_load(&temporaries[i]);
+        if (path != NULL)
+            rmdir(path);
     }
 }
 
@@ -290,4 +297,123 @@ void outfile_abort(struct outfile *file)
         unwatch(file->temporary);
     }
     forget(file);
+}
+
+// ---- folders -----------------------------------------------------------------------------------
+
+// Only what a rename may take the place of: nothing, or an empty folder.
+static bool check_place(const char *path, struct error *err)
+{
+    struct stat status;
+    if (*path == '\0')
+        return error_set(err, EXIT_INPUT, "'': expected a folder's name");
+    if (lstat(path, &status) != 0)
+        return errno == ENOENT || fail(path, errno, err);
+    if (!S_ISDIR(status.st_mode))
+        return error_set(err, EXIT_INPUT, "%s: exists; expected a new folder's name", path);
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return fail(path, errno, err);
+    size_t entries = 0;
+    while (readdir(folder) != NULL)
+        entries++;
+    closedir(folder);
+    return entries <= 2 ||
+           error_set(err, EXIT_INPUT, "%s: exists and is not empty; expected a new folder", path);
+}
+
+static char *without_slashes(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return mem_format("%.*s", (int)length, path);
+}
+
+static int create_folder(struct outfolder *folder)
+{
+    int result = -1;
+    for (unsigned try = 0; result != 0 && try < NAME_TRIES; try++) {
+        free(folder->temporary);
+        folder->temporary = temporary_name(folder->path, try);
+        result = mkdir(folder->temporary, 0777);
+        if (result != 0 && errno != EEXIST)
+            break;
+    }
+    return result;
+}
+
+bool outfolder_open(struct outfolder *folder, const char *path, struct error *err)
+{
+    *folder = (struct outfolder){.path = without_slashes(path)};
+    if (!check_place(folder->path, err)) {
+        outfolder_abort(folder);
+        return false;
+    }
+    outfile_watch_signals();
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&creating, 1);
+    const int result = create_folder(folder), number = errno;
+    folder->made = result == 0 && watch(folder->temporary);
+    atomic_fetch_sub(&creating, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (folder->made)
+        return true;
+    if (result == 0)
+        rmdir(folder->temporary);
+    error_set(err, EXIT_INPUT, "%s: cannot make it there: %s", folder->path,
+              result == 0 ? "too many output files open" : strerror(number));
+    outfolder_abort(folder);
+    return false;
+}
+
+// The finished file is watched too, until the folder has its name.
+bool outfolder_file(struct outfolder *folder, const char *name, struct outfile *file,
+                    struct error *err)
+{
+    assert(folder->made && folder->count < OUTFOLDER_FILES);
+    char *path = mem_format("%s/%s", folder->temporary, name);
+    if (!watch(path)) {
+        free(path);
+        return error_set(err, EXIT_RUNTIME, "%s/%s: more than %d output files open", folder->path,
+                         name, OPEN_LIMIT);
+    }
+    folder->files[folder->count++] = path;
+    return outfile_open(file, path, err);
+}
+
+static void forget_folder(struct outfolder *folder)
+{
+    for (size_t i = 0; i < folder->count; i++) {
+        unwatch(folder->files[i]);
+        free(folder->files[i]);
+    }
+    if (folder->made)
+        unwatch(folder->temporary);
+    free(folder->temporary);
+    free(folder->path);
+    *folder = (struct outfolder){0};
+}
+
+bool outfolder_commit(struct outfolder *folder, struct error *err)
+{
+    assert(folder->made);
+    if (rename(folder->temporary, folder->path) != 0) {
+        error_set(err, EXIT_RUNTIME, "%s: %s", folder->path, strerror(errno));
+        outfolder_abort(folder);
+        return false;
+    }
+    forget_folder(folder);
+    return true;
+}
+
+void outfolder_abort(struct outfolder *folder)
+{
+    for (size_t i = 0; i < folder->count; i++)
+        unlink(folder->files[i]);
+    if (folder->made)
+        rmdir(folder->temporary);
+    forget_folder(folder);
 }

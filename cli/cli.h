@@ -8,6 +8,7 @@
 #include "model/question.h"
 #include "study/row.h"
 #include "traces/ask.h"
+#include "traces/import.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +22,10 @@ enum command_bit {
     PLOT = 1 << 5,
     CALIBRATE = 1 << 6,
     REPLAY = 1 << 7,
-    EVERY = (1 << 8) - 1,
+    TRACE_IMPORT = 1 << 8,
+    TRACE_EXPORT = 1 << 9,
+    TRACE_MAKE = 1 << 10,
+    EVERY = (1 << 11) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
@@ -36,6 +40,10 @@ enum tsv_kind {
     TSV_IMBALANCE
 };
 extern const char *const tsv_kind_names[];
+
+// trace export: the phase whose bytes it writes instead of a trace.
+enum matrix_kind { MATRIX_NONE, MATRIX_DISPATCH, MATRIX_COMBINE };
+extern const char *const matrix_names[];
 
 // What --show prints instead of running.
 enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
@@ -59,26 +67,33 @@ struct invocation {
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
+    char shape[FIELD_TEXT_BYTES], rows[FIELD_TEXT_BYTES];     // trace import; trace export
+    char source[FIELD_TEXT_BYTES], licence[FIELD_TEXT_BYTES]; // trace import
+    enum import_order order;
+    enum matrix_kind matrix;
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
     double tolerance_pct, median_pct; // of a row, of all rows
     double from_us;                   // judged rows are measured at that or longer
     enum show_part show;
-    bool json, check, quiet, help, leave_out, between, imbalance;
+    bool json, check, quiet, help, leave_out, between, imbalance, show_recipe;
 
     const char *command; // subcommand's name
     uint32_t bit;        // the same as an enum command_bit
     char **words;        // positional arguments
     size_t word_count;
-    bool given[64];      // by row of cli_options
+    bool given[128];     // by row of cli_options
     struct outfile *out; // what -o names or standard output, opened before any work (not plot's)
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 57
+#define CLI_OPTIONS 76
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
+
+// Tokens of trace make: one step of 4,096 on each of 32 ranks.
+#define MAKE_TOKENS 131072
 
 struct invocation invocation_default(void);
 
@@ -88,7 +103,7 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
-    run_plot, run_replay;
+    run_replay, run_trace_import, run_trace_export, run_trace_make, run_plot;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;

@@ -1,5 +1,6 @@
 // epsim trace: what a recorded trace holds.
 #include "cli/cli.h"
+#include "traces/lags.h"
 #include "traces/stats.h"
 
 #include <stdlib.h>
@@ -46,6 +47,27 @@ static struct table *stats_table(const struct trace_stats *stats, bool all)
     return table;
 }
 
+static struct table *lags_table(const struct trace *trace)
+{
+    const char *columns[TRACE_LAGS + 3] = {"layer"};
+    char names[TRACE_LAGS][16];
+    for (size_t i = 0; i < TRACE_LAGS; i++) {
+        snprintf(names[i], sizeof names[i], "lag%u", trace_lags[i]);
+        columns[1 + i] = names[i];
+    }
+    columns[1 + TRACE_LAGS] = "independent";
+    struct table *table = table_new("lags", columns);
+    struct trace_lag_curve *curves = trace_lag_curves(trace);
+    for (uint32_t l = 0; l < trace->layers; l++) {
+        table_count(table, curves[l].layer_id);
+        for (size_t i = 0; i < TRACE_LAGS; i++)
+            table_real(table, curves[l].common[i]);
+        table_real(table, curves[l].independent);
+    }
+    free(curves);
+    return table;
+}
+
 static json_t *stats_json(const struct trace *trace, const struct trace_stats *stats,
                           const struct table *table, json_t *document)
 {
@@ -57,6 +79,9 @@ static json_t *stats_json(const struct trace *trace, const struct trace_stats *s
     json_object_set_new(document, "topk", json_integer(trace->moe.topk));
     json_object_set_new(document, "dropped", json_integer((json_int_t)stats->dropped));
     json_object_set_new(document, "layers", table_json(table));
+    struct table *lags = lags_table(trace);
+    json_object_set_new(document, "lags", table_json(lags));
+    table_free(lags);
     return document;
 }
 
@@ -80,14 +105,18 @@ static bool output(const struct invocation *invocation, const struct trace *trac
                    struct error *err)
 {
     struct invocation asked = *invocation;
-    struct table *table = stats_table(stats, invocation->json || invocation->tsv[0]);
+    struct table *table = !strcmp(invocation->tsv, "lags")
+                              ? lags_table(trace)
+                              : stats_table(stats, invocation->json || invocation->tsv[0]);
     asked.question.ep = cluster_ranks(cluster);
     char *command = command_line(&asked);
     table_head(table, invocation, command, cluster);
     comment_trace(table, trace, cluster, stats);
-    const bool ok = output_table(
-        invocation, table,
-        stats_json(trace, stats, table, json_head(invocation, "epsim.trace/1", command)), err);
+    json_t *document =
+        invocation->json
+            ? stats_json(trace, stats, table, json_head(invocation, "epsim.trace/1", command))
+            : NULL;
+    const bool ok = output_table(invocation, table, document, err);
     table_free(table);
     free(command);
     return ok;
@@ -126,8 +155,11 @@ enum exit_code run_trace(struct invocation *invocation, struct error *err)
 {
     struct trace trace;
     if (invocation->word_count != 2 || strcmp(invocation->words[0], "info"))
-        return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info FOLDER"), err->code;
-    if (!check_tsv_kind(invocation, "trace", err))
+        return error_set(
+                   err, EXIT_INPUT,
+                   "trace: expected: epsim trace info FOLDER (or trace import, trace export)"),
+               err->code;
+    if (!check_tsv_kind(invocation, "trace or lags", err))
         return err->code;
     if (!trace_open(&trace, invocation->words[1], err))
         return err->code;

@@ -247,28 +247,11 @@ static bool read_doc(const struct doc *doc, struct cluster *cluster, char **sour
 // One-line form: "4x8", then ":key=value,key=value".
 struct line {
     struct cluster *cluster;
+    struct field_change change;
     bool seen[CLUSTER_FIELDS];
     bool based; // on a preset or file, whose nominal figures stay
     struct error *err;
 };
-
-static bool line_set(struct line *line, const char *key, const char *value)
-{
-    const struct field *field = field_find(cluster_fields, CLUSTER_FIELDS, key);
-    if (!field) {
-        const char *near = field_nearest_key(cluster_fields, CLUSTER_FIELDS, key);
-        char quoted[ERROR_QUOTE_BYTES];
-        return error_set(line->err, EXIT_INPUT, "%s: unknown key%s%s%s", error_quote(key, quoted),
-                         near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-    }
-    bool *seen = &line->seen[field - cluster_fields];
-    if (*seen)
-        return error_set(line->err, EXIT_INPUT, "%s: given twice", field->key);
-    *seen = true;
-    if (!field_parse(field, value, line->cluster, line->err))
-        return error_prefix(line->err, "%s", field->key);
-    return true;
-}
 
 static bool line_shape(struct line *line, char *shape)
 {
@@ -279,25 +262,8 @@ static bool line_shape(struct line *line, char *shape)
                          "'%s': expected NODESxGPUS, such as 4x8, then :key=value,key=value",
                          error_quote(shape, quoted));
     *cross = '\0';
-    return line_set(line, "nodes", shape) && line_set(line, "gpus_per_node", cross + 1);
-}
-
-static bool line_items(struct line *line, char *items)
-{
-    for (char *item = items, *next; item; item = next) {
-        next = strchr(item, ',');
-        if (next)
-            *next++ = '\0';
-        char *equals = strchr(item, '=');
-        char quoted[ERROR_QUOTE_BYTES];
-        if (!equals || equals == item)
-            return error_set(line->err, EXIT_INPUT, "'%s': expected key=value",
-                             error_quote(item, quoted));
-        *equals = '\0';
-        if (!line_set(line, item, equals + 1))
-            return false;
-    }
-    return true;
+    return field_set(&line->change, "nodes", shape, line->err) &&
+           field_set(&line->change, "gpus_per_node", cross + 1, line->err);
 }
 
 static bool is_shape(const char *text)
@@ -340,7 +306,7 @@ static bool read_items(struct line *line, char *items, char **sources)
 {
     if (!items)
         return true;
-    if (!line_items(line, items))
+    if (!field_assign(&line->change, items, line->err))
         return false;
     drop_sources(line, sources);
     return true;
@@ -349,6 +315,7 @@ static bool read_items(struct line *line, char *items, char **sources)
 static bool read_line(const char *what, struct cluster *cluster, char **sources, struct error *err)
 {
     struct line line = {.cluster = cluster, .err = err};
+    line.change = (struct field_change){cluster_fields, CLUSTER_FIELDS, cluster, line.seen};
     char *text = mem_copy_text(what);
     char *items = strchr(text, ':');
     if (items)

@@ -31,6 +31,7 @@ static struct shelf shelves[] = {
     {.kind = "models", .noun = "model"},
     {.kind = "clusters", .noun = "cluster"},
     {.kind = "dispatchers", .noun = "dispatcher"},
+    {.kind = "recipes", .noun = "recipe"},
 };
 static once_flag shelves_once = ONCE_FLAG_INIT;
 
@@ -221,8 +222,7 @@ bool preset_known(const char *kind, const char *what)
     return known;
 }
 
-// A double-quoted YAML scalar.
-static void print_quoted(FILE *out, const char *text)
+void preset_print_quoted(FILE *out, const char *text)
 {
     fputc('"', out);
     for (; *text; text++) {
@@ -240,7 +240,7 @@ static void print_value(FILE *out, const struct field *field, const void *object
     char text[FIELD_TEXT_BYTES];
     field_exact(field, object, text);
     if (field->kind == FIELD_TEXT)
-        print_quoted(out, text);
+        preset_print_quoted(out, text);
     else
         fputs(text, out);
 }
@@ -253,7 +253,7 @@ void preset_print(FILE *out, const struct field *fields, size_t count, const voi
         print_value(out, &fields[i], object);
         if (sources[i]) {
             fputs(", source: ", out);
-            print_quoted(out, sources[i]);
+            preset_print_quoted(out, sources[i]);
             fputc('}', out);
         }
         fputc('\n', out);

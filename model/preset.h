@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-// kind is "models", "clusters" or "dispatchers". Loads a preset by its exact name, or a file by its
+// kind is "models", "clusters", "dispatchers" or "recipes". Loads a preset by its exact name, or a file by its
 // path. A word that is neither is taken for a path when it has '/' in it or ends in .yaml, .yml or
 // .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);
@@ -24,6 +24,9 @@ char *preset_text(const char *kind, const char *what, struct error *err);
 
 // Whether there is a preset of that name, built in or of one's own, or a file of that path.
 bool preset_known(const char *kind, const char *what);
+
+// A double-quoted YAML scalar.
+void preset_print_quoted(FILE *out, const char *text);
 
 // An object as a preset's text, a key a line, each with its source where sources[i] is there.
 void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,

@@ -1,24 +1,12 @@
 #include "model/routing.h"
 
 #include "base/rng.h"
+#include "model/select.h"
 
 #include <assert.h>
 #include <threads.h>
 
 const char *const routing_rule_names[] = {"uniform", "deepep", "v3", "balanced", "trace", NULL};
-
-// A candidate expert as one integer that sorts by score, then by lower id: 16 bits of score
-// quantile over 16 bits of (65535 - id). Only integers are compared, so no library function can
-// decide an order.
-static inline uint32_t candidate(uint32_t quantile, uint32_t expert)
-{
-    return quantile << 16 | (UINT16_MAX - expert);
-}
-
-static inline uint16_t candidate_expert(uint32_t key)
-{
-    return (uint16_t)(UINT16_MAX - (key & UINT16_MAX));
-}
 
 // One 16-bit score quantile an expert; four from each draw.
 static void draw_candidates(const struct routing *routing, struct rng *rng, uint32_t *keys)
@@ -26,22 +14,11 @@ static void draw_candidates(const struct routing *routing, struct rng *rng, uint
     uint64_t bits = 0;
     for (uint32_t e = 0; e < routing->experts; e++) {
         bits = e % 4 ? bits >> 16 : rng_next(rng);
-        keys[e] = candidate((uint32_t)(bits & UINT16_MAX), e);
+        keys[e] = select_key((uint32_t)(bits & UINT16_MAX), e);
     }
 }
 
-// Keeps the `count` largest of the keys offered so far in best[], descending.
-static inline void keep_best(uint32_t *best, uint32_t count, uint32_t key)
-{
-    if (key <= best[count - 1])
-        return;
-    uint32_t at = count - 1;
-    for (; at > 0 && best[at - 1] < key; at--)
-        best[at] = best[at - 1];
-    best[at] = key;
-}
-
-#define QUANTILES 65536
+#define QUANTILES SELECT_LEVELS
 static uint32_t sigmoid_of_quantile[QUANTILES];
 static once_flag sigmoid_once = ONCE_FLAG_INIT;
 
@@ -76,40 +53,23 @@ static void fill_sigmoid(void)
     }
 }
 
-// What a group is worth: its best candidate (deepep), or the sum of its two best scores (v3).
-static uint32_t group_worth(const struct routing *routing, const uint32_t *keys, uint32_t size)
-{
-    uint32_t best[2] = {0, 0};
-    for (uint32_t i = 0; i < size; i++)
-        keep_best(best, 2, keys[i]);
-    if (routing->rule == ROUTING_DEEPEP)
-        return best[0] >> 16;
-    return sigmoid_of_quantile[best[0] >> 16] + (size > 1 ? sigmoid_of_quantile[best[1] >> 16] : 0);
-}
-
-// Top-k of all experts of the topk_groups most worthy groups; ties go to the lower group and id.
+// Top-k of all experts of the topk_groups most worthy groups: by their best score (deepep), or by
+// the sum of their two best sigmoids (v3).
 static void draw_grouped(const struct routing *routing, struct rng *rng, uint16_t *ids)
 {
-    uint32_t keys[MOE_MAX_EXPERTS];
-    uint64_t worth[MOE_MAX_EXPERTS];
-    uint32_t best[MOE_MAX_TOPK] = {0};
-    const uint32_t groups = routing->groups, size = routing->experts / groups;
-
+    uint32_t keys[MOE_MAX_EXPERTS], best[MOE_MAX_TOPK];
     call_once(&sigmoid_once, fill_sigmoid);
+    const struct selection selection = {.experts = routing->experts,
+                                        .topk = routing->topk,
+                                        .groups = routing->groups,
+                                        .topk_groups = routing->topk_groups,
+                                        .worth = routing->rule == ROUTING_DEEPEP ? SELECT_BEST
+                                                                                 : SELECT_TWO_MAP,
+                                        .map = sigmoid_of_quantile};
     draw_candidates(routing, rng, keys);
-    for (uint32_t g = 0; g < groups; g++)
-        worth[g] = (uint64_t)group_worth(routing, keys + g * size, size) << 16 | (UINT16_MAX - g);
-    for (uint32_t round = 0; round < routing->topk_groups; round++) {
-        uint32_t chosen = 0;
-        for (uint32_t g = 1; g < groups; g++)
-            if (worth[g] > worth[chosen])
-                chosen = g;
-        worth[chosen] = 0;
-        for (uint32_t i = 0; i < size; i++)
-            keep_best(best, routing->topk, keys[chosen * size + i]);
-    }
+    select_experts(&selection, keys, best);
     for (uint32_t k = 0; k < routing->topk; k++)
-        ids[k] = candidate_expert(best[k]);
+        ids[k] = select_expert(best[k]);
 }
 
 static bool holds(const uint16_t *ids, uint32_t count, uint16_t id)

@@ -2,7 +2,7 @@
 # Installs what building and testing epsim needs, where it is missing: Debian and Ubuntu packages,
 # as root or through sudo. On another system, prints what to install.
 set -eu
-packages="make gcc libc6-dev pkg-config git libgsl-dev libyaml-dev libjansson-dev libcsv-dev check gnuplot-nox libopenblas-serial-dev libopenmpi-dev openmpi-bin"
+packages="make gcc libc6-dev pkg-config git libgsl-dev libyaml-dev libjansson-dev libcsv-dev zlib1g-dev check gnuplot-nox libopenblas-serial-dev libopenmpi-dev openmpi-bin"
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
     echo "deps: not a Debian or Ubuntu system; install the equivalents of: $packages" >&2

@@ -162,7 +162,7 @@ static void expect_refusal(const char *path, const char *message)
     ck_assert_msg(strncmp(err.text, path, strlen(path)) == 0, "'%s' lacks the path", err.text);
     ck_assert_ptr_null(strchr(err.text, '\n'));
     ck_assert_ptr_null(npy.path);
-    ck_assert_ptr_null(npy.map);
+    ck_assert_ptr_null(npy.mapped.bytes);
 }
 
 START_TEST(bad_header)
@@ -225,16 +225,16 @@ static void round_trip(enum npy_type type, const uint64_t *shape, size_t dims, c
         ck_assert_uint_eq(npy.shape[i], shape[i]);
     if (bytes)
         ck_assert_mem_eq(npy.data, data, bytes);
-    const size_t data_at = (size_t)((const char *)npy.data - (const char *)npy.map);
+    const size_t data_at = (size_t)((const char *)npy.data - (const char *)npy.mapped.bytes);
     ck_assert_uint_eq(data_at % 64, 0);
-    ck_assert_uint_eq(npy.map_bytes, data_at + bytes);
+    ck_assert_uint_eq(npy.mapped.length, data_at + bytes);
     npy_release(&npy);
 }
 
 START_TEST(writes)
 {
     static const uint8_t data[96] = {1, 2, 3, 250, 5};
-    static const size_t bytes[] = {1, 2, 4, 4, 8, 2, 4, 8};
+    static const size_t bytes[] = {1, 2, 4, 2, 4, 8, 2, 4, 8};
     for (int type = NPY_U8; type <= NPY_F64; type++) {
         round_trip((enum npy_type)type, (uint64_t[]){3, 4}, 2, data, 12 * bytes[type]);
         round_trip((enum npy_type)type, (uint64_t[]){5}, 1, data, 5 * bytes[type]);

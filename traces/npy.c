@@ -1,39 +1,33 @@
 #include "traces/npy.h"
 
 #include "base/mem.h"
-#include "base/outfile.h"
+#include "traces/npy_types.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define MAX_DIMS 4
-#define PREFIX_V1 10 // magic 6, version 2, header length 2
-#define PREFIX_V2 12 // the same with a header length of 4
+#define PREFIX_V2 12 // magic 6, version 2, header length 4
 
-static const char magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
+const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
 
-static const struct {
-    const char *name;
-    const char *descr; // without the byte order
-    size_t bytes;
-} types[] = {
+const struct npy_type_row npy_types[] = {
     [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
-    [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8}, [NPY_F16] = {"f16", "f2", 2},
-    [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
+    [NPY_I16] = {"i16", "i2", 2}, [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
+    [NPY_F16] = {"f16", "f2", 2}, [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
 };
-#define TYPES (sizeof types / sizeof types[0])
+#define TYPES (sizeof npy_types / sizeof npy_types[0])
 
 const char *npy_type_name(enum npy_type type)
 {
-    return types[type].name;
+    return npy_types[type].name;
+}
+
+size_t npy_type_bytes(enum npy_type type)
+{
+    return npy_types[type].bytes;
 }
 
 uint64_t npy_count(const struct npy *npy)
@@ -46,8 +40,7 @@ uint64_t npy_count(const struct npy *npy)
 
 void npy_release(struct npy *npy)
 {
-    if (npy->map)
-        munmap(npy->map, npy->map_bytes);
+    mapped_release(&npy->mapped);
     free(npy->path);
     *npy = (struct npy){0};
 }
@@ -129,18 +122,18 @@ static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err
     if (!take_string(scan, descr, sizeof descr))
         return fail(npy, err, "descr: expected a quoted dtype");
     for (size_t i = 0; i < TYPES; i++) {
-        if (!descr[0] || strcmp(descr + 1, types[i].descr) != 0)
+        if (!descr[0] || strcmp(descr + 1, npy_types[i].descr) != 0)
             continue;
-        if (descr[0] == '>' && types[i].bytes > 1)
+        if (descr[0] == '>' && npy_types[i].bytes > 1)
             return error_set(err, EXIT_INPUT, "%s: descr: '%s': big-endian; expected '<%s'",
-                             npy->path, descr, types[i].descr);
-        if (descr[0] != '<' && types[i].bytes > 1)
+                             npy->path, descr, npy_types[i].descr);
+        if (descr[0] != '<' && npy_types[i].bytes > 1)
             break;
         npy->type = (enum npy_type)i;
         return true;
     }
     return error_set(err, EXIT_INPUT,
-                     "%s: descr: '%s': expected |u1, <u2, <u4, <i4, <i8, <f2, <f4 or <f8",
+                     "%s: descr: '%s': expected |u1, <u2, <u4, <i2, <i4, <i8, <f2, <f4 or <f8",
                      npy->path, error_quote(descr, quoted));
 }
 
@@ -176,7 +169,7 @@ static bool parse_shape(struct npy *npy, struct scanner *scan, struct error *err
         uint64_t extent;
         if (!take_count(scan, &extent))
             return fail(npy, err, "shape: expected whole numbers below 2^64");
-        if (npy->dims == MAX_DIMS)
+        if (npy->dims == NPY_MAX_DIMS)
             return fail(npy, err, "shape: more than 4 dimensions");
         npy->shape[npy->dims++] = extent;
         if (!take(scan, ',')) {
@@ -236,56 +229,39 @@ static bool parse_header(struct npy *npy, struct scanner scan, struct error *err
 
 // --- opening -----------------------------------------------------------------------------------
 
-static bool map_file(struct npy *npy, int fd, struct error *err)
-{
-    struct stat info;
-    if (fstat(fd, &info) != 0)
-        return error_set(err, EXIT_INPUT, "%s: %s", npy->path, strerror(errno));
-    if (S_ISDIR(info.st_mode))
-        return fail(npy, err, "a directory; expected a .npy file");
-    if (!S_ISREG(info.st_mode))
-        return fail(npy, err, "not a regular file");
-    if (info.st_size == 0)
-        return fail(npy, err, "an empty file; expected a .npy file");
-    const size_t bytes = (size_t)info.st_size;
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED)
-        return error_set(err, EXIT_RUNTIME, "%s: mmap: %s", npy->path, strerror(errno));
-    npy->map = map;
-    npy->map_bytes = bytes;
-    return true;
-}
-
 // Finds the header's text, and where the data begin.
-static bool find_header(struct npy *npy, struct scanner *scan, struct error *err)
+static bool find_header(struct npy *npy, const unsigned char *bytes, size_t length,
+                        struct scanner *scan, struct error *err)
 {
-    const unsigned char *bytes = npy->map;
-    const size_t start = npy->map_bytes > 6 && bytes[6] == 1 ? PREFIX_V1 : PREFIX_V2;
-    if (memcmp(bytes, magic, npy->map_bytes < sizeof magic ? npy->map_bytes : sizeof magic) != 0)
+    const size_t start = length > 6 && bytes[6] == 1 ? PREFIX_V1 : PREFIX_V2;
+    if (memcmp(bytes, npy_magic, length < sizeof npy_magic ? length : sizeof npy_magic) != 0)
         return fail(npy, err, "not a .npy file (no NumPy magic)");
-    if (npy->map_bytes < start)
+    if (length < start)
         return fail(npy, err, "truncated in its header");
     if (bytes[6] < 1 || bytes[6] > 3)
         return error_set(err, EXIT_INPUT, "%s: .npy version %d; expected 1, 2 or 3", npy->path,
                          bytes[6]);
-    size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
+    size_t header = (size_t)bytes[8] | (size_t)bytes[9] << 8;
     if (start == PREFIX_V2)
-        length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
-    if (length > npy->map_bytes - start)
+        header |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    if (header > length - start)
         return fail(npy, err, "truncated in its header");
-    npy->data = bytes + start + length;
+    npy->data = bytes + start + header;
     *scan = (struct scanner){(const char *)bytes + start, npy->data};
     return true;
 }
 
-static bool check_size(const struct npy *npy, struct error *err)
+static bool check_size(const struct npy *npy, uint64_t have, struct error *err)
 {
-    const uint64_t have =
-        npy->map_bytes - (size_t)((const char *)npy->data - (const char *)npy->map);
-    uint64_t need = types[npy->type].bytes;
-    for (size_t i = 0; i < npy->dims; i++)
-        if (__builtin_mul_overflow(need, npy->shape[i], &need))
+    uint64_t need = npy_types[npy->type].bytes;
+    bool none = false;
+    for (size_t i = 0; i < npy->dims; i++) {
+        if (__builtin_mul_overflow(need, npy->shape[i] ? npy->shape[i] : 1, &need))
             return fail(npy, err, "shape: its size overflows 64 bits");
+        none = none || npy->shape[i] == 0;
+    }
+    if (none)
+        need = 0;
     if (have < need)
         return error_set(err, EXIT_INPUT,
                          "%s: truncated: the shape needs %" PRIu64 " bytes of data, the file has "
@@ -294,23 +270,33 @@ static bool check_size(const struct npy *npy, struct error *err)
     return true;
 }
 
-static bool open_mapped(struct npy *npy, struct error *err)
+bool npy_begins(const void *bytes, size_t length)
 {
-    // Non-blocking, so that a pipe given by mistake is refused instead of waited for.
-    const int fd = open(npy->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return error_set(err, EXIT_INPUT, "%s: %s", npy->path, strerror(errno));
-    const bool mapped = map_file(npy, fd, err);
-    close(fd);
+    return length >= sizeof npy_magic && memcmp(bytes, npy_magic, sizeof npy_magic) == 0;
+}
+
+static bool parse(struct npy *npy, const unsigned char *bytes, size_t length, struct error *err)
+{
     struct scanner scan = {0};
-    return mapped && find_header(npy, &scan, err) && parse_header(npy, scan, err) &&
-           check_size(npy, err);
+    return find_header(npy, bytes, length, &scan, err) && parse_header(npy, scan, err) &&
+           check_size(npy, length - (size_t)((const unsigned char *)npy->data - bytes), err);
+}
+
+bool npy_parse(struct npy *npy, const char *name, const void *bytes, size_t length,
+               struct error *err)
+{
+    *npy = (struct npy){.path = mem_copy_text(name)};
+    if (parse(npy, bytes, length, err))
+        return true;
+    npy_release(npy);
+    return false;
 }
 
 bool npy_open(struct npy *npy, const char *path, struct error *err)
 {
     *npy = (struct npy){.path = mem_copy_text(path)};
-    if (open_mapped(npy, err))
+    if (mapped_open(&npy->mapped, path, err) &&
+        parse(npy, npy->mapped.bytes, npy->mapped.length, err))
         return true;
     npy_release(npy);
     return false;
@@ -322,6 +308,7 @@ union element {
     uint8_t u8;
     uint16_t u16;
     uint32_t u32;
+    int16_t i16;
     int32_t i32;
     int64_t i64;
     float f32;
@@ -332,7 +319,7 @@ union element {
 static union element load(const struct npy *npy, uint64_t index)
 {
     union element element;
-    const size_t bytes = types[npy->type].bytes;
+    const size_t bytes = npy_types[npy->type].bytes;
     memcpy(&element, (const char *)npy->data + index * bytes, bytes);
     return element;
 }
@@ -347,6 +334,8 @@ int64_t npy_int(const struct npy *npy, uint64_t index)
         return element.u16;
     case NPY_U32:
         return element.u32;
+    case NPY_I16:
+        return element.i16;
     case NPY_I32:
         return element.i32;
     case NPY_I64:
@@ -386,48 +375,10 @@ double npy_real(const struct npy *npy, uint64_t index)
     case NPY_U8:
     case NPY_U16:
     case NPY_U32:
+    case NPY_I16:
     case NPY_I32:
     case NPY_I64:
         break;
     }
     return (double)npy_int(npy, index);
-}
-
-// --- writing -----------------------------------------------------------------------------------
-
-static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, size_t dims)
-{
-    char text[192];
-    int length = snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
-                          types[type].bytes == 1 ? '|' : '<', types[type].descr);
-    for (size_t i = 0; i < dims; i++)
-        length += snprintf(text + length, sizeof text - (size_t)length, "%s%" PRIu64 "%s",
-                           i ? " " : "", shape[i], i + 1 < dims || dims == 1 ? "," : "");
-    length += snprintf(text + length, sizeof text - (size_t)length, "), }");
-    assert((size_t)length < sizeof text);
-
-    // Spaces and a newline, so that the data begin at a multiple of 64 bytes.
-    const int padded = (PREFIX_V1 + length + 1 + 63) / 64 * 64 - PREFIX_V1;
-    fwrite(magic, 1, sizeof magic, out);
-    fputc(1, out);
-    fputc(0, out);
-    fputc(padded & 0xff, out);
-    fputc(padded >> 8, out);
-    fprintf(out, "%-*s\n", padded - 1, text);
-}
-
-bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,
-               const void *data, struct error *err)
-{
-    assert(dims <= MAX_DIMS);
-    uint64_t count = 1;
-    for (size_t i = 0; i < dims; i++)
-        count *= shape[i];
-    struct outfile file;
-    if (!outfile_open(&file, path, err))
-        return false;
-    write_header(file.stream, type, shape, dims);
-    if (count)
-        fwrite(data, types[type].bytes, count, file.stream);
-    return outfile_commit(&file, err);
 }

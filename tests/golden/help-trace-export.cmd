@@ -1,0 +1,1 @@
+$EPSIM trace export --help

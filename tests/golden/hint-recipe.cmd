@@ -1,0 +1,1 @@
+$EPSIM trace make deepseek-v3-mixd -o t

@@ -1,0 +1,1 @@
+$EPSIM trace import -o /tmp/never

@@ -1,0 +1,1 @@
+D=$PWD; cd "$(mktemp -d)" && $EPSIM trace import "$D"/tests/data/import/vllm-u1.npy "$D"/tests/data/import/second.npy --model "$D"/tests/data/import/model.yaml --order positions --ep 2 --licence CC0 -o t && cat t/trace.yaml; rm -r "$PWD"

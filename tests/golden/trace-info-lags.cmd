@@ -1,0 +1,1 @@
+$EPSIM trace info traces/minimoe-256e --tsv lags

@@ -1,0 +1,1 @@
+d=$(mktemp -d) && cd "$d" && $EPSIM trace make deepseek-v3-mixed:top_eighth_share=0.3,expert_max_mean=5,chunk_tokens=8 --model olmoe --layer 3 --tokens 512 --seed 7 -q -o t && cat t/trace.yaml && cksum t/*.npy && $EPSIM trace info t --cluster a100-nvl8 --tsv trace; rm -r "$d"

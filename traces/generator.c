@@ -1,0 +1,226 @@
+#include "traces/generator.h"
+
+#include "base/mem.h"
+#include "model/routing.h"
+#include "traces/arrange.h"
+#include "traces/draws.h"
+#include "traces/popularity.h"
+
+#include <gsl/gsl_randist.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOW_BYTES (UINT64_C(128) << 20) // ids and weights in memory at a time
+#define PART_TOKENS 512                    // long enough for its popularity to be worth drawing
+#define LOADS_OFF 0.1                      // of a layer, where a notice is due
+
+struct generator {
+    struct generator_order order;
+    struct gate gate;
+    struct popularity popularity;
+    struct arrangement arrangement;
+    double *drift;    // [layers][experts] ln popularity moved so far
+    uint64_t drifted; // steps
+    uint64_t first, window;
+    uint16_t *ids, *weights;
+};
+
+static size_t row_choices(const struct generator *generator)
+{
+    return (size_t)generator->order.layers * generator->order.moe->topk;
+}
+
+// Binary16 of a weight: positive, below 65504, and large enough for its normal numbers, or 0.
+static uint16_t half(double value)
+{
+    int exponent;
+    const double fraction = frexp(value, &exponent); // in [0.5, 1)
+    if (value < 0x1p-14)
+        return (uint16_t)lrint(value * 0x1p24);
+    const uint32_t mantissa = (uint32_t)lrint(fraction * 0x1p11); // 1024 to 2048, carry and all
+    return (uint16_t)((uint32_t)(exponent + 13) * 1024 + mantissa);
+}
+
+// Weights fall with the score as those of a trained router do: exp(0.6 score) meets the mean
+// weights by rank of traces/minimoe-256e (top-8: 0.27 to 0.06) within 0.03.
+#define WEIGHT_SLOPE 0.6
+
+static void weigh(const struct moe *moe, const uint32_t *best, uint16_t *weights)
+{
+    double value[MOE_MAX_TOPK], total = 0;
+    for (uint32_t k = 0; k < moe->topk; k++) {
+        value[k] = exp(WEIGHT_SLOPE * (gate_score(best[k]) - gate_score(best[0])));
+        total += value[k];
+    }
+    for (uint32_t k = 0; k < moe->topk; k++)
+        weights[k] = half(value[k] / total * moe->routed_scaling);
+}
+
+// --- choices by popularity ---------------------------------------------------------------------
+
+static void put(const struct generator *generator, uint64_t token, uint32_t layer_index,
+                const uint32_t *best)
+{
+    const struct moe *moe = generator->order.moe;
+    const size_t at =
+        (token - generator->first) * row_choices(generator) + (size_t)layer_index * moe->topk;
+    for (uint32_t k = 0; k < moe->topk; k++)
+        generator->ids[at + k] = select_expert(best[k]);
+    weigh(moe, best, generator->weights + at);
+}
+
+static void make_part(const struct generator *generator, const struct part *part,
+                      uint32_t layer_index)
+{
+    const struct gate *gate = &generator->gate;
+    const struct recipe *recipe = generator->order.recipe;
+    const uint32_t experts = gate->selection.experts;
+    const double *drift = generator->drift + (size_t)layer_index * experts;
+    const struct gate_request request = {part->request, generator->order.layer[layer_index]};
+    const uint32_t domain = popularity_domain(gate->seed, part->request, recipe->domains);
+    int32_t levels[MOE_MAX_EXPERTS], noise[MOE_MAX_EXPERTS];
+    uint32_t best[MOE_MAX_TOPK];
+
+    gate_popularity(gate, &request, popularity_of(&generator->popularity, layer_index, domain),
+                    levels);
+    for (uint32_t e = 0; e < experts; e++)
+        levels[e] += (int32_t)lrint(GATE_UNIT * drift[e]);
+    for (uint32_t t = 0; t < part->tokens; t++) {
+        if (t == 0)
+            gate_enter(gate, &request, part->position, noise);
+        else
+            gate_next(gate, &request, part->position + t, noise);
+        const uint32_t kind = gate_kind(gate, part->request, part->position + t);
+        gate_choose(gate, levels, popularity_tilt(&generator->popularity, layer_index, kind), noise,
+                    best);
+        put(generator, arrangement_token(recipe, part->stream, part->place + t), layer_index, best);
+    }
+}
+
+static void make_by_popularity(struct generator *generator, uint64_t count)
+{
+    struct arrangement *arrangement = &generator->arrangement;
+    const uint32_t layers = generator->order.layers;
+    arrangement_cut(arrangement, generator->first, count, PART_TOKENS);
+    const size_t pieces = arrangement->count * layers;
+#pragma omp parallel for schedule(dynamic, 8)
+    for (size_t i = 0; i < pieces; i++)
+        make_part(generator, &arrangement->parts[i / layers], (uint32_t)(i % layers));
+}
+
+// Popularity stands still within a window: each begins where a step of the drift may be due.
+static void drift_on(struct generator *generator)
+{
+    const struct generator_order *order = &generator->order;
+    const uint32_t experts = order->moe->experts;
+    struct draws draws;
+    for (; generator->drifted < generator->first / order->recipe->drift_tokens;) {
+        generator->drifted++;
+        for (uint32_t l = 0; order->recipe->drift > 0 && l < order->layers; l++) {
+            draws_init(&draws,
+                       draw_stream(order->seed, DRAW_DRIFT, order->layer[l], generator->drifted));
+            for (uint32_t e = 0; e < experts; e++)
+                generator->drift[(size_t)l * experts + e] +=
+                    gsl_ran_gaussian_ziggurat(&draws.gsl, order->recipe->drift);
+        }
+    }
+}
+
+// --- choices by ranks --------------------------------------------------------------------------
+
+static void make_by_ranks(struct generator *generator, uint64_t count)
+{
+    const struct generator_order *order = &generator->order;
+    const struct moe *moe = order->moe;
+    const uint16_t weight = half(moe->routed_scaling / moe->topk);
+#pragma omp parallel for schedule(static)
+    for (uint64_t t = 0; t < count; t++) {
+        const uint64_t token = generator->first + t;
+        for (uint32_t l = 0; l < order->layers; l++) {
+            const struct routing routing = {.rule = ROUTING_BALANCED,
+                                            .experts = moe->experts,
+                                            .topk = moe->topk,
+                                            .ranks = order->recipe->ranks,
+                                            .seed = order->seed,
+                                            .layer = order->layer[l]};
+            const size_t at = t * row_choices(generator) + (size_t)l * moe->topk;
+            routing_row(&routing, (uint32_t)(token >> 32), (uint32_t)token, generator->ids + at);
+            for (uint32_t k = 0; k < moe->topk; k++)
+                generator->weights[at + k] = weight;
+        }
+    }
+}
+
+// --- the whole ---------------------------------------------------------------------------------
+
+static void prepare(struct generator *generator)
+{
+    const struct generator_order *order = &generator->order;
+    if (order->recipe->loads == LOADS_RANKS)
+        return;
+    generator->gate = recipe_gate(order->recipe, order->moe, order->seed);
+    popularity_fit(&generator->popularity, order->recipe, order->moe, &generator->gate,
+                   order->layer, order->layers);
+    if (generator->popularity.worst_off > LOADS_OFF)
+        notice("recipe %s: a layer's loads stay %.0f %% off what is asked: more than top-%u of %u "
+               "experts in %u of %u groups can give",
+               order->recipe->name, 100 * generator->popularity.worst_off, order->moe->topk,
+               order->moe->experts, generator->gate.selection.topk_groups, order->moe->groups);
+    arrangement_init(&generator->arrangement, order->recipe, order->seed);
+    generator->drift = mem_alloc((size_t)order->layers * order->moe->experts, sizeof(double));
+}
+
+struct generator *generator_new(const struct generator_order *order, struct error *err)
+{
+    if (!recipe_check(order->recipe, order->moe, err))
+        return NULL;
+    struct generator *generator = mem_alloc(1, sizeof *generator);
+    generator->order = *order;
+    const size_t row = row_choices(generator);
+    generator->window = WINDOW_BYTES / (row * 2 * sizeof(uint16_t)) + 1;
+    if (generator->window > order->tokens)
+        generator->window = order->tokens;
+    generator->ids = mem_alloc(generator->window * row, sizeof(uint16_t));
+    generator->weights = mem_alloc(generator->window * row, sizeof(uint16_t));
+    prepare(generator);
+    return generator;
+}
+
+void generator_free(struct generator *generator)
+{
+    if (!generator)
+        return;
+    popularity_release(&generator->popularity);
+    arrangement_release(&generator->arrangement);
+    free(generator->drift);
+    free(generator->ids);
+    free(generator->weights);
+    free(generator);
+}
+
+// Up to the end of the trace, of the memory, or of the time that popularity stands still.
+static uint64_t window_tokens(const struct generator *generator)
+{
+    const struct recipe *recipe = generator->order.recipe;
+    uint64_t count = generator->order.tokens - generator->first;
+    count = count < generator->window ? count : generator->window;
+    const uint64_t still = recipe->drift_tokens - generator->first % recipe->drift_tokens;
+    return recipe->drift > 0 && still < count ? still : count;
+}
+
+bool generator_next(struct generator *generator, struct generated *window)
+{
+    const uint64_t count = window_tokens(generator);
+    if (count == 0)
+        return false;
+    if (generator->order.recipe->loads == LOADS_RANKS) {
+        make_by_ranks(generator, count);
+    } else {
+        drift_on(generator);
+        make_by_popularity(generator, count);
+    }
+    *window = (struct generated){generator->first, count, generator->ids, generator->weights};
+    generator->first += count;
+    return true;
+}

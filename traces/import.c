@@ -1,0 +1,290 @@
+#include "traces/import.h"
+
+#include "base/mem.h"
+#include "traces/importer.h"
+#include "traces/writer.h"
+#include "traces/zip.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const char *const import_order_names[] = {"requests", "positions", NULL};
+
+// The first that claims an input reads it: those that a magic number tells come before texts.
+static const struct importer *const importers[] = {
+    &importer_npy,      &importer_npz,      &importer_trtllm, &importer_history, &importer_location,
+    &importer_response, &importer_requests, &importer_base64, &importer_raw};
+#define IMPORTERS (sizeof importers / sizeof importers[0])
+
+// --- inputs ------------------------------------------------------------------------------------
+
+static bool parse_json(struct input *input, struct error *err)
+{
+    json_error_t where;
+    if (input->file.length > IMPORT_JSON_LIMIT)
+        return error_set(err, EXIT_INPUT, "%s: JSON of more than %zu MiB: expected a smaller file",
+                         input->path, IMPORT_JSON_LIMIT >> 20);
+    input->json = json_loadb((const char *)input->file.bytes, input->file.length,
+                             JSON_REJECT_DUPLICATES, &where);
+    return input->json || error_set(err, EXIT_INPUT, "%s:%d: column %d: %s", input->path,
+                                    where.line, where.column, where.text);
+}
+
+// Whether the first character that is no space opens a list or an object.
+static bool looks_like_json(const struct mapped *file)
+{
+    for (size_t i = 0; i < file->length; i++)
+        if (!strchr(" \t\r\n", file->bytes[i]) || !file->bytes[i])
+            return file->bytes[i] == '{' || file->bytes[i] == '[';
+    return false;
+}
+
+static bool open_input(struct input *input, const char *path, struct error *err)
+{
+    struct stat status;
+    *input = (struct input){.path = path};
+    if (stat(path, &status) != 0)
+        return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
+    input->folder = S_ISDIR(status.st_mode);
+    if (input->folder)
+        return true;
+    return mapped_open(&input->file, path, err) &&
+           (!looks_like_json(&input->file) || parse_json(input, err));
+}
+
+static void close_inputs(struct input *inputs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        mapped_release(&inputs[i].file);
+        json_decref(inputs[i].json);
+    }
+    free(inputs);
+}
+
+// --- which importer ----------------------------------------------------------------------------
+
+static bool holds(const struct input *input, const char *text)
+{
+    return input->file.bytes && memmem(input->file.bytes, input->file.length, text, strlen(text));
+}
+
+static bool in_folder(const struct input *input, const char *name)
+{
+    struct stat status;
+    char *path = mem_format("%s/%s", input->path, name);
+    const bool there = input->folder && stat(path, &status) == 0;
+    free(path);
+    return there;
+}
+
+// What people may well try that is no routing, or needs another way in.
+static bool refuse_input(const struct input *input, struct error *err)
+{
+    if (in_folder(input, "trace.yaml"))
+        return error_set(err, EXIT_INPUT, "%s: a native trace already: see epsim trace export",
+                         input->path);
+    if (input->folder)
+        return error_set(err, EXIT_INPUT,
+                         "%s: a folder without meta_info.json; expected TensorRT-LLM's expert "
+                         "statistics",
+                         input->path);
+    if (input->file.length > 4 && !memcmp(input->file.bytes, "PK\3\4", 4) &&
+        holds(input, "data.pkl"))
+        return error_set(err, EXIT_INPUT,
+                         "%s: a PyTorch file: convert it with python3 traces/sglang_pt.py",
+                         input->path);
+    if (holds(input, "\ninitial_global_assignments:") ||
+        json_object_get(input->json, "physical_to_logical_map"))
+        return error_set(err, EXIT_INPUT,
+                         "%s: a layout, which says nothing of tokens: see --layout", input->path);
+    return error_set(err, EXIT_INPUT,
+                     "%s: no known format: expected routed_experts (.npy, .npz, base64, JSON), "
+                     "TensorRT-LLM expert statistics, logical_count or load_history JSON",
+                     input->path);
+}
+
+static const struct importer *find_importer(const struct import_ask *ask, const struct input *input,
+                                            struct error *err)
+{
+    for (size_t i = 0; i < IMPORTERS; i++)
+        if (importers[i]->claims(ask, input))
+            return importers[i];
+    refuse_input(input, err);
+    return NULL;
+}
+
+static bool read_inputs(struct import *import, const struct input *inputs,
+                        struct import_report *report, struct error *err)
+{
+    const struct importer *importer = find_importer(import->ask, &inputs[0], err);
+    if (!importer)
+        return false;
+    report->format = importer->name;
+    for (size_t i = 0; i < import->ask->input_count; i++) {
+        const struct importer *own = find_importer(import->ask, &inputs[i], err);
+        if (own && own != importer)
+            return error_set(err, EXIT_INPUT, "%s: %s, but %s is %s: expected one format",
+                             inputs[i].path, own->name, inputs[0].path, importer->name);
+        if (!own || !importer->read(import, &inputs[i], err))
+            return false;
+    }
+    return import->count > 0 || error_set(err, EXIT_INPUT, "%s: no routing in it", inputs[0].path);
+}
+
+// --- the shape ---------------------------------------------------------------------------------
+
+static bool agree(const struct import *import, const char *what, uint32_t found, uint32_t model,
+                  struct error *err)
+{
+    return !found || found == model ||
+           error_set(err, EXIT_INPUT, "%s: %s %" PRIu32 "; the model %s has %" PRIu32,
+                     import->pieces[0].name, what, found, import->moe.name, model);
+}
+
+// The model's shape, or as much of one as the input states.
+static bool resolve_shape(struct import *import, struct error *err)
+{
+    const struct import_ask *ask = import->ask;
+    if (import->kind == IMPORT_COUNTS)
+        import->experts = import->width;
+    else
+        import->topk = import->width;
+    if (ask->model[0]) {
+        if (!moe_load(ask->model, &import->moe, NULL, err))
+            return error_prefix(err, "--model");
+        return agree(import, "experts", import->experts, import->moe.experts, err) &&
+               agree(import, "topk", import->topk, import->moe.topk, err);
+    }
+    if (!import->experts || !import->topk)
+        return error_set(
+            err, EXIT_INPUT, "%s: does not say %s: expected --model MODEL", import->pieces[0].name,
+            import->experts ? "how many experts a token takes" : "how many experts there are");
+    import->moe = moe_default();
+    import->moe.experts = import->experts;
+    import->moe.topk = import->topk;
+    // Routing alone has no widths; moe_check wants some.
+    struct moe whole = import->moe;
+    whole.hidden = whole.intermediate = 1;
+    return moe_check(&whole, err) || error_prefix(err, "%s", import->pieces[0].name);
+}
+
+// Layers by their place: all of the model's, or its MoE layers alone.
+static bool first_layer(const struct import *import, uint32_t *first, struct error *err)
+{
+    const struct moe *moe = &import->moe;
+    *first = 0;
+    if (!import->ask->model[0] || import->axis == moe->layers + moe->dense_layers)
+        return true;
+    *first = moe->dense_layers;
+    return import->axis == moe->layers ||
+           error_set(err, EXIT_INPUT,
+                     "%s: %" PRIu32 " layers; the model %s has %" PRIu32 " MoE layers and %" PRIu32
+                     " in all",
+                     import->pieces[0].name, import->axis, moe->name, moe->layers,
+                     moe->layers + moe->dense_layers);
+}
+
+bool import_keep(const struct import *import, const bool *live, struct kept *kept,
+                 struct error *err)
+{
+    uint32_t first = 0;
+    *kept = (struct kept){0};
+    if (!import->layer_ids && !first_layer(import, &first, err))
+        return false;
+    kept->axis = mem_alloc(import->axis, sizeof *kept->axis);
+    kept->ids = mem_alloc(import->axis, sizeof *kept->ids);
+    for (uint32_t l = 0; l < import->axis; l++)
+        if (live[l]) {
+            kept->ids[kept->count] = import->layer_ids ? import->layer_ids[l] : first + l;
+            kept->axis[kept->count++] = l;
+        }
+    if (kept->count)
+        return true;
+    kept_release(kept);
+    return error_set(err, EXIT_INPUT, "%s: no layer has any choices", import->pieces[0].name);
+}
+
+void kept_release(struct kept *kept)
+{
+    free(kept->axis);
+    free(kept->ids);
+    *kept = (struct kept){0};
+}
+
+// --- all of it ---------------------------------------------------------------------------------
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+// What was asked, or the format and the first input's name; and that it was drawn, if it was.
+static char *source_text(const struct import *import, const char *format)
+{
+    const struct import_ask *ask = import->ask;
+    const size_t more = ask->input_count - 1;
+    char *others = more ? mem_format(" and %zu more", more) : mem_copy_text("");
+    char *said = ask->source[0] ? mem_copy_text(ask->source)
+                                : mem_format("%s: %s%s", format, base_name(ask->inputs[0]), others);
+    char *drawn = import->kind == IMPORT_COUNTS
+                      ? mem_format("; synthesised from counts, seed %" PRIu64, ask->seed)
+                      : mem_copy_text("");
+    char *text = mem_format("%s%s", said, drawn);
+    free(others);
+    free(said);
+    free(drawn);
+    return text;
+}
+
+static bool write_trace(struct import *import, struct import_report *report, struct error *err)
+{
+    if (!resolve_shape(import, err))
+        return false;
+    char *source = source_text(import, report->format);
+    struct trace_plan plan = {
+        .moe = &import->moe, .source = source, .licence = import->ask->licence};
+    report->experts = import->moe.experts;
+    report->topk = import->moe.topk;
+    report->synthesised = import->kind == IMPORT_COUNTS;
+    const bool ok = import->kind == IMPORT_COUNTS
+                        ? import_write_counts(import, &plan, report, err)
+                        : import_write_choices(import, &plan, report, err);
+    free(source);
+    return ok;
+}
+
+static void import_release(struct import *import)
+{
+    for (size_t i = 0; i < import->count; i++) {
+        free(import->pieces[i].name);
+        free(import->pieces[i].layers);
+    }
+    for (size_t i = 0; i < import->owned_count; i++)
+        free(import->owned[i]);
+    for (size_t i = 0; i < import->map_count; i++)
+        mapped_release(&import->maps[i]);
+    free(import->owned);
+    free(import->maps);
+    free(import->pieces);
+    free(import->layer_ids);
+}
+
+bool trace_import(const struct import_ask *ask, struct import_report *report, struct error *err)
+{
+    assert(ask->input_count > 0);
+    struct import import = {.ask = ask};
+    struct input *inputs = mem_alloc(ask->input_count, sizeof *inputs);
+    *report = (struct import_report){0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < ask->input_count; i++)
+        ok = open_input(&inputs[i], ask->inputs[i], err);
+    ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);
+    import_release(&import);
+    close_inputs(inputs, ask->input_count);
+    return ok;
+}

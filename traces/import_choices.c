@@ -1,0 +1,232 @@
+// Recorded choices of tokens as a native trace.
+#include "base/mem.h"
+#include "model/routing.h"
+#include "traces/importer.h"
+#include "traces/writer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+// What a row says.
+enum row_kind {
+    ROW_CHOICES,
+    ROW_BLANK, // one value repeated: no MoE layer, or nothing recorded for the token
+};
+
+// Ids of a row as a trace has them; ROUTING_DROPPED for -1. Refuses ids out of range and an expert
+// twice, but a row of one value alone is blank: engines fill dense layers with zeros.
+static bool read_row(const struct import *import, const struct piece *piece, const uint64_t at[2],
+                     uint16_t *ids, enum row_kind *kind, struct error *err)
+{
+    const uint32_t topk = import->width, layer = (uint32_t)at[1];
+    int64_t row[MOE_MAX_TOPK];
+    const char *wrong = NULL;
+    bool same = topk > 1;
+    for (uint32_t k = 0; k < topk; k++) {
+        row[k] = piece_int(piece, layer, at[0], k);
+        same = same && row[k] == row[0];
+        ids[k] = row[k] == -1 ? ROUTING_DROPPED : (uint16_t)row[k];
+        if (row[k] < -1 || row[k] >= import->moe.experts)
+            wrong = "an id out of range";
+        for (uint32_t j = 0; j < k; j++)
+            if (row[j] == row[k] && row[k] != -1)
+                wrong = wrong ? wrong : "an expert twice";
+    }
+    *kind = same && row[0] >= -1 && row[0] < import->moe.experts ? ROW_BLANK : ROW_CHOICES;
+    if (!wrong || *kind == ROW_BLANK)
+        return true;
+    char list[MOE_MAX_TOPK * 21] = "";
+    size_t length = 0;
+    for (uint32_t k = 0; k < topk; k++)
+        length += (size_t)snprintf(list + length, sizeof list - length, "%s%" PRId64, k ? " " : "",
+                                   row[k]);
+    return error_set(err, EXIT_INPUT,
+                     "%s: token %" PRIu64 ", layer %" PRIu32 ": %s: [%.200s]; expected distinct "
+                     "ids below %" PRIu32 ", or -1",
+                     piece->name, at[0], import->layer_ids ? import->layer_ids[layer] : layer,
+                     wrong, list, import->moe.experts);
+}
+
+// What the whole input holds.
+struct survey {
+    bool *live;       // [axis]
+    uint64_t *blanks; // [axis] blank rows
+    uint64_t dropped; // single choices
+    uint64_t tokens;
+};
+
+static bool survey_token(const struct import *import, const struct piece *piece, uint64_t token,
+                         struct survey *survey, struct error *err)
+{
+    uint16_t ids[MOE_MAX_TOPK];
+    enum row_kind kind;
+    for (uint32_t l = 0; l < import->axis; l++) {
+        if (!read_row(import, piece, (const uint64_t[]){token, l}, ids, &kind, err))
+            return false;
+        if (kind == ROW_BLANK) {
+            survey->blanks[l]++;
+            continue;
+        }
+        survey->live[l] = true;
+        for (uint32_t k = 0; k < import->width; k++)
+            survey->dropped += ids[k] == ROUTING_DROPPED;
+    }
+    return true;
+}
+
+// Of one choice a token, no row repeats: the model says which layers are dense.
+static void dense_by_model(const struct import *import, struct survey *survey)
+{
+    const struct moe *moe = &import->moe;
+    if (import->width > 1 || import->layer_ids || import->axis != moe->layers + moe->dense_layers)
+        return;
+    for (uint32_t l = 0; l < moe->dense_layers; l++)
+        survey->live[l] = false;
+}
+
+static bool survey_all(const struct import *import, struct survey *survey, struct error *err)
+{
+    survey->live = mem_alloc(import->axis, sizeof *survey->live);
+    survey->blanks = mem_alloc(import->axis, sizeof *survey->blanks);
+    for (size_t p = 0; p < import->count; p++) {
+        survey->tokens += import->pieces[p].rows;
+        for (uint64_t t = 0; t < import->pieces[p].rows; t++)
+            if (!survey_token(import, &import->pieces[p], t, survey, err))
+                return false;
+    }
+    dense_by_model(import, survey);
+    for (uint32_t l = 0; l < import->axis; l++)
+        survey->dropped += survey->live[l] ? survey->blanks[l] * import->width : 0;
+    return true;
+}
+
+// --- writing -----------------------------------------------------------------------------------
+
+struct output {
+    const struct import *import;
+    const struct kept *kept;
+    struct trace_writer writer;
+    uint16_t *ids; // of one token
+};
+
+static void write_token(struct output *output, const struct piece *piece, uint64_t token,
+                        const uint32_t step[2])
+{
+    const uint32_t topk = output->import->width;
+    struct error ignored; // surveyed before
+    enum row_kind kind;
+    for (uint32_t l = 0; l < output->kept->count; l++) {
+        uint16_t *ids = output->ids + (size_t)l * topk;
+        read_row(output->import, piece, (const uint64_t[]){token, output->kept->axis[l]}, ids,
+                 &kind, &ignored);
+        for (uint32_t k = 0; kind == ROW_BLANK && k < topk; k++)
+            ids[k] = ROUTING_DROPPED;
+    }
+    trace_writer_add(&output->writer, &(struct trace_token){.ids = output->ids, .step = step});
+}
+
+static void write_requests(struct output *output)
+{
+    for (size_t p = 0; p < output->import->count; p++)
+        for (uint64_t t = 0; t < output->import->pieces[p].rows; t++)
+            write_token(output, &output->import->pieces[p], t, NULL);
+}
+
+static uint64_t write_positions(struct output *output)
+{
+    const struct import *import = output->import;
+    uint64_t position = 0;
+    for (bool any = true; any; position += any) {
+        any = false;
+        for (size_t p = 0; p < import->count; p++) {
+            const struct piece *piece = &import->pieces[p];
+            if (position < piece->first || position - piece->first >= piece->rows)
+                continue;
+            any = true;
+            write_token(output, piece, position - piece->first,
+                        (const uint32_t[]){(uint32_t)position,
+                                           (uint32_t)(piece->request % import->ask->ranks)});
+        }
+    }
+    return position;
+}
+
+// Steps as recorded, numbered anew without those that hold no token.
+static uint64_t write_placed(struct output *output)
+{
+    const struct import *import = output->import;
+    uint64_t steps = 0, last = 0;
+    for (size_t p = 0; p < import->count; p++) {
+        const struct piece *piece = &import->pieces[p];
+        if (piece->rows && (steps == 0 || piece->step != last)) {
+            last = piece->step;
+            steps++;
+        }
+        for (uint64_t t = 0; t < piece->rows; t++)
+            write_token(output, piece, t, (const uint32_t[]){(uint32_t)steps - 1, piece->rank});
+    }
+    return steps;
+}
+
+static bool check_order(const struct import *import, struct error *err)
+{
+    const bool positions = import->ask->order == IMPORT_POSITIONS;
+    if (import->ask->tokens)
+        return error_set(err, EXIT_INPUT,
+                         "--tokens: %s has choices, not counts to draw from: all are taken",
+                         import->pieces[0].name);
+    if (positions && import->placed)
+        return error_set(err, EXIT_INPUT, "--order: %s has steps of its own",
+                         import->pieces[0].name);
+    if (positions && !import->ask->ranks)
+        return error_set(err, EXIT_INPUT, "--order positions: expected --ep, the number of ranks");
+    return true;
+}
+
+static bool write_all(struct import *import, const struct survey *survey, struct trace_plan *plan,
+                      struct import_report *report, struct error *err)
+{
+    struct kept kept;
+    if (!import_keep(import, survey->live, &kept, err))
+        return false;
+    const bool positions = import->ask->order == IMPORT_POSITIONS;
+    struct output output = {.import = import, .kept = &kept};
+    plan->layers = kept.count;
+    plan->layer_ids = kept.ids;
+    plan->drops = survey->dropped > 0;
+    plan->steps = positions || import->placed;
+    report->layers = kept.count;
+    report->left_out = import->axis - kept.count;
+    report->tokens = survey->tokens;
+    report->dropped = survey->dropped;
+    bool ok = trace_writer_open(&output.writer, plan, import->ask->folder, err);
+    if (ok) {
+        output.ids = mem_alloc((size_t)kept.count * import->width, sizeof *output.ids);
+        if (positions)
+            report->steps = write_positions(&output);
+        else if (import->placed)
+            report->steps = write_placed(&output);
+        else
+            write_requests(&output);
+        free(output.ids);
+        ok = trace_writer_commit(&output.writer, err);
+    }
+    kept_release(&kept);
+    return ok;
+}
+
+bool import_write_choices(struct import *import, struct trace_plan *plan,
+                          struct import_report *report, struct error *err)
+{
+    struct survey survey = {0};
+    if (!check_order(import, err))
+        return false;
+    if (import->placed)
+        import_sort(import);
+    const bool ok =
+        survey_all(import, &survey, err) && write_all(import, &survey, plan, report, err);
+    free(survey.live);
+    free(survey.blanks);
+    return ok;
+}

@@ -1,0 +1,282 @@
+// Counts of experts as a native trace: tokens drawn to have those very counts.
+#include "base/mem.h"
+#include "traces/deal.h"
+#include "traces/importer.h"
+#include "traces/writer.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Tokens of one step and rank that are held at once.
+#define TOKENS_MOST (UINT64_C(1) << 20)
+
+struct counting {
+    const struct import *import;
+    struct kept kept;
+    struct trace_writer writer;
+    struct import_report *report;
+    uint64_t *counts; // [kept.count * experts] of the piece in hand
+    uint16_t *ids;    // [kept.count][tokens * topk] of the piece in hand
+    uint64_t tokens;  // of the piece in hand
+};
+
+// --- what the pieces hold ----------------------------------------------------------------------
+
+static bool refuse_count(const struct import *import, const struct piece *piece,
+                         const uint32_t at[2], struct error *err, const char *expected)
+{
+    return error_set(err, EXIT_INPUT,
+                     "%s: layer %" PRIu32 ", expert %" PRIu32 ": %" PRId64 ": expected %s",
+                     piece->name, import->layer_ids ? import->layer_ids[at[0]] : at[0], at[1],
+                     piece_int(piece, at[0], 0, at[1]), expected);
+}
+
+// Counts that add up within 2^53, and which layers have any.
+static bool survey(const struct import *import, bool *live, struct error *err)
+{
+    for (size_t p = 0; p < import->count; p++) {
+        const struct piece *piece = &import->pieces[p];
+        for (uint32_t l = 0; l < import->axis; l++)
+            for (uint32_t e = 0; e < import->width; e++) {
+                const int64_t count = piece_int(piece, l, 0, e);
+                if (count < 0 || count > INT64_C(1) << 40)
+                    return refuse_count(import, piece, (const uint32_t[]){l, e}, err,
+                                        "a count from 0 to 2^40");
+                live[l] = live[l] || count > 0;
+            }
+    }
+    return true;
+}
+
+static uint64_t layer_sum(const uint64_t *counts, uint32_t experts)
+{
+    uint64_t sum = 0;
+    for (uint32_t e = 0; e < experts; e++)
+        sum += counts[e];
+    return sum;
+}
+
+// The piece's counts of the layers kept, and the tokens that the fullest of them takes.
+static void take_counts(struct counting *counting, const struct piece *piece)
+{
+    const uint32_t experts = counting->import->moe.experts, topk = counting->import->moe.topk;
+    uint64_t most = 0;
+    for (uint32_t l = 0; l < counting->kept.count; l++) {
+        uint64_t *counts = counting->counts + (size_t)l * experts;
+        for (uint32_t e = 0; e < experts; e++)
+            counts[e] = (uint64_t)piece_int(piece, counting->kept.axis[l], 0, e);
+        const uint64_t sum = layer_sum(counts, experts);
+        most = sum > most ? sum : most;
+    }
+    counting->tokens = (most + topk - 1) / topk;
+}
+
+static bool check_counts(const struct counting *counting, const struct piece *piece,
+                         struct error *err)
+{
+    const uint32_t experts = counting->import->moe.experts;
+    char expected[96];
+    snprintf(expected, sizeof expected,
+             "at most %" PRIu64 ", one for each token of the step; or --tokens to draw from them",
+             counting->tokens);
+    for (uint32_t l = 0; !counting->import->ask->tokens && l < counting->kept.count; l++)
+        for (uint32_t e = 0; e < experts; e++)
+            if (counting->counts[(size_t)l * experts + e] > counting->tokens)
+                return refuse_count(counting->import, piece,
+                                    (const uint32_t[]){counting->kept.axis[l], e}, err, expected);
+    return counting->tokens <= TOKENS_MOST ||
+           error_set(err, EXIT_INPUT,
+                     "%s: %" PRIu64 " tokens in one step: expected at most 2^20; --tokens draws "
+                     "fewer",
+                     piece->name, counting->tokens);
+}
+
+// --- drawing -----------------------------------------------------------------------------------
+
+static struct rng layer_stream(const struct import *import, const struct piece *piece,
+                               uint32_t layer_id)
+{
+    return rng_stream(import->ask->seed, (uint64_t)(piece - import->pieces), layer_id,
+                      UINT64_C(0x636f756e74)); // apart from every routing rule's streams
+}
+
+// In place of the counts of a layer, as many drawn by their odds as the asked tokens take; a layer
+// without any stays without.
+static bool draw_layer(const struct counting *counting, struct rng *rng, uint64_t *counts)
+{
+    const struct moe *moe = &counting->import->moe;
+    if (layer_sum(counts, moe->experts) == 0)
+        return true;
+    uint64_t *drawn = mem_alloc(moe->experts, sizeof *drawn);
+    const bool ok =
+        deal_draw(counts, moe->experts, counting->tokens * moe->topk, counting->tokens, rng, drawn);
+    memcpy(counts, drawn, moe->experts * sizeof *drawn);
+    free(drawn);
+    return ok;
+}
+
+static bool deal_layer(const struct counting *counting, const struct piece *piece, uint32_t layer)
+{
+    const struct import *import = counting->import;
+    const struct moe *moe = &import->moe;
+    struct rng rng = layer_stream(import, piece, counting->kept.ids[layer]);
+    uint64_t *counts = counting->counts + (size_t)layer * moe->experts;
+    if (import->ask->tokens && !draw_layer(counting, &rng, counts))
+        return false;
+    const struct deal deal = {.counts = counts,
+                              .experts = moe->experts,
+                              .topk = moe->topk,
+                              .groups = moe->groups,
+                              .topk_groups = moe->topk_groups,
+                              .tokens = (uint32_t)counting->tokens,
+                              .rng = {.key = rng_next(&rng), .counter = 0}};
+    return deal_counts(&deal, counting->ids + (size_t)layer * counting->tokens * moe->topk);
+}
+
+// Layers side by side; each draws from a stream of its own.
+static bool deal_piece(struct counting *counting, const struct piece *piece, struct error *err)
+{
+    const struct moe *moe = &counting->import->moe;
+    const uint32_t layers = counting->kept.count;
+    uint32_t bad = UINT32_MAX;
+#pragma omp parallel for schedule(dynamic) reduction(min : bad)
+    for (uint32_t l = 0; l < layers; l++)
+        if (!deal_layer(counting, piece, l) && l < bad)
+            bad = l;
+    return bad == UINT32_MAX ||
+           error_set(err, EXIT_INPUT,
+                     "%s: layer %" PRIu32 ": no choices of top-%" PRIu32 " in %" PRIu32
+                     " of %" PRIu32 " groups have these counts: is it another --model?",
+                     piece->name, counting->kept.ids[bad], moe->topk, moe->topk_groups,
+                     moe->groups);
+}
+
+// --- writing -----------------------------------------------------------------------------------
+
+// Counts of all ranks together are shared out evenly, in the tokens' order.
+static uint32_t source_rank(const struct counting *counting, const struct piece *piece, uint64_t t)
+{
+    if (counting->import->ranked)
+        return piece->rank;
+    return (uint32_t)(t * counting->import->ask->ranks / counting->tokens);
+}
+
+static void write_tokens(struct counting *counting, const struct piece *piece, uint64_t step)
+{
+    const uint32_t layers = counting->kept.count, topk = counting->import->moe.topk;
+    uint16_t *row = mem_alloc((size_t)layers * topk, sizeof *row);
+    for (uint64_t t = 0; t < counting->tokens; t++) {
+        for (uint32_t l = 0; l < layers; l++)
+            memcpy(row + (size_t)l * topk,
+                   counting->ids + ((size_t)l * counting->tokens + t) * topk, topk * sizeof *row);
+        for (size_t i = 0; i < (size_t)layers * topk; i++)
+            counting->report->dropped += row[i] == UINT16_MAX;
+        const uint32_t place[] = {(uint32_t)step, source_rank(counting, piece, t)};
+        trace_writer_add(&counting->writer, &(struct trace_token){.ids = row, .step = place});
+    }
+    counting->report->tokens += counting->tokens;
+    free(row);
+}
+
+static bool write_piece(struct counting *counting, const struct piece *piece, uint64_t step,
+                        struct error *err)
+{
+    const struct import_ask *ask = counting->import->ask;
+    if (ask->tokens)
+        counting->tokens = (uint64_t)ask->tokens * (counting->import->ranked ? 1 : ask->ranks);
+    if (!check_counts(counting, piece, err))
+        return false;
+    counting->ids = mem_alloc(counting->kept.count * counting->tokens * counting->import->moe.topk,
+                              sizeof *counting->ids);
+    const bool ok = deal_piece(counting, piece, err);
+    if (ok)
+        write_tokens(counting, piece, step);
+    free(counting->ids);
+    return ok;
+}
+
+static bool write_pieces(struct counting *counting, struct error *err)
+{
+    const struct import *import = counting->import;
+    uint64_t steps = 0, last = 0;
+    for (size_t p = 0; p < import->count; p++) {
+        const struct piece *piece = &import->pieces[p];
+        take_counts(counting, piece);
+        if (counting->tokens == 0)
+            continue; // a step, or a rank in one, without tokens
+        if (steps == 0 || !import->placed || piece->step != last)
+            steps++;
+        last = piece->step;
+        if (!write_piece(counting, piece, steps - 1, err))
+            return false;
+    }
+    counting->report->steps = steps;
+    return true;
+}
+
+// Whether some choice will be missing: the fullest layer decides a step's tokens, and a rest of
+// fewer than topk choices makes one more.
+static bool any_missing(struct counting *counting)
+{
+    const struct moe *moe = &counting->import->moe;
+    const bool drawn = counting->import->ask->tokens > 0;
+    for (size_t p = 0; p < counting->import->count; p++) {
+        take_counts(counting, &counting->import->pieces[p]);
+        for (uint32_t l = 0; counting->tokens && l < counting->kept.count; l++) {
+            const uint64_t *counts = counting->counts + (size_t)l * moe->experts;
+            const uint64_t sum = layer_sum(counts, moe->experts);
+            if (drawn ? sum == 0 : sum != counting->tokens * moe->topk)
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool check_ask(const struct import *import, struct error *err)
+{
+    if (import->ask->order != IMPORT_REQUESTS)
+        return error_set(err, EXIT_INPUT, "--order: %s has counts, whose steps are their own",
+                         import->pieces[0].name);
+    return import->ranked || import->ask->ranks ||
+           error_set(err, EXIT_INPUT,
+                     "%s: counts of all ranks together: expected --ep, how many ranks share them",
+                     import->pieces[0].name);
+}
+
+static bool write_all(struct counting *counting, struct trace_plan *plan, struct error *err)
+{
+    const struct import *import = counting->import;
+    plan->layers = counting->kept.count;
+    plan->layer_ids = counting->kept.ids;
+    plan->steps = true;
+    counting->report->layers = counting->kept.count;
+    counting->report->left_out = import->axis - counting->kept.count;
+    counting->counts =
+        mem_alloc((size_t)counting->kept.count * import->moe.experts, sizeof *counting->counts);
+    plan->drops = any_missing(counting);
+    bool ok = trace_writer_open(&counting->writer, plan, import->ask->folder, err);
+    if (ok && !write_pieces(counting, err)) {
+        trace_writer_abort(&counting->writer);
+        ok = false;
+    }
+    ok = ok && trace_writer_commit(&counting->writer, err);
+    free(counting->counts);
+    return ok;
+}
+
+bool import_write_counts(struct import *import, struct trace_plan *plan,
+                         struct import_report *report, struct error *err)
+{
+    struct counting counting = {.import = import, .report = report};
+    if (!check_ask(import, err))
+        return false;
+    if (import->placed)
+        import_sort(import);
+    bool *live = mem_alloc(import->axis, sizeof *live);
+    const bool ok = survey(import, live, err) && import_keep(import, live, &counting.kept, err) &&
+                    write_all(&counting, plan, err);
+    free(live);
+    kept_release(&counting.kept);
+    return ok;
+}

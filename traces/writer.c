@@ -1,0 +1,140 @@
+#include "traces/writer.h"
+
+#include "base/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+// --- the manifest ------------------------------------------------------------------------------
+
+// A double-quoted YAML scalar.
+static void print_quoted(const char *text, FILE *out)
+{
+    fputc('"', out);
+    for (; *text; text++) {
+        const unsigned char byte = (unsigned char)*text;
+        if (byte < 0x20 || byte == 0x7f)
+            fprintf(out, "\\x%02x", byte);
+        else
+            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
+    }
+    fputc('"', out);
+}
+
+static void print_field(const struct field *field, const struct moe *moe, FILE *out)
+{
+    const struct moe plain = moe_default();
+    char value[FIELD_TEXT_BYTES], usual[FIELD_TEXT_BYTES];
+    field_format(field, moe, value);
+    field_format(field, &plain, usual);
+    const bool needed = !strcmp(field->key, "experts") || !strcmp(field->key, "topk");
+    if (!needed && !strcmp(value, usual))
+        return;
+    fprintf(out, "%s: ", field->key);
+    if (field->kind == FIELD_TEXT)
+        print_quoted(value, out);
+    else
+        fputs(value, out);
+    fputc('\n', out);
+}
+
+static void print_text(const char *key, const char *text, FILE *out)
+{
+    if (!*text)
+        return;
+    fprintf(out, "%s: ", key);
+    print_quoted(text, out);
+    fputc('\n', out);
+}
+
+void trace_manifest_print(const struct trace_plan *plan, FILE *out)
+{
+    for (size_t i = 0; i < moe_field_count; i++)
+        print_field(&moe_fields[i], plan->moe, out);
+    fputs("layer_ids: [", out);
+    for (uint32_t l = 0; l < plan->layers; l++)
+        fprintf(out, "%s%" PRIu32, l ? ", " : "", plan->layer_ids[l]);
+    fputs("]\n", out);
+    print_text("source", plan->source, out);
+    print_text("licence", plan->licence, out);
+}
+
+// --- the arrays --------------------------------------------------------------------------------
+
+// In a byte 255 is a dropped choice where there are fewer experts, and else an expert.
+static bool fits_bytes(const struct trace_plan *plan)
+{
+    const uint32_t experts = plan->moe->experts;
+    return plan->drops ? experts < UINT8_MAX : experts <= UINT8_MAX + 1u;
+}
+
+bool trace_writer_open(struct trace_writer *writer, const struct trace_plan *plan,
+                       const char *folder, struct error *err)
+{
+    const uint64_t shape[] = {0, plan->layers, plan->moe->topk}, pair[] = {0, 2};
+    *writer = (struct trace_writer){.plan = plan};
+    if (fits_bytes(plan))
+        writer->bytes = mem_alloc((size_t)plan->layers * plan->moe->topk, 1);
+    if (outfolder_open(&writer->folder, folder, err) &&
+        npy_out_open(&writer->ids, &writer->folder, "expert_ids.npy",
+                     writer->bytes ? NPY_U8 : NPY_U16, shape, 3, err) &&
+        (!plan->weights || npy_out_open(&writer->weights, &writer->folder, "weights.npy",
+                                        plan->weight_type, shape, 3, err)) &&
+        (!plan->steps ||
+         npy_out_open(&writer->steps, &writer->folder, "steps.npy", NPY_U32, pair, 2, err)))
+        return true;
+    trace_writer_abort(writer);
+    return false;
+}
+
+// A dropped choice's 65535 ends as 255.
+static const void *narrowed(struct trace_writer *writer, const uint16_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        writer->bytes[i] = (uint8_t)ids[i];
+    return writer->bytes;
+}
+
+void trace_writer_add(struct trace_writer *writer, const struct trace_token *token)
+{
+    const size_t count = (size_t)writer->plan->layers * writer->plan->moe->topk;
+    npy_out_rows(&writer->ids, 1, writer->bytes ? narrowed(writer, token->ids, count) : token->ids);
+    if (writer->plan->weights)
+        npy_out_rows(&writer->weights, 1, token->weights);
+    if (writer->plan->steps)
+        npy_out_rows(&writer->steps, 1, token->step);
+}
+
+static bool write_manifest(struct trace_writer *writer, struct error *err)
+{
+    struct outfile file;
+    if (!outfolder_file(&writer->folder, "trace.yaml", &file, err))
+        return false;
+    trace_manifest_print(writer->plan, file.stream);
+    return outfile_commit(&file, err);
+}
+
+bool trace_writer_commit(struct trace_writer *writer, struct error *err)
+{
+    const struct trace_plan *plan = writer->plan;
+    if (npy_out_commit(&writer->ids, err) &&
+        (!plan->weights || npy_out_commit(&writer->weights, err)) &&
+        (!plan->steps || npy_out_commit(&writer->steps, err)) && write_manifest(writer, err) &&
+        outfolder_commit(&writer->folder, err)) {
+        free(writer->bytes);
+        return true;
+    }
+    trace_writer_abort(writer);
+    return false;
+}
+
+void trace_writer_abort(struct trace_writer *writer)
+{
+    npy_out_abort(&writer->ids);
+    npy_out_abort(&writer->weights);
+    npy_out_abort(&writer->steps);
+    outfolder_abort(&writer->folder);
+    free(writer->bytes);
+    writer->bytes = NULL;
+}

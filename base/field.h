@@ -39,6 +39,9 @@ bool field_parse(const struct field *field, const char *text, void *object, stru
 // The member of *object as field_parse reads it; buffer has FIELD_TEXT_BYTES bytes.
 char *field_format(const struct field *field, const void *object, char *buffer);
 
+// Any text as a double-quoted scalar of YAML.
+void field_print_quoted(const char *text, FILE *out);
+
 // The row with this key ('-' and '_' are equal), or NULL.
 const struct field *field_find(const struct field *fields, size_t count, const char *key);
 

@@ -28,26 +28,12 @@ struct presets {
     bool has_model;
 };
 
-// A double-quoted YAML scalar.
-static void print_quoted(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            fprintf(out, "\\x%02x", byte);
-        else
-            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
-    }
-    fputc('"', out);
-}
-
 static void print_value(FILE *out, const struct field *field, const void *object)
 {
     char text[FIELD_TEXT_BYTES];
     field_exact(field, object, text);
     if (field->kind == FIELD_TEXT)
-        print_quoted(out, text);
+        field_print_quoted(text, out);
     else
         fputs(text, out);
 }
@@ -60,7 +46,7 @@ static void show_part(FILE *out, const struct shown *shown)
         print_value(out, &shown->fields[i], shown->object);
         if (shown->sources[i]) {
             fputs(", source: ", out);
-            print_quoted(out, shown->sources[i]);
+            field_print_quoted(shown->sources[i], out);
             fputc('}', out);
         }
         fputc('\n', out);

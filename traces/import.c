@@ -149,6 +149,7 @@ static bool agree(const struct import *import, const char *what, uint32_t found,
 static bool resolve_shape(struct import *import, struct error *err)
 {
     const struct import_ask *ask = import->ask;
+    assert(import->pieces != NULL);
     if (import->kind == IMPORT_COUNTS)
         import->experts = import->width;
     else

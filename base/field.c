@@ -245,6 +245,19 @@ char *field_exact(const struct field *field, const void *object, char *buffer)
     return buffer;
 }
 
+void field_print_quoted(const char *text, FILE *out)
+{
+    fputc('"', out);
+    for (; *text; text++) {
+        const unsigned char byte = (unsigned char)*text;
+        if (byte < 0x20 || byte == 0x7f)
+            fprintf(out, "\\x%02x", byte);
+        else
+            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
+    }
+    fputc('"', out);
+}
+
 const struct field *field_find(const struct field *fields, size_t count, const char *key)
 {
     for (size_t i = 0; i < count; i++) {

@@ -42,6 +42,9 @@ char *field_format(const struct field *field, const void *object, char *buffer);
 // The same with as many digits as reading back exactly takes.
 char *field_exact(const struct field *field, const void *object, char *buffer);
 
+// Any text as a double-quoted scalar of YAML.
+void field_print_quoted(const char *text, FILE *out);
+
 // The row with this key ('-' and '_' are equal), or NULL.
 const struct field *field_find(const struct field *fields, size_t count, const char *key);
 

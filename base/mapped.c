@@ -45,3 +45,12 @@ void mapped_release(struct mapped *mapped)
         munmap((void *)(uintptr_t)mapped->bytes, mapped->length);
     *mapped = (struct mapped){0};
 }
+
+void mapped_forget(const struct mapped *mapped, size_t from, size_t to)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t first = from / page * page, last = to / page * page;
+    // Advice: where it is not taken, nothing but memory is lost.
+    if (last > first)
+        madvise((void *)(uintptr_t)(mapped->bytes + first), last - first, MADV_DONTNEED);
+}

@@ -15,6 +15,10 @@ struct mapped {
 // waited for) or empty. A file that shrinks while it is mapped ends the program, as with any map.
 bool mapped_open(struct mapped *mapped, const char *path, struct error *err);
 
+// Bytes from..to - 1 are not wanted soon: their whole pages leave memory, and come back from the
+// file when they are read after all. Any thread, at any time.
+void mapped_forget(const struct mapped *mapped, size_t from, size_t to);
+
 void mapped_release(struct mapped *mapped); // safe on a zeroed one
 
 #endif

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static void say(const struct import_report *report, const char *folder)
+static void say(const struct import_report *report, const char *folder, bool drawn)
 {
     notice("%s: %s, %llu tokens, %u MoE layers, top-%u of %u experts", folder, report->format,
            (unsigned long long)report->tokens, report->layers, report->topk, report->experts);
@@ -13,8 +13,8 @@ static void say(const struct import_report *report, const char *folder)
     if (report->left_out)
         notice("%u layers left out: they hold no choices", report->left_out);
     if (report->synthesised)
-        notice("synthesised from counts: loads are as counted, which token took which expert is "
-               "drawn");
+        notice("synthesised from counts: loads are %s, which token took which expert is drawn",
+               drawn ? "drawn by their odds" : "as counted");
     if (report->dropped)
         notice("%llu choices dropped: not recorded, or missing from the counts",
                (unsigned long long)report->dropped);
@@ -43,6 +43,6 @@ enum exit_code run_trace_import(struct invocation *invocation, struct error *err
                                    .seed = invocation->question.seed};
     if (!trace_import(&ask, &report, err))
         return err->code;
-    say(&report, invocation->output);
+    say(&report, invocation->output, ask.tokens > 0);
     return EXIT_DONE;
 }

@@ -134,7 +134,7 @@ static void show_list(FILE *out, const char *key, const double *entries, uint32_
                       const char *source)
 {
     fprintf(out, "%s: {source: ", key);
-    preset_print_quoted(out, source ? source : "");
+    field_print_quoted(source ? source : "", out);
     fputs(", value: [", out);
     for (uint32_t i = 0; i < count; i++)
         fprintf(out, "%s%.9g", i ? ", " : "", entries[i]);

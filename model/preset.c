@@ -222,25 +222,12 @@ bool preset_known(const char *kind, const char *what)
     return known;
 }
 
-void preset_print_quoted(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            fprintf(out, "\\x%02x", byte);
-        else
-            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
-    }
-    fputc('"', out);
-}
-
 static void print_value(FILE *out, const struct field *field, const void *object)
 {
     char text[FIELD_TEXT_BYTES];
     field_exact(field, object, text);
     if (field->kind == FIELD_TEXT)
-        preset_print_quoted(out, text);
+        field_print_quoted(text, out);
     else
         fputs(text, out);
 }
@@ -253,7 +240,7 @@ void preset_print(FILE *out, const struct field *fields, size_t count, const voi
         print_value(out, &fields[i], object);
         if (sources[i]) {
             fputs(", source: ", out);
-            preset_print_quoted(out, sources[i]);
+            field_print_quoted(sources[i], out);
             fputc('}', out);
         }
         fputc('\n', out);

@@ -25,9 +25,6 @@ char *preset_text(const char *kind, const char *what, struct error *err);
 // Whether there is a preset of that name, built in or of one's own, or a file of that path.
 bool preset_known(const char *kind, const char *what);
 
-// A double-quoted YAML scalar.
-void preset_print_quoted(FILE *out, const char *text);
-
 // An object as a preset's text, a key a line, each with its source where sources[i] is there.
 void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,
                   char *const *sources);

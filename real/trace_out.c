@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "real/memory.h"
-#include "traces/npy.h"
+#include "traces/writer.h"
 
 #include <errno.h>
 #include <mpi.h>
@@ -36,16 +36,15 @@ static float *gather_weights(const struct world *world, struct layer *layer)
 
 static bool write_manifest(const struct layer *layer, const char *path, struct error *err)
 {
-    const struct moe *moe = &layer->setup.setting->moe;
+    const struct trace_plan plan = {.moe = &layer->setup.setting->moe,
+                                    .layers = 1,
+                                    .layer_ids = &layer->routing.layer,
+                                    .source = "epsim-real, the router's own choices",
+                                    .licence = ""};
     struct outfile file;
     if (!outfile_open(&file, path, err))
         return false;
-    fprintf(file.stream,
-            "name: %s\nhidden: %u\nexperts: %u\ntopk: %u\ngroups: %u\ntopk_groups: %u\n"
-            "shared_experts: %u\nintermediate: %u\nshared_intermediate: %u\n"
-            "layer_ids: [%u]\nsource: epsim-real, the router's own choices\n",
-            moe->name, moe->hidden, moe->experts, moe->topk, moe->groups, moe->topk_groups,
-            moe->shared_experts, moe->intermediate, moe->shared_intermediate, layer->routing.layer);
+    trace_manifest_print(&plan, file.stream);
     return outfile_commit(&file, err);
 }
 

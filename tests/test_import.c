@@ -362,6 +362,39 @@ START_TEST(trtllm_counts)
 }
 END_TEST
 
+// Layers of one step that were not counted alike: the fullest decides the tokens, and the others
+// lack choices.
+START_TEST(counts_that_lack_some)
+{
+    const char *text = "{\"load_history\": [{\"logical_expert_load\": [[2,2,2,2,0,0,0,0],"
+                       "[4,4,0,0,0,0,0,0],[1,1,1,1,1,1,1,0],[0,0,0,0,0,0,1,0]]}]}";
+    static const uint64_t expected[4][EXPERTS] = {
+        {2, 2, 2, 2}, {4, 4}, {1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 1}};
+    scratch_write("x", text, strlen(text));
+    const char *const input = scratch_path("x");
+    struct import_ask ask = ask_of(&input, 1);
+    struct import_report report;
+    struct trace trace;
+    uint64_t loads[EXPERTS];
+    ask.ranks = 4;
+    import_good(&ask, &report, &trace);
+    ck_assert_uint_eq(trace.tokens, 4);
+    ck_assert_uint_eq(report.dropped, 1 + 7);
+    for (uint32_t l = 0; l < 4; l++) {
+        memset(loads, 0, sizeof loads);
+        for (uint64_t t = 0; t < 4; t++) {
+            uint16_t ids[TOPK];
+            trace_row(&trace, t, l, ids);
+            for (uint32_t k = 0; k < TOPK; k++)
+                if (ids[k] != ROUTING_DROPPED)
+                    loads[ids[k]]++;
+        }
+        ck_assert_mem_eq(loads, expected[l], sizeof loads);
+    }
+    trace_release(&trace);
+}
+END_TEST
+
 // --tokens draws by the odds: as many as asked, none of an expert that was never counted, another
 // seed another draw and the same seed the same.
 START_TEST(counts_are_drawn)
@@ -528,6 +561,8 @@ static const struct {
     {HISTORY(ONES),
      {.ranks = 1, .message = "1 layers; the model tiny has 4 MoE layers and 5 in all"}},
     {HISTORY("[0,0,0,0,0,0,0,0]"), {.ranks = 1, .model = MODEL, .message = "1 layers"}},
+    {HISTORY(ONES "," ONES "," ONES "," ONES "," ONES),
+     {.ranks = 1, .message = "layer 0 has choices; the model tiny begins with 1 dense layers"}},
     {"{\"logical_count\": []}", {.ranks = 1, .message = "logical_count: expected lists"}},
     {"{\"logical_count\": [[[[1]]]]}", {.ranks = 1, .message = "logical_count: expected lists"}},
     {"{\"logical_count\": [[]]}",
@@ -827,6 +862,7 @@ int main(void)
     tcase_add_test(tests, widens_for_drops);
     tcase_add_loop_test(tests, counts_are_dealt_out, 0, SUITE_COUNT(counted));
     tcase_add_test(tests, trtllm_counts);
+    tcase_add_test(tests, counts_that_lack_some);
     tcase_add_test(tests, counts_are_drawn);
     tcase_add_loop_test(tests, refuses_asks, 0, SUITE_COUNT(bad_asks));
     tcase_add_loop_test(tests, refuses_texts, 0, SUITE_COUNT(bad_texts));

@@ -149,6 +149,7 @@ static bool agree(const struct import *import, const char *what, uint32_t found,
 static bool resolve_shape(struct import *import, struct error *err)
 {
     const struct import_ask *ask = import->ask;
+    assert(import->pieces != NULL);
     if (import->kind == IMPORT_COUNTS)
         import->experts = import->width;
     else
@@ -188,12 +189,29 @@ static bool first_layer(const struct import *import, uint32_t *first, struct err
                      moe->layers + moe->dense_layers);
 }
 
+// Where all of the model's layers are there, its dense ones hold nothing.
+static bool dense_is_empty(const struct import *import, const bool *live, struct error *err)
+{
+    const struct moe *moe = &import->moe;
+    if (!import->ask->model[0] || import->axis != moe->layers + moe->dense_layers)
+        return true;
+    for (uint32_t l = 0; l < moe->dense_layers; l++)
+        if (live[l])
+            return error_set(err, EXIT_INPUT,
+                             "%s: layer %" PRIu32 " has choices; the model %s begins with %" PRIu32
+                             " dense layers",
+                             import->pieces[0].name, l, moe->name, moe->dense_layers);
+    return true;
+}
+
 bool import_keep(const struct import *import, const bool *live, struct kept *kept,
                  struct error *err)
 {
     uint32_t first = 0;
     *kept = (struct kept){0};
     if (!import->layer_ids && !first_layer(import, &first, err))
+        return false;
+    if (!import->layer_ids && !dense_is_empty(import, live, err))
         return false;
     kept->axis = mem_alloc(import->axis, sizeof *kept->axis);
     kept->ids = mem_alloc(import->axis, sizeof *kept->ids);

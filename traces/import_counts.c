@@ -57,7 +57,8 @@ static uint64_t layer_sum(const uint64_t *counts, uint32_t experts)
     return sum;
 }
 
-// The piece's counts of the layers kept, and the tokens that the fullest of them takes.
+// The piece's counts of the layers kept, and its tokens: as many as the fullest of them takes, or,
+// where there are any, as many as are asked.
 static void take_counts(struct counting *counting, const struct piece *piece)
 {
     const uint32_t experts = counting->import->moe.experts, topk = counting->import->moe.topk;
@@ -69,7 +70,9 @@ static void take_counts(struct counting *counting, const struct piece *piece)
         const uint64_t sum = layer_sum(counts, experts);
         most = sum > most ? sum : most;
     }
-    counting->tokens = (most + topk - 1) / topk;
+    const struct import_ask *ask = counting->import->ask;
+    const uint64_t asked = (uint64_t)ask->tokens * (counting->import->ranked ? 1 : ask->ranks);
+    counting->tokens = most && asked ? asked : (most + topk - 1) / topk;
 }
 
 static bool check_counts(const struct counting *counting, const struct piece *piece,
@@ -182,11 +185,6 @@ static void write_tokens(struct counting *counting, const struct piece *piece, u
 static bool write_piece(struct counting *counting, const struct piece *piece, uint64_t step,
                         struct error *err)
 {
-    const struct import_ask *ask = counting->import->ask;
-    if (ask->tokens)
-        counting->tokens = (uint64_t)ask->tokens * (counting->import->ranked ? 1 : ask->ranks);
-    if (!check_counts(counting, piece, err))
-        return false;
     counting->ids = mem_alloc(counting->kept.count * counting->tokens * counting->import->moe.topk,
                               sizeof *counting->ids);
     const bool ok = deal_piece(counting, piece, err);
@@ -215,22 +213,31 @@ static bool write_pieces(struct counting *counting, struct error *err)
     return true;
 }
 
-// Whether some choice will be missing: the fullest layer decides a step's tokens, and a rest of
-// fewer than topk choices makes one more.
-static bool any_missing(struct counting *counting)
+// Whether some layer of the piece in hand will lack choices: the fullest one decides the tokens,
+// and a rest of fewer than topk choices makes one more.
+static bool lacks_choices(const struct counting *counting)
 {
     const struct moe *moe = &counting->import->moe;
-    const bool drawn = counting->import->ask->tokens > 0;
-    for (size_t p = 0; p < counting->import->count; p++) {
-        take_counts(counting, &counting->import->pieces[p]);
-        for (uint32_t l = 0; counting->tokens && l < counting->kept.count; l++) {
-            const uint64_t *counts = counting->counts + (size_t)l * moe->experts;
-            const uint64_t sum = layer_sum(counts, moe->experts);
-            if (drawn ? sum == 0 : sum != counting->tokens * moe->topk)
-                return true;
-        }
+    for (uint32_t l = 0; counting->tokens && l < counting->kept.count; l++) {
+        const uint64_t *counts = counting->counts + (size_t)l * moe->experts;
+        const uint64_t sum = layer_sum(counts, moe->experts);
+        if (counting->import->ask->tokens ? sum == 0 : sum != counting->tokens * moe->topk)
+            return true;
     }
     return false;
+}
+
+// All steps before the first is written, so that no work is lost on what will be refused.
+static bool check_pieces(struct counting *counting, bool *lacking, struct error *err)
+{
+    const struct import *import = counting->import;
+    for (size_t p = 0; p < import->count; p++) {
+        take_counts(counting, &import->pieces[p]);
+        if (!check_counts(counting, &import->pieces[p], err))
+            return false;
+        *lacking = *lacking || lacks_choices(counting);
+    }
+    return true;
 }
 
 static bool check_ask(const struct import *import, struct error *err)
@@ -254,8 +261,8 @@ static bool write_all(struct counting *counting, struct trace_plan *plan, struct
     counting->report->left_out = import->axis - counting->kept.count;
     counting->counts =
         mem_alloc((size_t)counting->kept.count * import->moe.experts, sizeof *counting->counts);
-    plan->drops = any_missing(counting);
-    bool ok = trace_writer_open(&counting->writer, plan, import->ask->folder, err);
+    bool ok = check_pieces(counting, &plan->drops, err) &&
+              trace_writer_open(&counting->writer, plan, import->ask->folder, err);
     if (ok && !write_pieces(counting, err)) {
         trace_writer_abort(&counting->writer);
         ok = false;

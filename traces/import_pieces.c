@@ -188,6 +188,7 @@ static bool add_raw(struct import *import, const char *name, const void *bytes, 
     if (!parse_shape(import->ask->shape, shape, err))
         return false;
     const uint64_t row = shape[1] * shape[2] * RAW_BYTES;
+    assert(row > 0);
     const uint64_t tokens = length / row;
     if (tokens == 0 || length % row || (shape[0] && shape[0] != tokens))
         return error_set(err, EXIT_INPUT,

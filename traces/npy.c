@@ -47,14 +47,12 @@ void npy_release(struct npy *npy)
 
 void npy_forget(const struct npy *npy, uint64_t first, uint64_t last)
 {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = types[npy->type].bytes;
-    const size_t start = (size_t)((const char *)npy->data - (const char *)npy->map);
-    const size_t from = (start + first * bytes) / page * page;
-    const size_t to = (start + last * bytes) / page * page;
+    const size_t bytes = npy_type_bytes(npy->type);
     assert(first <= last && last <= npy_count(npy));
-    // Advice: where it is not taken, nothing but memory is lost.
-    if (to > from)
-        madvise((char *)npy->map + from, to - from, MADV_DONTNEED);
+    if (npy->mapped.bytes) {
+        const size_t start = (size_t)((const unsigned char *)npy->data - npy->mapped.bytes);
+        mapped_forget(&npy->mapped, start + first * bytes, start + last * bytes);
+    }
 }
 
 // --- the header: a Python dictionary with three known keys -------------------------------------

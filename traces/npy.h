@@ -41,7 +41,8 @@ bool npy_parse(struct npy *npy, const char *name, const void *bytes, size_t leng
 void npy_release(struct npy *npy);
 
 // Elements from first up to last are not wanted soon: their pages leave memory, and come back from
-// the file when they are read after all. Any thread, at any time.
+// the file when they are read after all. Any thread, at any time. Nothing is done where it was
+// parsed from memory.
 void npy_forget(const struct npy *npy, uint64_t first, uint64_t last);
 
 // Whether the bytes begin as a .npy file does.

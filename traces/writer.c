@@ -8,20 +8,6 @@
 
 // --- the manifest ------------------------------------------------------------------------------
 
-// A double-quoted YAML scalar.
-static void print_quoted(const char *text, FILE *out)
-{
-    fputc('"', out);
-    for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        if (byte < 0x20 || byte == 0x7f)
-            fprintf(out, "\\x%02x", byte);
-        else
-            fprintf(out, "%s%c", byte == '"' || byte == '\\' ? "\\" : "", byte);
-    }
-    fputc('"', out);
-}
-
 static void print_field(const struct field *field, const struct moe *moe, FILE *out)
 {
     const struct moe plain = moe_default();
@@ -33,7 +19,7 @@ static void print_field(const struct field *field, const struct moe *moe, FILE *
         return;
     fprintf(out, "%s: ", field->key);
     if (field->kind == FIELD_TEXT)
-        print_quoted(value, out);
+        field_print_quoted(value, out);
     else
         fputs(value, out);
     fputc('\n', out);
@@ -44,7 +30,7 @@ static void print_text(const char *key, const char *text, FILE *out)
     if (!*text)
         return;
     fprintf(out, "%s: ", key);
-    print_quoted(text, out);
+    field_print_quoted(text, out);
     fputc('\n', out);
 }
 

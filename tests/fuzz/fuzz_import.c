@@ -31,7 +31,7 @@ static bool may_be_large(const uint8_t *data, size_t size)
     if (safetensors_begins(data, size))
         return size % 2;
     if (npy_begins(data, size))
-        return !memmem(data, size < 128 ? size : 128, "|u1", 3);
+        return !memmem(data, size < 128 ? size : 128, "'descr': '|u1'", 14);
     for (size_t i = 0; i < size && digits < 4; i++)
         digits = data[i] >= '0' && data[i] <= '9' ? digits + 1 : 0;
     return digits >= 4;

@@ -11,8 +11,11 @@ const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
 
 struct question question_default(void)
 {
-    return (struct question){
-        .cluster = "h800-cx7", .layout = "contiguous", .routing = ROUTING_V3, .seed = 1};
+    return (struct question){.cluster = "h800-cx7",
+                             .layout = "contiguous",
+                             .layout_layer = -1,
+                             .routing = ROUTING_V3,
+                             .seed = 1};
 }
 
 static bool resolve_moe(struct setting *setting, const struct question *question,
@@ -159,7 +162,9 @@ static bool resolve_parts(struct setting *setting, const struct question *questi
     const uint32_t ranks = cluster_ranks(&setting->cluster);
     if (!resolve_moe(setting, question, recorded, err))
         return false;
-    if (!layout_load(&setting->layout, question->layout, -1, setting->moe.experts, ranks, err))
+    if (!question->unplaced &&
+        !layout_load(&setting->layout, question->layout, question->layout_layer,
+                     setting->moe.experts, ranks, err))
         return error_prefix(err, "--layout");
     return resolve_routing(setting, question, tokens, err);
 }

@@ -33,7 +33,9 @@ struct question {
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
     uint32_t tokens;               // a rank
     uint32_t sms;                  // of the dispatcher, instead of its preset's
-    uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
+    int layout_layer; // the model layer that a layout file is asked for; -1: the first listed
+    bool unplaced;    // resolves no layout: for who makes one
+    uint32_t layer;   // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;
     enum overlap overlap;

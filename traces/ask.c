@@ -45,6 +45,7 @@ static bool resolve(struct answerable *answerable, const struct question *questi
         !trace_view_new(trace, question->layer, question->step, ranks, sized.tokens,
                         &answerable->view, err))
         return false;
+    sized.layout_layer = (int)trace->layer_ids[question->layer];
     const struct routing routing = trace_routing(answerable->view);
     const uint32_t most = routing_most_tokens(&routing);
     sized.tokens = most ? most : 1;

@@ -20,7 +20,8 @@ enum command_bit {
     TRACE = 1 << 4,
     PLOT = 1 << 5,
     CALIBRATE = 1 << 6,
-    EVERY = (1 << 7) - 1,
+    LAYOUT = 1 << 7,
+    EVERY = (1 << 8) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
@@ -45,6 +46,9 @@ struct invocation {
     char by[FIELD_TEXT_BYTES];                             // columns that make a group
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
+    char plan_on[FIELD_TEXT_BYTES], replay_on[FIELD_TEXT_BYTES]; // layout: shares of a trace
+    char format[FIELD_TEXT_BYTES];
+    uint32_t redundant, search_steps;
     char timeline[FIELD_TEXT_BYTES];
     char output[FIELD_TEXT_BYTES];
     char tsv[FIELD_TEXT_BYTES];
@@ -62,7 +66,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 47
+#define CLI_OPTIONS 57
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -75,7 +79,7 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
-    run_plot;
+    run_plot, run_layout;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;
@@ -101,6 +105,9 @@ bool check_tsv_kind(const struct invocation *invocation, const char *kinds, stru
 // The words and flags in force as sh takes them, without those of OUTPUT_GROUP. Freed by the
 // caller.
 char *command_line(const struct invocation *asked);
+
+// Puts a flag in force among those that the command line says.
+void invocation_say(struct invocation *asked, const char *key);
 
 // The same with what was resolved, so that it asks this very question again.
 char *setting_command(const struct invocation *invocation, const struct setting *setting);

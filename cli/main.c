@@ -38,6 +38,17 @@ static const char trace_notes[] =
     "  lag1_common       experts that a token shares with the token before it, mean *\n"
     "  * only in --tsv and --json\n";
 
+static const char layout_notes[] =
+    "\nrules (compare takes files too, and by itself contiguous, eplb and search):\n"
+    "  contiguous   in id order, and around again\n"
+    "  random       by --seed\n"
+    "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
+    "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
+    "  eplb-global  its global policy\n"
+    "  search       from eplb on, as long as the predicted layer gets shorter\n"
+    "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does the\n"
+    "other); sglang, JSON for --init-expert-location\n";
+
 static const struct command commands[] = {
     {"simulate", SIMULATE, run_simulate, "[flags]",
      "one MoE layer, or a byte matrix, by discrete events",
@@ -71,6 +82,15 @@ static const struct command commands[] = {
      "  epsim trace info traces/minimoe-256e\n"
      "  epsim trace info traces/minimoe-256e --ep 16 --json\n",
      trace_notes},
+    {"layout", LAYOUT, run_layout,
+     "make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]",
+     "placements of experts: make, compare, inspect, import, export",
+     "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o layout.yaml\n"
+     "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
+     "  epsim layout inspect layout.yaml --ep 32\n"
+     "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's "
+     "--init-expert-location\n",
+     layout_notes},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
      "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n",

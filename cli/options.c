@@ -1,6 +1,7 @@
 // The one table of every flag: parsing, ranges, help and hints.
 #include "cli/cli.h"
 #include "model/question_options.h"
+#include "study/layout_search.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,6 +21,17 @@
         .commands = who, .group = heading                                                          \
     }
 
+#define COUNT(name, member, least, greatest, who, heading, words)                                  \
+    {                                                                                              \
+        .field = {.key = name,                                                                     \
+                  .kind = FIELD_U32,                                                               \
+                  .offset = AT(member),                                                            \
+                  .min = least,                                                                    \
+                  .max = greatest,                                                                 \
+                  .help = words},                                                                  \
+        .argument = "N", .commands = who, .group = heading                                         \
+    }
+
 #define TSV(who, kinds) TEXT("tsv", tsv, "KIND", who, OUTPUT_GROUP, "table for programs: " kinds)
 
 // A macro's value as text.
@@ -28,7 +40,7 @@
 
 // What stands beside the question itself.
 static const struct option_row own_rows[] = {
-    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE, "What is asked",
+    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE | LAYOUT, "What is asked",
          "tokens a GPU (" DIGITS(QUESTION_TOKENS) "; of a trace, what it holds up to that)"),
     TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
          "tokens a GPU (" DIGITS(
@@ -39,6 +51,18 @@ static const struct option_row own_rows[] = {
         "drawn routing"),
     TEXT("step", steps, "LIST", COMPARE, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (those measured, or 0)"),
+
+    TEXT("layer", layers, "LIST", LAYOUT, "What is asked",
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (all)"),
+    COUNT("redundant", redundant, 0, LAYOUT_MAX_SLOTS, LAYOUT, "What is asked",
+          "slots beyond one an expert, for replicas"),
+    TEXT("plan_on", plan_on, "PART", LAYOUT, "What is asked",
+         "part of the trace that layouts are made from, as 0..0.5 (make: all; compare: 0..0.5)"),
+    TEXT("replay_on", replay_on, "PART", LAYOUT, "What is asked",
+         "part that they are judged on (what --plan-on leaves)"),
+    COUNT("search_steps", search_steps, 0, 1e9, LAYOUT, "What is asked",
+          "steps that the search tries in a layer"),
+    TEXT("engine", engine, "NAME", LAYOUT, "What is asked", "compare by simulate or estimate"),
 
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
@@ -86,7 +110,7 @@ static const struct option_row own_rows[] = {
            "fit without each group of rows in turn, and say how far off it is then"),
     SWITCH("between", between, CALIBRATE, "What is judged",
            "fit halfway between estimate and simulate, not estimate alone"),
-    TEXT("presets", presets, "FOLDER", ASK | JUDGE | TRACE, "What is asked",
+    TEXT("presets", presets, "FOLDER", ASK | JUDGE | TRACE | LAYOUT, "What is asked",
          "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers"),
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
          "write the fitted presets there, as --presets reads them"),
@@ -96,6 +120,9 @@ static const struct option_row own_rows[] = {
     TSV(ACCURACY, "accuracy or accuracy-rows"),
     TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace"),
+    TSV(LAYOUT, "compare: layouts; inspect: layout"),
+    TEXT("format", format, "NAME", LAYOUT, OUTPUT_GROUP,
+         "of a layout file: trtllm or sglang (by the output's name; export: sglang)"),
     SWITCH("json", json, EVERY & ~PLOT, OUTPUT_GROUP, "one JSON document"),
     {.field = {.key = "output",
                .kind = FIELD_TEXT,
@@ -135,11 +162,15 @@ _Static_assert(offsetof(struct invocation, question) == 0, "question_options cou
 
 void cli_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {
-        [QUESTION_CLUSTER] = ASK | TRACE,        [QUESTION_LAYER] = ASK,
-        [QUESTION_PLACE] = SIMULATE | ESTIMATE,  [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-        [QUESTION_SEED] = ASK | JUDGE,           [QUESTION_RUN] = ASK,
-        [QUESTION_ENGINE] = SIMULATE | ESTIMATE, [QUESTION_LOADS] = ESTIMATE};
+    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE | LAYOUT,
+                                                    [QUESTION_LAYOUT] = ASK | TRACE,
+                                                    [QUESTION_LAYER] = ASK | LAYOUT,
+                                                    [QUESTION_PLACE] = SIMULATE | ESTIMATE,
+                                                    [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
+                                                    [QUESTION_SEED] = ASK | JUDGE | LAYOUT,
+                                                    [QUESTION_RUN] = ASK,
+                                                    [QUESTION_ENGINE] = SIMULATE | ESTIMATE,
+                                                    [QUESTION_LOADS] = ESTIMATE};
     question_options(cli_options, takers);
     memcpy(cli_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
 }
@@ -148,6 +179,7 @@ struct invocation invocation_default(void)
 {
     return (struct invocation){.question = question_default(),
                                .engine = "simulate",
+                               .search_steps = LAYOUT_SEARCH_STEPS,
                                .tolerance_pct = INFINITY,
                                .median_pct = INFINITY};
 }

@@ -37,7 +37,8 @@ static const struct option_row own_rows[] = {
          "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every "
          "rank's"),
     TEXT("layer", layers, "LIST", REAL_LAYER, "What is asked",
-         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of drawn "
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of "
+         "drawn "
          "routing"),
     TEXT("step", steps, "LIST", REAL_LAYER, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (0), each measured"),
@@ -89,8 +90,10 @@ _Static_assert(offsetof(struct real_invocation, question) == 0, "question_option
 
 void real_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {
-        [QUESTION_CLUSTER] = BOTH, [QUESTION_LAYER] = REAL_LAYER, [QUESTION_SEED] = REAL_LAYER};
+    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = BOTH,
+                                                    [QUESTION_LAYOUT] = BOTH,
+                                                    [QUESTION_LAYER] = REAL_LAYER,
+                                                    [QUESTION_SEED] = REAL_LAYER};
     question_options(real_options, takers);
     memcpy(real_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
     for (size_t i = 0; i < REAL_OPTIONS; i++)

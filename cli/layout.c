@@ -173,7 +173,7 @@ static enum exit_code run_make(struct invocation *invocation, struct error *err)
     struct layout_asked asked = {.plan = {0, 1}};
     struct layout_task task;
     struct layouts layouts;
-    enum placement_rule rule;
+    enum placement_rule rule = PLACEMENT_CONTIGUOUS;
     enum layout_format format;
     if (!make_rule(invocation, &rule, err) || !pick_format(invocation, LAYOUT_TRTLLM, &format, err))
         return err->code;

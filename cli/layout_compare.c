@@ -50,7 +50,7 @@ static bool from_file(const struct layout_task *task, const char *path, struct l
 
 static bool fill(struct side_by_side *side, struct column *column, struct error *err)
 {
-    enum placement_rule rule;
+    enum placement_rule rule = PLACEMENT_CONTIGUOUS;
     return layout_rule(column->name, &rule)
                ? layout_plan(side->task, rule, &column->layouts, err)
                : from_file(side->task, column->name, &column->layouts, err);

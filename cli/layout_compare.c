@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// One layout of every layer of the task, by a rule or from a file.
+// One layout of every layer of the task, by a rule or as --layout takes it.
 struct column {
     const char *name;
     struct layouts layouts;
@@ -30,8 +30,8 @@ static void release(struct side_by_side *side)
     free(side->columns);
 }
 
-// The task's layers of a file.
-static bool from_file(const struct layout_task *task, const char *path, struct layouts *layouts,
+// The task's layers of what --layout takes.
+static bool from_flag(const struct layout_task *task, const char *what, struct layouts *layouts,
                       struct error *err)
 {
     const uint32_t count = task->layer_count;
@@ -39,7 +39,7 @@ static bool from_file(const struct layout_task *task, const char *path, struct l
                                 .of = mem_alloc(count, sizeof *layouts->of)};
     for (uint32_t l = 0; l < count; l++) {
         const uint32_t id = task->trace.layer_ids[task->layers[l]];
-        if (!layout_load(&layouts->of[l], path, (int)id, task->shape.experts, task->shape.ranks,
+        if (!layout_load(&layouts->of[l], what, (int)id, task->shape.experts, task->shape.ranks,
                          err))
             return layouts_release(layouts), false;
         layouts->layer_ids[l] = id;
@@ -51,9 +51,10 @@ static bool from_file(const struct layout_task *task, const char *path, struct l
 static bool fill(struct side_by_side *side, struct column *column, struct error *err)
 {
     enum placement_rule rule = PLACEMENT_CONTIGUOUS;
-    return layout_rule(column->name, &rule)
+    // "contiguous" is --layout's, without redundant slots.
+    return layout_rule(column->name, &rule) && rule != PLACEMENT_CONTIGUOUS
                ? layout_plan(side->task, rule, &column->layouts, err)
-               : from_file(side->task, column->name, &column->layouts, err);
+               : from_flag(side->task, column->name, &column->layouts, err);
 }
 
 // Layers and layouts side by side on all threads.

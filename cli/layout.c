@@ -24,12 +24,19 @@ static const struct {
     const char *key;
     unsigned verbs; // that it has a meaning with
 } meanings[] = {
-    {"trace", MAKE | COMPARE_LAYOUTS},   {"dispatcher", MAKE | COMPARE_LAYOUTS},
-    {"sms", MAKE | COMPARE_LAYOUTS},     {"tokens", MAKE | COMPARE_LAYOUTS},
-    {"layer", MAKE | COMPARE_LAYOUTS},   {"redundant", MAKE | COMPARE_LAYOUTS},
-    {"plan_on", MAKE | COMPARE_LAYOUTS}, {"search_steps", MAKE | COMPARE_LAYOUTS},
-    {"replay_on", COMPARE_LAYOUTS},      {"engine", COMPARE_LAYOUTS},
-    {"tsv", COMPARE_LAYOUTS | INSPECT},  {"json", COMPARE_LAYOUTS | INSPECT},
+    {"trace", MAKE | COMPARE_LAYOUTS},
+    {"dispatcher", MAKE | COMPARE_LAYOUTS},
+    {"sms", MAKE | COMPARE_LAYOUTS},
+    {"routing", 0}, // a trace has no rule
+    {"tokens", MAKE | COMPARE_LAYOUTS},
+    {"layer", MAKE | COMPARE_LAYOUTS},
+    {"redundant", MAKE | COMPARE_LAYOUTS},
+    {"plan_on", MAKE | COMPARE_LAYOUTS},
+    {"search_steps", MAKE | COMPARE_LAYOUTS},
+    {"replay_on", COMPARE_LAYOUTS},
+    {"engine", COMPARE_LAYOUTS},
+    {"tsv", COMPARE_LAYOUTS | INSPECT},
+    {"json", COMPARE_LAYOUTS | INSPECT},
     {"format", MAKE | IMPORT | EXPORT},
 };
 

@@ -41,7 +41,7 @@ static bool from_flag(const struct layout_task *task, const char *what, struct l
         const uint32_t id = task->trace.layer_ids[task->layers[l]];
         if (!layout_load(&layouts->of[l], what, (int)id, task->shape.experts, task->shape.ranks,
                          err))
-            return layouts_release(layouts), false;
+            return layouts_release(layouts), error_prefix(err, "layout compare");
         layouts->layer_ids[l] = id;
         layouts->count++;
     }

@@ -25,6 +25,10 @@ static struct transfer_weight weigh(const struct schedule *schedule,
                                     .home_ps = transfer->home_ps / transfer->channels};
 }
 
+// Half a standard error: as many as served best on average over halves of the bundled trace, its
+// documents in several orders, planned on one and judged on the other (0, 0.5, 1 and 2 were tried).
+#define DRIFT 0.5
+
 static double rank_choices(const struct loads *loads, uint32_t rank)
 {
     double choices = 0;
@@ -49,8 +53,10 @@ void layout_cost_init(struct layout_cost *cost, const struct schedule *schedule)
     double tokens = 0;
     for (uint32_t r = 0; r < loads->ranks; r++)
         tokens += loads->tokens[r];
-    *cost = (struct layout_cost){
-        .ranks = loads->ranks, .nodes = loads->nodes, .tokens = tokens / loads->ranks};
+    *cost = (struct layout_cost){.ranks = loads->ranks,
+                                 .nodes = loads->nodes,
+                                 .tokens = tokens / loads->ranks,
+                                 .drift = DRIFT};
     for (uint32_t t = 0; t < 2; t++)
         cost->transfers[t] = weigh(schedule, &schedule->transfers[t]);
     set_experts(cost, schedule);
@@ -104,13 +110,15 @@ static double rail_ps(const struct layout_cost *cost, const struct transfer_weig
     return larger(larger(far, near * weight->nvlink_ps), copies);
 }
 
-// A rank's choices a token, and how far above that they may be when it counts. A plan and what it
-// serves are two draws: twice the variance of one. Choices of one token come together, so that its
-// variance goes by squares.
+// A rank's choices a token, and how far above that they may be when it counts: from how they vary
+// from part to part, all of whose choices come together. A plan and what it serves are two draws:
+// twice the variance of one.
 static double drifted(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t rank)
 {
     const double choices = (double)hits->rank_choices[rank] / LAYOUT_CHOICE;
-    const double error = sqrt(2 * hits->dispersion * (double)hits->rank_squares[rank]);
+    const double counts = (double)hits->rank_counts[rank];
+    const double squares = (double)hits->part_squares[rank] - counts * counts / LAYOUT_PARTS;
+    const double error = sqrt(2 * hits->dispersion * squares);
     return (choices + cost->drift * error) / (double)hits->tokens;
 }
 

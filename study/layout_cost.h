@@ -15,9 +15,13 @@ struct layout_hits {
     uint64_t *rank_tokens;  // [ranks] tokens with a choice there
     uint64_t *node_tokens;  // [nodes]
     uint64_t *rank_choices; // [ranks] in parts of LAYOUT_CHOICE: what each is expected to be again
-    uint64_t *rank_squares; // [ranks] squares of each token's choices there, summed
-    double dispersion;      // variance of an expert's choices over what it were if they came alone
+    uint64_t *rank_counts;  // [ranks] as they were
+    uint64_t
+        *part_counts; // [ranks * LAYOUT_PARTS] in each of so many runs of tokens, alike in length
+    uint64_t *part_squares; // [ranks] the squares of those, summed
+    double dispersion;      // variance of a sum of parts over that of as many that are independent
 };
+#define LAYOUT_PARTS 128
 #define LAYOUT_CHOICE 1024
 
 #define LAYOUT_COST_POINTS 129

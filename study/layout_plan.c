@@ -270,7 +270,6 @@ static bool set_cost(const struct layout_task *task, uint32_t layer_index,
     if (!step_init(&step, task, &task->plan, layer_index, layout, 0, err))
         return false;
     layout_cost_init(cost, &step.schedule);
-    cost->drift = getenv("DRIFT") ? atof(getenv("DRIFT")) : 1;
     step_release(&step);
     return true;
 }
@@ -282,27 +281,10 @@ static bool from_slots(const struct layout_task *task, const uint32_t *slot_expe
                              task->shape.ranks, err);
 }
 
-// Keeps the better of two layouts by the closed form, over the planned steps.
-static bool keep_better(const struct layout_task *task, uint32_t layer_index, struct layout *layout,
-                        struct layout *found, struct error *err)
-{
-    struct layout_figures before, after;
-    if (!layout_judge(task, layer_index, layout, LAYOUT_ON_PLAN, ENGINE_ESTIMATE, &before, err) ||
-        !layout_judge(task, layer_index, found, LAYOUT_ON_PLAN, ENGINE_ESTIMATE, &after, err))
-        return false;
-    if (getenv("KEEP") && after.layer_us >= before.layer_us)
-        return true;
-    const struct layout worse = *layout;
-    *layout = *found;
-    *found = worse;
-    return true;
-}
-
 static bool search(const struct layout_task *task, uint32_t layer_index, struct layout *layout,
                    struct error *err)
 {
     struct layout_cost cost;
-    struct layout found;
     if (!set_cost(task, layer_index, layout, &cost, err))
         return false;
     struct layout_search search = {.shape = &task->shape,
@@ -315,11 +297,8 @@ static bool search(const struct layout_task *task, uint32_t layer_index, struct 
     search.ids = ids;
     memcpy(slot_expert, layout->slot_expert, layout->slots * sizeof *slot_expert);
     layout_search(&search, slot_expert);
-    bool ok = from_slots(task, slot_expert, &found, err);
-    if (ok) {
-        ok = keep_better(task, layer_index, layout, &found, err);
-        layout_release(&found);
-    }
+    layout_release(layout);
+    const bool ok = from_slots(task, slot_expert, layout, err);
     free(ids);
     free(slot_expert);
     return ok;

@@ -42,9 +42,8 @@ bool layout_task_init(struct layout_task *task, const struct layout_asked *asked
                       struct error *err);
 void layout_task_release(struct layout_task *task);
 
-// A layout of every layer asked, by a rule, from the part planned on. Layers are made side by side.
-// With the rule search a layer keeps EPLB's layout where the closed form says, over the planned
-// steps, that the one found would take longer.
+// A layout of every layer asked, by a rule, from the part planned on; search begins with eplb's.
+// Layers are made side by side.
 bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
                  struct error *err);
 

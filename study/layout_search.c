@@ -4,7 +4,6 @@
 #include "base/rng.h"
 #include "model/routing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +16,7 @@ struct state {
     uint32_t *slot_of;             // [experts * most] slots of an expert's replicas
     uint32_t *first, *token;       // [experts + 1] into token: tokens that choose each expert
     uint8_t *at_rank, *at_node;    // [tokens * ranks], [tokens * nodes]: a token's choices there
+    uint8_t *part;                 // [tokens] which of LAYOUT_PARTS
     uint32_t *weight;              // [experts] of one choice, in parts of LAYOUT_CHOICE
     struct layout_hits hits;
     struct rng rng;
@@ -46,51 +46,45 @@ static void index_tokens(struct state *state)
 
 // ---- what loads are expected to be again -------------------------------------------------------
 
-#define PARTS 16
-
-// Choices that went to an expert in each of PARTS runs of tokens, alike in length.
-static void count_parts(const struct state *state, uint32_t expert, double *parts)
+// Over all experts, variance of their choices: summed over runs of tokens, `runs` of them, as if
+// those were independent.
+static double variance(const struct state *state, uint32_t runs)
 {
-    const uint64_t tokens = state->search->tokens;
-    memset(parts, 0, PARTS * sizeof *parts);
-    for (uint32_t i = state->first[expert]; i < state->first[expert + 1]; i++)
-        parts[state->token[i] * UINT64_C(16) / tokens]++;
-}
-
-// How much more choices vary from part to part than if each came alone, over all experts.
-static double dispersion(const struct state *state)
-{
-    double squares = 0, choices = 0, parts[PARTS];
+    double squares = 0, parts[LAYOUT_PARTS];
     for (uint32_t e = 0; e < state->search->shape->experts; e++) {
-        const double mean = (double)(state->first[e + 1] - state->first[e]) / PARTS;
-        count_parts(state, e, parts);
-        for (uint32_t p = 0; p < PARTS; p++)
-            squares += (parts[p] - mean) * (parts[p] - mean) / (PARTS - 1);
-        choices += mean;
+        const double mean = (double)(state->first[e + 1] - state->first[e]) / runs;
+        memset(parts, 0, sizeof parts);
+        for (uint32_t i = state->first[e]; i < state->first[e + 1]; i++)
+            parts[state->part[state->token[i]] * runs / LAYOUT_PARTS]++;
+        for (uint32_t p = 0; p < runs; p++)
+            squares += (parts[p] - mean) * (parts[p] - mean) * runs / (runs - 1);
     }
-    return choices > 0 && squares > choices ? squares / choices : 1;
+    return squares;
 }
 
 // Loads of a sample are spread wider than what they are samples of: each is expected to come back
 // nearer to their mean, by the share of its own sampling variance (empirical Bayes, after Efron and
 // Morris 1975).
+#define LONG_RUNS 16
+
 static void expect_loads(struct state *state)
 {
     const uint32_t experts = state->search->shape->experts;
     const double mean = (double)state->first[experts] / experts;
     double spread = 0;
     state->weight = mem_alloc(experts, sizeof *state->weight);
-    state->hits.dispersion = dispersion(state);
+    const double sampled = variance(state, LONG_RUNS);
+    const double phi = sampled / (double)state->first[experts];
+    const double fine = variance(state, LAYOUT_PARTS);
+    state->hits.dispersion = fine > 0 ? sampled / fine : 1;
     for (uint32_t e = 0; e < experts; e++) {
         const double load = (double)(state->first[e + 1] - state->first[e]);
-        spread += ((load - mean) * (load - mean) - state->hits.dispersion * load) / experts;
+        spread += ((load - mean) * (load - mean) - phi * load) / experts;
     }
     spread = spread > 0 ? spread : 0;
-    if (getenv("NOSHRINK")) spread = 1e18;
-    if (getenv("VERB")) printf("disp %.2f mean %.0f spread %.0f\n", state->hits.dispersion, mean, spread);
     for (uint32_t e = 0; e < experts; e++) {
         const double load = (double)(state->first[e + 1] - state->first[e]);
-        const double kept = spread / (spread + state->hits.dispersion * load);
+        const double kept = spread / (spread + phi * load);
         if (load > 0)
             state->weight[e] = (uint32_t)(LAYOUT_CHOICE * (mean + kept * (load - mean)) / load);
     }
@@ -107,7 +101,9 @@ static void arrive(struct state *state, uint32_t expert, uint32_t token, uint32_
     const uint32_t node = rank / state->per_node;
     const uint8_t before = state->at_rank[(size_t)token * shape->ranks + rank]++;
     state->hits.rank_choices[rank] += state->weight[expert];
-    state->hits.rank_squares[rank] += 2U * before + 1U;
+    state->hits.rank_counts[rank]++;
+    state->hits.part_squares[rank] +=
+        2 * state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]]++ + 1;
     state->hits.rank_tokens[rank] += before == 0;
     state->hits.node_tokens[node] += state->at_node[(size_t)token * shape->nodes + node]++ == 0;
 }
@@ -118,7 +114,9 @@ static void leave(struct state *state, uint32_t expert, uint32_t token, uint32_t
     const uint32_t node = rank / state->per_node;
     const uint8_t after = --state->at_rank[(size_t)token * shape->ranks + rank];
     state->hits.rank_choices[rank] -= state->weight[expert];
-    state->hits.rank_squares[rank] -= 2U * after + 1U;
+    state->hits.rank_counts[rank]--;
+    state->hits.part_squares[rank] -=
+        2 * --state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]] + 1;
     state->hits.rank_tokens[rank] -= after == 0;
     state->hits.node_tokens[node] -= --state->at_node[(size_t)token * shape->nodes + node] == 0;
 }
@@ -274,7 +272,12 @@ static void state_init(struct state *state, const struct layout_search *search,
                                        .rank_tokens = mem_alloc(shape->ranks, sizeof(uint64_t)),
                                        .node_tokens = mem_alloc(shape->nodes, sizeof(uint64_t)),
                                        .rank_choices = mem_alloc(shape->ranks, sizeof(uint64_t))};
-    state->hits.rank_squares = mem_alloc(shape->ranks, sizeof(uint64_t));
+    state->hits.rank_counts = mem_alloc(shape->ranks, sizeof(uint64_t));
+    state->hits.part_counts = mem_alloc((size_t)shape->ranks * LAYOUT_PARTS, sizeof(uint64_t));
+    state->hits.part_squares = mem_alloc(shape->ranks, sizeof(uint64_t));
+    state->part = mem_alloc(search->tokens, 1);
+    for (uint32_t t = 0; t < search->tokens; t++)
+        state->part[t] = (uint8_t)((uint64_t)t * LAYOUT_PARTS / search->tokens);
     memcpy(state->expert, slot_expert, shape->slots * sizeof(uint32_t));
     for (uint32_t slot = 0; slot < shape->slots; slot++) {
         const uint32_t e = slot_expert[slot];
@@ -294,7 +297,10 @@ static void state_release(struct state *state)
     free(state->first);
     free(state->token);
     free(state->weight);
-    free(state->hits.rank_squares);
+    free(state->part);
+    free(state->hits.rank_counts);
+    free(state->hits.part_counts);
+    free(state->hits.part_squares);
     free(state->at_rank);
     free(state->at_node);
     free(state->hits.rank_tokens);

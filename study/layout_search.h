@@ -12,7 +12,7 @@
 #include "study/layout_cost.h"
 #include "study/placement.h"
 
-#define LAYOUT_SEARCH_STEPS 300000
+#define LAYOUT_SEARCH_STEPS 100000
 
 struct layout_search {
     const struct placement_shape *shape;

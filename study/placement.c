@@ -77,10 +77,39 @@ static uint32_t least_loaded(const struct filling *filling, uint32_t expert, boo
     return least;
 }
 
+// A slot of another rank that has not the expert, whose own expert is not on `rank`. There is one
+// as long as ranks hold no expert twice and the expert has fewer replicas than there are ranks: a
+// full rank has more experts than one with room.
+static uint32_t slot_to_trade(const struct filling *filling, uint32_t rank, uint32_t expert)
+{
+    const uint32_t slots = filling->shape->slots, room = slots / filling->shape->ranks;
+    for (uint32_t slot = 0; slot < slots; slot++)
+        if (slot % room < filling->taken[slot / room] && !holds(filling, slot / room, expert) &&
+            !holds(filling, rank, filling->slot_expert[slot]))
+            return slot;
+    return slots;
+}
+
+static void put(struct filling *filling, uint32_t expert, float weight)
+{
+    const uint32_t slots = filling->shape->slots, room = slots / filling->shape->ranks;
+    uint32_t rank = least_loaded(filling, expert, true);
+    const bool apart = rank < filling->shape->ranks;
+    if (!apart)
+        rank = least_loaded(filling, expert, false);
+    const uint32_t traded = apart ? slots : slot_to_trade(filling, rank, expert);
+    uint32_t *free_slot = &filling->slot_expert[rank * room + filling->taken[rank]++];
+    *free_slot = expert;
+    if (traded < slots) {
+        *free_slot = filling->slot_expert[traded];
+        filling->slot_expert[traded] = expert;
+    }
+    filling->sum[rank] += weight;
+}
+
 static void place_greedy(const struct placement_shape *shape, const double *load,
                          uint32_t *slot_expert)
 {
-    const uint32_t room = shape->slots / shape->ranks;
     float *single = mem_alloc(shape->experts, sizeof *single);
     float *weight = mem_alloc(shape->slots, sizeof *weight);
     uint32_t *replica = mem_alloc(shape->slots, sizeof *replica);
@@ -92,14 +121,8 @@ static void place_greedy(const struct placement_shape *shape, const double *load
                               .taken = mem_alloc(shape->ranks, sizeof(uint32_t)),
                               .sum = mem_alloc(shape->ranks, sizeof(float)),
                               .slot_expert = slot_expert};
-    for (uint32_t i = 0; i < shape->slots; i++) {
-        const uint32_t expert = replica[order[i]];
-        uint32_t rank = least_loaded(&filling, expert, true);
-        if (rank == shape->ranks)
-            rank = least_loaded(&filling, expert, false);
-        slot_expert[rank * room + filling.taken[rank]++] = expert;
-        filling.sum[rank] += weight[order[i]];
-    }
+    for (uint32_t i = 0; i < shape->slots; i++)
+        put(&filling, replica[order[i]], weight[order[i]]);
     free(single);
     free(weight);
     free(replica);

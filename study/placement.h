@@ -17,7 +17,7 @@ enum placement_rule {
     PLACEMENT_CONTIGUOUS, // in id order, and around again
     PLACEMENT_RANDOM,     // by seed; redundant slots go to different experts where they can
     PLACEMENT_GREEDY,     // EPLB's replicas, then longest first onto the least loaded rank that has
-                          // room and, where there is one, not that expert already
+                          // room; an expert's replicas on different ranks, if there are enough
     PLACEMENT_EPLB, // as deepseek-ai/EPLB: hierarchical where nodes divide groups, else global
     PLACEMENT_EPLB_GLOBAL, // its global policy
     PLACEMENT_SEARCH,      // study/layout_search.h, which needs more than loads

@@ -83,6 +83,7 @@ static double larger(double a, double b)
 // its node, `all` everywhere; `node` and `nodes` the same of copies a node.
 struct reached {
     double own, inside, all, node, nodes;
+    double apart; // standard deviation, from one home to another, of `node` over a step's tokens
 };
 
 static double direct_ps(const struct layout_cost *cost, const struct transfer_weight *weight,
@@ -97,11 +98,16 @@ static double direct_ps(const struct layout_cost *cost, const struct transfer_we
     return larger(larger(far * weight->nic_ps, near * weight->nvlink_ps), copies);
 }
 
+// A rail's port serves one home of every other node, and homes are not alike: each has texts of its
+// own. The busiest of 32 ports is expected two standard deviations above the mean.
+#define PORTS_BUSIEST 2
+
 static double rail_ps(const struct layout_cost *cost, const struct transfer_weight *weight,
                       const struct reached *at)
 {
     const double nodes = cost->nodes, inside = cost->ranks / nodes;
-    const double far = larger(at->nodes - at->node, at->node * (nodes - 1)) * weight->nic_ps;
+    const double met = at->node * (nodes - 1) + PORTS_BUSIEST * sqrt(nodes - 1) * at->apart;
+    const double far = larger(at->nodes - at->node, met) * weight->nic_ps;
     const double near = larger(at->inside - at->own, at->own * (inside - 1)) * nodes;
     const double copies = at->nodes * weight->home_ps +
                           nodes * (at->node * weight->visit_ps + at->inside * weight->copy_ps);
@@ -120,6 +126,15 @@ static double drifted(const struct layout_cost *cost, const struct layout_hits *
     const double squares = (double)hits->part_squares[rank] - counts * counts / LAYOUT_PARTS;
     const double error = sqrt(2 * hits->dispersion * squares);
     return (choices + cost->drift * error) / (double)hits->tokens;
+}
+
+// How much tokens that reach a node differ, a token, between homes.
+static double apart(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t node)
+{
+    const double tokens = (double)hits->node_tokens[node];
+    const double squares = (double)hits->node_squares[node] - tokens * tokens / LAYOUT_PARTS;
+    const double of_token = hits->dispersion * squares / (double)hits->tokens;
+    return sqrt(of_token / cost->tokens);
 }
 
 static double experts_ps(const struct layout_cost *cost, double choices)
@@ -158,6 +173,7 @@ double layout_cost_ps(const struct layout_cost *cost, const struct layout_hits *
     for (uint32_t n = 0; n < cost->nodes; n++) {
         struct reached tokens = {.all = all.tokens, .nodes = all.node_tokens};
         tokens.node = (double)hits->node_tokens[n] * share;
+        tokens.apart = apart(cost, hits, n);
         struct reached choices = tokens;
         choices.all = all.choices;
         for (uint32_t r = n * inside; r < (n + 1) * inside; r++) {

@@ -19,6 +19,8 @@ struct layout_hits {
     uint64_t
         *part_counts; // [ranks * LAYOUT_PARTS] in each of so many runs of tokens, alike in length
     uint64_t *part_squares; // [ranks] the squares of those, summed
+    uint64_t *node_parts;   // [nodes * LAYOUT_PARTS] node_tokens in each run
+    uint64_t *node_squares; // [nodes]
     double dispersion;      // variance of a sum of parts over that of as many that are independent
 };
 #define LAYOUT_PARTS 128

@@ -105,7 +105,11 @@ static void arrive(struct state *state, uint32_t expert, uint32_t token, uint32_
     state->hits.part_squares[rank] +=
         2 * state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]]++ + 1;
     state->hits.rank_tokens[rank] += before == 0;
-    state->hits.node_tokens[node] += state->at_node[(size_t)token * shape->nodes + node]++ == 0;
+    if (state->at_node[(size_t)token * shape->nodes + node]++ == 0) {
+        state->hits.node_tokens[node]++;
+        state->hits.node_squares[node] +=
+            2 * state->hits.node_parts[node * LAYOUT_PARTS + state->part[token]]++ + 1;
+    }
 }
 
 static void leave(struct state *state, uint32_t expert, uint32_t token, uint32_t rank)
@@ -118,7 +122,11 @@ static void leave(struct state *state, uint32_t expert, uint32_t token, uint32_t
     state->hits.part_squares[rank] -=
         2 * --state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]] + 1;
     state->hits.rank_tokens[rank] -= after == 0;
-    state->hits.node_tokens[node] -= --state->at_node[(size_t)token * shape->nodes + node] == 0;
+    if (--state->at_node[(size_t)token * shape->nodes + node] == 0) {
+        state->hits.node_tokens[node]--;
+        state->hits.node_squares[node] -=
+            2 * --state->hits.node_parts[node * LAYOUT_PARTS + state->part[token]] + 1;
+    }
 }
 
 // Replicas take turns by the token's index.
@@ -274,6 +282,8 @@ static void state_init(struct state *state, const struct layout_search *search,
                                        .rank_choices = mem_alloc(shape->ranks, sizeof(uint64_t))};
     state->hits.rank_counts = mem_alloc(shape->ranks, sizeof(uint64_t));
     state->hits.part_counts = mem_alloc((size_t)shape->ranks * LAYOUT_PARTS, sizeof(uint64_t));
+    state->hits.node_parts = mem_alloc((size_t)shape->nodes * LAYOUT_PARTS, sizeof(uint64_t));
+    state->hits.node_squares = mem_alloc(shape->nodes, sizeof(uint64_t));
     state->hits.part_squares = mem_alloc(shape->ranks, sizeof(uint64_t));
     state->part = mem_alloc(search->tokens, 1);
     for (uint32_t t = 0; t < search->tokens; t++)
@@ -301,6 +311,8 @@ static void state_release(struct state *state)
     free(state->hits.rank_counts);
     free(state->hits.part_counts);
     free(state->hits.part_squares);
+    free(state->hits.node_parts);
+    free(state->hits.node_squares);
     free(state->at_rank);
     free(state->at_node);
     free(state->hits.rank_tokens);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // One layout of every layer of the task, by a rule or as --layout takes it.
 struct column {
@@ -45,6 +46,29 @@ static bool from_flag(const struct layout_task *task, const char *what, struct l
         layouts->layer_ids[l] = id;
         layouts->count++;
     }
+    return true;
+}
+
+// A word that is no path either is a slip of the pen.
+static bool check_word(const char *word, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    enum placement_rule rule;
+    if (layout_rule(word, &rule) || !strcmp(word, "round-robin") || strpbrk(word, "/.") ||
+        (*word && access(word, F_OK) == 0))
+        return true;
+    return error_set(
+        err, EXIT_INPUT,
+        "layout compare: '%s': expected contiguous, round-robin, random, greedy, eplb, "
+        "eplb-global, search or a file",
+        error_quote(word, quoted));
+}
+
+static bool check_words(const struct invocation *invocation, struct error *err)
+{
+    for (size_t w = 1; w < invocation->word_count; w++)
+        if (!check_word(invocation->words[w], err))
+            return false;
     return true;
 }
 
@@ -234,7 +258,7 @@ enum exit_code run_layout_compare(struct invocation *invocation, struct error *e
     struct layout_asked asked = {0};
     struct layout_task task;
     struct side_by_side side = {.task = &task};
-    if (!check_tsv_kind(invocation, "layouts", err) ||
+    if (!check_tsv_kind(invocation, "layouts", err) || !check_words(invocation, err) ||
         !read_engine(invocation, &side.engine, err) || !read_parts(invocation, &asked, err) ||
         !layout_task_ask(invocation, &asked, &task, err))
         return err->code;

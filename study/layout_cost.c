@@ -128,13 +128,21 @@ static double drifted(const struct layout_cost *cost, const struct layout_hits *
     return (choices + cost->drift * error) / (double)hits->tokens;
 }
 
-// How much tokens that reach a node differ, a token, between homes.
-static double apart(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t node)
+// Variance of the tokens that reach a node.
+static double node_variance(const struct layout_hits *hits, uint32_t node)
 {
     const double tokens = (double)hits->node_tokens[node];
-    const double squares = (double)hits->node_squares[node] - tokens * tokens / LAYOUT_PARTS;
-    const double of_token = hits->dispersion * squares / (double)hits->tokens;
-    return sqrt(of_token / cost->tokens);
+    return hits->dispersion * ((double)hits->node_squares[node] - tokens * tokens / LAYOUT_PARTS);
+}
+
+// Copies a token at a node, drifted as a rank's choices are, and how much they differ from one home
+// to another.
+static void set_node(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t node,
+                     struct reached *at)
+{
+    const double variance = node_variance(hits, node), tokens = (double)hits->tokens;
+    at->node = ((double)hits->node_tokens[node] + cost->drift * sqrt(2 * variance)) / tokens;
+    at->apart = sqrt(variance / tokens / cost->tokens);
 }
 
 static double experts_ps(const struct layout_cost *cost, double choices)
@@ -172,8 +180,7 @@ double layout_cost_ps(const struct layout_cost *cost, const struct layout_hits *
         all.node_tokens += (double)hits->node_tokens[n] * share;
     for (uint32_t n = 0; n < cost->nodes; n++) {
         struct reached tokens = {.all = all.tokens, .nodes = all.node_tokens};
-        tokens.node = (double)hits->node_tokens[n] * share;
-        tokens.apart = apart(cost, hits, n);
+        set_node(cost, hits, n, &tokens);
         struct reached choices = tokens;
         choices.all = all.choices;
         for (uint32_t r = n * inside; r < (n + 1) * inside; r++) {

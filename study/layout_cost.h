@@ -23,7 +23,7 @@ struct layout_hits {
     uint64_t *node_squares; // [nodes]
     double dispersion;      // variance of a sum of parts over that of as many that are independent
 };
-#define LAYOUT_PARTS 128
+#define LAYOUT_PARTS 32
 #define LAYOUT_CHOICE 1024
 
 #define LAYOUT_COST_POINTS 129

@@ -62,29 +62,41 @@ static double variance(const struct state *state, uint32_t runs)
     return squares;
 }
 
-// Loads of a sample are spread wider than what they are samples of: each is expected to come back
-// nearer to their mean, by the share of its own sampling variance (empirical Bayes, after Efron and
-// Morris 1975).
+static double load_of(const struct state *state, uint32_t expert)
+{
+    return (double)(state->first[expert + 1] - state->first[expert]);
+}
+
+// What loads differ by beyond their own sampling: the variance between experts, less `phi` times a
+// load, which is that of one.
+static double spread_of(const struct state *state, double mean, double phi)
+{
+    const uint32_t experts = state->search->shape->experts;
+    double spread = 0;
+    for (uint32_t e = 0; e < experts; e++) {
+        const double off = load_of(state, e) - mean;
+        spread += (off * off - phi * load_of(state, e)) / experts;
+    }
+    return spread > 0 ? spread : 0;
+}
+
 #define LONG_RUNS 16
 
+// Loads of a sample are spread wider than what they are samples of: each is expected to come back
+// nearer to their mean, by the share of its own sampling variance (empirical Bayes, after Efron and
+// Morris 1975). That variance is told from long runs, in which texts begin and end.
 static void expect_loads(struct state *state)
 {
     const uint32_t experts = state->search->shape->experts;
     const double mean = (double)state->first[experts] / experts;
-    double spread = 0;
+    const double sampled = variance(state, LONG_RUNS), fine = variance(state, LAYOUT_PARTS);
+    const double phi = mean > 0 ? sampled / (mean * experts) : 0;
+    const double spread = spread_of(state, mean, phi);
     state->weight = mem_alloc(experts, sizeof *state->weight);
-    const double sampled = variance(state, LONG_RUNS);
-    const double phi = sampled / (double)state->first[experts];
-    const double fine = variance(state, LAYOUT_PARTS);
     state->hits.dispersion = fine > 0 ? sampled / fine : 1;
     for (uint32_t e = 0; e < experts; e++) {
-        const double load = (double)(state->first[e + 1] - state->first[e]);
-        spread += ((load - mean) * (load - mean) - phi * load) / experts;
-    }
-    spread = spread > 0 ? spread : 0;
-    for (uint32_t e = 0; e < experts; e++) {
-        const double load = (double)(state->first[e + 1] - state->first[e]);
-        const double kept = spread / (spread + phi * load);
+        const double load = load_of(state, e), noise = phi * load;
+        const double kept = noise > 0 ? spread / (spread + noise) : 1;
         if (load > 0)
             state->weight[e] = (uint32_t)(LAYOUT_CHOICE * (mean + kept * (load - mean)) / load);
     }

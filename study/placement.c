@@ -49,17 +49,17 @@ static void place_random(const struct placement_shape *shape, uint64_t seed, uin
 
 // Ranks being filled.
 struct filling {
-    const struct placement_shape *shape;
-    uint32_t *taken; // [ranks]
-    float *sum;      // [ranks]
+    uint32_t ranks, room; // slots a rank
+    uint32_t *taken;      // [ranks]
+    float *sum;           // [ranks]
+    float *weight;        // [ranks * room] of what stands in a slot
     uint32_t *slot_expert;
 };
 
 static bool holds(const struct filling *filling, uint32_t rank, uint32_t expert)
 {
-    const uint32_t room = filling->shape->slots / filling->shape->ranks;
     for (uint32_t i = 0; i < filling->taken[rank]; i++)
-        if (filling->slot_expert[rank * room + i] == expert)
+        if (filling->slot_expert[rank * filling->room + i] == expert)
             return true;
     return false;
 }
@@ -68,43 +68,51 @@ static bool holds(const struct filling *filling, uint32_t rank, uint32_t expert)
 // none.
 static uint32_t least_loaded(const struct filling *filling, uint32_t expert, bool apart)
 {
-    const uint32_t ranks = filling->shape->ranks, room = filling->shape->slots / ranks;
-    uint32_t least = ranks;
-    for (uint32_t r = 0; r < ranks; r++)
-        if (filling->taken[r] < room && (least == ranks || filling->sum[r] < filling->sum[least]) &&
+    uint32_t least = filling->ranks;
+    for (uint32_t r = 0; r < filling->ranks; r++)
+        if (filling->taken[r] < filling->room &&
+            (least == filling->ranks || filling->sum[r] < filling->sum[least]) &&
             !(apart && holds(filling, r, expert)))
             least = r;
     return least;
 }
 
-// A slot of another rank that has not the expert, whose own expert is not on `rank`. There is one
-// as long as ranks hold no expert twice and the expert has fewer replicas than there are ranks: a
-// full rank has more experts than one with room.
-static uint32_t slot_to_trade(const struct filling *filling, uint32_t rank, uint32_t expert)
+static void put(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
 {
-    const uint32_t slots = filling->shape->slots, room = slots / filling->shape->ranks;
-    for (uint32_t slot = 0; slot < slots; slot++)
-        if (slot % room < filling->taken[slot / room] && !holds(filling, slot / room, expert) &&
-            !holds(filling, rank, filling->slot_expert[slot]))
-            return slot;
-    return slots;
+    const uint32_t slot = rank * filling->room + filling->taken[rank]++;
+    filling->slot_expert[slot] = expert;
+    filling->weight[slot] = weight;
+    filling->sum[rank] += weight;
 }
 
-static void put(struct filling *filling, uint32_t expert, float weight)
+// Puts the expert into a slot of another rank that has it not, and what stood there on `rank`.
+// There is such a slot as long as ranks hold no expert twice and the expert has fewer replicas than
+// there are ranks: a full rank has more experts than one with room.
+static bool trade(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
 {
-    const uint32_t slots = filling->shape->slots, room = slots / filling->shape->ranks;
+    for (uint32_t other = 0; other < filling->ranks; other++)
+        for (uint32_t i = 0; i < filling->taken[other] && !holds(filling, other, expert); i++) {
+            const uint32_t slot = other * filling->room + i;
+            if (holds(filling, rank, filling->slot_expert[slot]))
+                continue;
+            put(filling, rank, filling->slot_expert[slot], filling->weight[slot]);
+            filling->sum[other] += weight - filling->weight[slot];
+            filling->slot_expert[slot] = expert;
+            filling->weight[slot] = weight;
+            return true;
+        }
+    return false;
+}
+
+static void fill(struct filling *filling, uint32_t expert, float weight)
+{
     uint32_t rank = least_loaded(filling, expert, true);
-    const bool apart = rank < filling->shape->ranks;
-    if (!apart)
+    if (rank == filling->ranks) {
         rank = least_loaded(filling, expert, false);
-    const uint32_t traded = apart ? slots : slot_to_trade(filling, rank, expert);
-    uint32_t *free_slot = &filling->slot_expert[rank * room + filling->taken[rank]++];
-    *free_slot = expert;
-    if (traded < slots) {
-        *free_slot = filling->slot_expert[traded];
-        filling->slot_expert[traded] = expert;
+        if (trade(filling, rank, expert, weight))
+            return;
     }
-    filling->sum[rank] += weight;
+    put(filling, rank, expert, weight);
 }
 
 static void place_greedy(const struct placement_shape *shape, const double *load,
@@ -117,25 +125,28 @@ static void place_greedy(const struct placement_shape *shape, const double *load
         single[e] = (float)load[e];
     eplb_replicate(single, shape->experts, shape->slots, replica, weight);
     uint32_t *order = eplb_order(weight, shape->slots);
-    struct filling filling = {.shape = shape,
+    struct filling filling = {.ranks = shape->ranks,
+                              .room = shape->slots / shape->ranks,
                               .taken = mem_alloc(shape->ranks, sizeof(uint32_t)),
                               .sum = mem_alloc(shape->ranks, sizeof(float)),
+                              .weight = mem_alloc(shape->slots, sizeof(float)),
                               .slot_expert = slot_expert};
     for (uint32_t i = 0; i < shape->slots; i++)
-        put(&filling, replica[order[i]], weight[order[i]]);
+        fill(&filling, replica[order[i]], weight[order[i]]);
     free(single);
     free(weight);
     free(replica);
     free(order);
     free(filling.taken);
     free(filling.sum);
+    free(filling.weight);
 }
 
 void placement_make(enum placement_rule rule, const struct placement_shape *shape,
                     const double *load, uint64_t seed, uint32_t *slot_expert)
 {
     struct placement_shape flat = *shape;
-    assert(rule < PLACEMENT_SEARCH);
+    assert(rule < PLACEMENT_SEARCH && shape->experts > 0 && shape->ranks > 0);
     switch (rule) {
     case PLACEMENT_RANDOM:
         place_random(shape, seed, slot_expert);

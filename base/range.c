@@ -126,3 +126,18 @@ bool range_parse_indices(const char *text, uint32_t **values, size_t *count, str
 {
     return parse(&indices, text, values, count, err);
 }
+
+bool range_parse_share(const char *text, double *from, double *to, struct error *err)
+{
+    const char *dots = strstr(text, "..");
+    char first[32] = "";
+    struct error ignored;
+    if (dots && (size_t)(dots - text) < sizeof first)
+        memcpy(first, text, (size_t)(dots - text));
+    if (dots && units_parse(UNIT_NUMBER, first, from, &ignored) &&
+        units_parse(UNIT_NUMBER, dots + 2, to, &ignored) && 0 <= *from && *from < *to && *to <= 1)
+        return true;
+    return error_set(err, EXIT_INPUT,
+                     "'%.40s': expected shares from 0 to 1, the smaller one first, as 0..0.5",
+                     text);
+}

@@ -16,4 +16,7 @@ bool range_parse(const char *text, uint32_t **values, size_t *count, struct erro
 // There is no doubling from 0: ":log" is refused.
 bool range_parse_indices(const char *text, uint32_t **values, size_t *count, struct error *err);
 
+// Reads "0..0.5": a part of something from one share of it to another, 0 <= from < to <= 1.
+bool range_parse_share(const char *text, double *from, double *to, struct error *err);
+
 #endif

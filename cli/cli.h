@@ -25,7 +25,8 @@ enum command_bit {
     TRACE_IMPORT = 1 << 8,
     TRACE_EXPORT = 1 << 9,
     TRACE_MAKE = 1 << 10,
-    EVERY = (1 << 11) - 1,
+    LAYOUT = 1 << 11,
+    EVERY = (1 << 12) - 1,
 };
 
 // TSV (and table) kinds of simulate and estimate.
@@ -66,6 +67,9 @@ struct invocation {
     uint32_t worst;                                        // rows of each engine; 0: groups
     char fit[FIELD_TEXT_BYTES];
     char write[FIELD_TEXT_BYTES];
+    char plan_on[FIELD_TEXT_BYTES], replay_on[FIELD_TEXT_BYTES]; // layout: shares of a trace
+    char format[FIELD_TEXT_BYTES];
+    uint32_t redundant, search_steps;
     char timeline[FIELD_TEXT_BYTES];
     char shape[FIELD_TEXT_BYTES], rows[FIELD_TEXT_BYTES];     // trace import; trace export
     char source[FIELD_TEXT_BYTES], licence[FIELD_TEXT_BYTES]; // trace import
@@ -87,7 +91,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 76
+#define CLI_OPTIONS 84
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);
@@ -103,7 +107,7 @@ bool invocation_given(const struct invocation *invocation, const char *key);
 // A subcommand: runs and returns an exit code, or EXIT_INPUT and above with err filled.
 typedef enum exit_code command_run(struct invocation *invocation, struct error *err);
 command_run run_simulate, run_estimate, run_compare, run_accuracy, run_calibrate, run_trace,
-    run_replay, run_trace_import, run_trace_export, run_trace_make, run_plot;
+    run_replay, run_trace_import, run_trace_export, run_trace_make, run_plot, run_layout;
 
 // What stands for a subcommand when --show names a part.
 command_run run_show;
@@ -131,6 +135,9 @@ bool check_tsv_kind(const struct invocation *invocation, const char *kinds, stru
 // The words and flags in force as sh takes them, without those of OUTPUT_GROUP. Freed by the
 // caller.
 char *command_line(const struct invocation *asked);
+
+// Puts a flag in force among those that the command line says.
+void invocation_say(struct invocation *asked, const char *key);
 
 // The same with what was resolved, so that it asks this very question again.
 char *setting_command(const struct invocation *invocation, const struct setting *setting);

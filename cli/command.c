@@ -40,6 +40,8 @@ static bool always_said(size_t row)
     const char *key = cli_options[row].field.key;
     if (cli_options[row].commands & (ACCURACY | CALIBRATE) && !strcmp(key, "cluster"))
         return false; // the rows name their own
+    if (cli_options[row].commands == LAYOUT && !strcmp(key, "engine"))
+        return false; // not of every verb
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (!strcmp(key, keys[i]))
             return true;
@@ -85,7 +87,7 @@ char *command_line(const struct invocation *asked)
     return text;
 }
 
-static void say(struct invocation *asked, const char *key)
+void invocation_say(struct invocation *asked, const char *key)
 {
     for (size_t i = 0; i < CLI_OPTIONS; i++)
         if (!strcmp(cli_options[i].field.key, key))
@@ -102,8 +104,8 @@ static void say_place(struct invocation *asked)
         strcpy(asked->layers, "0");
     if (!asked->steps[0])
         strcpy(asked->steps, "0");
-    say(asked, "layer");
-    say(asked, "step");
+    invocation_say(asked, "layer");
+    invocation_say(asked, "step");
 }
 
 static void say_layer(struct invocation *asked, const struct setting *setting)
@@ -114,14 +116,14 @@ static void say_layer(struct invocation *asked, const struct setting *setting)
     } else {
         if (!question->model[0])
             strcpy(question->model, setting->moe.name);
-        say(asked, "model");
-        say(asked, "routing");
+        invocation_say(asked, "model");
+        invocation_say(asked, "routing");
     }
     // A trace says what it holds for a rank, and that may be more on some than on others.
     if (!asked->tokens[0] && !question->trace[0])
         snprintf(asked->tokens, sizeof asked->tokens, "%u", setting->tokens[0]);
     if (asked->tokens[0])
-        say(asked, "tokens");
+        invocation_say(asked, "tokens");
 }
 
 char *setting_command(const struct invocation *invocation, const struct setting *setting)
@@ -135,7 +137,7 @@ char *setting_command(const struct invocation *invocation, const struct setting 
     if (asked.bit != COMPARE && asked.bit != REPLAY) {
         if (!question->dispatcher[0])
             strcpy(question->dispatcher, setting->dispatcher.name);
-        say(&asked, "dispatcher");
+        invocation_say(&asked, "dispatcher");
     }
     return command_line(&asked);
 }

@@ -110,6 +110,17 @@ static const char calibrate_notes[] = FILES
     "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
     "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n";
 
+static const char layout_notes[] =
+    "\nrules (compare takes files too, and by itself contiguous, eplb and search):\n"
+    "  contiguous   in id order, and around again\n"
+    "  random       by --seed\n"
+    "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
+    "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
+    "  eplb-global  its global policy\n"
+    "  search       from eplb on, as long as the predicted layer gets shorter\n"
+    "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does the\n"
+    "other); sglang, JSON for --init-expert-location\n";
+
 static const struct command commands[] = {
     {"simulate", SIMULATE, run_simulate, "[flags]",
      "one MoE layer, or a byte matrix, by discrete events",
@@ -174,6 +185,15 @@ static const struct command commands[] = {
      "drifting\n"
      "  epsim trace make zipf:alpha=1.2 --model qwen3-235b-a22b --layer 0..3 -o zipf\n",
      make_notes},
+    {"layout", LAYOUT, run_layout,
+     "make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]",
+     "placements of experts: make, compare, inspect, import, export",
+     "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o layout.yaml\n"
+     "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
+     "  epsim layout inspect layout.yaml --ep 32\n"
+     "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's "
+     "--init-expert-location\n",
+     layout_notes},
     {"plot", PLOT, run_plot, "FILE.tsv -o FIGURE", "a figure from a TSV that epsim wrote",
      "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
      "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n"

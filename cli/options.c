@@ -1,6 +1,7 @@
 // The one table of every flag: parsing, ranges, help and hints.
 #include "cli/cli.h"
 #include "model/question_options.h"
+#include "study/layout_search.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,6 +21,17 @@
         .commands = who, .group = heading                                                          \
     }
 
+#define COUNT(name, member, least, greatest, who, heading, words)                                  \
+    {                                                                                              \
+        .field = {.key = name,                                                                     \
+                  .kind = FIELD_U32,                                                               \
+                  .offset = AT(member),                                                            \
+                  .min = least,                                                                    \
+                  .max = greatest,                                                                 \
+                  .help = words},                                                                  \
+        .argument = "N", .commands = who, .group = heading                                         \
+    }
+
 #define TSV(who, kinds) TEXT("tsv", tsv, "KIND", who, OUTPUT_GROUP, "table for programs: " kinds)
 
 // A macro's value as text.
@@ -28,7 +40,7 @@
 
 // What stands beside the question itself.
 static const struct option_row own_rows[] = {
-    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE | REPLAY, "What is asked",
+    TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE | REPLAY | LAYOUT, "What is asked",
          "tokens a GPU (" DIGITS(QUESTION_TOKENS) "; of a trace, what it holds up to that)"),
     TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
          "tokens a GPU (" DIGITS(
@@ -44,6 +56,18 @@ static const struct option_row own_rows[] = {
     TEXT("step", steps, "LIST", REPLAY, "What is asked",
          "steps of the trace, from 0, as 0..12:4 (all)"),
     TEXT("engine", engine, "NAME", REPLAY, "What is asked", "simulate or estimate"),
+
+    TEXT("layer", layers, "LIST", LAYOUT, "What is asked",
+         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (all)"),
+    COUNT("redundant", redundant, 0, LAYOUT_MAX_SLOTS, LAYOUT, "What is asked",
+          "slots beyond one an expert, for replicas"),
+    TEXT("plan_on", plan_on, "PART", LAYOUT, "What is asked",
+         "part of the trace that layouts are made from, as 0..0.5 (make: all; compare: 0..0.5)"),
+    TEXT("replay_on", replay_on, "PART", LAYOUT, "What is asked",
+         "part that they are judged on (what --plan-on leaves)"),
+    COUNT("search_steps", search_steps, 0, 1e9, LAYOUT, "What is asked",
+          "steps that the search tries in a layer"),
+    TEXT("engine", engine, "NAME", LAYOUT, "What is asked", "compare by simulate or estimate"),
 
     TEXT("engine", engine, "LIST", ACCURACY, "What is judged",
          "simulate, estimate, naive, or several with commas"),
@@ -105,7 +129,7 @@ static const struct option_row own_rows[] = {
     SWITCH("between", between, CALIBRATE, "What is judged",
            "fit halfway between estimate and simulate, not estimate alone"),
     TEXT("presets", presets, "FOLDER",
-         ASK | JUDGE | TRACE | TRACE_IMPORT | TRACE_EXPORT | TRACE_MAKE, "What is asked",
+         ASK | JUDGE | TRACE | TRACE_IMPORT | TRACE_EXPORT | TRACE_MAKE | LAYOUT, "What is asked",
          "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers"),
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
          "write the fitted presets there, as --presets reads them"),
@@ -187,6 +211,9 @@ static const struct option_row own_rows[] = {
     TSV(ACCURACY, "accuracy or accuracy-rows"),
     TSV(CALIBRATE, "calibrate, or with --leave-out left-out"),
     TSV(TRACE, "trace or lags"),
+    TSV(LAYOUT, "compare: layouts; inspect: layout"),
+    TEXT("format", format, "NAME", LAYOUT, OUTPUT_GROUP,
+         "of a layout file: trtllm or sglang (by the output's name; export: sglang)"),
     SWITCH("json", json, EVERY & ~(PLOT | TRACE_IMPORT | TRACE_EXPORT | TRACE_MAKE), OUTPUT_GROUP,
            "one JSON document"),
     {.field = {.key = "output",
@@ -229,17 +256,17 @@ _Static_assert(offsetof(struct invocation, question) == 0, "question_options cou
 
 void cli_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = ASK | TRACE | TRACE_EXPORT,
-                                                    [QUESTION_LAYER] = ASK,
-                                                    [QUESTION_RULE] = ASK & ~REPLAY,
-                                                    [QUESTION_PLACE] = SIMULATE | ESTIMATE,
-                                                    [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-                                                    [QUESTION_SEED] =
-                                                        ASK | JUDGE | TRACE_IMPORT | TRACE_MAKE,
-                                                    [QUESTION_RUN] = ASK,
-                                                    [QUESTION_ENGINE] =
-                                                        SIMULATE | ESTIMATE | REPLAY,
-                                                    [QUESTION_LOADS] = ESTIMATE};
+    static const uint32_t takers[QUESTION_PARTS] = {
+        [QUESTION_CLUSTER] = ASK | TRACE | TRACE_EXPORT | LAYOUT,
+        [QUESTION_LAYOUT] = ASK | TRACE | TRACE_EXPORT,
+        [QUESTION_LAYER] = ASK | LAYOUT,
+        [QUESTION_RULE] = ASK & ~REPLAY,
+        [QUESTION_PLACE] = SIMULATE | ESTIMATE,
+        [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
+        [QUESTION_SEED] = ASK | JUDGE | TRACE_IMPORT | TRACE_MAKE | LAYOUT,
+        [QUESTION_RUN] = ASK,
+        [QUESTION_ENGINE] = SIMULATE | ESTIMATE | REPLAY,
+        [QUESTION_LOADS] = ESTIMATE};
     question_options(cli_options, takers);
     memcpy(cli_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
 }
@@ -248,6 +275,7 @@ struct invocation invocation_default(void)
 {
     return (struct invocation){.question = question_default(),
                                .engine = "simulate",
+                               .search_steps = LAYOUT_SEARCH_STEPS,
                                .tolerance_pct = INFINITY,
                                .median_pct = INFINITY};
 }

@@ -1,4 +1,5 @@
 // epsim trace: what a recorded trace holds.
+#include "base/mem.h"
 #include "cli/cli.h"
 #include "traces/lags.h"
 #include "traces/stats.h"
@@ -123,32 +124,34 @@ static bool output(const struct invocation *invocation, const struct trace *trac
 }
 
 static bool resolve(const struct invocation *invocation, const struct trace *trace,
-                    struct cluster *cluster, struct layout *layout, struct error *err)
+                    struct cluster *cluster, struct layout *layouts, struct error *err)
 {
     const struct question *question = &invocation->question;
     if (!cluster_load(question->cluster, cluster, NULL, err))
         return error_prefix(err, "--cluster");
     if (question->ep && !cluster_set_ep(cluster, question->ep, err))
         return error_prefix(err, "--ep");
-    return layout_load(layout, question->layout, -1, trace->moe.experts, cluster_ranks(cluster),
-                       err) ||
-           error_prefix(err, "--layout");
+    for (uint32_t l = 0; l < trace->layers; l++)
+        if (!layout_load(&layouts[l], question->layout, (int)trace->layer_ids[l],
+                         trace->moe.experts, cluster_ranks(cluster), err))
+            return error_prefix(err, "--layout");
+    return true;
 }
 
 static bool info(const struct invocation *invocation, const struct trace *trace, struct error *err)
 {
     struct cluster cluster;
-    struct layout layout;
+    struct layout *layouts = mem_alloc(trace->layers, sizeof *layouts);
     struct trace_stats stats;
-    if (!resolve(invocation, trace, &cluster, &layout, err))
-        return false;
-    bool ok = trace_stats_make(&stats, trace, &layout, cluster.nodes, err);
-    if (ok) {
-        ok = output(invocation, trace, &cluster, &stats, err);
+    const bool ok = resolve(invocation, trace, &cluster, layouts, err) &&
+                    trace_stats_make(&stats, trace, layouts, cluster.nodes, err);
+    const bool written = ok && output(invocation, trace, &cluster, &stats, err);
+    if (ok)
         trace_stats_release(&stats);
-    }
-    layout_release(&layout);
-    return ok;
+    for (uint32_t l = 0; l < trace->layers; l++)
+        layout_release(&layouts[l]);
+    free(layouts);
+    return written;
 }
 
 enum exit_code run_trace(struct invocation *invocation, struct error *err)

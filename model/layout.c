@@ -3,14 +3,11 @@
 
 #include "base/field.h"
 #include "base/mem.h"
-#include "model/preset.h"
+#include "model/layout_file.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define LAYOUT_MAX_SLOTS 65536
 
 void layout_release(struct layout *layout)
 {
@@ -56,7 +53,7 @@ static void index_replicas(struct layout *layout)
     free(next);
 }
 
-static bool sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err)
+bool layout_sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err)
 {
     if (experts == 0 || ranks == 0)
         return error_set(err, EXIT_INPUT, "%u experts on %u ranks: expected at least 1 of each",
@@ -97,7 +94,7 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
                        uint32_t experts, uint32_t ranks, struct error *err)
 {
     *layout = (struct layout){0};
-    if (!sizes_check(slots, experts, ranks, err) ||
+    if (!layout_sizes_check(slots, experts, ranks, err) ||
         !experts_check(slot_expert, slots, experts, err))
         return false;
     *layout = (struct layout){.experts = experts, .ranks = ranks, .slots = slots};
@@ -144,131 +141,6 @@ bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks,
             slot_expert[slot++] = expert;
     const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
     free(slot_expert);
-    return done;
-}
-
-#define SLOTS_KEY "num_slots"
-#define LAYERS_KEY "initial_global_assignments"
-
-// A load-balancer file being read.
-struct reading {
-    const struct doc *doc;
-    uint32_t experts, ranks;
-    struct error *err;
-    const char *layer; // key of the layer in hand
-    doc_node list;     // its slots
-};
-
-// Puts "file:line: " before the message.
-static bool blame(const struct reading *reading, doc_node node)
-{
-    return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
-                        doc_line(reading->doc, node));
-}
-
-// Reads a whole number in 0 .. max from a scalar node; the message has no place in it.
-static bool read_count(const struct reading *reading, doc_node node, uint32_t max, uint32_t *value)
-{
-    const struct field field = {.key = "count", .kind = FIELD_U32, .max = max};
-    if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return error_set(reading->err, EXIT_INPUT, "expected a whole number");
-    return field_parse(&field, doc_text(reading->doc, node), value, reading->err);
-}
-
-static bool read_slot_count(const struct reading *reading, uint32_t *slots)
-{
-    const doc_node root = doc_root(reading->doc);
-    const doc_node node =
-        doc_kind(reading->doc, root) == DOC_MAP ? doc_get(reading->doc, root, SLOTS_KEY) : DOC_NONE;
-    if (node == DOC_NONE)
-        return doc_error(reading->doc, root, reading->err,
-                         SLOTS_KEY ": missing; expected a load-balancer file with " SLOTS_KEY
-                                   " and " LAYERS_KEY);
-    if (read_count(reading, node, LAYOUT_MAX_SLOTS, slots))
-        return true;
-    error_prefix(reading->err, SLOTS_KEY);
-    return blame(reading, node);
-}
-
-// Finds the wanted layer's list of slots; a negative one takes the first listed.
-static bool find_layer(struct reading *reading, int layer)
-{
-    const struct doc *doc = reading->doc;
-    const doc_node root = doc_root(doc), layers = doc_get(doc, root, LAYERS_KEY);
-    if (layers == DOC_NONE || doc_kind(doc, layers) != DOC_MAP || doc_size(doc, layers) == 0)
-        return doc_error(doc, layers == DOC_NONE ? root : layers, reading->err,
-                         LAYERS_KEY ": expected {LAYER: [expert of each slot], ...}");
-    const size_t count = doc_size(doc, layers);
-    char wanted[16];
-    snprintf(wanted, sizeof wanted, "%d", layer);
-    size_t index = 0;
-    while (layer >= 0 && index < count && strcmp(doc_key(doc, layers, index), wanted) != 0)
-        index++;
-    if (index == count)
-        return doc_error(doc, layers, reading->err,
-                         LAYERS_KEY ": no layer %d; expected one of the %zu listed, %s to %s",
-                         layer, count, doc_key(doc, layers, 0), doc_key(doc, layers, count - 1));
-    reading->layer = doc_key(doc, layers, index);
-    reading->list = doc_value(doc, layers, index);
-    return true;
-}
-
-static bool check_list(const struct reading *reading, uint32_t slots)
-{
-    const struct doc *doc = reading->doc;
-    if (doc_kind(doc, reading->list) != DOC_LIST)
-        return doc_error(doc, reading->list, reading->err,
-                         "layer %s: expected the list of each slot's expert", reading->layer);
-    if (doc_size(doc, reading->list) != slots)
-        return doc_error(doc, reading->list, reading->err,
-                         "layer %s: %zu slots: expected the " SLOTS_KEY " %u", reading->layer,
-                         doc_size(doc, reading->list), slots);
-    return true;
-}
-
-static bool read_slots(const struct reading *reading, uint32_t *slot_expert)
-{
-    for (size_t slot = 0; slot < doc_size(reading->doc, reading->list); slot++) {
-        const doc_node item = doc_item(reading->doc, reading->list, slot);
-        if (read_count(reading, item, reading->experts - 1, &slot_expert[slot]))
-            continue;
-        error_prefix(reading->err, "layer %s: slot %zu: expert", reading->layer, slot);
-        return blame(reading, item);
-    }
-    return true;
-}
-
-static bool read_layout(struct reading *reading, int layer, struct layout *layout)
-{
-    uint32_t slots = 0;
-    if (!read_slot_count(reading, &slots) || !find_layer(reading, layer) ||
-        !check_list(reading, slots))
-        return false;
-    if (!sizes_check(slots, reading->experts, reading->ranks, reading->err)) {
-        error_prefix(reading->err, "layer %s", reading->layer);
-        return blame(reading, reading->list);
-    }
-    uint32_t *slot_expert = mem_alloc(slots, sizeof *slot_expert);
-    bool done = read_slots(reading, slot_expert);
-    if (done && !layout_from_slots(layout, slot_expert, slots, reading->experts, reading->ranks,
-                                   reading->err)) {
-        error_prefix(reading->err, "layer %s", reading->layer);
-        done = blame(reading, reading->list);
-    }
-    free(slot_expert);
-    return done;
-}
-
-bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
-                      uint32_t ranks, struct error *err)
-{
-    *layout = (struct layout){0};
-    struct doc *doc = doc_load(path, err);
-    if (!doc)
-        return false;
-    struct reading reading = {.doc = doc, .experts = experts, .ranks = ranks, .err = err};
-    const bool done = read_layout(&reading, layer, layout);
-    doc_free(doc);
     return done;
 }
 

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#define LAYOUT_MAX_SLOTS 65536
+
 struct layout {
     uint32_t experts;
     uint32_t ranks;
@@ -31,12 +33,10 @@ bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks,
 bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint32_t slots,
                        uint32_t experts, uint32_t ranks, struct error *err);
 
-// TensorRT-LLM's load-balancer YAML: num_slots, initial_global_assignments: {layer: [slots ints]},
-// other keys ignored. `layer` is the model layer id; -1 takes the first one listed.
-bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
-                      uint32_t ranks, struct error *err);
+// What layout_from_slots refuses of sizes alone.
+bool layout_sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err);
 
-// "contiguous", "round-robin" or a path.
+// "contiguous", "round-robin" or the path of a file (layout_from_file).
 bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
                  uint32_t ranks, struct error *err);
 

@@ -11,8 +11,11 @@ const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
 
 struct question question_default(void)
 {
-    return (struct question){
-        .cluster = "h800-cx7", .layout = "contiguous", .routing = ROUTING_V3, .seed = 1};
+    return (struct question){.cluster = "h800-cx7",
+                             .layout = "contiguous",
+                             .layout_layer = -1,
+                             .routing = ROUTING_V3,
+                             .seed = 1};
 }
 
 static bool resolve_moe(struct setting *setting, const struct question *question,
@@ -182,7 +185,9 @@ static bool resolve_parts(struct setting *setting, const struct question *questi
     const uint32_t ranks = cluster_ranks(&setting->cluster);
     if (!resolve_moe(setting, question, recorded, err))
         return false;
-    if (!layout_load(&setting->layout, question->layout, -1, setting->moe.experts, ranks, err))
+    if (!question->unplaced &&
+        !layout_load(&setting->layout, question->layout, question->layout_layer,
+                     setting->moe.experts, ranks, err))
         return error_prefix(err, "--layout");
     return resolve_routing(setting, question, tokens, err);
 }
@@ -217,6 +222,18 @@ bool setting_set_tokens(struct setting *setting, const struct question *question
     return question->dispatcher[0] ||
            !strcmp(setting->dispatcher.name, default_dispatcher(question, tokens)) ||
            resolve_dispatcher(setting, question, tokens, err);
+}
+
+bool setting_set_layout(struct setting *setting, const struct question *question, int layer,
+                        struct error *err)
+{
+    struct layout layout;
+    if (!layout_load(&layout, question->layout, layer, setting->moe.experts, setting->layout.ranks,
+                     err))
+        return error_prefix(err, "--layout");
+    layout_release(&setting->layout);
+    setting->layout = layout;
+    return true;
 }
 
 void setting_schedule(struct setting *setting)

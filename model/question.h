@@ -34,7 +34,9 @@ struct question {
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
     uint32_t tokens;               // a rank
     uint32_t sms;                  // of the dispatcher, instead of its preset's
-    uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
+    int layout_layer; // the model layer that a layout file is asked for; -1: the first listed
+    bool unplaced;    // resolves no layout: for who makes one
+    uint32_t layer;   // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;
     enum overlap overlap;
@@ -75,6 +77,10 @@ void setting_use_routing(struct setting *setting, const struct routing *routing)
 // Takes another number of tokens a rank: resolves again what depends on it, the default dispatcher.
 // All else stays as it was resolved; loads and schedule are gone, for they are of other tokens.
 bool setting_set_tokens(struct setting *setting, const struct question *question, uint32_t tokens,
+                        struct error *err);
+
+// Takes the layout that the question names for another model layer, as layout_load chooses it.
+bool setting_set_layout(struct setting *setting, const struct question *question, int layer,
                         struct error *err);
 
 // Counts or expects the loads and makes the schedule.

@@ -8,10 +8,11 @@
 
 // Rows fall into parts; a program says which of its subcommands take each part.
 enum question_part {
-    QUESTION_CLUSTER, // cluster, ep, layout
-    QUESTION_LAYER,   // model, dispatcher, sms, trace
-    QUESTION_RULE,    // routing
-    QUESTION_PLACE,   // layer, step: one of each
+    QUESTION_CLUSTER, // cluster, ep
+    QUESTION_LAYOUT,
+    QUESTION_LAYER, // model, dispatcher, sms, trace
+    QUESTION_RULE,  // routing
+    QUESTION_PLACE, // layer, step: one of each
     QUESTION_TRAFFIC,
     QUESTION_SEED,
     QUESTION_RUN,    // slow, skew_us, overlap

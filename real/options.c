@@ -100,6 +100,7 @@ _Static_assert(offsetof(struct real_invocation, question) == 0, "question_option
 void real_options_init(void)
 {
     static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = BOTH,
+                                                    [QUESTION_LAYOUT] = BOTH,
                                                     [QUESTION_LAYER] = REAL_LAYER,
                                                     [QUESTION_RULE] = REAL_LAYER,
                                                     [QUESTION_SEED] = REAL_LAYER};

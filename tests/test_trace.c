@@ -447,13 +447,24 @@ END_TEST
 // --- statistics
 // -----------------------------------------------------------------------------------
 
+#define MOST_LAYERS 8
+
+// The same layout of every layer; they share their arrays.
+static void alike(struct layout *layouts, const struct layout *layout)
+{
+    for (int l = 0; l < MOST_LAYERS; l++)
+        layouts[l] = *layout;
+}
+
 static void stats_of(const struct trace *trace, uint32_t ranks, uint32_t nodes,
                      struct trace_stats *stats)
 {
-    struct layout layout;
+    struct layout layout, layouts[MOST_LAYERS];
     struct error err;
+    ck_assert_uint_le(trace->layers, MOST_LAYERS);
     ck_assert_msg(layout_contiguous(&layout, trace->moe.experts, ranks, &err), "%s", err.text);
-    ck_assert_msg(trace_stats_make(stats, trace, &layout, nodes, &err), "%s", err.text);
+    alike(layouts, &layout);
+    ck_assert_msg(trace_stats_make(stats, trace, layouts, nodes, &err), "%s", err.text);
     layout_release(&layout);
 }
 
@@ -514,24 +525,38 @@ START_TEST(stats_replicas)
     slots[17] = 1;
     struct trace trace;
     struct trace_stats stats;
-    struct layout layout;
+    struct layout layout, layouts[MOST_LAYERS], other;
     struct error err;
     write_tiny();
     open_good(&trace);
     ck_assert_msg(layout_from_slots(&layout, slots, 18, 16, 2, &err), "%s", err.text);
-    ck_assert_msg(trace_stats_make(&stats, &trace, &layout, 2, &err), "%s", err.text);
+    alike(layouts, &layout);
+    ck_assert_msg(trace_stats_make(&stats, &trace, layouts, 2, &err), "%s", err.text);
     // Rank 0 has experts 0-8, rank 1 has 9-15 and second slots for 0 and 1. Layer 0 by token:
     // {0 1} on rank 0, {1 0} on rank 1, {14 1} and {8 9} on both, {8 2} and {3 4} on rank 0.
     expect_near(stats.layer[0].figures[FIGURE_RANKS_PER_TOKEN], 8.0 / 6, 1e-12);
     expect_near(stats.layer[0].figures[FIGURE_RANK_MAX_MEAN], 8.0 / 6, 1e-12);
+    const double second = stats.layer[1].figures[FIGURE_RANKS_PER_TOKEN];
     trace_stats_release(&stats);
 
-    ck_assert(!trace_stats_make(&stats, &trace, &layout, 3, &err));
+    // A layer is judged by its own layout.
+    ck_assert(layout_round_robin(&other, 16, 2, &err));
+    layouts[0] = other;
+    ck_assert_msg(trace_stats_make(&stats, &trace, layouts, 2, &err), "%s", err.text);
+    expect_near(stats.layer[0].figures[FIGURE_RANKS_PER_TOKEN], 11.0 / 6, 1e-12);
+    expect_near(stats.layer[0].figures[FIGURE_RANK_MAX_MEAN], 7.0 / 6, 1e-12);
+    expect_near(stats.layer[1].figures[FIGURE_RANKS_PER_TOKEN], second, 1e-12);
+    trace_stats_release(&stats);
+    layout_release(&other);
+
+    alike(layouts, &layout);
+    ck_assert(!trace_stats_make(&stats, &trace, layouts, 3, &err));
     ck_assert_msg(strstr(err.text, "2 ranks do not divide into 3 nodes"), "%s", err.text);
-    ck_assert(!trace_stats_make(&stats, &trace, &layout, 0, &err));
+    ck_assert(!trace_stats_make(&stats, &trace, layouts, 0, &err));
     layout_release(&layout);
     ck_assert(layout_contiguous(&layout, 8, 2, &err));
-    ck_assert(!trace_stats_make(&stats, &trace, &layout, 1, &err));
+    alike(layouts, &layout);
+    ck_assert(!trace_stats_make(&stats, &trace, layouts, 1, &err));
     ck_assert_msg(strstr(err.text, "16 experts, the layout 8"), "%s", err.text);
     layout_release(&layout);
     trace_release(&trace);

@@ -62,8 +62,11 @@ static bool resolve(struct answerable *answerable, const struct question *questi
     sized.routing = ROUTING_TRACE;
     answerable->steps =
         steps ? steps : trace_steps(trace, ranks, tokens_of(question, trace, ranks));
-    if (!open_view(answerable, question, ranks, &sized.tokens, err) ||
-        !setting_resolve(&answerable->setting, &sized, &trace->moe, err))
+    if (!open_view(answerable, question, ranks, &sized.tokens, err))
+        return false;
+    sized.layout_layer = (int)trace->layer_ids[question->layer];
+    answerable->layer = question->layer;
+    if (!setting_resolve(&answerable->setting, &sized, &trace->moe, err))
         return false;
     use_view(answerable);
     return true;
@@ -107,6 +110,11 @@ bool ask_place(struct answerable *answerable, const struct question *question, s
     if (!open_view(answerable, question, answerable->setting.routing.ranks, &most, err) ||
         !setting_set_tokens(&answerable->setting, question, most, err))
         return false;
+    if (question->layer != answerable->layer &&
+        !setting_set_layout(&answerable->setting, question,
+                            (int)answerable->trace.layer_ids[question->layer], err))
+        return false;
+    answerable->layer = question->layer;
     use_view(answerable);
     return true;
 }

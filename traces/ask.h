@@ -10,6 +10,7 @@ struct answerable {
     struct trace trace;     // open when the question names one
     bool borrowed;          // the trace is another answerable's
     struct trace_view *view;
+    uint32_t layer; // of the trace, whose layout is in the setting
     uint64_t steps; // of the trace, at this rank count and tokens
 };
 

@@ -186,21 +186,22 @@ static void add_up(struct trace_stats *stats, uint32_t topk)
 }
 
 bool trace_stats_make(struct trace_stats *stats, const struct trace *trace,
-                      const struct layout *layout, uint32_t nodes, struct error *err)
+                      const struct layout *layouts, uint32_t nodes, struct error *err)
 {
-    if (layout->experts != trace->moe.experts)
-        return error_set(err, EXIT_INPUT,
-                         "%s: the trace has %" PRIu32 " experts, the layout %" PRIu32, trace->path,
-                         trace->moe.experts, layout->experts);
-    if (nodes == 0 || layout->ranks % nodes != 0)
+    for (uint32_t l = 0; l < trace->layers; l++)
+        if (layouts[l].experts != trace->moe.experts)
+            return error_set(err, EXIT_INPUT,
+                             "%s: the trace has %" PRIu32 " experts, the layout %" PRIu32,
+                             trace->path, trace->moe.experts, layouts[l].experts);
+    if (nodes == 0 || layouts->ranks % nodes != 0)
         return error_set(err, EXIT_INPUT, "%" PRIu32 " ranks do not divide into %" PRIu32 " nodes",
-                         layout->ranks, nodes);
+                         layouts->ranks, nodes);
     *stats = (struct trace_stats){.layers = trace->layers, .tokens = trace->tokens};
     stats->layer = mem_alloc(trace->layers, sizeof *stats->layer);
     // A layer is one task and writes its own entry, so the result does not depend on the threads.
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t l = 0; l < trace->layers; l++)
-        stats->layer[l] = make_layer(trace, l, layout, nodes);
+        stats->layer[l] = make_layer(trace, l, &layouts[l], nodes);
     add_up(stats, trace->moe.topk);
     return true;
 }

@@ -47,11 +47,11 @@ struct trace_stats {
     double max[TRACE_FIGURES];
 };
 
-// `nodes` divides the layout's ranks into equal nodes. Refuses a layout for another number of
-// experts, and nodes that do not divide its ranks. A replicated expert's tokens take turns over its
-// slots by their place in the trace.
+// layouts[trace->layers], alike in ranks; `nodes` divides those into equal nodes. Refuses a layout
+// for another number of experts, and nodes that do not divide its ranks. A replicated expert's
+// tokens take turns over its slots by their place in the trace.
 bool trace_stats_make(struct trace_stats *stats, const struct trace *trace,
-                      const struct layout *layout, uint32_t nodes, struct error *err);
+                      const struct layout *layouts, uint32_t nodes, struct error *err);
 void trace_stats_release(struct trace_stats *stats);
 
 #endif

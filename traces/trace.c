@@ -321,7 +321,7 @@ static bool open_weights(struct trace *trace, struct error *err)
 
 static uint32_t token_step(const struct trace *trace, uint64_t token)
 {
-    return (uint32_t)npy_int(&trace->steps, 2 * token);
+    return (uint32_t)npy_int(&trace->steps, 2 * token) - trace->first_step;
 }
 
 static uint32_t token_rank(const struct trace *trace, uint64_t token)
@@ -432,6 +432,42 @@ static uint64_t find_step(const struct trace *trace, uint64_t step)
             high = middle;
     }
     return low;
+}
+
+// The same array from one row to another.
+static void cut(struct npy *npy, uint64_t first, uint64_t end)
+{
+    static const size_t sizes[] = {[NPY_U8] = 1,  [NPY_U16] = 2, [NPY_U32] = 4, [NPY_I32] = 4,
+                                   [NPY_I64] = 8, [NPY_F16] = 2, [NPY_F32] = 4, [NPY_F64] = 8};
+    if (!npy->data)
+        return;
+    npy->data = (const char *)npy->data + npy_count(npy) / npy->shape[0] * first * sizes[npy->type];
+    npy->shape[0] = end - first;
+}
+
+bool trace_part(const struct trace *trace, double from, double to, struct trace *part,
+                struct error *err)
+{
+    assert(0 <= from && from < to && to <= 1);
+    uint64_t first = (uint64_t)(from * (double)trace->tokens);
+    uint64_t end = (uint64_t)(to * (double)trace->tokens);
+    *part = *trace;
+    if (trace->steps.data) {
+        const double steps = (double)count_steps(trace, 0);
+        part->first_step = trace->first_step + (uint32_t)(from * steps);
+        first = find_step(trace, (uint64_t)(from * steps));
+        end = find_step(trace, (uint64_t)(to * steps));
+    }
+    if (first == end)
+        return error_set(err, EXIT_INPUT, "%s: no token from share %g to %g of %" PRIu64 " %s",
+                         trace->path, from, to,
+                         trace->steps.data ? count_steps(trace, 0) : trace->tokens,
+                         trace->steps.data ? "steps" : "tokens");
+    part->tokens = end - first;
+    cut(&part->ids, first, end);
+    cut(&part->weights, first, end);
+    cut(&part->steps, first, end);
+    return true;
 }
 
 // Sorts the step's tokens by source rank, by counting.

@@ -22,6 +22,7 @@ struct trace {
     uint32_t *layer_ids;    // [layers], model-layer ids
     char *source, *licence; // "" when the manifest does not say
     uint64_t tokens;
+    uint32_t first_step;            // of steps.npy; not 0 only in a part
     struct npy ids, weights, steps; // weights.data and steps.data NULL when absent
 };
 
@@ -29,6 +30,13 @@ struct trace {
 // expert twice in a row (named: file, token, layer, ids), weights finite and not negative.
 bool trace_open(struct trace *trace, const char *folder, struct error *err);
 void trace_release(struct trace *trace);
+
+// A trace from one share of it to another, 0 <= from < to <= 1: of its steps where it has
+// steps.npy, else of its tokens; both ends are rounded down. A part is a trace of its own, whose
+// steps begin at 0, but borrows everything: the trace must outlive it, and only the trace is
+// released. Refuses a part without tokens.
+bool trace_part(const struct trace *trace, double from, double to, struct trace *part,
+                struct error *err);
 
 // ids[topk] of a token in a recorded layer; ROUTING_DROPPED marks no expert.
 void trace_row(const struct trace *trace, uint64_t token, uint32_t layer_index, uint16_t *ids);

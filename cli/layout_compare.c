@@ -1,0 +1,273 @@
+// epsim layout compare: layouts made on one part of a trace, side by side on another.
+#include "base/mem.h"
+#include "base/range.h"
+#include "cli/layout.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// One layout of every layer of the task, by a rule or as --layout takes it.
+struct column {
+    const char *name;
+    struct layouts layouts;
+    struct layout_figures *figures; // [layers]
+};
+
+struct side_by_side {
+    const struct layout_task *task;
+    enum engine engine;
+    struct column *columns;
+    size_t count;
+};
+
+static void release(struct side_by_side *side)
+{
+    for (size_t c = 0; c < side->count; c++) {
+        layouts_release(&side->columns[c].layouts);
+        free(side->columns[c].figures);
+    }
+    free(side->columns);
+}
+
+// The task's layers of what --layout takes.
+static bool from_flag(const struct layout_task *task, const char *what, struct layouts *layouts,
+                      struct error *err)
+{
+    const uint32_t count = task->layer_count;
+    *layouts = (struct layouts){.layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
+                                .of = mem_alloc(count, sizeof *layouts->of)};
+    for (uint32_t l = 0; l < count; l++) {
+        const uint32_t id = task->trace.layer_ids[task->layers[l]];
+        if (!layout_load(&layouts->of[l], what, (int)id, task->shape.experts, task->shape.ranks,
+                         err))
+            return layouts_release(layouts), error_prefix(err, "layout compare");
+        layouts->layer_ids[l] = id;
+        layouts->count++;
+    }
+    return true;
+}
+
+// A word that is no path either is a slip of the pen.
+static bool check_word(const char *word, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    enum placement_rule rule;
+    if (layout_rule(word, &rule) || !strcmp(word, "round-robin") || strpbrk(word, "/.") ||
+        (*word && access(word, F_OK) == 0))
+        return true;
+    return error_set(
+        err, EXIT_INPUT,
+        "layout compare: '%s': expected contiguous, round-robin, random, greedy, eplb, "
+        "eplb-global, search or a file",
+        error_quote(word, quoted));
+}
+
+static bool check_words(const struct invocation *invocation, struct error *err)
+{
+    for (size_t w = 1; w < invocation->word_count; w++)
+        if (!check_word(invocation->words[w], err))
+            return false;
+    return true;
+}
+
+static bool fill(struct side_by_side *side, struct column *column, struct error *err)
+{
+    enum placement_rule rule = PLACEMENT_CONTIGUOUS;
+    // "contiguous" is --layout's, without redundant slots.
+    return layout_rule(column->name, &rule) && rule != PLACEMENT_CONTIGUOUS
+               ? layout_plan(side->task, rule, &column->layouts, err)
+               : from_flag(side->task, column->name, &column->layouts, err);
+}
+
+// Layers and layouts side by side on all threads.
+static bool judge(struct side_by_side *side, struct error *err)
+{
+    const uint32_t layers = side->task->layer_count;
+    bool ok = true;
+#pragma omp parallel for schedule(dynamic, 1) shared(ok)
+    for (size_t i = 0; i < side->count * layers; i++) {
+        struct column *column = &side->columns[i / layers];
+        const uint32_t l = (uint32_t)(i % layers);
+        struct error own;
+        if (layout_judge(side->task, side->task->layers[l], &column->layouts.of[l],
+                         LAYOUT_ON_REPLAY, side->engine, &column->figures[l], &own))
+            continue;
+#pragma omp critical
+        {
+            *err = own;
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+static void name_columns(struct side_by_side *side, const struct invocation *invocation)
+{
+    static const char *const usual[] = {"contiguous", "eplb", "search"};
+    const bool asked = invocation->word_count > 1;
+    side->count = asked ? invocation->word_count - 1 : sizeof usual / sizeof usual[0];
+    side->columns = mem_alloc(side->count, sizeof *side->columns);
+    for (size_t c = 0; c < side->count; c++) {
+        side->columns[c].name = asked ? invocation->words[c + 1] : usual[c];
+        side->columns[c].figures =
+            mem_alloc(side->task->layer_count, sizeof *side->columns[c].figures);
+    }
+}
+
+// ---- the table ---------------------------------------------------------------------------------
+
+static const char *const columns[] = {"layout",
+                                      "layer",
+                                      "layer_us",
+                                      "against_first_pct",
+                                      "dispatch_us",
+                                      "experts_us",
+                                      "combine_us",
+                                      "rank_max_mean",
+                                      "node_max_mean",
+                                      "ranks_per_token",
+                                      "nodes_per_token",
+                                      "most_replicas",
+                                      NULL};
+
+static void add_row(struct table *table, const struct column *column, const char *layer,
+                    const struct layout_figures *figures, double first_us)
+{
+    table_text(table, column->name);
+    table_text(table, layer);
+    table_real(table, figures->layer_us);
+    table_real(table, 100 * (figures->layer_us / first_us - 1));
+    table_real(table, figures->dispatch_us);
+    table_real(table, figures->experts_us);
+    table_real(table, figures->combine_us);
+    table_real(table, figures->rank_max_mean);
+    table_real(table, figures->node_max_mean);
+    table_real(table, figures->ranks_per_token);
+    table_real(table, figures->nodes_per_token);
+    table_real(table, figures->replicas);
+}
+
+static struct layout_figures mean_of(const struct column *column, uint32_t layers)
+{
+    struct layout_figures mean = {0};
+    for (uint32_t l = 0; l < layers; l++) {
+        const struct layout_figures *own = &column->figures[l];
+        mean.layer_us += own->layer_us / layers;
+        mean.dispatch_us += own->dispatch_us / layers;
+        mean.experts_us += own->experts_us / layers;
+        mean.combine_us += own->combine_us / layers;
+        mean.rank_max_mean += own->rank_max_mean / layers;
+        mean.node_max_mean += own->node_max_mean / layers;
+        mean.ranks_per_token += own->ranks_per_token / layers;
+        mean.nodes_per_token += own->nodes_per_token / layers;
+        mean.replicas = fmax(mean.replicas, own->replicas);
+    }
+    return mean;
+}
+
+static struct table *fill_table(const struct side_by_side *side)
+{
+    struct table *table = table_new("layouts", columns);
+    const uint32_t layers = side->task->layer_count;
+    for (uint32_t l = 0; l < layers; l++)
+        for (size_t c = 0; c < side->count; c++) {
+            char layer[16];
+            snprintf(layer, sizeof layer, "%u", side->columns[c].layouts.layer_ids[l]);
+            add_row(table, &side->columns[c], layer, &side->columns[c].figures[l],
+                    side->columns[0].figures[l].layer_us);
+        }
+    for (size_t c = 0; c < side->count; c++) {
+        const struct layout_figures mean = mean_of(&side->columns[c], layers);
+        add_row(table, &side->columns[c], "mean", &mean,
+                mean_of(&side->columns[0], layers).layer_us);
+    }
+    return table;
+}
+
+static bool output(const struct invocation *invocation, const struct side_by_side *side,
+                   const struct layout_asked *asked, struct error *err)
+{
+    struct invocation said = *invocation;
+    const struct layout_task *task = side->task;
+    layout_say(&said, task);
+    invocation_say(&said, "engine");
+    char *command = command_line(&said);
+    struct table *table = fill_table(side);
+    json_t *document = json_head(invocation, "epsim.layouts/1", command);
+    json_object_set_new(document, "layouts", table_json(table));
+    table_head(table, invocation, command, &task->setting.cluster);
+    table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->setting.moe.name,
+                  invocation->question.trace, task->shape.ranks, task->setting.cluster.name,
+                  task->setting.dispatcher.name, engine_names[side->engine], task->shape.slots);
+    table_comment(table,
+                  "parts: made on %g..%g of the trace, judged on %g..%g; means over steps of %u "
+                  "tokens a GPU",
+                  asked->plan.from, asked->plan.to, asked->replay.from, asked->replay.to,
+                  task->tokens);
+    const bool ok = output_table(invocation, table, document, err);
+    table_free(table);
+    free(command);
+    return ok;
+}
+
+// ---- what is asked -----------------------------------------------------------------------------
+
+// What is not planned on, where that is at one end; with the whole planned on, the whole.
+static bool rest_of(const struct share *plan, struct share *rest)
+{
+    const bool first = plan->from <= 0, last = plan->to >= 1;
+    *rest = first && last ? (struct share){0, 1}
+            : first       ? (struct share){plan->to, 1}
+                          : (struct share){0, plan->from};
+    return first || last;
+}
+
+static bool read_parts(const struct invocation *invocation, struct layout_asked *asked,
+                       struct error *err)
+{
+    asked->plan = (struct share){0, 0.5};
+    if (invocation->plan_on[0] &&
+        !range_parse_share(invocation->plan_on, &asked->plan.from, &asked->plan.to, err))
+        return error_prefix(err, "--plan-on");
+    if (invocation->replay_on[0])
+        return range_parse_share(invocation->replay_on, &asked->replay.from, &asked->replay.to,
+                                 err) ||
+               error_prefix(err, "--replay-on");
+    return rest_of(&asked->plan, &asked->replay) ||
+           error_set(err, EXIT_INPUT,
+                     "--plan-on %s: a part from the middle: give --replay-on, as 0.5..1",
+                     invocation->plan_on);
+}
+
+static bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    for (int e = 0; e < ENGINE_NAIVE; e++)
+        if (!strcmp(invocation->engine, engine_names[e])) {
+            *engine = (enum engine)e;
+            return true;
+        }
+    return error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
+                     error_quote(invocation->engine, quoted));
+}
+
+enum exit_code run_layout_compare(struct invocation *invocation, struct error *err)
+{
+    struct layout_asked asked = {0};
+    struct layout_task task;
+    struct side_by_side side = {.task = &task};
+    if (!check_tsv_kind(invocation, "layouts", err) || !check_words(invocation, err) ||
+        !read_engine(invocation, &side.engine, err) || !read_parts(invocation, &asked, err) ||
+        !layout_task_ask(invocation, &asked, &task, err))
+        return err->code;
+    name_columns(&side, invocation);
+    bool ok = true;
+    for (size_t c = 0; ok && c < side.count; c++)
+        ok = fill(&side, &side.columns[c], err);
+    ok = ok && judge(&side, err) && output(invocation, &side, &asked, err);
+    release(&side);
+    layout_task_release(&task);
+    return ok ? EXIT_DONE : err->code;
+}

@@ -1,0 +1,325 @@
+#include "model/layout_file.h"
+
+#include "base/doc.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOTS_KEY "num_slots"
+#define LAYERS_KEY "initial_global_assignments"
+#define MAP_KEY "physical_to_logical_map"
+
+const char *const layout_format_names[] = {"trtllm", "sglang", NULL};
+
+// A file being read.
+struct reading {
+    struct doc *doc;
+    enum layout_format format;
+    doc_node layers; // map by layer id, or list of layers
+    uint32_t slots;
+    uint32_t experts, ranks;
+    struct error *err;
+    uint32_t layer; // in hand
+    doc_node list;  // its slots
+};
+
+// Puts "file:line: " before the message.
+static bool blame(const struct reading *reading, doc_node node)
+{
+    return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
+                        doc_line(reading->doc, node));
+}
+
+// Reads a whole number in 0 .. max; the message has no place in it.
+static bool read_number(const char *text, uint32_t max, uint32_t *value, struct error *err)
+{
+    const struct field field = {.key = "count", .kind = FIELD_U32, .max = max};
+    return field_parse(&field, text, value, err);
+}
+
+static bool read_count(const struct reading *reading, doc_node node, uint32_t max, uint32_t *value)
+{
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return error_set(reading->err, EXIT_INPUT, "expected a whole number");
+    return read_number(doc_text(reading->doc, node), max, value, reading->err);
+}
+
+// ---- what is in the file -----------------------------------------------------------------------
+
+static bool begin_trtllm(struct reading *reading, doc_node slots)
+{
+    const struct doc *doc = reading->doc;
+    const doc_node root = doc_root(doc);
+    if (!read_count(reading, slots, LAYOUT_MAX_SLOTS, &reading->slots)) {
+        error_prefix(reading->err, SLOTS_KEY);
+        return blame(reading, slots);
+    }
+    reading->format = LAYOUT_TRTLLM;
+    reading->layers = doc_get(doc, root, LAYERS_KEY);
+    if (reading->layers == DOC_NONE || doc_kind(doc, reading->layers) != DOC_MAP ||
+        doc_size(doc, reading->layers) == 0)
+        return doc_error(doc, reading->layers == DOC_NONE ? root : reading->layers, reading->err,
+                         LAYERS_KEY ": expected {LAYER: [expert of each slot], ...}");
+    return true;
+}
+
+static bool begin_sglang(struct reading *reading, doc_node map)
+{
+    const struct doc *doc = reading->doc;
+    reading->format = LAYOUT_SGLANG;
+    reading->layers = map;
+    if (doc_kind(doc, map) != DOC_LIST || doc_size(doc, map) == 0 ||
+        doc_kind(doc, doc_item(doc, map, 0)) != DOC_LIST)
+        return doc_error(doc, map, reading->err,
+                         MAP_KEY ": expected [[expert of each slot], ...], a list a layer");
+    const size_t slots = doc_size(doc, doc_item(doc, map, 0));
+    if (slots == 0 || slots > LAYOUT_MAX_SLOTS)
+        return doc_error(doc, map, reading->err, MAP_KEY ": %zu slots: expected 1 to %d", slots,
+                         LAYOUT_MAX_SLOTS);
+    reading->slots = (uint32_t)slots;
+    return true;
+}
+
+static bool begin(struct reading *reading)
+{
+    const struct doc *doc = reading->doc;
+    const doc_node root = doc_root(doc);
+    const bool map = doc_kind(doc, root) == DOC_MAP;
+    const doc_node rows = map ? doc_get(doc, root, MAP_KEY) : DOC_NONE;
+    const doc_node slots = map ? doc_get(doc, root, SLOTS_KEY) : DOC_NONE;
+    if (rows != DOC_NONE)
+        return begin_sglang(reading, rows);
+    if (slots != DOC_NONE)
+        return begin_trtllm(reading, slots);
+    return doc_error(doc, root, reading->err,
+                     SLOTS_KEY ": missing; expected a load-balancer file with " SLOTS_KEY
+                               " and " LAYERS_KEY ", or " MAP_KEY);
+}
+
+static size_t layer_count(const struct reading *reading)
+{
+    return doc_size(reading->doc, reading->layers);
+}
+
+// Takes a layer of the file in hand.
+static bool take(struct reading *reading, size_t index)
+{
+    const struct doc *doc = reading->doc;
+    if (reading->format == LAYOUT_SGLANG) {
+        reading->layer = (uint32_t)index;
+        reading->list = doc_item(doc, reading->layers, index);
+        return true;
+    }
+    reading->list = doc_value(doc, reading->layers, index);
+    if (read_number(doc_key(doc, reading->layers, index), UINT16_MAX, &reading->layer,
+                    reading->err))
+        return true;
+    return error_prefix(reading->err, "%s:%zu: " LAYERS_KEY ": layer", doc_name(doc),
+                        doc_key_line(doc, reading->layers, index));
+}
+
+// Finds the wanted layer; a negative one takes the first listed.
+static bool find_layer(struct reading *reading, int layer)
+{
+    const size_t count = layer_count(reading);
+    for (size_t index = 0; index < count; index++) {
+        if (!take(reading, index))
+            return false;
+        if (layer < 0 || reading->layer == (uint32_t)layer)
+            return true;
+    }
+    if (reading->format == LAYOUT_SGLANG)
+        return doc_error(reading->doc, reading->layers, reading->err,
+                         MAP_KEY ": no layer %d; expected one of the %zu rows", layer, count);
+    return doc_error(reading->doc, reading->layers, reading->err,
+                     LAYERS_KEY ": no layer %d; expected one of the %zu listed, %s to %s", layer,
+                     count, doc_key(reading->doc, reading->layers, 0),
+                     doc_key(reading->doc, reading->layers, count - 1));
+}
+
+// ---- a layer in hand ---------------------------------------------------------------------------
+
+static bool check_list(const struct reading *reading)
+{
+    const struct doc *doc = reading->doc;
+    if (doc_kind(doc, reading->list) != DOC_LIST)
+        return doc_error(doc, reading->list, reading->err,
+                         "layer %u: expected the list of each slot's expert", reading->layer);
+    if (doc_size(doc, reading->list) != reading->slots)
+        return doc_error(doc, reading->list, reading->err, "layer %u: %zu slots: expected %s %u",
+                         reading->layer, doc_size(doc, reading->list),
+                         reading->format == LAYOUT_SGLANG ? "the first row's" : "the " SLOTS_KEY,
+                         reading->slots);
+    return true;
+}
+
+static bool read_slots(const struct reading *reading, uint32_t most, uint32_t *slot_expert)
+{
+    if (!check_list(reading))
+        return false;
+    for (size_t slot = 0; slot < reading->slots; slot++) {
+        const doc_node item = doc_item(reading->doc, reading->list, slot);
+        if (read_count(reading, item, most, &slot_expert[slot]))
+            continue;
+        error_prefix(reading->err, "layer %u: slot %zu: expert", reading->layer, slot);
+        return blame(reading, item);
+    }
+    return true;
+}
+
+static bool read_layout(const struct reading *reading, struct layout *layout)
+{
+    if (!check_list(reading))
+        return false;
+    if (!layout_sizes_check(reading->slots, reading->experts, reading->ranks, reading->err)) {
+        error_prefix(reading->err, "layer %u", reading->layer);
+        return blame(reading, reading->list);
+    }
+    uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
+    bool done = read_slots(reading, reading->experts - 1, slot_expert);
+    if (done && !layout_from_slots(layout, slot_expert, reading->slots, reading->experts,
+                                   reading->ranks, reading->err)) {
+        error_prefix(reading->err, "layer %u", reading->layer);
+        done = blame(reading, reading->list);
+    }
+    free(slot_expert);
+    return done;
+}
+
+bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
+                      uint32_t ranks, struct error *err)
+{
+    *layout = (struct layout){0};
+    struct reading reading = {
+        .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
+    if (!reading.doc)
+        return false;
+    const bool done =
+        begin(&reading) && find_layer(&reading, layer) && read_layout(&reading, layout);
+    doc_free(reading.doc);
+    return done;
+}
+
+// ---- all layers --------------------------------------------------------------------------------
+
+void layouts_release(struct layouts *layouts)
+{
+    for (uint32_t l = 0; l < layouts->count; l++)
+        layout_release(&layouts->of[l]);
+    free(layouts->of);
+    free(layouts->layer_ids);
+    *layouts = (struct layouts){0};
+}
+
+// One more than the highest id that any layer names.
+static bool count_experts(struct reading *reading)
+{
+    uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
+    bool ok = true;
+    for (size_t l = 0; ok && l < layer_count(reading); l++) {
+        ok = take(reading, l) && read_slots(reading, LAYOUT_MAX_SLOTS - 1, slot_expert);
+        for (uint32_t slot = 0; ok && slot < reading->slots; slot++)
+            if (slot_expert[slot] >= reading->experts)
+                reading->experts = slot_expert[slot] + 1;
+    }
+    free(slot_expert);
+    return ok;
+}
+
+// Keeps the ids ascending; a file's keys may come in any order, but never twice.
+static void insert(struct layouts *layouts, uint32_t layer, const struct layout *layout)
+{
+    uint32_t at = layouts->count++;
+    for (; at > 0 && layouts->layer_ids[at - 1] > layer; at--) {
+        layouts->layer_ids[at] = layouts->layer_ids[at - 1];
+        layouts->of[at] = layouts->of[at - 1];
+    }
+    layouts->layer_ids[at] = layer;
+    layouts->of[at] = *layout;
+}
+
+static bool read_all(struct reading *reading, struct layouts *layouts)
+{
+    const size_t count = layer_count(reading);
+    if (!reading->experts && !count_experts(reading))
+        return false;
+    layouts->layer_ids = mem_alloc(count, sizeof *layouts->layer_ids);
+    layouts->of = mem_alloc(count, sizeof *layouts->of);
+    for (size_t l = 0; l < count; l++) {
+        struct layout layout;
+        if (!take(reading, l) || !read_layout(reading, &layout))
+            return false;
+        insert(layouts, reading->layer, &layout);
+    }
+    return true;
+}
+
+bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, uint32_t ranks,
+                  struct error *err)
+{
+    *layouts = (struct layouts){0};
+    struct reading reading = {
+        .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
+    if (!reading.doc)
+        return false;
+    const bool done = begin(&reading) && read_all(&reading, layouts);
+    doc_free(reading.doc);
+    if (!done)
+        layouts_release(layouts);
+    return done;
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+static void write_row(const struct layout *layout, FILE *out)
+{
+    for (uint32_t slot = 0; slot < layout->slots; slot++)
+        fprintf(out, "%s%u", slot ? ", " : "[", layout->slot_expert[slot]);
+    fputc(']', out);
+}
+
+static void write_trtllm(const struct layouts *layouts, FILE *out)
+{
+    fprintf(out, SLOTS_KEY ": %u\nlayer_updates_per_iter: 0\n" LAYERS_KEY ":\n",
+            layouts->of[0].slots);
+    for (uint32_t l = 0; l < layouts->count; l++) {
+        fprintf(out, "  %u: ", layouts->layer_ids[l]);
+        write_row(&layouts->of[l], out);
+        fputc('\n', out);
+    }
+}
+
+static void write_plain_row(const struct layout *like, FILE *out)
+{
+    for (uint32_t slot = 0; slot < like->slots; slot++)
+        fprintf(out, "%s%u", slot ? ", " : "[", slot % like->experts);
+    fputc(']', out);
+}
+
+static void write_sglang(const struct layouts *layouts, FILE *out)
+{
+    uint32_t next = 0;
+    fputs("{\"" MAP_KEY "\": [\n", out);
+    for (uint32_t l = 0; l < layouts->count; l++)
+        for (; next <= layouts->layer_ids[l]; next++) {
+            fputs(next ? ",\n " : " ", out);
+            if (next == layouts->layer_ids[l])
+                write_row(&layouts->of[l], out);
+            else
+                write_plain_row(&layouts->of[l], out);
+        }
+    fputs("\n]}\n", out);
+}
+
+void layouts_write(const struct layouts *layouts, enum layout_format format, const char *comment,
+                   FILE *out)
+{
+    if (format == LAYOUT_SGLANG) {
+        write_sglang(layouts, out);
+        return;
+    }
+    if (comment)
+        fputs(comment, out);
+    write_trtllm(layouts, out);
+}

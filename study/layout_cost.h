@@ -1,0 +1,52 @@
+// What a layer costs as a function of where tokens go, fast enough to be asked a million times: the
+// busiest rank's bytes over every port's rate and its experts' time, from the schedule's own
+// figures. Sources are taken to be alike: every rank has as many tokens, of the same kind. It
+// leaves out what no layout changes (latencies, queueing, the shared expert); an engine says the
+// time.
+#ifndef STUDY_LAYOUT_COST_H
+#define STUDY_LAYOUT_COST_H
+
+#include "model/schedule.h"
+
+// How often tokens reach ranks and nodes, in whole numbers.
+struct layout_hits {
+    uint32_t ranks, nodes;
+    uint64_t tokens;        // that were counted
+    uint64_t *rank_tokens;  // [ranks] tokens with a choice there
+    uint64_t *node_tokens;  // [nodes]
+    uint64_t *rank_choices; // [ranks] in parts of LAYOUT_CHOICE: what each is expected to be again
+    uint64_t *rank_counts;  // [ranks] as they were
+    uint64_t
+        *part_counts; // [ranks * LAYOUT_PARTS] in each of so many runs of tokens, alike in length
+    uint64_t *part_squares; // [ranks] the squares of those, summed
+    uint64_t *node_parts;   // [nodes * LAYOUT_PARTS] node_tokens in each run
+    uint64_t *node_squares; // [nodes]
+    double dispersion;      // variance of a sum of parts over that of as many that are independent
+};
+#define LAYOUT_PARTS 32
+#define LAYOUT_CHOICE 1024
+
+#define LAYOUT_COST_POINTS 129
+
+struct layout_cost {
+    uint32_t ranks, nodes;
+    double tokens; // a rank
+    struct transfer_weight {
+        bool rail, by_expert, inside_nic;
+        double nic_ps, nvlink_ps;          // a copy on a port
+        double copy_ps, visit_ps, home_ps; // of a rank's copy engines
+    } transfers[2];
+    double experts_ps[LAYOUT_COST_POINTS]; // a rank's experts with i * step choices
+    double step;
+    double drift; // standard errors that a rank's load is taken to be above what is expected
+};
+
+// From a schedule over any layout of the shape in question. A dispatcher that sends every token
+// everywhere, or fixed slots, has traffic that no layout changes: it weighs nothing.
+void layout_cost_init(struct layout_cost *cost, const struct schedule *schedule);
+
+// Picoseconds: a smooth maximum over ranks of dispatch and experts, and another of combine. Uses no
+// function of the mathematics library but sqrt, which is exact: it may decide an order.
+double layout_cost_ps(const struct layout_cost *cost, const struct layout_hits *hits);
+
+#endif

@@ -1,0 +1,343 @@
+#include "study/layout_plan.h"
+
+#include "base/mem.h"
+#include "model/check.h"
+#include "model/estimate.h"
+#include "sim/simulate.h"
+#include "study/layout_search.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- the task ----------------------------------------------------------------------------------
+
+static uint32_t held(const struct trace *part, uint32_t ranks)
+{
+    const uint64_t tokens = part->tokens / ranks;
+    return tokens > QUESTION_TOKENS ? QUESTION_TOKENS : tokens ? (uint32_t)tokens : 1;
+}
+
+static bool cut(struct layout_task *task, const struct layout_asked *asked, struct error *err)
+{
+    return (trace_part(&task->trace, asked->plan.from, asked->plan.to, &task->plan, err) ||
+            error_prefix(err, "--plan-on")) &&
+           (trace_part(&task->trace, asked->replay.from, asked->replay.to, &task->replay, err) ||
+            error_prefix(err, "--replay-on"));
+}
+
+static bool set_tokens(struct layout_task *task, uint32_t asked, uint32_t ranks, struct error *err)
+{
+    const uint32_t plan = held(&task->plan, ranks), replay = held(&task->replay, ranks);
+    if (task->trace.steps.data)
+        return !asked ||
+               error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
+    task->tokens = asked ? asked : plan < replay ? plan : replay;
+    return true;
+}
+
+static bool set_layers(struct layout_task *task, const struct layout_asked *asked,
+                       struct error *err)
+{
+    const uint32_t all = task->trace.layers;
+    task->layer_count = asked->layer_count ? asked->layer_count : all;
+    task->layers = mem_alloc(task->layer_count, sizeof *task->layers);
+    for (uint32_t l = 0; l < task->layer_count; l++) {
+        task->layers[l] = asked->layer_count ? asked->layers[l] : l;
+        if (task->layers[l] >= all)
+            return error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers",
+                             task->layers[l], all - 1);
+    }
+    return true;
+}
+
+// The most tokens of a rank in the first step replayed, which decides the default dispatcher.
+static bool most_tokens(const struct layout_task *task, uint32_t ranks, uint32_t *most,
+                        struct error *err)
+{
+    struct trace_view *view;
+    if (!trace_view_new(&task->replay, 0, 0, ranks, task->tokens, &view, err))
+        return false;
+    const struct routing routing = trace_routing(view);
+    *most = routing_most_tokens(&routing);
+    *most = *most ? *most : 1;
+    trace_view_free(view);
+    return true;
+}
+
+static bool set_shape(struct layout_task *task, uint32_t redundant, struct error *err)
+{
+    const struct setting *setting = &task->setting;
+    task->shape = (struct placement_shape){.experts = setting->moe.experts,
+                                           .groups = setting->moe.groups,
+                                           .ranks = cluster_ranks(&setting->cluster),
+                                           .nodes = setting->cluster.nodes,
+                                           .slots = setting->moe.experts + redundant};
+    return placement_check(&task->shape, err) || error_prefix(err, "--redundant %u", redundant);
+}
+
+static bool resolve(struct layout_task *task, const struct layout_asked *asked, struct error *err)
+{
+    struct question question = *asked->question;
+    struct cluster cluster;
+    if (!cluster_load(question.cluster, &cluster, NULL, err))
+        return error_prefix(err, "--cluster");
+    const uint32_t ranks = question.ep ? question.ep : cluster_ranks(&cluster);
+    question.routing = ROUTING_TRACE;
+    question.unplaced = true;
+    if (!cut(task, asked, err) || !set_tokens(task, question.tokens, ranks, err) ||
+        !set_layers(task, asked, err) || !most_tokens(task, ranks, &question.tokens, err) ||
+        !setting_resolve(&task->setting, &question, &task->trace.moe, err))
+        return false;
+    trace_steps(&task->plan, ranks, task->tokens);
+    if (asked->plan.from < asked->replay.from || asked->plan.from > asked->replay.from)
+        trace_steps(&task->replay, ranks, task->tokens);
+    return set_shape(task, asked->redundant, err);
+}
+
+bool layout_task_init(struct layout_task *task, const struct layout_asked *asked, struct error *err)
+{
+    *task =
+        (struct layout_task){.search_steps = asked->search_steps, .seed = asked->question->seed};
+    if (!trace_open(&task->trace, asked->question->trace, err))
+        return error_prefix(err, "--trace");
+    if (resolve(task, asked, err))
+        return true;
+    layout_task_release(task);
+    return false;
+}
+
+void layout_task_release(struct layout_task *task)
+{
+    setting_release(&task->setting);
+    free(task->layers);
+    trace_release(&task->trace);
+    *task = (struct layout_task){0};
+}
+
+// ---- a layout judged ---------------------------------------------------------------------------
+
+// One step of a layer under a layout.
+struct step {
+    struct trace_view *view;
+    struct loads loads;
+    struct schedule schedule;
+};
+
+static bool step_init(struct step *step, const struct layout_task *task, const struct trace *part,
+                      uint32_t layer_index, const struct layout *layout, uint64_t number,
+                      struct error *err)
+{
+    const struct setting *setting = &task->setting;
+    if (!trace_view_new(part, layer_index, number, task->shape.ranks, task->tokens, &step->view,
+                        err))
+        return false;
+    const struct routing routing = trace_routing(step->view);
+    loads_count(&step->loads, &routing, layout, setting->cluster.nodes);
+    schedule_layer(&step->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
+                   &step->loads, layout);
+    return true;
+}
+
+static void step_release(struct step *step)
+{
+    schedule_release(&step->schedule);
+    loads_release(&step->loads);
+    trace_view_free(step->view);
+}
+
+static void run(const struct layout_task *task, const struct schedule *schedule, enum engine engine,
+                struct timing *timing)
+{
+    if (engine == ENGINE_SIMULATE)
+        simulate(schedule, &task->setting.run, timing);
+    else if (engine == ENGINE_ESTIMATE)
+        estimate(schedule, &task->setting.run, timing);
+    else
+        estimate_naive(schedule, &task->setting.run, timing);
+}
+
+static double span_us(const struct timing *timing, enum phase phase)
+{
+    return timing_span(timing, phase).latency_ps / 1e6;
+}
+
+static void add_timing(struct layout_figures *figures, const struct timing *timing, double weight)
+{
+    figures->layer_us += weight * timing_layer_ps(timing) / 1e6;
+    figures->dispatch_us += weight * span_us(timing, PHASE_DISPATCH);
+    figures->experts_us += weight * span_us(timing, PHASE_EXPERTS);
+    figures->combine_us += weight * span_us(timing, PHASE_COMBINE);
+    figures->ranks_per_token += weight * timing->ranks_per_token;
+    figures->nodes_per_token += weight * timing->nodes_per_token;
+}
+
+static double max_mean(const double *choices, uint32_t count)
+{
+    double most = 0, sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        most = fmax(most, choices[i]);
+        sum += choices[i];
+    }
+    return most * count / sum;
+}
+
+static void set_shares(struct layout_figures *figures, const struct layout *layout, uint32_t nodes,
+                       const double *slot_tokens)
+{
+    double *ranks = mem_alloc(layout->ranks, sizeof *ranks);
+    double *node = mem_alloc(nodes, sizeof *node);
+    for (uint32_t s = 0; s < layout->slots; s++) {
+        ranks[layout->slot_rank[s]] += slot_tokens[s];
+        node[layout->slot_rank[s] / (layout->ranks / nodes)] += slot_tokens[s];
+    }
+    figures->rank_max_mean = max_mean(ranks, layout->ranks);
+    figures->node_max_mean = max_mean(node, nodes);
+    for (uint32_t e = 0; e < layout->experts; e++)
+        figures->replicas = fmax(figures->replicas, layout_replicas(layout, e));
+    free(ranks);
+    free(node);
+}
+
+static uint64_t count_steps(const struct layout_task *task, const struct trace *part)
+{
+    const bool quiet = notice_quiet(true);
+    const uint64_t steps = trace_steps(part, task->shape.ranks, task->tokens);
+    notice_quiet(quiet);
+    return steps;
+}
+
+bool layout_judge(const struct layout_task *task, uint32_t layer_index, const struct layout *layout,
+                  enum layout_part which, enum engine engine, struct layout_figures *figures,
+                  struct error *err)
+{
+    const struct trace *part = which == LAYOUT_ON_PLAN ? &task->plan : &task->replay;
+    const uint64_t steps = count_steps(task, part);
+    double *slot_tokens = mem_alloc(layout->slots, sizeof *slot_tokens);
+    bool ok = true;
+    *figures = (struct layout_figures){0};
+    for (uint64_t s = 0; ok && s < steps; s++) {
+        struct step step;
+        struct timing timing;
+        ok = step_init(&step, task, part, layer_index, layout, s, err);
+        if (!ok)
+            break;
+        run(task, &step.schedule, engine, &timing);
+        add_timing(figures, &timing, 1.0 / (double)steps);
+        for (uint32_t slot = 0; slot < layout->slots; slot++)
+            slot_tokens[slot] += step.loads.slot_tokens[slot];
+        timing_release(&timing);
+        step_release(&step);
+    }
+    set_shares(figures, layout, task->shape.nodes, slot_tokens);
+    free(slot_tokens);
+    return ok;
+}
+
+// ---- layouts made ------------------------------------------------------------------------------
+
+double *layout_loads(const struct layout_task *task, uint32_t layer_index)
+{
+    const struct trace *part = &task->plan;
+    double *load = mem_alloc(task->shape.experts, sizeof *load);
+    uint16_t ids[MOE_MAX_TOPK];
+    for (uint64_t t = 0; t < part->tokens; t++) {
+        trace_row(part, t, layer_index, ids);
+        for (uint32_t k = 0; k < part->moe.topk; k++)
+            if (ids[k] != ROUTING_DROPPED)
+                load[ids[k]]++;
+    }
+    return load;
+}
+
+// At most so many tokens are searched over, evenly spread: more say little more.
+#define SEARCH_TOKENS 32768
+
+static uint16_t *planned_ids(const struct layout_task *task, uint32_t layer_index, uint32_t *tokens)
+{
+    const struct trace *part = &task->plan;
+    *tokens = part->tokens < SEARCH_TOKENS ? (uint32_t)part->tokens : SEARCH_TOKENS;
+    uint16_t *ids = mem_alloc((size_t)*tokens * part->moe.topk, sizeof *ids);
+    for (uint32_t t = 0; t < *tokens; t++)
+        trace_row(part, part->tokens * t / *tokens, layer_index, ids + (size_t)t * part->moe.topk);
+    return ids;
+}
+
+static bool set_cost(const struct layout_task *task, uint32_t layer_index,
+                     const struct layout *layout, struct layout_cost *cost, struct error *err)
+{
+    struct step step;
+    if (!step_init(&step, task, &task->plan, layer_index, layout, 0, err))
+        return false;
+    layout_cost_init(cost, &step.schedule);
+    step_release(&step);
+    return true;
+}
+
+static bool from_slots(const struct layout_task *task, const uint32_t *slot_expert,
+                       struct layout *layout, struct error *err)
+{
+    return layout_from_slots(layout, slot_expert, task->shape.slots, task->shape.experts,
+                             task->shape.ranks, err);
+}
+
+static bool search(const struct layout_task *task, uint32_t layer_index, struct layout *layout,
+                   struct error *err)
+{
+    struct layout_cost cost;
+    if (!set_cost(task, layer_index, layout, &cost, err))
+        return false;
+    struct layout_search search = {.shape = &task->shape,
+                                   .cost = &cost,
+                                   .topk = task->plan.moe.topk,
+                                   .steps = task->search_steps,
+                                   .seed = task->seed};
+    uint16_t *ids = planned_ids(task, layer_index, &search.tokens);
+    uint32_t *slot_expert = mem_alloc(layout->slots, sizeof *slot_expert);
+    search.ids = ids;
+    memcpy(slot_expert, layout->slot_expert, layout->slots * sizeof *slot_expert);
+    layout_search(&search, slot_expert);
+    layout_release(layout);
+    const bool ok = from_slots(task, slot_expert, layout, err);
+    free(ids);
+    free(slot_expert);
+    return ok;
+}
+
+static bool plan_layer(const struct layout_task *task, enum placement_rule rule,
+                       uint32_t layer_index, struct layout *layout, struct error *err)
+{
+    const bool searched = rule == PLACEMENT_SEARCH;
+    uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
+    double *load = layout_loads(task, layer_index);
+    placement_make(searched ? PLACEMENT_EPLB : rule, &task->shape, load, task->seed, slot_expert);
+    bool ok = from_slots(task, slot_expert, layout, err);
+    free(load);
+    free(slot_expert);
+    return ok && (!searched || search(task, layer_index, layout, err));
+}
+
+bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
+                 struct error *err)
+{
+    const uint32_t count = task->layer_count;
+    bool ok = true;
+    *layouts = (struct layouts){.count = count,
+                                .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
+                                .of = mem_alloc(count, sizeof *layouts->of)};
+#pragma omp parallel for schedule(dynamic, 1) shared(ok)
+    for (uint32_t l = 0; l < count; l++) {
+        struct error own;
+        layouts->layer_ids[l] = task->trace.layer_ids[task->layers[l]];
+        if (plan_layer(task, rule, task->layers[l], &layouts->of[l], &own))
+            continue;
+#pragma omp critical
+        {
+            *err = own;
+            ok = false;
+        }
+    }
+    if (!ok)
+        layouts_release(layouts);
+    return ok;
+}

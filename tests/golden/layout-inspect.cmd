@@ -1,0 +1,1 @@
+$EPSIM layout inspect tests/data/layout/trtllm-ep32.yaml --ep 32

@@ -399,7 +399,7 @@ static const struct bad bad_rows[] = {
     {"trace export traces/minimoe-256e --matrix combine --layer 0,1", {"--layer 0,1", "one"}},
     {"trace export traces/minimoe-256e --matrix combine --rows 0..9", {"--rows", "--matrix"}},
     {"trace export traces/minimoe-256e --matrix combine --dispatcher raw", {"raw"}},
-    {"trace made x", {"trace", "expected"}},
+    {"trace mend x", {"trace", "expected"}},
     {"trace info traces/minimoe-256e --tsv lag", {"--tsv", "'lag'", "lags"}},
     {"simulate --routing trace", {"--routing", "--trace"}},
     {"compare --step 1", {"--step", "--trace"}},

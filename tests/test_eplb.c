@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "study/eplb.h"
 #include "tests/scene.h"
+#include "tests/suite.h"
 
 #include <gsl/gsl_cdf.h>
 #include <stdlib.h>
@@ -352,21 +353,15 @@ START_TEST(drifted_loads)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof(table)[0])
-
 int main(void)
 {
     Suite *suite = suite_create("eplb");
     TCase *tcase = tcase_create("eplb");
     tcase_set_timeout(tcase, 60);
-    tcase_add_loop_test(tcase, published_example, 0, COUNT(published));
+    tcase_add_loop_test(tcase, published_example, 0, SUITE_COUNT(published));
     tcase_add_test(tcase, random_instances);
-    tcase_add_loop_test(tcase, bad_shape, 0, COUNT(refused));
+    tcase_add_loop_test(tcase, bad_shape, 0, SUITE_COUNT(refused));
     tcase_add_test(tcase, drifted_loads);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -4,6 +4,8 @@
 #include "base/rng.h"
 #include "model/layout_file.h"
 #include "tests/fixture.h"
+#include "tests/scratch.h"
+#include "tests/suite.h"
 #include "traces/trace.h"
 
 #include <stdint.h>
@@ -215,7 +217,42 @@ START_TEST(parts_of_tokens)
 }
 END_TEST
 
-#define COUNT(table) (int)(sizeof(table) / sizeof(table)[0])
+// With steps of its own a trace is cut between steps, and a part's begin at 0.
+START_TEST(parts_of_steps)
+{
+    static const char manifest[] = "experts: 8\ntopk: 1\nlayer_ids: [3]\n";
+    const uint8_t ids[] = {0, 1, 2, 3, 4, 5};
+    const uint32_t steps[] = {0, 0, 1, 1, 1, 0, 2, 1, 2, 0, 3, 1};
+    struct trace trace, part, nested;
+    struct trace_view *view;
+    struct error err;
+    uint16_t id;
+    scratch_make();
+    scratch_write("trace.yaml", manifest, strlen(manifest));
+    ck_assert(npy_write(scratch_path("expert_ids.npy"), NPY_U8, (const uint64_t[]){6, 1, 1}, 3, ids,
+                        &err));
+    ck_assert(
+        npy_write(scratch_path("steps.npy"), NPY_U32, (const uint64_t[]){6, 2}, 2, steps, &err));
+    ck_assert_msg(trace_open(&trace, scratch_folder, &err), "%s", err.text);
+    ck_assert_msg(trace_part(&trace, 0.5, 1, &part, &err), "%s", err.text);
+    ck_assert_uint_eq(part.tokens, 3);
+    ck_assert_uint_eq(trace_steps(&part, 2, 0), 2);
+    ck_assert_msg(trace_view_new(&part, 0, 1, 2, 0, &view, &err), "%s", err.text);
+    const struct routing routing = trace_routing(view);
+    ck_assert_uint_eq(routing.tokens[0], 0);
+    ck_assert_uint_eq(routing.tokens[1], 1);
+    routing_row(&routing, 1, 0, &id);
+    ck_assert_uint_eq(id, 5);
+    trace_view_free(view);
+    ck_assert_msg(trace_part(&part, 0, 0.5, &nested, &err), "%s", err.text);
+    ck_assert_uint_eq(nested.tokens, 2);
+    ck_assert_uint_eq(trace_steps(&nested, 2, 0), 1);
+    ck_assert(!trace_part(&trace, 0.5, 0.6, &part, &err));
+    ck_assert_msg(strstr(err.text, "no token from share 0.5 to 0.6 of 4 steps"), "%s", err.text);
+    trace_release(&trace);
+    scratch_clear();
+}
+END_TEST
 
 int main(void)
 {
@@ -224,13 +261,10 @@ int main(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, read_back);
     tcase_add_loop_test(tcase, exact_text, 0, 2);
-    tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));
+    tcase_add_loop_test(tcase, bad_file, 0, SUITE_COUNT(bad_files));
     tcase_add_test(tcase, absent_layer);
     tcase_add_test(tcase, parts_of_tokens);
+    tcase_add_test(tcase, parts_of_steps);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

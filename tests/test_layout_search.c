@@ -5,6 +5,7 @@
 #include "study/layout_plan.h"
 #include "study/layout_search.h"
 #include "tests/scene.h"
+#include "tests/suite.h"
 
 #include <stdlib.h>
 
@@ -270,9 +271,5 @@ int main(void)
     tcase_add_test(tcase, cost_follows_the_engine);
     tcase_add_test(tcase, bundled_trace);
     suite_add_tcase(suite, tcase);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -72,12 +72,39 @@ START_TEST(refuses)
 }
 END_TEST
 
+static const struct {
+    const char *text;
+    double from, to; // both 0: refused
+} shares[] = {
+    {"0..0.5", 0, 0.5}, {"0.25..1", 0.25, 1}, {"0..1", 0, 1},  {"0.5", 0, 0},
+    {"0.5..0.5", 0, 0}, {"0.6..0.5", 0, 0},   {"", 0, 0},      {"..1", 0, 0},
+    {"0..", 0, 0},      {"0..1.01", 0, 0},    {"-1..1", 0, 0}, {"0..nan", 0, 0},
+    {"0..1x", 0, 0},    {"0..0.5..1", 0, 0},
+};
+
+START_TEST(share)
+{
+    struct error err;
+    double from, to;
+    const bool ok = range_parse_share(shares[_i].text, &from, &to, &err);
+    ck_assert_msg(ok == (shares[_i].to > 0), "'%s'", shares[_i].text);
+    if (ok) {
+        ck_assert_double_eq(from, shares[_i].from);
+        ck_assert_double_eq(to, shares[_i].to);
+        return;
+    }
+    ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_msg(strstr(err.text, "as 0..0.5") != NULL, "%s", err.text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("range");
     TCase *tests = tcase_create("range");
     tcase_add_loop_test(tests, reads, 0, SUITE_COUNT(read_rows));
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
+    tcase_add_loop_test(tests, share, 0, SUITE_COUNT(shares));
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

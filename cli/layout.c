@@ -27,7 +27,6 @@ static const struct {
     {"trace", MAKE | COMPARE_LAYOUTS},
     {"dispatcher", MAKE | COMPARE_LAYOUTS},
     {"sms", MAKE | COMPARE_LAYOUTS},
-    {"routing", 0}, // a trace has no rule
     {"tokens", MAKE | COMPARE_LAYOUTS},
     {"layer", MAKE | COMPARE_LAYOUTS},
     {"redundant", MAKE | COMPARE_LAYOUTS},

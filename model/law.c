@@ -52,7 +52,8 @@ static double start_ps(const struct schedule *schedule, const struct transfer *t
                    log2(fabric->ranks) * (double)cost->per_rank_doubling_ps +
                    schedule->moe.experts * (double)cost->per_expert_ps +
                    expert_groups(schedule) * (double)cost->per_expert_group_ps;
-    start += cost->kernels * (double)schedule->cluster.kernel_launch_ps;
+    start += cluster_computed_ps(&schedule->cluster,
+                                 cost->kernels * (double)schedule->cluster.kernel_launch_ps);
     if (inter)
         start += (double)cost->fixed_inter_ps + (fabric->nodes - 2) * (double)cost->per_node_ps +
                  log2(fabric->nodes) * (double)cost->per_node_doubling_ps;
@@ -122,13 +123,15 @@ static void through_memory(const struct schedule *schedule, const struct transfe
     const double own = 2.0 * schedule->moe.hidden, wire = (double)transfer->token_bytes;
     const double tokens = posted_tokens(schedule, rank);
     const double sent = tokens * copies_a_token(schedule, transfer, rank);
+    const struct cluster *cluster = &schedule->cluster;
     if (!transfer->gather) {
-        terms->head_ps += bytes_ps(sent * (own + wire), Bps);
+        terms->head_ps += cluster_computed_ps(cluster, bytes_ps(sent * (own + wire), Bps));
         return;
     }
-    const double received = copies_received(schedule, transfer, rank);
-    terms->head_ps += bytes_ps(choices_served(schedule, rank) * own + received * wire, Bps);
-    terms->tail_ps += bytes_ps(sent * wire + tokens * own, Bps);
+    const double served =
+        choices_served(schedule, rank) * own + copies_received(schedule, transfer, rank) * wire;
+    terms->head_ps += cluster_computed_ps(cluster, bytes_ps(served, Bps));
+    terms->tail_ps += cluster_computed_ps(cluster, bytes_ps(sent * wire + tokens * own, Bps));
 }
 
 static void stream(const struct schedule *schedule, const struct transfer *transfer, uint32_t rank,

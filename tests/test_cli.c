@@ -434,7 +434,7 @@ static const struct bad bad_rows[] = {
      {"--format: 'torch'", "trtllm or sglang"}},
     {"layout make eplb --trace $D/trace-good --replay-on 0..1",
      {"--replay-on has no meaning with layout make"}},
-    {"layout make eplb --trace $D/trace-good --routing v3", {"--routing has no meaning"}},
+    {"layout make eplb --trace $D/trace-good --routing v3", {"'--routing'", "layout takes no such option"}},
     {"layout make eplb --trace $D/trace-good --json", {"--json has no meaning with layout make"}},
     {"layout compare --trace $D/trace-good --ep 4 --plan-on 0.2..0.6",
      {"--plan-on 0.2..0.6", "--replay-on"}},

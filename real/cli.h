@@ -31,7 +31,7 @@ struct real_invocation {
     bool given[64];
 };
 
-#define REAL_OPTIONS 34
+#define REAL_OPTIONS 35
 extern struct option_row real_options[REAL_OPTIONS];
 void real_options_init(void);
 struct real_invocation real_invocation_default(void);

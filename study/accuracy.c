@@ -40,7 +40,7 @@ static void sum_up(const struct accuracy *accuracy, const struct grouping *group
     }
     group->bias_pct = sum / (double)group->count;
     errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
-    group->support = fitted_support(&accuracy->fitted, taken);
+    group->support = figures_support(&accuracy->figures, taken);
     free(errors);
     free(taken);
 }
@@ -71,12 +71,12 @@ static void set_support(struct accuracy *accuracy, const struct measured *measur
 {
     bool *taken = mem_alloc(accuracy->count, sizeof *taken);
     if (accuracy->engine == ENGINE_NAIVE)
-        fitted_none(&accuracy->fitted, measured);
+        figures_none(&accuracy->figures, measured);
     else
-        fitted_init(&accuracy->fitted, measured, terms);
+        figures_init(&accuracy->figures, measured, terms);
     for (size_t i = 0; i < accuracy->count; i++) {
         taken[i] = true;
-        accuracy->rows[i].support = fitted_support(&accuracy->fitted, taken);
+        accuracy->rows[i].support = figures_support(&accuracy->figures, taken);
         taken[i] = false;
     }
     free(taken);
@@ -131,7 +131,7 @@ size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *cou
 
 void accuracy_release(struct accuracy *accuracy)
 {
-    fitted_release(&accuracy->fitted);
+    figures_release(&accuracy->figures);
     free(accuracy->rows);
     free(accuracy->groups);
     *accuracy = (struct accuracy){0};

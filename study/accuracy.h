@@ -2,7 +2,7 @@
 #ifndef STUDY_ACCURACY_H
 #define STUDY_ACCURACY_H
 
-#include "study/fitted.h"
+#include "study/figures.h"
 #include "study/group.h"
 #include "study/row.h"
 
@@ -33,7 +33,7 @@ struct accuracy {
     struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
-    struct fitted fitted;               // what its predictions rest on; naive's on nothing
+    struct figures figures;             // what its predictions rest on; naive's on nothing
 };
 
 // Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row

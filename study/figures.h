@@ -1,8 +1,8 @@
 // Fitted figures: values of presets that were found from measured rows, as their source says
 // ("fitted to 24 rows: ...", what `epsim calibrate --write` puts there), and how much of what is
 // predicted for measured rows they leave open: as many figures as rows meet any rows.
-#ifndef STUDY_FITTED_H
-#define STUDY_FITTED_H
+#ifndef STUDY_FIGURES_H
+#define STUDY_FIGURES_H
 
 #include "study/row.h"
 
@@ -12,7 +12,7 @@
 
 // One figure, whatever keys and presets carry it: keys that differ only in their direction
 // (dispatch_fixed, combine_fixed), of the same value and source, are one.
-struct fitted_figure {
+struct figure {
     const char *key; // the first that carried it
     char *value, *source;
     size_t rows;   // that it was fitted to
@@ -20,25 +20,25 @@ struct fitted_figure {
 };
 
 // The figures that one row's predictions read (study/reads.h).
-struct fitted_row {
-    uint32_t *figures; // indices into fitted.figures
+struct figure_row {
+    uint32_t *figures; // indices into figures.all
     size_t count;
 };
 
-struct fitted {
-    struct fitted_figure *figures;
+struct figures {
+    struct figure *all;
     size_t count;
-    struct fitted_row *rows; // [measured->count]
+    struct figure_row *rows; // [measured->count]
     size_t row_count;
 };
 
 // Looks up every row's presets. A row whose cluster or dispatcher does not load has no figures.
 // Figures whose source has the flag terms->held_out ("--only 1/3") and the same seed are held out.
-void fitted_init(struct fitted *fitted, const struct measured *measured,
-                 const struct row_terms *terms);
+void figures_init(struct figures *figures, const struct measured *measured,
+                  const struct row_terms *terms);
 // Of an engine that reads no fitted figure: every row has none.
-void fitted_none(struct fitted *fitted, const struct measured *measured);
-void fitted_release(struct fitted *fitted);
+void figures_none(struct figures *figures, const struct measured *measured);
+void figures_release(struct figures *figures);
 
 // What the predictions of some rows rest on.
 struct support {
@@ -51,13 +51,13 @@ struct support {
 };
 
 // The support of those rows whose taken[] is true.
-struct support fitted_support(const struct fitted *fitted, const bool *taken);
+struct support figures_support(const struct figures *figures, const bool *taken);
 
 // Fewer than three rows a figure of their own: predictions that meet such rows prove nothing.
 #define SUPPORT_LEAST_ROWS 3
 bool support_proves_nothing(const struct support *support);
 
 // "fitted to 24 rows: ..." -> 24; 0 for any other source, NULL too.
-size_t fitted_source_rows(const char *source);
+size_t figures_source_rows(const char *source);
 
 #endif

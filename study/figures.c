@@ -1,4 +1,4 @@
-#include "study/fitted.h"
+#include "study/figures.h"
 
 #include "base/mem.h"
 #include "study/reads.h"
@@ -18,14 +18,14 @@ struct pair {
 };
 
 struct lookup {
-    struct fitted *fitted;
+    struct figures *figures;
     const char *held_out; // "--only 1/3", or ""
     const char *seed;     // "--seed 1"
     struct pair *pairs;
     size_t count;
 };
 
-size_t fitted_source_rows(const char *source)
+size_t figures_source_rows(const char *source)
 {
     static const char begin[] = "fitted to ";
     char *end;
@@ -58,25 +58,25 @@ static bool says(const char *source, const char *words)
 static int64_t figure_of(struct lookup *lookup, const struct field *field, const void *object,
                          const char *source)
 {
-    struct fitted *fitted = lookup->fitted;
-    const size_t rows = fitted_source_rows(source);
+    struct figures *figures = lookup->figures;
+    const size_t rows = figures_source_rows(source);
     char value[FIELD_TEXT_BYTES];
     if (rows == 0)
         return -1;
     field_format(field, object, value);
-    for (size_t f = 0; f < fitted->count; f++)
-        if (!strcmp(stem(fitted->figures[f].key), stem(field->key)) &&
-            !strcmp(fitted->figures[f].value, value) && !strcmp(fitted->figures[f].source, source))
+    for (size_t f = 0; f < figures->count; f++)
+        if (!strcmp(stem(figures->all[f].key), stem(field->key)) &&
+            !strcmp(figures->all[f].value, value) && !strcmp(figures->all[f].source, source))
             return (int64_t)f;
-    fitted->figures = mem_grow(fitted->figures, fitted->count + 1, sizeof *fitted->figures);
-    fitted->figures[fitted->count] =
-        (struct fitted_figure){.key = field->key,
-                               .value = mem_copy_text(value),
-                               .source = mem_copy_text(source),
-                               .rows = rows,
-                               .held_out = lookup->held_out[0] && says(source, lookup->held_out) &&
-                                           says(source, lookup->seed)};
-    return (int64_t)fitted->count++;
+    figures->all = mem_grow(figures->all, figures->count + 1, sizeof *figures->all);
+    figures->all[figures->count] =
+        (struct figure){.key = field->key,
+                        .value = mem_copy_text(value),
+                        .source = mem_copy_text(source),
+                        .rows = rows,
+                        .held_out = lookup->held_out[0] && says(source, lookup->held_out) &&
+                                    says(source, lookup->seed)};
+    return (int64_t)figures->count++;
 }
 
 // ---- pairs ------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ static const struct pair *pair_of(struct lookup *lookup, const char *cluster,
 
 // ---- rows -------------------------------------------------------------------------------------
 
-static void add_figure(struct fitted_row *row, int64_t figure)
+static void add_figure(struct figure_row *row, int64_t figure)
 {
     if (figure < 0)
         return;
@@ -133,7 +133,7 @@ static void add_figure(struct fitted_row *row, int64_t figure)
     row->figures[row->count++] = (uint32_t)figure;
 }
 
-static void read_row(struct fitted_row *row, const struct pair *pair,
+static void read_row(struct figure_row *row, const struct pair *pair,
                      const struct measured_row *measured)
 {
     const struct reads reads = {
@@ -147,22 +147,22 @@ static void read_row(struct fitted_row *row, const struct pair *pair,
             add_figure(row, pair->of_dispatcher[i]);
 }
 
-void fitted_none(struct fitted *fitted, const struct measured *measured)
+void figures_none(struct figures *figures, const struct measured *measured)
 {
-    *fitted = (struct fitted){.rows = mem_alloc(measured->count, sizeof *fitted->rows),
-                              .row_count = measured->count};
+    *figures = (struct figures){.rows = mem_alloc(measured->count, sizeof *figures->rows),
+                                .row_count = measured->count};
 }
 
-void fitted_init(struct fitted *fitted, const struct measured *measured,
-                 const struct row_terms *terms)
+void figures_init(struct figures *figures, const struct measured *measured,
+                  const struct row_terms *terms)
 {
     char seed[32];
-    struct lookup lookup = {.fitted = fitted, .held_out = terms->held_out, .seed = seed};
+    struct lookup lookup = {.figures = figures, .held_out = terms->held_out, .seed = seed};
     snprintf(seed, sizeof seed, "--seed %llu", (unsigned long long)terms->seed);
-    fitted_none(fitted, measured);
+    figures_none(fitted, measured);
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
-        read_row(&fitted->rows[r],
+        read_row(&figures->rows[r],
                  pair_of(&lookup, terms->cluster ? terms->cluster : row->cluster, row->dispatcher),
                  row);
     }
@@ -173,22 +173,22 @@ void fitted_init(struct fitted *fitted, const struct measured *measured,
     free(lookup.pairs);
 }
 
-void fitted_release(struct fitted *fitted)
+void figures_release(struct figures *figures)
 {
-    for (size_t f = 0; f < fitted->count; f++) {
-        free(fitted->figures[f].value);
-        free(fitted->figures[f].source);
+    for (size_t f = 0; f < figures->count; f++) {
+        free(figures->all[f].value);
+        free(figures->all[f].source);
     }
-    for (size_t r = 0; r < fitted->row_count; r++)
-        free(fitted->rows[r].figures);
-    free(fitted->figures);
-    free(fitted->rows);
-    *fitted = (struct fitted){0};
+    for (size_t r = 0; r < figures->row_count; r++)
+        free(figures->rows[r].figures);
+    free(figures->all);
+    free(figures->rows);
+    *figures = (struct figures){0};
 }
 
 // ---- support ----------------------------------------------------------------------------------
 
-static void add_support(struct support *support, const struct fitted_figure *figure, size_t readers)
+static void add_support(struct support *support, const struct figure *figure, size_t readers)
 {
     if (readers == 0)
         return;
@@ -199,17 +199,17 @@ static void add_support(struct support *support, const struct fitted_figure *fig
         support->own_parameters += fmin(1, (double)readers / (double)figure->rows);
 }
 
-struct support fitted_support(const struct fitted *fitted, const bool *taken)
+struct support figures_support(const struct figures *figures, const bool *taken)
 {
     struct support support = {0};
-    size_t *readers = mem_alloc(fitted->count, sizeof *readers);
-    for (size_t r = 0; r < fitted->row_count; r++) {
+    size_t *readers = mem_alloc(figures->count, sizeof *readers);
+    for (size_t r = 0; r < figures->row_count; r++) {
         support.rows += taken[r];
-        for (size_t i = 0; taken[r] && i < fitted->rows[r].count; i++)
-            readers[fitted->rows[r].figures[i]]++;
+        for (size_t i = 0; taken[r] && i < figures->rows[r].count; i++)
+            readers[figures->rows[r].figures[i]]++;
     }
-    for (size_t f = 0; f < fitted->count; f++)
-        add_support(&support, &fitted->figures[f], readers[f]);
+    for (size_t f = 0; f < figures->count; f++)
+        add_support(&support, &figures->all[f], readers[f]);
     free(readers);
     return support;
 }

@@ -1,6 +1,6 @@
-// study/reads and study/fitted: which figures a prediction reads, told by moving them; and what
+// study/reads and study/figures: which figures a prediction reads, told by moving them; and what
 // their sources say of the rows that fixed them.
-#include "study/fitted.h"
+#include "study/figures.h"
 #include "base/mem.h"
 #include "model/preset.h"
 #include "study/reads.h"
@@ -148,7 +148,7 @@ static const struct {
 
 START_TEST(source_rows)
 {
-    ck_assert_uint_eq(fitted_source_rows(sources[_i].source), sources[_i].rows);
+    ck_assert_uint_eq(figures_source_rows(sources[_i].source), sources[_i].rows);
 }
 END_TEST
 
@@ -203,20 +203,20 @@ START_TEST(support_of_rows)
     const struct fixture file = rows_file(four_rows);
     struct row_terms terms = {.seed = 1};
     struct measured measured;
-    struct fitted fitted;
+    struct figures figures;
     bool taken[4];
     strcpy(terms.held_out, supports[_i].held_out);
     load(&measured, file.path);
-    fitted_init(&fitted, &measured, &terms);
+    figures_init(&figures, &measured, &terms);
     for (size_t r = 0; r < 4; r++)
         taken[r] = strchr(supports[_i].rows, measured.rows[r].id[0]) != NULL;
-    const struct support support = fitted_support(&fitted, taken);
+    const struct support support = figures_support(&figures, taken);
     ck_assert_uint_eq(support.rows, strlen(supports[_i].rows));
     ck_assert_uint_eq(support.parameters, supports[_i].parameters);
     ck_assert_uint_eq(support.fitted_rows, supports[_i].fitted_rows);
     ck_assert_double_eq_tol(support.own_parameters, supports[_i].own, 1e-12);
     ck_assert_int_eq(support_proves_nothing(&support), supports[_i].proves_nothing);
-    fitted_release(&fitted);
+    figures_release(&figures);
     measured_release(&measured);
     fixture_remove(&file);
 }
@@ -233,16 +233,16 @@ START_TEST(own_parameters_are_at_most_all)
     const struct fixture file = rows_file(text);
     const struct row_terms terms = {.seed = 1};
     struct measured measured;
-    struct fitted fitted;
+    struct figures figures;
     bool taken[60];
     load(&measured, file.path);
-    fitted_init(&fitted, &measured, &terms);
+    figures_init(&figures, &measured, &terms);
     memset(taken, 1, sizeof taken);
-    const struct support support = fitted_support(&fitted, taken);
+    const struct support support = figures_support(&figures, taken);
     ck_assert_uint_eq(support.parameters, 3);
     ck_assert_double_eq_tol(support.own_parameters, 3, 1e-12);
     ck_assert(!support_proves_nothing(&support));
-    fitted_release(&fitted);
+    figures_release(&figures);
     measured_release(&measured);
     fixture_remove(&file);
 }
@@ -256,8 +256,8 @@ static void clear(void)
 
 int main(void)
 {
-    Suite *suite = suite_create("fitted");
-    TCase *tests = tcase_create("fitted");
+    Suite *suite = suite_create("figures");
+    TCase *tests = tcase_create("figures");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, scratch_make, clear);
     tcase_add_test(tests, unread_figures_move_nothing);

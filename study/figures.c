@@ -159,7 +159,7 @@ void figures_init(struct figures *figures, const struct measured *measured,
     char seed[32];
     struct lookup lookup = {.figures = figures, .held_out = terms->held_out, .seed = seed};
     snprintf(seed, sizeof seed, "--seed %llu", (unsigned long long)terms->seed);
-    figures_none(fitted, measured);
+    figures_none(figures, measured);
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
         read_row(&figures->rows[r],

@@ -49,9 +49,20 @@ static bool names(const struct calibrate_parameter *parameter, const char *prese
 
 enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 
+// Costs of one direction are asked by no other (schedule_layer): a row stands alone (row_predict).
+static bool other_direction(const struct field *field, enum phase phase)
+{
+    const size_t dispatch = offsetof(struct dispatcher, dispatch);
+    const size_t combine = offsetof(struct dispatcher, combine);
+    const size_t size = sizeof(struct transfer_cost);
+    if (phase == PHASE_COMBINE)
+        return field->offset >= dispatch && field->offset < dispatch + size;
+    return field->offset >= combine && field->offset < combine + size;
+}
+
 // Whether the row's key is what the parameter moves: the preset's own, or its variant's.
 static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
-                    const struct setting *setting)
+                    const struct setting *setting, enum phase phase)
 {
     const struct dispatcher *dispatcher = &setting->dispatcher;
     char cluster[FIELD_TEXT_BYTES];
@@ -59,6 +70,8 @@ static bool depends(const struct calibrate_parameter *parameter, const struct fi
         return false;
     if (parameter->part == CALIBRATE_CLUSTER)
         return names(parameter, setting->cluster.name);
+    if (other_direction(field, phase))
+        return false;
     const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
     if (variant == VARIANT_NONE)
         return names(parameter, dispatcher->name);
@@ -124,19 +137,26 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
     const struct calibration *calibration = seen->calibration;
     const size_t n = calibration->parameter_count;
     double *least = mem_alloc(n, sizeof *least), *most = mem_alloc(n, sizeof *most);
+    double *centre = mem_alloc(n, sizeof *centre), *width = mem_alloc(n, sizeof *width);
     for (size_t p = 0; p < n; p++) {
         least[p] = calibration->parameters[p].least;
         most[p] = calibration->parameters[p].most;
+        centre[p] = calibration->parameters[p].start;
+        width[p] = calibration->parameters[p].prior;
     }
     const struct fit_problem problem = {.parameters = n,
                                         .rows = seen->count,
                                         .least = least,
                                         .most = most,
+                                        .centre = centre,
+                                        .width = width,
                                         .errors = errors,
                                         .context = (void *)seen};
     fit_solve(fit, &problem, start);
     free(least);
     free(most);
+    free(centre);
+    free(width);
 }
 
 // How far the simulator is from the closed form on a row, by these values; half of it.
@@ -183,9 +203,11 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        const struct setting *setting = &row->setting;
+        const enum phase phase = row->measured->phase;
         row->depends[p] =
-            (uint8_t)((depends(parameter, parameter->field, &row->setting) ? ON_KEY : 0) |
-                      (depends(parameter, parameter->also, &row->setting) ? ON_OTHER_KEY : 0));
+            (uint8_t)((depends(parameter, parameter->field, setting, phase) ? ON_KEY : 0) |
+                      (depends(parameter, parameter->also, setting, phase) ? ON_OTHER_KEY : 0));
         row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)

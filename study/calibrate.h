@@ -8,10 +8,13 @@
 //       - {key: hbm, clusters: [h100-cx7, hopper-cx7], min: 2TB/s, max: 3.35TB/s}
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
+//     prior: 0.5
 //
 // A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
 // for all rows of theirs. Without start it begins at its first preset's value, without min and max
-// it may move by a factor of 100 either way.
+// it may move by a factor of 100 either way. With a prior, the file's or the parameter's own, it is
+// held near its start for want of rows: ln(value / start) has that standard deviation
+// (study/fit.h). A file without says nothing beforehand.
 #ifndef STUDY_CALIBRATE_H
 #define STUDY_CALIBRATE_H
 
@@ -32,6 +35,7 @@ struct calibrate_parameter {
     char **words;              // what each was loaded by: the name itself, or a file
     size_t preset_count;
     double start, least, most; // base units: bytes a second, picoseconds, ...
+    double prior;              // width about the start; 0: none
     size_t rows;               // that depend on it
 };
 

@@ -191,10 +191,24 @@ static bool read_range(struct reading *reading, doc_node item,
                      "%s: expected 0 < min <= start <= max, and min < max", parameter->field->key);
 }
 
+// A width of 3 is a factor of 20 either way: as good as none.
+static bool read_prior(struct reading *reading, doc_node map, double *width)
+{
+    static const struct field field = {"prior", FIELD_NUMBER, 0, 0.01, 3, NULL, NULL};
+    const doc_node node = doc_get(reading->doc, map, field.key);
+    if (node == DOC_NONE)
+        return true;
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "prior: expected a number");
+    return field_parse(&field, doc_text(reading->doc, node), width, reading->err) ||
+           error_prefix(reading->err, "%s:%zu: prior", doc_name(reading->doc),
+                        doc_line(reading->doc, node));
+}
+
 static bool check_keys(struct reading *reading, doc_node item)
 {
     static const char *const known[] = {"key",   "also", "clusters", "dispatchers",
-                                        "start", "min",  "max"};
+                                        "start", "min",  "max",      "prior"};
     char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
         const char *key = doc_key(reading->doc, item, i);
@@ -205,7 +219,7 @@ static bool check_keys(struct reading *reading, doc_node item)
             return doc_error(
                 reading->doc, doc_value(reading->doc, item, i), reading->err,
                 "%s: unknown: expected key, also, clusters or dispatchers, start, min, "
-                "max",
+                "max, prior",
                 error_quote(key, quoted));
     }
     return true;
@@ -228,7 +242,7 @@ static bool read_parameter(struct reading *reading, doc_node item)
     parameter->part = clusters != DOC_NONE ? CALIBRATE_CLUSTER : CALIBRATE_DISPATCHER;
     return read_field(reading, item, parameter) &&
            read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
-           read_range(reading, item, parameter);
+           read_range(reading, item, parameter) && read_prior(reading, item, &parameter->prior);
 }
 
 static bool same_key(const struct calibrate_parameter *a, const struct calibrate_parameter *b)
@@ -264,8 +278,12 @@ static bool read_all(struct reading *reading)
         return doc_error(reading->doc, root, reading->err,
                          "parameters: expected a list of parameters");
     const size_t count = doc_size(reading->doc, list);
+    double prior = 0;
+    if (!read_prior(reading, root, &prior))
+        return false;
     reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
     for (size_t i = 0; i < count; i++) {
+        reading->calibration->parameters[i].prior = prior;
         const doc_node item = doc_item(reading->doc, list, i);
         if (!read_parameter(reading, item) || !check_twice(reading, item))
             return false;

@@ -10,92 +10,11 @@
 
 // ---- parameters on a row ----------------------------------------------------------------------
 
-static bool is_integer(const struct field *field)
-{
-    return field->kind == FIELD_TIME;
-}
-
-static void put(const struct field *field, void *object, double value)
-{
-    char *member = (char *)object + field->offset;
-    if (is_integer(field))
-        *(uint64_t *)(void *)member = (uint64_t)llround(value);
-    else
-        *(double *)(void *)member = value;
-}
-
-// Five digits: more than a fit can mean, and few enough to read.
-char *calibrate_format(const struct calibrate_parameter *parameter, double value, char *buffer)
-{
-    static const struct {
-        double scale;
-        const char *unit;
-    } shown[] = {[FIELD_RATE] = {1e-9, "GB/s"},
-                 [FIELD_TIME] = {1e-6, "us"},
-                 [FIELD_FLOPS] = {1e-12, "TFLOPS"},
-                 [FIELD_NUMBER] = {1, ""}};
-    const enum field_kind kind = parameter->field->kind;
-    snprintf(buffer, FIELD_TEXT_BYTES, "%.5g%s", value * shown[kind].scale, shown[kind].unit);
-    return buffer;
-}
-
-static bool names(const struct calibrate_parameter *parameter, const char *preset)
-{
-    for (size_t i = 0; i < parameter->preset_count; i++)
-        if (!strcmp(parameter->presets[i], preset))
-            return true;
-    return false;
-}
-
-enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
-
-// Costs of one direction are asked by no other (schedule_layer): a row stands alone (row_predict).
-static bool other_direction(const struct field *field, enum phase phase)
-{
-    const size_t dispatch = offsetof(struct dispatcher, dispatch);
-    const size_t combine = offsetof(struct dispatcher, combine);
-    const size_t size = sizeof(struct transfer_cost);
-    if (phase == PHASE_COMBINE)
-        return field->offset >= dispatch && field->offset < dispatch + size;
-    return field->offset >= combine && field->offset < combine + size;
-}
-
-// Whether the row's key is what the parameter moves: the preset's own, or its variant's.
-static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
-                    const struct setting *setting, enum phase phase)
-{
-    const struct dispatcher *dispatcher = &setting->dispatcher;
-    char cluster[FIELD_TEXT_BYTES];
-    if (!field)
-        return false;
-    if (parameter->part == CALIBRATE_CLUSTER)
-        return names(parameter, setting->cluster.name);
-    if (other_direction(field, phase))
-        return false;
-    const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
-    if (variant == VARIANT_NONE)
-        return names(parameter, dispatcher->name);
-    char *name =
-        mem_format("%s@%s", dispatcher->name,
-                   variant == VARIANT_GPU ? setting->cluster.gpu
-                                          : dispatcher_cluster_name(&setting->cluster, cluster));
-    const bool named = names(parameter, name);
-    free(name);
-    return named;
-}
-
 static void put_values(const struct calibration *calibration, const struct calibrate_row *row,
                        const double *values, struct setting *trial)
 {
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        void *object = parameter->part == CALIBRATE_CLUSTER ? (void *)&trial->cluster
-                                                            : (void *)&trial->dispatcher;
-        if (row->depends[p] & ON_KEY)
-            put(parameter->field, object, values[p]);
-        if (row->depends[p] & ON_OTHER_KEY)
-            put(parameter->also, object, values[p]);
-    }
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        parameter_put(&calibration->parameters[p], row->depends[p], values[p], trial);
 }
 
 // The row's prediction by these values. The loads are the row's own; the schedule is made anew.
@@ -202,12 +121,8 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
         return;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        const struct setting *setting = &row->setting;
-        const enum phase phase = row->measured->phase;
         row->depends[p] =
-            (uint8_t)((depends(parameter, parameter->field, setting, phase) ? ON_KEY : 0) |
-                      (depends(parameter, parameter->also, setting, phase) ? ON_OTHER_KEY : 0));
+            parameter_depends(&calibration->parameters[p], &row->setting, row->measured->phase);
         row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)
@@ -285,6 +200,7 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
     double *start = mem_alloc(calibration->parameter_count, sizeof *start);
     for (size_t p = 0; p < calibration->parameter_count; p++)
         start[p] = calibration->parameters[p].start;
+    calibration->between = between;
     summarise_before(calibration, &seen);
     solve(&seen, start, &calibration->fit);
     if (between) {
@@ -351,14 +267,8 @@ struct left_out *calibration_leave_out(const struct calibration *calibration, si
 
 void calibration_release(struct calibration *calibration)
 {
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
-            free(calibration->parameters[p].presets[i]);
-            free(calibration->parameters[p].words[i]);
-        }
-        free(calibration->parameters[p].presets);
-        free(calibration->parameters[p].words);
-    }
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        parameter_release(&calibration->parameters[p]);
     for (size_t r = 0; r < calibration->row_count; r++) {
         if (!calibration->rows[r].skipped)
             setting_release(&calibration->rows[r].setting);

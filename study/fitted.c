@@ -1,0 +1,212 @@
+#include "study/fitted.h"
+
+#include "base/mem.h"
+
+#include <gsl/gsl_sort_double.h>
+#include <gsl/gsl_statistics_double.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const span_keys[] = {"gpus_per_node", "experts", "topk", "hidden", "sms", NULL};
+
+#define NORMAL_90 1.6448536269514722 // nine in ten of a normal's absolute values are below
+
+// ---- what a calibration's rows span
+// --------------------------------------------------------------
+
+static void widen(struct span *span, uint64_t value)
+{
+    span->least = span->most == 0 || value < span->least ? value : span->least;
+    span->most = value > span->most ? value : span->most;
+}
+
+static void add_cluster(struct fitted_group *group, const char *name)
+{
+    for (size_t i = 0; i < group->cluster_count; i++)
+        if (!strcmp(group->clusters[i], name))
+            return;
+    group->clusters = mem_grow(group->clusters, group->cluster_count + 1, sizeof *group->clusters);
+    group->clusters[group->cluster_count++] = mem_copy_text(name);
+}
+
+static void add_place(struct fitted_group *group, const struct measured_row *row)
+{
+    size_t at = 0;
+    while (at < group->place_count && group->places[at].nodes < row->nodes)
+        at++;
+    if (at == group->place_count || group->places[at].nodes != row->nodes) {
+        group->places = mem_grow(group->places, group->place_count + 1, sizeof *group->places);
+        memmove(group->places + at + 1, group->places + at,
+                (group->place_count++ - at) * sizeof *group->places);
+        group->places[at] = (struct fitted_place){.nodes = row->nodes};
+    }
+    widen(&group->places[at].sizes,
+          row->bytes_per_rank ? row->bytes_per_rank : row->tokens_per_gpu);
+}
+
+static void span_row(struct fitted_group *group, const struct calibrate_row *row)
+{
+    const struct measured_row *measured = row->measured;
+    const struct setting *setting = &row->setting;
+    const uint64_t values[SPAN_KEYS] = {
+        [SPAN_GPUS] = measured->gpus_per_node,
+        [SPAN_EXPERTS] = measured->experts,
+        [SPAN_TOPK] = measured->topk,
+        [SPAN_HIDDEN] = measured->hidden,
+        [SPAN_SMS] = dispatcher_sms(&setting->dispatcher, setting->cluster.sms)};
+    for (enum span_key key = 0; key < SPAN_KEYS; key++)
+        widen(&group->spans[key], values[key]);
+    add_cluster(group, setting->cluster.name);
+    add_place(group, measured);
+    group->dtypes |= 1u << measured->dtype;
+}
+
+// ---- how far off they are
+// ------------------------------------------------------------------------
+
+// The standard deviation of a normal whose nine in ten are as near as those of the errors: a tail
+// of outliers stands outside an interval, as it should, and does not widen it for all.
+static double spread_of(double *errors, size_t n, double freedom)
+{
+    for (size_t i = 0; i < n; i++)
+        errors[i] = fabs(errors[i]);
+    gsl_sort(errors, 1, n);
+    return gsl_stats_quantile_from_sorted_data(errors, 1, n, 0.9) / NORMAL_90 *
+           sqrt((double)n / freedom);
+}
+
+static bool in_group(const struct calibrate_row *row, const struct fitted_group *group)
+{
+    return !row->skipped && row->moved && row->measured->phase == group->phase &&
+           !strcmp(row->measured->dispatcher, group->dispatcher);
+}
+
+static void set_spreads(struct fitted_group *group, const struct calibration *calibration)
+{
+    double *estimated = mem_alloc(group->rows, sizeof *estimated);
+    double *simulated = mem_alloc(group->rows, sizeof *simulated);
+    size_t n = 0;
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
+        if (!in_group(row, group))
+            continue;
+        estimated[n] = log(row->predicted_us / row->measured->latency_us);
+        simulated[n] = estimated[n] + 2 * row->lean;
+        n++;
+    }
+    group->spread[ENGINE_ESTIMATE] = spread_of(estimated, n, group->freedom);
+    if (calibration->between)
+        group->spread[ENGINE_SIMULATE] = spread_of(simulated, n, group->freedom);
+    free(estimated);
+    free(simulated);
+}
+
+static struct fitted_group *group_for(struct fitted *fitted, const struct measured_row *row)
+{
+    for (size_t g = 0; g < fitted->group_count; g++)
+        if (fitted->groups[g].phase == row->phase &&
+            !strcmp(fitted->groups[g].dispatcher, row->dispatcher))
+            return &fitted->groups[g];
+    fitted->groups = mem_grow(fitted->groups, fitted->group_count + 1, sizeof *fitted->groups);
+    struct fitted_group *group = &fitted->groups[fitted->group_count++];
+    *group = (struct fitted_group){.phase = row->phase};
+    strcpy(group->dispatcher, row->dispatcher);
+    return group;
+}
+
+static void set_groups(struct fitted *fitted, const struct calibration *calibration)
+{
+    size_t seen = 0;
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
+        if (row->skipped || !row->moved)
+            continue;
+        struct fitted_group *group = group_for(fitted, row->measured);
+        group->rows++;
+        group->freedom += 1 - calibration->fit.leverage[seen++];
+        span_row(group, row);
+    }
+    for (size_t g = 0; g < fitted->group_count; g++) {
+        fitted->groups[g].freedom = fmax(fitted->groups[g].freedom, 1);
+        set_spreads(&fitted->groups[g], calibration);
+    }
+}
+
+// ---- what was found
+// -------------------------------------------------------------------------------
+
+static struct parameter copy_of(const struct parameter *parameter, double value)
+{
+    struct parameter copy = *parameter;
+    copy.start = value;
+    copy.words = NULL;
+    copy.presets = mem_alloc(parameter->preset_count, sizeof *copy.presets);
+    for (size_t i = 0; i < parameter->preset_count; i++)
+        copy.presets[i] = mem_copy_text(parameter->presets[i]);
+    return copy;
+}
+
+// Parameters that no row depends on were not written into presets, and say nothing here.
+static void set_parameters(struct fitted *fitted, const struct calibration *calibration)
+{
+    const struct fit *fit = &calibration->fit;
+    const size_t n = fit->parameters;
+    size_t *kept = mem_alloc(n, sizeof *kept), count = 0;
+    fitted->parameters = mem_alloc(n, sizeof *fitted->parameters);
+    for (size_t p = 0; p < n; p++) {
+        if (fit->verdicts[p] == FIT_UNUSED)
+            continue;
+        fitted->parameters[count] = copy_of(&calibration->parameters[p], fit->values[p]);
+        kept[count++] = p;
+    }
+    fitted->parameter_count = count;
+    fitted->covariance = mem_alloc(count * count, sizeof *fitted->covariance);
+    for (size_t a = 0; a < count; a++)
+        for (size_t b = 0; b < count; b++)
+            fitted->covariance[a * count + b] = fit->covariance[kept[a] * n + kept[b]];
+    free(kept);
+}
+
+void fitted_of(struct fitted *fitted, const struct calibration *calibration)
+{
+    *fitted = (struct fitted){0};
+    set_parameters(fitted, calibration);
+    set_groups(fitted, calibration);
+}
+
+void fitted_release(struct fitted *fitted)
+{
+    for (size_t p = 0; p < fitted->parameter_count; p++)
+        parameter_release(&fitted->parameters[p]);
+    for (size_t g = 0; g < fitted->group_count; g++) {
+        for (size_t i = 0; i < fitted->groups[g].cluster_count; i++)
+            free(fitted->groups[g].clusters[i]);
+        free(fitted->groups[g].clusters);
+        free(fitted->groups[g].places);
+    }
+    free(fitted->parameters);
+    free(fitted->covariance);
+    free(fitted->groups);
+    *fitted = (struct fitted){0};
+}
+
+void fits_release(struct fits *fits)
+{
+    for (size_t i = 0; i < fits->count; i++)
+        fitted_release(&fits->all[i]);
+    free(fits->all);
+    *fits = (struct fits){0};
+}
+
+const struct fitted_group *fits_group(const struct fits *fits, const char *dispatcher,
+                                      enum phase phase)
+{
+    for (size_t i = 0; i < fits->count; i++)
+        for (size_t g = 0; g < fits->all[i].group_count; g++) {
+            const struct fitted_group *group = &fits->all[i].groups[g];
+            if (group->phase == phase && !strcmp(group->dispatcher, dispatcher))
+                return group;
+        }
+    return NULL;
+}

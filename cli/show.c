@@ -87,8 +87,8 @@ static void write_parts(void *context, FILE *out)
 // Flags that have no part in what would run.
 static bool check_show(const struct invocation *invocation, struct error *err)
 {
-    static const char *const others[] = {"json",  "tsv",      "timeline",
-                                         "check", "measured", "tolerance_pct"};
+    static const char *const others[] = {"json",     "tsv",           "timeline", "check",
+                                         "measured", "tolerance_pct", "interval"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (invocation_given(invocation, others[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --show", others[i]);

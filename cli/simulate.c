@@ -39,13 +39,14 @@ struct result {
     const struct invocation *invocation;
     const struct schedule *schedule;
     const struct timing *timing;
+    const struct belief *belief;
     const struct table *head;
 };
 
 static void write_report(void *context, FILE *out)
 {
     const struct result *result = context;
-    timing_report(out, result->schedule, result->timing, result->head);
+    timing_report(out, result->schedule, result->timing, result->belief, result->head);
 }
 
 static void comment_title(struct table *table, const struct result *result,
@@ -75,14 +76,15 @@ static bool output_result(const struct result *result, const struct setting *set
     if (invocation->json) {
         json_t *document = json_head(invocation, "epsim.timing/1", command);
         json_object_set_new(document, "config", json_config(invocation, setting));
-        timing_json(document, result->schedule, result->timing);
+        timing_json(document, result->schedule, result->timing, result->belief);
         ok = output_json(invocation, document, err);
     } else {
-        struct table *table = timing_table(result->schedule, result->timing, kind);
+        struct table *table = timing_table(result->schedule, result->timing, kind, result->belief);
         struct result report = *result;
         table_head(table, invocation, command, &setting->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
         comment_title(table, result, setting);
+        belief_comment(result->belief, result->schedule, table);
         report.head = table;
         ok = kind == TSV_NONE ? output_write(invocation, write_report, &report, err)
                               : output_table(invocation, table, NULL, err);
@@ -151,8 +153,11 @@ static bool answer(const struct invocation *invocation, const struct setting *se
 {
     struct run run = setting->run;
     struct timing timing;
-    struct result result = {
-        .invocation = invocation, .schedule = &setting->schedule, .timing = &timing};
+    struct belief belief;
+    struct result result = {.invocation = invocation,
+                            .schedule = &setting->schedule,
+                            .timing = &timing,
+                            .belief = &belief};
     struct outfile timeline;
     if (!open_timeline(invocation, &timeline, err))
         return false;
@@ -162,7 +167,12 @@ static bool answer(const struct invocation *invocation, const struct setting *se
     if (ok && timeline.stream)
         ok = outfile_commit(&timeline, err);
     outfile_abort(&timeline);
-    ok = ok && output_result(&result, setting, kind, err);
+    ok = ok && belief_find(&belief, invocation, setting,
+                           engine == simulate ? ENGINE_SIMULATE : ENGINE_ESTIMATE, err);
+    if (ok) {
+        ok = output_result(&result, setting, kind, err);
+        belief_release(&belief);
+    }
     timing_release(&timing);
     return ok;
 }

@@ -3,6 +3,7 @@
 #define STUDY_ACCURACY_H
 
 #include "study/group.h"
+#include "study/interval.h"
 #include "study/row.h"
 
 #include <stdbool.h>
@@ -13,6 +14,13 @@ struct accuracy_row {
     bool skipped;
     char why[256]; // of a skipped row
     double predicted_us, error_pct;
+    struct interval interval_us; // NaN: none asked, or no rows stand behind the prediction
+};
+
+// What intervals are asked for, of 100 measurements so many.
+struct accuracy_asked {
+    const struct fits *fits;
+    double pct;
 };
 
 // Rows that agree in the columns of a grouping.
@@ -20,6 +28,7 @@ struct accuracy_group {
     const struct measured_row *first; // names the group
     size_t count;
     double median_abs_pct, p90_abs_pct, worst_abs_pct, bias_pct;
+    double inside_pct; // of rows with an interval, those measured inside it; NaN: none has
 };
 
 struct accuracy {
@@ -29,6 +38,7 @@ struct accuracy {
     struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
+    double inside_pct;                  // as of a group
 };
 
 // Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row
@@ -36,9 +46,10 @@ struct accuracy {
 // run on all OpenMP threads.
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
-// compared. estimate reads expected loads, simulate counts drawn ones (seed).
+// compared. estimate reads expected loads, simulate counts drawn ones (seed). `asked`: NULL where
+// no intervals are; naive and single stages have none.
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    const struct row_terms *terms);
+                    const struct row_terms *terms, const struct accuracy_asked *asked);
 
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);

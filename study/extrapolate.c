@@ -278,7 +278,6 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
 {
     static const enum phase moving[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_ALLTOALL};
     const struct looking looking = {extrapolation, fits, setting};
-    *extrapolation = (struct extrapolation){0};
     for (size_t i = 0; i < sizeof moving / sizeof moving[0]; i++)
         if (setting->schedule.present[moving[i]])
             look_at_phase(&looking, moving[i]);

@@ -11,8 +11,8 @@ struct extrapolation {
 
 // Looks at each phase that moves data: its dispatcher, cluster, keys of either that are not those
 // that were found, nodes, GPUs of a node, tokens (or bytes) a rank on as many nodes, SMs, the moe's
-// hidden, top-k and experts, and the payload's type. Of phases that leave a quantity in the same
-// way, the first is told.
+// hidden, top-k and experts, and the payload's type. Adds what is not told yet, so that several
+// settings may be looked at one after another; begins with a zeroed struct.
 void extrapolation_find(struct extrapolation *extrapolation, const struct fits *fits,
                         const struct setting *setting);
 void extrapolation_release(struct extrapolation *extrapolation);

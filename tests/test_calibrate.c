@@ -189,7 +189,7 @@ START_TEST(writes_presets)
     run(&calibration, &measured, fit.path, rows.path);
     ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms);
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)

@@ -194,16 +194,16 @@ static char **own_names(const char *kind, size_t *count)
     return names;
 }
 
-char **preset_all(const char *kind, size_t *count)
+char **preset_all(const char *kind, size_t *own, size_t *count)
 {
     const struct shelf *shelf = shelf_of(kind);
-    char **names = own_names(kind, count);
-    const size_t own = *count;
+    char **names = own_names(kind, own);
+    *count = *own;
     for (size_t s = 0; s < shelf->count; s++) {
         size_t i = 0;
-        while (i < own && strcmp(names[i], shelf->names[s]))
+        while (i < *own && strcmp(names[i], shelf->names[s]))
             i++;
-        if (i == own)
+        if (i == *own)
             names[(*count)++] = mem_copy_text(shelf->names[s]);
     }
     return names;

@@ -25,9 +25,9 @@ char *preset_text(const char *kind, const char *what, struct error *err);
 // To be called before any thread loads a preset. Refuses what is no folder.
 bool preset_folder(const char *folder, struct error *err);
 
-// The names in the folder of one's own, then those that are only built in, each in byte order.
-// Freed by the caller, one by one.
-char **preset_all(const char *kind, size_t *count);
+// The names in the folder of one's own (the first `own`), then those that are only built in, each
+// in byte order. Freed by the caller, one by one.
+char **preset_all(const char *kind, size_t *own, size_t *count);
 
 size_t preset_count(const char *kind);                   // of the built-in ones
 const char *preset_name(const char *kind, size_t index); // in byte order; static storage

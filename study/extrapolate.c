@@ -72,10 +72,11 @@ static bool has(const struct fitted_group *group, const char *cluster)
     return false;
 }
 
-// How many nodes and GPUs there are is a matter of its own.
+// How many nodes and GPUs there are is a matter of its own, and a name is none.
 static bool is_shape(const char *key)
 {
-    return !strcmp(key, "nodes") || !strcmp(key, "gpus_per_node") || !strcmp(key, "nics_per_node");
+    return !strcmp(key, "name") || !strcmp(key, "nodes") || !strcmp(key, "gpus_per_node") ||
+           !strcmp(key, "nics_per_node");
 }
 
 // Keys that a command line changed of a preset, whose name then ends in '*'.
@@ -174,14 +175,13 @@ static void look_at_nodes(const struct looking *looking, const struct fitted_gro
              span_text(&span, text));
 }
 
-// Sizes of places with at least so many nodes, or of all where none has.
+// Sizes of places with at least so many nodes.
 static struct span sizes_on(const struct fitted_group *group, uint32_t nodes)
 {
-    const bool reached = group->places[group->place_count - 1].nodes >= nodes;
     struct span sizes = {UINT64_MAX, 0};
     for (size_t i = 0; i < group->place_count; i++) {
         const struct fitted_place *place = &group->places[i];
-        if (reached && place->nodes < nodes)
+        if (place->nodes < nodes)
             continue;
         sizes.least = place->sizes.least < sizes.least ? place->sizes.least : sizes.least;
         sizes.most = place->sizes.most > sizes.most ? place->sizes.most : sizes.most;
@@ -202,19 +202,27 @@ static uint64_t most_of(const struct setting *setting)
     return most;
 }
 
+// One token on two nodes and a thousand on one say little of a thousand on two.
 static void look_at_sizes(const struct looking *looking, const struct fitted_group *group)
 {
     const uint32_t nodes = looking->setting->cluster.nodes;
-    const struct span all = sizes_on(group, 0), here = sizes_on(group, nodes);
+    const uint32_t reached = group->places[group->place_count - 1].nodes;
+    const uint32_t from = nodes < reached ? nodes : reached;
+    const struct span all = sizes_on(group, 0), there = sizes_on(group, from);
     const uint64_t size = most_of(looking->setting);
     const char *what = looking->setting->traffic ? "bytes a rank" : "tokens a GPU";
     char text[FIELD_TEXT_BYTES];
     if (outside(&all, size))
         tell(looking, "%llu %s, fitted on %s", (unsigned long long)size, what,
              span_text(&all, text));
-    else if (outside(&here, size))
-        tell(looking, "%llu %s on %u nodes, fitted on %s there or beyond", (unsigned long long)size,
-             what, nodes, span_text(&here, text));
+    else if (outside(&there, size))
+        tell(looking, "%llu %s on %u nodes, fitted on %s on %u or more", (unsigned long long)size,
+             what, nodes, span_text(&there, text), from);
+}
+
+static bool is_of_model(enum span_key key)
+{
+    return key == SPAN_EXPERTS || key == SPAN_TOPK || key == SPAN_HIDDEN;
 }
 
 static void look_at_spans(const struct looking *looking, const struct fitted_group *group)
@@ -229,7 +237,8 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
                                         dispatcher_sms(&setting->dispatcher, cluster->sms)};
     char text[FIELD_TEXT_BYTES];
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
-        if (group->spans[key].most && outside(&group->spans[key], values[key]))
+        if (group->spans[key].most && !(setting->traffic && is_of_model(key)) &&
+            outside(&group->spans[key], values[key]))
             tell(looking, "%s%llu%s, fitted on %s", before[key] ? before[key] : "",
                  (unsigned long long)values[key], after[key], span_text(&group->spans[key], text));
 }

@@ -136,6 +136,20 @@ static void set_groups(struct fitted *fitted, const struct calibration *calibrat
 // ---- what was found
 // -------------------------------------------------------------------------------
 
+// The value as a preset has it: what was fitted is written there rounded (parameter_format).
+static double written(const struct parameter *parameter, double value)
+{
+    struct setting setting;
+    struct error err;
+    char text[FIELD_TEXT_BYTES];
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
+    parameter_format(parameter, value, text);
+    return field_parse(parameter->field, text, object, &err)
+               ? parameter_get(parameter->field, object)
+               : value;
+}
+
 static struct parameter copy_of(const struct parameter *parameter, double value)
 {
     struct parameter copy = *parameter;
@@ -147,7 +161,8 @@ static struct parameter copy_of(const struct parameter *parameter, double value)
     return copy;
 }
 
-// Parameters that no row depends on were not written into presets, and say nothing here.
+// A parameter that no row depends on is left in its preset as it was: it is as unsure as what was
+// held of it, and where nothing was, nobody says.
 static void set_parameters(struct fitted *fitted, const struct calibration *calibration)
 {
     const struct fit *fit = &calibration->fit;
@@ -155,9 +170,12 @@ static void set_parameters(struct fitted *fitted, const struct calibration *cali
     size_t *kept = mem_alloc(n, sizeof *kept), count = 0;
     fitted->parameters = mem_alloc(n, sizeof *fitted->parameters);
     for (size_t p = 0; p < n; p++) {
-        if (fit->verdicts[p] == FIT_UNUSED)
+        const struct parameter *parameter = &calibration->parameters[p];
+        const bool unused = fit->verdicts[p] == FIT_UNUSED;
+        if (unused && !(parameter->prior > 0))
             continue;
-        fitted->parameters[count] = copy_of(&calibration->parameters[p], fit->values[p]);
+        fitted->parameters[count] =
+            copy_of(parameter, unused ? parameter->start : written(parameter, fit->values[p]));
         kept[count++] = p;
     }
     fitted->parameter_count = count;
@@ -199,14 +217,40 @@ void fits_release(struct fits *fits)
     *fits = (struct fits){0};
 }
 
+static const struct fitted_group *group_in(const struct fitted *fitted, const char *dispatcher,
+                                           enum phase phase)
+{
+    for (size_t g = 0; g < fitted->group_count; g++)
+        if (fitted->groups[g].phase == phase && !strcmp(fitted->groups[g].dispatcher, dispatcher))
+            return &fitted->groups[g];
+    return NULL;
+}
+
+// Whether it has a key of the dispatcher, or of a variant of it.
+static bool moves(const struct fitted *fitted, const char *dispatcher)
+{
+    const size_t length = strlen(dispatcher);
+    for (size_t p = 0; p < fitted->parameter_count; p++) {
+        const struct parameter *parameter = &fitted->parameters[p];
+        for (size_t i = 0; parameter->part == PART_DISPATCHER && i < parameter->preset_count; i++)
+            if (!strncmp(parameter->presets[i], dispatcher, length) &&
+                (!parameter->presets[i][length] || parameter->presets[i][length] == '@'))
+                return true;
+    }
+    return false;
+}
+
 const struct fitted_group *fits_group(const struct fits *fits, const char *dispatcher,
                                       enum phase phase)
 {
-    for (size_t i = 0; i < fits->count; i++)
-        for (size_t g = 0; g < fits->all[i].group_count; g++) {
-            const struct fitted_group *group = &fits->all[i].groups[g];
-            if (group->phase == phase && !strcmp(group->dispatcher, dispatcher))
-                return group;
-        }
-    return NULL;
+    const struct fitted_group *found = NULL;
+    for (size_t i = 0; i < fits->count; i++) {
+        const struct fitted_group *group = group_in(&fits->all[i], dispatcher, phase);
+        if (i == fits->own && found)
+            break;
+        if (group && moves(&fits->all[i], dispatcher))
+            return group;
+        found = found ? found : group;
+    }
+    return found;
 }

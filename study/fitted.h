@@ -75,7 +75,7 @@ struct fitted {
 
 struct fits {
     struct fitted *all; // those of one's own folder first
-    size_t count;
+    size_t own, count;
 };
 
 // Reads every preset of kind "fits". A file with a key that is none, a matrix of another size, or
@@ -83,7 +83,8 @@ struct fits {
 bool fits_load(struct fits *fits, struct error *err);
 void fits_release(struct fits *fits);
 
-// The rows behind a dispatcher's phase, of the first fit that has any; NULL: none.
+// The rows behind a dispatcher's phase; NULL: none. Of several fits, one of one's own; of those,
+// one that moved the dispatcher's own keys: another saw its rows before they were as they are.
 const struct fitted_group *fits_group(const struct fits *fits, const char *dispatcher,
                                       enum phase phase);
 

@@ -305,10 +305,10 @@ static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
 
 bool fits_load(struct fits *fits, struct error *err)
 {
-    size_t count;
+    size_t own, count;
     bool ok = true;
-    char **names = preset_all("fits", &count);
-    *fits = (struct fits){.all = mem_alloc(count, sizeof *fits->all)};
+    char **names = preset_all("fits", &own, &count);
+    *fits = (struct fits){.all = mem_alloc(count, sizeof *fits->all), .own = own};
     for (size_t i = 0; i < count; i++) {
         if (ok)
             ok = read_fit(&fits->all[fits->count++], names[i], err);

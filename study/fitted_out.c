@@ -31,6 +31,22 @@ static void print_list(FILE *out, char *const *names, size_t count)
     fputs("]", out);
 }
 
+// With as many digits as reading back exactly takes.
+static char *exact(const struct parameter *parameter, char *buffer)
+{
+    struct setting setting;
+    struct error err;
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
+    for (int digits = 5; digits <= 17; digits++) {
+        parameter_print(parameter, parameter->start, digits, buffer);
+        if (field_parse(parameter->field, buffer, object, &err) &&
+            parameter_get(parameter->field, object) == parameter->start)
+            break;
+    }
+    return buffer;
+}
+
 static void print_parameters(FILE *out, const struct fitted *fitted)
 {
     char text[FIELD_TEXT_BYTES];
@@ -42,7 +58,7 @@ static void print_parameters(FILE *out, const struct fitted *fitted)
             fprintf(out, "also: %s, ", parameter->also->key);
         fputs(parameter->part == PART_CLUSTER ? "clusters: " : "dispatchers: ", out);
         print_list(out, parameter->presets, parameter->preset_count);
-        fprintf(out, ", value: %s}\n", parameter_format(parameter, parameter->start, text));
+        fprintf(out, ", value: %s}\n", exact(parameter, text));
     }
 }
 

@@ -26,8 +26,7 @@ double parameter_get(const struct field *field, const void *object)
     return memcpy(&whole, member, sizeof whole), (double)whole;
 }
 
-// Five digits: more than a fit can mean, and few enough to read.
-char *parameter_format(const struct parameter *parameter, double value, char *buffer)
+char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer)
 {
     static const struct {
         double scale;
@@ -37,8 +36,14 @@ char *parameter_format(const struct parameter *parameter, double value, char *bu
                  [FIELD_FLOPS] = {1e-12, "TFLOPS"},
                  [FIELD_NUMBER] = {1, ""}};
     const enum field_kind kind = parameter->field->kind;
-    snprintf(buffer, FIELD_TEXT_BYTES, "%.5g%s", value * shown[kind].scale, shown[kind].unit);
+    snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, value * shown[kind].scale,
+             shown[kind].unit);
     return buffer;
+}
+
+char *parameter_format(const struct parameter *parameter, double value, char *buffer)
+{
+    return parameter_print(parameter, value, 5, buffer);
 }
 
 const struct field *parameter_field(enum parameter_part part, const char *key)

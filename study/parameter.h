@@ -40,7 +40,9 @@ void parameter_put(const struct parameter *parameter, uint8_t on, double value,
 double parameter_get(const struct field *field, const void *object);
 
 // A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
+// Five digits: more than a fit can mean, and few enough to read.
 char *parameter_format(const struct parameter *parameter, double value, char *buffer);
+char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer);
 
 // The field of the part's table, or NULL.
 const struct field *parameter_field(enum parameter_part part, const char *key);

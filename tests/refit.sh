@@ -9,7 +9,7 @@
 set -eu
 epsim=$1
 rows=${2:-../shared/data/measured.csv}
-[ $# -gt 2 ] && shift 2 || set -- 1 2 3
+if [ $# -gt 2 ]; then shift 2; else set -- 1 2 3; fi
 if [ ! -r "$rows" ]; then
     echo "refit: skipped: no $rows"
     exit 0

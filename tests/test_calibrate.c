@@ -35,7 +35,7 @@ static void line_errors(void *context, const double *values, size_t moved, doubl
     }
 }
 
-static struct fit solve_line(struct line *line)
+static struct fit solve_line_held(struct line *line, const double *centre, const double *width)
 {
     static const double least[] = {1e-3, 1e-3, 1e-3}, most[] = {1e3, 1e3, 1e3};
     static const double start[] = {100, 0.01, 1};
@@ -43,11 +43,18 @@ static struct fit solve_line(struct line *line)
                                         .rows = LINE_ROWS,
                                         .least = least,
                                         .most = most,
+                                        .centre = centre,
+                                        .width = width,
                                         .errors = line_errors,
                                         .context = line};
     struct fit fit;
     fit_solve(&fit, &problem, start);
     return fit;
+}
+
+static struct fit solve_line(struct line *line)
+{
+    return solve_line_held(line, NULL, NULL);
 }
 
 START_TEST(exact_data)
@@ -90,6 +97,52 @@ START_TEST(standard_error_scales)
 }
 END_TEST
 
+// What no row tells stays at its centre and is as unsure as was held; what rows tell well hardly
+// moves; verdicts and standard errors are the rows' own.
+START_TEST(prior_holds_what_rows_do_not_tell)
+{
+    static const double centre[] = {3, 0.9, 7}, width[] = {0.5, 0.5, 0.5};
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.01};
+    struct fit free = solve_line(&line), held = solve_line_held(&line, centre, width);
+    ck_assert_double_eq_tol(held.values[2], 7, 1e-3);
+    ck_assert_double_eq_tol(held.values[0] / free.values[0], 1, 1e-3);
+    ck_assert_double_eq_tol(held.values[1] / free.values[1], 1, 1e-3);
+    ck_assert_int_eq(held.verdicts[2], FIT_UNUSED);
+    ck_assert(isinf(held.standard_error[2]));
+    ck_assert_double_eq_tol(held.standard_error[0] / free.standard_error[0], 1, 0.01);
+    ck_assert_double_eq_tol(sqrt(held.covariance[8]), 0.5, 1e-6);
+    ck_assert_double_eq_tol(sqrt(held.covariance[0]) / held.standard_error[0], 1, 0.01);
+    fit_release(&free);
+    fit_release(&held);
+}
+END_TEST
+
+// A narrow prior pulls as a normal one does: by the share of its own precision.
+START_TEST(prior_pulls_by_its_precision)
+{
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.02};
+    struct fit free = solve_line(&line);
+    const double off = 0.01, narrow = free.standard_error[0];
+    const double centre[] = {free.values[0] * exp(off), 1, 1}, width[] = {narrow, 0, 0};
+    struct fit held = solve_line_held(&line, centre, width);
+    ck_assert_double_eq_tol(log(held.values[0] / free.values[0]) / off, 0.5, 0.1);
+    fit_release(&free);
+    fit_release(&held);
+}
+END_TEST
+
+START_TEST(leverage_counts_parameters)
+{
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.01};
+    struct fit fit = solve_line(&line);
+    double sum = 0;
+    for (size_t r = 0; r < LINE_ROWS; r++)
+        sum += fit.leverage[r];
+    ck_assert_double_eq_tol(sum, 2, 0.01); // a and b; c takes up nothing
+    fit_release(&fit);
+}
+END_TEST
+
 // ---- on rows ------------------------------------------------------------------------------------
 
 // Rows whose times are what the closed form says of the presets with keys changed.
@@ -99,15 +152,14 @@ static void write_rows(FILE *out)
     static const struct {
         const char *dispatcher, *phase, *dtype;
         uint32_t nodes;
-    } kinds[] = {{"deepep-normal", "dispatch", "fp8", 1},  {"deepep-normal", "combine", "bf16", 1},
-                 {"deepep-normal", "dispatch", "fp8", 4},  {"deepep-normal", "combine", "bf16", 4},
-                 {"deepep-ll", "dispatch", "fp8", 2},      {"deepep-ll", "combine", "bf16", 2}};
+    } kinds[] = {{"deepep-normal", "dispatch", "fp8", 1}, {"deepep-normal", "combine", "bf16", 1},
+                 {"deepep-normal", "dispatch", "fp8", 4}, {"deepep-normal", "combine", "bf16", 4},
+                 {"deepep-ll", "dispatch", "fp8", 2},     {"deepep-ll", "combine", "bf16", 2}};
     fputs(HEADER, out);
     for (size_t k = 0; k < SUITE_COUNT(kinds); k++)
         for (size_t t = 0; t < SUITE_COUNT(tokens); t++)
             fprintf(out, "r%zu-%zu,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,1,0,made\n", k, t,
-                    kinds[k].dispatcher, kinds[k].nodes, tokens[t], kinds[k].dtype,
-                    kinds[k].phase);
+                    kinds[k].dispatcher, kinds[k].nodes, tokens[t], kinds[k].dtype, kinds[k].phase);
 }
 
 static struct fixture rows_fixture(const char *cluster)
@@ -193,8 +245,8 @@ START_TEST(writes_presets)
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)
-        ck_assert_double_eq_tol(accuracy.rows[r].predicted_us / calibration.rows[r].predicted_us,
-                                1, 1e-3);
+        ck_assert_double_eq_tol(accuracy.rows[r].predicted_us / calibration.rows[r].predicted_us, 1,
+                                1e-3);
     accuracy_release(&accuracy);
     calibration_release(&calibration);
     measured_release(&measured);
@@ -210,11 +262,11 @@ START_TEST(names_what_data_cannot_say)
                                       "  - {key: nvlink, clusters: [h800-cx7]}\n"
                                       "  - {key: nic, clusters: [h800-cx7]}\n",
                                       ".yaml");
-    struct fixture rows = fixture_make(
-        HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n"
-               "b,f,h800-cx7,deepep-ll,1,8,256,8,,64,7168,fp8,dispatch,,60,0,s\n"
-               "c,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,40,0,s\n",
-        ".csv");
+    struct fixture rows =
+        fixture_make(HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,77,0,s\n"
+                            "b,f,h800-cx7,deepep-ll,1,8,256,8,,64,7168,fp8,dispatch,,60,0,s\n"
+                            "c,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,40,0,s\n",
+                     ".csv");
     struct calibration calibration;
     struct measured measured;
     run(&calibration, &measured, fit.path, rows.path);
@@ -309,6 +361,9 @@ int main(void)
     tcase_add_test(tests, exact_data);
     tcase_add_test(tests, outlier_pulls_little);
     tcase_add_test(tests, standard_error_scales);
+    tcase_add_test(tests, prior_holds_what_rows_do_not_tell);
+    tcase_add_test(tests, prior_pulls_by_its_precision);
+    tcase_add_test(tests, leverage_counts_parameters);
     tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
     tcase_add_test(tests, finds_constants_again);
     tcase_add_test(tests, writes_presets);

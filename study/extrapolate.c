@@ -133,6 +133,22 @@ static double value_of(const struct setting *setting, enum parameter_part part,
                                                      : (const void *)&setting->dispatcher);
 }
 
+// Whether the parameter is of the setting's cluster, or of its dispatcher or any variant of that: a
+// file that --show wrote says as the dispatcher's own what a variant had said.
+static bool is_of(const struct parameter *parameter, const struct setting *setting)
+{
+    const bool cluster = parameter->part == PART_CLUSTER;
+    const char *name = cluster ? setting->cluster.name : setting->dispatcher.name;
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < parameter->preset_count; i++) {
+        const char *preset = parameter->presets[i];
+        if (!strncmp(preset, name, length) &&
+            (!preset[length] || (!cluster && preset[length] == '@')))
+            return true;
+    }
+    return false;
+}
+
 // Whether some fit has found just this value of the setting's key.
 static bool is_found(const struct looking *looking, enum parameter_part part,
                      const struct field *field)
@@ -141,11 +157,9 @@ static bool is_found(const struct looking *looking, enum parameter_part part,
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];
-            const uint8_t key = parameter->field == field  ? ON_KEY
-                                : parameter->also == field ? ON_OTHER_KEY
-                                                           : 0;
             if (parameter->part == part && parameter->start == value &&
-                (keys_of(parameter, looking->setting) & key))
+                (parameter->field == field || parameter->also == field) &&
+                is_of(parameter, looking->setting))
                 return true;
         }
     return false;

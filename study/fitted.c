@@ -76,30 +76,88 @@ static double spread_of(double *errors, size_t n, double freedom)
            sqrt((double)n / freedom);
 }
 
-static bool in_group(const struct calibrate_row *row, const struct fitted_group *group)
+// A group's rows with their errors, in the file's order.
+struct group_rows {
+    size_t count;
+    uint32_t *nodes;
+    double *leverage;
+    double *errors[ENGINE_COUNT];
+};
+
+static void group_rows_init(struct group_rows *rows, const struct calibration *calibration,
+                            const struct fitted_group *group)
 {
-    return !row->skipped && row->moved && row->measured->phase == group->phase &&
-           !strcmp(row->measured->dispatcher, group->dispatcher);
+    size_t seen = 0;
+    *rows = (struct group_rows){.nodes = mem_alloc(calibration->row_count, sizeof *rows->nodes),
+                                .leverage = mem_alloc(calibration->row_count, sizeof(double))};
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        rows->errors[engine] = mem_alloc(calibration->row_count, sizeof(double));
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
+        if (row->skipped || !row->moved)
+            continue;
+        const double leverage = calibration->fit.leverage[seen++];
+        if (row->measured->phase != group->phase ||
+            strcmp(row->measured->dispatcher, group->dispatcher))
+            continue;
+        const double error = log(row->predicted_us / row->measured->latency_us);
+        rows->nodes[rows->count] = row->measured->nodes;
+        rows->leverage[rows->count] = leverage;
+        rows->errors[ENGINE_ESTIMATE][rows->count] = error;
+        rows->errors[ENGINE_SIMULATE][rows->count++] = error + 2 * row->lean;
+    }
+}
+
+static void group_rows_release(struct group_rows *rows)
+{
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        free(rows->errors[engine]);
+    free(rows->nodes);
+    free(rows->leverage);
+}
+
+// Adds the spread of the rows from..to nodes. A few rows may all be near by luck, or because the
+// fit had a figure for each: they are as unsure as the fit's rows at large, at least.
+static void add_spread(struct fitted_group *group, const struct group_rows *rows, uint32_t from,
+                       uint32_t to, const struct calibration *calibration)
+{
+    struct fitted_spread *spread = &group->spreads[group->spread_count++];
+    double *errors = mem_alloc(rows->count, sizeof *errors);
+    *spread = (struct fitted_spread){.nodes = from};
+    for (size_t r = 0; r < rows->count; r++)
+        if (rows->nodes[r] >= from && rows->nodes[r] <= to) {
+            spread->rows++;
+            spread->freedom += 1 - rows->leverage[r];
+        }
+    spread->freedom = fmax(spread->freedom, 1);
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
+        size_t n = 0;
+        if (engine == ENGINE_NAIVE || (engine == ENGINE_SIMULATE && !calibration->between))
+            continue;
+        for (size_t r = 0; r < rows->count; r++)
+            if (rows->nodes[r] >= from && rows->nodes[r] <= to)
+                errors[n++] = rows->errors[engine][r];
+        spread->of[engine] = spread_of(errors, n, spread->freedom);
+        if (n < FITTED_ENOUGH)
+            spread->of[engine] = fmax(spread->of[engine], calibration->fit.scatter);
+    }
+    free(errors);
 }
 
 static void set_spreads(struct fitted_group *group, const struct calibration *calibration)
 {
-    double *estimated = mem_alloc(group->rows, sizeof *estimated);
-    double *simulated = mem_alloc(group->rows, sizeof *simulated);
-    size_t n = 0;
-    for (size_t r = 0; r < calibration->row_count; r++) {
-        const struct calibrate_row *row = &calibration->rows[r];
-        if (!in_group(row, group))
-            continue;
-        estimated[n] = log(row->predicted_us / row->measured->latency_us);
-        simulated[n] = estimated[n] + 2 * row->lean;
-        n++;
+    struct group_rows rows;
+    size_t one = 0;
+    group_rows_init(&rows, calibration, group);
+    for (size_t r = 0; r < rows.count; r++)
+        one += rows.nodes[r] == 1;
+    if (one >= FITTED_ENOUGH && rows.count - one >= FITTED_ENOUGH) {
+        add_spread(group, &rows, 1, 1, calibration);
+        add_spread(group, &rows, 2, UINT32_MAX, calibration);
+    } else {
+        add_spread(group, &rows, 1, UINT32_MAX, calibration);
     }
-    group->spread[ENGINE_ESTIMATE] = spread_of(estimated, n, group->freedom);
-    if (calibration->between)
-        group->spread[ENGINE_SIMULATE] = spread_of(simulated, n, group->freedom);
-    free(estimated);
-    free(simulated);
+    group_rows_release(&rows);
 }
 
 static struct fitted_group *group_for(struct fitted *fitted, const struct measured_row *row)
@@ -117,20 +175,11 @@ static struct fitted_group *group_for(struct fitted *fitted, const struct measur
 
 static void set_groups(struct fitted *fitted, const struct calibration *calibration)
 {
-    size_t seen = 0;
-    for (size_t r = 0; r < calibration->row_count; r++) {
-        const struct calibrate_row *row = &calibration->rows[r];
-        if (row->skipped || !row->moved)
-            continue;
-        struct fitted_group *group = group_for(fitted, row->measured);
-        group->rows++;
-        group->freedom += 1 - calibration->fit.leverage[seen++];
-        span_row(group, row);
-    }
-    for (size_t g = 0; g < fitted->group_count; g++) {
-        fitted->groups[g].freedom = fmax(fitted->groups[g].freedom, 1);
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (!calibration->rows[r].skipped && calibration->rows[r].moved)
+            span_row(group_for(fitted, calibration->rows[r].measured), &calibration->rows[r]);
+    for (size_t g = 0; g < fitted->group_count; g++)
         set_spreads(&fitted->groups[g], calibration);
-    }
 }
 
 // ---- what was found
@@ -215,6 +264,14 @@ void fits_release(struct fits *fits)
         fitted_release(&fits->all[i]);
     free(fits->all);
     *fits = (struct fits){0};
+}
+
+const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, uint32_t nodes)
+{
+    size_t at = group->spread_count - 1;
+    while (at > 0 && group->spreads[at].nodes > nodes)
+        at--;
+    return &group->spreads[at];
 }
 
 static const struct fitted_group *group_in(const struct fitted *fitted, const char *dispatcher,

@@ -11,10 +11,13 @@
 //     groups:
 //       - dispatcher: deepep-normal
 //         phase: dispatch
-//         rows: 583
-//         freedom: 576.4          # rows less the parameters that they took up
-//         estimate_spread: 0.0271 # standard deviation of ln(predicted / measured), rows apart from
-//         simulate_spread: 0.0263 # the tenth that is furthest off
+//         spreads:
+//           - nodes: 1               # from as many on
+//             rows: 441
+//             freedom: 436.4         # rows less the parameters that they took up
+//             estimate_spread: 0.026 # standard deviation of ln(predicted / measured), apart from
+//             simulate_spread: 0.025 # the tenth of the rows that is furthest off
+//           - {nodes: 2, rows: 139, ...}
 //         clusters: [h100-nvl8, h800-cx7]
 //         dtypes: [fp8]
 //         gpus_per_node: [8, 8]   # least, most
@@ -50,13 +53,25 @@ struct fitted_place {
     struct span sizes; // tokens a rank; bytes a rank in a byte exchange
 };
 
+// How far off rows are. Between nodes a law has more to go wrong with, so its rows, when there are
+// enough of either kind, have a spread of their own.
+struct fitted_spread {
+    uint32_t nodes; // of a case, from as many on
+    size_t rows;
+    double freedom;          // at least 1
+    double of[ENGINE_COUNT]; // 0: not known of this engine
+};
+#define FITTED_SPREADS 2
+#define FITTED_ENOUGH                                                                              \
+    10 // rows of one node, and of more, that make a spread each; fewer in all say
+       // less than the scatter of the whole fit, which then is the least
+
 // Rows of one dispatcher and phase.
 struct fitted_group {
     char dispatcher[FIELD_TEXT_BYTES];
     enum phase phase;
-    size_t rows;
-    double freedom;              // at least 1
-    double spread[ENGINE_COUNT]; // 0: not known of this engine
+    struct fitted_spread spreads[FITTED_SPREADS]; // by nodes, ascending
+    size_t spread_count;
     char **clusters;
     size_t cluster_count;
     uint32_t dtypes; // bit set of enum dtype
@@ -87,6 +102,9 @@ void fits_release(struct fits *fits);
 // one that moved the dispatcher's own keys: another saw its rows before they were as they are.
 const struct fitted_group *fits_group(const struct fits *fits, const char *dispatcher,
                                       enum phase phase);
+
+// The group's spread for a case of that many nodes; of fewer than any row has, the first.
+const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, uint32_t nodes);
 
 // What the calibration's rows say of themselves. Released by fitted_release.
 void fitted_of(struct fitted *fitted, const struct calibration *calibration);

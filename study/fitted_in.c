@@ -193,22 +193,40 @@ static bool read_covariance(const struct reading *reading, doc_node root)
 // ---- groups
 // -----------------------------------------------------------------------------------------
 
-static bool read_size(const struct reading *reading, doc_node item, struct fitted_group *group)
+static bool read_spread(const struct reading *reading, doc_node item, struct fitted_spread *spread)
 {
-    doc_node rows, freedom;
-    uint64_t count;
-    if (!need(reading, item, "rows", DOC_SCALAR, &rows) || !read_count(reading, rows, &count) ||
+    doc_node nodes, rows, freedom;
+    uint64_t from, count;
+    if (!need(reading, item, "nodes", DOC_SCALAR, &nodes) || !read_count(reading, nodes, &from) ||
+        !need(reading, item, "rows", DOC_SCALAR, &rows) || !read_count(reading, rows, &count) ||
         !need(reading, item, "freedom", DOC_SCALAR, &freedom) ||
-        !read_number(reading, freedom, 1, &group->freedom))
+        !read_number(reading, freedom, 1, &spread->freedom))
         return false;
-    group->rows = (size_t)count;
+    spread->nodes = (uint32_t)from;
+    spread->rows = (size_t)count;
     for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
         char *key = mem_format("%s_spread", engine_names[engine]);
         const doc_node node = doc_get(reading->doc, item, key);
         free(key);
-        if (node != DOC_NONE && !read_number(reading, node, 0, &group->spread[engine]))
+        if (node != DOC_NONE && !read_number(reading, node, 0, &spread->of[engine]))
             return false;
     }
+    return true;
+}
+
+static bool read_spreads(const struct reading *reading, doc_node item, struct fitted_group *group)
+{
+    doc_node list;
+    if (!need(reading, item, "spreads", DOC_LIST, &list))
+        return false;
+    const size_t count = doc_size(reading->doc, list);
+    if (count < 1 || count > FITTED_SPREADS)
+        return doc_error(reading->doc, list, reading->err, "spreads: expected 1 to %d",
+                         FITTED_SPREADS);
+    for (size_t i = 0; i < count; i++)
+        if (!read_spread(reading, doc_item(reading->doc, list, i), &group->spreads[i]))
+            return false;
+    group->spread_count = count;
     return true;
 }
 
@@ -270,7 +288,7 @@ static bool read_group(const struct reading *reading, doc_node item)
     group->phase = (enum phase)choice;
     reading->fitted->group_count++;
     return read_names(reading, clusters, &group->clusters, &group->cluster_count) &&
-           read_size(reading, item, group) && read_spans(reading, item, group) &&
+           read_spreads(reading, item, group) && read_spans(reading, item, group) &&
            read_places(reading, item, group) && read_dtypes(reading, item, group);
 }
 

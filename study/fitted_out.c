@@ -90,13 +90,22 @@ static void print_dtypes(FILE *out, uint32_t dtypes)
     fputs("]", out);
 }
 
+static void print_spread(FILE *out, const struct fitted_spread *spread)
+{
+    fprintf(out, "      - {nodes: %u, rows: %zu, freedom: %.4g", spread->nodes, spread->rows,
+            spread->freedom);
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        if (spread->of[engine] > 0)
+            fprintf(out, ", %s_spread: %.4g", engine_names[engine], spread->of[engine]);
+    fputs("}\n", out);
+}
+
 static void print_group(FILE *out, const struct fitted_group *group)
 {
-    fprintf(out, "  - dispatcher: %s\n    phase: %s\n    rows: %zu\n    freedom: %.4g\n",
-            group->dispatcher, phase_names[group->phase], group->rows, group->freedom);
-    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
-        if (group->spread[engine] > 0)
-            fprintf(out, "    %s_spread: %.4g\n", engine_names[engine], group->spread[engine]);
+    fprintf(out, "  - dispatcher: %s\n    phase: %s\n    spreads:\n", group->dispatcher,
+            phase_names[group->phase]);
+    for (size_t i = 0; i < group->spread_count; i++)
+        print_spread(out, &group->spreads[i]);
     fputs("    clusters: ", out);
     print_list(out, group->clusters, group->cluster_count);
     fputs("\n    dtypes: ", out);

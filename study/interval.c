@@ -168,13 +168,13 @@ static void set_routing(struct doubts *doubts, const struct timing *timing)
 // ---- all together
 // ---------------------------------------------------------------------------------
 
-static void set_spread(struct doubt *doubt, const struct fitted_group *group, enum engine engine)
+static void set_spread(struct doubt *doubt, const struct fitted_spread *spread, enum engine engine)
 {
-    const double own = group->spread[engine];
+    const double own = spread->of[engine];
     doubt->known = true;
-    doubt->rows = group->rows;
-    doubt->freedom = group->freedom;
-    doubt->spread = own > 0 ? own : group->spread[ENGINE_ESTIMATE];
+    doubt->rows = spread->rows;
+    doubt->freedom = spread->freedom;
+    doubt->spread = own > 0 ? own : spread->of[ENGINE_ESTIMATE];
 }
 
 static void set_spreads(struct doubts *doubts, const struct fits *fits,
@@ -186,8 +186,9 @@ static void set_spreads(struct doubts *doubts, const struct fits *fits,
                                                : NULL;
         if (!group)
             continue;
-        set_spread(&doubts->slowest[phase], group, engine);
-        set_spread(&doubts->mean[phase], group, engine);
+        const struct fitted_spread *spread = fitted_spread_at(group, setting->cluster.nodes);
+        set_spread(&doubts->slowest[phase], spread, engine);
+        set_spread(&doubts->mean[phase], spread, engine);
     }
 }
 

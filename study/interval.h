@@ -6,7 +6,8 @@
 //
 // j: how ln T moves with the logarithm of each fitted constant in force, by the closed form,
 // whichever engine predicts (finite differences); C: their covariance, fit by fit;
-// spread: how far off the calibration left the rows of that dispatcher and phase, by engine;
+// spread: how far off the calibration left the rows of that dispatcher and phase, by engine, inside
+// a node and between nodes apart where there are rows enough of both;
 // routing: what another draw of the routing would change, from the closed form's expected loads:
 // nothing for a trace or a byte matrix. The interval is T exp(-+ q sd), q Student's quantile for
 // the rows that the fit had to spare. A layer adds its phases' spreads and routing in quadrature,

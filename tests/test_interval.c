@@ -59,6 +59,8 @@ static struct fixture rows_file(uint32_t nodes, const double *latency_us)
     return file;
 }
 
+static double noise_between_nodes = 1; // over that of one node
+
 // What the closed form says of TRUTH, times exp(noise z).
 static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 {
@@ -72,7 +74,8 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
     for (size_t r = 0; r < measured.count; r++) {
         ck_assert(row_resolve(&setting, &measured.rows[r], ENGINE_ESTIMATE, &terms, &err));
         latency_us[r] = row_predict(&setting, &measured.rows[r], ENGINE_ESTIMATE) *
-                        exp(noise * normal(seed, (uint32_t)r));
+                        exp(noise * (measured.rows[r].nodes > 1 ? noise_between_nodes : 1) *
+                            normal(seed, (uint32_t)r));
         setting_release(&setting);
     }
     measured_release(&measured);
@@ -191,6 +194,20 @@ START_TEST(doubt_grows_beyond_the_rows)
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants,
                         2 * near.mean[PHASE_DISPATCH].constants);
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants, 0.05);
+}
+END_TEST
+
+// Rows of one node are no promise for rows of several, nor the other way round.
+START_TEST(spread_is_apart_between_nodes)
+{
+    noise_between_nodes = 4;
+    fit_rows(4, 0.01, 5);
+    const struct doubts one = doubts_at("h800-cx7", 8, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts many = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    noise_between_nodes = 1;
+    ck_assert_uint_eq(one.mean[PHASE_DISPATCH].rows, SUITE_COUNT(tokens));
+    ck_assert_uint_eq(many.mean[PHASE_DISPATCH].rows, 2 * SUITE_COUNT(tokens));
+    ck_assert_double_gt(many.mean[PHASE_DISPATCH].spread, 2 * one.mean[PHASE_DISPATCH].spread);
 }
 END_TEST
 
@@ -398,8 +415,9 @@ END_TEST
 
 #define GOOD_PARAMETERS "parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40GB/s}\n"
 #define GOOD_GROUP                                                                                 \
-    "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, rows: 4, freedom: 2, clusters: "    \
-    "[h800-cx7], dtypes: [fp8], gpus_per_node: [8, 8], experts: [8, 8], topk: [2, 2], hidden: "    \
+    "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, spreads: [{nodes: 1, rows: 4, "     \
+    "freedom: 2}], clusters: [h800-cx7], dtypes: [fp8], gpus_per_node: [8, 8], experts: [8, 8], "  \
+    "topk: [2, 2], hidden: "                                                                       \
     "[64, 64], sms: [4, 4], places: [[1, 1, 8]]}\n"
 
 START_TEST(refuses_bad_fits)
@@ -420,7 +438,7 @@ START_TEST(refuses_bad_fits)
         {GOOD_PARAMETERS "covariance: [\"1\"]\ngroups:\n  - {dispatcher: x, phase: lunch}\n",
          "'lunch': expected one such as rmsnorm"},
         {GOOD_PARAMETERS "covariance: [\"1\"]\ngroups:\n  - {dispatcher: x, phase: dispatch, "
-                         "clusters: [a], rows: 3, freedom: 0.5}\n",
+                         "clusters: [a], spreads: [{nodes: 1, rows: 3, freedom: 0.5}]}\n",
          "at least 1"},
     };
     struct error err = {0};
@@ -437,7 +455,7 @@ START_TEST(refuses_bad_fits)
     const char good[] = GOOD_PARAMETERS "covariance: [\"1\"]\n" GOOD_GROUP;
     scratch_write("fits/bad.yaml", good, strlen(good));
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
-    ck_assert_uint_eq(fits_group(&fits, "deepep-normal", PHASE_DISPATCH)->rows, 4);
+    ck_assert_uint_eq(fits_group(&fits, "deepep-normal", PHASE_DISPATCH)->spreads[0].rows, 4);
     fits_release(&fits);
 }
 END_TEST
@@ -459,6 +477,7 @@ int main(void)
     tcase_add_test(tests, covers_beyond_its_rows);
     tcase_add_test(tests, exact_rows_leave_little_doubt);
     tcase_add_test(tests, doubt_grows_beyond_the_rows);
+    tcase_add_test(tests, spread_is_apart_between_nodes);
     tcase_add_test(tests, more_noise_more_doubt);
     tcase_add_test(tests, routing_is_as_seeds_are);
     tcase_add_test(tests, changed_keys_are_not_doubted);

@@ -26,6 +26,7 @@ struct solving {
     const struct fit_problem *problem;
     double *values;       // [parameters]
     double *base, *moved; // [rows]
+    double *based_on;     // [parameters] values that base is of
     double scatter;       // of the round's start: what a prior is weighed against
 };
 
@@ -36,6 +37,18 @@ static void set_values(const struct solving *solving, const gsl_vector *logs)
     for (size_t p = 0; p < problem->parameters; p++)
         solving->values[p] =
             fmin(fmax(exp(gsl_vector_get(logs, p)), problem->least[p]), problem->most[p]);
+}
+
+// The errors at these logarithms: a Jacobian is asked for where the errors have just been.
+static void set_base(struct solving *solving, const gsl_vector *logs)
+{
+    const struct fit_problem *problem = solving->problem;
+    const size_t bytes = problem->parameters * sizeof *solving->values;
+    set_values(solving, logs);
+    if (!memcmp(solving->values, solving->based_on, bytes))
+        return;
+    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    memcpy(solving->based_on, solving->values, bytes);
 }
 
 // What a step of a logarithm adds to the prior's row. Rows of priors follow the problem's own.
@@ -67,8 +80,7 @@ static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
 {
     struct solving *solving = context;
     const struct fit_problem *problem = solving->problem;
-    set_values(solving, logs);
-    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    set_base(solving, logs);
     for (size_t r = 0; r < problem->rows; r++)
         gsl_vector_set(out, r, solving->base[r]);
     set_prior_errors(solving, logs, out);
@@ -93,8 +105,7 @@ static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobi
 {
     struct solving *solving = context;
     const struct fit_problem *problem = solving->problem;
-    set_values(solving, logs);
-    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    set_base(solving, logs);
     for (size_t p = 0; p < problem->parameters; p++)
         difference(solving, p, jacobian);
     set_prior_slopes(solving, jacobian);
@@ -314,6 +325,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
     struct solving solving = {.problem = problem,
                               .values = mem_alloc(n, sizeof(double)),
                               .base = mem_alloc(rows, sizeof(double)),
+                              .based_on = mem_alloc(n, sizeof(double)),
                               .moved = mem_alloc(rows, sizeof(double))};
     gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows + n);
     begin(fit, problem);
@@ -321,8 +333,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
         gsl_vector_set(logs, p, log(start[p]));
     for (size_t round = 0; round < ROUNDS; round++) {
         clamp(problem, logs);
-        set_values(&solving, logs);
-        problem->errors(problem->context, solving.values, FIT_EVERY, solving.base);
+        set_base(&solving, logs);
         weigh(&solving, weights, loss_scales[round]);
         solving.scatter = scatter_of(&solving, weights);
         fit->converged = round_solve(&solving, logs, weights);
@@ -333,6 +344,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
     gsl_vector_free(weights);
     free(solving.values);
     free(solving.base);
+    free(solving.based_on);
     free(solving.moved);
 }
 

@@ -144,9 +144,10 @@ MEASURED ?= ../shared/data/measured.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
 
-# Many nodes from few, where the published rows are at hand.
+# Many nodes from few, and fits on half of the rows, where the published rows are at hand.
 check-extrapolation: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
+	sh tests/refit.sh ./epsim $(MEASURED)
 
 # Recipes of traces with all their layers, five seeds, against what was published; some minutes.
 check-recipes: $(BUILD)/tests/check_recipes

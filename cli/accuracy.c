@@ -14,8 +14,9 @@ struct judged {
     struct accuracy of[ENGINE_COUNT];
     size_t count;
     struct grouping grouping;
-    bool each;    // of its columns makes groups by itself, not all together
-    size_t worst; // rows of each engine to show instead of groups; 0: groups
+    bool each;           // of its columns makes groups by itself, not all together
+    size_t worst;        // rows of each engine to show instead of groups; 0: groups
+    double interval_pct; // of intervals that were asked for; 0: none
 };
 
 // A cell of a key column: counts are numbers, a blank one stays blank.
@@ -75,7 +76,7 @@ static void put_support(struct table *table, const struct support *support)
         table_blank(table);
 }
 
-static void put_group(struct table *table, const struct accuracy_group *group)
+static void put_group(struct table *table, const struct accuracy_group *group, bool intervals)
 {
     table_count(table, group->count);
     table_real(table, group->median_abs_pct);
@@ -83,24 +84,28 @@ static void put_group(struct table *table, const struct accuracy_group *group)
     table_real(table, group->worst_abs_pct);
     table_real(table, group->bias_pct);
     put_support(table, &group->support);
+    if (intervals)
+        table_real(table, group->inside_pct);
 }
 
 static void put_groups(struct table *table, const struct accuracy *accuracy,
-                       const struct grouping *grouping)
+                       const struct judged *judged)
 {
+    const struct grouping *grouping = &judged->grouping;
     for (size_t g = 0; g < accuracy->group_count; g++) {
         const struct accuracy_group *group = &accuracy->groups[g];
         table_text(table, engine_names[accuracy->engine]);
         for (size_t k = 0; k < grouping->count; k++)
             put_key(table, grouping->keys[k], group->first);
-        put_group(table, group);
+        put_group(table, group, judged->interval_pct > 0);
     }
 }
 
 // The groups of every column by itself.
 static void put_each(struct table *table, const struct accuracy *accuracy,
-                     const struct grouping *grouping)
+                     const struct judged *judged)
 {
+    const struct grouping *grouping = &judged->grouping;
     struct accuracy again = *accuracy; // shares all but its groups
     again.groups = NULL;
     for (size_t k = 0; k < grouping->count; k++) {
@@ -110,7 +115,7 @@ static void put_each(struct table *table, const struct accuracy *accuracy,
             table_text(table, engine_names[accuracy->engine]);
             table_text(table, group_key_names[grouping->keys[k]]);
             put_key(table, grouping->keys[k], again.groups[g].first);
-            put_group(table, &again.groups[g]);
+            put_group(table, &again.groups[g], judged->interval_pct > 0);
         }
     }
     free(again.groups);
@@ -121,7 +126,8 @@ static struct table *groups_table(const struct judged *judged)
     static const char *const figures[] = {
         "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
         "parameters", "fitted_rows",    "own_parameters", "verdict"};
-    const char *columns[3 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
+    const size_t figure_count = sizeof figures / sizeof figures[0];
+    const char *columns[4 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
     const struct grouping *grouping = &judged->grouping;
     size_t count = 1;
     if (judged->each) {
@@ -131,9 +137,11 @@ static struct table *groups_table(const struct judged *judged)
     for (size_t k = 0; k < grouping->count && !judged->each; k++)
         columns[count++] = group_key_names[grouping->keys[k]];
     memcpy(columns + count, figures, sizeof figures);
+    if (judged->interval_pct > 0)
+        columns[count + figure_count] = "inside_pct";
     struct table *table = table_new("accuracy", columns);
     for (size_t i = 0; i < judged->count; i++)
-        (judged->each ? put_each : put_groups)(table, &judged->of[i], grouping);
+        (judged->each ? put_each : put_groups)(table, &judged->of[i], judged);
     return table;
 }
 
@@ -165,8 +173,17 @@ static void put_size(struct table *table, const struct measured_row *row)
         table_blank(table);
 }
 
+static void put_interval(struct table *table, const struct accuracy_row *row, bool asked)
+{
+    if (!asked)
+        return;
+    table_real(table, row->interval_us.low);
+    table_real(table, row->interval_us.high);
+}
+
 // All of a row, for programs.
-static void put_row(struct table *table, const struct accuracy_row *row, enum engine engine)
+static void put_row(struct table *table, const struct accuracy_row *row, enum engine engine,
+                    bool intervals)
 {
     static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
                                           GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
@@ -180,10 +197,12 @@ static void put_row(struct table *table, const struct accuracy_row *row, enum en
     put_size(table, measured);
     put_errors(table, row);
     put_support(table, &row->support);
+    put_interval(table, row, intervals);
 }
 
 // What a person looks for first.
-static void put_brief_row(struct table *table, const struct accuracy_row *row, enum engine engine)
+static void put_brief_row(struct table *table, const struct accuracy_row *row, enum engine engine,
+                          bool intervals)
 {
     static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
                                           GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
@@ -198,6 +217,7 @@ static void put_brief_row(struct table *table, const struct accuracy_row *row, e
     else
         table_count(table, measured->tokens_per_gpu);
     put_errors(table, row);
+    put_interval(table, row, intervals);
 }
 
 // Which rows of an engine are shown, in order: all that were predicted, or the worst of them.
@@ -217,40 +237,48 @@ static size_t *shown_rows(const struct judged *judged, const struct accuracy *ac
 
 static struct table *rows_table(const struct judged *judged, bool brief)
 {
-    static const char *const columns[] = {"engine",
-                                          "id",
-                                          "family",
-                                          "cluster",
-                                          "dispatcher",
-                                          "nodes",
-                                          "phase",
-                                          "stage",
-                                          "dtype",
-                                          "sms",
-                                          "stat",
-                                          "ep",
-                                          "tokens_per_gpu",
-                                          "bytes_per_rank",
-                                          "measured_us",
-                                          "predicted_us",
-                                          "error_pct",
-                                          "bottleneck",
-                                          "parameters",
-                                          "fitted_rows",
-                                          "own_parameters",
-                                          "verdict",
-                                          NULL};
-    static const char *const brief_columns[] = {
-        "engine",     "id",  "cluster",        "dispatcher",  "nodes",        "phase",
-        "stage",      "sms", "tokens_per_gpu", "measured_us", "predicted_us", "error_pct",
-        "bottleneck", NULL};
+    const bool intervals = judged->interval_pct > 0;
+    const char *const columns[] = {"engine",
+                                   "id",
+                                   "family",
+                                   "cluster",
+                                   "dispatcher",
+                                   "nodes",
+                                   "phase",
+                                   "stage",
+                                   "dtype",
+                                   "sms",
+                                   "stat",
+                                   "ep",
+                                   "tokens_per_gpu",
+                                   "bytes_per_rank",
+                                   "measured_us",
+                                   "predicted_us",
+                                   "error_pct",
+                                   "bottleneck",
+                                   "parameters",
+                                   "fitted_rows",
+                                   "own_parameters",
+                                   "verdict",
+                                   intervals ? "low_us" : NULL,
+                                   "high_us",
+                                   NULL};
+    const char *const brief_columns[] = {"engine",         "id",
+                                         "cluster",        "dispatcher",
+                                         "nodes",          "phase",
+                                         "stage",          "sms",
+                                         "tokens_per_gpu", "measured_us",
+                                         "predicted_us",   "error_pct",
+                                         "bottleneck",     intervals ? "low_us" : NULL,
+                                         "high_us",        NULL};
     struct table *table = table_new("accuracy-rows", brief ? brief_columns : columns);
     for (size_t i = 0; i < judged->count; i++) {
         const struct accuracy *accuracy = &judged->of[i];
         size_t count;
         size_t *rows = shown_rows(judged, accuracy, &count);
         for (size_t r = 0; r < count; r++)
-            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine);
+            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine,
+                                              intervals);
         free(rows);
     }
     return table;
@@ -264,6 +292,11 @@ static void comment_totals(struct table *table, const struct judged *judged)
                       engine_names[accuracy->engine], accuracy->count, accuracy->skipped,
                       accuracy->median_abs_pct, accuracy->p90_abs_pct);
     }
+    for (size_t i = 0; judged->interval_pct > 0 && i < judged->count; i++)
+        if (!isnan(judged->of[i].inside_pct))
+            table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
+                          engine_names[judged->of[i].engine], judged->of[i].inside_pct,
+                          judged->interval_pct);
     for (size_t r = 0; r < judged->of[0].count; r++)
         if (judged->of[0].rows[r].skipped)
             table_comment(table, "skipped: %s: %s", judged->of[0].rows[r].measured->id,
@@ -279,6 +312,10 @@ static json_t *row_json(const struct accuracy_row *row)
     json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
     json_object_set_new(item, "bottleneck", json_string(row->binds));
     json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
+    if (!isnan(row->interval_us.low)) {
+        json_object_set_new(item, "low_us", table_json_real(row->interval_us.low));
+        json_object_set_new(item, "high_us", table_json_real(row->interval_us.high));
+    }
     return item;
 }
 
@@ -310,8 +347,11 @@ static json_t *skipped_json(const struct accuracy *accuracy)
 
 static json_t *groups_json(const struct judged *judged, const struct accuracy *accuracy)
 {
-    const struct judged one = {
-        .of = {*accuracy}, .count = 1, .grouping = judged->grouping, .each = judged->each};
+    const struct judged one = {.of = {*accuracy},
+                               .count = 1,
+                               .grouping = judged->grouping,
+                               .each = judged->each,
+                               .interval_pct = judged->interval_pct};
     struct table *table = groups_table(&one);
     json_t *rows = table_json(table);
     table_free(table);
@@ -327,6 +367,8 @@ static void put_engine(json_t *document, const struct judged *judged,
     json_object_set_new(document, "skipped", skipped_json(accuracy));
     json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
+    if (judged->interval_pct > 0)
+        json_object_set_new(document, "inside_pct", table_json_real(accuracy->inside_pct));
 }
 
 // The first engine's figures stand at the top; any further engines' in "others".
@@ -409,21 +451,45 @@ static bool parse_view(const struct invocation *invocation, struct judged *judge
     return true;
 }
 
+// What --engine lists.
+struct engine_list {
+    enum engine engines[ENGINE_COUNT];
+    size_t count;
+};
+
+static bool judge(const struct invocation *invocation, const struct measured *measured,
+                  const struct engine_list *list, struct judged *judged, struct error *err)
+{
+    const struct row_terms terms = row_terms(invocation);
+    struct fits fits = {0};
+    judged->interval_pct = invocation->interval_pct;
+    if (judged->interval_pct > 0 && !fits_load(&fits, err))
+        return false;
+    const struct accuracy_asked asked = {.fits = &fits, .pct = invocation->interval_pct};
+    for (; judged->count < list->count; judged->count++) {
+        struct accuracy *accuracy = &judged->of[judged->count];
+        accuracy_judge(accuracy, measured, list->engines[judged->count], &terms,
+                       judged->interval_pct > 0 ? &asked : NULL);
+        accuracy_group(accuracy, &judged->grouping);
+    }
+    fits_release(&fits);
+    return true;
+}
+
 enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
 {
-    enum engine engines[ENGINE_COUNT];
+    struct engine_list list;
     struct measured measured;
     struct judged judged = {.grouping = grouping_default()};
-    size_t count;
     if (!check_files(invocation, err) ||
         !check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
-        !parse_view(invocation, &judged, err) || !parse_engines(invocation, engines, &count, err) ||
+        !parse_view(invocation, &judged, err) ||
+        !parse_engines(invocation, list.engines, &list.count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;
-    const struct row_terms terms = row_terms(invocation);
-    for (; judged.count < count; judged.count++) {
-        accuracy_judge(&judged.of[judged.count], &measured, engines[judged.count], &terms);
-        accuracy_group(&judged.of[judged.count], &judged.grouping);
+    if (!judge(invocation, &measured, &list, &judged, err)) {
+        measured_release(&measured);
+        return err->code;
     }
     const bool ok = output(invocation, &judged, err);
     const bool off = outside(&judged, invocation->tolerance_pct, invocation->median_pct);

@@ -8,7 +8,7 @@
 
 #define CORRELATED 0.95 // two parameters that the data hardly tell apart
 
-static char *preset_list(const struct calibrate_parameter *parameter)
+static char *preset_list(const struct parameter *parameter)
 {
     char *text = NULL;
     size_t length;
@@ -25,13 +25,13 @@ static struct table *parameters_table(const struct calibration *calibration)
                                           "rows", "verdict", NULL};
     struct table *table = table_new("calibrate", columns);
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        const struct parameter *parameter = &calibration->parameters[p];
         const double error = calibration->fit.standard_error[p];
         char text[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
         table_text(table, parameter->field->key);
         table_text(table, presets);
-        table_text(table, calibrate_format(parameter, parameter->start, text));
-        table_text(table, calibrate_format(parameter, calibration->fit.values[p], text));
+        table_text(table, parameter_format(parameter, parameter->start, text));
+        table_text(table, parameter_format(parameter, calibration->fit.values[p], text));
         table_real(table, isfinite(error) ? 100 * error : NAN);
         table_count(table, parameter->rows);
         table_text(table, fit_verdict_names[calibration->fit.verdicts[p]]);

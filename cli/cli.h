@@ -79,6 +79,7 @@ struct invocation {
     char tsv[FIELD_TEXT_BYTES];
     double tolerance_pct, median_pct; // of a row, of all rows
     double from_us;                   // judged rows are measured at that or longer
+    double interval_pct;              // 0: none asked
     enum show_part show;
     bool json, check, quiet, help, leave_out, between, imbalance, show_recipe;
 
@@ -91,7 +92,7 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 84
+#define CLI_OPTIONS 85
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
 extern struct option_row cli_options[CLI_OPTIONS];
 void cli_options_init(void);

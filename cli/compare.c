@@ -1,7 +1,7 @@
 // epsim compare: both engines and measured rows side by side.
 #include "base/mem.h"
 #include "base/range.h"
-#include "cli/cli.h"
+#include "cli/belief.h"
 #include "model/timing.h"
 #include "study/compare.h"
 
@@ -14,13 +14,16 @@ static double off_pct(double predicted, const struct measured_row *row)
     return row ? 100 * (predicted / row->latency_us - 1) : NAN;
 }
 
-static const char *const token_columns[] = {
-    "tokens_per_gpu", "phase",        "dispatcher",   "simulate_us", "estimate_us",
-    "measured_us",    "simulate_pct", "estimate_pct", "measured_id", NULL};
-static const char *const step_columns[] = {
-    "tokens_per_gpu", "layer",       "step",        "phase",       "stat",
-    "dispatcher",     "simulate_us", "estimate_us", "measured_us", "simulate_pct",
-    "estimate_pct",   "measured_id", NULL};
+static const char *const token_columns[] = {"tokens_per_gpu", "phase", "dispatcher", NULL};
+static const char *const step_columns[] = {"tokens_per_gpu", "layer",      "step", "phase",
+                                           "stat",           "dispatcher", NULL};
+static const char *const engine_columns[] = {"simulate_us", "estimate_us", NULL};
+static const char *const interval_columns[] = {"simulate_us", "simulate_low_us", "simulate_high_us",
+                                               "estimate_us", "estimate_low_us", "estimate_high_us",
+                                               NULL};
+static const char *const measured_columns[] = {"measured_us", "simulate_pct", "estimate_pct",
+                                               "measured_id", NULL};
+#define MOST_COLUMNS 17
 
 static bool over_steps(const struct invocation *invocation)
 {
@@ -33,7 +36,15 @@ static const char *kind(const struct invocation *invocation)
     return over_steps(invocation) ? "steps" : "compare";
 }
 
-static void add_row(struct table *table, const struct compared *row, bool steps)
+static void add_interval(struct table *table, const struct interval *interval, bool asked)
+{
+    if (!asked)
+        return;
+    table_real(table, interval->low);
+    table_real(table, interval->high);
+}
+
+static void add_row(struct table *table, const struct compared *row, bool steps, bool asked)
 {
     table_count(table, row->tokens);
     if (steps) {
@@ -45,7 +56,9 @@ static void add_row(struct table *table, const struct compared *row, bool steps)
         table_text(table, row->slowest ? "slowest" : "mean");
     table_text(table, row->dispatcher);
     table_real(table, row->simulate_us);
+    add_interval(table, &row->simulate_interval_us, asked);
     table_real(table, row->estimate_us);
+    add_interval(table, &row->estimate_interval_us, asked);
     table_real(table, row->measured ? row->measured->latency_us : NAN);
     table_real(table, off_pct(row->simulate_us, row->measured));
     table_real(table, off_pct(row->estimate_us, row->measured));
@@ -58,10 +71,18 @@ static void add_row(struct table *table, const struct compared *row, bool steps)
 static struct table *fill_table(const struct invocation *invocation,
                                 const struct comparison *comparison)
 {
-    const bool steps = over_steps(invocation);
-    struct table *table = table_new(kind(invocation), steps ? step_columns : token_columns);
+    const bool steps = over_steps(invocation), asked = comparison->pct > 0;
+    const char *const *const parts[] = {steps ? step_columns : token_columns,
+                                        asked ? interval_columns : engine_columns,
+                                        measured_columns};
+    const char *columns[MOST_COLUMNS] = {NULL};
+    size_t count = 0;
+    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
+        for (size_t c = 0; parts[p][c]; c++)
+            columns[count++] = parts[p][c];
+    struct table *table = table_new(kind(invocation), columns);
     for (size_t i = 0; i < comparison->count; i++)
-        add_row(table, &comparison->rows[i], steps);
+        add_row(table, &comparison->rows[i], steps, asked);
     return table;
 }
 
@@ -230,13 +251,26 @@ static json_t *config_json(const struct invocation *invocation, const struct set
     return config;
 }
 
-static bool output(const struct invocation *invocation, const struct setting *setting,
-                   struct table *table, struct error *err)
+static void comment_belief(const struct comparison *comparison, struct table *table)
 {
+    extrapolation_comment(&comparison->extrapolation, table);
+    if (comparison->pct > 0)
+        table_comment(
+            table,
+            "interval: %g %% of measurements of such a case should lie between low_us and "
+            "high_us; -: no measurement stands behind it",
+            comparison->pct);
+}
+
+static bool output(const struct invocation *invocation, const struct setting *setting,
+                   const struct comparison *comparison, struct error *err)
+{
+    struct table *table = fill_table(invocation, comparison);
     const bool steps = over_steps(invocation);
     char *command = setting_command(invocation, setting);
     json_t *document = json_head(invocation, steps ? "epsim.steps/1" : "epsim.compare/1", command);
     json_object_set_new(document, "config", config_json(invocation, setting));
+    json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
     table_head(table, invocation, command, &setting->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
@@ -244,7 +278,9 @@ static bool output(const struct invocation *invocation, const struct setting *se
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&setting->cluster),
                   setting->cluster.name);
+    comment_belief(comparison, table);
     const bool ok = output_table(invocation, table, document, err);
+    table_free(table);
     free(command);
     return ok;
 }
@@ -266,9 +302,7 @@ static bool output_head(const struct invocation *invocation, uint32_t first_toke
         tell_unmatched(invocation, &answerable.setting);
     if (matched)
         tell_routing(&head, &answerable.setting, matched);
-    struct table *table = fill_table(invocation, comparison);
-    const bool ok = output(invocation, &answerable.setting, table, err);
-    table_free(table);
+    const bool ok = output(invocation, &answerable.setting, comparison, err);
     ask_release(&answerable);
     return ok;
 }
@@ -277,15 +311,21 @@ static bool compare(const struct invocation *invocation, const struct lists *lis
                     struct error *err)
 {
     struct measured measured = {0};
-    struct comparison comparison = {0};
+    struct fits fits;
+    struct comparison comparison = {.fits = &fits, .pct = invocation->interval_pct};
     const bool judged = invocation->measured[0] != '\0';
     if (judged && !measured_load(&measured, invocation->measured, err))
         return error_prefix(err, "--measured");
+    if (!fits_load(&fits, err)) {
+        measured_release(&measured);
+        return false;
+    }
     const bool ok = ask_both(invocation, judged ? &measured : NULL, lists, &comparison, err) &&
                     output_head(invocation, lists->tokens[0], &comparison, err);
     *worst = worst_pct(&comparison);
     comparison_release(&comparison);
     measured_release(&measured);
+    fits_release(&fits);
     return ok;
 }
 

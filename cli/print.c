@@ -12,12 +12,16 @@ static void table_wait(struct table *table, const struct timing *timing, double 
     table_real(table, timing->events ? US(wait_ps) : NAN);
 }
 
-static struct table *phases_table(const struct timing *timing)
+static struct table *phases_table(const struct timing *timing, const struct belief *belief)
 {
-    static const char *const columns[] = {"phase",      "start_us",        "end_us",
-                                          "latency_us", "latency_mean_us", "bytes",
-                                          "bound_us",   "bottleneck",      NULL};
-    struct table *table = table_new("phases", columns);
+    static const char *const plain[] = {"phase",      "start_us",        "end_us",
+                                        "latency_us", "latency_mean_us", "bytes",
+                                        "bound_us",   "bottleneck",      NULL};
+    static const char *const between[] = {
+        "phase",           "start_us", "end_us",   "latency_us", "low_us", "high_us",
+        "latency_mean_us", "bytes",    "bound_us", "bottleneck", NULL};
+    const bool asked = belief->pct > 0;
+    struct table *table = table_new("phases", asked ? between : plain);
     for (enum phase p = 0; p < PHASE_COUNT; p++) {
         const struct phase_timing *phase = &timing->phases[p];
         if (!phase->present)
@@ -27,6 +31,11 @@ static struct table *phases_table(const struct timing *timing)
         table_real(table, US(span.start_ps));
         table_real(table, US(span.end_ps));
         table_real(table, US(span.latency_ps));
+        if (asked) {
+            const struct interval interval = belief_interval(belief, timing, p);
+            table_real(table, interval.low);
+            table_real(table, interval.high);
+        }
         table_real(table, US(span.latency_mean_ps));
         table_count(table, (uint64_t)llround(phase->bytes));
         table_real(table, US(phase->bound_ps));
@@ -164,7 +173,7 @@ static struct table *path_table(const struct timing *timing)
 }
 
 struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
-                           enum tsv_kind kind)
+                           enum tsv_kind kind, const struct belief *belief)
 {
     switch (kind) {
     case TSV_RANKS:
@@ -178,7 +187,7 @@ struct table *timing_table(const struct schedule *schedule, const struct timing 
     case TSV_PATH:
         return path_table(timing);
     default:
-        return phases_table(timing);
+        return phases_table(timing, belief);
     }
 }
 
@@ -188,14 +197,16 @@ static void set_rows(json_t *document, const char *key, struct table *table)
     table_free(table);
 }
 
-void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing)
+void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
+                 const struct belief *belief)
 {
     json_t *copies = json_object();
     json_object_set_new(copies, "nodes_per_token", table_json_real(timing->nodes_per_token));
     json_object_set_new(copies, "ranks_per_token", table_json_real(timing->ranks_per_token));
     json_object_set_new(document, "engine", json_string(timing->engine));
-    set_rows(document, "phases", phases_table(timing));
+    set_rows(document, "phases", phases_table(timing, belief));
     json_object_set_new(document, "layer_us", table_json_real(US(timing_layer_ps(timing))));
+    belief_json(belief, timing, document);
     set_rows(document, "links", links_table(schedule, timing));
     json_object_set_new(document, "copies", copies);
     json_object_set_new(document, "events", json_integer((json_int_t)timing->events));
@@ -211,12 +222,24 @@ static void print_part(FILE *out, const char *title, struct table *table)
     table_free(table);
 }
 
-void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
-                   const struct table *head)
+// "layer_us 4067 (3840 to 4310)".
+static void print_layer(FILE *out, const struct timing *timing, const struct belief *belief)
 {
-    char sentence[320], layer_us[TABLE_NUMBER_BYTES];
+    char text[TABLE_NUMBER_BYTES];
+    fprintf(out, "\nlayer_us %s", table_short(US(timing_layer_ps(timing)), text));
+    if (belief->pct > 0 && belief->doubts.layer.known) {
+        const struct interval interval = belief_interval(belief, timing, PHASE_COUNT);
+        fprintf(out, " (%s to ", table_short(interval.low, text));
+        fprintf(out, "%s)", table_short(interval.high, text));
+    }
+}
+
+void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
+                   const struct belief *belief, const struct table *head)
+{
+    char sentence[320];
     table_print(head, out);
-    fprintf(out, "\nlayer_us %s", table_short(US(timing_layer_ps(timing)), layer_us));
+    print_layer(out, timing, belief);
     if (timing->nodes_per_token > 0)
         fprintf(out, "   nodes a token %.3f   ranks a token %.3f", timing->nodes_per_token,
                 timing->ranks_per_token);

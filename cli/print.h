@@ -2,16 +2,18 @@
 #ifndef CLI_PRINT_H
 #define CLI_PRINT_H
 
-#include "cli/cli.h"
+#include "cli/belief.h"
 
+// Of phases, the columns low_us and high_us stand beside latency_us where an interval is asked.
 struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
-                           enum tsv_kind kind);
+                           enum tsv_kind kind, const struct belief *belief);
 
 // {"engine", "phases", "layer_us", "links", "copies", "events", "path"} put into `document`.
-void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing);
+void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
+                 const struct belief *belief);
 
 // What a person reads: phases, what binds, links, critical path.
 void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
-                   const struct table *head);
+                   const struct belief *belief, const struct table *head);
 
 #endif

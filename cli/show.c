@@ -56,7 +56,7 @@ static void write_parts(void *context, FILE *out)
 static bool check_show(const struct invocation *invocation, struct error *err)
 {
     static const char *const others[] = {"json",     "tsv",           "timeline", "check",
-                                         "measured", "tolerance_pct", "imbalance"};
+                                         "measured", "tolerance_pct", "imbalance", "interval"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (invocation_given(invocation, others[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --show", others[i]);

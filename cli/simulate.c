@@ -40,13 +40,14 @@ struct result {
     const struct schedule *schedule;
     const struct timing *timing;
     const struct imbalance *imbalance; // NULL: not asked
+    const struct belief *belief;
     const struct table *head;
 };
 
 static void write_report(void *context, FILE *out)
 {
     const struct result *result = context;
-    timing_report(out, result->schedule, result->timing, result->head);
+    timing_report(out, result->schedule, result->timing, result->belief, result->head);
     if (result->imbalance)
         imbalance_report(out, result->imbalance);
 }
@@ -78,18 +79,19 @@ static bool output_result(const struct result *result, const struct setting *set
     if (invocation->json) {
         json_t *document = json_head(invocation, "epsim.timing/1", command);
         json_object_set_new(document, "config", json_config(invocation, setting));
-        timing_json(document, result->schedule, result->timing);
+        timing_json(document, result->schedule, result->timing, result->belief);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
         ok = output_json(invocation, document, err);
     } else {
-        struct table *table = kind == TSV_IMBALANCE
-                                  ? imbalance_table(result->imbalance)
-                                  : timing_table(result->schedule, result->timing, kind);
+        struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
+                                                    : timing_table(result->schedule, result->timing,
+                                                                   kind, result->belief);
         struct result report = *result;
         table_head(table, invocation, command, &setting->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
         comment_title(table, result, setting);
+        belief_comment(result->belief, result->schedule, table);
         report.head = table;
         ok = kind == TSV_NONE ? output_write(invocation, write_report, &report, err)
                               : output_table(invocation, table, NULL, err);
@@ -124,8 +126,11 @@ static bool answer(const struct invocation *invocation, const struct setting *se
     struct imbalance imbalance;
     struct run run = setting->run;
     struct timing timing;
-    struct result result = {
-        .invocation = invocation, .schedule = &setting->schedule, .timing = &timing};
+    struct belief belief;
+    struct result result = {.invocation = invocation,
+                            .schedule = &setting->schedule,
+                            .timing = &timing,
+                            .belief = &belief};
     struct outfile timeline;
     if (!open_timeline(invocation, &timeline, err))
         return false;
@@ -139,7 +144,12 @@ static bool answer(const struct invocation *invocation, const struct setting *se
         imbalance_find(&imbalance, setting, engine, &timing);
         result.imbalance = &imbalance;
     }
-    ok = ok && output_result(&result, setting, kind, err);
+    ok = ok && belief_find(&belief, invocation, setting,
+                           engine == simulate ? ENGINE_SIMULATE : ENGINE_ESTIMATE, err);
+    if (ok) {
+        ok = output_result(&result, setting, kind, err);
+        belief_release(&belief);
+    }
     timing_release(&timing);
     return ok;
 }

@@ -7,6 +7,7 @@
 #include "model/embedded.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ static struct shelf shelves[] = {
     {.kind = "clusters", .noun = "cluster"},
     {.kind = "dispatchers", .noun = "dispatcher"},
     {.kind = "recipes", .noun = "recipe"},
+    {.kind = "fits", .noun = "fit"},
 };
 static once_flag shelves_once = ONCE_FLAG_INIT;
 
@@ -163,6 +165,49 @@ static char *find_own(const char *kind, const char *name)
         return path;
     free(path);
     return NULL;
+}
+
+static int is_preset(const struct dirent *entry)
+{
+    return entry->d_name[0] != '.' && ends_with(entry->d_name, PRESET_SUFFIX);
+}
+
+static int by_bytes(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+// Names of files in the folder of one's own; none where it has no such kind.
+static char **own_names(const char *kind, size_t *count)
+{
+    struct dirent **entries = NULL;
+    char *path = mem_format("%s/%s", own_folder ? own_folder : "", kind);
+    const int found = own_folder ? scandir(path, &entries, is_preset, by_bytes) : 0;
+    char **names = mem_alloc((found > 0 ? (size_t)found : 0) + SHELF_NAMES, sizeof *names);
+    *count = 0;
+    for (int i = 0; i < found; i++) {
+        const size_t length = strlen(entries[i]->d_name) - strlen(PRESET_SUFFIX);
+        names[(*count)++] = mem_format("%.*s", (int)length, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    free(path);
+    return names;
+}
+
+char **preset_all(const char *kind, size_t *own, size_t *count)
+{
+    const struct shelf *shelf = shelf_of(kind);
+    char **names = own_names(kind, own);
+    *count = *own;
+    for (size_t s = 0; s < shelf->count; s++) {
+        size_t i = 0;
+        while (i < *own && strcmp(names[i], shelf->names[s]))
+            i++;
+        if (i == *own)
+            names[(*count)++] = mem_copy_text(shelf->names[s]);
+    }
+    return names;
 }
 
 struct doc *preset_load(const char *kind, const char *what, struct error *err)

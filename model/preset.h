@@ -7,9 +7,10 @@
 
 #include <stdio.h>
 
-// kind is "models", "clusters", "dispatchers" or "recipes". Loads a preset by its exact name, or a file by its
-// path. A word that is neither is taken for a path when it has '/' in it or ends in .yaml, .yml or
-// .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known are then named.
+// kind is "models", "clusters", "dispatchers", "recipes" or "fits" (study/fitted.h). Loads a preset
+// by its exact name, or a file by its path. A word that is neither is taken for a path when it has
+// '/' in it or ends in .yaml, .yml or .json, else for a preset's name ("glm-4.5" has a dot): the
+// nearest and all known are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);
 
 // What the preset `what` says otherwise for one variant of its surroundings: NAME@VARIANT, of the
@@ -34,7 +35,11 @@ void preset_print(FILE *out, const struct field *fields, size_t count, const voi
 // To be called before any thread loads a preset. Refuses what is no folder.
 bool preset_folder(const char *folder, struct error *err);
 
-size_t preset_count(const char *kind);
+// The names in the folder of one's own (the first `own`), then those that are only built in, each
+// in byte order. Freed by the caller, one by one.
+char **preset_all(const char *kind, size_t *own, size_t *count);
+
+size_t preset_count(const char *kind);                   // of the built-in ones
 const char *preset_name(const char *kind, size_t index); // in byte order; static storage
 
 // What a document is called when it does not say: its file's name without folder and extension.

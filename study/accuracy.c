@@ -8,7 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void judge_row(struct accuracy_row *row, enum engine engine, const struct row_terms *terms)
+static struct interval interval_for(const struct accuracy_row *row, const struct setting *setting,
+                                    enum engine engine, const struct accuracy_asked *asked)
+{
+    const struct measured_row *measured = row->measured;
+    struct doubts doubts;
+    if (!asked || engine == ENGINE_NAIVE || measured->stage[0])
+        return (struct interval){NAN, NAN};
+    doubts_find(&doubts, asked->fits, setting, engine);
+    const bool slowest = !strcmp(measured->stat, "slowest");
+    return interval_of(slowest ? &doubts.slowest[measured->phase] : &doubts.mean[measured->phase],
+                       row->predicted_us, asked->pct);
+}
+
+static void judge_row(struct accuracy_row *row, enum engine engine, const struct row_terms *terms,
+                      const struct accuracy_asked *asked)
 {
     struct error err = {0};
     struct setting setting;
@@ -18,10 +32,28 @@ static void judge_row(struct accuracy_row *row, enum engine engine, const struct
         return;
     }
     const struct row_answer answer = row_ask(&setting, row->measured, engine);
-    setting_release(&setting);
     row->predicted_us = answer.us;
+    row->interval_us = interval_for(row, &setting, engine, asked);
+    setting_release(&setting);
     memcpy(row->binds, answer.binds, sizeof row->binds);
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
+}
+
+// Of the rows that agree with `first` (NULL: of all).
+static double inside_pct(const struct accuracy *accuracy, const struct grouping *grouping,
+                         const struct measured_row *first)
+{
+    size_t known = 0, inside = 0;
+    for (size_t i = 0; i < accuracy->count; i++) {
+        const struct accuracy_row *row = &accuracy->rows[i];
+        if (row->skipped || isnan(row->interval_us.low) ||
+            (first && !grouping_same(grouping, row->measured, first)))
+            continue;
+        known++;
+        inside += row->measured->latency_us >= row->interval_us.low &&
+                  row->measured->latency_us <= row->interval_us.high;
+    }
+    return known ? 100 * (double)inside / (double)known : NAN;
 }
 
 static void sum_up(const struct accuracy *accuracy, const struct grouping *grouping,
@@ -39,6 +71,7 @@ static void sum_up(const struct accuracy *accuracy, const struct grouping *group
         group->worst_abs_pct = fmax(group->worst_abs_pct, fabs(row->error_pct));
     }
     group->bias_pct = sum / (double)group->count;
+    group->inside_pct = inside_pct(accuracy, grouping, group->first);
     errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
     group->support = figures_support(&accuracy->figures, taken);
     free(errors);
@@ -83,7 +116,7 @@ static void set_support(struct accuracy *accuracy, const struct measured *measur
 }
 
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    const struct row_terms *terms)
+                    const struct row_terms *terms, const struct accuracy_asked *asked)
 {
     *accuracy = (struct accuracy){.engine = engine,
                                   .rows = mem_alloc(measured->count, sizeof *accuracy->rows),
@@ -92,9 +125,10 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
     const size_t count = measured->count;
     for (size_t i = 0; i < count; i++)
         rows[i].measured = &measured->rows[i];
-#pragma omp parallel for schedule(dynamic, 1) default(none) shared(rows, count, engine, terms)
+#pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
+    shared(rows, count, engine, terms, asked)
     for (size_t i = 0; i < count; i++)
-        judge_row(&rows[i], engine, terms);
+        judge_row(&rows[i], engine, terms, asked);
     set_support(accuracy, measured, terms);
     double *errors = mem_alloc(count, sizeof *errors);
     size_t n = 0;
@@ -104,6 +138,7 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
             errors[n++] = fabs(rows[i].error_pct);
     }
     errors_summarise(errors, n, &accuracy->median_abs_pct, &accuracy->p90_abs_pct);
+    accuracy->inside_pct = inside_pct(accuracy, NULL, NULL);
     free(errors);
 }
 

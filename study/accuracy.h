@@ -4,6 +4,7 @@
 
 #include "study/figures.h"
 #include "study/group.h"
+#include "study/interval.h"
 #include "study/row.h"
 
 #include <stdbool.h>
@@ -14,8 +15,15 @@ struct accuracy_row {
     bool skipped;
     char why[256]; // of a skipped row
     double predicted_us, error_pct;
-    char binds[96];         // what binds the prediction's phase, as the engine names it
-    struct support support; // of this row by itself
+    char binds[96];              // what binds the prediction's phase, as the engine names it
+    struct support support;      // of this row by itself
+    struct interval interval_us; // NaN: none asked, or no rows stand behind the prediction
+};
+
+// What intervals are asked for, of 100 measurements so many.
+struct accuracy_asked {
+    const struct fits *fits;
+    double pct;
 };
 
 // Rows that agree in the columns of a grouping.
@@ -24,6 +32,7 @@ struct accuracy_group {
     size_t count;
     double median_abs_pct, p90_abs_pct, worst_abs_pct, bias_pct;
     struct support support;
+    double inside_pct; // of rows with an interval, those measured inside it; NaN: none has
 };
 
 struct accuracy {
@@ -34,6 +43,7 @@ struct accuracy {
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
     struct figures figures;             // what its predictions rest on; naive's on nothing
+    double inside_pct;                  // as of a group
 };
 
 // Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row
@@ -41,10 +51,11 @@ struct accuracy {
 // run on all OpenMP threads.
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
-// compared. estimate reads expected loads, simulate counts drawn ones (seed).
+// compared. estimate reads expected loads, simulate counts drawn ones (seed). `asked`: NULL where
+// no intervals are; naive and single stages have none.
 // `measured` must outlive the accuracy.
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    const struct row_terms *terms);
+                    const struct row_terms *terms, const struct accuracy_asked *asked);
 
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);

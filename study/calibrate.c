@@ -11,85 +11,11 @@
 
 // ---- parameters on a row ----------------------------------------------------------------------
 
-static bool is_integer(const struct field *field)
-{
-    return field->kind == FIELD_TIME;
-}
-
-static void put(const struct field *field, void *object, double value)
-{
-    char *member = (char *)object + field->offset;
-    if (is_integer(field))
-        *(uint64_t *)(void *)member = (uint64_t)llround(value);
-    else
-        *(double *)(void *)member = value;
-}
-
-// Five digits: more than a fit can mean, and few enough to read.
-char *calibrate_format(const struct calibrate_parameter *parameter, double value, char *buffer)
-{
-    static const struct {
-        double scale;
-        const char *unit;
-    } shown[] = {[FIELD_RATE] = {1e-9, "GB/s"},
-                 [FIELD_TIME] = {1e-6, "us"},
-                 [FIELD_FLOPS] = {1e-12, "TFLOPS"},
-                 [FIELD_NUMBER] = {1, ""}};
-    const enum field_kind kind = parameter->field->kind;
-    snprintf(buffer, FIELD_TEXT_BYTES, "%.5g%s", value * shown[kind].scale, shown[kind].unit);
-    return buffer;
-}
-
-static bool names(const struct calibrate_parameter *parameter, const char *preset)
-{
-    for (size_t i = 0; i < parameter->preset_count; i++)
-        if (!strcmp(parameter->presets[i], preset))
-            return true;
-    return false;
-}
-
-enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
-
-// Whether the row reads the key, and its key is what the parameter moves: the preset's own, or its
-// variant's.
-static bool depends(const struct calibrate_parameter *parameter, const struct field *field,
-                    const struct calibrate_row *row)
-{
-    const struct setting *setting = &row->setting;
-    const struct dispatcher *dispatcher = &setting->dispatcher;
-    const struct reads reads = {
-        .row = row->measured, .cluster = &setting->cluster, .dispatcher = dispatcher};
-    char cluster[FIELD_TEXT_BYTES];
-    if (!field)
-        return false;
-    if (parameter->part == CALIBRATE_CLUSTER)
-        return reads_cluster(&reads, field) && names(parameter, setting->cluster.name);
-    if (!reads_dispatcher(&reads, field))
-        return false;
-    const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
-    if (variant == VARIANT_NONE && !parameter->asked)
-        return names(parameter, dispatcher->name);
-    char *name = mem_format("%s@%s", dispatcher->name,
-                            variant == VARIANT_GPU && !parameter->asked
-                                ? setting->cluster.gpu
-                                : dispatcher_cluster_name(&setting->cluster, cluster));
-    const bool named = names(parameter, name);
-    free(name);
-    return named;
-}
-
 static void put_values(const struct calibration *calibration, const struct calibrate_row *row,
                        const double *values, struct setting *trial)
 {
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        void *object = parameter->part == CALIBRATE_CLUSTER ? (void *)&trial->cluster
-                                                            : (void *)&trial->dispatcher;
-        if (row->depends[p] & ON_KEY)
-            put(parameter->field, object, values[p]);
-        if (row->depends[p] & ON_OTHER_KEY)
-            put(parameter->also, object, values[p]);
-    }
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        parameter_put(&calibration->parameters[p], row->depends[p], values[p], trial);
 }
 
 // The row's prediction by these values. The loads are the row's own; the schedule is made anew.
@@ -131,19 +57,26 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
     const struct calibration *calibration = seen->calibration;
     const size_t n = calibration->parameter_count;
     double *least = mem_alloc(n, sizeof *least), *most = mem_alloc(n, sizeof *most);
+    double *centre = mem_alloc(n, sizeof *centre), *width = mem_alloc(n, sizeof *width);
     for (size_t p = 0; p < n; p++) {
         least[p] = calibration->parameters[p].least;
         most[p] = calibration->parameters[p].most;
+        centre[p] = calibration->parameters[p].start;
+        width[p] = calibration->parameters[p].prior;
     }
     const struct fit_problem problem = {.parameters = n,
                                         .rows = seen->count,
                                         .least = least,
                                         .most = most,
+                                        .centre = centre,
+                                        .width = width,
                                         .errors = errors,
                                         .context = (void *)seen};
     fit_solve(fit, &problem, start);
     free(least);
     free(most);
+    free(centre);
+    free(width);
 }
 
 // How far the simulator is from the closed form on a row, by these values; half of it.
@@ -189,9 +122,8 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
         return;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
-        row->depends[p] = (uint8_t)((depends(parameter, parameter->field, row) ? ON_KEY : 0) |
-                                    (depends(parameter, parameter->also, row) ? ON_OTHER_KEY : 0));
+        row->depends[p] =
+            parameter_depends(&calibration->parameters[p], &row->setting, row->measured->phase);
         row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)
@@ -269,6 +201,7 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
     double *start = mem_alloc(calibration->parameter_count, sizeof *start);
     for (size_t p = 0; p < calibration->parameter_count; p++)
         start[p] = calibration->parameters[p].start;
+    calibration->between = between;
     summarise_before(calibration, &seen);
     solve(&seen, start, &calibration->fit);
     if (between) {
@@ -335,14 +268,8 @@ struct left_out *calibration_leave_out(const struct calibration *calibration, si
 
 void calibration_release(struct calibration *calibration)
 {
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
-            free(calibration->parameters[p].presets[i]);
-            free(calibration->parameters[p].words[i]);
-        }
-        free(calibration->parameters[p].presets);
-        free(calibration->parameters[p].words);
-    }
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        parameter_release(&calibration->parameters[p]);
     for (size_t r = 0; r < calibration->row_count; r++) {
         if (!calibration->rows[r].skipped)
             setting_release(&calibration->rows[r].setting);

@@ -8,6 +8,7 @@
 //       - {key: hbm, clusters: [h100-cx7, hopper-cx7], min: 2TB/s, max: 3.35TB/s}
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
+//     prior: 0.5
 //
 // `asked` stands for the cluster that the rows ran on (--cluster), and NAME@asked for what
 // dispatcher NAME says there: fitted, it is that cluster's variant, and other clusters' figures
@@ -18,36 +19,24 @@
 //
 // A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
 // for all rows of theirs. Without start it begins at its first preset's value, without min and max
-// it may move by a factor of 100 either way.
+// it may move by a factor of 100 either way. With a prior, the file's or the parameter's own, it is
+// held near its start for want of rows: ln(value / start) has that standard deviation
+// (study/fit.h). A file without says nothing beforehand.
 #ifndef STUDY_CALIBRATE_H
 #define STUDY_CALIBRATE_H
 
-#include "base/field.h"
 #include "study/fit.h"
+#include "study/parameter.h"
 #include "study/row.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum calibrate_part { CALIBRATE_CLUSTER, CALIBRATE_DISPATCHER };
-
-struct calibrate_parameter {
-    enum calibrate_part part;
-    const struct field *field; // a rate, time, number or FLOPS
-    const struct field *also;  // a second key of the same value, or NULL
-    char **presets;            // names of those whose key it is
-    char **words;              // what each was loaded by: the name itself, or a file
-    size_t preset_count;
-    bool asked;                // NAME@asked is among them: whatever variant says the key
-    double start, least, most; // base units: bytes a second, picoseconds, ...
-    size_t rows;               // that depend on it
-};
-
 // One measured row, resolved once and asked again for every trial.
 struct calibrate_row {
     const struct measured_row *measured;
     struct setting setting;
-    uint8_t *depends;    // [parameters] on its key (1), on its other key (2)
+    uint8_t *depends;    // [parameters] parameter_depends
     bool moved;          // by any of them; others are no part of the fit
     double lean;         // half of ln(simulated / estimated), added to the closed form's error
     double predicted_us; // by the fitted values
@@ -64,11 +53,13 @@ struct calibrate_asked {
 };
 
 struct calibration {
+    char name[FIELD_TEXT_BYTES]; // of the fit file, without folder and extension
     struct calibrate_asked asked;
-    struct calibrate_parameter *parameters;
+    struct parameter *parameters;
     size_t parameter_count;
     struct calibrate_row *rows; // of the file, in its order
     size_t row_count, skipped;
+    bool between; // leans are known
     struct fit fit;
     double median_abs_pct, p90_abs_pct;               // of the fitted rows
     double before_median_abs_pct, before_p90_abs_pct; // by the presets as they were
@@ -83,12 +74,10 @@ bool calibration_load(struct calibration *calibration, const char *path,
 // Writes every preset that a parameter names, with its fitted keys in place of the old ones and
 // `origin` as their source, as folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the
 // folders are made when absent. Parameters that no row depends on are left as they were. A cluster
-// that was asked in one line is written whole, under the name that it has.
+// that was asked in one line is written whole, under the name that it has. Beside them
+// folder/fits/NAME.yaml says how surely they are known (study/fitted.h).
 bool calibration_write(const struct calibration *calibration, const char *folder,
                        const char *origin, struct error *err);
-
-// A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
-char *calibrate_format(const struct calibrate_parameter *parameter, double value, char *buffer);
 
 // Resolves the rows (those that cannot be predicted are skipped, and say why) and fits. Refuses
 // fewer usable rows than parameters. `measured` must outlive the calibration.

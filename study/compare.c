@@ -11,6 +11,7 @@
 void comparison_release(struct comparison *comparison)
 {
     free(comparison->rows);
+    extrapolation_release(&comparison->extrapolation);
     *comparison = (struct comparison){0};
 }
 
@@ -83,12 +84,19 @@ struct answers {
     const struct question *question;
     const struct setting *setting;
     struct timing simulated, estimated;
+    struct doubts simulate_doubts, estimate_doubts;
     struct found found;
 };
 
-static void answer(struct answers *answers)
+static void answer(struct answers *answers, struct comparison *comparison)
 {
     const struct setting *setting = answers->setting;
+    if (comparison->fits)
+        extrapolation_find(&comparison->extrapolation, comparison->fits, setting);
+    if (comparison->fits && comparison->pct > 0) {
+        doubts_find(&answers->simulate_doubts, comparison->fits, setting, ENGINE_SIMULATE);
+        doubts_find(&answers->estimate_doubts, comparison->fits, setting, ENGINE_ESTIMATE);
+    }
     simulate(&setting->schedule, &setting->run, &answers->simulated);
     estimate(&setting->schedule, &setting->run, &answers->estimated);
 }
@@ -103,6 +111,13 @@ static double latency_us(const struct timing *timing, enum phase phase, bool slo
 {
     const struct phase_span span = timing_span(timing, phase);
     return (slowest ? span.latency_ps : span.latency_mean_ps) / 1e6;
+}
+
+static struct interval interval_at(const struct doubts *doubts, const struct compared *row,
+                                   double us, double pct)
+{
+    return interval_of(row->slowest ? &doubts->slowest[row->phase] : &doubts->mean[row->phase], us,
+                       pct);
 }
 
 static void add_row(struct comparison *comparison, const struct answers *answers, enum phase phase,
@@ -121,6 +136,10 @@ static void add_row(struct comparison *comparison, const struct answers *answers
         .estimate_us = latency_us(&answers->estimated, phase, slowest),
         .measured = answers->found.rows[phase][slowest],
     };
+    row->simulate_interval_us =
+        interval_at(&answers->simulate_doubts, row, row->simulate_us, comparison->pct);
+    row->estimate_interval_us =
+        interval_at(&answers->estimate_doubts, row, row->estimate_us, comparison->pct);
     strcpy(row->dispatcher, setting->dispatcher.name);
 }
 
@@ -137,7 +156,7 @@ bool compare_tokens(const struct question *question, uint32_t tokens,
     sized.aligned = true;
     if (!ask(&answerable, &sized, LOADS_COUNTED, err))
         return false;
-    answer(&answers);
+    answer(&answers, comparison);
     find_rows(&answers.found, measured, &sized, answers.setting);
     add_row(comparison, &answers, PHASE_DISPATCH, false);
     add_row(comparison, &answers, PHASE_COMBINE, false);
@@ -242,7 +261,7 @@ static void add_phases(struct stepper *stepper, const struct found *found)
 {
     const struct setting *setting = &stepper->answerable.setting;
     struct answers answers = {.question = &stepper->question, .setting = setting, .found = *found};
-    answer(&answers);
+    answer(&answers, stepper->comparison);
     for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
         for (int slowest = 0; setting->schedule.present[phase] && slowest < 2; slowest++)
             if (!found->any || found->rows[phase][slowest])

@@ -5,6 +5,8 @@
 
 #include "model/measured.h"
 #include "model/question.h"
+#include "study/extrapolate.h"
+#include "study/interval.h"
 #include "traces/ask.h"
 
 // One phase of one case with ranks aligned, as benchmarks time one kernel.
@@ -16,12 +18,16 @@ struct compared {
     bool slowest; // of the slowest rank; otherwise the mean over ranks
     char dispatcher[FIELD_TEXT_BYTES];
     double simulate_us, estimate_us;
-    const struct measured_row *measured; // NULL: none for this very case
+    struct interval simulate_interval_us, estimate_interval_us; // NaN: none asked, or not known
+    const struct measured_row *measured;                        // NULL: none for this very case
 };
 
 struct comparison {
+    const struct fits *fits; // NULL: nothing is said of belief
+    double pct;              // of intervals; 0: none asked
     struct compared *rows;
     size_t count;
+    struct extrapolation extrapolation; // of any case
 };
 void comparison_release(struct comparison *comparison);
 

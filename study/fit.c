@@ -11,12 +11,13 @@
 
 const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
 
-#define STEP 1e-3        // of a logarithm, in finite differences: times are whole picoseconds
-#define ITERATIONS 40    // a round
-#define TOLERANCE 1e-6   // of steps
-#define BLIND 1e-7       // singular values below this part of the largest say nothing
-#define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
-#define GAIN 1e-4        // a round that lowers the loss by a smaller part is an end
+#define STEP 1e-3          // of a logarithm, in finite differences: times are whole picoseconds
+#define ITERATIONS 40      // a round
+#define TOLERANCE 1e-6     // of steps
+#define BLIND 1e-7         // singular values below this part of the largest say nothing
+#define LEAST_SCATTER 1e-5 // exact rows: their times are whole picoseconds
+#define FREE_MARGIN 1e-3   // nearer a bound than this ratio: at it
+#define GAIN 1e-4          // a round that lowers the loss by a smaller part is an end
 
 static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
 #define ROUNDS (sizeof loss_scales / sizeof loss_scales[0])
@@ -26,6 +27,8 @@ struct solving {
     const struct fit_problem *problem;
     double *values;       // [parameters]
     double *base, *moved; // [rows]
+    double *based_on;     // [parameters] values that base is of
+    double scatter;       // of the round's start: what a prior is weighed against
 };
 
 // Outside the bounds a parameter stays at them, and its gradient vanishes.
@@ -37,14 +40,51 @@ static void set_values(const struct solving *solving, const gsl_vector *logs)
             fmin(fmax(exp(gsl_vector_get(logs, p)), problem->least[p]), problem->most[p]);
 }
 
+// The errors at these logarithms: a Jacobian is asked for where the errors have just been.
+static void set_base(struct solving *solving, const gsl_vector *logs)
+{
+    const struct fit_problem *problem = solving->problem;
+    const size_t bytes = problem->parameters * sizeof *solving->values;
+    set_values(solving, logs);
+    if (!memcmp(solving->values, solving->based_on, bytes))
+        return;
+    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    memcpy(solving->based_on, solving->values, bytes);
+}
+
+// What a step of a logarithm adds to the prior's row. Rows of priors follow the problem's own.
+static double prior_slope(const struct solving *solving, size_t p)
+{
+    const struct fit_problem *problem = solving->problem;
+    return problem->width && problem->width[p] > 0 ? solving->scatter / problem->width[p] : 0;
+}
+
+static void set_prior_errors(const struct solving *solving, const gsl_vector *logs, gsl_vector *out)
+{
+    const struct fit_problem *problem = solving->problem;
+    for (size_t p = 0; p < problem->parameters; p++) {
+        const double slope = prior_slope(solving, p);
+        const double away = slope > 0 ? gsl_vector_get(logs, p) - log(problem->centre[p]) : 0;
+        gsl_vector_set(out, problem->rows + p, slope * away);
+    }
+}
+
+static void set_prior_slopes(const struct solving *solving, gsl_matrix *jacobian)
+{
+    const size_t rows = solving->problem->rows, n = solving->problem->parameters;
+    for (size_t p = 0; p < n; p++)
+        for (size_t q = 0; q < n; q++)
+            gsl_matrix_set(jacobian, rows + p, q, p == q ? prior_slope(solving, p) : 0);
+}
+
 static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
 {
     struct solving *solving = context;
     const struct fit_problem *problem = solving->problem;
-    set_values(solving, logs);
-    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    set_base(solving, logs);
     for (size_t r = 0; r < problem->rows; r++)
         gsl_vector_set(out, r, solving->base[r]);
+    set_prior_errors(solving, logs, out);
     return GSL_SUCCESS;
 }
 
@@ -66,17 +106,19 @@ static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobi
 {
     struct solving *solving = context;
     const struct fit_problem *problem = solving->problem;
-    set_values(solving, logs);
-    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    set_base(solving, logs);
     for (size_t p = 0; p < problem->parameters; p++)
         difference(solving, p, jacobian);
+    set_prior_slopes(solving, jacobian);
     return GSL_SUCCESS;
 }
 
-static void weigh(gsl_vector *weights, const double *errors, double scale)
+// Priors keep their weight of 1, which is all that stands behind the problem's rows.
+static void weigh(const struct solving *solving, gsl_vector *weights, double scale)
 {
-    for (size_t r = 0; r < weights->size; r++)
-        gsl_vector_set(weights, r, 1 / sqrt(1 + pow(errors[r] / scale, 2)));
+    gsl_vector_set_all(weights, 1);
+    for (size_t r = 0; r < solving->problem->rows; r++)
+        gsl_vector_set(weights, r, 1 / sqrt(1 + pow(solving->base[r] / scale, 2)));
 }
 
 // One round at fixed weights; logs are moved to where it ends.
@@ -86,13 +128,13 @@ static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vec
     gsl_multifit_nlinear_parameters how = gsl_multifit_nlinear_default_parameters();
     gsl_multifit_nlinear_fdf fdf = {.f = errors_at,
                                     .df = jacobian_at,
-                                    .n = problem->rows,
+                                    .n = weights->size,
                                     .p = problem->parameters,
                                     .params = solving};
     int info = 0;
     how.solver = gsl_multifit_nlinear_solver_svd; // stands a column of zeros
     gsl_multifit_nlinear_workspace *work = gsl_multifit_nlinear_alloc(
-        gsl_multifit_nlinear_trust, &how, problem->rows, problem->parameters);
+        gsl_multifit_nlinear_trust, &how, weights->size, problem->parameters);
     gsl_multifit_nlinear_winit(logs, weights, &fdf, work);
     const int status =
         gsl_multifit_nlinear_driver(ITERATIONS, TOLERANCE, TOLERANCE, 0, NULL, NULL, &info, work);
@@ -123,20 +165,35 @@ static void clamp(const struct fit_problem *problem, gsl_vector *logs)
 // The errors where a round begins.
 static void restart(struct solving *solving, gsl_vector *logs)
 {
-    const struct fit_problem *problem = solving->problem;
-    clamp(problem, logs);
-    set_values(solving, logs);
-    problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
+    clamp(solving->problem, logs);
+    set_base(solving, logs);
 }
 
 // ---- what the data say of the solution ------------------------------------------------------
 
-// Covariance of the logarithms from the weighted Jacobian's singular values; directions that the
-// data are blind to are left out, and whoever has a part in one is unbounded.
+// A matrix by its singular values; it is left with U.
 struct spread {
     gsl_matrix *u, *v;
     gsl_vector *s;
 };
+
+// Takes the matrix.
+static struct spread decompose(gsl_matrix *matrix)
+{
+    const size_t n = matrix->size2;
+    struct spread spread = {.u = matrix, .v = gsl_matrix_alloc(n, n), .s = gsl_vector_alloc(n)};
+    gsl_vector *work = gsl_vector_alloc(n);
+    gsl_linalg_SV_decomp(spread.u, spread.v, spread.s, work);
+    gsl_vector_free(work);
+    return spread;
+}
+
+static void spread_release(struct spread *spread)
+{
+    gsl_matrix_free(spread->u);
+    gsl_matrix_free(spread->v);
+    gsl_vector_free(spread->s);
+}
 
 static void weighted_jacobian(struct solving *solving, const gsl_vector *logs,
                               const gsl_vector *weights, gsl_matrix *jacobian)
@@ -147,18 +204,21 @@ static void weighted_jacobian(struct solving *solving, const gsl_vector *logs,
             *gsl_matrix_ptr(jacobian, r, p) *= sqrt(gsl_vector_get(weights, r));
 }
 
-static double covariance(const struct spread *spread, size_t a, size_t b)
+// An entry of (J' J)^-1; directions whose singular value is below this part of the largest are left
+// out.
+static double covariance(const struct spread *spread, size_t a, size_t b, double blind)
 {
     const double largest = gsl_vector_get(spread->s, 0);
     double sum = 0;
     for (size_t k = 0; k < spread->s->size; k++) {
         const double s = gsl_vector_get(spread->s, k);
-        if (s > BLIND * largest)
+        if (s > blind * largest)
             sum += gsl_matrix_get(spread->v, a, k) * gsl_matrix_get(spread->v, b, k) / (s * s);
     }
     return sum;
 }
 
+// Whoever has a part in a direction that the data are blind to is unbounded.
 static bool blind_to(const struct spread *spread, size_t p)
 {
     const double largest = gsl_vector_get(spread->s, 0);
@@ -169,9 +229,9 @@ static bool blind_to(const struct spread *spread, size_t p)
     return false;
 }
 
-static bool column_is_zero(const gsl_matrix *matrix, size_t column)
+static bool column_is_zero(const gsl_matrix *matrix, size_t column, size_t rows)
 {
-    for (size_t r = 0; r < matrix->size1; r++)
+    for (size_t r = 0; r < rows; r++)
         if (gsl_matrix_get(matrix, r, column) != 0)
             return false;
     return true;
@@ -195,12 +255,14 @@ static void set_errors(struct fit *fit, const struct spread *spread)
     const size_t n = fit->parameters;
     for (size_t a = 0; a < n; a++)
         fit->standard_error[a] =
-            blind_to(spread, a) ? INFINITY : fit->scatter * sqrt(covariance(spread, a, a));
+            blind_to(spread, a) ? INFINITY : fit->scatter * sqrt(covariance(spread, a, a, BLIND));
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; b < n; b++) {
-            const double scale = sqrt(covariance(spread, a, a) * covariance(spread, b, b));
+            const double scale =
+                sqrt(covariance(spread, a, a, BLIND) * covariance(spread, b, b, BLIND));
             const bool used = fit->verdicts[a] != FIT_UNUSED && fit->verdicts[b] != FIT_UNUSED;
-            fit->correlation[a * n + b] = used && scale > 0 ? covariance(spread, a, b) / scale : 0;
+            fit->correlation[a * n + b] =
+                used && scale > 0 ? covariance(spread, a, b, BLIND) / scale : 0;
         }
 }
 
@@ -216,29 +278,78 @@ static double scatter_of(const struct solving *solving, const gsl_vector *weight
     return sqrt(sum / weight * (double)problem->rows / fmax(spare, 1));
 }
 
+// Marks parameters that no row depends on; how many others there are.
+static size_t find_used(struct fit *fit, const struct fit_problem *problem,
+                        const gsl_matrix *jacobian)
+{
+    size_t used = 0;
+    for (size_t p = 0; p < fit->parameters; p++) {
+        const bool unused = column_is_zero(jacobian, p, problem->rows);
+        fit->verdicts[p] = unused ? FIT_UNUSED : FIT_FOUND;
+        used += !unused;
+    }
+    return used;
+}
+
+// From the rows alone.
+static void judge_data(struct fit *fit, const struct fit_problem *problem,
+                       const gsl_matrix *jacobian)
+{
+    const size_t n = fit->parameters;
+    gsl_matrix *data = gsl_matrix_alloc(problem->rows, n);
+    const gsl_matrix_const_view rows = gsl_matrix_const_submatrix(jacobian, 0, 0, problem->rows, n);
+    gsl_matrix_memcpy(data, &rows.matrix);
+    struct spread spread = decompose(data);
+    set_errors(fit, &spread);
+    for (size_t p = 0; p < n; p++)
+        fit->verdicts[p] = verdict(problem, fit, p, fit->verdicts[p] == FIT_UNUSED);
+    spread_release(&spread);
+}
+
+// From the rows and what was held before; takes the Jacobian.
+static void judge_all(struct fit *fit, const struct fit_problem *problem, gsl_matrix *jacobian)
+{
+    const size_t n = fit->parameters;
+    gsl_matrix_scale(jacobian, 1 / fmax(fit->scatter, LEAST_SCATTER));
+    for (size_t p = 0; p < n; p++) {
+        const bool held = problem->width && problem->width[p] > 0;
+        const double anywhere = log(problem->most[p] / problem->least[p]) / sqrt(12);
+        for (size_t q = 0; q < n; q++)
+            gsl_matrix_set(jacobian, problem->rows + p, q,
+                           p == q ? 1 / (held ? problem->width[p] : anywhere) : 0);
+    }
+    struct spread spread = decompose(jacobian);
+    for (size_t a = 0; a < n; a++)
+        for (size_t b = 0; b < n; b++)
+            fit->covariance[a * n + b] = covariance(&spread, a, b, 0);
+    for (size_t r = 0; r < problem->rows; r++)
+        for (size_t k = 0; k < n; k++)
+            fit->leverage[r] += pow(gsl_matrix_get(spread.u, r, k), 2);
+    spread_release(&spread);
+}
+
 static void judge(struct fit *fit, struct solving *solving, const gsl_vector *logs,
                   const gsl_vector *weights)
 {
     const size_t n = fit->parameters;
-    gsl_matrix *jacobian = gsl_matrix_alloc(solving->problem->rows, n);
-    struct spread spread = {.v = gsl_matrix_alloc(n, n), .s = gsl_vector_alloc(n)};
-    gsl_vector *work = gsl_vector_alloc(n);
+    gsl_matrix *jacobian = gsl_matrix_alloc(weights->size, n);
     weighted_jacobian(solving, logs, weights, jacobian);
     memcpy(fit->values, solving->values, n * sizeof *fit->values);
-    size_t used = 0;
-    for (size_t p = 0; p < n; p++) { // before the decomposition overwrites the matrix
-        fit->verdicts[p] = column_is_zero(jacobian, p) ? FIT_UNUSED : FIT_FOUND;
-        used += fit->verdicts[p] != FIT_UNUSED;
-    }
-    fit->scatter = scatter_of(solving, weights, used);
-    gsl_linalg_SV_decomp(jacobian, spread.v, spread.s, work);
-    set_errors(fit, &spread);
-    for (size_t p = 0; p < n; p++)
-        fit->verdicts[p] = verdict(solving->problem, fit, p, fit->verdicts[p] == FIT_UNUSED);
-    gsl_matrix_free(jacobian);
-    gsl_matrix_free(spread.v);
-    gsl_vector_free(spread.s);
-    gsl_vector_free(work);
+    fit->scatter = scatter_of(solving, weights, find_used(fit, solving->problem, jacobian));
+    judge_data(fit, solving->problem, jacobian);
+    judge_all(fit, solving->problem, jacobian);
+}
+
+static void begin(struct fit *fit, const struct fit_problem *problem)
+{
+    const size_t n = problem->parameters;
+    *fit = (struct fit){.parameters = n,
+                        .values = mem_alloc(n, sizeof(double)),
+                        .standard_error = mem_alloc(n, sizeof(double)),
+                        .correlation = mem_alloc(n * n, sizeof(double)),
+                        .covariance = mem_alloc(n * n, sizeof(double)),
+                        .leverage = mem_alloc(problem->rows, sizeof(double)),
+                        .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
 }
 
 void fit_solve(struct fit *fit, const struct fit_problem *problem, const double *start)
@@ -247,19 +358,17 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
     struct solving solving = {.problem = problem,
                               .values = mem_alloc(n, sizeof(double)),
                               .base = mem_alloc(rows, sizeof(double)),
+                              .based_on = mem_alloc(n, sizeof(double)),
                               .moved = mem_alloc(rows, sizeof(double))};
-    gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows);
-    *fit = (struct fit){.parameters = n,
-                        .values = mem_alloc(n, sizeof(double)),
-                        .standard_error = mem_alloc(n, sizeof(double)),
-                        .correlation = mem_alloc(n * n, sizeof(double)),
-                        .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
+    gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows + n);
+    begin(fit, problem);
     for (size_t p = 0; p < n; p++)
         gsl_vector_set(logs, p, log(start[p]));
     restart(&solving, logs);
     for (size_t round = 0; round < ROUNDS; round++) {
         const double scale = loss_scales[round], before = loss_of(&solving, scale);
-        weigh(weights, solving.base, scale);
+        weigh(&solving, weights, scale);
+        solving.scatter = scatter_of(&solving, weights, n);
         const bool ended = round_solve(&solving, logs, weights);
         restart(&solving, logs);
         // At a kink steps may go to and fro for ever, and gain nothing.
@@ -270,6 +379,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
     gsl_vector_free(weights);
     free(solving.values);
     free(solving.base);
+    free(solving.based_on);
     free(solving.moved);
 }
 
@@ -278,6 +388,8 @@ void fit_release(struct fit *fit)
     free(fit->values);
     free(fit->standard_error);
     free(fit->correlation);
+    free(fit->covariance);
+    free(fit->leverage);
     free(fit->verdicts);
     *fit = (struct fit){0};
 }

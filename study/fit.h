@@ -13,6 +13,9 @@
 struct fit_problem {
     size_t parameters, rows;
     const double *least, *most; // [parameters], 0 < least < most
+    // What is held of a parameter before any row is seen: ln(value / centre) is normal with this
+    // standard deviation. width 0: nothing is held; both NULL: of none.
+    const double *centre, *width; // [parameters]
     // Writes ln(predicted / measured) of every row that depends on parameter `moved` (FIT_EVERY:
     // of every row) to out[rows]; the others' entries are left as they are.
     void (*errors)(void *context, const double *values, size_t moved, double *out);
@@ -34,6 +37,10 @@ struct fit {
     double *values;         // [parameters]
     double *standard_error; // [parameters] relative; infinite where the data are blind
     double *correlation;    // [parameters * parameters] of the logarithms; 0 where unknown
+    double *covariance; // [parameters * parameters] of the logarithms, with what was held before:
+                        // (J' W J / scatter^2 + 1 / width^2)^-1. Where nothing was held, the
+                        // width is that of values that are anywhere between the bounds.
+    double *leverage;   // [rows] parameters that a row takes up: sums to at most parameters
     enum fit_verdict *verdicts;
     double scatter; // robust root mean square of the errors that remain
     bool converged;
@@ -42,6 +49,11 @@ struct fit {
 // Solves from `start` [parameters]. Errors are weighed by the soft-L1 loss, 1 / sqrt(1 + (e/s)^2),
 // so that outliers pull little; s falls from 1 to 0.05 over a few rounds, so that a bad start does
 // not make everything an outlier. Deterministic. Released by fit_release.
+//
+// A prior is a row more, scatter x ln(value / centre) / width, with the scatter of the rows at
+// hand: a parameter that they are blind to stays at its centre, one whose standard error is a tenth
+// of the width moves by a hundredth of its way there. Standard errors, correlations and verdicts
+// are of the rows alone, so that a prior makes nothing look found.
 void fit_solve(struct fit *fit, const struct fit_problem *problem, const double *start);
 void fit_release(struct fit *fit);
 

@@ -3,6 +3,7 @@
 
 #include "base/doc.h"
 #include "base/mem.h"
+#include "model/preset.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,33 +18,16 @@ struct reading {
     struct error *err;
 };
 
-static const struct field *find_field(enum calibrate_part part, const char *key)
+static const char *nearest_key(enum parameter_part part, const char *key)
 {
-    return part == CALIBRATE_CLUSTER ? field_find(cluster_fields, cluster_field_count, key)
-                                     : field_find(dispatcher_fields, dispatcher_field_count, key);
-}
-
-static const char *nearest_key(enum calibrate_part part, const char *key)
-{
-    return part == CALIBRATE_CLUSTER
-               ? field_nearest_key(cluster_fields, cluster_field_count, key)
-               : field_nearest_key(dispatcher_fields, dispatcher_field_count, key);
+    return part == PART_CLUSTER ? field_nearest_key(cluster_fields, cluster_field_count, key)
+                                : field_nearest_key(dispatcher_fields, dispatcher_field_count, key);
 }
 
 static bool is_continuous(const struct field *field)
 {
     return field->kind == FIELD_RATE || field->kind == FIELD_TIME || field->kind == FIELD_NUMBER ||
            field->kind == FIELD_FLOPS;
-}
-
-static double get(const struct field *field, const void *object)
-{
-    const char *member = (const char *)object + field->offset;
-    double real;
-    uint64_t whole;
-    if (field->kind != FIELD_TIME)
-        return memcpy(&real, member, sizeof real), real;
-    return memcpy(&whole, member, sizeof whole), (double)whole;
 }
 
 // A cluster's or dispatcher's members, of which only one is used: where field_parse writes.
@@ -53,7 +37,7 @@ union object {
 };
 
 static bool read_number(struct reading *reading, doc_node item, const char *key,
-                        const struct calibrate_parameter *parameter, double *value)
+                        const struct parameter *parameter, double *value)
 {
     const doc_node node = doc_get(reading->doc, item, key);
     union object object;
@@ -65,7 +49,7 @@ static bool read_number(struct reading *reading, doc_node item, const char *key,
     if (!field_parse(&field, doc_text(reading->doc, node), &object, reading->err))
         return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
                             doc_line(reading->doc, node), key);
-    *value = get(&field, &object);
+    *value = parameter_get(&field, &object);
     return true;
 }
 
@@ -99,7 +83,7 @@ static bool load_there(struct reading *reading, const char *base, struct dispatc
 
 // A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
 static bool load_variant(struct reading *reading, const char *word,
-                         const struct calibrate_parameter *parameter, struct dispatcher *dispatcher)
+                         const struct parameter *parameter, struct dispatcher *dispatcher)
 {
     struct cluster cluster = cluster_default();
     const char *variant = strchr(word, '/') ? NULL : strchr(word, '@'); // a path is no variant
@@ -120,8 +104,8 @@ static bool load_variant(struct reading *reading, const char *word,
     return true;
 }
 
-static bool load_dispatcher(struct reading *reading, const char *word,
-                            struct calibrate_parameter *parameter, struct dispatcher *dispatcher)
+static bool load_dispatcher(struct reading *reading, const char *word, struct parameter *parameter,
+                            struct dispatcher *dispatcher)
 {
     const size_t length = strlen(word), tail = strlen("@" CALIBRATE_ASKED);
     if (length <= tail || strcmp(word + length - tail, "@" CALIBRATE_ASKED))
@@ -140,15 +124,14 @@ static bool load_cluster(struct reading *reading, const char *word, struct clust
 }
 
 // Loads one preset of the list; its name and, for the first, its value as the start.
-static bool read_preset(struct reading *reading, doc_node node,
-                        struct calibrate_parameter *parameter)
+static bool read_preset(struct reading *reading, doc_node node, struct parameter *parameter)
 {
     union object object;
     const size_t at = parameter->preset_count;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
     const char *word = doc_text(reading->doc, node);
-    const bool cluster = parameter->part == CALIBRATE_CLUSTER;
+    const bool cluster = parameter->part == PART_CLUSTER;
     if (!(cluster ? load_cluster(reading, word, &object.cluster)
                   : load_dispatcher(reading, word, parameter, &object.dispatcher)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
@@ -158,12 +141,11 @@ static bool read_preset(struct reading *reading, doc_node node,
         cluster && !strcmp(word, CALIBRATE_ASKED) ? reading->calibration->asked.cluster : word);
     parameter->preset_count++;
     if (at == 0)
-        parameter->start = get(parameter->field, &object);
+        parameter->start = parameter_get(parameter->field, &object);
     return true;
 }
 
-static bool read_presets(struct reading *reading, doc_node list,
-                         struct calibrate_parameter *parameter)
+static bool read_presets(struct reading *reading, doc_node list, struct parameter *parameter)
 {
     if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) == 0)
         return doc_error(reading->doc, list, reading->err, "expected a list of presets");
@@ -178,18 +160,18 @@ static bool read_presets(struct reading *reading, doc_node list,
 
 // The field that a parameter's "key" or "also" names.
 static bool read_key(struct reading *reading, doc_node node, const char *key,
-                     const struct calibrate_parameter *parameter, const struct field **field)
+                     const struct parameter *parameter, const struct field **field)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "%s: expected a key", key);
     const char *text = doc_text(reading->doc, node);
-    *field = find_field(parameter->part, text);
+    *field = parameter_field(parameter->part, text);
     if (!*field) {
         const char *near = nearest_key(parameter->part, text);
         return doc_error(reading->doc, node, reading->err, "%s: '%s': no such key of a %s%s%s", key,
                          error_quote(text, quoted),
-                         parameter->part == CALIBRATE_CLUSTER ? "cluster" : "dispatcher",
+                         parameter->part == PART_CLUSTER ? "cluster" : "dispatcher",
                          near ? "; did you mean " : "", near ? near : "");
     }
     return is_continuous(*field) ||
@@ -198,8 +180,7 @@ static bool read_key(struct reading *reading, doc_node node, const char *key,
                      text);
 }
 
-static bool read_field(struct reading *reading, doc_node item,
-                       struct calibrate_parameter *parameter)
+static bool read_field(struct reading *reading, doc_node item, struct parameter *parameter)
 {
     const doc_node key = doc_get(reading->doc, item, "key");
     const doc_node also = doc_get(reading->doc, item, "also");
@@ -216,8 +197,7 @@ static bool read_field(struct reading *reading, doc_node item,
                       "also: expected another key of the same kind as %s", parameter->field->key));
 }
 
-static bool read_range(struct reading *reading, doc_node item,
-                       struct calibrate_parameter *parameter)
+static bool read_range(struct reading *reading, doc_node item, struct parameter *parameter)
 {
     if (!read_number(reading, item, "start", parameter, &parameter->start))
         return false;
@@ -238,10 +218,24 @@ static bool read_range(struct reading *reading, doc_node item,
                      "%s: expected 0 < min <= start <= max, and min < max", parameter->field->key);
 }
 
+// A width of 3 is a factor of 20 either way: as good as none.
+static bool read_prior(struct reading *reading, doc_node map, double *width)
+{
+    static const struct field field = {"prior", FIELD_NUMBER, 0, 0.01, 3, NULL, NULL};
+    const doc_node node = doc_get(reading->doc, map, field.key);
+    if (node == DOC_NONE)
+        return true;
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "prior: expected a number");
+    return field_parse(&field, doc_text(reading->doc, node), width, reading->err) ||
+           error_prefix(reading->err, "%s:%zu: prior", doc_name(reading->doc),
+                        doc_line(reading->doc, node));
+}
+
 static bool check_keys(struct reading *reading, doc_node item)
 {
     static const char *const known[] = {"key",   "also", "clusters", "dispatchers",
-                                        "start", "min",  "max"};
+                                        "start", "min",  "max",      "prior"};
     char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
         const char *key = doc_key(reading->doc, item, i);
@@ -252,7 +246,7 @@ static bool check_keys(struct reading *reading, doc_node item)
             return doc_error(
                 reading->doc, doc_value(reading->doc, item, i), reading->err,
                 "%s: unknown: expected key, also, clusters or dispatchers, start, min, "
-                "max",
+                "max, prior",
                 error_quote(key, quoted));
     }
     return true;
@@ -261,7 +255,7 @@ static bool check_keys(struct reading *reading, doc_node item)
 static bool read_parameter(struct reading *reading, doc_node item)
 {
     struct calibration *calibration = reading->calibration;
-    struct calibrate_parameter *parameter = &calibration->parameters[calibration->parameter_count];
+    struct parameter *parameter = &calibration->parameters[calibration->parameter_count];
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err, "expected {key: ..., clusters: [...]}");
     const doc_node clusters = doc_get(reading->doc, item, "clusters");
@@ -272,13 +266,13 @@ static bool read_parameter(struct reading *reading, doc_node item)
         return doc_error(reading->doc, item, reading->err,
                          "expected one of clusters and dispatchers");
     calibration->parameter_count++; // from here on it is released with the rest
-    parameter->part = clusters != DOC_NONE ? CALIBRATE_CLUSTER : CALIBRATE_DISPATCHER;
+    parameter->part = clusters != DOC_NONE ? PART_CLUSTER : PART_DISPATCHER;
     return read_field(reading, item, parameter) &&
            read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
-           read_range(reading, item, parameter);
+           read_range(reading, item, parameter) && read_prior(reading, item, &parameter->prior);
 }
 
-static bool same_key(const struct calibrate_parameter *a, const struct calibrate_parameter *b)
+static bool same_key(const struct parameter *a, const struct parameter *b)
 {
     return a->field == b->field || a->field == b->also || (a->also && a->also == b->field) ||
            (a->also && a->also == b->also);
@@ -289,7 +283,7 @@ static bool check_twice(struct reading *reading, doc_node item)
 {
     const struct calibration *calibration = reading->calibration;
     const size_t last = calibration->parameter_count - 1;
-    const struct calibrate_parameter *mine = &calibration->parameters[last];
+    const struct parameter *mine = &calibration->parameters[last];
     for (size_t p = 0; p < last; p++)
         for (size_t i = 0; i < mine->preset_count; i++)
             for (size_t j = 0; j < calibration->parameters[p].preset_count; j++)
@@ -311,8 +305,12 @@ static bool read_all(struct reading *reading)
         return doc_error(reading->doc, root, reading->err,
                          "parameters: expected a list of parameters");
     const size_t count = doc_size(reading->doc, list);
+    double prior = 0;
+    if (!read_prior(reading, root, &prior))
+        return false;
     reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
     for (size_t i = 0; i < count; i++) {
+        reading->calibration->parameters[i].prior = prior;
         const doc_node item = doc_item(reading->doc, list, i);
         if (!read_parameter(reading, item) || !check_twice(reading, item))
             return false;
@@ -327,6 +325,7 @@ bool calibration_load(struct calibration *calibration, const char *path,
     struct doc *doc = doc_load(path, err);
     if (!doc)
         return false;
+    preset_title(doc, calibration->name);
     struct reading reading = {.doc = doc, .calibration = calibration, .err = err};
     const bool done = read_all(&reading);
     doc_free(doc);

@@ -1,6 +1,7 @@
 // Fitted presets: the old file with some keys replaced, everything else as it was, so that a
 // reader's comments and sources stay.
 #include "study/calibrate.h"
+#include "study/fitted.h"
 
 #include "base/mem.h"
 #include "base/outfile.h"
@@ -22,11 +23,11 @@ static bool is_key(const struct field *field, const char *key, size_t length)
 }
 
 // The parameter that moved this key of this preset, or NULL.
-static size_t find(const struct calibration *calibration, enum calibrate_part part,
+static size_t find(const struct calibration *calibration, enum parameter_part part,
                    const char *preset, const char *key, size_t length)
 {
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[p];
+        const struct parameter *parameter = &calibration->parameters[p];
         if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
             !(is_key(parameter->field, key, length) || is_key(parameter->also, key, length)))
             continue;
@@ -40,9 +41,9 @@ static size_t find(const struct calibration *calibration, enum calibrate_part pa
 static void print_fitted(FILE *out, const struct calibration *calibration, size_t p,
                          const struct field *field, const char *origin)
 {
-    const struct calibrate_parameter *parameter = &calibration->parameters[p];
+    const struct parameter *parameter = &calibration->parameters[p];
     char text[FIELD_TEXT_BYTES];
-    calibrate_format(parameter, calibration->fit.values[p], text);
+    parameter_format(parameter, calibration->fit.values[p], text);
     fprintf(out, "%s: {value: %s, source: \"fitted to %zu rows: %s", field->key, text,
             parameter->rows, origin);
     if (calibration->fit.verdicts[p] == FIT_FOUND)
@@ -72,7 +73,7 @@ static size_t key_length(const char *line)
 
 struct rewriting {
     const struct calibration *calibration;
-    enum calibrate_part part;
+    enum parameter_part part;
     const char *preset, *origin;
     bool *written; // [2 * parameters]: the key, the other key
 };
@@ -91,7 +92,7 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
             if (next[-1] != '\n')
                 fputc('\n', out);
         } else {
-            const struct calibrate_parameter *parameter = &rewriting->calibration->parameters[p];
+            const struct parameter *parameter = &rewriting->calibration->parameters[p];
             const bool also = is_key(parameter->also, text, length);
             print_fitted(out, rewriting->calibration, p, also ? parameter->also : parameter->field,
                          rewriting->origin);
@@ -106,7 +107,7 @@ static void append(const struct rewriting *rewriting, FILE *out)
 {
     const struct calibration *calibration = rewriting->calibration;
     for (size_t k = 0; k < 2 * calibration->parameter_count; k++) {
-        const struct calibrate_parameter *parameter = &calibration->parameters[k / 2];
+        const struct parameter *parameter = &calibration->parameters[k / 2];
         const struct field *field = k % 2 ? parameter->also : parameter->field;
         if (field && !rewriting->written[k] &&
             find(calibration, rewriting->part, rewriting->preset, field->key, strlen(field->key)) ==
@@ -169,9 +170,9 @@ static char *print_asked(const struct calibration *calibration, const char *word
 static char *old_text(const struct rewriting *rewriting, const char *word, struct error *err)
 {
     const char *kind = kinds[rewriting->part], *at = strrchr(word, '@');
-    if (rewriting->part == CALIBRATE_CLUSTER && !preset_known(kind, word))
+    if (rewriting->part == PART_CLUSTER && !preset_known(kind, word))
         return print_asked(rewriting->calibration, word, err);
-    if (rewriting->part == CALIBRATE_CLUSTER || !at || strcmp(at, "@" CALIBRATE_ASKED))
+    if (rewriting->part == PART_CLUSTER || !at || strcmp(at, "@" CALIBRATE_ASKED))
         return preset_text(kind, word, err);
     return preset_known(kind, rewriting->preset) ? preset_text(kind, rewriting->preset, err)
                                                  : mem_format("# %s\n", rewriting->preset);
@@ -207,9 +208,9 @@ static bool write_preset(struct rewriting *rewriting, const char *word, const ch
 // Whether an earlier parameter named the same preset.
 static bool seen_before(const struct calibration *calibration, size_t p, size_t i)
 {
-    const struct calibrate_parameter *mine = &calibration->parameters[p];
+    const struct parameter *mine = &calibration->parameters[p];
     for (size_t q = 0; q < p; q++) {
-        const struct calibrate_parameter *other = &calibration->parameters[q];
+        const struct parameter *other = &calibration->parameters[q];
         for (size_t j = 0; other->part == mine->part && j < other->preset_count; j++)
             if (!strcmp(mine->presets[i], other->presets[j]))
                 return true;
@@ -238,7 +239,7 @@ bool calibration_write(const struct calibration *calibration, const char *folder
         return false;
     for (size_t p = 0; p < calibration->parameter_count; p++)
         for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
-            const struct calibrate_parameter *parameter = &calibration->parameters[p];
+            const struct parameter *parameter = &calibration->parameters[p];
             struct rewriting rewriting = {.calibration = calibration,
                                           .part = parameter->part,
                                           .preset = parameter->presets[i],
@@ -247,5 +248,5 @@ bool calibration_write(const struct calibration *calibration, const char *folder
                 !write_preset(&rewriting, parameter->words[i], folder, err))
                 return false;
         }
-    return true;
+    return fitted_write(calibration, folder, origin, err);
 }

@@ -20,7 +20,7 @@ static void judge(struct accuracy *accuracy, const struct measured *measured, en
 {
     const struct row_terms terms = {.seed = 1};
     const struct grouping grouping = grouping_default();
-    accuracy_judge(accuracy, measured, engine, &terms);
+    accuracy_judge(accuracy, measured, engine, &terms, NULL);
     accuracy_group(accuracy, &grouping);
 }
 

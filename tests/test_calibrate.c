@@ -35,7 +35,7 @@ static void line_errors(void *context, const double *values, size_t moved, doubl
     }
 }
 
-static struct fit solve_line(struct line *line)
+static struct fit solve_line_held(struct line *line, const double *centre, const double *width)
 {
     static const double least[] = {1e-3, 1e-3, 1e-3}, most[] = {1e3, 1e3, 1e3};
     static const double start[] = {100, 0.01, 1};
@@ -43,11 +43,18 @@ static struct fit solve_line(struct line *line)
                                         .rows = LINE_ROWS,
                                         .least = least,
                                         .most = most,
+                                        .centre = centre,
+                                        .width = width,
                                         .errors = line_errors,
                                         .context = line};
     struct fit fit;
     fit_solve(&fit, &problem, start);
     return fit;
+}
+
+static struct fit solve_line(struct line *line)
+{
+    return solve_line_held(line, NULL, NULL);
 }
 
 START_TEST(exact_data)
@@ -87,6 +94,52 @@ START_TEST(standard_error_scales)
     ck_assert_double_eq_tol(a.scatter, 0.004 * sqrt(20 / 17.0), 0.0005);
     fit_release(&a);
     fit_release(&b);
+}
+END_TEST
+
+// What no row tells stays at its centre and is as unsure as was held; what rows tell well hardly
+// moves; verdicts and standard errors are the rows' own.
+START_TEST(prior_holds_what_rows_do_not_tell)
+{
+    static const double centre[] = {3, 0.9, 7}, width[] = {0.5, 0.5, 0.5};
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.01};
+    struct fit free = solve_line(&line), held = solve_line_held(&line, centre, width);
+    ck_assert_double_eq_tol(held.values[2], 7, 1e-3);
+    ck_assert_double_eq_tol(held.values[0] / free.values[0], 1, 1e-3);
+    ck_assert_double_eq_tol(held.values[1] / free.values[1], 1, 1e-3);
+    ck_assert_int_eq(held.verdicts[2], FIT_UNUSED);
+    ck_assert(isinf(held.standard_error[2]));
+    ck_assert_double_eq_tol(held.standard_error[0] / free.standard_error[0], 1, 0.01);
+    ck_assert_double_eq_tol(sqrt(held.covariance[8]), 0.5, 1e-6);
+    ck_assert_double_eq_tol(sqrt(held.covariance[0]) / held.standard_error[0], 1, 0.01);
+    fit_release(&free);
+    fit_release(&held);
+}
+END_TEST
+
+// A narrow prior pulls as a normal one does: by the share of its own precision.
+START_TEST(prior_pulls_by_its_precision)
+{
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.02};
+    struct fit free = solve_line(&line);
+    const double off = 0.01, narrow = free.standard_error[0];
+    const double centre[] = {free.values[0] * exp(off), 1, 1}, width[] = {narrow, 0, 0};
+    struct fit held = solve_line_held(&line, centre, width);
+    ck_assert_double_eq_tol(log(held.values[0] / free.values[0]) / off, 0.5, 0.1);
+    fit_release(&free);
+    fit_release(&held);
+}
+END_TEST
+
+START_TEST(leverage_counts_parameters)
+{
+    struct line line = {.a = 2.385, .b = 0.7193, .noise = 0.01};
+    struct fit fit = solve_line(&line);
+    double sum = 0;
+    for (size_t r = 0; r < LINE_ROWS; r++)
+        sum += fit.leverage[r];
+    ck_assert_double_eq_tol(sum, 2, 0.01); // a and b; c takes up nothing
+    fit_release(&fit);
 }
 END_TEST
 
@@ -189,7 +242,7 @@ START_TEST(writes_presets)
     run(&calibration, &measured, fit.path, rows.path);
     ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms);
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)
@@ -312,6 +365,9 @@ int main(void)
     tcase_add_test(tests, exact_data);
     tcase_add_test(tests, outlier_pulls_little);
     tcase_add_test(tests, standard_error_scales);
+    tcase_add_test(tests, prior_holds_what_rows_do_not_tell);
+    tcase_add_test(tests, prior_pulls_by_its_precision);
+    tcase_add_test(tests, leverage_counts_parameters);
     tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
     tcase_add_test(tests, finds_constants_again);
     tcase_add_test(tests, writes_presets);

@@ -1,5 +1,5 @@
 // YAML that people write: a trace's manifest, a load balancer's layout, a model's shape.
-#include "model/layout.h"
+#include "model/layout_file.h"
 #include "model/moe.h"
 #include "tests/fuzz/fuzz.h"
 #include "traces/npy.h"

@@ -1,0 +1,128 @@
+#include "cli/belief.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+bool belief_find(struct belief *belief, const struct invocation *invocation,
+                 const struct setting *setting, enum engine engine, struct error *err)
+{
+    struct fits fits;
+    *belief = (struct belief){.pct = invocation->interval_pct};
+    if (!fits_load(&fits, err))
+        return false;
+    extrapolation_find(&belief->extrapolation, &fits, setting);
+    if (belief->pct > 0)
+        doubts_find(&belief->doubts, &fits, setting, engine);
+    fits_release(&fits);
+    return true;
+}
+
+void belief_release(struct belief *belief)
+{
+    extrapolation_release(&belief->extrapolation);
+}
+
+struct interval belief_interval(const struct belief *belief, const struct timing *timing,
+                                enum phase phase)
+{
+    if (phase == PHASE_COUNT)
+        return interval_of(&belief->doubts.layer, timing_layer_ps(timing) / 1e6, belief->pct);
+    return interval_of(&belief->doubts.slowest[phase], timing_span(timing, phase).latency_ps / 1e6,
+                       belief->pct);
+}
+
+// ---- in words
+// ------------------------------------------------------------------------------------
+
+void extrapolation_comment(const struct extrapolation *extrapolation, struct table *table)
+{
+    char *text = extrapolation_text(extrapolation);
+    if (text)
+        table_comment(table, "extrapolates: %s", text);
+    free(text);
+}
+
+static void comment_doubt(struct table *table, const char *what, const struct doubt *doubt)
+{
+    table_comment(table,
+                  "interval: %s: standard deviations of %.2g %% by constants, %.2g %% by %zu rows' "
+                  "own spread, %.2g %% by the routing's draw",
+                  what, 100 * doubt->constants, 100 * doubt->spread, doubt->rows,
+                  100 * doubt->routing);
+}
+
+// Phases that no row was measured of.
+static void comment_unknown(const struct belief *belief, const struct schedule *schedule,
+                            struct table *table)
+{
+    char *names = NULL;
+    const char *separator = "";
+    size_t length;
+    FILE *out = open_memstream(&names, &length);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (schedule->present[phase] && !belief->doubts.slowest[phase].known) {
+            fprintf(out, "%s%s", separator, phase_names[phase]);
+            separator = ", ";
+        }
+    fclose(out);
+    if (*names)
+        table_comment(table, "interval: no measurement stands behind %s%s", names,
+                      belief->doubts.layer.known ? ": taken as exact in the layer's" : "");
+    free(names);
+}
+
+void belief_comment(const struct belief *belief, const struct schedule *schedule,
+                    struct table *table)
+{
+    extrapolation_comment(&belief->extrapolation, table);
+    if (!(belief->pct > 0))
+        return;
+    table_comment(table,
+                  "interval: %g %% of measurements of such a case should lie between low_us "
+                  "and high_us",
+                  belief->pct);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (schedule->present[phase] && belief->doubts.slowest[phase].known)
+            comment_doubt(table, phase_names[phase], &belief->doubts.slowest[phase]);
+    comment_unknown(belief, schedule, table);
+}
+
+// ---- in JSON
+// ---------------------------------------------------------------------------------------
+
+json_t *extrapolation_json(const struct extrapolation *extrapolation)
+{
+    json_t *ways = json_array();
+    for (size_t i = 0; i < extrapolation->count; i++)
+        json_array_append_new(ways, json_string(extrapolation->ways[i]));
+    return ways;
+}
+
+static json_t *doubt_json(const struct doubt *doubt)
+{
+    json_t *json = json_object();
+    json_object_set_new(json, "constants_pct", table_json_real(100 * doubt->constants));
+    json_object_set_new(json, "spread_pct", table_json_real(100 * doubt->spread));
+    json_object_set_new(json, "routing_pct", table_json_real(100 * doubt->routing));
+    json_object_set_new(json, "rows", json_integer((json_int_t)doubt->rows));
+    return json;
+}
+
+void belief_json(const struct belief *belief, const struct timing *timing, json_t *document)
+{
+    json_object_set_new(document, "extrapolates", extrapolation_json(&belief->extrapolation));
+    if (!(belief->pct > 0))
+        return;
+    const struct interval layer = belief_interval(belief, timing, PHASE_COUNT);
+    json_t *json = json_object(), *parts = json_object();
+    json_object_set_new(json, "pct", table_json_real(belief->pct));
+    json_object_set_new(json, "layer_low_us", table_json_real(layer.low));
+    json_object_set_new(json, "layer_high_us", table_json_real(layer.high));
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (belief->doubts.slowest[phase].known)
+            json_object_set_new(parts, phase_names[phase],
+                                doubt_json(&belief->doubts.slowest[phase]));
+    json_object_set_new(json, "standard_deviations", parts);
+    json_object_set_new(document, "interval", json);
+}

@@ -1,0 +1,36 @@
+// How far to believe an output: intervals, when asked, and always what it extrapolates. Private to
+// cli/.
+#ifndef CLI_BELIEF_H
+#define CLI_BELIEF_H
+
+#include "cli/cli.h"
+#include "study/extrapolate.h"
+#include "study/interval.h"
+
+struct belief {
+    double pct; // of --interval; 0: not asked, and doubts are empty
+    struct doubts doubts;
+    struct extrapolation extrapolation;
+};
+
+// Looks at a loaded setting. Released by belief_release.
+bool belief_find(struct belief *belief, const struct invocation *invocation,
+                 const struct setting *setting, enum engine engine, struct error *err);
+void belief_release(struct belief *belief);
+
+// "# extrapolates: ..." where it does, and what each interval is made of.
+void belief_comment(const struct belief *belief, const struct schedule *schedule,
+                    struct table *table);
+// "extrapolates" and, when asked, "interval" put into `document`.
+void belief_json(const struct belief *belief, const struct timing *timing, json_t *document);
+
+// The interval around the slowest rank's time of a phase, or around the layer's (PHASE_COUNT),
+// microseconds.
+struct interval belief_interval(const struct belief *belief, const struct timing *timing,
+                                enum phase phase);
+
+// Comment lines and JSON of extrapolations alone.
+void extrapolation_comment(const struct extrapolation *extrapolation, struct table *table);
+json_t *extrapolation_json(const struct extrapolation *extrapolation);
+
+#endif

@@ -1,0 +1,331 @@
+#include "study/extrapolate.h"
+
+#include "base/mem.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct looking {
+    struct extrapolation *found;
+    const struct fits *fits;
+    const struct setting *setting;
+};
+
+// Adds a phrase that is not there yet.
+__attribute__((format(printf, 2, 3))) static void tell(const struct looking *looking,
+                                                       const char *format, ...)
+{
+    struct extrapolation *found = looking->found;
+    char *phrase = NULL;
+    size_t length;
+    va_list args;
+    FILE *out = open_memstream(&phrase, &length);
+    va_start(args, format);
+    vfprintf(out, format, args);
+    va_end(args);
+    fclose(out);
+    for (size_t i = 0; i < found->count; i++)
+        if (!strcmp(found->ways[i], phrase)) {
+            free(phrase);
+            return;
+        }
+    found->ways = mem_grow(found->ways, found->count + 1, sizeof *found->ways);
+    found->ways[found->count++] = phrase;
+}
+
+// "4096", or "1 to 4". buffer has FIELD_TEXT_BYTES.
+static const char *span_text(const struct span *span, char *buffer)
+{
+    if (span->least == span->most)
+        snprintf(buffer, FIELD_TEXT_BYTES, "%llu", (unsigned long long)span->least);
+    else
+        snprintf(buffer, FIELD_TEXT_BYTES, "%llu to %llu", (unsigned long long)span->least,
+                 (unsigned long long)span->most);
+    return buffer;
+}
+
+static bool outside(const struct span *span, uint64_t value)
+{
+    return value < span->least || value > span->most;
+}
+
+// ---- hardware and constants --------------------------------------------------------------------
+
+static char *join(char *const *names, size_t count)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "%s%s", i ? ", " : "", names[i]);
+    fclose(out);
+    return text;
+}
+
+static bool has(const struct fitted_group *group, const char *cluster)
+{
+    for (size_t i = 0; i < group->cluster_count; i++)
+        if (!strcmp(group->clusters[i], cluster))
+            return true;
+    return false;
+}
+
+// How many nodes and GPUs there are is a matter of its own, and a name is none.
+static bool is_shape(const char *key)
+{
+    return !strcmp(key, "name") || !strcmp(key, "nodes") || !strcmp(key, "gpus_per_node") ||
+           !strcmp(key, "nics_per_node");
+}
+
+// Keys that a command line changed of a preset, whose name then ends in '*'.
+static char *changed_keys(const struct cluster *cluster, const char *preset)
+{
+    struct cluster base;
+    struct error err;
+    char ours[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES], *text = NULL;
+    const char *separator = "";
+    size_t length;
+    if (!cluster_load(preset, &base, NULL, &err))
+        return mem_copy_text("by hand"); // of a file: which keys, only its reader knows
+    FILE *out = open_memstream(&text, &length);
+    for (size_t i = 0; i < cluster_field_count; i++) {
+        const struct field *field = &cluster_fields[i];
+        if (is_shape(field->key) ||
+            !strcmp(field_format(field, cluster, ours), field_format(field, &base, theirs)))
+            continue;
+        fprintf(out, "%s%s", separator, field->key);
+        separator = ", ";
+    }
+    fclose(out);
+    return text;
+}
+
+static void look_at_cluster(const struct looking *looking, const struct fitted_group *group)
+{
+    const struct cluster *cluster = &looking->setting->cluster;
+    char preset[FIELD_TEXT_BYTES];
+    dispatcher_cluster_name(cluster, preset);
+    if (!has(group, preset)) {
+        char *clusters = join(group->clusters, group->cluster_count);
+        tell(looking, "cluster %s, fitted on %s", preset, clusters);
+        free(clusters);
+    }
+    if (strcmp(preset, cluster->name)) {
+        char *keys = changed_keys(cluster, preset);
+        if (*keys)
+            tell(looking, "hardware changed: %s", keys);
+        free(keys);
+    }
+}
+
+static uint8_t keys_of(const struct parameter *parameter, const struct setting *setting)
+{
+    return parameter_depends(parameter, setting, PHASE_DISPATCH) |
+           parameter_depends(parameter, setting, PHASE_COMBINE);
+}
+
+static double value_of(const struct setting *setting, enum parameter_part part,
+                       const struct field *field)
+{
+    return parameter_get(field, part == PART_CLUSTER ? (const void *)&setting->cluster
+                                                     : (const void *)&setting->dispatcher);
+}
+
+// Whether the parameter is of the setting's cluster, or of its dispatcher or any variant of that: a
+// file that --show wrote says as the dispatcher's own what a variant had said.
+static bool is_of(const struct parameter *parameter, const struct setting *setting)
+{
+    const bool cluster = parameter->part == PART_CLUSTER;
+    const char *name = cluster ? setting->cluster.name : setting->dispatcher.name;
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < parameter->preset_count; i++) {
+        const char *preset = parameter->presets[i];
+        if (!strncmp(preset, name, length) &&
+            (!preset[length] || (!cluster && preset[length] == '@')))
+            return true;
+    }
+    return false;
+}
+
+// Whether some fit has found just this value of the setting's key.
+static bool is_found(const struct looking *looking, enum parameter_part part,
+                     const struct field *field)
+{
+    const double value = value_of(looking->setting, part, field);
+    for (size_t i = 0; i < looking->fits->count; i++)
+        for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
+            const struct parameter *parameter = &looking->fits->all[i].parameters[p];
+            if (parameter->part == part && parameter->start == value &&
+                (parameter->field == field || parameter->also == field) &&
+                is_of(parameter, looking->setting))
+                return true;
+        }
+    return false;
+}
+
+// Another value of a key that a fit has found, under a name that it knows, is nobody's measurement.
+static void look_at_parameter(const struct looking *looking, const struct parameter *parameter)
+{
+    const uint8_t on = keys_of(parameter, looking->setting);
+    const char *what = parameter->part == PART_CLUSTER ? "hardware" : "dispatcher";
+    if ((on & ON_KEY) && !is_found(looking, parameter->part, parameter->field))
+        tell(looking, "%s changed: %s", what, parameter->field->key);
+    if ((on & ON_OTHER_KEY) && !is_found(looking, parameter->part, parameter->also))
+        tell(looking, "%s changed: %s", what, parameter->also->key);
+}
+
+// ---- sizes
+// ----------------------------------------------------------------------------------------
+
+static void look_at_nodes(const struct looking *looking, const struct fitted_group *group)
+{
+    const uint32_t nodes = looking->setting->cluster.nodes;
+    const struct span span = {group->places[0].nodes, group->places[group->place_count - 1].nodes};
+    char text[FIELD_TEXT_BYTES];
+    if (outside(&span, nodes))
+        tell(looking, "%u node%s, fitted on %s", nodes, nodes == 1 ? "" : "s",
+             span_text(&span, text));
+}
+
+// Sizes of places with at least so many nodes.
+static struct span sizes_on(const struct fitted_group *group, uint32_t nodes)
+{
+    struct span sizes = {UINT64_MAX, 0};
+    for (size_t i = 0; i < group->place_count; i++) {
+        const struct fitted_place *place = &group->places[i];
+        if (place->nodes < nodes)
+            continue;
+        sizes.least = place->sizes.least < sizes.least ? place->sizes.least : sizes.least;
+        sizes.most = place->sizes.most > sizes.most ? place->sizes.most : sizes.most;
+    }
+    return sizes;
+}
+
+static uint64_t most_of(const struct setting *setting)
+{
+    const uint32_t ranks = cluster_ranks(&setting->cluster);
+    uint64_t most = 0;
+    for (uint32_t r = 0; r < ranks; r++) {
+        uint64_t size = setting->traffic ? 0 : setting->tokens[r];
+        for (uint32_t to = 0; setting->traffic && to < ranks; to++)
+            size += setting->traffic[(size_t)r * ranks + to];
+        most = size > most ? size : most;
+    }
+    return most;
+}
+
+// One token on two nodes and a thousand on one say little of a thousand on two.
+static void look_at_sizes(const struct looking *looking, const struct fitted_group *group)
+{
+    const uint32_t nodes = looking->setting->cluster.nodes;
+    const uint32_t reached = group->places[group->place_count - 1].nodes;
+    const uint32_t from = nodes < reached ? nodes : reached;
+    const struct span all = sizes_on(group, 0), there = sizes_on(group, from);
+    const uint64_t size = most_of(looking->setting);
+    const char *what = looking->setting->traffic ? "bytes a rank" : "tokens a GPU";
+    char text[FIELD_TEXT_BYTES];
+    if (outside(&all, size))
+        tell(looking, "%llu %s, fitted on %s", (unsigned long long)size, what,
+             span_text(&all, text));
+    else if (outside(&there, size))
+        tell(looking, "%llu %s on %u nodes, fitted on %s on %u or more", (unsigned long long)size,
+             what, nodes, span_text(&there, text), from);
+}
+
+static bool is_of_model(enum span_key key)
+{
+    return key == SPAN_EXPERTS || key == SPAN_TOPK || key == SPAN_HIDDEN;
+}
+
+static void look_at_spans(const struct looking *looking, const struct fitted_group *group)
+{
+    static const char *const before[SPAN_KEYS] = {[SPAN_HIDDEN] = "hidden "};
+    static const char *const after[SPAN_KEYS] = {" GPUs a node", " experts", " experts a token", "",
+                                                 " SMs"};
+    const struct setting *setting = looking->setting;
+    const struct cluster *cluster = &setting->cluster;
+    const uint64_t values[SPAN_KEYS] = {cluster->gpus_per_node, setting->moe.experts,
+                                        setting->moe.topk, setting->moe.hidden,
+                                        dispatcher_sms(&setting->dispatcher, cluster->sms)};
+    char text[FIELD_TEXT_BYTES];
+    for (enum span_key key = 0; key < SPAN_KEYS; key++)
+        if (group->spans[key].most && !(setting->traffic && is_of_model(key)) &&
+            outside(&group->spans[key], values[key]))
+            tell(looking, "%s%llu%s, fitted on %s", before[key] ? before[key] : "",
+                 (unsigned long long)values[key], after[key], span_text(&group->spans[key], text));
+}
+
+static void look_at_dtype(const struct looking *looking, const struct fitted_group *group)
+{
+    const struct moe *moe = &looking->setting->moe;
+    const enum dtype dtype =
+        group->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype;
+    const char *separator = "";
+    char *known = NULL;
+    size_t length;
+    if (looking->setting->traffic || group->dtypes & 1u << dtype)
+        return;
+    FILE *out = open_memstream(&known, &length);
+    for (size_t d = 0; dtype_names[d]; d++)
+        if (group->dtypes & 1u << d) {
+            fprintf(out, "%s%s", separator, dtype_names[d]);
+            separator = ", ";
+        }
+    fclose(out);
+    tell(looking, "%s in %s, fitted on %s", phase_names[group->phase], dtype_names[dtype], known);
+    free(known);
+}
+
+// ---- all
+// ---------------------------------------------------------------------------------------------
+
+static void look_at_phase(const struct looking *looking, enum phase phase)
+{
+    const struct setting *setting = looking->setting;
+    const struct fitted_group *group = fits_group(looking->fits, setting->dispatcher.name, phase);
+    if (!group) {
+        tell(looking, "no measured rows stand behind dispatcher %s", setting->dispatcher.name);
+        return;
+    }
+    look_at_cluster(looking, group);
+    look_at_nodes(looking, group);
+    look_at_sizes(looking, group);
+    look_at_spans(looking, group);
+    look_at_dtype(looking, group);
+}
+
+void extrapolation_find(struct extrapolation *extrapolation, const struct fits *fits,
+                        const struct setting *setting)
+{
+    static const enum phase moving[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_ALLTOALL};
+    const struct looking looking = {extrapolation, fits, setting};
+    for (size_t i = 0; i < sizeof moving / sizeof moving[0]; i++)
+        if (setting->schedule.present[moving[i]])
+            look_at_phase(&looking, moving[i]);
+    for (size_t i = 0; i < fits->count; i++)
+        for (size_t p = 0; p < fits->all[i].parameter_count; p++)
+            look_at_parameter(&looking, &fits->all[i].parameters[p]);
+}
+
+void extrapolation_release(struct extrapolation *extrapolation)
+{
+    for (size_t i = 0; i < extrapolation->count; i++)
+        free(extrapolation->ways[i]);
+    free(extrapolation->ways);
+    *extrapolation = (struct extrapolation){0};
+}
+
+char *extrapolation_text(const struct extrapolation *extrapolation)
+{
+    char *text = NULL;
+    size_t length;
+    if (!extrapolation->count)
+        return NULL;
+    FILE *out = open_memstream(&text, &length);
+    for (size_t i = 0; i < extrapolation->count; i++)
+        fprintf(out, "%s%s", i ? "; " : "", extrapolation->ways[i]);
+    fclose(out);
+    return text;
+}

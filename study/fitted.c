@@ -1,0 +1,313 @@
+#include "study/fitted.h"
+
+#include "base/mem.h"
+
+#include <gsl/gsl_sort_double.h>
+#include <gsl/gsl_statistics_double.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const span_keys[] = {"gpus_per_node", "experts", "topk", "hidden", "sms", NULL};
+
+#define NORMAL_90 1.6448536269514722 // nine in ten of a normal's absolute values are below
+
+// ---- what a calibration's rows span
+// --------------------------------------------------------------
+
+static void widen(struct span *span, uint64_t value)
+{
+    span->least = span->most == 0 || value < span->least ? value : span->least;
+    span->most = value > span->most ? value : span->most;
+}
+
+static void add_cluster(struct fitted_group *group, const char *name)
+{
+    for (size_t i = 0; i < group->cluster_count; i++)
+        if (!strcmp(group->clusters[i], name))
+            return;
+    group->clusters = mem_grow(group->clusters, group->cluster_count + 1, sizeof *group->clusters);
+    group->clusters[group->cluster_count++] = mem_copy_text(name);
+}
+
+static void add_place(struct fitted_group *group, const struct measured_row *row)
+{
+    size_t at = 0;
+    while (at < group->place_count && group->places[at].nodes < row->nodes)
+        at++;
+    if (at == group->place_count || group->places[at].nodes != row->nodes) {
+        group->places = mem_grow(group->places, group->place_count + 1, sizeof *group->places);
+        memmove(group->places + at + 1, group->places + at,
+                (group->place_count++ - at) * sizeof *group->places);
+        group->places[at] = (struct fitted_place){.nodes = row->nodes};
+    }
+    widen(&group->places[at].sizes,
+          row->bytes_per_rank ? row->bytes_per_rank : row->tokens_per_gpu);
+}
+
+static void span_row(struct fitted_group *group, const struct calibrate_row *row)
+{
+    const struct measured_row *measured = row->measured;
+    const struct setting *setting = &row->setting;
+    const uint64_t values[SPAN_KEYS] = {
+        [SPAN_GPUS] = measured->gpus_per_node,
+        [SPAN_EXPERTS] = measured->experts,
+        [SPAN_TOPK] = measured->topk,
+        [SPAN_HIDDEN] = measured->hidden,
+        [SPAN_SMS] = dispatcher_sms(&setting->dispatcher, setting->cluster.sms)};
+    for (enum span_key key = 0; key < SPAN_KEYS; key++)
+        widen(&group->spans[key], values[key]);
+    add_cluster(group, setting->cluster.name);
+    add_place(group, measured);
+    group->dtypes |= 1u << measured->dtype;
+}
+
+// ---- how far off they are
+// ------------------------------------------------------------------------
+
+// The standard deviation of a normal whose nine in ten are as near as those of the errors: a tail
+// of outliers stands outside an interval, as it should, and does not widen it for all.
+static double spread_of(double *errors, size_t n, double freedom)
+{
+    for (size_t i = 0; i < n; i++)
+        errors[i] = fabs(errors[i]);
+    gsl_sort(errors, 1, n);
+    return gsl_stats_quantile_from_sorted_data(errors, 1, n, 0.9) / NORMAL_90 *
+           sqrt((double)n / freedom);
+}
+
+// A group's rows with their errors, in the file's order.
+struct group_rows {
+    size_t count;
+    uint32_t *nodes;
+    double *leverage;
+    double *errors[ENGINE_COUNT];
+};
+
+static void group_rows_init(struct group_rows *rows, const struct calibration *calibration,
+                            const struct fitted_group *group)
+{
+    size_t seen = 0;
+    *rows = (struct group_rows){.nodes = mem_alloc(calibration->row_count, sizeof *rows->nodes),
+                                .leverage = mem_alloc(calibration->row_count, sizeof(double))};
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        rows->errors[engine] = mem_alloc(calibration->row_count, sizeof(double));
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
+        if (row->skipped || !row->moved)
+            continue;
+        const double leverage = calibration->fit.leverage[seen++];
+        if (row->measured->phase != group->phase ||
+            strcmp(row->measured->dispatcher, group->dispatcher))
+            continue;
+        const double error = log(row->predicted_us / row->measured->latency_us);
+        rows->nodes[rows->count] = row->measured->nodes;
+        rows->leverage[rows->count] = leverage;
+        rows->errors[ENGINE_ESTIMATE][rows->count] = error;
+        rows->errors[ENGINE_SIMULATE][rows->count++] = error + 2 * row->lean;
+    }
+}
+
+static void group_rows_release(struct group_rows *rows)
+{
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        free(rows->errors[engine]);
+    free(rows->nodes);
+    free(rows->leverage);
+}
+
+// Adds the spread of the rows from..to nodes. A few rows may all be near by luck, or because the
+// fit had a figure for each: they are as unsure as the fit's rows at large, at least.
+static void add_spread(struct fitted_group *group, const struct group_rows *rows, uint32_t from,
+                       uint32_t to, const struct calibration *calibration)
+{
+    struct fitted_spread *spread = &group->spreads[group->spread_count++];
+    double *errors = mem_alloc(rows->count, sizeof *errors);
+    *spread = (struct fitted_spread){.nodes = from};
+    for (size_t r = 0; r < rows->count; r++)
+        if (rows->nodes[r] >= from && rows->nodes[r] <= to) {
+            spread->rows++;
+            spread->freedom += 1 - rows->leverage[r];
+        }
+    spread->freedom = fmax(spread->freedom, 1);
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
+        size_t n = 0;
+        if (engine == ENGINE_NAIVE || (engine == ENGINE_SIMULATE && !calibration->between))
+            continue;
+        for (size_t r = 0; r < rows->count; r++)
+            if (rows->nodes[r] >= from && rows->nodes[r] <= to)
+                errors[n++] = rows->errors[engine][r];
+        spread->of[engine] = spread_of(errors, n, spread->freedom);
+        if (n < FITTED_ENOUGH)
+            spread->of[engine] = fmax(spread->of[engine], calibration->fit.scatter);
+    }
+    free(errors);
+}
+
+static void set_spreads(struct fitted_group *group, const struct calibration *calibration)
+{
+    struct group_rows rows;
+    size_t one = 0;
+    group_rows_init(&rows, calibration, group);
+    for (size_t r = 0; r < rows.count; r++)
+        one += rows.nodes[r] == 1;
+    if (one >= FITTED_ENOUGH && rows.count - one >= FITTED_ENOUGH) {
+        add_spread(group, &rows, 1, 1, calibration);
+        add_spread(group, &rows, 2, UINT32_MAX, calibration);
+    } else {
+        add_spread(group, &rows, 1, UINT32_MAX, calibration);
+    }
+    group_rows_release(&rows);
+}
+
+static struct fitted_group *group_for(struct fitted *fitted, const struct measured_row *row)
+{
+    for (size_t g = 0; g < fitted->group_count; g++)
+        if (fitted->groups[g].phase == row->phase &&
+            !strcmp(fitted->groups[g].dispatcher, row->dispatcher))
+            return &fitted->groups[g];
+    fitted->groups = mem_grow(fitted->groups, fitted->group_count + 1, sizeof *fitted->groups);
+    struct fitted_group *group = &fitted->groups[fitted->group_count++];
+    *group = (struct fitted_group){.phase = row->phase};
+    strcpy(group->dispatcher, row->dispatcher);
+    return group;
+}
+
+static void set_groups(struct fitted *fitted, const struct calibration *calibration)
+{
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (!calibration->rows[r].skipped && calibration->rows[r].moved)
+            span_row(group_for(fitted, calibration->rows[r].measured), &calibration->rows[r]);
+    for (size_t g = 0; g < fitted->group_count; g++)
+        set_spreads(&fitted->groups[g], calibration);
+}
+
+// ---- what was found
+// -------------------------------------------------------------------------------
+
+// The value as a preset has it: what was fitted is written there rounded (parameter_format).
+static double written(const struct parameter *parameter, double value)
+{
+    struct setting setting;
+    struct error err;
+    char text[FIELD_TEXT_BYTES];
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
+    parameter_format(parameter, value, text);
+    return field_parse(parameter->field, text, object, &err)
+               ? parameter_get(parameter->field, object)
+               : value;
+}
+
+static struct parameter copy_of(const struct parameter *parameter, double value)
+{
+    struct parameter copy = *parameter;
+    copy.start = value;
+    copy.words = NULL;
+    copy.presets = mem_alloc(parameter->preset_count, sizeof *copy.presets);
+    for (size_t i = 0; i < parameter->preset_count; i++)
+        copy.presets[i] = mem_copy_text(parameter->presets[i]);
+    return copy;
+}
+
+// A parameter that no row depends on is left in its preset as it was: it is as unsure as what was
+// held of it, and where nothing was, nobody says.
+static void set_parameters(struct fitted *fitted, const struct calibration *calibration)
+{
+    const struct fit *fit = &calibration->fit;
+    const size_t n = fit->parameters;
+    size_t *kept = mem_alloc(n, sizeof *kept), count = 0;
+    fitted->parameters = mem_alloc(n, sizeof *fitted->parameters);
+    for (size_t p = 0; p < n; p++) {
+        const struct parameter *parameter = &calibration->parameters[p];
+        const bool unused = fit->verdicts[p] == FIT_UNUSED;
+        if (unused && !(parameter->prior > 0))
+            continue;
+        fitted->parameters[count] =
+            copy_of(parameter, unused ? parameter->start : written(parameter, fit->values[p]));
+        kept[count++] = p;
+    }
+    fitted->parameter_count = count;
+    fitted->covariance = mem_alloc(count * count, sizeof *fitted->covariance);
+    for (size_t a = 0; a < count; a++)
+        for (size_t b = 0; b < count; b++)
+            fitted->covariance[a * count + b] = fit->covariance[kept[a] * n + kept[b]];
+    free(kept);
+}
+
+void fitted_of(struct fitted *fitted, const struct calibration *calibration)
+{
+    *fitted = (struct fitted){0};
+    set_parameters(fitted, calibration);
+    set_groups(fitted, calibration);
+}
+
+void fitted_release(struct fitted *fitted)
+{
+    for (size_t p = 0; p < fitted->parameter_count; p++)
+        parameter_release(&fitted->parameters[p]);
+    for (size_t g = 0; g < fitted->group_count; g++) {
+        for (size_t i = 0; i < fitted->groups[g].cluster_count; i++)
+            free(fitted->groups[g].clusters[i]);
+        free(fitted->groups[g].clusters);
+        free(fitted->groups[g].places);
+    }
+    free(fitted->parameters);
+    free(fitted->covariance);
+    free(fitted->groups);
+    *fitted = (struct fitted){0};
+}
+
+void fits_release(struct fits *fits)
+{
+    for (size_t i = 0; i < fits->count; i++)
+        fitted_release(&fits->all[i]);
+    free(fits->all);
+    *fits = (struct fits){0};
+}
+
+const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, uint32_t nodes)
+{
+    size_t at = group->spread_count - 1;
+    while (at > 0 && group->spreads[at].nodes > nodes)
+        at--;
+    return &group->spreads[at];
+}
+
+static const struct fitted_group *group_in(const struct fitted *fitted, const char *dispatcher,
+                                           enum phase phase)
+{
+    for (size_t g = 0; g < fitted->group_count; g++)
+        if (fitted->groups[g].phase == phase && !strcmp(fitted->groups[g].dispatcher, dispatcher))
+            return &fitted->groups[g];
+    return NULL;
+}
+
+// Whether it has a key of the dispatcher, or of a variant of it.
+static bool moves(const struct fitted *fitted, const char *dispatcher)
+{
+    const size_t length = strlen(dispatcher);
+    for (size_t p = 0; p < fitted->parameter_count; p++) {
+        const struct parameter *parameter = &fitted->parameters[p];
+        for (size_t i = 0; parameter->part == PART_DISPATCHER && i < parameter->preset_count; i++)
+            if (!strncmp(parameter->presets[i], dispatcher, length) &&
+                (!parameter->presets[i][length] || parameter->presets[i][length] == '@'))
+                return true;
+    }
+    return false;
+}
+
+const struct fitted_group *fits_group(const struct fits *fits, const char *dispatcher,
+                                      enum phase phase)
+{
+    const struct fitted_group *found = NULL;
+    for (size_t i = 0; i < fits->count; i++) {
+        const struct fitted_group *group = group_in(&fits->all[i], dispatcher, phase);
+        if (i == fits->own && found)
+            break;
+        if (group && moves(&fits->all[i], dispatcher))
+            return group;
+        found = found ? found : group;
+    }
+    return found;
+}

@@ -1,0 +1,339 @@
+// Reads presets of kind "fits" (study/fitted.h).
+#include "study/fitted.h"
+
+#include "base/doc.h"
+#include "base/mem.h"
+#include "model/preset.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reading {
+    const struct doc *doc;
+    struct fitted *fitted;
+    struct error *err;
+};
+
+// ---- pieces
+// ---------------------------------------------------------------------------------------
+
+// The value of a key that must be there.
+static bool need(const struct reading *reading, doc_node map, const char *key, enum doc_kind kind,
+                 doc_node *value)
+{
+    static const char *const kinds[] = {"a value", "a list", "a map"};
+    if (doc_kind(reading->doc, map) != DOC_MAP)
+        return doc_error(reading->doc, map, reading->err, "expected keys and values");
+    *value = doc_get(reading->doc, map, key);
+    if (*value == DOC_NONE)
+        return doc_error(reading->doc, map, reading->err, "%s: missing", key);
+    return doc_kind(reading->doc, *value) == kind ||
+           doc_error(reading->doc, *value, reading->err, "%s: expected %s", key, kinds[kind]);
+}
+
+// A number of at least `least`.
+static bool read_number(const struct reading *reading, doc_node node, double least, double *value)
+{
+    char *end = NULL;
+    if (doc_kind(reading->doc, node) == DOC_SCALAR) {
+        const char *text = doc_text(reading->doc, node);
+        *value = strtod(text, &end);
+        if (*text && !*end && isfinite(*value) && *value >= least)
+            return true;
+    }
+    return doc_error(reading->doc, node, reading->err, "expected a number of at least %g", least);
+}
+
+static bool read_count(const struct reading *reading, doc_node node, uint64_t *value)
+{
+    double number;
+    if (!read_number(reading, node, 0, &number))
+        return false;
+    *value = (uint64_t)number;
+    return (number < 0x1p63 && (double)*value == number) ||
+           doc_error(reading->doc, node, reading->err, "expected a whole number");
+}
+
+static bool read_counts(const struct reading *reading, doc_node list, size_t count,
+                        uint64_t *values)
+{
+    if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) != count)
+        return doc_error(reading->doc, list, reading->err, "expected a list of %zu", count);
+    for (size_t i = 0; i < count; i++)
+        if (!read_count(reading, doc_item(reading->doc, list, i), &values[i]))
+            return false;
+    return true;
+}
+
+static bool read_names(const struct reading *reading, doc_node list, char ***names, size_t *count)
+{
+    const size_t size = doc_size(reading->doc, list);
+    *names = mem_alloc(size, sizeof **names);
+    for (*count = 0; *count < size; (*count)++) {
+        const doc_node item = doc_item(reading->doc, list, *count);
+        if (doc_kind(reading->doc, item) != DOC_SCALAR)
+            return doc_error(reading->doc, item, reading->err, "expected a name");
+        (*names)[*count] = mem_copy_text(doc_text(reading->doc, item));
+    }
+    return true;
+}
+
+// One of a NULL-terminated list of names.
+static bool read_choice(const struct reading *reading, doc_node node, const char *const *names,
+                        uint32_t *choice)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    const char *text =
+        doc_kind(reading->doc, node) == DOC_SCALAR ? doc_text(reading->doc, node) : "";
+    for (*choice = 0; names[*choice]; (*choice)++)
+        if (!strcmp(names[*choice], text))
+            return true;
+    return doc_error(reading->doc, node, reading->err, "'%s': expected one such as %s",
+                     error_quote(text, quoted), names[0]);
+}
+
+// ---- parameters
+// ------------------------------------------------------------------------------------
+
+static bool read_field(const struct reading *reading, doc_node item, const char *key,
+                       enum parameter_part part, const struct field **field)
+{
+    doc_node node;
+    char quoted[ERROR_QUOTE_BYTES];
+    if (!need(reading, item, key, DOC_SCALAR, &node))
+        return false;
+    *field = parameter_field(part, doc_text(reading->doc, node));
+    return *field || doc_error(reading->doc, node, reading->err, "%s: '%s': no such key", key,
+                               error_quote(doc_text(reading->doc, node), quoted));
+}
+
+static bool read_value(const struct reading *reading, doc_node item, struct parameter *parameter)
+{
+    doc_node node;
+    struct setting setting;
+    if (!need(reading, item, "value", DOC_SCALAR, &node))
+        return false;
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
+    if (!field_parse(parameter->field, doc_text(reading->doc, node), object, reading->err))
+        return error_prefix(reading->err, "%s:%zu: value", doc_name(reading->doc),
+                            doc_line(reading->doc, node));
+    parameter->start = parameter_get(parameter->field, object);
+    return parameter->start > 0 ||
+           doc_error(reading->doc, node, reading->err, "value: expected one above zero");
+}
+
+static bool read_parameter(const struct reading *reading, doc_node item)
+{
+    struct parameter *parameter = &reading->fitted->parameters[reading->fitted->parameter_count];
+    doc_node presets;
+    if (doc_kind(reading->doc, item) != DOC_MAP)
+        return doc_error(reading->doc, item, reading->err, "expected {key: ..., value: ...}");
+    const bool cluster = doc_get(reading->doc, item, "clusters") != DOC_NONE;
+    parameter->part = cluster ? PART_CLUSTER : PART_DISPATCHER;
+    reading->fitted->parameter_count++; // from here on it is released with the rest
+    return read_field(reading, item, "key", parameter->part, &parameter->field) &&
+           (doc_get(reading->doc, item, "also") == DOC_NONE ||
+            read_field(reading, item, "also", parameter->part, &parameter->also)) &&
+           need(reading, item, cluster ? "clusters" : "dispatchers", DOC_LIST, &presets) &&
+           read_names(reading, presets, &parameter->presets, &parameter->preset_count) &&
+           read_value(reading, item, parameter);
+}
+
+static bool read_parameters(const struct reading *reading, doc_node root)
+{
+    doc_node list;
+    if (!need(reading, root, "parameters", DOC_LIST, &list))
+        return false;
+    const size_t count = doc_size(reading->doc, list);
+    reading->fitted->parameters = mem_alloc(count, sizeof *reading->fitted->parameters);
+    for (size_t i = 0; i < count; i++)
+        if (!read_parameter(reading, doc_item(reading->doc, list, i)))
+            return false;
+    return true;
+}
+
+// The numbers 0 to a of row a, in both triangles.
+static bool read_covariance_row(const struct reading *reading, doc_node node, size_t a)
+{
+    const size_t n = reading->fitted->parameter_count;
+    double *matrix = reading->fitted->covariance;
+    const char *text =
+        doc_kind(reading->doc, node) == DOC_SCALAR ? doc_text(reading->doc, node) : "";
+    bool good = true;
+    for (size_t b = 0; b <= a; b++) {
+        char *end;
+        const double value = strtod(text, &end);
+        good = good && end != text && isfinite(value);
+        matrix[a * n + b] = matrix[b * n + a] = value;
+        text = end;
+    }
+    return (good && !*text && matrix[a * n + a] >= 0) ||
+           doc_error(reading->doc, node, reading->err,
+                     "covariance: expected %zu numbers, the last not below zero", a + 1);
+}
+
+static bool read_covariance(const struct reading *reading, doc_node root)
+{
+    const size_t n = reading->fitted->parameter_count;
+    doc_node list;
+    if (!need(reading, root, "covariance", DOC_LIST, &list))
+        return false;
+    if (doc_size(reading->doc, list) != n)
+        return doc_error(reading->doc, list, reading->err,
+                         "covariance: expected a row for each of %zu parameters", n);
+    reading->fitted->covariance = mem_alloc(n * n, sizeof *reading->fitted->covariance);
+    for (size_t a = 0; a < n; a++)
+        if (!read_covariance_row(reading, doc_item(reading->doc, list, a), a))
+            return false;
+    return true;
+}
+
+// ---- groups
+// -----------------------------------------------------------------------------------------
+
+static bool read_spread(const struct reading *reading, doc_node item, struct fitted_spread *spread)
+{
+    doc_node nodes, rows, freedom;
+    uint64_t from, count;
+    if (!need(reading, item, "nodes", DOC_SCALAR, &nodes) || !read_count(reading, nodes, &from) ||
+        !need(reading, item, "rows", DOC_SCALAR, &rows) || !read_count(reading, rows, &count) ||
+        !need(reading, item, "freedom", DOC_SCALAR, &freedom) ||
+        !read_number(reading, freedom, 1, &spread->freedom))
+        return false;
+    spread->nodes = (uint32_t)from;
+    spread->rows = (size_t)count;
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
+        char *key = mem_format("%s_spread", engine_names[engine]);
+        const doc_node node = doc_get(reading->doc, item, key);
+        free(key);
+        if (node != DOC_NONE && !read_number(reading, node, 0, &spread->of[engine]))
+            return false;
+    }
+    return true;
+}
+
+static bool read_spreads(const struct reading *reading, doc_node item, struct fitted_group *group)
+{
+    doc_node list;
+    if (!need(reading, item, "spreads", DOC_LIST, &list))
+        return false;
+    const size_t count = doc_size(reading->doc, list);
+    if (count < 1 || count > FITTED_SPREADS)
+        return doc_error(reading->doc, list, reading->err, "spreads: expected 1 to %d",
+                         FITTED_SPREADS);
+    for (size_t i = 0; i < count; i++)
+        if (!read_spread(reading, doc_item(reading->doc, list, i), &group->spreads[i]))
+            return false;
+    group->spread_count = count;
+    return true;
+}
+
+static bool read_spans(const struct reading *reading, doc_node item, struct fitted_group *group)
+{
+    for (enum span_key key = 0; key < SPAN_KEYS; key++) {
+        doc_node node;
+        uint64_t ends[2];
+        if (!need(reading, item, span_keys[key], DOC_LIST, &node) ||
+            !read_counts(reading, node, 2, ends))
+            return false;
+        group->spans[key] = (struct span){ends[0], ends[1]};
+    }
+    return true;
+}
+
+static bool read_places(const struct reading *reading, doc_node item, struct fitted_group *group)
+{
+    doc_node list;
+    if (!need(reading, item, "places", DOC_LIST, &list))
+        return false;
+    const size_t count = doc_size(reading->doc, list);
+    group->places = mem_alloc(count, sizeof *group->places);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t values[3];
+        if (!read_counts(reading, doc_item(reading->doc, list, i), 3, values))
+            return false;
+        group->places[group->place_count++] =
+            (struct fitted_place){(uint32_t)values[0], {values[1], values[2]}};
+    }
+    return count > 0 || doc_error(reading->doc, list, reading->err, "places: expected some");
+}
+
+static bool read_dtypes(const struct reading *reading, doc_node item, struct fitted_group *group)
+{
+    doc_node list;
+    if (!need(reading, item, "dtypes", DOC_LIST, &list))
+        return false;
+    for (size_t i = 0; i < doc_size(reading->doc, list); i++) {
+        uint32_t dtype;
+        if (!read_choice(reading, doc_item(reading->doc, list, i), dtype_names, &dtype))
+            return false;
+        group->dtypes |= 1u << dtype;
+    }
+    return true;
+}
+
+static bool read_group(const struct reading *reading, doc_node item)
+{
+    struct fitted_group *group = &reading->fitted->groups[reading->fitted->group_count];
+    doc_node dispatcher, phase, clusters;
+    uint32_t choice;
+    if (!need(reading, item, "dispatcher", DOC_SCALAR, &dispatcher) ||
+        !need(reading, item, "phase", DOC_SCALAR, &phase) ||
+        !read_choice(reading, phase, phase_names, &choice) ||
+        !need(reading, item, "clusters", DOC_LIST, &clusters))
+        return false;
+    snprintf(group->dispatcher, sizeof group->dispatcher, "%s", doc_text(reading->doc, dispatcher));
+    group->phase = (enum phase)choice;
+    reading->fitted->group_count++;
+    return read_names(reading, clusters, &group->clusters, &group->cluster_count) &&
+           read_spreads(reading, item, group) && read_spans(reading, item, group) &&
+           read_places(reading, item, group) && read_dtypes(reading, item, group);
+}
+
+static bool read_groups(const struct reading *reading, doc_node root)
+{
+    doc_node list;
+    if (!need(reading, root, "groups", DOC_LIST, &list))
+        return false;
+    const size_t count = doc_size(reading->doc, list);
+    reading->fitted->groups = mem_alloc(count, sizeof *reading->fitted->groups);
+    for (size_t i = 0; i < count; i++)
+        if (!read_group(reading, doc_item(reading->doc, list, i)))
+            return false;
+    return true;
+}
+
+// ---- all of them
+// --------------------------------------------------------------------------------------
+
+static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
+{
+    struct doc *doc = preset_load("fits", name, err);
+    if (!doc)
+        return false;
+    const struct reading reading = {.doc = doc, .fitted = fitted, .err = err};
+    const doc_node root = doc_root(doc);
+    const bool ok = read_parameters(&reading, root) && read_covariance(&reading, root) &&
+                    read_groups(&reading, root);
+    doc_free(doc);
+    return ok;
+}
+
+bool fits_load(struct fits *fits, struct error *err)
+{
+    size_t own, count;
+    bool ok = true;
+    char **names = preset_all("fits", &own, &count);
+    *fits = (struct fits){.all = mem_alloc(count, sizeof *fits->all), .own = own};
+    for (size_t i = 0; i < count; i++) {
+        if (ok)
+            ok = read_fit(&fits->all[fits->count++], names[i], err);
+        free(names[i]);
+    }
+    free(names);
+    if (!ok)
+        fits_release(fits);
+    return ok;
+}

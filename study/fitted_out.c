@@ -1,0 +1,156 @@
+// A fit's outcome as a preset of kind "fits" (study/fitted.h).
+#include "study/fitted.h"
+
+#include "base/mem.h"
+#include "base/outfile.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char about[] = "# What a fit found, how surely and from what (study/fitted.h). "
+                            "Written by epsim calibrate --write.\n";
+
+// A cluster may be named by its one-line form, and a command line hold anything.
+static void print_quoted(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (; *text; text++)
+        fprintf(out, "%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
+    fputc('"', out);
+}
+
+static void print_list(FILE *out, char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fputs(i ? ", " : "[", out);
+        print_quoted(out, names[i]);
+    }
+    fputs("]", out);
+}
+
+// With as many digits as reading back exactly takes.
+static char *exact(const struct parameter *parameter, char *buffer)
+{
+    struct setting setting;
+    struct error err;
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
+    for (int digits = 5; digits <= 17; digits++) {
+        parameter_print(parameter, parameter->start, digits, buffer);
+        if (field_parse(parameter->field, buffer, object, &err) &&
+            parameter_get(parameter->field, object) == parameter->start)
+            break;
+    }
+    return buffer;
+}
+
+static void print_parameters(FILE *out, const struct fitted *fitted)
+{
+    char text[FIELD_TEXT_BYTES];
+    fputs("parameters:\n", out);
+    for (size_t p = 0; p < fitted->parameter_count; p++) {
+        const struct parameter *parameter = &fitted->parameters[p];
+        fprintf(out, "  - {key: %s, ", parameter->field->key);
+        if (parameter->also)
+            fprintf(out, "also: %s, ", parameter->also->key);
+        fputs(parameter->part == PART_CLUSTER ? "clusters: " : "dispatchers: ", out);
+        print_list(out, parameter->presets, parameter->preset_count);
+        fprintf(out, ", value: %s}\n", exact(parameter, text));
+    }
+}
+
+static void print_covariance(FILE *out, const struct fitted *fitted)
+{
+    fputs("covariance:\n", out);
+    for (size_t a = 0; a < fitted->parameter_count; a++) {
+        fputs("  - \"", out);
+        for (size_t b = 0; b <= a; b++)
+            fprintf(out, "%s%.5g", b ? " " : "",
+                    fitted->covariance[a * fitted->parameter_count + b]);
+        fputs("\"\n", out);
+    }
+}
+
+static void print_span(FILE *out, const struct span *span)
+{
+    fprintf(out, "[%llu, %llu]", (unsigned long long)span->least, (unsigned long long)span->most);
+}
+
+static void print_dtypes(FILE *out, uint32_t dtypes)
+{
+    const char *separator = "[";
+    for (size_t d = 0; dtype_names[d]; d++)
+        if (dtypes & 1u << d) {
+            fprintf(out, "%s%s", separator, dtype_names[d]);
+            separator = ", ";
+        }
+    fputs("]", out);
+}
+
+static void print_spread(FILE *out, const struct fitted_spread *spread)
+{
+    fprintf(out, "      - {nodes: %u, rows: %zu, freedom: %.4g", spread->nodes, spread->rows,
+            spread->freedom);
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
+        if (spread->of[engine] > 0)
+            fprintf(out, ", %s_spread: %.4g", engine_names[engine], spread->of[engine]);
+    fputs("}\n", out);
+}
+
+static void print_group(FILE *out, const struct fitted_group *group)
+{
+    fprintf(out, "  - dispatcher: %s\n    phase: %s\n    spreads:\n", group->dispatcher,
+            phase_names[group->phase]);
+    for (size_t i = 0; i < group->spread_count; i++)
+        print_spread(out, &group->spreads[i]);
+    fputs("    clusters: ", out);
+    print_list(out, group->clusters, group->cluster_count);
+    fputs("\n    dtypes: ", out);
+    print_dtypes(out, group->dtypes);
+    for (enum span_key key = 0; key < SPAN_KEYS; key++) {
+        fprintf(out, "\n    %s: ", span_keys[key]);
+        print_span(out, &group->spans[key]);
+    }
+    fputs("\n    places: [", out);
+    for (size_t i = 0; i < group->place_count; i++)
+        fprintf(out, "%s[%u, %llu, %llu]", i ? ", " : "", group->places[i].nodes,
+                (unsigned long long)group->places[i].sizes.least,
+                (unsigned long long)group->places[i].sizes.most);
+    fputs("]\n", out);
+}
+
+static void print_fitted(FILE *out, const struct fitted *fitted, const char *origin)
+{
+    fprintf(out, "%ssource: ", about);
+    print_quoted(out, origin);
+    fputc('\n', out);
+    print_parameters(out, fitted);
+    print_covariance(out, fitted);
+    fputs("groups:\n", out);
+    for (size_t g = 0; g < fitted->group_count; g++)
+        print_group(out, &fitted->groups[g]);
+}
+
+bool fitted_write(const struct calibration *calibration, const char *folder, const char *origin,
+                  struct error *err)
+{
+    char *shelf = mem_format("%s/fits", folder);
+    char *path = mem_format("%s/%s.yaml", shelf, calibration->name);
+    struct outfile file = {0};
+    bool ok = mkdir(shelf, 0777) == 0 || errno == EEXIST ||
+              error_set(err, EXIT_INPUT, "%s: %s", shelf, strerror(errno));
+    ok = ok && outfile_open(&file, path, err);
+    if (ok) {
+        struct fitted fitted;
+        fitted_of(&fitted, calibration);
+        print_fitted(file.stream, &fitted, origin);
+        fitted_release(&fitted);
+        ok = outfile_commit(&file, err);
+    }
+    free(shelf);
+    free(path);
+    return ok;
+}

@@ -1,0 +1,122 @@
+#include "study/parameter.h"
+
+#include "base/mem.h"
+#include "study/reads.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put(const struct field *field, void *object, double value)
+{
+    char *member = (char *)object + field->offset;
+    if (field->kind == FIELD_TIME)
+        *(uint64_t *)(void *)member = (uint64_t)llround(value);
+    else
+        *(double *)(void *)member = value;
+}
+
+double parameter_get(const struct field *field, const void *object)
+{
+    const char *member = (const char *)object + field->offset;
+    double real;
+    uint64_t whole;
+    if (field->kind != FIELD_TIME)
+        return memcpy(&real, member, sizeof real), real;
+    return memcpy(&whole, member, sizeof whole), (double)whole;
+}
+
+char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer)
+{
+    static const struct {
+        double scale;
+        const char *unit;
+    } shown[] = {[FIELD_RATE] = {1e-9, "GB/s"},
+                 [FIELD_TIME] = {1e-6, "us"},
+                 [FIELD_FLOPS] = {1e-12, "TFLOPS"},
+                 [FIELD_NUMBER] = {1, ""}};
+    const enum field_kind kind = parameter->field->kind;
+    snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, value * shown[kind].scale,
+             shown[kind].unit);
+    return buffer;
+}
+
+char *parameter_format(const struct parameter *parameter, double value, char *buffer)
+{
+    return parameter_print(parameter, value, 5, buffer);
+}
+
+const struct field *parameter_field(enum parameter_part part, const char *key)
+{
+    return part == PART_CLUSTER ? field_find(cluster_fields, cluster_field_count, key)
+                                : field_find(dispatcher_fields, dispatcher_field_count, key);
+}
+
+static bool names(const struct parameter *parameter, const char *preset)
+{
+    for (size_t i = 0; i < parameter->preset_count; i++)
+        if (!strcmp(parameter->presets[i], preset))
+            return true;
+    return false;
+}
+
+// Whether the phase reads the key (study/reads.h), and its key is what the parameter moves: the
+// preset's own, or its variant's.
+static bool depends(const struct parameter *parameter, const struct field *field,
+                    const struct setting *setting, enum phase phase)
+{
+    const struct dispatcher *dispatcher = &setting->dispatcher;
+    const struct measured_row row = {.phase = phase,
+                                     .nodes = setting->cluster.nodes,
+                                     .gpus_per_node = setting->cluster.gpus_per_node};
+    const struct reads reads = {
+        .row = &row, .cluster = &setting->cluster, .dispatcher = dispatcher};
+    char cluster[FIELD_TEXT_BYTES];
+    if (!field)
+        return false;
+    if (parameter->part == PART_CLUSTER)
+        return reads_cluster(&reads, field) && names(parameter, setting->cluster.name);
+    if (!reads_dispatcher(&reads, field))
+        return false;
+    const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
+    if (variant == VARIANT_NONE && !parameter->asked)
+        return names(parameter, dispatcher->name);
+    char *name = mem_format("%s@%s", dispatcher->name,
+                            variant == VARIANT_GPU && !parameter->asked
+                                ? setting->cluster.gpu
+                                : dispatcher_cluster_name(&setting->cluster, cluster));
+    const bool named = names(parameter, name);
+    free(name);
+    return named;
+}
+
+uint8_t parameter_depends(const struct parameter *parameter, const struct setting *setting,
+                          enum phase phase)
+{
+    return (uint8_t)((depends(parameter, parameter->field, setting, phase) ? ON_KEY : 0) |
+                     (depends(parameter, parameter->also, setting, phase) ? ON_OTHER_KEY : 0));
+}
+
+void parameter_put(const struct parameter *parameter, uint8_t on, double value,
+                   struct setting *setting)
+{
+    void *object =
+        parameter->part == PART_CLUSTER ? (void *)&setting->cluster : (void *)&setting->dispatcher;
+    if (on & ON_KEY)
+        put(parameter->field, object, value);
+    if (on & ON_OTHER_KEY)
+        put(parameter->also, object, value);
+}
+
+void parameter_release(struct parameter *parameter)
+{
+    for (size_t i = 0; i < parameter->preset_count; i++) {
+        free(parameter->presets[i]);
+        if (parameter->words)
+            free(parameter->words[i]);
+    }
+    free(parameter->presets);
+    free(parameter->words);
+    *parameter = (struct parameter){0};
+}

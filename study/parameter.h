@@ -1,0 +1,53 @@
+// Parameters: keys of clusters and dispatchers that a fit may move, and what a setting has of them.
+#ifndef STUDY_PARAMETER_H
+#define STUDY_PARAMETER_H
+
+#include "base/field.h"
+#include "model/question.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum parameter_part { PART_CLUSTER, PART_DISPATCHER };
+
+struct parameter {
+    enum parameter_part part;
+    const struct field *field; // a rate, time, number or FLOPS
+    const struct field *also;  // a second key of the same value, or NULL
+    char **presets;            // names of those whose key it is
+    char **words;              // what each was loaded by: the name itself, or a file
+    size_t preset_count;
+    bool asked;                // NAME@asked is among them: whatever variant says the key
+    double start, least, most; // base units: bytes a second, picoseconds, ...
+    double prior;              // width about the start; 0: none
+    size_t rows;               // that depend on it
+};
+
+// Bits of parameter_depends.
+enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
+
+// Whether a phase of the setting, standing alone, hangs on the parameter: by its key, by its other
+// key, by both or (0) not at all. The preset must be the setting's own, or the variant that says
+// the key.
+uint8_t parameter_depends(const struct parameter *parameter, const struct setting *setting,
+                          enum phase phase);
+
+// Writes the value into the keys of the setting's cluster or dispatcher; its schedule is stale
+// then.
+void parameter_put(const struct parameter *parameter, uint8_t on, double value,
+                   struct setting *setting);
+
+// The key's value in a cluster or a dispatcher, in base units.
+double parameter_get(const struct field *field, const void *object);
+
+// A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
+// Five digits: more than a fit can mean, and few enough to read.
+char *parameter_format(const struct parameter *parameter, double value, char *buffer);
+char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer);
+
+// The field of the part's table, or NULL.
+const struct field *parameter_field(enum parameter_part part, const char *key);
+
+void parameter_release(struct parameter *parameter);
+
+#endif

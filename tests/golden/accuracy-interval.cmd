@@ -1,0 +1,1 @@
+$EPSIM accuracy tests/data/measured-small.csv --engine estimate,naive --interval 90

@@ -1,0 +1,494 @@
+// study/interval, study/extrapolate and the fits that they read: intervals cover what they say
+// where the truth is known, widen where rows are far, and what leaves the rows is named.
+#include "base/rng.h"
+#include "model/estimate.h"
+#include "model/preset.h"
+#include "study/accuracy.h"
+#include "study/extrapolate.h"
+#include "study/interval.h"
+#include "tests/fixture.h"
+#include "tests/scratch.h"
+#include "tests/suite.h"
+#include "traces/ask.h"
+
+#include <gsl/gsl_cdf.h>
+#include <math.h>
+
+#define HEADER                                                                                     \
+    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
+    "hidden,dtype,phase,sms,latency_us,derived,source\n"
+
+// A machine that is not the preset: what a fit should find.
+#define TRUTH "h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us"
+#define MOVES                                                                                      \
+    "prior: 0.5\n"                                                                                 \
+    "parameters:\n"                                                                                \
+    "  - {key: nic, clusters: [h800-cx7]}\n"                                                       \
+    "  - {key: nvlink, clusters: [h800-cx7]}\n"                                                    \
+    "  - {key: nic_latency, clusters: [h800-cx7]}\n"                                               \
+    "  - {key: dispatch_per_node, also: combine_per_node, dispatchers: [deepep-normal]}\n"
+
+static const uint32_t tokens[] = {1, 16, 64, 128, 256, 512, 1024, 2048, 4096, 6144};
+
+// ---- rows whose truth is known ------------------------------------------------------------------
+
+static double normal(uint64_t seed, uint32_t row)
+{
+    struct rng rng = rng_stream(seed, row, 0, 0);
+    return gsl_cdf_ugaussian_Pinv((rng_below(&rng, 1u << 20) + 0.5) / (1u << 20));
+}
+
+// latency_us NULL: ones. Rows of 1 to `nodes` nodes, powers of two.
+static struct fixture rows_file(uint32_t nodes, const double *latency_us)
+{
+    char *text = NULL;
+    size_t length, n = 0;
+    FILE *out = open_memstream(&text, &length);
+    fputs(HEADER, out);
+    for (uint32_t node = 1; node <= nodes; node *= 2)
+        for (int t = 0; t < SUITE_COUNT(tokens); t++)
+            for (int combine = 0; combine < 2; combine++) {
+                fprintf(out, "r%zu,f,h800-cx7,deepep-normal,%u,8,256,8,,%u,7168,%s,,%.9g,0,made\n",
+                        n, node, tokens[t], combine ? "bf16,combine" : "fp8,dispatch",
+                        latency_us ? latency_us[n] : 1);
+                n++;
+            }
+    fclose(out);
+    struct fixture file = fixture_make(text, ".csv");
+    free(text);
+    return file;
+}
+
+static double noise_between_nodes = 1; // over that of one node
+
+// What the closed form says of TRUTH, times exp(noise z).
+static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
+{
+    const struct row_terms terms = {.cluster = TRUTH, .seed = 1};
+    struct fixture plain = rows_file(nodes, NULL);
+    struct measured measured;
+    struct setting setting;
+    struct error err = {0};
+    double latency_us[128];
+    ck_assert_msg(measured_load(&measured, plain.path, &err), "%s", err.text);
+    for (size_t r = 0; r < measured.count; r++) {
+        ck_assert(row_resolve(&setting, &measured.rows[r], ENGINE_ESTIMATE, &terms, &err));
+        latency_us[r] = row_predict(&setting, &measured.rows[r], ENGINE_ESTIMATE) *
+                        exp(noise * (measured.rows[r].nodes > 1 ? noise_between_nodes : 1) *
+                            normal(seed, (uint32_t)r));
+        setting_release(&setting);
+    }
+    measured_release(&measured);
+    fixture_remove(&plain);
+    return rows_file(nodes, latency_us);
+}
+
+// Fits MOVES to the rows and puts what is found before the built-in presets.
+static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
+{
+    const struct row_terms terms = {.seed = 1};
+    struct fixture rows = noisy_rows(nodes, noise, seed), moves = fixture_make(MOVES, ".yaml");
+    struct calibration calibration;
+    struct measured measured;
+    struct error err = {0};
+    ck_assert(preset_folder(NULL, &err));
+    ck_assert_msg(calibration_load(&calibration, moves.path, &(struct calibrate_asked){0}, &err),
+                  "%s", err.text);
+    ck_assert_msg(measured_load(&measured, rows.path, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
+    strcpy(calibration.name, "own");
+    ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert(preset_folder(scratch_folder, &err));
+    calibration_release(&calibration);
+    measured_release(&measured);
+    fixture_remove(&rows);
+    fixture_remove(&moves);
+}
+
+// Share of fresh measurements of the truth inside their interval.
+static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
+{
+    const struct row_terms terms = {.seed = 1};
+    struct fixture rows = noisy_rows(nodes, noise, seed);
+    struct measured measured;
+    struct accuracy accuracy;
+    struct fits fits;
+    struct error err = {0};
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert(measured_load(&measured, rows.path, &err));
+    const struct accuracy_asked asked = {.fits = &fits, .pct = pct};
+    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, &asked);
+    const double inside = accuracy.inside_pct;
+    accuracy_release(&accuracy);
+    measured_release(&measured);
+    fits_release(&fits);
+    fixture_remove(&rows);
+    return inside;
+}
+
+static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
+                               const char *dispatcher, enum engine engine)
+{
+    struct question question = question_default();
+    struct answerable answerable;
+    struct doubts doubts;
+    struct fits fits;
+    struct error err = {0};
+    snprintf(question.cluster, sizeof question.cluster, "%s", cluster);
+    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
+    question.ep = ep;
+    question.tokens = size;
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert_msg(ask(&answerable, &question, LOADS_EXPECTED, &err), "%s", err.text);
+    doubts_find(&doubts, &fits, &answerable.setting, engine);
+    ask_release(&answerable);
+    fits_release(&fits);
+    return doubts;
+}
+
+// ---- coverage
+// -----------------------------------------------------------------------------------------
+
+// 60 rows fitted, 240 fresh ones: a binomial of 0.9 leaves 80 to 97 once in a million.
+START_TEST(covers_what_it_says)
+{
+    double inside = 0, half = 0;
+    fit_rows(4, 0.04, 7);
+    for (uint64_t seed = 20; seed < 24; seed++) {
+        inside += coverage(4, 0.04, seed, 90) / 4;
+        half += coverage(4, 0.04, seed, 50) / 4;
+    }
+    ck_assert_double_ge(inside, 80);
+    ck_assert_double_le(inside, 97);
+    ck_assert_double_ge(half, 35);
+    ck_assert_double_le(half, 65);
+}
+END_TEST
+
+// The same where no row was: eight nodes from four.
+START_TEST(covers_beyond_its_rows)
+{
+    double inside = 0;
+    fit_rows(4, 0.04, 9);
+    for (uint64_t seed = 30; seed < 34; seed++)
+        inside += coverage(8, 0.04, seed, 90) / 4;
+    ck_assert_double_ge(inside, 80);
+}
+END_TEST
+
+START_TEST(exact_rows_leave_little_doubt)
+{
+    fit_rows(4, 0, 1);
+    const struct doubts doubts = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_ESTIMATE);
+    ck_assert(doubts.mean[PHASE_DISPATCH].known);
+    ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].constants, 1e-3);
+    ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].spread, 1e-3);
+    ck_assert_double_lt(doubts.layer.spread, 1e-3);
+}
+END_TEST
+
+START_TEST(doubt_grows_beyond_the_rows)
+{
+    fit_rows(2, 0.04, 3); // per_node is what two nodes cannot tell
+    const struct doubts near = doubts_at("h800-cx7", 16, 1, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts far = doubts_at("h800-cx7", 64, 1, "deepep-normal", ENGINE_ESTIMATE);
+    ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants,
+                        2 * near.mean[PHASE_DISPATCH].constants);
+    ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants, 0.05);
+}
+END_TEST
+
+// Rows of one node are no promise for rows of several, nor the other way round.
+START_TEST(spread_is_apart_between_nodes)
+{
+    noise_between_nodes = 4;
+    fit_rows(4, 0.01, 5);
+    const struct doubts one = doubts_at("h800-cx7", 8, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts many = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    noise_between_nodes = 1;
+    ck_assert_uint_eq(one.mean[PHASE_DISPATCH].rows, SUITE_COUNT(tokens));
+    ck_assert_uint_eq(many.mean[PHASE_DISPATCH].rows, 2 * SUITE_COUNT(tokens));
+    ck_assert_double_gt(many.mean[PHASE_DISPATCH].spread, 2 * one.mean[PHASE_DISPATCH].spread);
+}
+END_TEST
+
+START_TEST(more_noise_more_doubt)
+{
+    fit_rows(4, 0.02, 5);
+    const struct doubts little = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    fit_rows(4, 0.04, 5);
+    const struct doubts more = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const enum phase phase = PHASE_DISPATCH;
+    ck_assert_double_eq_tol(more.mean[phase].spread / little.mean[phase].spread, 2, 0.2);
+    ck_assert_double_eq_tol(more.mean[phase].constants / little.mean[phase].constants, 2, 0.4);
+}
+END_TEST
+
+// ---- the routing's draw
+// ----------------------------------------------------------------------------
+
+// Standard deviation over seeds of ln of the slowest rank's time, counted.
+static double over_seeds(uint32_t size, const char *dispatcher, enum phase phase)
+{
+    enum { SEEDS = 24 };
+    double sum = 0, squares = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct question question = question_default();
+        struct answerable answerable;
+        struct timing timing;
+        struct error err = {0};
+        strcpy(question.dispatcher, dispatcher);
+        question.tokens = size;
+        question.seed = seed;
+        ck_assert(ask(&answerable, &question, LOADS_COUNTED, &err));
+        estimate(&answerable.setting.schedule, &answerable.setting.run, &timing);
+        const double log_ps = log(timing_span(&timing, phase).latency_ps);
+        sum += log_ps / SEEDS;
+        squares += log_ps * log_ps / SEEDS;
+        timing_release(&timing);
+        ask_release(&answerable);
+    }
+    return sqrt(fmax(squares - sum * sum, 0));
+}
+
+START_TEST(routing_is_as_seeds_are)
+{
+    static const struct {
+        uint32_t tokens;
+        const char *dispatcher;
+    } cases[] = {{16, "deepep-ll"}, {128, "deepep-ll"}, {256, "nccl-flat"}};
+    for (int i = 0; i < SUITE_COUNT(cases); i++) {
+        const struct doubts doubts =
+            doubts_at("h800-cx7", 32, cases[i].tokens, cases[i].dispatcher, ENGINE_ESTIMATE);
+        const double seen = over_seeds(cases[i].tokens, cases[i].dispatcher, PHASE_DISPATCH);
+        const double said = doubts.slowest[PHASE_DISPATCH].routing;
+        ck_assert_msg(said > seen / 2.5 && said < seen * 2.5, "%s, %u tokens: %g said, %g seen",
+                      cases[i].dispatcher, cases[i].tokens, said, seen);
+    }
+}
+END_TEST
+
+// ---- what is in force
+// -------------------------------------------------------------------------------
+
+// A rate that a person sets is no fitted one, and nothing is unsure of it.
+START_TEST(changed_keys_are_not_doubted)
+{
+    const struct doubts as_is = doubts_at("h800-cx7", 32, 4096, "deepep-ll", ENGINE_ESTIMATE);
+    const struct doubts set =
+        doubts_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", ENGINE_ESTIMATE);
+    ck_assert_double_lt(set.mean[PHASE_DISPATCH].constants,
+                        0.8 * as_is.mean[PHASE_DISPATCH].constants);
+    ck_assert_double_eq(set.mean[PHASE_DISPATCH].spread, as_is.mean[PHASE_DISPATCH].spread);
+}
+END_TEST
+
+START_TEST(no_rows_no_interval)
+{
+    const struct doubts doubts = doubts_at("h800-cx7", 32, 512, "nccl-flat", ENGINE_ESTIMATE);
+    const struct doubts fitted = doubts_at("h800-cx7", 32, 512, "deepep-normal", ENGINE_SIMULATE);
+    ck_assert(!doubts.slowest[PHASE_DISPATCH].known);
+    ck_assert(!doubts.layer.known);
+    ck_assert(isnan(interval_of(&doubts.layer, 100, 90).low));
+    ck_assert(fitted.layer.known);
+    ck_assert(!fitted.slowest[PHASE_EXPERTS].known);
+    ck_assert_double_gt(fitted.slowest[PHASE_COMBINE].spread, 0.005);
+}
+END_TEST
+
+START_TEST(same_twice)
+{
+    const struct doubts a = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_SIMULATE);
+    const struct doubts b = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_SIMULATE);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        ck_assert(a.slowest[phase].constants == b.slowest[phase].constants);
+        ck_assert(a.slowest[phase].routing == b.slowest[phase].routing);
+    }
+    ck_assert(a.layer.constants == b.layer.constants && a.layer.spread == b.layer.spread);
+}
+END_TEST
+
+// Nine in ten of a normal are within 1.645 of its deviations; a wider share is a wider interval.
+START_TEST(bounds)
+{
+    const struct doubt doubt = {
+        .known = true, .constants = 0.03, .spread = 0.04, .freedom = INFINITY};
+    const struct interval ninety = interval_of(&doubt, 100, 90),
+                          half = interval_of(&doubt, 100, 50);
+    ck_assert_double_eq_tol(ninety.high, 100 * exp(1.6448536 * 0.05), 1e-4);
+    ck_assert_double_eq_tol(ninety.low * ninety.high, 10000, 1e-6);
+    ck_assert_double_eq_tol(half.high, 100 * exp(0.6744898 * 0.05), 1e-4);
+    const struct doubt few = {.known = true, .spread = 0.05, .freedom = 2};
+    ck_assert_double_eq_tol(interval_of(&few, 100, 90).high, 100 * exp(2.9199856 * 0.05), 1e-4);
+}
+END_TEST
+
+// ---- what leaves the rows
+// ----------------------------------------------------------------------------
+
+static char *ways_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
+                     uint32_t sms)
+{
+    struct question question = question_default();
+    struct answerable answerable;
+    struct extrapolation extrapolation = {0};
+    struct fits fits;
+    struct error err = {0};
+    snprintf(question.cluster, sizeof question.cluster, "%s", cluster);
+    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
+    question.ep = ep;
+    question.tokens = size;
+    question.sms = sms;
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert_msg(ask(&answerable, &question, LOADS_EXPECTED, &err), "%s", err.text);
+    extrapolation_find(&extrapolation, &fits, &answerable.setting);
+    char *text = extrapolation_text(&extrapolation);
+    extrapolation_release(&extrapolation);
+    ask_release(&answerable);
+    fits_release(&fits);
+    return text;
+}
+
+START_TEST(says_what_leaves_the_rows)
+{
+    static const struct {
+        const char *cluster;
+        uint32_t ep, tokens;
+        const char *dispatcher;
+        uint32_t sms;
+        const char *ways; // NULL: none
+    } cases[] = {
+        {"h800-cx7", 32, 4096, "deepep-normal", 0, NULL},
+        {"h800-cx7", 64, 4096, "deepep-normal", 0, NULL},
+        {"h800-cx7", 128, 4096, "deepep-normal", 0, "16 nodes, fitted on 1 to 8"},
+        {"h800-cx7", 32, 8192, "deepep-normal", 0,
+         "8192 tokens a GPU on 4 nodes, fitted on 1 to 4096 on 4 or more"},
+        {"h800-cx7", 64, 16, "deepep-normal", 0,
+         "16 tokens a GPU on 8 nodes, fitted on 4096 on 8 or more"},
+        {"h800-cx7", 32, 4096, "deepep-normal", 64, "64 SMs, fitted on 4 to 24"},
+        {"h800-cx7:nic=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
+        {"h800-cx7:nic=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
+         "hardware changed: nic, hbm"},
+        {"h800-cx7", 32, 512, "nccl-flat", 0, "no measured rows stand behind dispatcher nccl-flat"},
+    };
+    for (int i = 0; i < SUITE_COUNT(cases); i++) {
+        char *ways = ways_of(cases[i].cluster, cases[i].ep, cases[i].tokens, cases[i].dispatcher,
+                             cases[i].sms);
+        ck_assert_pstr_eq(ways, cases[i].ways);
+        free(ways);
+    }
+}
+END_TEST
+
+// A fit of one's own has its own ranges, and they count.
+START_TEST(own_fits_come_first)
+{
+    fit_rows(2, 0.01, 3);
+    char *inside = ways_of("h800-cx7", 16, 4096, "deepep-normal", 0);
+    char *outside = ways_of("h800-cx7", 32, 8192, "deepep-normal", 0);
+    ck_assert_ptr_null(inside);
+    ck_assert_str_eq(outside, "4 nodes, fitted on 1 to 2; 8192 tokens a GPU, fitted on 1 to 6144");
+    free(inside);
+    free(outside);
+}
+END_TEST
+
+// A preset of one's own that says another figure than the fit of that name found.
+START_TEST(tells_an_edited_preset)
+{
+    struct error err = {0};
+    char *text = preset_text("clusters", "h800-cx7", &err);
+    fit_rows(4, 0.01, 3);
+    FILE *out = fopen(scratch_path("clusters/h800-cx7.yaml"), "w");
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        fprintf(out, "%s\n", strncmp(line, "nic:", 4) ? line : "nic: 12GB/s");
+    fclose(out);
+    char *ways = ways_of("h800-cx7", 16, 4096, "deepep-normal", 0);
+    ck_assert_ptr_nonnull(ways);
+    ck_assert_ptr_nonnull(strstr(ways, "hardware changed: nic"));
+    free(ways);
+    free(text);
+}
+END_TEST
+
+// ---- files
+// ---------------------------------------------------------------------------------------------
+
+#define GOOD_PARAMETERS "parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40GB/s}\n"
+#define GOOD_GROUP                                                                                 \
+    "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, spreads: [{nodes: 1, rows: 4, "     \
+    "freedom: 2}], clusters: [h800-cx7], dtypes: [fp8], gpus_per_node: [8, 8], experts: [8, 8], "  \
+    "topk: [2, 2], hidden: "                                                                       \
+    "[64, 64], sms: [4, 4], places: [[1, 1, 8]]}\n"
+
+START_TEST(refuses_bad_fits)
+{
+    static const struct {
+        const char *text, *why;
+    } cases[] = {
+        {"covariance: []\n", "parameters: missing"},
+        {"parameters: 3\n", "parameters: expected a list"},
+        {"parameters:\n  - {key: nick, clusters: [h800-cx7], value: 40GB/s}\n",
+         "key: 'nick': no such key"},
+        {"parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40}\n", "value: "},
+        {"parameters:\n  - {key: nic, clusters: [h800-cx7]}\n", "value: missing"},
+        {GOOD_PARAMETERS "covariance: [\"1\", \"2\"]\n", "a row for each of 1 parameters"},
+        {GOOD_PARAMETERS "covariance: [\"x\"]\n", "expected 1 numbers"},
+        {GOOD_PARAMETERS "covariance: [\"-1\"]\n", "not below zero"},
+        {GOOD_PARAMETERS "covariance: [\"1\"]\n", "groups: missing"},
+        {GOOD_PARAMETERS "covariance: [\"1\"]\ngroups:\n  - {dispatcher: x, phase: lunch}\n",
+         "'lunch': expected one such as rmsnorm"},
+        {GOOD_PARAMETERS "covariance: [\"1\"]\ngroups:\n  - {dispatcher: x, phase: dispatch, "
+                         "clusters: [a], spreads: [{nodes: 1, rows: 3, freedom: 0.5}]}\n",
+         "at least 1"},
+    };
+    struct error err = {0};
+    struct fits fits;
+    mkdir(scratch_path("fits"), 0777);
+    for (int i = 0; i < SUITE_COUNT(cases); i++) {
+        scratch_write("fits/bad.yaml", cases[i].text, strlen(cases[i].text));
+        ck_assert(preset_folder(scratch_folder, &err));
+        ck_assert(!fits_load(&fits, &err));
+        ck_assert_msg(strstr(err.text, cases[i].why) && strstr(err.text, "bad.yaml:"), "%s",
+                      err.text);
+        ck_assert_int_eq(err.code, EXIT_INPUT);
+    }
+    const char good[] = GOOD_PARAMETERS "covariance: [\"1\"]\n" GOOD_GROUP;
+    scratch_write("fits/bad.yaml", good, strlen(good));
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert_uint_eq(fits_group(&fits, "deepep-normal", PHASE_DISPATCH)->spreads[0].rows, 4);
+    fits_release(&fits);
+}
+END_TEST
+
+static void own_folder_off(void)
+{
+    struct error err;
+    preset_folder(NULL, &err);
+    scratch_clear();
+}
+
+int main(void)
+{
+    Suite *suite = suite_create("interval");
+    TCase *tests = tcase_create("interval");
+    tcase_add_checked_fixture(tests, scratch_make, own_folder_off);
+    tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, covers_what_it_says);
+    tcase_add_test(tests, covers_beyond_its_rows);
+    tcase_add_test(tests, exact_rows_leave_little_doubt);
+    tcase_add_test(tests, doubt_grows_beyond_the_rows);
+    tcase_add_test(tests, spread_is_apart_between_nodes);
+    tcase_add_test(tests, more_noise_more_doubt);
+    tcase_add_test(tests, routing_is_as_seeds_are);
+    tcase_add_test(tests, changed_keys_are_not_doubted);
+    tcase_add_test(tests, no_rows_no_interval);
+    tcase_add_test(tests, same_twice);
+    tcase_add_test(tests, bounds);
+    tcase_add_test(tests, says_what_leaves_the_rows);
+    tcase_add_test(tests, own_fits_come_first);
+    tcase_add_test(tests, tells_an_edited_preset);
+    tcase_add_test(tests, refuses_bad_fits);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

@@ -487,7 +487,10 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
         !parse_engines(invocation, list.engines, &list.count, err) ||
         !load_measured(invocation, &measured, err))
         return err->code;
-    if (!judge(invocation, &measured, &list, &judged, err)) {
+    const bool quiet = notice_quiet(true); // what one row goes beyond, its error says
+    const bool done = judge(invocation, &measured, &list, &judged, err);
+    notice_quiet(quiet);
+    if (!done) {
         measured_release(&measured);
         return err->code;
     }

@@ -120,7 +120,10 @@ static bool calibrate(const struct invocation *invocation, struct calibration *c
                       const struct measured *measured, struct error *err)
 {
     const struct row_terms terms = row_terms(invocation);
-    if (!calibration_run(calibration, measured, &terms, invocation->between, err))
+    const bool quiet = notice_quiet(true); // rows by the hundred would say the same
+    const bool found = calibration_run(calibration, measured, &terms, invocation->between, err);
+    notice_quiet(quiet);
+    if (!found)
         return false;
     char *command = command_line(invocation);
     const bool ok =

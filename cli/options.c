@@ -130,7 +130,8 @@ static const struct option_row own_rows[] = {
            "fit halfway between estimate and simulate, not estimate alone"),
     TEXT("presets", presets, "FOLDER",
          ASK | JUDGE | TRACE | TRACE_IMPORT | TRACE_EXPORT | TRACE_MAKE | LAYOUT, "What is asked",
-         "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers"),
+         "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, .../dispatchers, "
+         "recipes, fits, models"),
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
          "write the fitted presets there, as --presets reads them"),
 

@@ -87,15 +87,13 @@ static bool resolve(const struct invocation *invocation, struct making *making, 
 // What asks for this very trace again.
 static char *source_text(const struct invocation *invocation, const struct making *making)
 {
-    const char *model = invocation->question.model, *layers = invocation->layers;
-    char *total = mem_format("%llu", (unsigned long long)making->tokens);
-    const char *tokens = invocation->tokens[0] ? invocation->tokens : total;
-    char *text =
-        mem_format("generated, not recorded: epsim trace make %s --tokens %s --seed "
-                   "%llu%s%s%s%s",
-                   invocation->words[0], tokens, (unsigned long long)invocation->question.seed,
-                   *model ? " --model " : "", model, *layers ? " --layer " : "", layers);
-    free(total);
+    struct invocation again = *invocation;
+    if (!again.tokens[0])
+        snprintf(again.tokens, sizeof again.tokens, "%llu", (unsigned long long)making->tokens);
+    invocation_say(&again, "tokens");
+    char *command = command_line(&again);
+    char *text = mem_format("generated, not recorded: %s", command);
+    free(command);
     return text;
 }
 

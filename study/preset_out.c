@@ -42,15 +42,20 @@ static void print_fitted(FILE *out, const struct calibration *calibration, size_
                          const struct field *field, const char *origin)
 {
     const struct parameter *parameter = &calibration->parameters[p];
-    char text[FIELD_TEXT_BYTES];
-    parameter_format(parameter, calibration->fit.values[p], text);
-    fprintf(out, "%s: {value: %s, source: \"fitted to %zu rows: %s", field->key, text,
-            parameter->rows, origin);
-    if (calibration->fit.verdicts[p] == FIT_FOUND)
-        fprintf(out, "; standard error %.2g %%\"}\n", 100 * calibration->fit.standard_error[p]);
+    const enum fit_verdict verdict = calibration->fit.verdicts[p];
+    char text[FIELD_TEXT_BYTES], surely[96];
+    if (verdict == FIT_FOUND)
+        snprintf(surely, sizeof surely, "standard error %.2g %%",
+                 100 * calibration->fit.standard_error[p]);
     else
-        fprintf(out, "; %s: not to be believed by itself\"}\n",
-                fit_verdict_names[calibration->fit.verdicts[p]]);
+        snprintf(surely, sizeof surely, "%s: not to be believed by itself",
+                 fit_verdict_names[verdict]);
+    char *source = mem_format("fitted to %zu rows: %s; %s", parameter->rows, origin, surely);
+    fprintf(out, "%s: {value: %s, source: ", field->key,
+            parameter_format(parameter, calibration->fit.values[p], text));
+    field_print_quoted(source, out);
+    fputs("}\n", out);
+    free(source);
 }
 
 // A top-level key's text: its line and the indented ones (or a list's items) below.
@@ -178,10 +183,17 @@ static char *old_text(const struct rewriting *rewriting, const char *word, struc
                                                  : mem_format("# %s\n", rewriting->preset);
 }
 
-static bool write_preset(struct rewriting *rewriting, const char *word, const char *folder,
-                         struct error *err)
+// What is to be written, all of it made before any of it is.
+struct pending {
+    size_t count;
+    struct {
+        char *path, *text;
+    } * files;
+};
+
+static bool add_preset(struct pending *pending, struct rewriting *rewriting, const char *word,
+                       const char *folder, struct error *err)
 {
-    const char *kind = kinds[rewriting->part];
     char quoted[ERROR_QUOTE_BYTES];
     if (strchr(rewriting->preset, '/'))
         return error_set(err, EXIT_INPUT,
@@ -190,19 +202,35 @@ static bool write_preset(struct rewriting *rewriting, const char *word, const ch
     char *text = old_text(rewriting, word, err);
     if (!text)
         return false;
-    char *path = mem_format("%s/%s/%.*s.yaml", folder, kind, (int)strcspn(rewriting->preset, "*"),
-                            rewriting->preset);
-    struct outfile file = {0};
-    char *written = new_text(rewriting, text, path, err);
-    bool ok = written && outfile_open(&file, path, err);
-    if (ok) {
-        fputs(written, file.stream);
-        ok = outfile_commit(&file, err);
-    }
-    free(written);
-    free(path);
+    char *path = mem_format("%s/%s/%.*s.yaml", folder, kinds[rewriting->part],
+                            (int)strcspn(rewriting->preset, "*"), rewriting->preset);
+    char *made = new_text(rewriting, text, path, err);
+    pending->files[pending->count].path = path;
+    pending->files[pending->count++].text = made;
     free(text);
-    return ok;
+    return made != NULL;
+}
+
+static bool write_all(const struct pending *pending, struct error *err)
+{
+    for (size_t i = 0; i < pending->count; i++) {
+        struct outfile file;
+        if (!outfile_open(&file, pending->files[i].path, err))
+            return false;
+        fputs(pending->files[i].text, file.stream);
+        if (!outfile_commit(&file, err))
+            return false;
+    }
+    return true;
+}
+
+static void pending_release(struct pending *pending)
+{
+    for (size_t i = 0; i < pending->count; i++) {
+        free(pending->files[i].path);
+        free(pending->files[i].text);
+    }
+    free(pending->files);
 }
 
 // Whether an earlier parameter named the same preset.
@@ -232,11 +260,13 @@ static bool make_folders(const char *folder, struct error *err)
     return true;
 }
 
-bool calibration_write(const struct calibration *calibration, const char *folder,
-                       const char *origin, struct error *err)
+static bool add_presets(struct pending *pending, const struct calibration *calibration,
+                        const char *folder, const char *origin, struct error *err)
 {
-    if (!make_folders(folder, err))
-        return false;
+    size_t most = 0;
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        most += calibration->parameters[p].preset_count;
+    pending->files = mem_alloc(most + 1, sizeof *pending->files);
     for (size_t p = 0; p < calibration->parameter_count; p++)
         for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
             const struct parameter *parameter = &calibration->parameters[p];
@@ -245,8 +275,19 @@ bool calibration_write(const struct calibration *calibration, const char *folder
                                           .preset = parameter->presets[i],
                                           .origin = origin};
             if (!seen_before(calibration, p, i) &&
-                !write_preset(&rewriting, parameter->words[i], folder, err))
+                !add_preset(pending, &rewriting, parameter->words[i], folder, err))
                 return false;
         }
-    return fitted_write(calibration, folder, origin, err);
+    return true;
+}
+
+bool calibration_write(const struct calibration *calibration, const char *folder,
+                       const char *origin, struct error *err)
+{
+    struct pending pending = {0};
+    const bool ok = make_folders(folder, err) &&
+                    add_presets(&pending, calibration, folder, origin, err) &&
+                    write_all(&pending, err) && fitted_write(calibration, folder, origin, err);
+    pending_release(&pending);
+    return ok;
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Tokens of one step and rank that are held at once.
+// Tokens of one step that are held at once: of a rank, or of all where counts are not by rank.
 #define TOKENS_MOST (UINT64_C(1) << 20)
 
 struct counting {

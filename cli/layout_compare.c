@@ -241,18 +241,6 @@ static bool read_parts(const struct invocation *invocation, struct layout_asked 
                      invocation->plan_on);
 }
 
-static bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    for (int e = 0; e < ENGINE_NAIVE; e++)
-        if (!strcmp(invocation->engine, engine_names[e])) {
-            *engine = (enum engine)e;
-            return true;
-        }
-    return error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
-                     error_quote(invocation->engine, quoted));
-}
-
 enum exit_code run_layout_compare(struct invocation *invocation, struct error *err)
 {
     struct layout_asked asked = {0};

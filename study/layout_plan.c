@@ -5,18 +5,13 @@
 #include "model/estimate.h"
 #include "sim/simulate.h"
 #include "study/layout_search.h"
+#include "traces/ask.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 // ---- the task ----------------------------------------------------------------------------------
-
-static uint32_t held(const struct trace *part, uint32_t ranks)
-{
-    const uint64_t tokens = part->tokens / ranks;
-    return tokens > QUESTION_TOKENS ? QUESTION_TOKENS : tokens ? (uint32_t)tokens : 1;
-}
 
 static bool cut(struct layout_task *task, const struct layout_asked *asked, struct error *err)
 {
@@ -28,25 +23,24 @@ static bool cut(struct layout_task *task, const struct layout_asked *asked, stru
 
 static bool set_tokens(struct layout_task *task, uint32_t asked, uint32_t ranks, struct error *err)
 {
-    const uint32_t plan = held(&task->plan, ranks), replay = held(&task->replay, ranks);
-    if (task->trace.steps.data)
-        return !asked ||
-               error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
-    task->tokens = asked ? asked : plan < replay ? plan : replay;
+    const uint32_t plan = ask_tokens(&task->plan, ranks);
+    const uint32_t replay = ask_tokens(&task->replay, ranks);
+    if (!ask_check_tokens(&task->trace, asked, err))
+        return false;
+    if (!task->trace.steps.data)
+        task->tokens = asked ? asked : plan < replay ? plan : replay;
     return true;
 }
 
 static bool set_layers(struct layout_task *task, const struct layout_asked *asked,
                        struct error *err)
 {
-    const uint32_t all = task->trace.layers;
-    task->layer_count = asked->layer_count ? asked->layer_count : all;
+    task->layer_count = asked->layer_count ? asked->layer_count : task->trace.layers;
     task->layers = mem_alloc(task->layer_count, sizeof *task->layers);
     for (uint32_t l = 0; l < task->layer_count; l++) {
         task->layers[l] = asked->layer_count ? asked->layers[l] : l;
-        if (task->layers[l] >= all)
-            return error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers",
-                             task->layers[l], all - 1);
+        if (!ask_check_layer(&task->trace, task->layers[l], err))
+            return false;
     }
     return true;
 }

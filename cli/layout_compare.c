@@ -91,8 +91,11 @@ static bool judge(struct side_by_side *side, struct error *err)
         struct column *column = &side->columns[i / layers];
         const uint32_t l = (uint32_t)(i % layers);
         struct error own;
-        if (layout_judge(side->task, side->task->layers[l], &column->layouts.of[l],
-                         LAYOUT_ON_REPLAY, side->engine, &column->figures[l], &own))
+        const struct layout_case judged = {.task = side->task,
+                                           .layer_index = side->task->layers[l],
+                                           .layout = &column->layouts.of[l],
+                                           .engine = side->engine};
+        if (layout_judge(&judged, &column->figures[l], &own))
             continue;
 #pragma omp critical
         {

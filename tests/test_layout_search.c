@@ -242,8 +242,11 @@ START_TEST(bundled_trace)
         ck_assert_msg(layout_plan(&task, rules[r], &layouts, &err), "%s", err.text);
         for (uint32_t l = 0; l < 2; l++) {
             struct layout_figures figures;
-            ck_assert(layout_judge(&task, layers[l], &layouts.of[l], LAYOUT_ON_REPLAY,
-                                   ENGINE_ESTIMATE, &figures, &err));
+            const struct layout_case judged = {.task = &task,
+                                               .layer_index = layers[l],
+                                               .layout = &layouts.of[l],
+                                               .engine = ENGINE_ESTIMATE};
+            ck_assert(layout_judge(&judged, &figures, &err));
             ck_assert_double_ge(figures.rank_max_mean, 1);
             ck_assert_double_ge(figures.nodes_per_token, 1);
             ck_assert_double_le(figures.nodes_per_token, 4);

@@ -44,6 +44,11 @@ static uint64_t count_steps(const struct trace *trace, uint64_t per_step)
     return whole > 0 ? whole : 1;
 }
 
+uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
+{
+    return count_steps(trace, step_tokens(ranks, tokens_per_rank));
+}
+
 uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
     const uint64_t per_step = step_tokens(ranks, tokens_per_rank);

@@ -81,13 +81,15 @@ static bool fill(struct side_by_side *side, struct column *column, struct error 
                : from_flag(side->task, column->name, &column->layouts, err);
 }
 
-// Layers and layouts side by side on all threads.
+// Layers and layouts side by side on all threads. Every one is tried, so that the first that fails
+// is the same whatever the threads.
 static bool judge(struct side_by_side *side, struct error *err)
 {
     const uint32_t layers = side->task->layer_count;
-    bool ok = true;
-#pragma omp parallel for schedule(dynamic, 1) shared(ok)
-    for (size_t i = 0; i < side->count * layers; i++) {
+    const size_t count = side->count * layers;
+    size_t failed = count;
+#pragma omp parallel for schedule(dynamic, 1) shared(failed)
+    for (size_t i = 0; i < count; i++) {
         struct column *column = &side->columns[i / layers];
         const uint32_t l = (uint32_t)(i % layers);
         struct error own;
@@ -98,12 +100,12 @@ static bool judge(struct side_by_side *side, struct error *err)
         if (layout_judge(&judged, &column->figures[l], &own))
             continue;
 #pragma omp critical
-        {
+        if (i < failed) {
+            failed = i;
             *err = own;
-            ok = false;
         }
     }
-    return ok;
+    return failed == count;
 }
 
 static void name_columns(struct side_by_side *side, const struct invocation *invocation)

@@ -326,27 +326,28 @@ static bool plan_layer(const struct layout_task *task, enum placement_rule rule,
     return ok && (!searched || search(task, layer_index, layout, err));
 }
 
+// Every layer is tried, so that the first that fails is the same whatever the threads.
 bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
                  struct error *err)
 {
     const uint32_t count = task->layer_count;
-    bool ok = true;
+    uint32_t failed = count;
     *layouts = (struct layouts){.count = count,
                                 .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
                                 .of = mem_alloc(count, sizeof *layouts->of)};
-#pragma omp parallel for schedule(dynamic, 1) shared(ok)
+#pragma omp parallel for schedule(dynamic, 1) shared(failed)
     for (uint32_t l = 0; l < count; l++) {
         struct error own;
         layouts->layer_ids[l] = task->trace.layer_ids[task->layers[l]];
         if (plan_layer(task, rule, task->layers[l], &layouts->of[l], &own))
             continue;
 #pragma omp critical
-        {
+        if (l < failed) {
+            failed = l;
             *err = own;
-            ok = false;
         }
     }
-    if (!ok)
+    if (failed < count)
         layouts_release(layouts);
-    return ok;
+    return failed == count;
 }

@@ -267,16 +267,16 @@ static uint16_t *planned_ids(const struct layout_task *task, uint32_t layer_inde
     return ids;
 }
 
+// By the healthy cluster: the cost takes the first rank's figures for all.
 static bool set_cost(const struct layout_task *task, uint32_t layer_index,
                      const struct layout *layout, struct layout_cost *cost, struct error *err)
 {
+    struct cluster healthy = task->setting.cluster;
+    const struct step_asked asked = {
+        .part = &task->plan, .cluster = &healthy, .layout = layout, .layer_index = layer_index};
     struct step step;
-    if (!step_init(&step, task,
-                   &(struct step_asked){.part = &task->plan,
-                                        .cluster = &task->setting.cluster,
-                                        .layout = layout,
-                                        .layer_index = layer_index},
-                   err))
+    healthy.slow[0] = '\0';
+    if (!step_init(&step, task, &asked, err))
         return false;
     layout_cost_init(cost, &step.schedule);
     step_release(&step);

@@ -44,8 +44,7 @@ bool layout_task_init(struct layout_task *task, const struct layout_asked *asked
 void layout_task_release(struct layout_task *task);
 
 // A layout of every layer asked, by a rule, from the part planned on; search begins with eplb's.
-// Rules know nothing of a cluster's slow parts, which move no expert: search
-// goes by the healthy cluster. layout_judge has them.
+// A cluster's slow parts move no expert: search goes by the healthy cluster; layout_judge has them.
 // Layers are made side by side.
 bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
                  struct error *err);

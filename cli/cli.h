@@ -121,6 +121,8 @@ bool check_together(const struct invocation *invocation, struct error *err);
 bool check_no_words(const struct invocation *invocation, struct error *err);
 // --tokens, one count, into the question.
 bool read_tokens(struct invocation *invocation, struct error *err);
+// --engine of what runs the schedule of counted loads: simulate or estimate.
+bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err);
 // Refuses a command line without files of measurements.
 bool check_files(const struct invocation *invocation, struct error *err);
 // The measured rows of all files that --only or --except leave.

@@ -56,6 +56,18 @@ bool read_tokens(struct invocation *invocation, struct error *err)
                      invocation->show ? "with --show" : "compare takes lists");
 }
 
+bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    for (int e = 0; e < ENGINE_NAIVE; e++)
+        if (!strcmp(invocation->engine, engine_names[e])) {
+            *engine = (enum engine)e;
+            return true;
+        }
+    return error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
+                     error_quote(invocation->engine, quoted));
+}
+
 bool check_files(const struct invocation *invocation, struct error *err)
 {
     return invocation->word_count ||

@@ -81,26 +81,31 @@ static bool fill(struct side_by_side *side, struct column *column, struct error 
                : from_flag(side->task, column->name, &column->layouts, err);
 }
 
-// Layers and layouts side by side on all threads.
+// Layers and layouts side by side on all threads. Every one is tried, so that the first that fails
+// is the same whatever the threads.
 static bool judge(struct side_by_side *side, struct error *err)
 {
     const uint32_t layers = side->task->layer_count;
-    bool ok = true;
-#pragma omp parallel for schedule(dynamic, 1) shared(ok)
-    for (size_t i = 0; i < side->count * layers; i++) {
+    const size_t count = side->count * layers;
+    size_t failed = count;
+#pragma omp parallel for schedule(dynamic, 1) shared(failed)
+    for (size_t i = 0; i < count; i++) {
         struct column *column = &side->columns[i / layers];
         const uint32_t l = (uint32_t)(i % layers);
         struct error own;
-        if (layout_judge(side->task, side->task->layers[l], &column->layouts.of[l],
-                         LAYOUT_ON_REPLAY, side->engine, &column->figures[l], &own))
+        const struct layout_case judged = {.task = side->task,
+                                           .layer_index = side->task->layers[l],
+                                           .layout = &column->layouts.of[l],
+                                           .engine = side->engine};
+        if (layout_judge(&judged, &column->figures[l], &own))
             continue;
 #pragma omp critical
-        {
+        if (i < failed) {
+            failed = i;
             *err = own;
-            ok = false;
         }
     }
-    return ok;
+    return failed == count;
 }
 
 static void name_columns(struct side_by_side *side, const struct invocation *invocation)
@@ -239,18 +244,6 @@ static bool read_parts(const struct invocation *invocation, struct layout_asked 
            error_set(err, EXIT_INPUT,
                      "--plan-on %s: a part from the middle: give --replay-on, as 0.5..1",
                      invocation->plan_on);
-}
-
-static bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    for (int e = 0; e < ENGINE_NAIVE; e++)
-        if (!strcmp(invocation->engine, engine_names[e])) {
-            *engine = (enum engine)e;
-            return true;
-        }
-    return error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
-                     error_quote(invocation->engine, quoted));
 }
 
 enum exit_code run_layout_compare(struct invocation *invocation, struct error *err)

@@ -16,27 +16,10 @@
 
 // ---- what is asked -----------------------------------------------------------------------------
 
-static const struct {
-    const char *name;
-    replay_engine *run;
-} engines[] = {{"simulate", simulate}, {"estimate", estimate}};
-
 struct asked {
     struct replay_asked replay;
     uint32_t *layers, *steps;
 };
-
-static bool read_engine(const struct invocation *invocation, struct replay_asked *asked,
-                        struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++)
-        if (!strcmp(invocation->engine, engines[i].name))
-            asked->engine = engines[i].run;
-    return asked->engine ||
-           error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
-                     error_quote(invocation->engine, quoted));
-}
 
 static bool read_places(const struct invocation *invocation, struct asked *asked, struct error *err)
 {
@@ -54,9 +37,11 @@ static bool read_places(const struct invocation *invocation, struct asked *asked
 // The question's own layer and step, which stand in what is told of it, are the first.
 static bool read_asked(struct invocation *invocation, struct asked *asked, struct error *err)
 {
-    if (!read_engine(invocation, &asked->replay, err) || !read_tokens(invocation, err) ||
+    enum engine engine;
+    if (!read_engine(invocation, &engine, err) || !read_tokens(invocation, err) ||
         !read_places(invocation, asked, err))
         return false;
+    asked->replay.engine = engine == ENGINE_SIMULATE ? simulate : estimate;
     invocation->question.layer = asked->layers ? asked->layers[0] : 0;
     invocation->question.step = asked->steps ? asked->steps[0] : 0;
     asked->replay.question = invocation->question;

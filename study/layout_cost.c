@@ -5,7 +5,7 @@
 #include <assert.h>
 #include <math.h>
 
-// By the first rank: no part is slow where experts are placed.
+// By the first rank, as good as any: no part is slow.
 static struct transfer_weight weigh(const struct schedule *schedule,
                                     const struct transfer *transfer)
 {
@@ -52,6 +52,7 @@ void layout_cost_init(struct layout_cost *cost, const struct schedule *schedule)
 {
     const struct loads *loads = schedule->loads;
     double tokens = 0;
+    assert(!schedule->fabric.slow.count);
     for (uint32_t r = 0; r < loads->ranks; r++)
         tokens += loads->tokens[r];
     *cost = (struct layout_cost){.ranks = loads->ranks,

@@ -41,7 +41,8 @@ struct layout_cost {
     double drift; // standard errors that a rank's load is taken to be above what is expected
 };
 
-// From a schedule over any layout of the shape in question. A dispatcher that sends every token
+// From a schedule over any layout of the shape in question, on a healthy cluster: no part of it may
+// be slow, for one rank's figures stand for all. A dispatcher that sends every token
 // everywhere, or fixed slots, has traffic that no layout changes: it weighs nothing.
 void layout_cost_init(struct layout_cost *cost, const struct schedule *schedule);
 

@@ -5,18 +5,13 @@
 #include "model/estimate.h"
 #include "sim/simulate.h"
 #include "study/layout_search.h"
+#include "traces/ask.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 // ---- the task ----------------------------------------------------------------------------------
-
-static uint32_t held(const struct trace *part, uint32_t ranks)
-{
-    const uint64_t tokens = part->tokens / ranks;
-    return tokens > QUESTION_TOKENS ? QUESTION_TOKENS : tokens ? (uint32_t)tokens : 1;
-}
 
 static bool cut(struct layout_task *task, const struct layout_asked *asked, struct error *err)
 {
@@ -28,25 +23,24 @@ static bool cut(struct layout_task *task, const struct layout_asked *asked, stru
 
 static bool set_tokens(struct layout_task *task, uint32_t asked, uint32_t ranks, struct error *err)
 {
-    const uint32_t plan = held(&task->plan, ranks), replay = held(&task->replay, ranks);
-    if (task->trace.steps.data)
-        return !asked ||
-               error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
-    task->tokens = asked ? asked : plan < replay ? plan : replay;
+    const uint32_t plan = ask_tokens(&task->plan, ranks);
+    const uint32_t replay = ask_tokens(&task->replay, ranks);
+    if (!ask_check_tokens(&task->trace, asked, err))
+        return false;
+    if (!task->trace.steps.data)
+        task->tokens = asked ? asked : plan < replay ? plan : replay;
     return true;
 }
 
 static bool set_layers(struct layout_task *task, const struct layout_asked *asked,
                        struct error *err)
 {
-    const uint32_t all = task->trace.layers;
-    task->layer_count = asked->layer_count ? asked->layer_count : all;
+    task->layer_count = asked->layer_count ? asked->layer_count : task->trace.layers;
     task->layers = mem_alloc(task->layer_count, sizeof *task->layers);
     for (uint32_t l = 0; l < task->layer_count; l++) {
         task->layers[l] = asked->layer_count ? asked->layers[l] : l;
-        if (task->layers[l] >= all)
-            return error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers",
-                             task->layers[l], all - 1);
+        if (!ask_check_layer(&task->trace, task->layers[l], err))
+            return false;
     }
     return true;
 }
@@ -76,6 +70,15 @@ static bool set_shape(struct layout_task *task, uint32_t redundant, struct error
     return placement_check(&task->shape, err) || error_prefix(err, "--redundant %u", redundant);
 }
 
+// Notices once where both parts begin together.
+static void count_steps(struct layout_task *task, const struct layout_asked *asked, uint32_t ranks)
+{
+    const double apart = asked->plan.from - asked->replay.from;
+    trace_steps(&task->plan, ranks, task->tokens);
+    task->replay_steps =
+        (fabs(apart) > 0 ? trace_steps : trace_step_count)(&task->replay, ranks, task->tokens);
+}
+
 static bool resolve(struct layout_task *task, const struct layout_asked *asked, struct error *err)
 {
     struct question question = *asked->question;
@@ -89,9 +92,7 @@ static bool resolve(struct layout_task *task, const struct layout_asked *asked, 
         !set_layers(task, asked, err) || !most_tokens(task, ranks, &question.tokens, err) ||
         !setting_resolve(&task->setting, &question, &task->trace.moe, err))
         return false;
-    trace_steps(&task->plan, ranks, task->tokens);
-    if (asked->plan.from < asked->replay.from || asked->plan.from > asked->replay.from)
-        trace_steps(&task->replay, ranks, task->tokens);
+    count_steps(task, asked, ranks);
     return set_shape(task, asked->redundant, err);
 }
 
@@ -118,24 +119,31 @@ void layout_task_release(struct layout_task *task)
 // ---- a layout judged ---------------------------------------------------------------------------
 
 // One step of a layer under a layout.
+struct step_asked {
+    const struct trace *part;
+    const struct cluster *cluster; // the task's shape, but not always as healthy
+    const struct layout *layout;
+    uint32_t layer_index;
+    uint64_t number;
+};
+
 struct step {
     struct trace_view *view;
     struct loads loads;
     struct schedule schedule;
 };
 
-static bool step_init(struct step *step, const struct layout_task *task, const struct trace *part,
-                      uint32_t layer_index, const struct layout *layout, uint64_t number,
-                      struct error *err)
+static bool step_init(struct step *step, const struct layout_task *task,
+                      const struct step_asked *asked, struct error *err)
 {
     const struct setting *setting = &task->setting;
-    if (!trace_view_new(part, layer_index, number, task->shape.ranks, task->tokens, &step->view,
-                        err))
+    if (!trace_view_new(asked->part, asked->layer_index, asked->number, task->shape.ranks,
+                        task->tokens, &step->view, err))
         return false;
     const struct routing routing = trace_routing(step->view);
-    loads_count(&step->loads, &routing, layout, setting->cluster.nodes);
-    schedule_layer(&step->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
-                   &step->loads, layout);
+    loads_count(&step->loads, &routing, asked->layout, asked->cluster->nodes);
+    schedule_layer(&step->schedule, &setting->moe, asked->cluster, &setting->dispatcher,
+                   &step->loads, asked->layout);
     return true;
 }
 
@@ -199,44 +207,40 @@ static void set_shares(struct layout_figures *figures, const struct layout *layo
     free(node);
 }
 
-static uint64_t count_steps(const struct layout_task *task, const struct trace *part)
-{
-    const bool quiet = notice_quiet(true);
-    const uint64_t steps = trace_steps(part, task->shape.ranks, task->tokens);
-    notice_quiet(quiet);
-    return steps;
-}
-
-bool layout_judge(const struct layout_task *task, uint32_t layer_index, const struct layout *layout,
-                  enum layout_part which, enum engine engine, struct layout_figures *figures,
+bool layout_judge(const struct layout_case *judged, struct layout_figures *figures,
                   struct error *err)
 {
-    const struct trace *part = which == LAYOUT_ON_PLAN ? &task->plan : &task->replay;
-    const uint64_t steps = count_steps(task, part);
-    double *slot_tokens = mem_alloc(layout->slots, sizeof *slot_tokens);
+    const struct layout_task *task = judged->task;
+    const uint32_t slots = judged->layout->slots;
+    struct step_asked asked = {.part = &task->replay,
+                               .cluster = &task->setting.cluster,
+                               .layout = judged->layout,
+                               .layer_index = judged->layer_index};
+    double *slot_tokens = mem_alloc(slots, sizeof *slot_tokens);
     bool ok = true;
     *figures = (struct layout_figures){0};
-    for (uint64_t s = 0; ok && s < steps; s++) {
+    for (asked.number = 0; asked.number < task->replay_steps; asked.number++) {
         struct step step;
         struct timing timing;
-        ok = step_init(&step, task, part, layer_index, layout, s, err);
+        ok = step_init(&step, task, &asked, err);
         if (!ok)
             break;
-        run(task, &step.schedule, engine, &timing);
-        add_timing(figures, &timing, 1.0 / (double)steps);
-        for (uint32_t slot = 0; slot < layout->slots; slot++)
+        run(task, &step.schedule, judged->engine, &timing);
+        add_timing(figures, &timing, 1.0 / (double)task->replay_steps);
+        for (uint32_t slot = 0; slot < slots; slot++)
             slot_tokens[slot] += step.loads.slot_tokens[slot];
         timing_release(&timing);
         step_release(&step);
     }
-    set_shares(figures, layout, task->shape.nodes, slot_tokens);
+    if (ok)
+        set_shares(figures, judged->layout, task->shape.nodes, slot_tokens);
     free(slot_tokens);
     return ok;
 }
 
 // ---- layouts made ------------------------------------------------------------------------------
 
-double *layout_loads(const struct layout_task *task, uint32_t layer_index)
+static double *expert_loads(const struct layout_task *task, uint32_t layer_index)
 {
     const struct trace *part = &task->plan;
     double *load = mem_alloc(task->shape.experts, sizeof *load);
@@ -263,11 +267,16 @@ static uint16_t *planned_ids(const struct layout_task *task, uint32_t layer_inde
     return ids;
 }
 
+// By the healthy cluster: the cost takes the first rank's figures for all.
 static bool set_cost(const struct layout_task *task, uint32_t layer_index,
                      const struct layout *layout, struct layout_cost *cost, struct error *err)
 {
+    struct cluster healthy = task->setting.cluster;
+    const struct step_asked asked = {
+        .part = &task->plan, .cluster = &healthy, .layout = layout, .layer_index = layer_index};
     struct step step;
-    if (!step_init(&step, task, &task->plan, layer_index, layout, 0, err))
+    healthy.slow[0] = '\0';
+    if (!step_init(&step, task, &asked, err))
         return false;
     layout_cost_init(cost, &step.schedule);
     step_release(&step);
@@ -309,7 +318,7 @@ static bool plan_layer(const struct layout_task *task, enum placement_rule rule,
 {
     const bool searched = rule == PLACEMENT_SEARCH;
     uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
-    double *load = layout_loads(task, layer_index);
+    double *load = expert_loads(task, layer_index);
     placement_make(searched ? PLACEMENT_EPLB : rule, &task->shape, load, task->seed, slot_expert);
     bool ok = from_slots(task, slot_expert, layout, err);
     free(load);
@@ -317,27 +326,28 @@ static bool plan_layer(const struct layout_task *task, enum placement_rule rule,
     return ok && (!searched || search(task, layer_index, layout, err));
 }
 
+// Every layer is tried, so that the first that fails is the same whatever the threads.
 bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
                  struct error *err)
 {
     const uint32_t count = task->layer_count;
-    bool ok = true;
+    uint32_t failed = count;
     *layouts = (struct layouts){.count = count,
                                 .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
                                 .of = mem_alloc(count, sizeof *layouts->of)};
-#pragma omp parallel for schedule(dynamic, 1) shared(ok)
+#pragma omp parallel for schedule(dynamic, 1) shared(failed)
     for (uint32_t l = 0; l < count; l++) {
         struct error own;
         layouts->layer_ids[l] = task->trace.layer_ids[task->layers[l]];
         if (plan_layer(task, rule, task->layers[l], &layouts->of[l], &own))
             continue;
 #pragma omp critical
-        {
+        if (l < failed) {
+            failed = l;
             *err = own;
-            ok = false;
         }
     }
-    if (!ok)
+    if (failed < count)
         layouts_release(layouts);
-    return ok;
+    return failed == count;
 }

@@ -20,7 +20,8 @@ struct layout_task {
     struct trace trace;
     struct trace plan, replay; // parts of it; replay may be the whole
     uint32_t tokens;           // a rank in one step; 0: the trace has steps of its own
-    uint32_t *layers;          // [layer_count] of the trace, from 0
+    uint64_t replay_steps;
+    uint32_t *layers; // [layer_count] of the trace, from 0
     uint32_t layer_count;
     struct placement_shape shape;
     uint32_t search_steps;
@@ -43,25 +44,29 @@ bool layout_task_init(struct layout_task *task, const struct layout_asked *asked
 void layout_task_release(struct layout_task *task);
 
 // A layout of every layer asked, by a rule, from the part planned on; search begins with eplb's.
+// A cluster's slow parts move no expert: search goes by the healthy cluster; layout_judge has them.
 // Layers are made side by side.
 bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
                  struct error *err);
 
-// Load of each expert of a layer in the part planned on: choices. Freed by the caller.
-double *layout_loads(const struct layout_task *task, uint32_t layer_index);
+// A layer of the task under a layout, by an engine from counted loads.
+struct layout_case {
+    const struct layout_task *task;
+    uint32_t layer_index; // of the trace
+    const struct layout *layout;
+    enum engine engine;
+};
 
-// Means over the steps of a part, but for shares of load, which are of all of them together.
+// Means over the steps replayed, but for shares of load, which are of all of them together.
 struct layout_figures {
     double layer_us, dispatch_us, experts_us, combine_us;
     double rank_max_mean, node_max_mean; // choices at the busiest over the mean
     double ranks_per_token, nodes_per_token;
     double replicas; // most of any expert
 };
-enum layout_part { LAYOUT_ON_PLAN, LAYOUT_ON_REPLAY };
 
-// A layer of the task under a layout, by an engine from counted loads.
-bool layout_judge(const struct layout_task *task, uint32_t layer_index, const struct layout *layout,
-                  enum layout_part part, enum engine engine, struct layout_figures *figures,
+// Any number of threads may do this.
+bool layout_judge(const struct layout_case *judged, struct layout_figures *figures,
                   struct error *err);
 
 #endif

@@ -558,6 +558,8 @@ static const struct bad bad_rows[] = {
      {"--step", "3..1", "goes down"}},
     {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --engine naive",
      {"--engine: 'naive': expected simulate or estimate"}},
+    {"layout compare eplb --trace traces/minimoe-256e --ep 8 --engine naive",
+     {"--engine: 'naive': expected simulate or estimate"}},
     {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --engine simulate,estimate",
      {"--engine", "expected simulate or estimate"}},
     {"replay --trace traces/minimoe-256e --ep 8 --tokens 64 --tsv steps",

@@ -242,8 +242,11 @@ START_TEST(bundled_trace)
         ck_assert_msg(layout_plan(&task, rules[r], &layouts, &err), "%s", err.text);
         for (uint32_t l = 0; l < 2; l++) {
             struct layout_figures figures;
-            ck_assert(layout_judge(&task, layers[l], &layouts.of[l], LAYOUT_ON_REPLAY,
-                                   ENGINE_ESTIMATE, &figures, &err));
+            const struct layout_case judged = {.task = &task,
+                                               .layer_index = layers[l],
+                                               .layout = &layouts.of[l],
+                                               .engine = ENGINE_ESTIMATE};
+            ck_assert(layout_judge(&judged, &figures, &err));
             ck_assert_double_ge(figures.rank_max_mean, 1);
             ck_assert_double_ge(figures.nodes_per_token, 1);
             ck_assert_double_le(figures.nodes_per_token, 4);
@@ -259,6 +262,44 @@ START_TEST(bundled_trace)
 }
 END_TEST
 
+static void search_first_layer(const char *cluster, struct layouts *layouts)
+{
+    const uint32_t layer = 0;
+    struct question question = question_default();
+    struct layout_asked asked = {.question = &question,
+                                 .plan = {0, 0.5},
+                                 .replay = {0, 0.5},
+                                 .redundant = 32,
+                                 .layers = &layer,
+                                 .layer_count = 1,
+                                 .search_steps = 2000};
+    struct layout_task task;
+    struct error err;
+    strcpy(question.trace, "traces/minimoe-256e");
+    strcpy(question.model, "deepseek-v3");
+    strcpy(question.cluster, cluster);
+    question.ep = 32;
+    ck_assert_msg(layout_task_init(&task, &asked, &err), "%s", err.text);
+    ck_assert_msg(layout_plan(&task, PLACEMENT_SEARCH, layouts, &err), "%s", err.text);
+    layout_task_release(&task);
+}
+
+// The first rank's figures stand for all, so that what is slow there must not pass for the cluster.
+START_TEST(slow_part_moves_no_expert)
+{
+    static const char *const slow[] = {"h800-cx7:slow=gpu=0:nic=0.5",
+                                       "h800-cx7:slow=gpu=0:compute=0.5"};
+    struct layouts healthy, sick;
+    search_first_layer("h800-cx7", &healthy);
+    search_first_layer(slow[_i], &sick);
+    ck_assert_uint_eq(sick.of[0].slots, healthy.of[0].slots);
+    ck_assert_mem_eq(sick.of[0].slot_expert, healthy.of[0].slot_expert,
+                     healthy.of[0].slots * sizeof *healthy.of[0].slot_expert);
+    layouts_release(&healthy);
+    layouts_release(&sick);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("layout_search");
@@ -270,6 +311,7 @@ int main(void)
     tcase_add_test(tcase, finds_hidden_sets);
     tcase_add_test(tcase, cost_follows_the_engine);
     tcase_add_test(tcase, bundled_trace);
+    tcase_add_loop_test(tcase, slow_part_moves_no_expert, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }

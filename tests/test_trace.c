@@ -368,6 +368,8 @@ START_TEST(views_short)
     notice_quiet(true);
     ck_assert_uint_eq(trace_steps(&trace, 2, 2), 1); // the last two tokens are dropped
     ck_assert_uint_eq(trace_steps(&trace, 4, 4), 1); // wraps around
+    ck_assert_uint_eq(trace_step_count(&trace, 2, 2), 1);
+    ck_assert_uint_eq(trace_step_count(&trace, 4, 4), 1);
     ck_assert_uint_eq(trace_steps(&trace, 4, 0), 0);
     struct trace_view *view = view_good(&trace, 0, 0, 4, 4);
     const struct routing routing = trace_routing(view);
@@ -390,6 +392,7 @@ START_TEST(views_own_steps)
     write_steps(steps[0]);
     open_good(&trace);
     ck_assert_uint_eq(trace_steps(&trace, 4, 0), 2);
+    ck_assert_uint_eq(trace_step_count(&trace, 4, 0), 2);
     struct trace_view *view = view_good(&trace, 0, 0, 4, 0);
     struct routing routing = trace_routing(view);
     ck_assert_uint_eq(routing.tokens[0], 1);

@@ -2,24 +2,38 @@
 
 #include "model/check.h"
 
+uint32_t ask_tokens(const struct trace *trace, uint32_t ranks)
+{
+    const uint64_t held = trace->tokens / ranks;
+    return held > QUESTION_TOKENS ? QUESTION_TOKENS : held ? (uint32_t)held : 1;
+}
+
+bool ask_check_layer(const struct trace *trace, uint32_t layer, struct error *err)
+{
+    return layer < trace->layers ||
+           error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers", layer,
+                     trace->layers - 1);
+}
+
+bool ask_check_tokens(const struct trace *trace, uint32_t tokens, struct error *err)
+{
+    return !tokens || !trace->steps.data ||
+           error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
+}
+
 static uint32_t tokens_of(const struct question *question, const struct trace *trace,
                           uint32_t ranks)
 {
-    const uint64_t held = trace->tokens / ranks;
-    if (question->tokens)
-        return question->tokens;
-    return held > QUESTION_TOKENS ? QUESTION_TOKENS : held ? (uint32_t)held : 1;
+    return question->tokens ? question->tokens : ask_tokens(trace, ranks);
 }
 
 static bool check_place(const struct answerable *answerable, const struct question *question,
                         struct error *err)
 {
     const struct trace *trace = &answerable->trace;
-    if (question->layer >= trace->layers)
-        return error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers",
-                         question->layer, trace->layers - 1);
-    if (question->tokens && trace->steps.data)
-        return error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
+    if (!ask_check_layer(trace, question->layer, err) ||
+        !ask_check_tokens(trace, question->tokens, err))
+        return false;
     if (question->step >= answerable->steps)
         return error_set(err, EXIT_INPUT, "--step: %llu: expected 0 to %llu, the trace's steps",
                          (unsigned long long)question->step,

@@ -33,6 +33,12 @@ bool ask_place(struct answerable *answerable, const struct question *question, s
 // Steps from `first` up to `last` of the trace may leave memory (trace_forget).
 void ask_forget(const struct answerable *answerable, const struct question *question,
                 uint64_t first, uint64_t last);
+// Tokens of a rank in one step where none are asked: what the trace holds, 1 to QUESTION_TOKENS.
+uint32_t ask_tokens(const struct trace *trace, uint32_t ranks);
+// Refuses a layer that the trace does not have, and tokens (0: none asked) of one that says them.
+bool ask_check_layer(const struct trace *trace, uint32_t layer, struct error *err);
+bool ask_check_tokens(const struct trace *trace, uint32_t tokens, struct error *err);
+
 void ask_release(struct answerable *answerable);
 
 #endif

@@ -45,11 +45,13 @@ void trace_row(const struct trace *trace, uint64_t token, uint32_t layer_index, 
 //
 // Without steps.npy, `tokens_per_rank` tokens a rank: step = t / (T R), rank = (t / T) mod R; a
 // trace shorter than one step wraps around, and the steps past the last whole one do not exist.
-// trace_steps alone gives the notices of a wrap and of a dropped short step: call it once.
+// trace_steps gives the notices of a wrap and of a dropped short step: call it once.
+// trace_step_count gives none.
 // With steps.npy, tokens_per_rank is 0 and counts are the trace's own; a source rank >= ranks is
 // an error.
 struct trace_view; // allocated; holds a pointer to the trace
 uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank);
+uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank);
 bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t step, uint32_t ranks,
                     uint32_t tokens_per_rank, struct trace_view **view, struct error *err);
 void trace_view_free(struct trace_view *view);

@@ -1,5 +1,7 @@
 // A trace through an engine: every layer and step, how latency spreads over steps, and what
-// imbalance costs. Memory does not grow with the number of steps.
+// imbalance of the routing costs. Slow parts and late ranks are in both runs that are compared, so
+// their part is not in that cost; study/imbalance.h drops them too. Memory does not grow with the
+// number of steps.
 #ifndef STUDY_REPLAY_H
 #define STUDY_REPLAY_H
 
@@ -78,7 +80,7 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 
 void replay_release(struct replay *replay);
 
-// What imbalance costs: mean latency as routed less that on even loads, in picoseconds.
+// What routing's imbalance costs: mean latency as routed less that on even loads, in picoseconds.
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.

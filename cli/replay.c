@@ -18,7 +18,7 @@
 
 static const struct {
     const char *name;
-    replay_engine *run;
+    timing_engine *run;
 } engines[] = {{"simulate", simulate}, {"estimate", estimate}};
 
 struct asked {

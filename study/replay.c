@@ -47,7 +47,7 @@ static void note_times(const struct schedule *schedule, const struct timing *tim
     times_ps[REPLAY_LAYER] = (uint64_t)timing_layer_ps(timing);
 }
 
-static void run_even(const struct setting *setting, replay_engine *engine,
+static void run_even(const struct setting *setting, timing_engine *engine,
                      uint64_t times_ps[REPLAY_FIGURES])
 {
     struct loads loads;
@@ -90,7 +90,7 @@ static void note_choices(struct item *item, const struct loads *loads)
     item->place.hottest = first_most(item->choices, loads->ranks);
 }
 
-static bool run_item(struct worker *worker, replay_engine *engine, struct item *item,
+static bool run_item(struct worker *worker, timing_engine *engine, struct item *item,
                      struct error *err)
 {
     struct answerable *answerable = &worker->answerable;
@@ -182,7 +182,7 @@ static void item_release(struct item *item)
 }
 
 // Every place is tried, so that the first that fails is the same whatever the threads.
-static void run_block(struct block *block, replay_engine *engine)
+static void run_block(struct block *block, timing_engine *engine)
 {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(block->threads) default(none)            \
     shared(block, engine)

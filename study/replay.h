@@ -8,14 +8,11 @@
 #include "base/quantile.h"
 #include "traces/ask.h"
 
-typedef void replay_engine(const struct schedule *schedule, const struct run *run,
-                           struct timing *timing);
-
 // Layers and steps of the question's trace, ascending; a count of zero: all. The question's own
 // layer and step are not read. Borrowed.
 struct replay_asked {
     struct question question;
-    replay_engine *engine;
+    timing_engine *engine;
     const uint32_t *layers, *steps;
     size_t layer_count, step_count;
 };

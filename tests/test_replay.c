@@ -146,7 +146,7 @@ static void expect_alone(const struct replay_asked *asked, const struct seen *se
 }
 
 static const struct {
-    replay_engine *engine;
+    timing_engine *engine;
     uint32_t ep, tokens;
     double skew_us;
     bool aligned;
@@ -304,7 +304,7 @@ END_TEST
 
 // ---- imbalance ---------------------------------------------------------------------------------
 
-static replay_engine *const engines[] = {simulate, estimate};
+static timing_engine *const engines[] = {simulate, estimate};
 static const char *const dispatchers[] = {"deepep-ll", "deepep-normal", "nccl-flat",
                                           "nccl-two-stage"};
 

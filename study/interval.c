@@ -192,11 +192,6 @@ static void set_spreads(struct doubts *doubts, const struct fits *fits,
     }
 }
 
-static bool moves_data(enum phase phase)
-{
-    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_ALLTOALL;
-}
-
 static void set_layer(struct doubts *doubts, const struct setting *setting, const struct logs *base)
 {
     struct doubt *layer = &doubts->layer;
@@ -206,7 +201,7 @@ static void set_layer(struct doubts *doubts, const struct setting *setting, cons
         const struct doubt *doubt = &doubts->slowest[phase];
         if (!setting->schedule.present[phase])
             continue;
-        if (moves_data(phase))
+        if (phase_moves(phase))
             layer->known = layer->known && doubt->known;
         const double share = exp(base->slowest[phase] - base->layer);
         layer->routing = hypot(layer->routing, share * doubt->routing);

@@ -176,8 +176,7 @@ static void look_at_parameter(const struct looking *looking, const struct parame
         tell(looking, "%s changed: %s", what, parameter->also->key);
 }
 
-// ---- sizes
-// ----------------------------------------------------------------------------------------
+// ---- sizes -------------------------------------------------------------------------------------
 
 static void look_at_nodes(const struct looking *looking, const struct fitted_group *group)
 {
@@ -278,8 +277,7 @@ static void look_at_dtype(const struct looking *looking, const struct fitted_gro
     free(known);
 }
 
-// ---- all
-// ---------------------------------------------------------------------------------------------
+// ---- all ---------------------------------------------------------------------------------------
 
 static void look_at_phase(const struct looking *looking, enum phase phase)
 {

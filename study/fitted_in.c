@@ -15,8 +15,7 @@ struct reading {
     struct error *err;
 };
 
-// ---- pieces
-// ---------------------------------------------------------------------------------------
+// ---- pieces ------------------------------------------------------------------------------------
 
 // The value of a key that must be there.
 static bool need(const struct reading *reading, doc_node map, const char *key, enum doc_kind kind,
@@ -93,8 +92,7 @@ static bool read_choice(const struct reading *reading, doc_node node, const char
                      error_quote(text, quoted), names[0]);
 }
 
-// ---- parameters
-// ------------------------------------------------------------------------------------
+// ---- parameters --------------------------------------------------------------------------------
 
 static bool read_field(const struct reading *reading, doc_node item, const char *key,
                        enum parameter_part part, const struct field **field)
@@ -190,8 +188,7 @@ static bool read_covariance(const struct reading *reading, doc_node root)
     return true;
 }
 
-// ---- groups
-// -----------------------------------------------------------------------------------------
+// ---- groups ------------------------------------------------------------------------------------
 
 static bool read_spread(const struct reading *reading, doc_node item, struct fitted_spread *spread)
 {
@@ -305,8 +302,7 @@ static bool read_groups(const struct reading *reading, doc_node root)
     return true;
 }
 
-// ---- all of them
-// --------------------------------------------------------------------------------------
+// ---- all of them -------------------------------------------------------------------------------
 
 static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
 {

@@ -10,8 +10,7 @@
 
 #define STEP 0.01 // of a logarithm: above the rounding of times, below what bends them
 
-// ---- what the closed form says
-// -------------------------------------------------------------------
+// ---- what the closed form says -----------------------------------------------------------------
 
 // Logarithms of the times that a doubt may be asked of.
 struct logs {
@@ -165,8 +164,7 @@ static void set_routing(struct doubts *doubts, const struct timing *timing)
     }
 }
 
-// ---- all together
-// ---------------------------------------------------------------------------------
+// ---- all together ------------------------------------------------------------------------------
 
 static void set_spread(struct doubt *doubt, const struct fitted_spread *spread, enum engine engine)
 {

@@ -146,8 +146,7 @@ static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
     return doubts;
 }
 
-// ---- coverage
-// -----------------------------------------------------------------------------------------
+// ---- coverage ----------------------------------------------------------------------------------
 
 // 60 rows fitted, 240 fresh ones: a binomial of 0.9 leaves 80 to 97 once in a million.
 START_TEST(covers_what_it_says)
@@ -224,8 +223,7 @@ START_TEST(more_noise_more_doubt)
 }
 END_TEST
 
-// ---- the routing's draw
-// ----------------------------------------------------------------------------
+// ---- the routing's draw ------------------------------------------------------------------------
 
 // Standard deviation over seeds of ln of the slowest rank's time, counted.
 static double over_seeds(uint32_t size, const char *dispatcher, enum phase phase)
@@ -268,8 +266,7 @@ START_TEST(routing_is_as_seeds_are)
 }
 END_TEST
 
-// ---- what is in force
-// -------------------------------------------------------------------------------
+// ---- what is in force --------------------------------------------------------------------------
 
 // A rate that a person sets is no fitted one, and nothing is unsure of it.
 START_TEST(changed_keys_are_not_doubted)
@@ -323,8 +320,7 @@ START_TEST(bounds)
 }
 END_TEST
 
-// ---- what leaves the rows
-// ----------------------------------------------------------------------------
+// ---- what leaves the rows ----------------------------------------------------------------------
 
 static char *ways_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
                      uint32_t sms)
@@ -411,8 +407,7 @@ START_TEST(tells_an_edited_preset)
 }
 END_TEST
 
-// ---- files
-// ---------------------------------------------------------------------------------------------
+// ---- files -------------------------------------------------------------------------------------
 
 #define GOOD_PARAMETERS "parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40GB/s}\n"
 #define GOOD_GROUP                                                                                 \

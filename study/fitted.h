@@ -94,8 +94,8 @@ struct fits {
     size_t own, count;
 };
 
-// Reads every preset of kind "fits". A file with a key that is none, a matrix of another size, or
-// one that could be no covariance is refused: file:line: key.
+// Reads every preset of kind "fits". A file with a key that is none, a matrix of another size, one
+// that could be no covariance, or nodes that do not ascend is refused: file:line: key.
 bool fits_load(struct fits *fits, struct error *err);
 void fits_release(struct fits *fits);
 

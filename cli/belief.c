@@ -32,8 +32,7 @@ struct interval belief_interval(const struct belief *belief, const struct timing
                        belief->pct);
 }
 
-// ---- in words
-// ------------------------------------------------------------------------------------
+// ---- in words ----------------------------------------------------------------------------------
 
 void extrapolation_comment(const struct extrapolation *extrapolation, struct table *table)
 {
@@ -88,8 +87,7 @@ void belief_comment(const struct belief *belief, const struct schedule *schedule
     comment_unknown(belief, schedule, table);
 }
 
-// ---- in JSON
-// ---------------------------------------------------------------------------------------
+// ---- in JSON -----------------------------------------------------------------------------------
 
 json_t *extrapolation_json(const struct extrapolation *extrapolation)
 {

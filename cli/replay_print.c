@@ -48,7 +48,7 @@ static void add_figure(struct table *table, const struct replay_layer *layer,
 }
 
 #define FIGURE_COLUMNS                                                                             \
-    "phase", "p50_us", "p90_us", "p99_us", "mean_us", "max_us", "balanced_us", "imbalance_us",     \
+    "phase", "p50_us", "p90_us", "p99_us", "mean_us", "max_us", "even_us", "imbalance_us",         \
         "imbalance_pct"
 
 static void add_figures(struct table *table, const struct replay *replay,
@@ -192,9 +192,9 @@ struct table *replay_all(const struct replay *replay)
 struct table *replay_steps(void)
 {
     static const char *const columns[] = {
-        "step",        "layer",       "tokens_per_gpu", "dispatcher",   "rmsnorm_us", "router_us",
-        "notify_us",   "dispatch_us", "experts_us",     "combine_us",   "shared_us",  "layer_us",
-        "balanced_us", "max_mean",    "hottest_rank",   "slowest_rank", NULL};
+        "step",      "layer",       "tokens_per_gpu", "dispatcher",   "rmsnorm_us", "router_us",
+        "notify_us", "dispatch_us", "experts_us",     "combine_us",   "shared_us",  "layer_us",
+        "even_us",   "max_mean",    "hottest_rank",   "slowest_rank", NULL};
     return table_new("replay-steps", columns);
 }
 
@@ -217,7 +217,7 @@ void replay_add_step(struct table *table, const struct replay_place *place)
             table_real(table, US((double)place->routed_ps[figure]));
         else
             table_blank(table);
-    table_real(table, US((double)place->balanced_ps[REPLAY_LAYER]));
+    table_real(table, US((double)place->even_ps[REPLAY_LAYER]));
     table_real(table, place->max_mean);
     add_rank(table, place->hottest);
     add_rank(table, place->slowest);
@@ -260,7 +260,7 @@ void replay_say_what_hurts(FILE *out, const struct replay *replay)
     const struct replay_rank *slow = replay_most_slow(replay, all);
     const double cost_ps = replay_cost_ps(all, REPLAY_LAYER);
     char us[TABLE_NUMBER_BYTES];
-    fprintf(out, "\nwhat hurts\n  Imbalance costs %s us a step, %.1f%% over balanced loads",
+    fprintf(out, "\nwhat hurts\n  Imbalance costs %s us a step, %.1f%% over even loads",
             table_short(US(cost_ps), us), cost_pct(all, REPLAY_LAYER));
     if (cost_ps > 0 && replay->layer_count > 1)
         say_layers(out, replay);

@@ -12,6 +12,11 @@ const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", 
                                    "combine", "shared", "alltoall", NULL};
 const char *const stage_names[] = {"inter", "intra", NULL};
 
+bool phase_moves(enum phase phase)
+{
+    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_ALLTOALL;
+}
+
 // More messages than this in one (channel, lane) tell nothing new: neighbours are merged, and
 // merged messages still pay for each.
 #define MAX_CHUNKS_PER_LANE 256

@@ -26,6 +26,9 @@ enum phase {
 };
 extern const char *const phase_names[];
 
+// Whether the phase moves data between ranks (struct transfer); others compute or synchronize.
+bool phase_moves(enum phase phase);
+
 // The part of a transfer between nodes, and inside them.
 enum stage { STAGE_INTER, STAGE_INTRA, STAGES };
 extern const char *const stage_names[];

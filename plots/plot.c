@@ -63,7 +63,7 @@ static const struct figure figures[] = {
       {"p50_us", CELLS_NUMBER},
       {"p90_us", CELLS_NUMBER},
       {"p99_us", CELLS_NUMBER},
-      {"balanced_us", CELLS_NUMBER}}},
+      {"even_us", CELLS_NUMBER}}},
     {"replay-ranks",
      "Load of ranks by layer",
      {{"layer", CELLS_NUMBER}, {"rank", CELLS_NUMBER}, {"load_ratio", CELLS_NUMBER}}},

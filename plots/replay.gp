@@ -1,6 +1,6 @@
-# How the latency of each MoE layer spreads over a trace's steps, and what it would be on balanced loads.
+# How the latency of each MoE layer spreads over a trace's steps, and what it would be on even loads.
 # usage: gnuplot -c replay.gp IN.tsv OUT STYLE.gp TITLE
-# columns layer, phase, p50_us, p90_us, p99_us, balanced_us; rows of phase "layer" are drawn, without "all"
+# columns layer, phase, p50_us, p90_us, p99_us, even_us; rows of phase "layer" are drawn, without "all"
 IN = ARG1; OUT = ARG2; STYLE = ARG3; TITLE = ARG4
 
 set datafile separator "\t"
@@ -19,9 +19,9 @@ load STYLE
 
 place = -1
 next(l, p) = drawn(l, p) ? (place = place + 1, place) : NaN
-# A layer's row becomes: place, p50, p90, p99, balanced.
+# A layer's row becomes: place, p50, p90, p99, even.
 set table $ROWS
-plot IN using (next(strcol("layer"), strcol("phase"))):"p50_us":"p90_us":"p99_us":"balanced_us" with table if (drawn(strcol("layer"), strcol("phase")))
+plot IN using (next(strcol("layer"), strcol("phase"))):"p50_us":"p90_us":"p99_us":"even_us" with table if (drawn(strcol("layer"), strcol("phase")))
 unset table
 unset datafile columnheaders
 set datafile separator whitespace
@@ -41,5 +41,5 @@ half = 0.32
 plot $ROWS using 1:2:(0):($4 - $2) with vectors nohead lw 5 lc rgb SKY title "to 99th percentile", \
     $ROWS using ($1 - half):3:(2 * half):(0) with vectors nohead lw 2 lc rgb BLUE title "90th percentile", \
     $ROWS using 1:2 with points pt 7 ps 0.8 lc rgb BLUE title "median", \
-    $ROWS using ($1 - half):5:(2 * half):(0) with vectors nohead lw 2 lc rgb RED title "mean, loads balanced"
+    $ROWS using ($1 - half):5:(2 * half):(0) with vectors nohead lw 2 lc rgb RED title "mean, loads even"
 unset output

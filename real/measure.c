@@ -391,17 +391,13 @@ static void write_row(FILE *out, const struct real_invocation *invocation,
             statistic.min_us, statistic.p99_us);
 }
 
-static bool moves(enum phase phase)
-{
-    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE;
-}
-
 // Whether ranks of one node, or of several, meet at all.
 static bool has_stage(const struct measured_case *result, enum phase phase, uint32_t stage)
 {
     const struct cluster *cluster = &result->setting->cluster;
     return stage == STAGES ||
-           (moves(phase) && (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
+           (phase_moves(phase) &&
+            (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
 }
 
 static bool ran(const struct measured_case *result, enum phase phase)

@@ -176,8 +176,7 @@ static void look_at_parameter(const struct looking *looking, const struct parame
         tell(looking, "%s changed: %s", what, parameter->also->key);
 }
 
-// ---- sizes
-// ----------------------------------------------------------------------------------------
+// ---- sizes -------------------------------------------------------------------------------------
 
 static void look_at_nodes(const struct looking *looking, const struct fitted_group *group)
 {
@@ -278,8 +277,7 @@ static void look_at_dtype(const struct looking *looking, const struct fitted_gro
     free(known);
 }
 
-// ---- all
-// ---------------------------------------------------------------------------------------------
+// ---- all ---------------------------------------------------------------------------------------
 
 static void look_at_phase(const struct looking *looking, enum phase phase)
 {
@@ -299,11 +297,10 @@ static void look_at_phase(const struct looking *looking, enum phase phase)
 void extrapolation_find(struct extrapolation *extrapolation, const struct fits *fits,
                         const struct setting *setting)
 {
-    static const enum phase moving[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_ALLTOALL};
     const struct looking looking = {extrapolation, fits, setting};
-    for (size_t i = 0; i < sizeof moving / sizeof moving[0]; i++)
-        if (setting->schedule.present[moving[i]])
-            look_at_phase(&looking, moving[i]);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (phase_moves(phase) && setting->schedule.present[phase])
+            look_at_phase(&looking, phase);
     for (size_t i = 0; i < fits->count; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
             look_at_parameter(&looking, &fits->all[i].parameters[p]);

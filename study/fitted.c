@@ -12,8 +12,7 @@ const char *const span_keys[] = {"gpus_per_node", "experts", "topk", "hidden", "
 
 #define NORMAL_90 1.6448536269514722 // nine in ten of a normal's absolute values are below
 
-// ---- what a calibration's rows span
-// --------------------------------------------------------------
+// ---- what a calibration's rows span ------------------------------------------------------------
 
 static void widen(struct span *span, uint64_t value)
 {
@@ -62,8 +61,7 @@ static void span_row(struct fitted_group *group, const struct calibrate_row *row
     group->dtypes |= 1u << measured->dtype;
 }
 
-// ---- how far off they are
-// ------------------------------------------------------------------------
+// ---- how far off they are ----------------------------------------------------------------------
 
 // The standard deviation of a normal whose nine in ten are as near as those of the errors: a tail
 // of outliers stands outside an interval, as it should, and does not widen it for all.
@@ -182,8 +180,7 @@ static void set_groups(struct fitted *fitted, const struct calibration *calibrat
         set_spreads(&fitted->groups[g], calibration);
 }
 
-// ---- what was found
-// -------------------------------------------------------------------------------
+// ---- what was found ----------------------------------------------------------------------------
 
 // The value as a preset has it: what was fitted is written there rounded (parameter_format).
 static double written(const struct parameter *parameter, double value)

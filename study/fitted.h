@@ -4,10 +4,11 @@
 //
 //     source: "epsim calibrate rows.csv ..."
 //     parameters:
-//       - {key: nic, clusters: [h800-cx7, hopper-cx7], value: 46.242GB/s, rows: 230, verdict:
-//       found}
+//       - {key: nic, clusters: [h800-cx7, hopper-cx7], value: 46.242GB/s}
+//       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal], value: 23.1us}
 //     covariance:     # of the values' logarithms: the lower triangle, a row a line
 //       - "4.36e-05"
+//       - "1.2e-06 0.00013"
 //     groups:
 //       - dispatcher: deepep-normal
 //         phase: dispatch
@@ -93,8 +94,8 @@ struct fits {
     size_t own, count;
 };
 
-// Reads every preset of kind "fits". A file with a key that is none, a matrix of another size, or
-// one that could be no covariance is refused: file:line: key.
+// Reads every preset of kind "fits". A file with a key that is none, a matrix of another size, one
+// that could be no covariance, or nodes that do not ascend is refused: file:line: key.
 bool fits_load(struct fits *fits, struct error *err);
 void fits_release(struct fits *fits);
 

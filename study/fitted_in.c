@@ -15,8 +15,7 @@ struct reading {
     struct error *err;
 };
 
-// ---- pieces
-// ---------------------------------------------------------------------------------------
+// ---- pieces ------------------------------------------------------------------------------------
 
 // The value of a key that must be there.
 static bool need(const struct reading *reading, doc_node map, const char *key, enum doc_kind kind,
@@ -66,6 +65,24 @@ static bool read_counts(const struct reading *reading, doc_node list, size_t cou
     return true;
 }
 
+// A scalar as the field reads it; `name` is what it is called.
+static bool read_as(const struct reading *reading, doc_node node, const struct field *field,
+                    const char *name, void *object)
+{
+    return field_parse(field, doc_text(reading->doc, node), object, reading->err) ||
+           error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
+                        doc_line(reading->doc, node), name);
+}
+
+// Nodes of a list's item, more than the item before it has (0: it is the first).
+static bool read_nodes(const struct reading *reading, doc_node node, uint32_t before,
+                       uint32_t *nodes)
+{
+    const struct field field = {
+        .key = "nodes", .kind = FIELD_U32, .min = before + 1.0, .max = UINT32_MAX};
+    return read_as(reading, node, &field, before ? "nodes, ascending" : "nodes", nodes);
+}
+
 static bool read_names(const struct reading *reading, doc_node list, char ***names, size_t *count)
 {
     const size_t size = doc_size(reading->doc, list);
@@ -93,8 +110,7 @@ static bool read_choice(const struct reading *reading, doc_node node, const char
                      error_quote(text, quoted), names[0]);
 }
 
-// ---- parameters
-// ------------------------------------------------------------------------------------
+// ---- parameters --------------------------------------------------------------------------------
 
 static bool read_field(const struct reading *reading, doc_node item, const char *key,
                        enum parameter_part part, const struct field **field)
@@ -116,9 +132,8 @@ static bool read_value(const struct reading *reading, doc_node item, struct para
         return false;
     void *object =
         parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
-    if (!field_parse(parameter->field, doc_text(reading->doc, node), object, reading->err))
-        return error_prefix(reading->err, "%s:%zu: value", doc_name(reading->doc),
-                            doc_line(reading->doc, node));
+    if (!read_as(reading, node, parameter->field, "value", object))
+        return false;
     parameter->start = parameter_get(parameter->field, object);
     return parameter->start > 0 ||
            doc_error(reading->doc, node, reading->err, "value: expected one above zero");
@@ -190,19 +205,19 @@ static bool read_covariance(const struct reading *reading, doc_node root)
     return true;
 }
 
-// ---- groups
-// -----------------------------------------------------------------------------------------
+// ---- groups ------------------------------------------------------------------------------------
 
-static bool read_spread(const struct reading *reading, doc_node item, struct fitted_spread *spread)
+static bool read_spread(const struct reading *reading, doc_node item, uint32_t before,
+                        struct fitted_spread *spread)
 {
     doc_node nodes, rows, freedom;
-    uint64_t from, count;
-    if (!need(reading, item, "nodes", DOC_SCALAR, &nodes) || !read_count(reading, nodes, &from) ||
+    uint64_t count;
+    if (!need(reading, item, "nodes", DOC_SCALAR, &nodes) ||
+        !read_nodes(reading, nodes, before, &spread->nodes) ||
         !need(reading, item, "rows", DOC_SCALAR, &rows) || !read_count(reading, rows, &count) ||
         !need(reading, item, "freedom", DOC_SCALAR, &freedom) ||
         !read_number(reading, freedom, 1, &spread->freedom))
         return false;
-    spread->nodes = (uint32_t)from;
     spread->rows = (size_t)count;
     for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
         char *key = mem_format("%s_spread", engine_names[engine]);
@@ -224,7 +239,8 @@ static bool read_spreads(const struct reading *reading, doc_node item, struct fi
         return doc_error(reading->doc, list, reading->err, "spreads: expected 1 to %d",
                          FITTED_SPREADS);
     for (size_t i = 0; i < count; i++)
-        if (!read_spread(reading, doc_item(reading->doc, list, i), &group->spreads[i]))
+        if (!read_spread(reading, doc_item(reading->doc, list, i),
+                         i ? group->spreads[i - 1].nodes : 0, &group->spreads[i]))
             return false;
     group->spread_count = count;
     return true;
@@ -251,11 +267,14 @@ static bool read_places(const struct reading *reading, doc_node item, struct fit
     const size_t count = doc_size(reading->doc, list);
     group->places = mem_alloc(count, sizeof *group->places);
     for (size_t i = 0; i < count; i++) {
+        const doc_node place = doc_item(reading->doc, list, i);
         uint64_t values[3];
-        if (!read_counts(reading, doc_item(reading->doc, list, i), 3, values))
+        if (!read_counts(reading, place, 3, values) ||
+            !read_nodes(reading, doc_item(reading->doc, place, 0),
+                        i ? group->places[i - 1].nodes : 0, &group->places[i].nodes))
             return false;
-        group->places[group->place_count++] =
-            (struct fitted_place){(uint32_t)values[0], {values[1], values[2]}};
+        group->places[i].sizes = (struct span){values[1], values[2]};
+        group->place_count++;
     }
     return count > 0 || doc_error(reading->doc, list, reading->err, "places: expected some");
 }
@@ -274,17 +293,27 @@ static bool read_dtypes(const struct reading *reading, doc_node item, struct fit
     return true;
 }
 
+static bool read_dispatcher(const struct reading *reading, doc_node item,
+                            struct fitted_group *group)
+{
+    static const struct field field = {.key = "dispatcher",
+                                       .kind = FIELD_TEXT,
+                                       .offset = offsetof(struct fitted_group, dispatcher)};
+    doc_node node;
+    return need(reading, item, field.key, DOC_SCALAR, &node) &&
+           read_as(reading, node, &field, field.key, group);
+}
+
 static bool read_group(const struct reading *reading, doc_node item)
 {
     struct fitted_group *group = &reading->fitted->groups[reading->fitted->group_count];
-    doc_node dispatcher, phase, clusters;
+    doc_node phase, clusters;
     uint32_t choice;
-    if (!need(reading, item, "dispatcher", DOC_SCALAR, &dispatcher) ||
+    if (!read_dispatcher(reading, item, group) ||
         !need(reading, item, "phase", DOC_SCALAR, &phase) ||
         !read_choice(reading, phase, phase_names, &choice) ||
         !need(reading, item, "clusters", DOC_LIST, &clusters))
         return false;
-    snprintf(group->dispatcher, sizeof group->dispatcher, "%s", doc_text(reading->doc, dispatcher));
     group->phase = (enum phase)choice;
     reading->fitted->group_count++;
     return read_names(reading, clusters, &group->clusters, &group->cluster_count) &&
@@ -305,8 +334,7 @@ static bool read_groups(const struct reading *reading, doc_node root)
     return true;
 }
 
-// ---- all of them
-// --------------------------------------------------------------------------------------
+// ---- all of them -------------------------------------------------------------------------------
 
 static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
 {

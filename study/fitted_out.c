@@ -13,25 +13,18 @@
 static const char about[] = "# What a fit found, how surely and from what (study/fitted.h). "
                             "Written by epsim calibrate --write.\n";
 
-// A cluster may be named by its one-line form, and a command line hold anything.
-static void print_quoted(FILE *out, const char *text)
-{
-    fputc('"', out);
-    for (; *text; text++)
-        fprintf(out, "%s%c", *text == '"' || *text == '\\' ? "\\" : "", *text);
-    fputc('"', out);
-}
-
+// Quoted: a cluster may be named by its one-line form.
 static void print_list(FILE *out, char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         fputs(i ? ", " : "[", out);
-        print_quoted(out, names[i]);
+        field_print_quoted(names[i], out);
     }
     fputs("]", out);
 }
 
-// With as many digits as reading back exactly takes.
+// With as many digits as reading back exactly takes, in the unit that the preset's own value has:
+// field_exact takes whichever is shortest, 47774MB/s where the preset says 47.774GB/s.
 static char *exact(const struct parameter *parameter, char *buffer)
 {
     struct setting setting;
@@ -125,7 +118,7 @@ static void print_group(FILE *out, const struct fitted_group *group)
 static void print_fitted(FILE *out, const struct fitted *fitted, const char *origin)
 {
     fprintf(out, "%ssource: ", about);
-    print_quoted(out, origin);
+    field_print_quoted(origin, out);
     fputc('\n', out);
     print_parameters(out, fitted);
     print_covariance(out, fitted);

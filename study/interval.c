@@ -10,8 +10,7 @@
 
 #define STEP 0.01 // of a logarithm: above the rounding of times, below what bends them
 
-// ---- what the closed form says
-// -------------------------------------------------------------------
+// ---- what the closed form says -----------------------------------------------------------------
 
 // Logarithms of the times that a doubt may be asked of.
 struct logs {
@@ -165,8 +164,7 @@ static void set_routing(struct doubts *doubts, const struct timing *timing)
     }
 }
 
-// ---- all together
-// ---------------------------------------------------------------------------------
+// ---- all together ------------------------------------------------------------------------------
 
 static void set_spread(struct doubt *doubt, const struct fitted_spread *spread, enum engine engine)
 {
@@ -192,11 +190,6 @@ static void set_spreads(struct doubts *doubts, const struct fits *fits,
     }
 }
 
-static bool moves_data(enum phase phase)
-{
-    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_ALLTOALL;
-}
-
 static void set_layer(struct doubts *doubts, const struct setting *setting, const struct logs *base)
 {
     struct doubt *layer = &doubts->layer;
@@ -206,7 +199,7 @@ static void set_layer(struct doubts *doubts, const struct setting *setting, cons
         const struct doubt *doubt = &doubts->slowest[phase];
         if (!setting->schedule.present[phase])
             continue;
-        if (moves_data(phase))
+        if (phase_moves(phase))
             layer->known = layer->known && doubt->known;
         const double share = exp(base->slowest[phase] - base->layer);
         layer->routing = hypot(layer->routing, share * doubt->routing);

@@ -3,11 +3,6 @@
 #include <stddef.h>
 #include <string.h>
 
-static bool moves(enum phase phase)
-{
-    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_ALLTOALL;
-}
-
 static bool all_by_nic(const struct reads *reads)
 {
     return reads->cluster->inside == INSIDE_NIC || reads->dispatcher->inside == INSIDE_NIC;
@@ -15,12 +10,12 @@ static bool all_by_nic(const struct reads *reads)
 
 static bool uses_nvlink(const struct reads *reads)
 {
-    return moves(reads->row->phase) && reads->row->gpus_per_node > 1 && !all_by_nic(reads);
+    return phase_moves(reads->row->phase) && reads->row->gpus_per_node > 1 && !all_by_nic(reads);
 }
 
 static bool uses_nic(const struct reads *reads)
 {
-    return moves(reads->row->phase) && (reads->row->nodes > 1 || all_by_nic(reads));
+    return phase_moves(reads->row->phase) && (reads->row->nodes > 1 || all_by_nic(reads));
 }
 
 static const struct transfer_cost *cost_of(const struct reads *reads)
@@ -33,7 +28,7 @@ static const struct transfer_cost *cost_of(const struct reads *reads)
 static bool passes_memory(const struct reads *reads)
 {
     const enum law law = reads->dispatcher->law;
-    return moves(reads->row->phase) && cost_of(reads)->hbm_share > 0 &&
+    return phase_moves(reads->row->phase) && cost_of(reads)->hbm_share > 0 &&
            (law == LAW_STREAM || law == LAW_NCCL ||
             (law == LAW_STAGED && reads->row->phase == PHASE_COMBINE));
 }
@@ -43,7 +38,7 @@ static bool passes_memory(const struct reads *reads)
 bool reads_cluster(const struct reads *reads, const struct field *field)
 {
     const enum phase phase = reads->row->phase;
-    const bool computes = !moves(phase) && phase != PHASE_NOTIFY;
+    const bool computes = !phase_moves(phase) && phase != PHASE_NOTIFY;
     if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps))
         return false; // only naive's
     if (IS(nvlink_Bps) || IS(nvlink_latency_ps))
@@ -51,8 +46,8 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
     if (IS(nic_Bps) || IS(nic_latency_ps))
         return uses_nic(reads);
     if (IS(spine_oversubscription))
-        return moves(phase) && reads->row->nodes > 1;
-    if (IS(kernel_launch_ps) && moves(phase))
+        return phase_moves(phase) && reads->row->nodes > 1;
+    if (IS(kernel_launch_ps) && phase_moves(phase))
         return cost_of(reads)->kernels > 0;
     return computes || (IS(hbm_Bps) && passes_memory(reads));
 }
@@ -96,6 +91,6 @@ bool reads_dispatcher(const struct reads *reads, const struct field *field)
         return phase == PHASE_COMBINE && reads_cost(reads, at - combine);
     if (at >= offsetof(struct dispatcher, nccl) &&
         at < offsetof(struct dispatcher, nccl) + sizeof(struct nccl_cost))
-        return moves(phase) && reads->dispatcher->law == LAW_NCCL;
-    return moves(phase);
+        return phase_moves(phase) && reads->dispatcher->law == LAW_NCCL;
+    return phase_moves(phase);
 }

@@ -1,19 +1,18 @@
 // A trace through an engine: every layer and step, how latency spreads over steps, and what
-// imbalance costs. Memory does not grow with the number of steps.
+// imbalance of the routing costs. Slow parts and late ranks are in both runs that are compared, so
+// their part is not in that cost; study/imbalance.h drops them too. Memory does not grow with the
+// number of steps.
 #ifndef STUDY_REPLAY_H
 #define STUDY_REPLAY_H
 
 #include "base/quantile.h"
 #include "traces/ask.h"
 
-typedef void replay_engine(const struct schedule *schedule, const struct run *run,
-                           struct timing *timing);
-
 // Layers and steps of the question's trace, ascending; a count of zero: all. The question's own
 // layer and step are not read. Borrowed.
 struct replay_asked {
     struct question question;
-    replay_engine *engine;
+    timing_engine *engine;
     const uint32_t *layers, *steps;
     size_t layer_count, step_count;
 };
@@ -30,7 +29,7 @@ struct replay_place {
     uint32_t tokens; // a rank, the most
     const struct schedule *schedule;
     const struct timing *timing;
-    uint64_t routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES];
+    uint64_t routed_ps[REPLAY_FIGURES], even_ps[REPLAY_FIGURES];
     const uint64_t *choices; // [ranks] that each rank serves
     double max_mean;         // the most choices that a rank serves over the mean; 1: without any
     // Of the ranks, the one that serves most choices and the one that ends experts last; of several
@@ -50,9 +49,9 @@ struct replay_rank {
 struct replay_layer {
     uint32_t layer, layer_id; // index into the trace's layers, and of the model
     struct quantiles routed[REPLAY_FIGURES];
-    double balanced_ps[REPLAY_FIGURES]; // sum over steps: the same engine on balanced loads
-    struct quantiles max_mean_ppm;      // of each step, millionths
-    struct replay_rank *ranks;          // [ranks]
+    double even_ps[REPLAY_FIGURES]; // sum over steps: the same engine on even loads
+    struct quantiles max_mean_ppm;  // of each step, millionths
+    struct replay_rank *ranks;      // [ranks]
 };
 
 struct replay {
@@ -70,7 +69,7 @@ struct replay {
 // Resolves the question and opens the trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err);
 
-// Runs the engine at every place, twice: as routed, and on balanced loads (model/even.h). Places
+// Runs the engine at every place, twice: as routed, and on even loads (model/even.h). Places
 // are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
 // results do not depend on their number. Refuses what schedule_check refuses, after having visited
 // what comes well before.
@@ -78,7 +77,7 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 
 void replay_release(struct replay *replay);
 
-// What imbalance costs: mean latency as routed less that on balanced loads, in picoseconds.
+// What routing's imbalance costs: mean latency as routed less that on even loads, in picoseconds.
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.

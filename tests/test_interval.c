@@ -146,8 +146,7 @@ static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
     return doubts;
 }
 
-// ---- coverage
-// -----------------------------------------------------------------------------------------
+// ---- coverage ----------------------------------------------------------------------------------
 
 // 60 rows fitted, 240 fresh ones: a binomial of 0.9 leaves 80 to 97 once in a million.
 START_TEST(covers_what_it_says)
@@ -224,8 +223,7 @@ START_TEST(more_noise_more_doubt)
 }
 END_TEST
 
-// ---- the routing's draw
-// ----------------------------------------------------------------------------
+// ---- the routing's draw ------------------------------------------------------------------------
 
 // Standard deviation over seeds of ln of the slowest rank's time, counted.
 static double over_seeds(uint32_t size, const char *dispatcher, enum phase phase)
@@ -268,8 +266,7 @@ START_TEST(routing_is_as_seeds_are)
 }
 END_TEST
 
-// ---- what is in force
-// -------------------------------------------------------------------------------
+// ---- what is in force --------------------------------------------------------------------------
 
 // A rate that a person sets is no fitted one, and nothing is unsure of it.
 START_TEST(changed_keys_are_not_doubted)
@@ -323,8 +320,7 @@ START_TEST(bounds)
 }
 END_TEST
 
-// ---- what leaves the rows
-// ----------------------------------------------------------------------------
+// ---- what leaves the rows ----------------------------------------------------------------------
 
 static char *ways_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
                      uint32_t sms)
@@ -411,15 +407,18 @@ START_TEST(tells_an_edited_preset)
 }
 END_TEST
 
-// ---- files
-// ---------------------------------------------------------------------------------------------
+// ---- files -------------------------------------------------------------------------------------
 
 #define GOOD_PARAMETERS "parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40GB/s}\n"
-#define GOOD_GROUP                                                                                 \
-    "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, spreads: [{nodes: 1, rows: 4, "     \
-    "freedom: 2}], clusters: [h800-cx7], dtypes: [fp8], gpus_per_node: [8, 8], experts: [8, 8], "  \
-    "topk: [2, 2], hidden: "                                                                       \
-    "[64, 64], sms: [4, 4], places: [[1, 1, 8]]}\n"
+#define GOOD_BEFORE GOOD_PARAMETERS "covariance:\n  - \"1\"\n"
+#define GROUP_OF(spreads, places)                                                                  \
+    GOOD_BEFORE "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, spreads: [" spreads     \
+                "],\n"                                                                             \
+                "     clusters: [h800-cx7], dtypes: [fp8],\n     gpus_per_node: [8, 8],\n"         \
+                "     experts: [8, 8],\n     topk: [2, 2], hidden: [64, 64], sms: [4, 4],\n"       \
+                "     places: [" places "]}\n"
+#define NAME_64 "a-name-of-sixty-four-letters-that-is-four-times-as-long-as-this-"
+#define NAME_256 NAME_64 NAME_64 NAME_64 NAME_64
 
 START_TEST(refuses_bad_fits)
 {
@@ -441,6 +440,19 @@ START_TEST(refuses_bad_fits)
         {GOOD_PARAMETERS "covariance: [\"1\"]\ngroups:\n  - {dispatcher: x, phase: dispatch, "
                          "clusters: [a], spreads: [{nodes: 1, rows: 3, freedom: 0.5}]}\n",
          "at least 1"},
+        {GOOD_BEFORE "groups:\n  - {dispatcher: \"" NAME_256 "\", phase: dispatch}\n",
+         "bad.yaml:6: dispatcher: "},
+        {GOOD_BEFORE "groups:\n  - {dispatcher: \"a\\nb\", phase: dispatch}\n",
+         "bad.yaml:6: dispatcher: 'a\\nb': holds a control character"},
+        {GROUP_OF("{nodes: 4294967297, rows: 4, freedom: 2}", "[1, 1, 8]"),
+         "bad.yaml:6: nodes: '4294967297': out of range; expected 1 to 4294967295"},
+        {GROUP_OF("{nodes: 0, rows: 4, freedom: 2}", "[1, 1, 8]"), "bad.yaml:6: nodes: '0': out"},
+        {GROUP_OF("{nodes: 2, rows: 4, freedom: 2}, {nodes: 2, rows: 4, freedom: 2}", "[1, 1, 8]"),
+         "bad.yaml:6: nodes, ascending: '2': out of range; expected 3 to 4294967295"},
+        {GROUP_OF("{nodes: 1, rows: 4, freedom: 2}", "[4294967298, 1, 8]"),
+         "bad.yaml:11: nodes: '4294967298': out of range; expected 1 to 4294967295"},
+        {GROUP_OF("{nodes: 1, rows: 4, freedom: 2}", "[4, 1, 8], [2, 1, 8]"),
+         "bad.yaml:11: nodes, ascending: '2': out of range; expected 5 to 4294967295"},
     };
     struct error err = {0};
     struct fits fits;
@@ -453,7 +465,7 @@ START_TEST(refuses_bad_fits)
                       err.text);
         ck_assert_int_eq(err.code, EXIT_INPUT);
     }
-    const char good[] = GOOD_PARAMETERS "covariance: [\"1\"]\n" GOOD_GROUP;
+    const char good[] = GROUP_OF("{nodes: 1, rows: 4, freedom: 2}", "[1, 1, 8], [2, 1, 8]");
     scratch_write("fits/bad.yaml", good, strlen(good));
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert_uint_eq(fits_group(&fits, "deepep-normal", PHASE_DISPATCH)->spreads[0].rows, 4);

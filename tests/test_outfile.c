@@ -14,8 +14,7 @@
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof *(table)))
 
-// ---- a folder of the test's own, which is the working directory
-// ----------------------------------
+// ---- a folder of the test's own, which is the working directory --------------------------------
 
 static char folder[64];
 
@@ -323,8 +322,7 @@ START_TEST(read_only)
 }
 END_TEST
 
-// ---- failures while writing
-// ----------------------------------------------------------------------
+// ---- failures while writing --------------------------------------------------------------------
 
 START_TEST(full_disk)
 {
@@ -381,8 +379,7 @@ START_TEST(folder_vanishes)
 }
 END_TEST
 
-// ---- ends of the program
-// -------------------------------------------------------------------------
+// ---- ends of the program -----------------------------------------------------------------------
 
 // A child opens two files, writes, says so through the pipe and then does `act`.
 static pid_t start_child(void (*act)(void))

@@ -13,7 +13,7 @@
     "measured_us\tpredicted_us\terror_pct\n"
 #define COMPARE "# epsim.compare/1\ntokens_per_gpu\tphase\tsimulate_us\testimate_us\tmeasured_us\n"
 #define RANKS "# epsim.ranks/1\nrank\tphase\tstart_us\tend_us\n"
-#define REPLAY "# epsim.replay/1\nlayer\tlayer_id\tphase\tp50_us\tp90_us\tp99_us\tbalanced_us\n"
+#define REPLAY "# epsim.replay/1\nlayer\tlayer_id\tphase\tp50_us\tp90_us\tp99_us\teven_us\n"
 #define REPLAY_RANKS "# epsim.replay-ranks/1\nlayer\trank\tload_ratio\n"
 #define TRAFFIC "# epsim.traffic/1\nphase\tsrc\tdst\tbytes\n"
 

@@ -451,6 +451,18 @@ static bool parse_view(const struct invocation *invocation, struct judged *judge
     return true;
 }
 
+// A file of which nothing could be predicted is no answer.
+static bool check_any(const struct judged *judged, const struct measured *measured,
+                      struct error *err)
+{
+    for (size_t i = 0; i < judged->count; i++)
+        if (judged->of[i].skipped < judged->of[i].count)
+            return true;
+    return error_set(err, EXIT_INPUT,
+                     "%s: none of %zu rows can be predicted: expected one at least; first: %s",
+                     measured->path, measured->count, judged->of[0].rows[0].why);
+}
+
 // What --engine lists.
 struct engine_list {
     enum engine engines[ENGINE_COUNT];
@@ -494,7 +506,7 @@ enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
         measured_release(&measured);
         return err->code;
     }
-    const bool ok = output(invocation, &judged, err);
+    const bool ok = check_any(&judged, &measured, err) && output(invocation, &judged, err);
     const bool off = outside(&judged, invocation->tolerance_pct, invocation->median_pct);
     judged_release(&judged);
     measured_release(&measured);

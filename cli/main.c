@@ -58,6 +58,21 @@ static const char make_notes[] = "\nrecipes: deepseek-v3-mixed, deepseek-v3-sing
                                  "prints; either with keys changed: "
                                  "zipf:alpha=1.2\n";
 
+static const char layer_notes[] =
+    "\nimbalance (--imbalance, --tsv imbalance), one row a phase, microseconds:\n"
+    "  even_us       what the phase adds to the layer with the same traffic spread evenly over "
+    "ranks\n"
+    "  routing_us    and what uneven routing adds to that\n"
+    "  slow_us       and what slow parts (--slow) add\n"
+    "  arrival_us    and what late arrivals (late=, --skew-us) add\n"
+    "  asked_us      the sum: as it was asked\n"
+    "  wait_mean_us  mean over ranks of the wait for the last to end the phase\n";
+
+static const char replay_notes[] =
+    "\ncolumns are in README, \"Replay a trace\". Phases overlap between ranks, so they sum to "
+    "more\n"
+    "than the layer; imbalance is routing's alone, its per cent is of even_us.\n";
+
 static const char compare_notes[] =
     "\ncolumns, one row a phase and token count, or with --trace a phase, layer and step:\n"
     "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat "
@@ -118,6 +133,11 @@ static const char layout_notes[] =
     "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
     "  eplb-global  its global policy\n"
     "  search       from eplb on, as long as the predicted layer gets shorter\n"
+    "columns of compare, means over the steps judged:\n"
+    "  against_first_pct   layer_us over that of the first layout, less one\n"
+    "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
+    "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
+    "  most_replicas       of any expert\n"
     "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does the\n"
     "other); sglang, JSON for --init-expert-location\n";
 
@@ -127,11 +147,11 @@ static const struct command commands[] = {
      "  epsim simulate --routing deepep --check\n"
      "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
      "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n",
-     NULL},
+     layer_notes},
     {"estimate", ESTIMATE, run_estimate, "[flags]", "the same question in closed form",
      "  epsim estimate --model config.json --ep 64 --json\n"
      "  epsim estimate --dispatcher deepep-ll-rdma --tokens 128 --tsv ports\n",
-     NULL},
+     layer_notes},
     {"compare", COMPARE, run_compare, "[flags]",
      "both engines and measured rows side by side, over token counts or a trace's steps",
      "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
@@ -146,7 +166,7 @@ static const struct command commands[] = {
      "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
      "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot "
      "ranks.tsv -o ranks.svg\n",
-     NULL},
+     replay_notes},
     {"accuracy", ACCURACY, run_accuracy, "FILE... [flags]", "predicted against measured, by family",
      "  epsim accuracy study/measured/h800-cx7.csv\n"
      "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"

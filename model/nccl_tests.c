@@ -410,6 +410,19 @@ static void name_row(const struct reader *reader, struct measured_row *row)
     snprintf(row->source, sizeof row->source, "nccl-tests%s", reader->version);
 }
 
+// The size is what a rank sends: of an all-to-all the count to each of the ranks, its own among
+// them, of a sendrecv to its one peer. Another means a text of which ranks or columns are lost.
+static bool check_size(const struct reader *reader, const struct cells *cells, double size,
+                       double count)
+{
+    const uint32_t peers = reader->run.test == TEST_ALLTOALL ? reader->run.ranks : 1;
+    const uint32_t bytes = type_bytes(cells->cell[2]);
+    return reader->run.test == TEST_ALLTOALLV || count * bytes * peers == size ||
+           error_set(reader->err, EXIT_INPUT,
+                     "size: %.0f bytes: expected count %.0f x %u bytes of %.20s x %u peers", size,
+                     count, bytes, cells->cell[2], peers);
+}
+
 static bool take_row(struct reader *reader, char *line)
 {
     struct cells cells;
@@ -421,7 +434,7 @@ static bool take_row(struct reader *reader, char *line)
         return false;
     if (size <= 0)
         return reader->empty++, true; // less than 16 bytes a peer: nothing was sent
-    if (!find_test(reader, &cells, size, count))
+    if (!find_test(reader, &cells, size, count) || !check_size(reader, &cells, size, count))
         return false;
     if (time <= 0 || time > 1e12)
         return error_set(reader->err, EXIT_INPUT, "time: '%.20s': expected microseconds above 0",

@@ -235,6 +235,9 @@ static bool check_cell(struct tsv *tsv, size_t place, struct span cell, size_t n
 
 static bool read_row(struct tsv *tsv, struct span line, size_t number, struct error *err)
 {
+    if (memchr(line.at, '"', line.length)) // gnuplot would read on to the next one
+        return error_set(err, EXIT_INPUT, "%s:%zu: a quote: expected plain cells", tsv->path,
+                         number);
     size_t cells = 0;
     struct span cell;
     while (cut(&line, '\t', &cell))

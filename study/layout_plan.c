@@ -290,17 +290,42 @@ static bool from_slots(const struct layout_task *task, const uint32_t *slot_expe
                              task->shape.ranks, err);
 }
 
-static bool search(const struct layout_task *task, uint32_t layer_index, struct layout *layout,
-                   struct error *err)
+static bool plan_rule(const struct layout_task *task, enum placement_rule rule,
+                      uint32_t layer_index, struct layout *layout, struct error *err)
+{
+    uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
+    double *load = expert_loads(task, layer_index);
+    placement_make(rule, &task->shape, load, task->seed, slot_expert);
+    const bool ok = from_slots(task, slot_expert, layout, err);
+    free(load);
+    free(slot_expert);
+    return ok;
+}
+
+static bool judge_trial(const struct layout_task *trial, uint32_t layer_index,
+                        const struct layout *layout, double *layer_us, struct error *err)
+{
+    struct layout_figures figures;
+    if (!layout_judge(&(struct layout_case){trial, layer_index, layout, ENGINE_ESTIMATE}, &figures,
+                      err))
+        return false;
+    *layer_us += figures.layer_us;
+    return true;
+}
+
+// One run of the search, from EPLB's layout on.
+static bool search_once(const struct layout_task *task, uint32_t layer_index, uint64_t seed,
+                        struct layout *layout, struct error *err)
 {
     struct layout_cost cost;
-    if (!set_cost(task, layer_index, layout, &cost, err))
-        return false;
     struct layout_search search = {.shape = &task->shape,
                                    .cost = &cost,
                                    .topk = task->plan.moe.topk,
                                    .steps = task->search_steps,
-                                   .seed = task->seed};
+                                   .seed = seed};
+    if (!plan_rule(task, PLACEMENT_EPLB, layer_index, layout, err) ||
+        !set_cost(task, layer_index, layout, &cost, err))
+        return false;
     uint16_t *ids = planned_ids(task, layer_index, &search.tokens);
     uint32_t *slot_expert = mem_alloc(layout->slots, sizeof *slot_expert);
     search.ids = ids;
@@ -313,17 +338,98 @@ static bool search(const struct layout_task *task, uint32_t layer_index, struct 
     return ok;
 }
 
+// The best of a few runs by the closed form's time of the plan itself: where one run ends is
+// chance, and which of them is shortest there is shortest elsewhere too.
+#define RUNS 4
+
+static bool search(const struct layout_task *task, uint32_t layer_index, struct layout *layout,
+                   struct error *err)
+{
+    struct layout_task own = *task; // borrows all
+    double best_us = INFINITY;
+    own.replay = task->plan;
+    own.replay_steps = trace_step_count(&own.replay, task->shape.ranks, task->tokens);
+    *layout = (struct layout){0};
+    for (uint64_t run = 0; run < RUNS; run++) {
+        struct layout found;
+        double us = 0;
+        if (!search_once(task, layer_index, task->seed * RUNS + run, &found, err))
+            return false;
+        const bool ok = judge_trial(&own, layer_index, &found, &us, err);
+        if (ok && us < best_us) {
+            layout_release(layout);
+            *layout = found;
+            best_us = us;
+        } else {
+            layout_release(&found);
+        }
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+// What search gains over EPLB, both made on one half of the plan, on the half that they have not
+// seen.
+static bool try_half(const struct layout_task *trial, uint32_t layer_index, double *eplb_us,
+                     double *search_us, struct error *err)
+{
+    struct layout eplb, searched;
+    if (!plan_rule(trial, PLACEMENT_EPLB, layer_index, &eplb, err))
+        return false;
+    bool ok = judge_trial(trial, layer_index, &eplb, eplb_us, err);
+    layout_release(&eplb);
+    if (!ok || !search_once(trial, layer_index, trial->seed, &searched, err))
+        return false;
+    ok = judge_trial(trial, layer_index, &searched, search_us, err);
+    layout_release(&searched);
+    return ok;
+}
+
+#define LEAST_GAIN 0.05 // less is within what chance does to a layout half a trace later
+
+// Whether search is to be believed on a layer. What it finds in a plan may be no more than the
+// plan's own chance: it stands where it also shortens the layer in the half of the plan that it was
+// not made on, either way around. A plan that has no two halves is taken at its word.
+static bool find_pays(const struct layout_task *task, uint32_t layer_index, bool *pays,
+                      struct error *err)
+{
+    struct trace halves[2];
+    struct error none;
+    double eplb_us = 0, search_us = 0;
+    *pays = true;
+    if (!trace_part(&task->plan, 0, 0.5, &halves[0], &none) ||
+        !trace_part(&task->plan, 0.5, 1, &halves[1], &none))
+        return true;
+    for (int fold = 0; fold < 2; fold++) {
+        struct layout_task trial = *task; // borrows all
+        trial.plan = halves[fold];
+        trial.replay = halves[1 - fold];
+        trial.replay_steps = trace_step_count(&trial.replay, task->shape.ranks, task->tokens);
+        if (!try_half(&trial, layer_index, &eplb_us, &search_us, err))
+            return false;
+    }
+    *pays = search_us < (1 - LEAST_GAIN) * eplb_us;
+    return true;
+}
+
+static bool plan_searched(const struct layout_task *task, uint32_t layer_index,
+                          struct layout *layout, struct error *err)
+{
+    struct layout_task healthy = *task; // borrows all
+    bool pays;
+    healthy.setting.cluster.slow[0] = '\0';
+    if (!find_pays(&healthy, layer_index, &pays, err))
+        return false;
+    return pays ? search(&healthy, layer_index, layout, err)
+                : plan_rule(task, PLACEMENT_EPLB, layer_index, layout, err);
+}
+
 static bool plan_layer(const struct layout_task *task, enum placement_rule rule,
                        uint32_t layer_index, struct layout *layout, struct error *err)
 {
-    const bool searched = rule == PLACEMENT_SEARCH;
-    uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
-    double *load = expert_loads(task, layer_index);
-    placement_make(searched ? PLACEMENT_EPLB : rule, &task->shape, load, task->seed, slot_expert);
-    bool ok = from_slots(task, slot_expert, layout, err);
-    free(load);
-    free(slot_expert);
-    return ok && (!searched || search(task, layer_index, layout, err));
+    return rule == PLACEMENT_SEARCH ? plan_searched(task, layer_index, layout, err)
+                                    : plan_rule(task, rule, layer_index, layout, err);
 }
 
 // Every layer is tried, so that the first that fails is the same whatever the threads.

@@ -36,7 +36,7 @@
     "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 1.4 \n#\n"                            \
     "# Collective test concluded: alltoall_perf\n"
 #define ROW                                                                                        \
-    "        4096            64     float    none      -1    14.37    0.29    0.27       0    "    \
+    "        4096           256     float    none      -1    14.37    0.29    0.27       0    "    \
     "14.54    0.28    0.26    N/A\n"
 
 struct expected {
@@ -54,7 +54,9 @@ static const struct {
     {NAMED("alltoall_perf") PARAMETERS FOUR HEAD ROW TAIL,
      1,
      {"nccl-tests-alltoall", "", "h100", 2, 2, 4096, 14.37}},
-    {NAMED("alltoall_perf_mpi") PARAMETERS TWO HEAD ROW,
+    {NAMED("alltoall_perf_mpi") PARAMETERS TWO HEAD
+     "        4096           512     float    none      -1    14.37    0.29    0.27       0    "
+     "14.54    0.28    0.26    N/A\n",
      1,
      {"nccl-tests-alltoall", "", "h100", 1, 2, 4096, 14.37}},
     {NAMED("sendrecv_perf") PARAMETERS FOUR HEAD
@@ -190,14 +192,17 @@ static const struct {
      ":12: ranks are not placed"},
     {NAMED("alltoall_perf") PARAMETERS TWO "# size count type time algbw\n",
      ":8: a table's header: expected"},
-    {BEFORE "        4096            64     float    none\n", ":14: 4 cells: expected 13"},
-    {BEFORE "        4096            64     float    none      -1    14.37    0.29    0.27       0 "
+    {BEFORE "        4096           128     float    none      -1    14.37    0.29    0.27       0 "
+            "   14.54    0.28    0.26    N/A\n",
+     ":14: size: 4096 bytes: expected count 128 x 4 bytes of float x 4 peers"},
+    {BEFORE "        4096           256     float    none\n", ":14: 4 cells: expected 13"},
+    {BEFORE "        4096           256     float    none      -1    14.37    0.29    0.27       0 "
             "   14.54    0.28\n",
      ":14: time: "}, // cut: what is left would be shifted
-    {BEFORE "        4096            64     float    none      -1    14.37    0.29    0.27       2 "
+    {BEFORE "        4096           256     float    none      -1    14.37    0.29    0.27       2 "
             "   14.54    0.28    0.26    N/A\n",
      ":14: #wrong: 2: data came wrong"},
-    {BEFORE "        4096            64     float    none      -1     0.00    0.29    0.27       0 "
+    {BEFORE "        4096           256     float    none      -1     0.00    0.29    0.27       0 "
             "   14.54    0.28    0.26    N/A\n",
      ":14: time: '0.00': expected microseconds above 0"},
     {BEFORE "        4096            6x     float    none      -1    14.37    0.29    0.27       0 "

@@ -115,10 +115,15 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
         choices += schedule->loads->tokens[r] * schedule->loads->topk;
     const double mean = choices / clocks->ranks;
     const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
+    uint64_t most = 0; // of healthy ranks: a slow one is no luckier than they are
     for (uint32_t r = 0; r < clocks->ranks; r++) {
         const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
-        p->late_ps[r] = p->start_ps[r] + compute_experts_ps(schedule, r, extra);
+        p->late_ps[r] = compute_experts_ps(schedule, r, extra);
+        if (fabric_work(&schedule->fabric, r) <= 1 && p->late_ps[r] > most)
+            most = p->late_ps[r];
     }
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        p->late_ps[r] = p->start_ps[r] + (p->late_ps[r] > most ? p->late_ps[r] : most);
 }
 
 // The slowest GPU's kernels, for all wait for them.

@@ -465,6 +465,26 @@ static double late_end(const struct form *form, const struct variance *variance,
            form->terms[rank].tail_ps;
 }
 
+// One with a slow port is no luckier than those with faster ones.
+static void set_class_late_ends(struct form *form, const struct variance *variance,
+                                enum port_class class)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    double *end = mem_alloc(fabric->ranks, sizeof *end);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        end[r] = late_end(form, variance, class, r);
+    for (uint32_t r = 0; r < fabric->ranks; r++) {
+        const double rate = fabric_rate(fabric, class, sharers_of(fabric, class, r).port);
+        double late = end[r];
+        for (uint32_t o = 0; fabric->slow.count && o < fabric->ranks; o++)
+            if (fabric_rate(fabric, class, sharers_of(fabric, class, o).port) > rate)
+                late = fmax(late, end[o]);
+        if (late > (double)form->phase->late_ps[r])
+            form->phase->late_ps[r] = (uint64_t)ceil(late);
+    }
+    free(end);
+}
+
 // From expected loads, all ranks are alike and the slowest is a matter of chance.
 static void set_late_ends(struct form *form)
 {
@@ -473,13 +493,9 @@ static void set_late_ends(struct form *form)
     for (enum port_class class = 0; class < PORT_LINKS; class ++)
         variance.of[class] = mem_alloc(fabric->count[class], sizeof(double));
     add_variances(form, &variance);
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class ++) {
-            const double end =
-                varies(form->transfer, class) ? late_end(form, &variance, class, r) : 0;
-            if (end > (double)form->phase->late_ps[r])
-                form->phase->late_ps[r] = (uint64_t)ceil(end);
-        }
+    for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class ++)
+        if (varies(form->transfer, class))
+            set_class_late_ends(form, &variance, class);
     for (enum port_class class = 0; class < PORT_LINKS; class ++)
         free(variance.of[class]);
 }

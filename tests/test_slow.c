@@ -441,12 +441,52 @@ START_TEST(expected_loads_tell_the_slow_from_the_unlucky)
 }
 END_TEST
 
+static double expected_layer_us(const char *dispatcher, const char *slow)
+{
+    struct question question = question_default();
+    struct setting setting;
+    struct timing timing;
+    struct error err;
+    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
+    snprintf(question.slow, sizeof question.slow, "%s", slow);
+    question.tokens = 128;
+    ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
+    setting_load(&setting, LOADS_EXPECTED);
+    estimate(&setting.schedule, &setting.run, &timing);
+    const double us = timing_layer_ps(&timing) / 1e6;
+    timing_release(&timing);
+    setting_release(&setting);
+    return us;
+}
+
+static const char *const of_layers[] = {"deepep-ll", "nccl-flat", "nccl-two-stage", "deepep-normal",
+                                        "ll-slots"};
+
+// From expected loads a part that is hardly slow is hardly told from chance, and helps nobody.
+START_TEST(a_little_slower_is_no_faster)
+{
+    static const char *const lists[] = {"gpu=0:nic=0.999", "gpu=0:nic=0.99", "gpu=0:nic=0.95",
+                                        "gpu=0:nic=0.5"};
+    static const char *const computes[] = {"gpu=0:compute=0.999", "gpu=0:compute=0.9"};
+    const double healthy = expected_layer_us(of_layers[_i], "");
+    double last = healthy;
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        const double us = expected_layer_us(of_layers[_i], lists[i]);
+        ck_assert_msg(us >= last, "%s, %s: %.3f us after %.3f", of_layers[_i], lists[i], us, last);
+        last = us;
+    }
+    for (size_t i = 0; i < sizeof computes / sizeof computes[0]; i++)
+        ck_assert_double_ge(expected_layer_us(of_layers[_i], computes[i]), healthy);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("slow");
     TCase *tests = tcase_create("lists");
     tcase_add_loop_test(tests, reads, 0, SUITE_COUNT(read_rows));
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
+    tcase_add_loop_test(tests, a_little_slower_is_no_faster, 0, SUITE_COUNT(of_layers));
     tcase_add_test(tests, belongs_to_the_cluster);
     tcase_add_test(tests, a_slow_cluster_is_not_the_measured_one);
     suite_add_tcase(suite, tests);

@@ -92,9 +92,9 @@ struct invocation {
 };
 
 // Every row: the question's, then the command line's own; filled once by main.
-#define CLI_OPTIONS 85
 #define OUTPUT_GROUP "Output" // of rows that say where results go, and nothing of what is asked
-extern struct option_row cli_options[CLI_OPTIONS];
+extern struct option_row cli_options[];
+extern const size_t cli_option_count;
 void cli_options_init(void);
 
 // Tokens of trace make: one step of 4,096 on each of 32 ranks.

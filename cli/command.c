@@ -73,7 +73,7 @@ char *command_line(const struct invocation *asked)
     fprintf(out, "epsim %s", asked->command);
     if (!dashed(asked))
         print_words(out, asked);
-    for (size_t i = 0; i < CLI_OPTIONS; i++) {
+    for (size_t i = 0; i < cli_option_count; i++) {
         const struct option_row *row = &cli_options[i];
         if ((row->commands & asked->bit) && strcmp(row->group, OUTPUT_GROUP) &&
             (asked->given[i] || always_said(i)))
@@ -89,7 +89,7 @@ char *command_line(const struct invocation *asked)
 
 void invocation_say(struct invocation *asked, const char *key)
 {
-    for (size_t i = 0; i < CLI_OPTIONS; i++)
+    for (size_t i = 0; i < cli_option_count; i++)
         if (!strcmp(cli_options[i].field.key, key))
             asked->given[i] = true;
 }

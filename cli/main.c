@@ -247,7 +247,7 @@ static void print_command_help(const struct command *command, FILE *out)
     const struct invocation defaults = invocation_default();
     const struct option_table table = {.program = command->name,
                                        .rows = cli_options,
-                                       .count = CLI_OPTIONS,
+                                       .count = cli_option_count,
                                        .command = command->bit};
     fprintf(out, "epsim %s: %s\n\nexamples:\n%s\nusage: epsim %s %s\n", command->name,
             command->summary, command->examples, command->name, command->usage);
@@ -290,7 +290,7 @@ static enum exit_code run_command(const struct command *command, int argc, char 
     struct invocation invocation = invocation_default();
     const struct option_table table = {.program = command->name,
                                        .rows = cli_options,
-                                       .count = CLI_OPTIONS,
+                                       .count = cli_option_count,
                                        .command = command->bit};
     struct outfile out = {0};
     invocation.command = command->name;

@@ -259,9 +259,11 @@ static const struct option_row own_rows[] = {
 };
 #define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
 
-struct option_row cli_options[CLI_OPTIONS];
+struct option_row cli_options[QUESTION_OPTIONS + OWN_ROWS];
+const size_t cli_option_count = QUESTION_OPTIONS + OWN_ROWS;
 
-_Static_assert(QUESTION_OPTIONS + OWN_ROWS == CLI_OPTIONS, "the count that the header says");
+_Static_assert(QUESTION_OPTIONS + OWN_ROWS <= sizeof((struct invocation *)0)->given,
+               "a place each");
 _Static_assert(offsetof(struct invocation, question) == 0, "question_options counts from it");
 
 void cli_options_init(void)
@@ -292,7 +294,7 @@ struct invocation invocation_default(void)
 
 bool invocation_given(const struct invocation *invocation, const char *key)
 {
-    for (size_t i = 0; i < CLI_OPTIONS; i++)
+    for (size_t i = 0; i < cli_option_count; i++)
         if (invocation->given[i] && !strcmp(cli_options[i].field.key, key))
             return true;
     return false;

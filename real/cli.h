@@ -31,8 +31,8 @@ struct real_invocation {
     bool given[64];
 };
 
-#define REAL_OPTIONS 35
-extern struct option_row real_options[REAL_OPTIONS];
+extern struct option_row real_options[];
+extern const size_t real_option_count;
 void real_options_init(void);
 struct real_invocation real_invocation_default(void);
 bool real_given(const struct real_invocation *invocation, const char *key);

@@ -441,7 +441,7 @@ static struct option_table options_of(enum real_command command)
     return (struct option_table){.program =
                                      command == REAL_PROBE ? "epsim-real probe" : "epsim-real",
                                  .rows = real_options,
-                                 .count = REAL_OPTIONS,
+                                 .count = real_option_count,
                                  .command = command};
 }
 

@@ -92,9 +92,11 @@ static const struct option_row own_rows[] = {
 };
 #define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
 
-struct option_row real_options[REAL_OPTIONS];
+struct option_row real_options[QUESTION_OPTIONS + OWN_ROWS];
+const size_t real_option_count = QUESTION_OPTIONS + OWN_ROWS;
 
-_Static_assert(QUESTION_OPTIONS + OWN_ROWS == REAL_OPTIONS, "the count that the header says");
+_Static_assert(QUESTION_OPTIONS + OWN_ROWS <= sizeof((struct real_invocation *)0)->given,
+               "a place each");
 _Static_assert(offsetof(struct real_invocation, question) == 0, "question_options counts from it");
 
 void real_options_init(void)
@@ -106,7 +108,7 @@ void real_options_init(void)
                                                     [QUESTION_SEED] = REAL_LAYER};
     question_options(real_options, takers);
     memcpy(real_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
-    for (size_t i = 0; i < REAL_OPTIONS; i++)
+    for (size_t i = 0; i < real_option_count; i++)
         if (!strcmp(real_options[i].field.key, "output"))
             real_options[i].letter = 'o';
 }
@@ -125,7 +127,7 @@ struct real_invocation real_invocation_default(void)
 
 bool real_given(const struct real_invocation *invocation, const char *key)
 {
-    for (size_t i = 0; i < REAL_OPTIONS; i++)
+    for (size_t i = 0; i < real_option_count; i++)
         if (invocation->given[i] && !strcmp(real_options[i].field.key, key))
             return true;
     return false;

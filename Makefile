@@ -143,6 +143,7 @@ validate-net: epsim epsim-real
 MEASURED ?= ../shared/data/measured.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
+	sh real/results/h100-x4/presets.sh
 
 # Many nodes from few, and fits on half of the rows, where the published rows are at hand.
 check-extrapolation: epsim
@@ -247,4 +248,4 @@ install: all
 clean:
 	rm -rf build epsim epsim-real demo
 
--include $(FUZZ_LIB:.o=.d) $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(TEST_OBJ:.o=.d)
+-include $(FUZZ_LIB:.o=.d) $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(wildcard $(BUILD)/tests/*.d)

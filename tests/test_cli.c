@@ -2,7 +2,7 @@
 // leaves behind, and its JSON. The binary is the one that $EPSIM names; without it the suite is
 // skipped.
 #include "tests/scratch.h"
-#include "traces/npy.h"
+#include "traces/npy_out.h"
 
 #include <check.h>
 #include <dirent.h>

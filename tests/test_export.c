@@ -5,6 +5,7 @@
 #include "tests/scratch.h"
 #include "tests/suite.h"
 #include "traces/lags.h"
+#include "traces/npy_out.h"
 
 #include <math.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
+#include "traces/npy_out.h"
 #include "traces/trace.h"
 
 #include <stdint.h>

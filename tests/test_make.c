@@ -202,7 +202,7 @@ START_TEST(loads_come_as_wanted)
     struct recipe_stats stats = measure(&order);
     for (uint32_t l = 0; l < 3; l++) {
         double loads[32], off = 0;
-        popularity_wanted(&recipe, &moe, l, 1, loads);
+        target_loads(&recipe, &moe, l, 1, loads);
         for (int e = 0; e < 32; e++)
             off +=
                 fabs((double)stats.count[32 * l + (uint32_t)e] * 32 / (32768 * TOPK) - loads[e]) /
@@ -220,7 +220,7 @@ START_TEST(log_normal_has_its_figures)
     moe.experts = 256, moe.topk = 8, moe.groups = 8, moe.topk_groups = 4;
     struct recipe recipe = load_recipe("deepseek-v3-mixed:top_eighth_share=0.4,expert_max_mean=9");
     double loads[256], total = 0, top = 0;
-    popularity_wanted(&recipe, &moe, 3, 7, loads);
+    target_loads(&recipe, &moe, 3, 7, loads);
     gsl_sort(loads, 1, 256);
     for (int e = 0; e < 256; e++) {
         total += loads[e];
@@ -248,7 +248,7 @@ START_TEST(power_law)
     double loads[256], top = 0, rank = 0;
     for (uint32_t draw = 0; draw < 200; draw++) {
         double most = 0;
-        popularity_wanted(&recipe, &moe, draw, 1, loads);
+        target_loads(&recipe, &moe, draw, 1, loads);
         for (int r = 0; r < 32; r++) {
             double own = 0;
             for (int e = 8 * r; e < 8 * r + 8; e++)

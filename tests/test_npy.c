@@ -3,6 +3,7 @@
 #include "traces/npy.h"
 
 #include "tests/scratch.h"
+#include "traces/npy_out.h"
 
 #include <math.h>
 #include <string.h>

@@ -55,7 +55,7 @@ static uint64_t places_before(const struct recipe *recipe, uint32_t stream, uint
     return token / turn * chunk + given;
 }
 
-static struct part *add_part(struct arrangement *arrangement)
+static struct part *add_request_part(struct arrangement *arrangement)
 {
     if (arrangement->count == arrangement->room) {
         arrangement->room = 2 * arrangement->room + 64;
@@ -74,11 +74,11 @@ static void cut_stream(struct arrangement *arrangement, uint32_t stream, uint64_
             begin_request(arrangement, stream, at->ordinal + 1);
         uint64_t tokens = at->end < end ? at->end - place : end - place;
         tokens = tokens < longest ? tokens : longest;
-        *add_part(arrangement) = (struct part){.request = request_id(stream, at->ordinal),
-                                               .position = place - at->start,
-                                               .place = place,
-                                               .stream = stream,
-                                               .tokens = (uint32_t)tokens};
+        *add_request_part(arrangement) = (struct part){.request = request_id(stream, at->ordinal),
+                                                       .position = place - at->start,
+                                                       .place = place,
+                                                       .stream = stream,
+                                                       .tokens = (uint32_t)tokens};
         place += tokens;
     }
 }

@@ -42,13 +42,13 @@ static bool listed(const uint32_t *values, size_t count, uint64_t value)
     return low < count && values[low] == value;
 }
 
-static bool wanted(const struct part *part, uint64_t token)
+static bool is_exported(const struct part *part, uint64_t token)
 {
     return !part->ask->steps ||
            listed(part->ask->steps, part->ask->step_count, step_of(part, token));
 }
 
-static bool check_ask(struct part *part, struct error *err)
+static bool check_export_ask(struct part *part, struct error *err)
 {
     const struct trace *trace = part->trace;
     const struct export_ask *ask = part->ask;
@@ -74,7 +74,7 @@ static bool check_ask(struct part *part, struct error *err)
                      ask->steps[ask->step_count - 1], part->steps - 1);
 }
 
-static void make_plan(struct part *part)
+static void plan_export(struct part *part)
 {
     const struct trace *trace = part->trace;
     const uint32_t layers = part->ask->layers ? (uint32_t)part->ask->layer_count : trace->layers;
@@ -109,7 +109,7 @@ static void copy_row(struct part *part, uint64_t token, uint32_t l)
            (const char *)trace->weights.data + (token * trace->layers + layer) * bytes, bytes);
 }
 
-static void write_token(struct part *part, uint64_t token, struct export_report *report)
+static void export_token(struct part *part, uint64_t token, struct export_report *report)
 {
     for (uint32_t l = 0; l < part->plan.layers; l++)
         copy_row(part, token, l);
@@ -134,8 +134,8 @@ static bool write_part(struct part *part, struct export_report *report, struct e
     part->ids = mem_alloc(count, sizeof *part->ids);
     part->weights = mem_alloc(count, sizeof(float));
     for (uint64_t t = part->ask->first; t < part->end; t++)
-        if (wanted(part, t))
-            write_token(part, t, report);
+        if (is_exported(part, t))
+            export_token(part, t, report);
     free(part->ids);
     free(part->weights);
     if (report->tokens == 0) {
@@ -151,9 +151,9 @@ bool trace_export(const struct trace *trace, const struct export_ask *ask,
 {
     struct part part = {.trace = trace, .ask = ask};
     *report = (struct export_report){0};
-    if (!check_ask(&part, err))
+    if (!check_export_ask(&part, err))
         return false;
-    make_plan(&part);
+    plan_export(&part);
     const bool ok = write_part(&part, report, err);
     free(part.layers);
     free(part.layer_ids);

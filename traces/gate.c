@@ -18,7 +18,7 @@ static void fill_gumbel(void)
         gumbel_of_quantile[q] = (int16_t)lrint(-GATE_UNIT * log(-log((q + 0.5) / QUANTILES)));
 }
 
-static int32_t clamp(int32_t level)
+static int32_t clamp_level(int32_t level)
 {
     const int32_t low = level < 0 ? 0 : level;
     return low < SELECT_LEVELS ? low : SELECT_LEVELS - 1;
@@ -134,6 +134,6 @@ void gate_choose(const struct gate *gate, const int32_t *levels, const int16_t *
 {
     uint32_t keys[MOE_MAX_EXPERTS];
     for (uint32_t e = 0; e < gate->selection.experts; e++)
-        keys[e] = select_key((uint32_t)clamp(levels[e] + tilt[e] + noise[e]), e);
+        keys[e] = select_key((uint32_t)clamp_level(levels[e] + tilt[e] + noise[e]), e);
     select_experts(&gate->selection, keys, best);
 }

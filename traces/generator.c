@@ -32,7 +32,7 @@ static size_t row_choices(const struct generator *generator)
 }
 
 // Binary16 of a weight: positive, below 65504, and large enough for its normal numbers, or 0.
-static uint16_t half(double value)
+static uint16_t half_bits(double value)
 {
     int exponent;
     const double fraction = frexp(value, &exponent); // in [0.5, 1)
@@ -46,7 +46,7 @@ static uint16_t half(double value)
 // weights by rank of traces/minimoe-256e (top-8: 0.27 to 0.06) within 0.03.
 #define WEIGHT_SLOPE 0.6
 
-static void weigh(const struct moe *moe, const uint32_t *best, uint16_t *weights)
+static void weigh_choices(const struct moe *moe, const uint32_t *best, uint16_t *weights)
 {
     double value[MOE_MAX_TOPK], total = 0;
     for (uint32_t k = 0; k < moe->topk; k++) {
@@ -54,20 +54,20 @@ static void weigh(const struct moe *moe, const uint32_t *best, uint16_t *weights
         total += value[k];
     }
     for (uint32_t k = 0; k < moe->topk; k++)
-        weights[k] = half(value[k] / total * moe->routed_scaling);
+        weights[k] = half_bits(value[k] / total * moe->routed_scaling);
 }
 
 // --- choices by popularity ---------------------------------------------------------------------
 
-static void put(const struct generator *generator, uint64_t token, uint32_t layer_index,
-                const uint32_t *best)
+static void put_choices(const struct generator *generator, uint64_t token, uint32_t layer_index,
+                        const uint32_t *best)
 {
     const struct moe *moe = generator->order.moe;
     const size_t at =
         (token - generator->first) * row_choices(generator) + (size_t)layer_index * moe->topk;
     for (uint32_t k = 0; k < moe->topk; k++)
         generator->ids[at + k] = select_expert(best[k]);
-    weigh(moe, best, generator->weights + at);
+    weigh_choices(moe, best, generator->weights + at);
 }
 
 static void make_part(const struct generator *generator, const struct part *part,
@@ -94,7 +94,8 @@ static void make_part(const struct generator *generator, const struct part *part
         const uint32_t kind = gate_kind(gate, part->request, part->position + t);
         gate_choose(gate, levels, popularity_tilt(&generator->popularity, layer_index, kind), noise,
                     best);
-        put(generator, arrangement_token(recipe, part->stream, part->place + t), layer_index, best);
+        put_choices(generator, arrangement_token(recipe, part->stream, part->place + t),
+                    layer_index, best);
     }
 }
 
@@ -133,7 +134,7 @@ static void make_by_ranks(struct generator *generator, uint64_t count)
 {
     const struct generator_order *order = &generator->order;
     const struct moe *moe = order->moe;
-    const uint16_t weight = half(moe->routed_scaling / moe->topk);
+    const uint16_t weight = half_bits(moe->routed_scaling / moe->topk);
 #pragma omp parallel for schedule(static)
     for (uint64_t t = 0; t < count; t++) {
         const uint64_t token = generator->first + t;
@@ -154,7 +155,7 @@ static void make_by_ranks(struct generator *generator, uint64_t count)
 
 // --- the whole ---------------------------------------------------------------------------------
 
-static void prepare(struct generator *generator)
+static void prepare_weights(struct generator *generator)
 {
     const struct generator_order *order = &generator->order;
     if (order->recipe->loads == LOADS_RANKS)
@@ -183,7 +184,7 @@ struct generator *generator_new(const struct generator_order *order, struct erro
         generator->window = order->tokens;
     generator->ids = mem_alloc(generator->window * row, sizeof(uint16_t));
     generator->weights = mem_alloc(generator->window * row, sizeof(uint16_t));
-    prepare(generator);
+    prepare_weights(generator);
     return generator;
 }
 

@@ -1,9 +1,9 @@
 #include "traces/import.h"
 
 #include "base/mem.h"
+#include "traces/import_choices.h"
+#include "traces/import_counts.h"
 #include "traces/importer.h"
-#include "traces/writer.h"
-#include "traces/zip.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -67,12 +67,12 @@ static void close_inputs(struct input *inputs, size_t count)
 
 // --- which importer ----------------------------------------------------------------------------
 
-static bool holds(const struct input *input, const char *text)
+static bool input_holds(const struct input *input, const char *text)
 {
     return input->file.bytes && memmem(input->file.bytes, input->file.length, text, strlen(text));
 }
 
-static bool in_folder(const struct input *input, const char *name)
+static bool folder_has(const struct input *input, const char *name)
 {
     struct stat status;
     char *path = mem_format("%s/%s", input->path, name);
@@ -84,7 +84,7 @@ static bool in_folder(const struct input *input, const char *name)
 // What people may well try that is no routing, or needs another way in.
 static bool refuse_input(const struct input *input, struct error *err)
 {
-    if (in_folder(input, "trace.yaml"))
+    if (folder_has(input, "trace.yaml"))
         return error_set(err, EXIT_INPUT, "%s: a native trace already: see epsim trace export",
                          input->path);
     if (input->folder)
@@ -93,11 +93,11 @@ static bool refuse_input(const struct input *input, struct error *err)
                          "statistics",
                          input->path);
     if (input->file.length > 4 && !memcmp(input->file.bytes, "PK\3\4", 4) &&
-        holds(input, "data.pkl"))
+        input_holds(input, "data.pkl"))
         return error_set(err, EXIT_INPUT,
                          "%s: a PyTorch file: convert it with python3 traces/sglang_pt.py",
                          input->path);
-    if (holds(input, "\ninitial_global_assignments:") ||
+    if (input_holds(input, "\ninitial_global_assignments:") ||
         json_object_get(input->json, "physical_to_logical_map"))
         return error_set(err, EXIT_INPUT,
                          "%s: a layout, which says nothing of tokens: see --layout", input->path);
@@ -111,7 +111,7 @@ static const struct importer *find_importer(const struct import_ask *ask, const 
                                             struct error *err)
 {
     for (size_t i = 0; i < IMPORTERS; i++)
-        if (importers[i]->claims(ask, input))
+        if (importers[i]->recognise(ask, input))
             return importers[i];
     refuse_input(input, err);
     return NULL;
@@ -137,8 +137,8 @@ static bool read_inputs(struct import *import, const struct input *inputs,
 
 // --- the shape ---------------------------------------------------------------------------------
 
-static bool agree(const struct import *import, const char *what, uint32_t found, uint32_t model,
-                  struct error *err)
+static bool agrees_with_model(const struct import *import, const char *what, uint32_t found,
+                              uint32_t model, struct error *err)
 {
     return !found || found == model ||
            error_set(err, EXIT_INPUT, "%s: %s %" PRIu32 "; the model %s has %" PRIu32,
@@ -146,7 +146,7 @@ static bool agree(const struct import *import, const char *what, uint32_t found,
 }
 
 // The model's shape, or as much of one as the input states.
-static bool resolve_shape(struct import *import, struct error *err)
+static bool resolve_import_shape(struct import *import, struct error *err)
 {
     const struct import_ask *ask = import->ask;
     assert(import->pieces != NULL);
@@ -157,8 +157,8 @@ static bool resolve_shape(struct import *import, struct error *err)
     if (ask->model[0]) {
         if (!moe_load(ask->model, &import->moe, NULL, err))
             return error_prefix(err, "--model");
-        return agree(import, "experts", import->experts, import->moe.experts, err) &&
-               agree(import, "topk", import->topk, import->moe.topk, err);
+        return agrees_with_model(import, "experts", import->experts, import->moe.experts, err) &&
+               agrees_with_model(import, "topk", import->topk, import->moe.topk, err);
     }
     if (!import->experts || !import->topk)
         return error_set(
@@ -173,66 +173,6 @@ static bool resolve_shape(struct import *import, struct error *err)
     return moe_check(&whole, err) || error_prefix(err, "%s", import->pieces[0].name);
 }
 
-// Layers by their place: all of the model's, or its MoE layers alone.
-static bool first_layer(const struct import *import, uint32_t *first, struct error *err)
-{
-    const struct moe *moe = &import->moe;
-    *first = 0;
-    if (!import->ask->model[0] || import->axis == moe->layers + moe->dense_layers)
-        return true;
-    *first = moe->dense_layers;
-    return import->axis == moe->layers ||
-           error_set(err, EXIT_INPUT,
-                     "%s: %" PRIu32 " layers; the model %s has %" PRIu32 " MoE layers and %" PRIu32
-                     " in all",
-                     import->pieces[0].name, import->axis, moe->name, moe->layers,
-                     moe->layers + moe->dense_layers);
-}
-
-// Where all of the model's layers are there, its dense ones hold nothing.
-static bool dense_is_empty(const struct import *import, const bool *live, struct error *err)
-{
-    const struct moe *moe = &import->moe;
-    if (!import->ask->model[0] || import->axis != moe->layers + moe->dense_layers)
-        return true;
-    for (uint32_t l = 0; l < moe->dense_layers; l++)
-        if (live[l])
-            return error_set(err, EXIT_INPUT,
-                             "%s: layer %" PRIu32 " has choices; the model %s begins with %" PRIu32
-                             " dense layers",
-                             import->pieces[0].name, l, moe->name, moe->dense_layers);
-    return true;
-}
-
-bool import_keep(const struct import *import, const bool *live, struct kept *kept,
-                 struct error *err)
-{
-    uint32_t first = 0;
-    *kept = (struct kept){0};
-    if (!import->layer_ids && !first_layer(import, &first, err))
-        return false;
-    if (!import->layer_ids && !dense_is_empty(import, live, err))
-        return false;
-    kept->axis = mem_alloc(import->axis, sizeof *kept->axis);
-    kept->ids = mem_alloc(import->axis, sizeof *kept->ids);
-    for (uint32_t l = 0; l < import->axis; l++)
-        if (live[l]) {
-            kept->ids[kept->count] = import->layer_ids ? import->layer_ids[l] : first + l;
-            kept->axis[kept->count++] = l;
-        }
-    if (kept->count)
-        return true;
-    kept_release(kept);
-    return error_set(err, EXIT_INPUT, "%s: no layer has any choices", import->pieces[0].name);
-}
-
-void kept_release(struct kept *kept)
-{
-    free(kept->axis);
-    free(kept->ids);
-    *kept = (struct kept){0};
-}
-
 // --- all of it ---------------------------------------------------------------------------------
 
 static const char *base_name(const char *path)
@@ -242,7 +182,7 @@ static const char *base_name(const char *path)
 }
 
 // What was asked, or the format and the first input's name; and that it was drawn, if it was.
-static char *source_text(const struct import *import, const char *format)
+static char *import_source(const struct import *import, const char *format)
 {
     const struct import_ask *ask = import->ask;
     const size_t more = ask->input_count - 1;
@@ -261,9 +201,9 @@ static char *source_text(const struct import *import, const char *format)
 
 static bool write_trace(struct import *import, struct import_report *report, struct error *err)
 {
-    if (!resolve_shape(import, err))
+    if (!resolve_import_shape(import, err))
         return false;
-    char *source = source_text(import, report->format);
+    char *source = import_source(import, report->format);
     struct trace_plan plan = {
         .moe = &import->moe, .source = source, .licence = import->ask->licence};
     report->experts = import->moe.experts;
@@ -274,22 +214,6 @@ static bool write_trace(struct import *import, struct import_report *report, str
                         : import_write_choices(import, &plan, report, err);
     free(source);
     return ok;
-}
-
-static void import_release(struct import *import)
-{
-    for (size_t i = 0; i < import->count; i++) {
-        free(import->pieces[i].name);
-        free(import->pieces[i].layers);
-    }
-    for (size_t i = 0; i < import->owned_count; i++)
-        free(import->owned[i]);
-    for (size_t i = 0; i < import->map_count; i++)
-        mapped_release(&import->maps[i]);
-    free(import->owned);
-    free(import->maps);
-    free(import->pieces);
-    free(import->layer_ids);
 }
 
 bool trace_import(const struct import_ask *ask, struct import_report *report, struct error *err)

@@ -1,5 +1,6 @@
 // Text that is base64 alone, a request a line: a .npy file (vLLM) or raw int32 (SGLang).
 #include "base/mem.h"
+#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <inttypes.h>
@@ -12,7 +13,7 @@ static bool is_base64(unsigned char c)
            strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n \t", c);
 }
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_base64(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     for (size_t i = 0; i < input->file.length; i++)
@@ -43,4 +44,4 @@ static bool read_base64(struct import *import, const struct input *input, struct
     return ok;
 }
 
-const struct importer importer_base64 = {"base64 routed_experts", claims, read_base64};
+const struct importer importer_base64 = {"base64 routed_experts", recognise_base64, read_base64};

@@ -1,8 +1,8 @@
-// Recorded choices of tokens as a native trace.
+#include "traces/import_choices.h"
+
 #include "base/mem.h"
 #include "model/routing.h"
-#include "traces/importer.h"
-#include "traces/writer.h"
+#include "traces/import_layers.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,8 +16,9 @@ enum row_kind {
 
 // Ids of a row as a trace has them; ROUTING_DROPPED for -1. Refuses ids out of range and an expert
 // twice, but a row of one value alone is blank: engines fill dense layers with zeros.
-static bool read_row(const struct import *import, const struct piece *piece, const uint64_t at[2],
-                     uint16_t *ids, enum row_kind *kind, struct error *err)
+static bool read_choice_row(const struct import *import, const struct piece *piece,
+                            const uint64_t at[2], uint16_t *ids, enum row_kind *kind,
+                            struct error *err)
 {
     const uint32_t topk = import->width, layer = (uint32_t)at[1];
     int64_t row[MOE_MAX_TOPK];
@@ -62,7 +63,7 @@ static bool survey_token(const struct import *import, const struct piece *piece,
     uint16_t ids[MOE_MAX_TOPK];
     enum row_kind kind;
     for (uint32_t l = 0; l < import->axis; l++) {
-        if (!read_row(import, piece, (const uint64_t[]){token, l}, ids, &kind, err))
+        if (!read_choice_row(import, piece, (const uint64_t[]){token, l}, ids, &kind, err))
             return false;
         if (kind == ROW_BLANK) {
             survey->blanks[l]++;
@@ -85,7 +86,7 @@ static void dense_by_model(const struct import *import, struct survey *survey)
         survey->live[l] = false;
 }
 
-static bool survey_all(const struct import *import, struct survey *survey, struct error *err)
+static bool survey_choices(const struct import *import, struct survey *survey, struct error *err)
 {
     survey->live = mem_alloc(import->axis, sizeof *survey->live);
     survey->blanks = mem_alloc(import->axis, sizeof *survey->blanks);
@@ -105,21 +106,21 @@ static bool survey_all(const struct import *import, struct survey *survey, struc
 
 struct output {
     const struct import *import;
-    const struct kept *kept;
+    const struct layer_map *map;
     struct trace_writer writer;
     uint16_t *ids; // of one token
 };
 
-static void write_token(struct output *output, const struct piece *piece, uint64_t token,
-                        const uint32_t step[2])
+static void copy_token(struct output *output, const struct piece *piece, uint64_t token,
+                       const uint32_t step[2])
 {
     const uint32_t topk = output->import->width;
     struct error ignored; // surveyed before
     enum row_kind kind;
-    for (uint32_t l = 0; l < output->kept->count; l++) {
+    for (uint32_t l = 0; l < output->map->count; l++) {
         uint16_t *ids = output->ids + (size_t)l * topk;
-        read_row(output->import, piece, (const uint64_t[]){token, output->kept->axis[l]}, ids,
-                 &kind, &ignored);
+        read_choice_row(output->import, piece, (const uint64_t[]){token, output->map->axis[l]}, ids,
+                        &kind, &ignored);
         for (uint32_t k = 0; kind == ROW_BLANK && k < topk; k++)
             ids[k] = ROUTING_DROPPED;
     }
@@ -130,7 +131,7 @@ static void write_requests(struct output *output)
 {
     for (size_t p = 0; p < output->import->count; p++)
         for (uint64_t t = 0; t < output->import->pieces[p].rows; t++)
-            write_token(output, &output->import->pieces[p], t, NULL);
+            copy_token(output, &output->import->pieces[p], t, NULL);
 }
 
 static uint64_t write_positions(struct output *output)
@@ -144,9 +145,9 @@ static uint64_t write_positions(struct output *output)
             if (position < piece->first || position - piece->first >= piece->rows)
                 continue;
             any = true;
-            write_token(output, piece, position - piece->first,
-                        (const uint32_t[]){(uint32_t)position,
-                                           (uint32_t)(piece->request % import->ask->ranks)});
+            copy_token(output, piece, position - piece->first,
+                       (const uint32_t[]){(uint32_t)position,
+                                          (uint32_t)(piece->request % import->ask->ranks)});
         }
     }
     return position;
@@ -164,7 +165,7 @@ static uint64_t write_placed(struct output *output)
             steps++;
         }
         for (uint64_t t = 0; t < piece->rows; t++)
-            write_token(output, piece, t, (const uint32_t[]){(uint32_t)steps - 1, piece->rank});
+            copy_token(output, piece, t, (const uint32_t[]){(uint32_t)steps - 1, piece->rank});
     }
     return steps;
 }
@@ -184,25 +185,25 @@ static bool check_order(const struct import *import, struct error *err)
     return true;
 }
 
-static bool write_all(struct import *import, const struct survey *survey, struct trace_plan *plan,
-                      struct import_report *report, struct error *err)
+static bool write_choices(struct import *import, const struct survey *survey,
+                          struct trace_plan *plan, struct import_report *report, struct error *err)
 {
-    struct kept kept;
-    if (!import_keep(import, survey->live, &kept, err))
+    struct layer_map map;
+    if (!layer_map_init(&map, import, survey->live, err))
         return false;
     const bool positions = import->ask->order == IMPORT_POSITIONS;
-    struct output output = {.import = import, .kept = &kept};
-    plan->layers = kept.count;
-    plan->layer_ids = kept.ids;
+    struct output output = {.import = import, .map = &map};
+    plan->layers = map.count;
+    plan->layer_ids = map.ids;
     plan->drops = survey->dropped > 0;
     plan->steps = positions || import->placed;
-    report->layers = kept.count;
-    report->left_out = import->axis - kept.count;
+    report->layers = map.count;
+    report->left_out = import->axis - map.count;
     report->tokens = survey->tokens;
     report->dropped = survey->dropped;
     bool ok = trace_writer_open(&output.writer, plan, import->ask->folder, err);
     if (ok) {
-        output.ids = mem_alloc((size_t)kept.count * import->width, sizeof *output.ids);
+        output.ids = mem_alloc((size_t)map.count * import->width, sizeof *output.ids);
         if (positions)
             report->steps = write_positions(&output);
         else if (import->placed)
@@ -212,7 +213,7 @@ static bool write_all(struct import *import, const struct survey *survey, struct
         free(output.ids);
         ok = trace_writer_commit(&output.writer, err);
     }
-    kept_release(&kept);
+    layer_map_release(&map);
     return ok;
 }
 
@@ -225,7 +226,7 @@ bool import_write_choices(struct import *import, struct trace_plan *plan,
     if (import->placed)
         import_sort(import);
     const bool ok =
-        survey_all(import, &survey, err) && write_all(import, &survey, plan, report, err);
+        survey_choices(import, &survey, err) && write_choices(import, &survey, plan, report, err);
     free(survey.live);
     free(survey.blanks);
     return ok;

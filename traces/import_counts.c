@@ -1,23 +1,23 @@
-// Counts of experts as a native trace: tokens drawn to have those very counts.
+#include "traces/import_counts.h"
+
 #include "base/mem.h"
-#include "traces/deal.h"
-#include "traces/importer.h"
-#include "traces/writer.h"
+#include "traces/import_layers.h"
+#include "traces/sample.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 // Tokens of one step that are held at once: of a rank, or of all where counts are not by rank.
-#define TOKENS_MOST (UINT64_C(1) << 20)
+#define MAX_TOKENS (UINT64_C(1) << 20)
 
 struct counting {
     const struct import *import;
-    struct kept kept;
+    struct layer_map map;
     struct trace_writer writer;
     struct import_report *report;
-    uint64_t *counts; // [kept.count * experts] of the piece in hand
-    uint16_t *ids;    // [kept.count][tokens * topk] of the piece in hand
+    uint64_t *counts; // [map.count * experts] of the piece in hand
+    uint16_t *ids;    // [map.count][tokens * topk] of the piece in hand
     uint64_t tokens;  // of the piece in hand
 };
 
@@ -32,20 +32,26 @@ static bool refuse_count(const struct import *import, const struct piece *piece,
                      piece_int(piece, at[0], 0, at[1]), expected);
 }
 
-// Counts that add up within 2^53, and which layers have any.
-static bool survey(const struct import *import, bool *live, struct error *err)
+static bool survey_layer_counts(const struct import *import, const struct piece *piece,
+                                uint32_t layer, bool *live, struct error *err)
 {
-    for (size_t p = 0; p < import->count; p++) {
-        const struct piece *piece = &import->pieces[p];
-        for (uint32_t l = 0; l < import->axis; l++)
-            for (uint32_t e = 0; e < import->width; e++) {
-                const int64_t count = piece_int(piece, l, 0, e);
-                if (count < 0 || count > INT64_C(1) << 40)
-                    return refuse_count(import, piece, (const uint32_t[]){l, e}, err,
-                                        "a count from 0 to 2^40");
-                live[l] = live[l] || count > 0;
-            }
+    for (uint32_t e = 0; e < import->width; e++) {
+        const int64_t count = piece_int(piece, layer, 0, e);
+        if (count < 0 || count > INT64_C(1) << 40)
+            return refuse_count(import, piece, (const uint32_t[]){layer, e}, err,
+                                "a count from 0 to 2^40");
+        *live = *live || count > 0;
     }
+    return true;
+}
+
+// Counts that add up within 2^53, and which layers have any.
+static bool survey_counts(const struct import *import, bool *live, struct error *err)
+{
+    for (size_t p = 0; p < import->count; p++)
+        for (uint32_t l = 0; l < import->axis; l++)
+            if (!survey_layer_counts(import, &import->pieces[p], l, &live[l], err))
+                return false;
     return true;
 }
 
@@ -63,10 +69,10 @@ static void take_counts(struct counting *counting, const struct piece *piece)
 {
     const uint32_t experts = counting->import->moe.experts, topk = counting->import->moe.topk;
     uint64_t most = 0;
-    for (uint32_t l = 0; l < counting->kept.count; l++) {
+    for (uint32_t l = 0; l < counting->map.count; l++) {
         uint64_t *counts = counting->counts + (size_t)l * experts;
         for (uint32_t e = 0; e < experts; e++)
-            counts[e] = (uint64_t)piece_int(piece, counting->kept.axis[l], 0, e);
+            counts[e] = (uint64_t)piece_int(piece, counting->map.axis[l], 0, e);
         const uint64_t sum = layer_sum(counts, experts);
         most = sum > most ? sum : most;
     }
@@ -83,12 +89,12 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
     snprintf(expected, sizeof expected,
              "at most %" PRIu64 ", one for each token of the step; or --tokens to draw from them",
              counting->tokens);
-    for (uint32_t l = 0; !counting->import->ask->tokens && l < counting->kept.count; l++)
+    for (uint32_t l = 0; !counting->import->ask->tokens && l < counting->map.count; l++)
         for (uint32_t e = 0; e < experts; e++)
             if (counting->counts[(size_t)l * experts + e] > counting->tokens)
                 return refuse_count(counting->import, piece,
-                                    (const uint32_t[]){counting->kept.axis[l], e}, err, expected);
-    return counting->tokens <= TOKENS_MOST ||
+                                    (const uint32_t[]){counting->map.axis[l], e}, err, expected);
+    return counting->tokens <= MAX_TOKENS ||
            error_set(err, EXIT_INPUT,
                      "%s: %" PRIu64 " tokens in one step: expected at most 2^20; --tokens draws "
                      "fewer",
@@ -111,48 +117,51 @@ static bool draw_layer(const struct counting *counting, struct rng *rng, uint64_
     const struct moe *moe = &counting->import->moe;
     if (layer_sum(counts, moe->experts) == 0)
         return true;
+    const struct count_odds odds = {.weights = counts,
+                                    .experts = moe->experts,
+                                    .total = counting->tokens * moe->topk,
+                                    .max = counting->tokens};
     uint64_t *drawn = mem_alloc(moe->experts, sizeof *drawn);
-    const bool ok =
-        deal_draw(counts, moe->experts, counting->tokens * moe->topk, counting->tokens, rng, drawn);
+    const bool ok = sample_counts(&odds, rng, drawn);
     memcpy(counts, drawn, moe->experts * sizeof *drawn);
     free(drawn);
     return ok;
 }
 
-static bool deal_layer(const struct counting *counting, const struct piece *piece, uint32_t layer)
+static bool sample_layer(const struct counting *counting, const struct piece *piece, uint32_t layer)
 {
     const struct import *import = counting->import;
     const struct moe *moe = &import->moe;
-    struct rng rng = layer_stream(import, piece, counting->kept.ids[layer]);
+    struct rng rng = layer_stream(import, piece, counting->map.ids[layer]);
     uint64_t *counts = counting->counts + (size_t)layer * moe->experts;
     if (import->ask->tokens && !draw_layer(counting, &rng, counts))
         return false;
-    const struct deal deal = {.counts = counts,
-                              .experts = moe->experts,
-                              .topk = moe->topk,
-                              .groups = moe->groups,
-                              .topk_groups = moe->topk_groups,
-                              .tokens = (uint32_t)counting->tokens,
-                              .rng = {.key = rng_next(&rng), .counter = 0}};
-    return deal_counts(&deal, counting->ids + (size_t)layer * counting->tokens * moe->topk);
+    const struct sampling sampling = {.counts = counts,
+                                      .experts = moe->experts,
+                                      .topk = moe->topk,
+                                      .groups = moe->groups,
+                                      .topk_groups = moe->topk_groups,
+                                      .tokens = (uint32_t)counting->tokens,
+                                      .rng = {.key = rng_next(&rng), .counter = 0}};
+    return sample_with_counts(&sampling,
+                              counting->ids + (size_t)layer * counting->tokens * moe->topk);
 }
 
 // Layers side by side; each draws from a stream of its own.
-static bool deal_piece(struct counting *counting, const struct piece *piece, struct error *err)
+static bool sample_piece(struct counting *counting, const struct piece *piece, struct error *err)
 {
     const struct moe *moe = &counting->import->moe;
-    const uint32_t layers = counting->kept.count;
+    const uint32_t layers = counting->map.count;
     uint32_t bad = UINT32_MAX;
 #pragma omp parallel for schedule(dynamic) reduction(min : bad)
     for (uint32_t l = 0; l < layers; l++)
-        if (!deal_layer(counting, piece, l) && l < bad)
+        if (!sample_layer(counting, piece, l) && l < bad)
             bad = l;
     return bad == UINT32_MAX ||
            error_set(err, EXIT_INPUT,
                      "%s: layer %" PRIu32 ": no choices of top-%" PRIu32 " in %" PRIu32
                      " of %" PRIu32 " groups have these counts: is it another --model?",
-                     piece->name, counting->kept.ids[bad], moe->topk, moe->topk_groups,
-                     moe->groups);
+                     piece->name, counting->map.ids[bad], moe->topk, moe->topk_groups, moe->groups);
 }
 
 // --- writing -----------------------------------------------------------------------------------
@@ -167,7 +176,7 @@ static uint32_t source_rank(const struct counting *counting, const struct piece 
 
 static void write_tokens(struct counting *counting, const struct piece *piece, uint64_t step)
 {
-    const uint32_t layers = counting->kept.count, topk = counting->import->moe.topk;
+    const uint32_t layers = counting->map.count, topk = counting->import->moe.topk;
     uint16_t *row = mem_alloc((size_t)layers * topk, sizeof *row);
     for (uint64_t t = 0; t < counting->tokens; t++) {
         for (uint32_t l = 0; l < layers; l++)
@@ -185,9 +194,9 @@ static void write_tokens(struct counting *counting, const struct piece *piece, u
 static bool write_piece(struct counting *counting, const struct piece *piece, uint64_t step,
                         struct error *err)
 {
-    counting->ids = mem_alloc(counting->kept.count * counting->tokens * counting->import->moe.topk,
+    counting->ids = mem_alloc(counting->map.count * counting->tokens * counting->import->moe.topk,
                               sizeof *counting->ids);
-    const bool ok = deal_piece(counting, piece, err);
+    const bool ok = sample_piece(counting, piece, err);
     if (ok)
         write_tokens(counting, piece, step);
     free(counting->ids);
@@ -218,7 +227,7 @@ static bool write_pieces(struct counting *counting, struct error *err)
 static bool lacks_choices(const struct counting *counting)
 {
     const struct moe *moe = &counting->import->moe;
-    for (uint32_t l = 0; counting->tokens && l < counting->kept.count; l++) {
+    for (uint32_t l = 0; counting->tokens && l < counting->map.count; l++) {
         const uint64_t *counts = counting->counts + (size_t)l * moe->experts;
         const uint64_t sum = layer_sum(counts, moe->experts);
         if (counting->import->ask->tokens ? sum == 0 : sum != counting->tokens * moe->topk)
@@ -240,7 +249,7 @@ static bool check_pieces(struct counting *counting, bool *lacking, struct error 
     return true;
 }
 
-static bool check_ask(const struct import *import, struct error *err)
+static bool check_counts_order(const struct import *import, struct error *err)
 {
     if (import->ask->order != IMPORT_REQUESTS)
         return error_set(err, EXIT_INPUT, "--order: %s has counts, whose steps are their own",
@@ -251,16 +260,16 @@ static bool check_ask(const struct import *import, struct error *err)
                      import->pieces[0].name);
 }
 
-static bool write_all(struct counting *counting, struct trace_plan *plan, struct error *err)
+static bool write_counts(struct counting *counting, struct trace_plan *plan, struct error *err)
 {
     const struct import *import = counting->import;
-    plan->layers = counting->kept.count;
-    plan->layer_ids = counting->kept.ids;
+    plan->layers = counting->map.count;
+    plan->layer_ids = counting->map.ids;
     plan->steps = true;
-    counting->report->layers = counting->kept.count;
-    counting->report->left_out = import->axis - counting->kept.count;
+    counting->report->layers = counting->map.count;
+    counting->report->left_out = import->axis - counting->map.count;
     counting->counts =
-        mem_alloc((size_t)counting->kept.count * import->moe.experts, sizeof *counting->counts);
+        mem_alloc((size_t)counting->map.count * import->moe.experts, sizeof *counting->counts);
     bool ok = check_pieces(counting, &plan->drops, err) &&
               trace_writer_open(&counting->writer, plan, import->ask->folder, err);
     if (ok && !write_pieces(counting, err)) {
@@ -276,14 +285,15 @@ bool import_write_counts(struct import *import, struct trace_plan *plan,
                          struct import_report *report, struct error *err)
 {
     struct counting counting = {.import = import, .report = report};
-    if (!check_ask(import, err))
+    if (!check_counts_order(import, err))
         return false;
     if (import->placed)
         import_sort(import);
     bool *live = mem_alloc(import->axis, sizeof *live);
-    const bool ok = survey(import, live, err) && import_keep(import, live, &counting.kept, err) &&
-                    write_all(&counting, plan, err);
+    const bool ok = survey_counts(import, live, err) &&
+                    layer_map_init(&counting.map, import, live, err) &&
+                    write_counts(&counting, plan, err);
     free(live);
-    kept_release(&counting.kept);
+    layer_map_release(&counting.map);
     return ok;
 }

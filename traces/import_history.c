@@ -1,10 +1,11 @@
 // {"load_history": [{"logical_expert_load": [[...] per layer]}, ...]}: counts, one entry a step.
 #include "base/mem.h"
+#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <stdlib.h>
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_history(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     return json_is_array(json_object_get(input->json, "load_history"));
@@ -24,4 +25,4 @@ static bool read_history(struct import *import, const struct input *input, struc
     return ok;
 }
 
-const struct importer importer_history = {"load_history", claims, read_history};
+const struct importer importer_history = {"load_history", recognise_history, read_history};

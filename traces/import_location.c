@@ -1,11 +1,12 @@
 // SGLang's --init-expert-location JSON with logical_count: [layers][experts], or
 // [steps][layers][experts] as its recorder has them. (Without it the file is a layout.)
 #include "base/mem.h"
+#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <stdlib.h>
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_location(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     return json_is_array(json_object_get(input->json, "logical_count"));
@@ -20,4 +21,5 @@ static bool read_location(struct import *import, const struct input *input, stru
     return ok;
 }
 
-const struct importer importer_location = {"SGLang logical_count", claims, read_location};
+const struct importer importer_location = {"SGLang logical_count", recognise_location,
+                                           read_location};

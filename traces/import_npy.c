@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_npy(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     return input->file.bytes && npy_begins(input->file.bytes, input->file.length);
@@ -12,8 +12,8 @@ static bool claims(const struct import_ask *ask, const struct input *input)
 
 // Choices and counts have the same dimensions. Rows wider than any top-k are counts, and so are
 // rows as wide as the model has experts; the rest are choices.
-static bool kind_of(const struct import_ask *ask, const struct npy *array, enum import_kind *kind,
-                    struct error *err)
+static bool array_kind(const struct import_ask *ask, const struct npy *array,
+                       enum import_kind *kind, struct error *err)
 {
     struct moe moe = {0};
     const uint64_t width = array->dims ? array->shape[array->dims - 1] : 0;
@@ -35,9 +35,9 @@ static bool read_npy(struct import *import, const struct input *input, struct er
     if (!npy_parse(&array, input->path, input->file.bytes, input->file.length, err))
         return false;
     const bool ok =
-        kind_of(import->ask, &array, &kind, err) && import_add_array(import, kind, &array, err);
+        array_kind(import->ask, &array, &kind, err) && import_add_array(import, kind, &array, err);
     npy_release(&array);
     return ok;
 }
 
-const struct importer importer_npy = {"NumPy array", claims, read_npy};
+const struct importer importer_npy = {"NumPy array", recognise_npy, read_npy};

@@ -1,12 +1,13 @@
 // .npz files, one a request, whose member routed_experts has [tokens, layers, k].
 #include "base/mem.h"
+#include "traces/import_encodings.h"
 #include "traces/importer.h"
 #include "traces/zip.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_npz(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     return input->file.length > 4 && !memcmp(input->file.bytes, "PK\3\4", 4) &&
@@ -54,4 +55,4 @@ static bool read_npz(struct import *import, const struct input *input, struct er
     return ok;
 }
 
-const struct importer importer_npz = {"NumPy archive", claims, read_npz};
+const struct importer importer_npz = {"NumPy archive", recognise_npz, read_npz};

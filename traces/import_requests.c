@@ -27,7 +27,7 @@ static bool layer_number(const char *key, uint32_t *layer)
     return *end == '\0';
 }
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_requests(const struct import_ask *ask, const struct input *input)
 {
     const json_t *first = json_array_get(input->json, 0);
     void *pair = json_object_iter((json_t *)(uintptr_t)first);
@@ -36,14 +36,14 @@ static bool claims(const struct import_ask *ask, const struct input *input)
     return pair && layer_number(json_object_iter_key(pair), &layer);
 }
 
-static int ascending(const void *a, const void *b)
+static int layer_order(const void *a, const void *b)
 {
     const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return x < y ? -1 : x > y;
 }
 
 // Layers that are not null in the first step, and how many experts their tokens take.
-static bool read_layers(struct request *request, struct error *err)
+static bool read_request_layers(struct request *request, struct error *err)
 {
     const char *key;
     json_t *value;
@@ -66,7 +66,7 @@ static bool read_layers(struct request *request, struct error *err)
     if (request->width < 1 || request->width > MOE_MAX_TOPK)
         return error_set(err, EXIT_INPUT, "%s: [0]: tokens of %" PRIu32 " ids; expected 1 to %d",
                          request->path, request->width, MOE_MAX_TOPK);
-    qsort(request->layer_ids, request->layers, sizeof *request->layer_ids, ascending);
+    qsort(request->layer_ids, request->layers, sizeof *request->layer_ids, layer_order);
     return true;
 }
 
@@ -77,8 +77,8 @@ static const json_t *layer_of(const struct request *request, size_t step, uint32
     return json_object_get(json_array_get(request->steps, step), key);
 }
 
-static bool refuse(const struct request *request, size_t step, uint32_t l, struct error *err,
-                   const char *expected)
+static bool refuse_step(const struct request *request, size_t step, uint32_t l, struct error *err,
+                        const char *expected)
 {
     return error_set(err, EXIT_INPUT, "%s: [%zu].%" PRIu32 ": expected %s", request->path, step,
                      request->layer_ids[l], expected);
@@ -103,23 +103,23 @@ static bool read_step(struct request *request, size_t step, struct error *err)
     const size_t tokens = json_array_size(layer_of(request, step, 0));
     const size_t row = (size_t)request->layers * request->width;
     if (tokens == 0)
-        return refuse(request, step, 0, err, "a list of tokens");
+        return refuse_step(request, step, 0, err, "a list of tokens");
     request->ids = mem_grow(request->ids, (request->tokens + tokens) * row, sizeof *request->ids);
     for (uint32_t l = 0; l < request->layers; l++) {
         const json_t *layer = layer_of(request, step, l);
         if (json_array_size(layer) != tokens)
-            return refuse(request, step, l, err, "as many tokens as the other layers");
+            return refuse_step(request, step, l, err, "as many tokens as the other layers");
         for (size_t t = 0; t < tokens; t++)
             if (!read_token(request, json_array_get(layer, t),
                             request->ids + (request->tokens + t) * row + l * request->width))
-                return refuse(request, step, l, err, "as many expert ids for every token");
+                return refuse_step(request, step, l, err, "as many expert ids for every token");
     }
     request->tokens += tokens;
     return true;
 }
 
 // All requests of an import have the same layers.
-static bool take_layers(struct import *import, struct request *request, struct error *err)
+static bool take_request_layers(struct import *import, struct request *request, struct error *err)
 {
     const size_t bytes = request->layers * sizeof *request->layer_ids;
     if (!import->layer_ids) {
@@ -135,7 +135,7 @@ static bool take_layers(struct import *import, struct request *request, struct e
 
 static bool read_steps(struct import *import, struct request *request, struct error *err)
 {
-    if (!read_layers(request, err))
+    if (!read_request_layers(request, err))
         return false;
     for (size_t step = 0; step < json_array_size(request->steps); step++)
         if (!read_step(request, step, err))
@@ -145,7 +145,7 @@ static bool read_steps(struct import *import, struct request *request, struct er
                               .dims = 3,
                               .shape = {request->tokens, request->layers, request->width},
                               .data = request->ids};
-    return take_layers(import, request, err) &&
+    return take_request_layers(import, request, err) &&
            import_add_array(import, IMPORT_CHOICES, &array, err);
 }
 
@@ -158,4 +158,4 @@ static bool read_request(struct import *import, const struct input *input, struc
     return ok;
 }
 
-const struct importer importer_requests = {"per-request JSON", claims, read_request};
+const struct importer importer_requests = {"per-request JSON", recognise_requests, read_request};

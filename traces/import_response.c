@@ -2,6 +2,7 @@
 // prompt_routed_experts), SGLang's meta_info.routed_experts and sgl_ext.routed_experts; one answer
 // or a list of them. Arrays are base64 or nested lists.
 #include "base/mem.h"
+#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static bool is_answer(const json_t *value)
     return false;
 }
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_response(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     return is_answer(input->json) || is_answer(json_array_get(input->json, 0));
@@ -96,4 +97,5 @@ static bool read_response(struct import *import, const struct input *input, stru
     return ok;
 }
 
-const struct importer importer_response = {"routed_experts of answers", claims, read_response};
+const struct importer importer_response = {"routed_experts of answers", recognise_response,
+                                           read_response};

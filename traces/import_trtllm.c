@@ -29,7 +29,7 @@ struct entry {
     uint32_t layer;
 };
 
-static bool claims(const struct import_ask *ask, const struct input *input)
+static bool recognise_trtllm(const struct import_ask *ask, const struct input *input)
 {
     (void)ask;
     char *meta = mem_format("%s/meta_info.json", input->path);
@@ -41,8 +41,8 @@ static bool claims(const struct import_ask *ask, const struct input *input)
 
 // --- meta_info.json ----------------------------------------------------------------------------
 
-static bool read_number(const json_t *meta, const char *path, const char *key, uint32_t most,
-                        uint32_t *value, struct error *err)
+static bool read_meta_number(const json_t *meta, const char *path, const char *key, uint32_t most,
+                             uint32_t *value, struct error *err)
 {
     const json_t *number = json_object_get(meta, key);
     const int64_t found = json_integer_value(number);
@@ -53,11 +53,13 @@ static bool read_number(const json_t *meta, const char *path, const char *key, u
     return true;
 }
 
-static bool read_numbers(struct statistics *statistics, const json_t *meta, const char *path,
-                         struct error *err)
+static bool read_meta_numbers(struct statistics *statistics, const json_t *meta, const char *path,
+                              struct error *err)
 {
-    return read_number(meta, path, "num_experts", MOE_MAX_EXPERTS, &statistics->experts, err) &&
-           read_number(meta, path, "num_experts_per_token", MOE_MAX_TOPK, &statistics->topk, err);
+    return read_meta_number(meta, path, "num_experts", MOE_MAX_EXPERTS, &statistics->experts,
+                            err) &&
+           read_meta_number(meta, path, "num_experts_per_token", MOE_MAX_TOPK, &statistics->topk,
+                            err);
 }
 
 static bool load_meta(struct statistics *statistics, struct error *err)
@@ -65,7 +67,7 @@ static bool load_meta(struct statistics *statistics, struct error *err)
     json_error_t where;
     char *path = mem_format("%s/meta_info.json", statistics->folder);
     json_t *meta = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
-    const bool ok = meta ? read_numbers(statistics, meta, path, err)
+    const bool ok = meta ? read_meta_numbers(statistics, meta, path, err)
                          : error_set(err, EXIT_INPUT, "%s:%d: %s", path, where.line, where.text);
     json_decref(meta);
     free(path);
@@ -89,7 +91,7 @@ static bool parse_name(const char *name, struct entry *entry)
     return *end == '\0' && layer <= 10000;
 }
 
-static int by_name(const void *a, const void *b)
+static int entry_order(const void *a, const void *b)
 {
     const struct entry *x = a, *y = b;
     if (x->iteration != y->iteration)
@@ -124,17 +126,17 @@ static bool list_entries(const struct statistics *statistics, const char *path,
         if (!check_tensor(statistics, path, &file->tensors[i], err))
             return false;
     }
-    qsort(entries, file->count, sizeof *entries, by_name);
+    qsort(entries, file->count, sizeof *entries, entry_order);
     for (size_t i = 1; i < file->count; i++)
-        if (by_name(&entries[i - 1], &entries[i]) == 0)
+        if (entry_order(&entries[i - 1], &entries[i]) == 0)
             return error_set(err, EXIT_INPUT, "%s: %s and %s are one place", path,
                              entries[i - 1].tensor->name, entries[i].tensor->name);
     return true;
 }
 
 // The layers of every iteration are those of the first one read.
-static bool take_layers(struct import *import, const char *path, const struct entry *entries,
-                        size_t count, struct error *err)
+static bool take_entry_layers(struct import *import, const char *path, const struct entry *entries,
+                              size_t count, struct error *err)
 {
     if (!import->layer_ids) {
         import->layer_ids = mem_alloc(count, sizeof *import->layer_ids);
@@ -158,7 +160,7 @@ static bool add_iteration(const struct statistics *statistics, const char *path,
     struct import *import = statistics->import;
     const struct npy *first = &entries[0].tensor->array;
     const uint64_t shape[2] = {count, statistics->raw ? statistics->topk : statistics->experts};
-    if (!take_layers(import, path, entries, count, err))
+    if (!take_entry_layers(import, path, entries, count, err))
         return false;
     char *name = mem_format("%s: iteration %" PRIu64, path, entries[0].iteration);
     struct piece *piece =
@@ -197,8 +199,8 @@ static bool add_iterations(const struct statistics *statistics, const char *path
     return ok;
 }
 
-static bool read_rank(const struct statistics *statistics, const char *path, uint32_t rank,
-                      struct error *err)
+static bool read_rank_file(const struct statistics *statistics, const char *path, uint32_t rank,
+                           struct error *err)
 {
     struct mapped mapped;
     struct safetensors file;
@@ -263,7 +265,7 @@ static bool read_ranks(struct statistics *statistics, struct error *err)
         char *path = rank_path(statistics, rank, statistics->raw);
         const bool ok =
             has_rank(statistics, rank, statistics->raw)
-                ? read_rank(statistics, path, rank, err)
+                ? read_rank_file(statistics, path, rank, err)
                 : error_set(err, EXIT_INPUT, "%s: missing, of %" PRIu32 " ranks numbered from 0",
                             path, files);
         free(path);
@@ -291,4 +293,5 @@ static bool read_folder(struct import *import, const struct input *input, struct
     return ok;
 }
 
-const struct importer importer_trtllm = {"TensorRT-LLM expert statistics", claims, read_folder};
+const struct importer importer_trtllm = {"TensorRT-LLM expert statistics", recognise_trtllm,
+                                         read_folder};

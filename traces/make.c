@@ -25,8 +25,8 @@ static void write_window(const struct make_order *order, const struct generated 
     }
 }
 
-static bool write_all(const struct make_order *order, const uint32_t *layer_ids, const char *folder,
-                      struct error *err)
+static bool write_generated(const struct make_order *order, const uint32_t *layer_ids,
+                            const char *folder, struct error *err)
 {
     const struct trace_plan plan = {.moe = order->generator.moe,
                                     .layers = order->generator.layers,
@@ -59,7 +59,7 @@ bool trace_make(const struct make_order *order, const char *folder, struct error
     uint32_t *layer_ids = mem_alloc(asked->layers, sizeof *layer_ids);
     for (uint32_t l = 0; l < asked->layers; l++)
         layer_ids[l] = asked->moe->dense_layers + asked->layer[l];
-    const bool ok = write_all(order, layer_ids, folder, err);
+    const bool ok = write_generated(order, layer_ids, folder, err);
     free(layer_ids);
     return ok;
 }

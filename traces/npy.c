@@ -1,7 +1,6 @@
 #include "traces/npy.h"
 
 #include "base/mem.h"
-#include "traces/npy_types.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -10,25 +9,6 @@
 #include <string.h>
 
 #define PREFIX_V2 12 // magic 6, version 2, header length 4
-
-const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
-
-const struct npy_type_row npy_types[] = {
-    [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
-    [NPY_I16] = {"i16", "i2", 2}, [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
-    [NPY_F16] = {"f16", "f2", 2}, [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
-};
-#define TYPES (sizeof npy_types / sizeof npy_types[0])
-
-const char *npy_type_name(enum npy_type type)
-{
-    return npy_types[type].name;
-}
-
-size_t npy_type_bytes(enum npy_type type)
-{
-    return npy_types[type].bytes;
-}
 
 uint64_t npy_count(const struct npy *npy)
 {
@@ -68,7 +48,7 @@ static void skip_spaces(struct scanner *scan)
 }
 
 // Takes one character, after spaces, if it is the next.
-static bool take(struct scanner *scan, char wanted)
+static bool take_char(struct scanner *scan, char wanted)
 {
     skip_spaces(scan);
     if (scan->at == scan->end || *scan->at != wanted)
@@ -81,9 +61,9 @@ static bool take(struct scanner *scan, char wanted)
 static bool take_string(struct scanner *scan, char *text, size_t bytes)
 {
     char quote = '\'';
-    if (!take(scan, quote)) {
+    if (!take_char(scan, quote)) {
         quote = '"';
-        if (!take(scan, quote))
+        if (!take_char(scan, quote))
             return false;
     }
     const char *close = memchr(scan->at, quote, (size_t)(scan->end - scan->at));
@@ -106,7 +86,7 @@ static bool take_word(struct scanner *scan, const char *word)
     return true;
 }
 
-static bool fail(const struct npy *npy, struct error *err, const char *what)
+static bool refuse_file(const struct npy *npy, struct error *err, const char *what)
 {
     return error_set(err, EXIT_INPUT, "%s: %s", npy->path, what);
 }
@@ -116,10 +96,10 @@ static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err
     char descr[16], quoted[ERROR_QUOTE_BYTES];
     skip_spaces(scan);
     if (scan->at < scan->end && *scan->at == '[')
-        return fail(npy, err, "descr: a structured dtype; expected one plain number type");
+        return refuse_file(npy, err, "descr: a structured dtype; expected one plain number type");
     if (!take_string(scan, descr, sizeof descr))
-        return fail(npy, err, "descr: expected a quoted dtype");
-    for (size_t i = 0; i < TYPES; i++) {
+        return refuse_file(npy, err, "descr: expected a quoted dtype");
+    for (size_t i = 0; i < NPY_TYPES; i++) {
         if (!descr[0] || strcmp(descr + 1, npy_types[i].descr) != 0)
             continue;
         if (descr[0] == '>' && npy_types[i].bytes > 1)
@@ -140,10 +120,10 @@ static bool parse_order(struct npy *npy, struct scanner *scan, struct error *err
     if (take_word(scan, "False"))
         return true;
     if (take_word(scan, "True"))
-        return fail(npy, err,
-                    "fortran_order: True; expected C order "
-                    "(save with numpy.ascontiguousarray)");
-    return fail(npy, err, "fortran_order: expected True or False");
+        return refuse_file(npy, err,
+                           "fortran_order: True; expected C order "
+                           "(save with numpy.ascontiguousarray)");
+    return refuse_file(npy, err, "fortran_order: expected True or False");
 }
 
 static bool take_count(struct scanner *scan, uint64_t *value)
@@ -158,21 +138,21 @@ static bool take_count(struct scanner *scan, uint64_t *value)
     return scan->at > first;
 }
 
-static bool parse_shape(struct npy *npy, struct scanner *scan, struct error *err)
+static bool parse_npy_shape(struct npy *npy, struct scanner *scan, struct error *err)
 {
-    if (!take(scan, '('))
-        return fail(npy, err, "shape: expected a tuple");
+    if (!take_char(scan, '('))
+        return refuse_file(npy, err, "shape: expected a tuple");
     npy->dims = 0;
-    while (!take(scan, ')')) {
+    while (!take_char(scan, ')')) {
         uint64_t extent;
         if (!take_count(scan, &extent))
-            return fail(npy, err, "shape: expected whole numbers below 2^64");
+            return refuse_file(npy, err, "shape: expected whole numbers below 2^64");
         if (npy->dims == NPY_MAX_DIMS)
-            return fail(npy, err, "shape: more than 4 dimensions");
+            return refuse_file(npy, err, "shape: more than 4 dimensions");
         npy->shape[npy->dims++] = extent;
-        if (!take(scan, ',')) {
-            if (!take(scan, ')'))
-                return fail(npy, err, "shape: expected ',' or ')'");
+        if (!take_char(scan, ',')) {
+            if (!take_char(scan, ')'))
+                return refuse_file(npy, err, "shape: expected ',' or ')'");
             break;
         }
     }
@@ -184,15 +164,16 @@ typedef bool (*parse_value)(struct npy *npy, struct scanner *scan, struct error 
 static const struct {
     const char *key;
     parse_value parse;
-} header_keys[] = {{"descr", parse_descr}, {"fortran_order", parse_order}, {"shape", parse_shape}};
+} header_keys[] = {
+    {"descr", parse_descr}, {"fortran_order", parse_order}, {"shape", parse_npy_shape}};
 #define HEADER_KEYS (sizeof header_keys / sizeof header_keys[0])
 
 // One "'key': value" of the dictionary; sets its bit in *seen.
 static bool parse_pair(struct npy *npy, struct scanner *scan, unsigned *seen, struct error *err)
 {
     char key[32], quoted[ERROR_QUOTE_BYTES];
-    if (!take_string(scan, key, sizeof key) || !take(scan, ':'))
-        return fail(npy, err, "header: expected 'key': value");
+    if (!take_string(scan, key, sizeof key) || !take_char(scan, ':'))
+        return refuse_file(npy, err, "header: expected 'key': value");
     for (size_t i = 0; i < HEADER_KEYS; i++) {
         if (strcmp(key, header_keys[i].key) != 0)
             continue;
@@ -208,14 +189,14 @@ static bool parse_pair(struct npy *npy, struct scanner *scan, unsigned *seen, st
 static bool parse_header(struct npy *npy, struct scanner scan, struct error *err)
 {
     unsigned seen = 0;
-    if (!take(&scan, '{'))
-        return fail(npy, err, "header: expected a dictionary");
-    while (!take(&scan, '}')) {
+    if (!take_char(&scan, '{'))
+        return refuse_file(npy, err, "header: expected a dictionary");
+    while (!take_char(&scan, '}')) {
         if (!parse_pair(npy, &scan, &seen, err))
             return false;
-        if (!take(&scan, ',')) {
-            if (!take(&scan, '}'))
-                return fail(npy, err, "header: expected ',' or '}'");
+        if (!take_char(&scan, ',')) {
+            if (!take_char(&scan, '}'))
+                return refuse_file(npy, err, "header: expected ',' or '}'");
             break;
         }
     }
@@ -228,14 +209,14 @@ static bool parse_header(struct npy *npy, struct scanner scan, struct error *err
 // --- opening -----------------------------------------------------------------------------------
 
 // Finds the header's text, and where the data begin.
-static bool find_header(struct npy *npy, const unsigned char *bytes, size_t length,
-                        struct scanner *scan, struct error *err)
+static bool find_npy_header(struct npy *npy, const unsigned char *bytes, size_t length,
+                            struct scanner *scan, struct error *err)
 {
-    const size_t start = length > 6 && bytes[6] == 1 ? PREFIX_V1 : PREFIX_V2;
+    const size_t start = length > 6 && bytes[6] == 1 ? NPY_PREFIX_V1 : PREFIX_V2;
     if (memcmp(bytes, npy_magic, length < sizeof npy_magic ? length : sizeof npy_magic) != 0)
-        return fail(npy, err, "not a .npy file (no NumPy magic)");
+        return refuse_file(npy, err, "not a .npy file (no NumPy magic)");
     if (length < start)
-        return fail(npy, err, "truncated in its header");
+        return refuse_file(npy, err, "truncated in its header");
     if (bytes[6] < 1 || bytes[6] > 3)
         return error_set(err, EXIT_INPUT, "%s: .npy version %d; expected 1, 2 or 3", npy->path,
                          bytes[6]);
@@ -243,19 +224,19 @@ static bool find_header(struct npy *npy, const unsigned char *bytes, size_t leng
     if (start == PREFIX_V2)
         header |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
     if (header > length - start)
-        return fail(npy, err, "truncated in its header");
+        return refuse_file(npy, err, "truncated in its header");
     npy->data = bytes + start + header;
     *scan = (struct scanner){(const char *)bytes + start, npy->data};
     return true;
 }
 
-static bool check_size(const struct npy *npy, uint64_t have, struct error *err)
+static bool check_data_bytes(const struct npy *npy, uint64_t have, struct error *err)
 {
     uint64_t need = npy_types[npy->type].bytes;
     bool none = false;
     for (size_t i = 0; i < npy->dims; i++) {
         if (__builtin_mul_overflow(need, npy->shape[i] ? npy->shape[i] : 1, &need))
-            return fail(npy, err, "shape: its size overflows 64 bits");
+            return refuse_file(npy, err, "shape: its size overflows 64 bits");
         none = none || npy->shape[i] == 0;
     }
     if (none)
@@ -273,18 +254,18 @@ bool npy_begins(const void *bytes, size_t length)
     return length >= sizeof npy_magic && memcmp(bytes, npy_magic, sizeof npy_magic) == 0;
 }
 
-static bool parse(struct npy *npy, const unsigned char *bytes, size_t length, struct error *err)
+static bool parse_npy(struct npy *npy, const unsigned char *bytes, size_t length, struct error *err)
 {
     struct scanner scan = {0};
-    return find_header(npy, bytes, length, &scan, err) && parse_header(npy, scan, err) &&
-           check_size(npy, length - (size_t)((const unsigned char *)npy->data - bytes), err);
+    return find_npy_header(npy, bytes, length, &scan, err) && parse_header(npy, scan, err) &&
+           check_data_bytes(npy, length - (size_t)((const unsigned char *)npy->data - bytes), err);
 }
 
 bool npy_parse(struct npy *npy, const char *name, const void *bytes, size_t length,
                struct error *err)
 {
     *npy = (struct npy){.path = mem_copy_text(name)};
-    if (parse(npy, bytes, length, err))
+    if (parse_npy(npy, bytes, length, err))
         return true;
     npy_release(npy);
     return false;
@@ -294,7 +275,7 @@ bool npy_open(struct npy *npy, const char *path, struct error *err)
 {
     *npy = (struct npy){.path = mem_copy_text(path)};
     if (mapped_open(&npy->mapped, path, err) &&
-        parse(npy, npy->mapped.bytes, npy->mapped.length, err))
+        parse_npy(npy, npy->mapped.bytes, npy->mapped.length, err))
         return true;
     npy_release(npy);
     return false;
@@ -314,7 +295,7 @@ union element {
 };
 
 // Copied out: the header of a foreign file need not align its data.
-static union element load(const struct npy *npy, uint64_t index)
+static union element load_element(const struct npy *npy, uint64_t index)
 {
     union element element;
     const size_t bytes = npy_types[npy->type].bytes;
@@ -324,7 +305,7 @@ static union element load(const struct npy *npy, uint64_t index)
 
 int64_t npy_int(const struct npy *npy, uint64_t index)
 {
-    const union element element = load(npy, index);
+    const union element element = load_element(npy, index);
     switch (npy->type) {
     case NPY_U8:
         return element.u8;
@@ -348,7 +329,7 @@ int64_t npy_int(const struct npy *npy, uint64_t index)
 }
 
 // IEEE 754 binary16, by hand: not every compiler that builds epsim has _Float16.
-static double half(uint16_t bits)
+static double half_value(uint16_t bits)
 {
     const double sign = bits & 0x8000u ? -1.0 : 1.0;
     const int exponent = bits >> 10 & 0x1f;
@@ -362,10 +343,10 @@ static double half(uint16_t bits)
 
 double npy_real(const struct npy *npy, uint64_t index)
 {
-    const union element element = load(npy, index);
+    const union element element = load_element(npy, index);
     switch (npy->type) {
     case NPY_F16:
-        return half(element.u16);
+        return half_value(element.u16);
     case NPY_F32:
         return (double)element.f32;
     case NPY_F64:

@@ -1,4 +1,4 @@
-#include "traces/npy_types.h"
+#include "traces/npy_out.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,14 +21,14 @@ static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, s
     length += snprintf(text + length, sizeof text - (size_t)length, "), }");
     assert((size_t)length < sizeof text);
 
-    int whole = (PREFIX_V1 + length + 1 + 63) / 64 * 64;
+    int whole = (NPY_PREFIX_V1 + length + 1 + 63) / 64 * 64;
     whole = whole < least ? least : whole;
     fwrite(npy_magic, 1, sizeof npy_magic, out);
     fputc(1, out);
     fputc(0, out);
-    fputc((whole - PREFIX_V1) & 0xff, out);
-    fputc((whole - PREFIX_V1) >> 8, out);
-    fprintf(out, "%-*s\n", whole - PREFIX_V1 - 1, text);
+    fputc((whole - NPY_PREFIX_V1) & 0xff, out);
+    fputc((whole - NPY_PREFIX_V1) >> 8, out);
+    fprintf(out, "%-*s\n", whole - NPY_PREFIX_V1 - 1, text);
 }
 
 bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// --- the loads that are wanted -----------------------------------------------------------------
+// --- target loads ------------------------------------------------------------------------------
 
 static void scale_to_mean_1(double *loads, uint32_t count)
 {
@@ -54,7 +54,7 @@ static double top_share(const double *loads, uint32_t experts)
     return top / experts;
 }
 
-// The sigma whose hottest eighth has the share that is wanted, by bisection.
+// The sigma whose hottest eighth has the target share, by bisection.
 static void solve_log_normal(double *loads, uint32_t experts, double share, double max_mean)
 {
     double low = 0, high = 5;
@@ -89,7 +89,7 @@ static void fill_hot_expert(double *loads, uint32_t experts, double share)
 }
 
 // Which expert has which load: any, by a shuffle of the layer's own.
-static void shuffle(double *loads, uint32_t experts, struct rng rng)
+static void shuffle_loads(double *loads, uint32_t experts, struct rng rng)
 {
     for (uint32_t i = experts - 1; i > 0; i--) {
         const uint32_t j = rng_below(&rng, i + 1);
@@ -99,8 +99,8 @@ static void shuffle(double *loads, uint32_t experts, struct rng rng)
     }
 }
 
-void popularity_wanted(const struct recipe *recipe, const struct moe *moe, uint32_t layer,
-                       uint64_t seed, double *loads)
+void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t layer, uint64_t seed,
+                  double *loads)
 {
     const uint32_t experts = moe->experts;
     switch (recipe->loads) {
@@ -121,7 +121,7 @@ void popularity_wanted(const struct recipe *recipe, const struct moe *moe, uint3
     for (uint32_t e = 0; e < experts; e++)
         loads[e] = pow(loads[e], recipe->skew);
     scale_to_mean_1(loads, experts);
-    shuffle(loads, experts, draw_stream(seed, DRAW_PLACE, layer, 0));
+    shuffle_loads(loads, experts, draw_stream(seed, DRAW_PLACE, layer, 0));
 }
 
 // --- the popularity that gives them ------------------------------------------------------------
@@ -150,7 +150,7 @@ uint32_t popularity_domain(uint64_t seed, uint64_t request, uint32_t domains)
 struct fit {
     const struct gate *gate;
     uint32_t layer, experts, domains;
-    double *wanted;    // [experts]
+    double *target;    // [experts]
     double *tilt;      // [domains][experts]
     double *ln;        // [experts] ln popularity of all domains
     double *of_domain; // [domains][experts]
@@ -235,11 +235,11 @@ static double load_off(const struct fit *fit, uint64_t requests)
 {
     double off = 0;
     for (uint32_t e = 0; e < fit->experts; e++)
-        off += fabs((double)fit->count[e] / mean_count(fit, requests) - fit->wanted[e]);
+        off += fabs((double)fit->count[e] / mean_count(fit, requests) - fit->target[e]);
     return off / 2 / fit->experts;
 }
 
-// Rounds: requests counted, and by how much of ln(wanted / counted) popularity then moves. The last
+// Rounds: requests counted, and by how much of ln(target / counted) popularity then moves. The last
 // only judges.
 static const struct {
     uint32_t requests;
@@ -247,7 +247,7 @@ static const struct {
 } rounds[] = {{64, 1.2}, {128, 1.2}, {256, 1}, {512, 0.7}, {512, 0.5}, {128, 0}};
 #define ROUNDS (sizeof rounds / sizeof rounds[0])
 
-static double solve(struct fit *fit)
+static double solve_popularity(struct fit *fit)
 {
     uint64_t requests = 0;
     for (fit->round = 0; fit->round < ROUNDS; fit->round++) {
@@ -257,7 +257,7 @@ static double solve(struct fit *fit)
         count_loads(fit, requests);
         for (uint32_t e = 0; e < fit->experts; e++)
             fit->ln[e] += rounds[fit->round].step *
-                          log((mean * fit->wanted[e] + 1) / ((double)fit->count[e] + 1));
+                          log((mean * fit->target[e] + 1) / ((double)fit->count[e] + 1));
     }
     return load_off(fit, requests);
 }
@@ -270,19 +270,19 @@ static double fit_layer(struct popularity *popularity, const struct recipe *reci
                       .layer = popularity->layer[index],
                       .experts = experts,
                       .domains = domains,
-                      .wanted = mem_alloc(experts, sizeof(double)),
+                      .target = mem_alloc(experts, sizeof(double)),
                       .tilt = mem_alloc((size_t)domains * experts, sizeof(double)),
                       .ln = mem_alloc(experts, sizeof(double)),
                       .count = mem_alloc(experts, sizeof(uint64_t)),
                       .of_kind = popularity->of_kind + (size_t)index * gate->kinds * experts,
                       .of_domain = popularity->of_domain + (size_t)index * domains * experts};
-    popularity_wanted(recipe, moe, fit.layer, gate->seed, fit.wanted);
+    target_loads(recipe, moe, fit.layer, gate->seed, fit.target);
     for (uint32_t e = 0; e < experts; e++)
-        fit.ln[e] = log(fit.wanted[e]);
+        fit.ln[e] = log(fit.target[e]);
     draw_tilt(&fit, domains > 1 ? recipe->domain_sigma : 0);
     draw_kinds(&fit, gate->kinds > 1 ? recipe->kind_sigma : 0);
-    const double off = solve(&fit);
-    free(fit.wanted);
+    const double off = solve_popularity(&fit);
+    free(fit.target);
     free(fit.tilt);
     free(fit.ln);
     free(fit.count);

@@ -1,9 +1,9 @@
-// Popularity: how much each expert of a layer is to be preferred, so that the loads which come out
-// are those that the recipe asks for.
+// Popularity: how much each expert of a layer is to be preferred, so that the resulting loads are
+// those that the recipe asks for.
 //
 // A token takes an expert once, and only in its best groups, so loads are not in proportion to
 // popularity. The loads that a popularity gives are counted over drawn tokens, and ln popularity
-// moves by ln(wanted / counted) until they agree; later rounds draw more and move less.
+// moves by ln(target / counted) until they agree; later rounds draw more and move less.
 #ifndef TRACES_POPULARITY_H
 #define TRACES_POPULARITY_H
 
@@ -14,9 +14,9 @@
 // The gate that a recipe asks for.
 struct gate recipe_gate(const struct recipe *recipe, const struct moe *moe, uint64_t seed);
 
-// loads[experts] wanted of one of the model's MoE layers (from 0), mean 1.
-void popularity_wanted(const struct recipe *recipe, const struct moe *moe, uint32_t layer,
-                       uint64_t seed, double *loads);
+// The loads[experts] that a recipe asks for of one of the model's MoE layers (from 0), mean 1.
+void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t layer, uint64_t seed,
+                  double *loads);
 
 struct popularity {
     uint32_t layers, domains, experts;
@@ -24,7 +24,7 @@ struct popularity {
     double *of_domain; // [layers][domains][experts], mean near 1
     int16_t *of_kind;  // [layers][kinds][experts] levels that a kind of token adds
     uint32_t kinds;
-    double worst_off; // of all layers: the load that went to other experts than wanted, share
+    double worst_off; // of all layers: the load that went to other experts than the target, share
 };
 
 // Layers are solved on all threads; the result does not depend on their number.

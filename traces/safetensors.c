@@ -41,16 +41,16 @@ bool safetensors_begins(const void *bytes, size_t length)
            header_bytes(bytes) <= HEADER_MOST;
 }
 
-static bool fail(const struct reader *reader, const char *tensor, struct error *err,
-                 const char *what)
+static bool refuse_tensors(const struct reader *reader, const char *tensor, struct error *err,
+                           const char *what)
 {
     char quoted[ERROR_QUOTE_BYTES];
     return error_set(err, EXIT_INPUT, "%s: %s: %s", reader->name, error_quote(tensor, quoted),
                      what);
 }
 
-static bool read_dtype(const struct reader *reader, const char *name, const json_t *value,
-                       struct npy *array, struct error *err)
+static bool read_tensor_type(const struct reader *reader, const char *name, const json_t *value,
+                             struct npy *array, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES], tensor[ERROR_QUOTE_BYTES];
     const char *text = json_string_value(json_object_get(value, "dtype"));
@@ -64,31 +64,31 @@ static bool read_dtype(const struct reader *reader, const char *name, const json
                      error_quote(text ? text : "", quoted));
 }
 
-static bool read_shape(const struct reader *reader, const char *name, const json_t *value,
-                       struct npy *array, struct error *err)
+static bool read_tensor_shape(const struct reader *reader, const char *name, const json_t *value,
+                              struct npy *array, struct error *err)
 {
     const json_t *shape = json_object_get(value, "shape");
     if (!json_is_array(shape) || json_array_size(shape) > DIMS_MOST)
-        return fail(reader, name, err, "shape: expected a list of up to 4 numbers");
+        return refuse_tensors(reader, name, err, "shape: expected a list of up to 4 numbers");
     array->dims = json_array_size(shape);
     for (size_t i = 0; i < array->dims; i++) {
         const json_t *extent = json_array_get(shape, i);
         if (!json_is_integer(extent) || json_integer_value(extent) < 0)
-            return fail(reader, name, err, "shape: expected whole numbers");
+            return refuse_tensors(reader, name, err, "shape: expected whole numbers");
         array->shape[i] = (uint64_t)json_integer_value(extent);
     }
     return true;
 }
 
-static bool read_place(const struct reader *reader, const char *name, const json_t *value,
-                       struct npy *array, struct error *err)
+static bool read_tensor_place(const struct reader *reader, const char *name, const json_t *value,
+                              struct npy *array, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     const json_t *offsets = json_object_get(value, "data_offsets");
     const json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(first) || !json_is_integer(last) ||
         json_integer_value(first) < 0 || json_integer_value(last) < json_integer_value(first))
-        return fail(reader, name, err, "data_offsets: expected [first, end]");
+        return refuse_tensors(reader, name, err, "data_offsets: expected [first, end]");
     const uint64_t from = (uint64_t)json_integer_value(first),
                    end = (uint64_t)json_integer_value(last);
     uint64_t need = npy_type_bytes(array->type);
@@ -117,10 +117,10 @@ static bool read_tensors(struct safetensors *file, const struct reader *reader,
         struct tensor *tensor = &file->tensors[file->count++];
         tensor->name = mem_copy_text(name);
         if (!json_is_object(value))
-            return fail(reader, name, err, "expected {dtype, shape, data_offsets}");
-        if (!read_dtype(reader, name, value, &tensor->array, err) ||
-            !read_shape(reader, name, value, &tensor->array, err) ||
-            !read_place(reader, name, value, &tensor->array, err))
+            return refuse_tensors(reader, name, err, "expected {dtype, shape, data_offsets}");
+        if (!read_tensor_type(reader, name, value, &tensor->array, err) ||
+            !read_tensor_shape(reader, name, value, &tensor->array, err) ||
+            !read_tensor_place(reader, name, value, &tensor->array, err))
             return false;
     }
     return true;

@@ -51,7 +51,7 @@ static void places_release(struct places *places)
     free(places->last);
 }
 
-static void visit(struct places *places, uint32_t place, uint64_t token)
+static void visit_place(struct places *places, uint32_t place, uint64_t token)
 {
     places->load[place]++;
     places->visits += places->last[place] != token;
@@ -73,14 +73,14 @@ static void tally_layer(struct tally *tally, const struct trace *trace, uint32_t
             const uint32_t slot = layout_slot(layout, ids[k], (uint32_t)t);
             const uint32_t rank = layout->slot_rank[slot];
             tally->common += t > 0 && tally->experts.last[ids[k]] == t;
-            visit(&tally->experts, ids[k], t + 1);
-            visit(&tally->ranks, rank, t + 1);
-            visit(&tally->nodes, rank / per_node, t + 1);
+            visit_place(&tally->experts, ids[k], t + 1);
+            visit_place(&tally->ranks, rank, t + 1);
+            visit_place(&tally->nodes, rank / per_node, t + 1);
         }
     }
 }
 
-static double max_mean(const struct places *places)
+static double places_max_mean(const struct places *places)
 {
     return gsl_stats_max(places->load, 1, places->count) /
            gsl_stats_mean(places->load, 1, places->count);
@@ -137,7 +137,7 @@ static void judge_experts(struct trace_layer_stats *stats, const struct places *
             gsl_stats_quantile_from_sorted_data(sorted, 1, count, quantiles[i].fraction) /
             (total / count);
     stats->hottest = (uint32_t)gsl_stats_max_index(experts->load, 1, count);
-    stats->figures[FIGURE_EXPERT_MAX_MEAN] = max_mean(experts);
+    stats->figures[FIGURE_EXPERT_MAX_MEAN] = places_max_mean(experts);
     stats->figures[FIGURE_GINI] = gini(sorted, count, total);
     stats->figures[FIGURE_SIGMA] = sigma_ln(sorted, count, stats->idle);
     stats->figures[FIGURE_TOP_SHARE] = top / total;
@@ -157,8 +157,8 @@ static struct trace_layer_stats make_layer(const struct trace *trace, uint32_t l
                                       .tokens = trace->tokens,
                                       .dropped = tally.dropped};
     judge_experts(&stats, &tally.experts);
-    stats.figures[FIGURE_RANK_MAX_MEAN] = max_mean(&tally.ranks);
-    stats.figures[FIGURE_NODE_MAX_MEAN] = max_mean(&tally.nodes);
+    stats.figures[FIGURE_RANK_MAX_MEAN] = places_max_mean(&tally.ranks);
+    stats.figures[FIGURE_NODE_MAX_MEAN] = places_max_mean(&tally.nodes);
     stats.figures[FIGURE_RANKS_PER_TOKEN] = (double)tally.ranks.visits / tokens;
     stats.figures[FIGURE_NODES_PER_TOKEN] = (double)tally.nodes.visits / tokens;
     stats.figures[FIGURE_LAG1_COMMON] =
@@ -170,7 +170,7 @@ static struct trace_layer_stats make_layer(const struct trace *trace, uint32_t l
     return stats;
 }
 
-static void add_up(struct trace_stats *stats, uint32_t topk)
+static void sum_choices(struct trace_stats *stats, uint32_t topk)
 {
     for (uint32_t l = 0; l < stats->layers; l++) {
         const struct trace_layer_stats *layer = &stats->layer[l];
@@ -202,7 +202,7 @@ bool trace_stats_make(struct trace_stats *stats, const struct trace *trace,
 #pragma omp parallel for schedule(dynamic)
     for (uint32_t l = 0; l < trace->layers; l++)
         stats->layer[l] = make_layer(trace, l, &layouts[l], nodes);
-    add_up(stats, trace->moe.topk);
+    sum_choices(stats, trace->moe.topk);
     return true;
 }
 

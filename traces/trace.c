@@ -49,7 +49,7 @@ static const char *manifest_key(const void *context, size_t index)
 }
 
 // doc_bind cannot do this: it knows nothing of the keys that are no fields of the shape.
-static bool refuse_unknown(const struct doc *doc, struct error *err)
+static bool refuse_unknown_key(const struct doc *doc, struct error *err)
 {
     const doc_node root = doc_root(doc);
     const size_t known = OWN_KEYS + moe_field_count;
@@ -69,7 +69,8 @@ static bool refuse_unknown(const struct doc *doc, struct error *err)
     return true;
 }
 
-static bool read_text(const struct doc *doc, const char *key, char **text, struct error *err)
+static bool read_manifest_text(const struct doc *doc, const char *key, char **text,
+                               struct error *err)
 {
     const doc_node node = doc_get(doc, doc_root(doc), key);
     if (node != DOC_NONE && doc_kind(doc, node) != DOC_SCALAR)
@@ -129,7 +130,7 @@ static bool finish_shape(struct trace *trace, const bool *seen, struct error *er
     return moe_check(&whole, err);
 }
 
-static bool read_shape(const struct doc *doc, struct trace *trace, struct error *err)
+static bool read_trace_shape(const struct doc *doc, struct trace *trace, struct error *err)
 {
     bool *seen = mem_alloc(moe_field_count, sizeof *seen);
     const struct doc_bind bind = {.fields = moe_fields,
@@ -149,9 +150,10 @@ static bool read_manifest(const struct doc *doc, struct trace *trace, struct err
 {
     if (doc_kind(doc, doc_root(doc)) != DOC_MAP)
         return doc_error(doc, doc_root(doc), err, "expected 'key: value' lines");
-    return refuse_unknown(doc, err) && read_layer_ids(doc, trace, err) &&
-           read_shape(doc, trace, err) && read_text(doc, "source", &trace->source, err) &&
-           read_text(doc, "licence", &trace->licence, err);
+    return refuse_unknown_key(doc, err) && read_layer_ids(doc, trace, err) &&
+           read_trace_shape(doc, trace, err) &&
+           read_manifest_text(doc, "source", &trace->source, err) &&
+           read_manifest_text(doc, "licence", &trace->licence, err);
 }
 
 static bool load_manifest(struct trace *trace, struct error *err)
@@ -239,41 +241,52 @@ static bool refuse_row(const struct trace *trace, uint64_t token, uint32_t layer
 // Reading a file through leaves no more of it in memory than this.
 #define READ_ELEMENTS (1u << 16)
 
-// After element `done`, with those before `*kept` gone already.
-static void forget_read(const struct npy *npy, uint64_t done, uint64_t *kept)
+// After element `done`, with those before `*gone` gone already.
+static void forget_read(const struct npy *npy, uint64_t done, uint64_t *gone)
 {
-    if (done - *kept < READ_ELEMENTS && done < npy_count(npy))
+    if (done - *gone < READ_ELEMENTS && done < npy_count(npy))
         return;
-    npy_forget(npy, *kept, done);
-    *kept = done;
+    npy_forget(npy, *gone, done);
+    *gone = done;
 }
 
-// A stamp for each expert, of the row that last had it, tells a repetition without clearing
+// Of each expert the row, counted from 1, that last had it: tells a repetition without clearing
 // anything between rows.
-static bool check_ids(const struct trace *trace, struct error *err)
+struct last_rows {
+    uint64_t row;
+    uint64_t of[MOE_MAX_EXPERTS];
+};
+
+static bool check_row_ids(const struct trace *trace, uint64_t token, uint32_t layer,
+                          struct last_rows *last, struct error *err)
 {
-    const uint32_t topk = trace->moe.topk, experts = trace->moe.experts;
-    uint64_t stamps[MOE_MAX_EXPERTS] = {0};
-    const uint64_t per_token = (uint64_t)trace->layers * topk;
-    uint64_t stamp = 0, kept = 0;
-    for (uint64_t token = 0; token < trace->tokens; token++) {
-        forget_read(&trace->ids, token * per_token, &kept);
-        for (uint32_t layer = 0; layer < trace->layers; layer++) {
-            uint16_t ids[MOE_MAX_TOPK];
-            trace_row(trace, token, layer, ids);
-            stamp++;
-            for (uint32_t k = 0; k < topk; k++) {
-                if (ids[k] == ROUTING_DROPPED)
-                    continue;
-                if (ids[k] >= experts)
-                    return refuse_row(trace, token, layer, err, "an id out of range");
-                if (stamps[ids[k]] == stamp)
-                    return refuse_row(trace, token, layer, err, "an expert twice");
-                stamps[ids[k]] = stamp;
-            }
-        }
+    uint16_t ids[MOE_MAX_TOPK];
+    trace_row(trace, token, layer, ids);
+    last->row++;
+    for (uint32_t k = 0; k < trace->moe.topk; k++) {
+        if (ids[k] == ROUTING_DROPPED)
+            continue;
+        if (ids[k] >= trace->moe.experts)
+            return refuse_row(trace, token, layer, err, "an id out of range");
+        if (last->of[ids[k]] == last->row)
+            return refuse_row(trace, token, layer, err, "an expert twice");
+        last->of[ids[k]] = last->row;
     }
-    forget_read(&trace->ids, trace->tokens * per_token, &kept);
+    return true;
+}
+
+static bool check_trace_ids(const struct trace *trace, struct error *err)
+{
+    struct last_rows last = {0};
+    const uint64_t per_token = (uint64_t)trace->layers * trace->moe.topk;
+    uint64_t gone = 0;
+    for (uint64_t token = 0; token < trace->tokens; token++) {
+        forget_read(&trace->ids, token * per_token, &gone);
+        for (uint32_t layer = 0; layer < trace->layers; layer++)
+            if (!check_row_ids(trace, token, layer, &last, err))
+                return false;
+    }
+    forget_read(&trace->ids, trace->tokens * per_token, &gone);
     return true;
 }
 
@@ -303,10 +316,10 @@ static bool open_weights(struct trace *trace, struct error *err)
         return false;
     const uint64_t row = trace->moe.topk;
     const uint64_t count = npy_count(weights);
-    uint64_t kept = 0;
+    uint64_t gone = 0;
     for (uint64_t i = 0; i < count; i++) {
         if (i % READ_ELEMENTS == 0)
-            forget_read(weights, i, &kept);
+            forget_read(weights, i, &gone);
         if (!weight_ok(weights, i))
             return error_set(err, EXIT_INPUT,
                              "%s: token %" PRIu64 ", layer %" PRIu32 ": weight %g; expected "
@@ -314,7 +327,7 @@ static bool open_weights(struct trace *trace, struct error *err)
                              weights->path, i / row / trace->layers,
                              trace->layer_ids[i / row % trace->layers], npy_real(weights, i));
     }
-    forget_read(weights, count, &kept);
+    forget_read(weights, count, &gone);
     return true;
 }
 
@@ -330,9 +343,9 @@ static bool open_steps(struct trace *trace, struct error *err)
     if (!type_is(steps, NPY_U32, NPY_U32, err) || !shape_is(steps, shape, 2, err))
         return false;
     uint32_t last = 0;
-    uint64_t kept = 0;
+    uint64_t gone = 0;
     for (uint64_t token = 0; token < trace->tokens; token++) {
-        forget_read(steps, 2 * token, &kept);
+        forget_read(steps, 2 * token, &gone);
         const uint32_t step = (uint32_t)npy_int(steps, 2 * token);
         if (step < last || step - last > (token > 0))
             return error_set(err, EXIT_INPUT,
@@ -341,7 +354,7 @@ static bool open_steps(struct trace *trace, struct error *err)
                              steps->path, token, step, token ? (int64_t)last : INT64_C(-1));
         last = step;
     }
-    forget_read(steps, 2 * trace->tokens, &kept);
+    forget_read(steps, 2 * trace->tokens, &gone);
     return true;
 }
 
@@ -360,7 +373,7 @@ bool trace_open(struct trace *trace, const char *folder, struct error *err)
 {
     *trace = (struct trace){.path = mem_copy_text(folder)};
     if (check_folder(folder, err) && load_manifest(trace, err) && open_ids(trace, err) &&
-        check_ids(trace, err) && open_weights(trace, err) && open_steps(trace, err))
+        check_trace_ids(trace, err) && open_weights(trace, err) && open_steps(trace, err))
         return true;
     trace_release(trace);
     return false;

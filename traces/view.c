@@ -34,7 +34,7 @@ static uint64_t step_tokens(uint32_t ranks, uint32_t tokens_per_rank)
     return (uint64_t)ranks * tokens_per_rank;
 }
 
-static uint64_t count_steps(const struct trace *trace, uint64_t per_step)
+static uint64_t count_view_steps(const struct trace *trace, uint64_t per_step)
 {
     if (trace->steps.data)
         return (uint64_t)token_step(trace, trace->tokens - 1) + 1;
@@ -46,13 +46,13 @@ static uint64_t count_steps(const struct trace *trace, uint64_t per_step)
 
 uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
-    return count_steps(trace, step_tokens(ranks, tokens_per_rank));
+    return count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
 }
 
 uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
     const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
-    const uint64_t steps = count_steps(trace, per_step);
+    const uint64_t steps = count_view_steps(trace, per_step);
     if (trace->steps.data || per_step == 0)
         return steps;
     if (trace->tokens < per_step)
@@ -79,7 +79,7 @@ static uint64_t find_step(const struct trace *trace, uint64_t step)
 }
 
 // The same array from one row to another.
-static void cut(struct npy *npy, uint64_t first, uint64_t end)
+static void cut_rows(struct npy *npy, uint64_t first, uint64_t end)
 {
     static const size_t sizes[] = {[NPY_U8] = 1,  [NPY_U16] = 2, [NPY_U32] = 4, [NPY_I32] = 4,
                                    [NPY_I64] = 8, [NPY_F16] = 2, [NPY_F32] = 4, [NPY_F64] = 8};
@@ -97,7 +97,7 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     uint64_t end = (uint64_t)(to * (double)trace->tokens);
     *part = *trace;
     if (trace->steps.data) {
-        const double steps = (double)count_steps(trace, 0);
+        const double steps = (double)count_view_steps(trace, 0);
         part->first_step = trace->first_step + (uint32_t)(from * steps);
         first = find_step(trace, (uint64_t)(from * steps));
         end = find_step(trace, (uint64_t)(to * steps));
@@ -105,12 +105,12 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     if (first == end)
         return error_set(err, EXIT_INPUT, "%s: no token from share %g to %g of %" PRIu64 " %s",
                          trace->path, from, to,
-                         trace->steps.data ? count_steps(trace, 0) : trace->tokens,
+                         trace->steps.data ? count_view_steps(trace, 0) : trace->tokens,
                          trace->steps.data ? "steps" : "tokens");
     part->tokens = end - first;
-    cut(&part->ids, first, end);
-    cut(&part->weights, first, end);
-    cut(&part->steps, first, end);
+    cut_rows(&part->ids, first, end);
+    cut_rows(&part->weights, first, end);
+    cut_rows(&part->steps, first, end);
     return true;
 }
 
@@ -158,7 +158,7 @@ static bool fill_view(struct trace_view *view, uint64_t step, struct error *err)
 bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t step, uint32_t ranks,
                     uint32_t tokens_per_rank, struct trace_view **view, struct error *err)
 {
-    const uint64_t steps = count_steps(trace, step_tokens(ranks, tokens_per_rank));
+    const uint64_t steps = count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
     *view = NULL;
     if (layer_index >= trace->layers)
         return error_set(err, EXIT_INPUT,

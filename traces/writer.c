@@ -92,7 +92,7 @@ void trace_writer_add(struct trace_writer *writer, const struct trace_token *tok
         npy_out_rows(&writer->steps, 1, token->step);
 }
 
-static bool write_manifest(struct trace_writer *writer, struct error *err)
+static bool write_trace_manifest(struct trace_writer *writer, struct error *err)
 {
     struct outfile file;
     if (!outfolder_file(&writer->folder, "trace.yaml", &file, err))
@@ -106,8 +106,8 @@ bool trace_writer_commit(struct trace_writer *writer, struct error *err)
     const struct trace_plan *plan = writer->plan;
     if (npy_out_commit(&writer->ids, err) &&
         (!plan->weights || npy_out_commit(&writer->weights, err)) &&
-        (!plan->steps || npy_out_commit(&writer->steps, err)) && write_manifest(writer, err) &&
-        outfolder_commit(&writer->folder, err)) {
+        (!plan->steps || npy_out_commit(&writer->steps, err)) &&
+        write_trace_manifest(writer, err) && outfolder_commit(&writer->folder, err)) {
         free(writer->bytes);
         return true;
     }

@@ -3,7 +3,7 @@
 #define TRACES_WRITER_H
 
 #include "model/moe.h"
-#include "traces/npy.h"
+#include "traces/npy_out.h"
 
 #include <stdint.h>
 #include <stdio.h>

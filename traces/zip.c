@@ -30,7 +30,7 @@ static uint64_t little(const unsigned char *at, unsigned bytes)
     return value;
 }
 
-static bool fail(const struct zip *zip, uint64_t at, struct error *err, const char *what)
+static bool refuse_zip(const struct zip *zip, uint64_t at, struct error *err, const char *what)
 {
     return error_set(err, EXIT_INPUT, "%s: byte %" PRIu64 ": %s", zip->name, at, what);
 }
@@ -66,10 +66,10 @@ static bool read_end64(const struct zip *zip, uint64_t end, struct directory *di
 {
     const uint64_t locator = end - LOCATOR64_BYTES;
     if (end < LOCATOR64_BYTES || little(zip->bytes + locator, 4) != LOCATOR64_MAGIC)
-        return fail(zip, end, err, "a ZIP64 end without its locator");
+        return refuse_zip(zip, end, err, "a ZIP64 end without its locator");
     const uint64_t at = little(zip->bytes + locator + 8, 8);
     if (!within(zip, at, END64_BYTES) || little(zip->bytes + at, 4) != END64_MAGIC)
-        return fail(zip, locator, err, "the ZIP64 end is not where its locator says");
+        return refuse_zip(zip, locator, err, "the ZIP64 end is not where its locator says");
     directory->count = little(zip->bytes + at + 32, 8);
     directory->bytes = little(zip->bytes + at + 40, 8);
     directory->offset = little(zip->bytes + at + 48, 8);
@@ -90,9 +90,9 @@ static bool read_end(const struct zip *zip, struct directory *directory, struct 
         !read_end64(zip, end, directory, err))
         return false;
     if (!within(zip, directory->offset, directory->bytes))
-        return fail(zip, end, err, "the directory lies outside the file");
+        return refuse_zip(zip, end, err, "the directory lies outside the file");
     if (directory->count > MEMBERS_MOST)
-        return fail(zip, end, err, "more than 65,536 members");
+        return refuse_zip(zip, end, err, "more than 65,536 members");
     return true;
 }
 
@@ -119,15 +119,15 @@ static void read_extra(struct zip_member *member, const unsigned char *extra, ui
 static bool read_entry(struct zip *zip, uint64_t *at, uint64_t end, struct error *err)
 {
     if (end - *at < CENTRAL_BYTES || little(zip->bytes + *at, 4) != CENTRAL_MAGIC)
-        return fail(zip, *at, err, "expected an entry of the ZIP directory");
+        return refuse_zip(zip, *at, err, "expected an entry of the ZIP directory");
     const unsigned char *entry = zip->bytes + *at;
     const uint64_t flags = little(entry + 8, 2), method = little(entry + 10, 2);
     const uint64_t name = little(entry + 28, 2), extra = little(entry + 30, 2);
     const uint64_t whole = CENTRAL_BYTES + name + extra + little(entry + 32, 2);
     if (whole > end - *at)
-        return fail(zip, *at, err, "an entry of the ZIP directory runs over its end");
+        return refuse_zip(zip, *at, err, "an entry of the ZIP directory runs over its end");
     if (flags & 1)
-        return fail(zip, *at, err, "an encrypted member");
+        return refuse_zip(zip, *at, err, "an encrypted member");
     if (method != 0 && method != 8)
         return error_set(err, EXIT_INPUT,
                          "%s: byte %" PRIu64 ": compression method %" PRIu64
@@ -225,13 +225,13 @@ static bool find_data(const struct zip *zip, const struct zip_member *member, ui
 {
     if (!within(zip, member->offset, LOCAL_BYTES) ||
         little(zip->bytes + member->offset, 4) != LOCAL_MAGIC)
-        return fail(zip, member->offset, err, "expected a member's own header");
+        return refuse_zip(zip, member->offset, err, "expected a member's own header");
     const unsigned char *local = zip->bytes + member->offset;
     *data = member->offset + LOCAL_BYTES + little(local + 26, 2) + little(local + 28, 2);
     if (!within(zip, *data, member->stored))
-        return fail(zip, member->offset, err, "a member runs over the end of the file");
+        return refuse_zip(zip, member->offset, err, "a member runs over the end of the file");
     if (!member->deflated && member->stored != member->bytes)
-        return fail(zip, member->offset, err, "a stored member of two lengths");
+        return refuse_zip(zip, member->offset, err, "a stored member of two lengths");
     return true;
 }
 

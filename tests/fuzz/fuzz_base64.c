@@ -1,6 +1,6 @@
 // base64 text, and what it holds as int32 of a shape: decoded twice, once without its spaces, it is
 // the same.
-#include "base/base64.h"
+#include "traces/base64.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

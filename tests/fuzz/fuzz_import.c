@@ -23,7 +23,7 @@ static void write_input(const uint8_t *data, size_t size)
     fuzz_write(size % 2 ? "x/rank0.safetensors" : "x/rank0_raw.safetensors", data, size);
 }
 
-// Whether the input may hold counts of thousands of tokens, which are slow to deal: those are only
+// Whether the input may hold counts of thousands of tokens, which are slow to sample: those are only
 // drawn from.
 static bool may_be_large(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
-// traces/deal: tokens drawn from counts have the counts, and keep the router's rules.
-#include "traces/deal.h"
+// traces/sample: tokens drawn from counts have the counts, and keep the router's rules.
+#include "traces/sample.h"
 
 #include "base/mem.h"
 #include "model/moe.h"
@@ -34,6 +34,14 @@ static const struct {
     {256, 8, 256, 8, 64, SKEWED, 0},
 };
 
+static bool draw(const uint64_t *weights, uint32_t experts, uint64_t total, uint64_t max,
+                 struct rng *rng, uint64_t *counts)
+{
+    const struct count_odds odds = {
+        .weights = weights, .experts = experts, .total = total, .max = max};
+    return sample_counts(&odds, rng, counts);
+}
+
 // Counts that a router with the shape's rules made: each token takes topk_groups groups and experts
 // there, by popularity.
 static void route(int shape, uint64_t *counts)
@@ -51,11 +59,11 @@ static void route(int shape, uint64_t *counts)
         uint64_t taken[MOE_MAX_EXPERTS], groups[MOE_MAX_EXPERTS] = {0}, in[MOE_MAX_EXPERTS];
         for (uint32_t e = 0; e < experts; e++)
             groups[e / size] += weights[e];
-        ck_assert(deal_draw(groups, shapes[shape].groups, shapes[shape].topk_groups, 1, &rng, in));
+        ck_assert(draw(groups, shapes[shape].groups, shapes[shape].topk_groups, 1, &rng, in));
         uint64_t own[MOE_MAX_EXPERTS];
         for (uint32_t e = 0; e < experts; e++)
             own[e] = in[e / size] ? weights[e] : 0;
-        ck_assert(deal_draw(own, experts, shapes[shape].topk, 1, &rng, taken));
+        ck_assert(draw(own, experts, shapes[shape].topk, 1, &rng, taken));
         for (uint32_t e = 0; e < experts; e++)
             counts[e] += taken[e];
     }
@@ -66,15 +74,15 @@ static void route(int shape, uint64_t *counts)
         }
 }
 
-static struct deal make(int shape, const uint64_t *counts)
+static struct sampling make(int shape, const uint64_t *counts)
 {
-    return (struct deal){.counts = counts,
-                         .experts = shapes[shape].experts,
-                         .topk = shapes[shape].topk,
-                         .groups = shapes[shape].groups,
-                         .topk_groups = shapes[shape].topk_groups,
-                         .tokens = shapes[shape].tokens,
-                         .rng = stream(99)};
+    return (struct sampling){.counts = counts,
+                             .experts = shapes[shape].experts,
+                             .topk = shapes[shape].topk,
+                             .groups = shapes[shape].groups,
+                             .topk_groups = shapes[shape].topk_groups,
+                             .tokens = shapes[shape].tokens,
+                             .rng = stream(99)};
 }
 
 static void check_token(int shape, const uint16_t *ids, uint64_t *seen, uint64_t *dropped)
@@ -101,15 +109,15 @@ START_TEST(counts_are_kept)
 {
     uint64_t counts[MOE_MAX_EXPERTS], seen[MOE_MAX_EXPERTS] = {0}, dropped = 0;
     route(_i, counts);
-    const struct deal deal = make(_i, counts);
-    const size_t places = (size_t)deal.tokens * deal.topk;
+    const struct sampling sampling = make(_i, counts);
+    const size_t places = (size_t)sampling.tokens * sampling.topk;
     uint16_t *ids = mem_alloc(places, sizeof *ids), *again = mem_alloc(places, sizeof *ids);
-    ck_assert(deal_counts(&deal, ids));
-    for (uint32_t t = 0; t < deal.tokens; t++)
-        check_token(_i, ids + (size_t)t * deal.topk, seen, &dropped);
-    ck_assert_mem_eq(seen, counts, deal.experts * sizeof *counts);
+    ck_assert(sample_with_counts(&sampling, ids));
+    for (uint32_t t = 0; t < sampling.tokens; t++)
+        check_token(_i, ids + (size_t)t * sampling.topk, seen, &dropped);
+    ck_assert_mem_eq(seen, counts, sampling.experts * sizeof *counts);
     ck_assert_uint_eq(dropped, shapes[_i].missing);
-    ck_assert(deal_counts(&deal, again));
+    ck_assert(sample_with_counts(&sampling, again));
     ck_assert_mem_eq(ids, again, places * sizeof *ids);
     free(ids);
     free(again);
@@ -125,14 +133,14 @@ START_TEST(pairs_are_mixed)
     static double pairs[E][E];
     for (int e = 0; e < E; e++)
         counts[e] = T * K / E;
-    const struct deal deal = {.counts = counts,
-                              .experts = E,
-                              .topk = K,
-                              .groups = 1,
-                              .topk_groups = 1,
-                              .tokens = T,
-                              .rng = stream(1)};
-    ck_assert(deal_counts(&deal, ids));
+    const struct sampling sampling = {.counts = counts,
+                                      .experts = E,
+                                      .topk = K,
+                                      .groups = 1,
+                                      .topk_groups = 1,
+                                      .tokens = T,
+                                      .rng = stream(1)};
+    ck_assert(sample_with_counts(&sampling, ids));
     for (int t = 0; t < T; t++)
         for (int k = 0; k < K; k++)
             for (int j = 0; j < K; j++)
@@ -150,26 +158,25 @@ START_TEST(refuses_the_impossible)
 {
     const uint64_t counts[8] = {10, 0, 10, 0, 10, 0, 0, 0};
     uint16_t ids[30];
-    const struct deal deal = {.counts = counts,
-                              .experts = 8,
-                              .topk = 3,
-                              .groups = 4,
-                              .topk_groups = 2,
-                              .tokens = 10,
-                              .rng = stream(1)};
-    ck_assert(!deal_counts(&deal, ids));
+    const struct sampling sampling = {.counts = counts,
+                                      .experts = 8,
+                                      .topk = 3,
+                                      .groups = 4,
+                                      .topk_groups = 2,
+                                      .tokens = 10,
+                                      .rng = stream(1)};
+    ck_assert(!sample_with_counts(&sampling, ids));
 }
 END_TEST
 
-// --- drawing
-// -------------------------------------------------------------------------------------
+// --- drawing counts ----------------------------------------------------------------------------
 
 START_TEST(draw_by_the_odds)
 {
     const uint64_t weights[5] = {0, 1, 3, 6, 0};
     uint64_t counts[5];
     struct rng rng = stream(2);
-    ck_assert(deal_draw(weights, 5, 100000, UINT64_MAX, &rng, counts));
+    ck_assert(draw(weights, 5, 100000, UINT64_MAX, &rng, counts));
     ck_assert_uint_eq(counts[0] + counts[4], 0);
     ck_assert_uint_eq(counts[1] + counts[2] + counts[3], 100000);
     ck_assert_double_eq_tol((double)counts[1], 10000, 500);
@@ -182,18 +189,18 @@ START_TEST(draw_stops_at_most)
     const uint64_t weights[4] = {1000000, 1, 1, 1};
     uint64_t counts[4];
     struct rng rng = stream(3);
-    ck_assert(deal_draw(weights, 4, 40, 10, &rng, counts));
+    ck_assert(draw(weights, 4, 40, 10, &rng, counts));
     for (int e = 0; e < 4; e++)
         ck_assert_uint_eq(counts[e], 10);
-    ck_assert(!deal_draw(weights, 4, 41, 10, &rng, counts));
-    ck_assert(!deal_draw((const uint64_t[4]){0}, 4, 1, 10, &rng, counts));
+    ck_assert(!draw(weights, 4, 41, 10, &rng, counts));
+    ck_assert(!draw((const uint64_t[4]){0}, 4, 1, 10, &rng, counts));
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("deal");
-    TCase *tests = tcase_create("deal");
+    Suite *suite = suite_create("sample");
+    TCase *tests = tcase_create("sample");
     tcase_set_timeout(tests, 60);
     tcase_add_loop_test(tests, counts_are_kept, 0, SUITE_COUNT(shapes));
     tcase_add_test(tests, pairs_are_mixed);

@@ -1,6 +1,6 @@
 // Base64 (RFC 4648), as JSON answers carry arrays in.
-#ifndef BASE_BASE64_H
-#define BASE_BASE64_H
+#ifndef TRACES_BASE64_H
+#define TRACES_BASE64_H
 
 #include <stdbool.h>
 #include <stddef.h>

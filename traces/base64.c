@@ -1,4 +1,4 @@
-#include "base/base64.h"
+#include "traces/base64.h"
 
 #include "base/mem.h"
 
@@ -7,7 +7,7 @@
 #include <string.h>
 
 // 0 to 63, or -1.
-static int value_of(char c)
+static int base64_digit(char c)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -18,7 +18,7 @@ static int value_of(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-static bool is_space(char c)
+static bool is_base64_space(char c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
 }
@@ -33,9 +33,9 @@ struct decoder {
     size_t characters; // without spaces and padding
 };
 
-static bool take(struct decoder *decoder, char c)
+static bool decoder_take(struct decoder *decoder, char c)
 {
-    const int value = value_of(c);
+    const int value = base64_digit(c);
     if (c == '=')
         return ++decoder->padding <= 2 && decoder->pending > 0;
     if (value < 0 || decoder->padding > 0)
@@ -64,7 +64,7 @@ bool base64_decode(const char *text, size_t length, unsigned char **bytes, size_
     bool ok = true;
     size_t i = 0;
     for (; ok && i < length; i++)
-        ok = is_space(text[i]) || take(&decoder, text[i]);
+        ok = is_base64_space(text[i]) || decoder_take(&decoder, text[i]);
     if (!ok || !ends_well(&decoder)) {
         *at = ok ? length : i - 1;
         free(decoder.bytes);

@@ -32,7 +32,7 @@ uint32_t *eplb_order(const float *weight, uint32_t count)
 }
 
 // Where each item goes: as many to each pack, pack by pack.
-static void pack(const float *weight, uint32_t items, uint32_t packs, uint32_t *place)
+static void pack_items(const float *weight, uint32_t items, uint32_t packs, uint32_t *place)
 {
     const uint32_t room = items / packs;
     if (room == 1) {
@@ -84,7 +84,7 @@ static void pack_groups(const struct placement_shape *shape, const float *load, 
     uint32_t *place = mem_alloc(shape->groups, sizeof *place);
     for (uint32_t e = 0; e < shape->experts; e++)
         sum[e / size] += load[e];
-    pack(sum, shape->groups, shape->nodes, place);
+    pack_items(sum, shape->groups, shape->nodes, place);
     for (uint32_t e = 0; e < shape->experts; e++)
         held[place[e / size] * size + e % size] = e;
     free(sum);
@@ -101,7 +101,7 @@ static void fill_node(const struct placement_shape *shape, const float *load, co
     for (uint32_t e = 0; e < experts; e++)
         own[e] = load[held[e]];
     eplb_replicate(own, experts, slots, replica, weight);
-    pack(weight, slots, shape->ranks / shape->nodes, place);
+    pack_items(weight, slots, shape->ranks / shape->nodes, place);
     for (uint32_t slot = 0; slot < slots; slot++)
         slot_expert[place[slot]] = held[replica[slot]];
     free(own);

@@ -7,7 +7,9 @@
 #ifndef STUDY_EPLB_H
 #define STUDY_EPLB_H
 
-#include "study/placement.h"
+#include "study/placement_shape.h"
+
+#include <stdint.h>
 
 // Replicates inside nodes what groups were packed onto them: first groups to nodes, then replicas
 // in each node, then slots to its ranks. With one node and one group it is the global policy. Nodes

@@ -24,7 +24,7 @@ bool placement_check(const struct placement_shape *shape, struct error *err)
     return true;
 }
 
-static void shuffle(uint32_t *items, uint32_t count, struct rng *rng)
+static void shuffle_slots(uint32_t *items, uint32_t count, struct rng *rng)
 {
     for (uint32_t i = count; i > 1; i--) {
         const uint32_t other = rng_below(rng, i), held = items[i - 1];
@@ -40,10 +40,10 @@ static void place_random(const struct placement_shape *shape, uint64_t seed, uin
     uint32_t *order = mem_alloc(shape->experts, sizeof *order);
     for (uint32_t e = 0; e < shape->experts; e++)
         order[e] = e;
-    shuffle(order, shape->experts, &rng);
+    shuffle_slots(order, shape->experts, &rng);
     for (uint32_t slot = 0; slot < shape->slots; slot++)
         slot_expert[slot] = order[slot % shape->experts];
-    shuffle(slot_expert, shape->slots, &rng);
+    shuffle_slots(slot_expert, shape->slots, &rng);
     free(order);
 }
 
@@ -56,7 +56,7 @@ struct filling {
     uint32_t *slot_expert;
 };
 
-static bool holds(const struct filling *filling, uint32_t rank, uint32_t expert)
+static bool rank_holds(const struct filling *filling, uint32_t rank, uint32_t expert)
 {
     for (uint32_t i = 0; i < filling->taken[rank]; i++)
         if (filling->slot_expert[rank * filling->room + i] == expert)
@@ -72,12 +72,12 @@ static uint32_t least_loaded(const struct filling *filling, uint32_t expert, boo
     for (uint32_t r = 0; r < filling->ranks; r++)
         if (filling->taken[r] < filling->room &&
             (least == filling->ranks || filling->sum[r] < filling->sum[least]) &&
-            !(apart && holds(filling, r, expert)))
+            !(apart && rank_holds(filling, r, expert)))
             least = r;
     return least;
 }
 
-static void put(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
+static void put_slot(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
 {
     const uint32_t slot = rank * filling->room + filling->taken[rank]++;
     filling->slot_expert[slot] = expert;
@@ -91,11 +91,12 @@ static void put(struct filling *filling, uint32_t rank, uint32_t expert, float w
 static bool trade(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
 {
     for (uint32_t other = 0; other < filling->ranks; other++)
-        for (uint32_t i = 0; i < filling->taken[other] && !holds(filling, other, expert); i++) {
+        for (uint32_t i = 0; i < filling->taken[other] && !rank_holds(filling, other, expert);
+             i++) {
             const uint32_t slot = other * filling->room + i;
-            if (holds(filling, rank, filling->slot_expert[slot]))
+            if (rank_holds(filling, rank, filling->slot_expert[slot]))
                 continue;
-            put(filling, rank, filling->slot_expert[slot], filling->weight[slot]);
+            put_slot(filling, rank, filling->slot_expert[slot], filling->weight[slot]);
             filling->sum[other] += weight - filling->weight[slot];
             filling->slot_expert[slot] = expert;
             filling->weight[slot] = weight;
@@ -104,7 +105,7 @@ static bool trade(struct filling *filling, uint32_t rank, uint32_t expert, float
     return false;
 }
 
-static void fill(struct filling *filling, uint32_t expert, float weight)
+static void fill_slot(struct filling *filling, uint32_t expert, float weight)
 {
     uint32_t rank = least_loaded(filling, expert, true);
     if (rank == filling->ranks) {
@@ -112,7 +113,7 @@ static void fill(struct filling *filling, uint32_t expert, float weight)
         if (trade(filling, rank, expert, weight))
             return;
     }
-    put(filling, rank, expert, weight);
+    put_slot(filling, rank, expert, weight);
 }
 
 static void place_greedy(const struct placement_shape *shape, const double *load,
@@ -132,7 +133,7 @@ static void place_greedy(const struct placement_shape *shape, const double *load
                               .weight = mem_alloc(shape->slots, sizeof(float)),
                               .slot_expert = slot_expert};
     for (uint32_t i = 0; i < shape->slots; i++)
-        fill(&filling, replica[order[i]], weight[order[i]]);
+        fill_slot(&filling, replica[order[i]], weight[order[i]]);
     free(single);
     free(weight);
     free(replica);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "study/eplb.h"
+#include "study/placement.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 

@@ -47,7 +47,9 @@ BLAS_CFLAGS := $(patsubst %,-isystem %,$(firstword $(wildcard \
 BLAS_LIBS := -lopenblas
 
 ROOMS := base model traces sim study plots
-LIB_SRC := $(sort $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)))
+# A room's C files: its own, and those of its subfolders.
+room_sources = $(sort $(foreach room,$(1),$(wildcard $(room)/*.c $(room)/*/*.c)))
+LIB_SRC := $(call room_sources,$(ROOMS))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
@@ -187,7 +189,7 @@ build/fuzz/lib/gen/embedded.o: $(BUILD)/gen/embedded.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
-FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(foreach room,base model traces,$(wildcard $(room)/*.c))) \
+FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces)) \
             build/fuzz/lib/gen/embedded.o
 .PRECIOUS: build/fuzz/lib/%.o
 
@@ -240,7 +242,7 @@ lint:
 	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
 
 format:
-	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h) $(wildcard real/*.c)
+	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h */*/*.h) $(wildcard real/*.c)
 
 install: all
 	install -D epsim $(DESTDIR)$(PREFIX)/bin/epsim

@@ -7,6 +7,7 @@
 #include "base/table.h"
 #include "model/question.h"
 #include "study/row.h"
+#include "study/rows/measured.h"
 #include "traces/ask.h"
 #include "traces/import.h"
 

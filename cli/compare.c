@@ -4,6 +4,7 @@
 #include "cli/belief.h"
 #include "model/timing.h"
 #include "study/compare.h"
+#include "study/rows/measured_load.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -2,6 +2,7 @@
 #include "base/range.h"
 #include "cli/cli.h"
 #include "study/part.h"
+#include "study/rows/measured_load.h"
 
 #include <stdlib.h>
 #include <string.h>

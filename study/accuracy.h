@@ -6,6 +6,7 @@
 #include "study/group.h"
 #include "study/interval.h"
 #include "study/row.h"
+#include "study/rows/measured.h"
 
 #include <stdbool.h>
 #include <stdint.h>

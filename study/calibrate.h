@@ -28,6 +28,7 @@
 #include "study/fit.h"
 #include "study/parameter.h"
 #include "study/row.h"
+#include "study/rows/measured.h"
 
 #include <stddef.h>
 #include <stdint.h>

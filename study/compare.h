@@ -3,10 +3,10 @@
 #ifndef STUDY_COMPARE_H
 #define STUDY_COMPARE_H
 
-#include "model/measured.h"
 #include "model/question.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
+#include "study/rows/measured.h"
 #include "traces/ask.h"
 
 // One phase of one case with ranks aligned, as benchmarks time one kernel.

@@ -5,6 +5,7 @@
 #define STUDY_FIGURES_H
 
 #include "study/row.h"
+#include "study/rows/measured.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,7 +3,7 @@
 #ifndef STUDY_GROUP_H
 #define STUDY_GROUP_H
 
-#include "model/measured.h"
+#include "model/measured_row.h"
 
 #include <stdbool.h>
 #include <stddef.h>

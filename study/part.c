@@ -47,14 +47,14 @@ static uint32_t part_of(const struct part *part, const struct measured_row *row)
     return rng_below(&rng, part->parts) + 1;
 }
 
+static bool is_in_part(const struct measured_row *row, const void *context)
+{
+    const struct part *part = context;
+    return (part_of(part, row) == part->part) != part->except;
+}
+
 bool part_keep(const struct part *part, struct measured *measured, struct error *err)
 {
-    size_t kept = 0;
-    if (!part->part)
-        return true;
-    for (size_t i = 0; i < measured->count; i++)
-        if ((part_of(part, &measured->rows[i]) == part->part) != part->except)
-            measured->rows[kept++] = measured->rows[i];
-    measured->count = kept;
-    return kept > 0 || error_set(err, EXIT_INPUT, "%s: no row is in that part", measured->path);
+    return !part->part || measured_keep(measured, is_in_part, part) > 0 ||
+           error_set(err, EXIT_INPUT, "%s: no row is in that part", measured->path);
 }

@@ -2,7 +2,7 @@
 #ifndef STUDY_PART_H
 #define STUDY_PART_H
 
-#include "model/measured.h"
+#include "study/rows/measured.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,7 +5,7 @@
 
 #include "model/cluster.h"
 #include "model/dispatcher.h"
-#include "model/measured.h"
+#include "model/measured_row.h"
 
 #include <stdbool.h>
 

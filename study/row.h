@@ -3,7 +3,7 @@
 #ifndef STUDY_ROW_H
 #define STUDY_ROW_H
 
-#include "model/measured.h"
+#include "model/measured_row.h"
 #include "model/question.h"
 
 enum engine { ENGINE_SIMULATE, ENGINE_ESTIMATE, ENGINE_NAIVE, ENGINE_COUNT };

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "model/preset.h"
 #include "study/reads.h"
+#include "study/rows/measured_load.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"

@@ -1,5 +1,5 @@
-// model/measured: reading the measurements CSV, and every refusal.
-#include "model/measured.h"
+// study/rows/csv_rows, measured_load: reading the measurements CSV, and every refusal.
+#include "study/rows/measured_load.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"
 

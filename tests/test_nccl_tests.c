@@ -1,10 +1,10 @@
-// model/nccl_tests: every format that the tests have printed, every refusal, and a machine found
-// again from text that is made of its own predictions.
+// study/rows/nccl_tests: every format that the tests have printed, every refusal, and a machine
+// found again from text that is made of its own predictions.
 //
 // The texts are written here by hand, in the formats of nccl-tests' printf calls (2.10, 2.13 and
 // 2.19 of common.cu and util.cu); no output of a real run is among them.
 #include "base/rng.h"
-#include "model/measured.h"
+#include "study/rows/measured_load.h"
 #include "model/preset.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"

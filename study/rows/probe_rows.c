@@ -1,11 +1,18 @@
-#include "model/probe_rows.h"
-
-#include "base/mem.h"
+// What epsim-real probe found of a machine, as rows that the model predicts.
+//
+//     point-to-point  a matrix of one pair by dispatcher raw: latency + bytes / rate
+//     all-to-all      nccl-alltoall over NCCL, raw over MPI; uniform, inside nodes or between them
+//     copy, launch    phase rmsnorm: as many bytes are read and written by one kernel
+//     gemm            phase shared: one dense expert of the shape that the file's comment says
+//
+// Refuses another version than 1, a missing comment "# machine:" or column, an unknown probe and a
+// bad cell ("path:line: column: ...").
 #include "base/units.h"
 #include "model/cluster.h"
+#include "study/rows/lines.h"
+#include "study/rows/row_reader.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define KIND "# epsim.probe/"
@@ -14,10 +21,10 @@
 enum column { PROBE, WHERE, BYTES, MEDIAN, COLUMNS };
 static const char *const names[] = {"probe", "where", "bytes_per_rank", "median_us"};
 
-struct reader {
+struct probe_reader {
     struct measured *measured;
     const char *path;
-    size_t line;
+    struct lines lines;
     uint32_t nodes, gpus_per_node; // 0: not said yet
     bool nccl;                     // its transport
     enum dtype dtype;              // of matrix products
@@ -26,19 +33,14 @@ struct reader {
     struct error *err;
 };
 
-static bool complain(const struct reader *reader)
+static bool probe_complain(const struct probe_reader *reader)
 {
-    return error_prefix(reader->err, "%s:%zu", reader->path, reader->line);
-}
-
-bool probe_recognise(const char *text)
-{
-    return !strncmp(text, KIND, strlen(KIND));
+    return error_prefix(reader->err, "%s:%zu", reader->path, reader->lines.number);
 }
 
 // ---- comments -----------------------------------------------------------------------------------
 
-static bool read_machine(struct reader *reader, const char *text)
+static bool read_machine(struct probe_reader *reader, const char *text)
 {
     char transport[16], device[16];
     if (sscanf(text, "%9u nodes of %9u ranks, transport %15[a-z], device %15[a-z]", &reader->nodes,
@@ -52,7 +54,7 @@ static bool read_machine(struct reader *reader, const char *text)
     return true;
 }
 
-static bool read_gemm(struct reader *reader, const char *text)
+static bool read_gemm(struct probe_reader *reader, const char *text)
 {
     return (sscanf(text, "%9u rows through an expert of hidden %9u, intermediate %9u",
                    &reader->rows, &reader->hidden, &reader->intermediate) == 3 &&
@@ -61,7 +63,7 @@ static bool read_gemm(struct reader *reader, const char *text)
                      "gemm: expected N rows through an expert of hidden N, intermediate N");
 }
 
-static bool read_comment(struct reader *reader, const char *line)
+static bool read_comment(struct probe_reader *reader, const char *line)
 {
     static const char version[] = KIND "1", machine[] = "# machine: ", gemm[] = "# gemm: ";
     char quoted[ERROR_QUOTE_BYTES];
@@ -75,12 +77,12 @@ static bool read_comment(struct reader *reader, const char *line)
 
 // ---- the table ----------------------------------------------------------------------------------
 
-#define MOST_CELLS 32
+#define MAX_CELLS 32
 
-static size_t split(char *line, char **cells)
+static size_t split_tabs(char *line, char **cells)
 {
     size_t count = 0;
-    for (char *cell; line && count < MOST_CELLS; count++) {
+    for (char *cell; line && count < MAX_CELLS; count++) {
         cell = line;
         line = strchr(line, '\t');
         if (line)
@@ -90,10 +92,10 @@ static size_t split(char *line, char **cells)
     return count;
 }
 
-static bool read_header(struct reader *reader, char *line)
+static bool read_probe_header(struct probe_reader *reader, char *line)
 {
-    char *cells[MOST_CELLS];
-    reader->columns = split(line, cells);
+    char *cells[MAX_CELLS];
+    reader->columns = split_tabs(line, cells);
     for (int c = 0; c < COLUMNS; c++) {
         size_t i = 0;
         while (i < reader->columns && strcmp(cells[i], names[c]))
@@ -106,7 +108,8 @@ static bool read_header(struct reader *reader, char *line)
                                           "no comment '# machine:' before the table: expected one");
 }
 
-static bool number(const struct reader *reader, enum column column, const char *text, double *value)
+static bool probe_number(const struct probe_reader *reader, enum column column, const char *text,
+                         double *value)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (!units_parse(column == BYTES ? UNIT_COUNT : UNIT_NUMBER, text, value, reader->err))
@@ -117,8 +120,8 @@ static bool number(const struct reader *reader, enum column column, const char *
 }
 
 // Whom the bytes of an exchange go to; NULL for a place that is none of these.
-static const char *traffic_of(const struct reader *reader, bool pair, const char *where,
-                              char *buffer)
+static const char *probe_traffic(const struct probe_reader *reader, bool pair, const char *where,
+                                 char *buffer)
 {
     const bool between = !strcmp(where, "between");
     if (!between && strcmp(where, "inside") && (pair || strcmp(where, "all")))
@@ -129,16 +132,16 @@ static const char *traffic_of(const struct reader *reader, bool pair, const char
     return buffer;
 }
 
-static bool read_exchange(const struct reader *reader, struct measured_row *row,
+static bool read_exchange(const struct probe_reader *reader, struct measured_row *row,
                           char *const cells[COLUMNS], bool pair)
 {
     char buffer[FIELD_TEXT_BYTES], quoted[ERROR_QUOTE_BYTES];
-    const char *traffic = traffic_of(reader, pair, cells[WHERE], buffer);
+    const char *traffic = probe_traffic(reader, pair, cells[WHERE], buffer);
     double bytes;
     if (!traffic)
         return error_set(reader->err, EXIT_INPUT, "where: '%s': expected %sinside or between",
                          error_quote(cells[WHERE], quoted), pair ? "" : "all, ");
-    if (!number(reader, BYTES, cells[BYTES], &bytes))
+    if (!probe_number(reader, BYTES, cells[BYTES], &bytes))
         return false;
     row->phase = PHASE_ALLTOALL;
     row->bytes_per_rank = (uint64_t)bytes;
@@ -148,8 +151,8 @@ static bool read_exchange(const struct reader *reader, struct measured_row *row,
 }
 
 // One expert a rank, whatever rows of compute phases need beside what they measure.
-static void read_compute(const struct reader *reader, struct measured_row *row, uint32_t tokens,
-                         uint32_t hidden)
+static void read_compute(const struct probe_reader *reader, struct measured_row *row,
+                         uint32_t tokens, uint32_t hidden)
 {
     row->experts = reader->nodes * reader->gpus_per_node;
     row->topk = 1;
@@ -158,7 +161,7 @@ static void read_compute(const struct reader *reader, struct measured_row *row, 
     strcpy(row->dispatcher, "nccl-flat");
 }
 
-static bool read_device(const struct reader *reader, struct measured_row *row,
+static bool read_device(const struct probe_reader *reader, struct measured_row *row,
                         char *const cells[COLUMNS])
 {
     double bytes = COPY_ROW_BYTES;
@@ -176,7 +179,7 @@ static bool read_device(const struct reader *reader, struct measured_row *row,
         return error_set(reader->err, EXIT_INPUT,
                          "probe: '%s': expected point-to-point, all-to-all, copy, launch or gemm",
                          error_quote(cells[PROBE], quoted));
-    if (copy && !number(reader, BYTES, cells[BYTES], &bytes))
+    if (copy && !probe_number(reader, BYTES, cells[BYTES], &bytes))
         return false;
     if (bytes < COPY_ROW_BYTES || bytes > 1e12)
         return error_set(reader->err, EXIT_INPUT, "bytes_per_rank: '%s': expected %d to 1e12",
@@ -186,22 +189,22 @@ static bool read_device(const struct reader *reader, struct measured_row *row,
     return read_compute(reader, row, (uint32_t)(bytes / COPY_ROW_BYTES), COPY_ROW_BYTES / 2), true;
 }
 
-static bool read_row(struct reader *reader, char *line)
+static bool read_probe_row(struct probe_reader *reader, char *line)
 {
-    char *cells[MOST_CELLS];
-    const size_t count = split(line, cells);
+    char *cells[MAX_CELLS];
+    const size_t count = split_tabs(line, cells);
     if (count != reader->columns)
         return error_set(reader->err, EXIT_INPUT, "%zu cells: expected %zu, as the header has",
                          count, reader->columns);
     char *const known[COLUMNS] = {cells[reader->at[PROBE]], cells[reader->at[WHERE]],
                                   cells[reader->at[BYTES]], cells[reader->at[MEDIAN]]};
     const bool pair = !strcmp(known[PROBE], "point-to-point");
-    struct measured_row *row = measured_add(reader->measured, reader->line);
-    if (!number(reader, MEDIAN, known[MEDIAN], &row->latency_us))
+    struct measured_row *row = measured_add(reader->measured, reader->lines.number);
+    if (!probe_number(reader, MEDIAN, known[MEDIAN], &row->latency_us))
         return false;
     row->nodes = reader->nodes;
     row->gpus_per_node = reader->gpus_per_node;
-    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->line);
+    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->lines.number);
     snprintf(row->family, sizeof row->family, "probe-%.200s", known[PROBE]);
     strcpy(row->stat, "slowest");
     strcpy(row->source, "epsim-real probe");
@@ -210,27 +213,31 @@ static bool read_row(struct reader *reader, char *line)
     return read_device(reader, row, known);
 }
 
-static bool read_line(struct reader *reader, char *line)
+static bool read_probe_line(struct probe_reader *reader, char *line)
 {
     line[strcspn(line, "\r")] = '\0';
     if (!*line)
         return true;
     const bool ok = *line == '#'          ? read_comment(reader, line)
-                    : reader->columns > 0 ? read_row(reader, line)
-                                          : read_header(reader, line);
-    return ok || complain(reader);
+                    : reader->columns > 0 ? read_probe_row(reader, line)
+                                          : read_probe_header(reader, line);
+    return ok || probe_complain(reader);
 }
 
-bool probe_read(struct measured *measured, const char *path, char *text, struct error *err)
+static bool recognise_probe(const char *text)
 {
-    struct reader reader = {.measured = measured, .path = path, .err = err};
+    return !strncmp(text, KIND, strlen(KIND));
+}
+
+static bool read_probe(struct measured *measured, const struct row_text *text, struct error *err)
+{
+    struct probe_reader reader = {
+        .measured = measured, .path = text->path, .lines.rest = text->text, .err = err};
     bool ok = true;
-    for (char *line = text, *next; ok && line; line = next) {
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
-        reader.line++;
-        ok = read_line(&reader, line);
-    }
+    for (char *line; ok && (line = lines_next(&reader.lines));)
+        ok = read_probe_line(&reader, line);
     return ok;
 }
+
+const struct row_reader row_reader_probe = {"the TSV of epsim-real probe", recognise_probe,
+                                            read_probe};

@@ -1,11 +1,12 @@
-// Measurements, one figure a row: of one CSV for published rows and our own, of nccl-tests' text,
-// or of what epsim-real probe wrote.
-#ifndef MODEL_MEASURED_H
-#define MODEL_MEASURED_H
+// One measured figure: what was measured of what, where. What epsim-real writes as a line of CSV,
+// and what studies hold predictions to; they are read by study/rows/.
+#ifndef MODEL_MEASURED_ROW_H
+#define MODEL_MEASURED_ROW_H
 
 #include "base/error.h"
 #include "base/field.h"
 #include "model/moe.h"
+#include "model/routing.h"
 #include "model/schedule.h"
 
 #include <stdbool.h>
@@ -38,38 +39,22 @@ struct measured_row {
     char traffic[FIELD_TEXT_BYTES];
     uint32_t intermediate;      // of the one expert that a compute phase ran; 0: the model's
     char gpu[FIELD_TEXT_BYTES]; // that it ran on, as clusters call it; blank: not known
-    const char *file;           // borrowed from struct measured
+    const char *file;           // that it was read from; borrowed
     size_t line;
 };
 
-struct measured {
-    char *path;   // for messages: the file, or all of them with commas
-    char **files; // [file_count]
-    size_t file_count;
-    struct measured_row *rows;
-    size_t count, capacity;
+// A column of the CSV whose cells a field reads as they stand.
+struct measured_row_column {
+    struct field field; // into struct measured_row
+    bool required;      // the file must have the column
+    bool may_be_blank;  // an empty cell: zero, or no text
 };
+extern const struct measured_row_column measured_row_columns[];
+extern const size_t measured_row_column_count;
 
-// Reads one file, whose text says what it is:
-// - the CSV with the columns of struct measured_row (a byte exchange writes "bytes:N" for tokens);
-//   optional trailing columns may be absent, unknown ones are ignored;
-// - what nccl-tests print (model/nccl_tests.h), or the TSV of epsim-real probe
-// (model/probe_rows.h).
-//   Their rows name no cluster: whoever asks does (study/row.h).
-// Refuses a missing required column, a bad cell ("file:line: column: ..."), two rows of one id, and
-// a file without rows.
-bool measured_load(struct measured *measured, const char *path, struct error *err);
-
-// Reads several, one after the other; an id stands once in all of them.
-bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
-                         struct error *err);
-void measured_release(struct measured *measured);
-
-// A new row of the file that is being read, zero but for that: for readers. Valid until the next.
-struct measured_row *measured_add(struct measured *measured, size_t line);
-
-// What such a row says of GPUs: the first that any row names, or "".
-const char *measured_gpu(const struct measured *measured);
+// The other columns, all required: tokens_per_gpu (a count, or "bytes:N" of a byte exchange),
+// dtype, phase and derived (0 or 1). NULL ends them.
+extern const char *const measured_row_word_columns[];
 
 // The routing that the row was measured under: its own column, else balanced for trtllm-*
 // dispatchers, deepep with a group limit, uniform without.

@@ -1,0 +1,46 @@
+// One run of nccl-tests as its text is read: what ran, where its ranks are, what its table has.
+// Private to the reader of nccl-tests.
+#ifndef STUDY_ROWS_NCCL_RUN_H
+#define STUDY_ROWS_NCCL_RUN_H
+
+#include "study/rows/lines.h"
+#include "study/rows/measured.h"
+
+enum nccl_test { NCCL_UNKNOWN, NCCL_ALLTOALL, NCCL_SENDRECV, NCCL_ALLTOALLV, NCCL_OTHER };
+
+extern const struct nccl_program {
+    const char *program, *family, *traffic;
+} nccl_programs[]; // by enum nccl_test, of those that are read
+
+// One run: a test's header, its ranks and its table.
+struct nccl_run {
+    enum nccl_test test;
+    char gpu[FIELD_TEXT_BYTES];
+    char (*hosts)[FIELD_TEXT_BYTES]; // [ranks]
+    uint32_t ranks, nodes;
+    size_t columns;        // of the table; 0: its header has not come
+    size_t time, in_place; // the columns of both times
+    bool stamped;          // rows end in a date and a time
+};
+
+// A text being read.
+struct nccl_reader {
+    struct measured *measured;
+    const char *path;
+    struct lines lines;
+    struct nccl_run run;
+    char version[64];
+    size_t empty; // rows of 0 bytes
+    struct error *err;
+};
+
+// Ends the run in hand, if there is one, and begins another.
+void nccl_run_begin(struct nccl_reader *reader, enum nccl_test test);
+void nccl_run_release(struct nccl_run *run);
+
+// Puts the place before the error; false.
+bool nccl_complain(const struct nccl_reader *reader);
+
+const char *skip_blanks(const char *text);
+
+#endif

@@ -1,0 +1,137 @@
+// What nccl-tests print (alltoall_perf, alltoallv_perf and sendrecv_perf), as measured rows.
+//
+// A text holds one run or several. Of a run it takes where ranks are ("# Rank 3 ... on HOST device
+// 3 [...] NVIDIA H100"), which gives nodes, GPUs of a node and the GPU; what ran ("# Collective
+// test starting: alltoall_perf", of 2025 and later); and its table, whose header says what columns
+// there are: `error` or `#wrong`, with or without root, per-iteration figures and time of day.
+// Without the test's name sizes and counts tell it, where only an exchange leaves the in-place
+// column unchecked (N/A). A row's figure is `time`, out of place: a test averages over ranks and
+// over iterations back to back, in which all go at the pace of the slowest, so that stat is
+// slowest.
+//
+//     alltoall_perf   size bytes of a rank, 1/n to each rank, itself included
+//     sendrecv_perf   size bytes from every rank to the next
+//     alltoallv_perf  its own pattern (distance), or where count is 0 a matrix that is not in the
+//                     text
+//
+// Other lines may stand between (NCCL's log), and every line may carry the tag that mpirun
+// --tag-output or srun --label put before it.
+//
+// Rows of 0 bytes and runs of other tests are left out with a notice. What is refused, with
+// "path:line:", stands at nccl_ranks.h and nccl_table.h.
+#include "study/rows/nccl_ranks.h"
+#include "study/rows/nccl_table.h"
+#include "study/rows/row_reader.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+// ---- lines --------------------------------------------------------------------------------------
+
+// Past "[1,0]<stdout>:" of mpirun --tag-output, or "12: " of srun --label.
+static const char *untag(const char *line)
+{
+    const char *at = skip_blanks(line);
+    const char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
+    if (tag && strspn(at + 1, "0123456789,") == (size_t)(tag - at - 1))
+        return tag + strlen("]<stdout>:");
+    const size_t digits = strspn(at, "0123456789");
+    return digits && at[digits] == ':' && at[digits + 1] == ' ' ? at + digits + 2 : line;
+}
+
+// What follows "# <words>", blanks between as they come; NULL where the line begins otherwise.
+static const char *after(const char *line, const char *words)
+{
+    if (*line != '#')
+        return NULL;
+    line = skip_blanks(line + 1);
+    return strncmp(line, words, strlen(words)) ? NULL : line + strlen(words);
+}
+
+// ---- what ran -----------------------------------------------------------------------------------
+
+static enum nccl_test nccl_test_of(const char *program)
+{
+    for (enum nccl_test test = NCCL_ALLTOALL; test <= NCCL_ALLTOALLV; test++) {
+        const size_t length = strlen(nccl_programs[test].program);
+        if (!strncmp(program, nccl_programs[test].program, length) &&
+            !isalnum((unsigned char)program[length]))
+            return test;
+    }
+    return NCCL_OTHER;
+}
+
+static void read_nccl_test(struct nccl_reader *reader, const char *program)
+{
+    program = skip_blanks(program);
+    nccl_run_begin(reader, nccl_test_of(program));
+    if (reader->run.test == NCCL_OTHER)
+        notice("%s:%zu: %.*s is left out: only alltoall_perf, alltoallv_perf and sendrecv_perf are "
+               "read",
+               reader->path, reader->lines.number, (int)strcspn(program, " \t\r"), program);
+}
+
+// The line of parameters: the first of a run in older versions, after the test's name in newer.
+static void read_nccl_parameters(struct nccl_reader *reader)
+{
+    if (reader->run.ranks || reader->run.columns)
+        nccl_run_begin(reader, NCCL_UNKNOWN);
+}
+
+static void read_nccl_version(struct nccl_reader *reader, const char *text)
+{
+    text = skip_blanks(text);
+    snprintf(reader->version, sizeof reader->version, " %.*s", (int)strcspn(text, " \t\r"), text);
+}
+
+// ---- the text -----------------------------------------------------------------------------------
+
+static bool read_nccl_line(struct nccl_reader *reader, const char *tagged)
+{
+    const char *line = untag(tagged), *rest;
+    if ((rest = after(line, "Collective test starting:")))
+        return read_nccl_test(reader, rest), true;
+    if ((rest = after(line, "nccl-tests version")))
+        return read_nccl_version(reader, rest), true;
+    if (after(line, "nThread "))
+        return read_nccl_parameters(reader), true;
+    if (reader->run.test == NCCL_OTHER)
+        return true;
+    if ((rest = after(line, "Rank ")))
+        return nccl_read_rank(reader, rest);
+    if (after(line, "size "))
+        return nccl_read_header(reader, skip_blanks(line + 1));
+    if (!reader->run.columns || !nccl_is_row(line))
+        return true;
+    return nccl_read_row(reader, line);
+}
+
+static bool recognise_nccl_tests(const char *text)
+{
+    for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
+        char begin[64];
+        snprintf(begin, sizeof begin, "%.63s", line);
+        begin[strcspn(begin, "\n")] = '\0';
+        if (after(untag(begin), "nThread "))
+            return true;
+    }
+    return false;
+}
+
+static bool read_nccl_tests(struct measured *measured, const struct row_text *text,
+                            struct error *err)
+{
+    struct nccl_reader reader = {
+        .measured = measured, .path = text->path, .lines.rest = text->text, .err = err};
+    bool ok = true;
+    for (char *line; ok && (line = lines_next(&reader.lines));)
+        ok = read_nccl_line(&reader, line);
+    nccl_run_release(&reader.run);
+    if (ok && reader.empty)
+        notice("%s: %zu rows of 0 bytes are left out", text->path, reader.empty);
+    return ok;
+}
+
+const struct row_reader row_reader_nccl_tests = {"what nccl-tests print", recognise_nccl_tests,
+                                                 read_nccl_tests};

@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RANKS_MOST 4096
-
 struct statistics {
     struct import *import;
     char *folder;

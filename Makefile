@@ -229,6 +229,7 @@ $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(B
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
+$(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
 $(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)
 
 bench: $(BUILD)/tests/bench $(BUILD)/epsim

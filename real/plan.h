@@ -9,7 +9,7 @@
 #ifndef REAL_PLAN_H
 #define REAL_PLAN_H
 
-#include "model/slice.h"
+#include "real/slice.h"
 
 #include <stdint.h>
 

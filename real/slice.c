@@ -1,4 +1,4 @@
-#include "model/slice.h"
+#include "real/slice.h"
 
 #include "base/mem.h"
 

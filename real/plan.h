@@ -25,7 +25,6 @@ struct round {
     uint64_t first, rows; // rail: this round's rows of crossed (inter) or relayed (intra)
 };
 
-
 struct plan {
     struct slice slice;
     uint32_t rounds;             // the same on every rank

@@ -218,19 +218,22 @@ $(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
              -gencode arch=compute_100,code=sm_100 -gencode arch=compute_100,code=compute_100
-$(KERNEL_OBJ): $(BUILD)/%.o: %.cu real/kernels.h real/device.h real/values.h
+$(KERNEL_OBJ): $(BUILD)/%.o: %.cu real/kernels.h real/units.cuh real/device.h real/values.h
 	@mkdir -p $(@D)
 	$(call quiet,NVCC)$(NVCC) -O3 -std=c++17 $(CUDA_ARCH) \
 	    -Xcompiler -Wall,-fno-exceptions,-fno-threadsafe-statics -I. -c -o $@ $<
 
 # Checks and times the CUDA kernels alone, on a machine with a GPU.
-$(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(BUILD)/real/cuda.o \
-    $(BUILD)/real/cuda_ffn.o $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
+CHECK_CUDA_OBJ := $(patsubst %,$(BUILD)/real/%.o,check_cuda_device cuda cuda_ffn cuda_status poll)
+$(BUILD)/check_cuda: $(BUILD)/real/check_cuda_select.o
+$(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(CHECK_CUDA_OBJ) \
+    $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
+$(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
 $(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)
 
 bench: $(BUILD)/tests/bench $(BUILD)/epsim

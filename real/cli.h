@@ -1,22 +1,20 @@
-// epsim-real's command line and what its parts share. Private to real/.
+// epsim-real's command line. Private to real/.
 #ifndef REAL_CLI_H
 #define REAL_CLI_H
 
 #include "base/options.h"
-#include "base/table.h"
 #include "model/question.h"
-#include "real/layer.h"
-#include "traces/ask.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
-
-enum transport_choice { TRANSPORT_AUTO, TRANSPORT_MPI, TRANSPORT_NCCL };
 
 struct real_invocation {
     struct question question; // first: question_options counts from it
     char tokens[FIELD_TEXT_BYTES];
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
-    uint32_t transport; // enum transport_choice
+    uint32_t transport; // enum transport_choice: real/world.h
     bool share_gpu;
     uint32_t warmup, iterations;
     uint32_t verify;  // tokens of the whole job to check; 0: none
@@ -36,19 +34,5 @@ extern const size_t real_option_count;
 void real_options_init(void);
 struct real_invocation real_invocation_default(void);
 bool real_given(const struct real_invocation *invocation, const char *key);
-
-// What stands on every rank once the world is joined.
-struct world {
-    uint32_t rank, ranks;
-    const struct device_table *table;
-    struct device *device;
-    const struct transport_table *wires;
-    struct transport *transport;
-};
-
-// Errors are collective: every rank calls it with its own outcome; false on all when any failed,
-// and then only the lowest failed rank keeps a message in err (the others' are emptied), so that
-// the job says one line.
-bool world_agrees(const struct world *world, bool ok, struct error *err);
 
 #endif

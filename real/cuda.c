@@ -1,4 +1,4 @@
-// The CUDA device: bf16 activations, kernels of real/kernels.cu, matrix products in
+// The CUDA device: bf16 activations, kernels of real/kernels.h, matrix products in
 // real/cuda_ffn.c.
 //
 // Memory that upload fills may be used by later work on every stream. Waiting is polling with the
@@ -9,26 +9,22 @@
 #include "base/mem.h"
 #include "real/cuda_ffn.h"
 #include "real/kernels.h"
+#include "real/poll.h"
 
 #include <assert.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MARKS 64
 #define CAPABILITY_MAJOR 8 // bf16 arithmetic
 #define SPINS 200          // polls of a stream before the first sleep
-#define SLEEP_NS 20000     // between later polls
 #define WATCH_S 0.1        // between calls of the watch
 #define HOLD_NS 10000000   // a stream is held for no longer
 
-struct device {
-    bool failed;
-    struct error error; // the first that stuck
+struct cuda {
+    struct device base;
+    struct cuda_status status;
     cudaStream_t streams[STREAMS];
     cudaEvent_t fences[STREAMS]; // follow
     cudaEvent_t marks[MARKS];
@@ -39,40 +35,9 @@ struct device {
     void *watch_context;
 };
 
-// ---- errors -------------------------------------------------------------------------------------
-
-// Keeps the first failure, told as "host: file:line: call: why". The call is quoted up to its
-// arguments.
-static void stick(struct device *device, const char *call, const char *file, int line,
-                  const char *why)
+static struct cuda *cuda_of(struct device *device)
 {
-    char host[64] = "?";
-    const int name = (int)strcspn(call, "(");
-    if (device->failed)
-        return;
-    gethostname(host, sizeof host - 1);
-    error_set(&device->error, EXIT_RUNTIME, "%s: %s:%d: %.*s: %s", host, file, line, name, call,
-              why);
-    device->failed = true;
-}
-
-bool cuda_failed(const struct device *device)
-{
-    return device->failed;
-}
-
-void cuda_check(struct device *device, cudaError_t status, const char *call, const char *file,
-                int line)
-{
-    if (status != cudaSuccess)
-        stick(device, call, file, line, cudaGetErrorString(status));
-}
-
-void cuda_check_blas(struct device *device, cublasStatus_t status, const char *call,
-                     const char *file, int line)
-{
-    if (status != CUBLAS_STATUS_SUCCESS)
-        stick(device, call, file, line, cublasGetStatusString(status));
+    return (struct cuda *)device;
 }
 
 // ---- opening ------------------------------------------------------------------------------------
@@ -99,32 +64,32 @@ static bool find_gpu(uint32_t index, struct error *err)
 }
 
 // Exchanges go before kernels: their copies are small and others wait for them.
-static void open_streams(struct device *device)
+static void open_streams(struct cuda *cuda)
 {
+    struct cuda_status *status = &cuda->status;
     int low = 0, high = 0;
-    CUDA(device, cudaDeviceGetStreamPriorityRange(&low, &high));
+    CUDA(status, cudaDeviceGetStreamPriorityRange(&low, &high));
     for (uint32_t s = 0; s < STREAMS; s++) {
-        CUDA(device, cudaStreamCreateWithPriority(&device->streams[s], cudaStreamNonBlocking,
+        CUDA(status, cudaStreamCreateWithPriority(&cuda->streams[s], cudaStreamNonBlocking,
                                                   s == STREAM_COMPUTE ? low : high));
-        CUDA(device, cudaEventCreateWithFlags(&device->fences[s], cudaEventDisableTiming));
+        CUDA(status, cudaEventCreateWithFlags(&cuda->fences[s], cudaEventDisableTiming));
     }
     for (uint32_t m = 0; m < MARKS; m++)
-        CUDA(device, cudaEventCreate(&device->marks[m]));
-    CUDA(device,
-         cudaHostAlloc((void **)&device->opened, sizeof *device->opened, cudaHostAllocMapped));
-    if (!device->failed)
-        *device->opened = 0;
-    CUDA(device, cudaHostGetDevicePointer((void **)&device->opened_there, device->opened, 0));
+        CUDA(status, cudaEventCreate(&cuda->marks[m]));
+    CUDA(status, cudaHostAlloc((void **)&cuda->opened, sizeof *cuda->opened, cudaHostAllocMapped));
+    if (!status->failed)
+        *cuda->opened = 0;
+    CUDA(status, cudaHostGetDevicePointer((void **)&cuda->opened_there, cuda->opened, 0));
 }
 
-static void close_streams(struct device *device)
+static void close_streams(struct cuda *cuda)
 {
-    cudaFreeHost(device->opened);
+    cudaFreeHost(cuda->opened);
     for (uint32_t m = 0; m < MARKS; m++)
-        cudaEventDestroy(device->marks[m]);
+        cudaEventDestroy(cuda->marks[m]);
     for (uint32_t s = 0; s < STREAMS; s++) {
-        cudaEventDestroy(device->fences[s]);
-        cudaStreamDestroy(device->streams[s]);
+        cudaEventDestroy(cuda->fences[s]);
+        cudaStreamDestroy(cuda->streams[s]);
     }
 }
 
@@ -132,13 +97,12 @@ static void close_streams(struct device *device)
 // for work that never ends.
 static void cuda_close(struct device *device)
 {
-    if (!device)
-        return;
-    if (!device->failed) {
-        products_release(&device->products);
-        close_streams(device);
+    struct cuda *cuda = cuda_of(device);
+    if (!cuda->status.failed) {
+        products_release(&cuda->products);
+        close_streams(cuda);
     }
-    free(device);
+    free(cuda);
 }
 
 static bool cuda_open(struct device **device, uint32_t index, struct error *err)
@@ -146,19 +110,20 @@ static bool cuda_open(struct device **device, uint32_t index, struct error *err)
     *device = NULL;
     if (!find_gpu(index, err))
         return false;
-    struct device *opened = mem_alloc(1, sizeof *opened);
-    CUDA(opened, cudaSetDevice((int)index));
+    struct cuda *opened = mem_alloc(1, sizeof *opened);
+    opened->base.ops = &device_cuda;
+    CUDA(&opened->status, cudaSetDevice((int)index));
     cudaSetDeviceFlags(
         cudaDeviceScheduleYield); // a wish: too late when the device is in use already
     cudaGetLastError();
     open_streams(opened);
-    products_init(opened, &opened->products, opened->streams[STREAM_COMPUTE]);
-    if (opened->failed) {
-        *err = opened->error;
-        cuda_close(opened);
+    products_init(&opened->products, &opened->status, opened->streams[STREAM_COMPUTE]);
+    if (opened->status.failed) {
+        *err = opened->status.error;
+        cuda_close(&opened->base);
         return false;
     }
-    *device = opened;
+    *device = &opened->base;
     return true;
 }
 
@@ -166,112 +131,104 @@ static bool cuda_open(struct device **device, uint32_t index, struct error *err)
 
 cudaStream_t cuda_stream(struct device *device, enum stream stream)
 {
-    return device->streams[stream];
+    return cuda_of(device)->streams[stream];
 }
 
 void cuda_watch(struct device *device, cuda_watch_fn watch, void *context)
 {
-    device->watch = watch;
-    device->watch_context = context;
+    cuda_of(device)->watch = watch;
+    cuda_of(device)->watch_context = context;
 }
 
 // ---- waiting ------------------------------------------------------------------------------------
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void pause_poll(uint32_t poll)
-{
-    if (poll < SPINS)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-}
-
 // Waits until a stream has done what it was given.
-static void finish(struct device *device, cudaStream_t stream)
+static void finish_stream(struct cuda *cuda, cudaStream_t stream)
 {
-    const double start = now_s();
+    struct cuda_status *status = &cuda->status;
+    const double start = poll_now_s();
     double watched = start;
-    for (uint32_t poll = 0; !device->failed; poll++) {
-        const cudaError_t status = cudaStreamQuery(stream);
-        if (status != cudaErrorNotReady) {
-            cuda_check(device, status, "cudaStreamQuery", __FILE__, __LINE__);
+    for (uint32_t poll = 0; !status->failed; poll++) {
+        const cudaError_t state = cudaStreamQuery(stream);
+        if (state != cudaErrorNotReady) {
+            cuda_check(status, state, CUDA_PLACE("cudaStreamQuery"));
             return;
         }
         cudaGetLastError(); // "not ready" would show as the next launch's error
-        pause_poll(poll);
-        const double now = now_s();
-        if (!device->watch || now - watched < WATCH_S)
+        poll_pause(poll, SPINS);
+        const double now = poll_now_s();
+        if (!cuda->watch || now - watched < WATCH_S)
             continue;
         watched = now;
-        if (!device->watch(device->watch_context, now - start, &device->error))
-            device->failed = true;
+        if (!cuda->watch(cuda->watch_context, now - start, &status->error))
+            status->failed = true;
     }
 }
 
 static bool cuda_sync(struct device *device, struct error *err)
 {
+    struct cuda *cuda = cuda_of(device);
     for (uint32_t s = 0; s < STREAMS; s++)
-        finish(device, device->streams[s]);
-    if (device->failed)
-        *err = device->error;
-    return !device->failed;
+        finish_stream(cuda, cuda->streams[s]);
+    if (cuda->status.failed)
+        *err = cuda->status.error;
+    return !cuda->status.failed;
 }
 
 // ---- memory, order, time ------------------------------------------------------------------------
 
 static void *cuda_alloc(struct device *device, size_t bytes)
 {
+    struct cuda_status *status = &cuda_of(device)->status;
     void *memory = NULL;
     char why[96];
-    if (device->failed)
+    if (status->failed)
         return NULL;
-    const cudaError_t status = cudaMalloc(&memory, bytes ? bytes : 1);
-    if (status == cudaSuccess)
+    const cudaError_t result = cudaMalloc(&memory, bytes ? bytes : 1);
+    if (result == cudaSuccess)
         return memory;
     cudaGetLastError(); // a failed allocation also shows as the next launch's error
-    snprintf(why, sizeof why, "%zu bytes: %s", bytes, cudaGetErrorString(status));
-    stick(device, "cudaMalloc", __FILE__, __LINE__, why);
+    snprintf(why, sizeof why, "%zu bytes: %s", bytes, cudaGetErrorString(result));
+    cuda_stick(status, CUDA_PLACE("cudaMalloc"), why);
     return NULL;
 }
 
 // After a failure cudaFree might wait for work that never ends; the memory goes with the process.
 static void cuda_release(struct device *device, void *memory)
 {
-    CUDA(device, cudaFree(memory));
+    CUDA(&cuda_of(device)->status, cudaFree(memory));
 }
 
 static void cuda_hold(struct device *device, enum stream stream)
 {
-    CUDA(device,
-         kernel_gate(device->streams[stream], device->opened_there, ++device->gates, HOLD_NS));
+    struct cuda *cuda = cuda_of(device);
+    CUDA(&cuda->status,
+         kernel_gate(cuda->streams[stream], cuda->opened_there, ++cuda->gates, HOLD_NS));
 }
 
 static void cuda_go(struct device *device)
 {
-    if (!device->failed)
-        __atomic_store_n(device->opened, device->gates, __ATOMIC_RELEASE);
+    struct cuda *cuda = cuda_of(device);
+    if (!cuda->status.failed)
+        __atomic_store_n(cuda->opened, cuda->gates, __ATOMIC_RELEASE);
 }
 
 static void cuda_follow(struct device *device, enum stream stream, enum stream other)
 {
+    struct cuda *cuda = cuda_of(device);
     if (stream == other)
         return;
-    CUDA(device, cudaEventRecord(device->fences[other], device->streams[other]));
-    CUDA(device, cudaStreamWaitEvent(device->streams[stream], device->fences[other], 0));
+    CUDA(&cuda->status, cudaEventRecord(cuda->fences[other], cuda->streams[other]));
+    CUDA(&cuda->status, cudaStreamWaitEvent(cuda->streams[stream], cuda->fences[other], 0));
 }
 
 static void cuda_upload(struct device *device, void *to, const void *from, size_t bytes)
 {
+    struct cuda *cuda = cuda_of(device);
     if (bytes == 0)
         return;
-    CUDA(device,
-         cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device->streams[STREAM_COMPUTE]));
+    CUDA(&cuda->status,
+         cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda->streams[STREAM_COMPUTE]));
     cuda_follow(device, STREAM_INTER, STREAM_COMPUTE);
     cuda_follow(device, STREAM_INTRA, STREAM_COMPUTE);
 }
@@ -279,87 +236,86 @@ static void cuda_upload(struct device *device, void *to, const void *from, size_
 // The copy itself would wait without looking; so it is given to a stream that is already idle.
 static void cuda_download(struct device *device, void *to, const void *from, size_t bytes)
 {
-    const cudaStream_t stream = device->streams[STREAM_COMPUTE];
+    struct cuda *cuda = cuda_of(device);
+    const cudaStream_t stream = cuda->streams[STREAM_COMPUTE];
     if (bytes == 0)
         return;
-    finish(device, stream);
-    CUDA(device, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream));
-    CUDA(device, cudaStreamSynchronize(stream));
+    finish_stream(cuda, stream);
+    CUDA(&cuda->status, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream));
+    CUDA(&cuda->status, cudaStreamSynchronize(stream));
 }
 
 static void cuda_mark(struct device *device, enum stream stream, uint32_t mark)
 {
+    struct cuda *cuda = cuda_of(device);
     assert(mark < MARKS);
-    CUDA(device, cudaEventRecord(device->marks[mark], device->streams[stream]));
+    CUDA(&cuda->status, cudaEventRecord(cuda->marks[mark], cuda->streams[stream]));
 }
 
 static double cuda_elapsed_us(struct device *device, uint32_t from, uint32_t to)
 {
+    struct cuda *cuda = cuda_of(device);
     float ms = 0;
     assert(from < MARKS && to < MARKS);
-    CUDA(device, cudaEventElapsedTime(&ms, device->marks[from], device->marks[to]));
+    CUDA(&cuda->status, cudaEventElapsedTime(&ms, cuda->marks[from], cuda->marks[to]));
     return (double)ms * 1e3;
 }
 
 // ---- kernels ------------------------------------------------------------------------------------
 
-static void cuda_fill(struct device *device, void *values, uint64_t count, uint64_t seed,
-                      uint64_t tensor, float scale)
+static void cuda_fill(struct device *device, const struct tensor_fill *fill)
 {
-    CUDA(device, kernel_fill(device->streams[STREAM_COMPUTE], values, count, seed, tensor, scale));
+    CUDA(&cuda_of(device)->status, kernel_fill(cuda_stream(device, STREAM_COMPUTE), fill));
 }
 
 static void cuda_rmsnorm(struct device *device, void *out, const void *in, uint32_t count,
                          uint32_t width)
 {
-    CUDA(device, kernel_rmsnorm(device->streams[STREAM_COMPUTE], out, in, count, width));
+    CUDA(&cuda_of(device)->status,
+         kernel_rmsnorm(cuda_stream(device, STREAM_COMPUTE), out, in, count, width));
 }
 
-static void cuda_select(struct device *device, uint16_t *ids, float *weights, const float *logits,
-                        const float *bias, uint32_t count, const struct select_shape *shape)
+static void cuda_select(struct device *device, const struct selection *selection)
 {
+    const struct select_shape *shape = &selection->shape;
     assert(shape->experts <= MOE_MAX_EXPERTS && shape->topk <= shape->experts);
-    CUDA(device,
-         kernel_select(device->streams[STREAM_COMPUTE], ids, weights, logits, bias, count, shape));
+    CUDA(&cuda_of(device)->status, kernel_select(cuda_stream(device, STREAM_COMPUTE), selection));
 }
 
-static void cuda_gather(struct device *device, enum stream stream, struct row_block out,
-                        struct row_block in, const uint32_t *index, uint64_t count, uint32_t width)
+static void cuda_gather(struct device *device, enum stream stream, const struct row_gather *gather)
 {
-    assert(count <= INT_MAX);
-    CUDA(device, kernel_gather(device->streams[stream], out, in, index, count, width));
+    assert(gather->count <= INT_MAX);
+    CUDA(&cuda_of(device)->status, kernel_gather(cuda_stream(device, stream), gather));
 }
 
-static void cuda_put_meta(struct device *device, enum stream stream, struct row_block rows,
-                          size_t offset, const uint16_t *ids, const float *weights, uint32_t topk,
-                          const uint32_t *index, uint64_t count)
+static void cuda_put_meta(struct device *device, enum stream stream, const struct row_meta *meta)
 {
-    CUDA(device,
-         kernel_put_meta(device->streams[stream], rows, offset, ids, weights, topk, index, count));
+    CUDA(&cuda_of(device)->status, kernel_put_meta(cuda_stream(device, stream), meta));
 }
 
-static void cuda_reduce(struct device *device, enum stream stream, struct row_block out,
-                        struct row_block in, const uint64_t *first, const uint32_t *source,
-                        const float *weight, uint64_t count, uint32_t width, bool add)
+static void cuda_reduce(struct device *device, enum stream stream, const struct row_sums *sums)
 {
-    const struct sums sums = {.first = first, .source = source, .weight = weight, .add = add};
-    assert(count <= INT_MAX);
-    CUDA(device, kernel_reduce(device->streams[stream], out, in, &sums, count, width));
+    assert(sums->count <= INT_MAX);
+    CUDA(&cuda_of(device)->status, kernel_reduce(cuda_stream(device, stream), sums));
 }
 
-static void cuda_router(struct device *device, float *logits, const void *in, const void *weight,
-                        uint32_t count, uint32_t hidden, uint32_t experts)
+static void cuda_router(struct device *device, const struct router_product *router)
 {
-    products_multiply(device, &device->products,
-                      &(struct product){logits, in, weight, count, experts, hidden, CUDA_R_32F});
+    products_multiply(&cuda_of(device)->products, &(struct product){.out = router->logits,
+                                                                    .in = router->in,
+                                                                    .weight = router->weight,
+                                                                    .rows = router->count,
+                                                                    .columns = router->experts,
+                                                                    .inner = router->hidden,
+                                                                    .out_type = CUDA_R_32F});
 }
 
 static void cuda_ffn(struct device *device, const struct ffn *ffn)
 {
-    products_ffn(device, &device->products, ffn);
+    products_ffn(&cuda_of(device)->products, ffn);
 }
 
-const struct device_table device_cuda = {
+const struct device_ops device_cuda = {
     .name = "cuda",
     .activation = ROW_BF16,
     .open = cuda_open,

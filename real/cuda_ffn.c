@@ -20,17 +20,18 @@
 
 // ---- opening ------------------------------------------------------------------------------------
 
-void products_init(struct device *device, struct products *products, cudaStream_t compute)
+void products_init(struct products *products, struct cuda_status *status, cudaStream_t compute)
 {
+    products->status = status;
     products->compute = compute;
-    BLAS(device, cublasCreate(&products->blas));
-    BLAS(device, cublasSetStream(products->blas, compute));
-    CUDA(device, cudaEventCreateWithFlags(&products->given, cudaEventDisableTiming));
+    BLAS(status, cublasCreate(&products->blas));
+    BLAS(status, cublasSetStream(products->blas, compute));
+    CUDA(status, cudaEventCreateWithFlags(&products->given, cudaEventDisableTiming));
     for (struct side *side = products->sides; side < products->sides + SIDES; side++) {
-        CUDA(device, cudaStreamCreateWithFlags(&side->stream, cudaStreamNonBlocking));
-        CUDA(device, cudaEventCreateWithFlags(&side->done, cudaEventDisableTiming));
-        BLAS(device, cublasCreate(&side->blas));
-        BLAS(device, cublasSetStream(side->blas, side->stream));
+        CUDA(status, cudaStreamCreateWithFlags(&side->stream, cudaStreamNonBlocking));
+        CUDA(status, cudaEventCreateWithFlags(&side->done, cudaEventDisableTiming));
+        BLAS(status, cublasCreate(&side->blas));
+        BLAS(status, cublasSetStream(side->blas, side->stream));
     }
 }
 
@@ -48,22 +49,21 @@ void products_release(struct products *products)
 // ---- one product --------------------------------------------------------------------------------
 
 // cuBLAS counts by columns, so it is asked for the transpose: weight (transposed) x in.
-static void multiply(struct device *device, cublasHandle_t blas, const struct product *p)
+static void blas_multiply(struct cuda_status *status, cublasHandle_t blas, const struct product *p)
 {
     const float one = 1, zero = 0;
     const int m = (int)p->columns, n = (int)p->rows, k = (int)p->inner;
     assert(p->columns <= INT_MAX && p->rows <= INT_MAX && p->inner <= INT_MAX);
     if (n == 0)
         return;
-    BLAS(device, cublasGemmEx(blas, CUBLAS_OP_T, CUBLAS_OP_N, m, n, k, &one, p->weight, CUDA_R_16BF,
+    BLAS(status, cublasGemmEx(blas, CUBLAS_OP_T, CUBLAS_OP_N, m, n, k, &one, p->weight, CUDA_R_16BF,
                               k, p->in, CUDA_R_16BF, k, &zero, p->out, p->out_type, m,
                               CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT));
 }
 
-void products_multiply(struct device *device, const struct products *products,
-                       const struct product *product)
+void products_multiply(const struct products *products, const struct product *product)
 {
-    multiply(device, products->blas, product);
+    blas_multiply(products->status, products->blas, product);
 }
 
 // ---- grouped FFN --------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ static void *product_at(const struct ffn *ffn, uint64_t row)
     return value_at_row(gate_up_at(ffn, ffn->first[ffn->groups]), row, ffn->intermediate);
 }
 
-static uint64_t group_rows(const struct ffn *ffn, uint32_t group)
+static uint64_t ffn_group_rows(const struct ffn *ffn, uint32_t group)
 {
     return ffn->first[group + 1] - ffn->first[group];
 }
@@ -96,7 +96,7 @@ static struct product up_product(const struct ffn *ffn, uint32_t group)
     return (struct product){.out = gate_up_at(ffn, row),
                             .in = value_at_row(ffn->in, row, ffn->hidden),
                             .weight = ffn->gate_up[group],
-                            .rows = group_rows(ffn, group),
+                            .rows = ffn_group_rows(ffn, group),
                             .columns = 2 * (uint64_t)ffn->intermediate,
                             .inner = ffn->hidden,
                             .out_type = CUDA_R_16BF};
@@ -108,65 +108,65 @@ static struct product down_product(const struct ffn *ffn, uint32_t group)
     return (struct product){.out = value_at_row(ffn->out, row, ffn->hidden),
                             .in = product_at(ffn, row),
                             .weight = ffn->down[group],
-                            .rows = group_rows(ffn, group),
+                            .rows = ffn_group_rows(ffn, group),
                             .columns = ffn->hidden,
                             .inner = ffn->intermediate,
                             .out_type = CUDA_R_16BF};
 }
 
-static void activate(struct device *device, cudaStream_t stream, const struct ffn *ffn,
-                     uint64_t row, uint64_t rows)
+static void activate_rows(struct cuda_status *status, cudaStream_t stream, const struct ffn *ffn,
+                          uint64_t row, uint64_t rows)
 {
-    CUDA(device, kernel_silu_mul(stream, product_at(ffn, row), gate_up_at(ffn, row), rows,
+    CUDA(status, kernel_silu_mul(stream, product_at(ffn, row), gate_up_at(ffn, row), rows,
                                  ffn->intermediate));
 }
 
-static void group_ffn(struct device *device, cudaStream_t stream, cublasHandle_t blas,
-                      const struct ffn *ffn, uint32_t group)
+static void blas_group_ffn(struct cuda_status *status, cudaStream_t stream, cublasHandle_t blas,
+                           const struct ffn *ffn, uint32_t group)
 {
     const struct product up = up_product(ffn, group), down = down_product(ffn, group);
-    multiply(device, blas, &up);
-    activate(device, stream, ffn, ffn->first[group], up.rows);
-    multiply(device, blas, &down);
+    blas_multiply(status, blas, &up);
+    activate_rows(status, stream, ffn, ffn->first[group], up.rows);
+    blas_multiply(status, blas, &down);
 }
 
 // Each group goes to the side stream with the fewest rows so far.
-static void ffn_by_streams(struct device *device, const struct products *products,
-                           const struct ffn *ffn)
+static void ffn_by_streams(const struct products *products, const struct ffn *ffn)
 {
+    struct cuda_status *status = products->status;
     uint64_t load[SIDES] = {0};
-    CUDA(device, cudaEventRecord(products->given, products->compute));
+    CUDA(status, cudaEventRecord(products->given, products->compute));
     for (uint32_t group = 0; group < ffn->groups; group++) {
         uint32_t best = 0;
-        if (group_rows(ffn, group) == 0)
+        if (ffn_group_rows(ffn, group) == 0)
             continue;
         for (uint32_t s = 1; s < SIDES; s++)
             if (load[s] < load[best])
                 best = s;
         const struct side *side = &products->sides[best];
         if (load[best] == 0)
-            CUDA(device, cudaStreamWaitEvent(side->stream, products->given, 0));
-        group_ffn(device, side->stream, side->blas, ffn, group);
-        load[best] += group_rows(ffn, group);
+            CUDA(status, cudaStreamWaitEvent(side->stream, products->given, 0));
+        blas_group_ffn(status, side->stream, side->blas, ffn, group);
+        load[best] += ffn_group_rows(ffn, group);
     }
     for (uint32_t s = 0; s < SIDES; s++)
         if (load[s] > 0) {
-            CUDA(device, cudaEventRecord(products->sides[s].done, products->sides[s].stream));
-            CUDA(device, cudaStreamWaitEvent(products->compute, products->sides[s].done, 0));
+            CUDA(status, cudaEventRecord(products->sides[s].done, products->sides[s].stream));
+            CUDA(status, cudaStreamWaitEvent(products->compute, products->sides[s].done, 0));
         }
 }
 
 // A single group has nothing to overlap with.
-void products_ffn(struct device *device, const struct products *products, const struct ffn *ffn)
+void products_ffn(const struct products *products, const struct ffn *ffn)
 {
     uint32_t used = 0, last = 0;
     for (uint32_t group = 0; group < ffn->groups; group++)
-        if (group_rows(ffn, group) > 0) {
+        if (ffn_group_rows(ffn, group) > 0) {
             used++;
             last = group;
         }
     if (used == 1)
-        group_ffn(device, products->compute, products->blas, ffn, last);
+        blas_group_ffn(products->status, products->compute, products->blas, ffn, last);
     else if (used > 1)
-        ffn_by_streams(device, products, ffn);
+        ffn_by_streams(products, ffn);
 }

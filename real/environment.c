@@ -58,10 +58,10 @@ json_t *environment_json(const struct world *world)
     json_object_set_new(json, "ranks", json_integer(world->ranks));
     json_object_set_new(json, "cpus", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
     set_text(json, "mpi", library);
-    set_text(json, "transport", world->wires->name);
-    set_text(json, "device", world->table->name);
+    set_text(json, "transport", world->transport->ops->name);
+    set_text(json, "device", world->device->ops->name);
 #ifdef EPSIM_CUDA
-    if (world->table == &device_cuda)
+    if (world->device->ops == &device_cuda)
         set_gpu(json);
 #endif
     return json;

@@ -2,7 +2,7 @@
 #ifndef REAL_ENVIRONMENT_H
 #define REAL_ENVIRONMENT_H
 
-#include "real/cli.h"
+#include "real/world.h"
 
 #include <jansson.h>
 

@@ -1,4 +1,5 @@
-// The CUDA kernels behind real/cuda.c, one launcher each. Activations are bf16. Every launcher
+// The CUDA kernels behind real/cuda.c, one launcher each: gather.cu, sums.cu, select.cu, dense.cu
+// and gate.cu. Activations are bf16. Every launcher
 // gives the launch's own error, asks nothing of memory beyond its natural alignment, and does
 // nothing for a count of 0.
 #ifndef REAL_KERNELS_H
@@ -12,27 +13,13 @@
 extern "C" {
 #endif
 
-cudaError_t kernel_fill(cudaStream_t stream, void *values, uint64_t count, uint64_t seed,
-                        uint64_t tensor, float scale);
+cudaError_t kernel_fill(cudaStream_t stream, const struct tensor_fill *fill);
 cudaError_t kernel_rmsnorm(cudaStream_t stream, void *out, const void *in, uint32_t count,
                            uint32_t width);
-cudaError_t kernel_select(cudaStream_t stream, uint16_t *ids, float *weights, const float *logits,
-                          const float *bias, uint32_t count, const struct select_shape *shape);
-cudaError_t kernel_gather(cudaStream_t stream, struct row_block out, struct row_block in,
-                          const uint32_t *index, uint64_t count, uint32_t width);
-cudaError_t kernel_put_meta(cudaStream_t stream, struct row_block rows, size_t offset,
-                            const uint16_t *ids, const float *weights, uint32_t topk,
-                            const uint32_t *index, uint64_t count);
-
-// The sums of device_table's reduce.
-struct sums {
-    const uint64_t *first;
-    const uint32_t *source;
-    const float *weight;
-    bool add;
-};
-cudaError_t kernel_reduce(cudaStream_t stream, struct row_block out, struct row_block in,
-                          const struct sums *sums, uint64_t count, uint32_t width);
+cudaError_t kernel_select(cudaStream_t stream, const struct selection *selection);
+cudaError_t kernel_gather(cudaStream_t stream, const struct row_gather *gather);
+cudaError_t kernel_put_meta(cudaStream_t stream, const struct row_meta *meta);
+cudaError_t kernel_reduce(cudaStream_t stream, const struct row_sums *sums);
 
 // Holds a stream until *opened (host memory that the GPU sees) has come to `number`, or the time is
 // over.

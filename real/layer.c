@@ -4,169 +4,96 @@
 #include "real/layer.h"
 
 #include "base/mem.h"
+#include "real/choices.h"
 #include "real/memory.h"
+#include "real/movement.h"
 
 #include <assert.h>
-#include <mpi.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define TABLE(layer) ((layer)->setup.table)
-#define DEVICE(layer) ((layer)->setup.device)
+// --- phases ---------------------------------------------------------------------------------
 
-// Marks of the device clock: two a phase, then one a transfer and stage.
-static uint32_t mark_of(enum phase phase, bool end)
+static uint32_t phase_mark(enum phase phase, bool end)
 {
     return 2 * (uint32_t)phase + end;
 }
 
-static uint32_t stage_mark(bool gather, enum stage stage)
-{
-    return 2 * PHASE_COUNT + 2 * (uint32_t)gather + (uint32_t)stage;
-}
-
-static enum stream stream_of(enum stage stage)
-{
-    return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
-}
-
 // Phases whose work the host gives without waiting for any of it.
-static bool holds(const struct layer *layer, enum phase phase)
+static bool phase_holds(const struct layer *layer, enum phase phase)
 {
-    return TABLE(layer)->hold && phase != PHASE_NOTIFY &&
+    return device_holds(layer->setup.device) && phase != PHASE_NOTIFY &&
            (phase != PHASE_ROUTER || layer->setup.router);
 }
 
 static bool begin_phase(struct layer *layer, enum phase phase, struct error *err)
 {
-    if (!layer->setup.wires->barrier(layer->setup.transport, err))
+    struct device *device = layer->setup.device;
+    if (!transport_barrier(layer->setup.transport, err))
         return false;
-    if (holds(layer, phase))
-        TABLE(layer)->hold(DEVICE(layer), STREAM_COMPUTE);
-    TABLE(layer)->mark(DEVICE(layer), STREAM_COMPUTE, mark_of(phase, false));
+    if (phase_holds(layer, phase))
+        device_hold(device, STREAM_COMPUTE);
+    device_mark(device, STREAM_COMPUTE, phase_mark(phase, false));
     return true;
 }
 
-static bool let_go(struct layer *layer, enum phase phase, struct error *err)
+// Later work on the compute stream waits for both stages.
+static void join_stages(struct layer *layer)
 {
-    if (!holds(layer, phase))
-        return true;
-    const bool met = layer->setup.wires->meet(layer->setup.transport, err);
-    TABLE(layer)->go(DEVICE(layer));
-    return met;
+    device_follow(layer->setup.device, STREAM_COMPUTE, STREAM_INTER);
+    device_follow(layer->setup.device, STREAM_COMPUTE, STREAM_INTRA);
 }
 
 static bool end_phase(struct layer *layer, enum phase phase, struct layer_times *times,
                       struct error *err)
 {
-    TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTER);
-    TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTRA);
-    TABLE(layer)->mark(DEVICE(layer), STREAM_COMPUTE, mark_of(phase, true));
-    if (!let_go(layer, phase, err) || !TABLE(layer)->sync(DEVICE(layer), err))
+    struct device *device = layer->setup.device;
+    join_stages(layer);
+    device_mark(device, STREAM_COMPUTE, phase_mark(phase, true));
+    if (phase_holds(layer, phase) && !transport_let_go(layer->setup.transport, device, err))
+        return false;
+    if (!device_sync(device, err))
         return false;
     times->phase_us[phase] =
-        TABLE(layer)->elapsed_us(DEVICE(layer), mark_of(phase, false), mark_of(phase, true));
+        device_elapsed_us(device, phase_mark(phase, false), phase_mark(phase, true));
     return true;
 }
 
-static uint32_t own_tokens(const struct layer *layer)
-{
-    return layer->setup.setting->routing.tokens[layer->setup.rank];
-}
+// --- norm, router, notify -------------------------------------------------------------------
 
 static void run_rmsnorm(struct layer *layer)
 {
-    TABLE(layer)->rmsnorm(DEVICE(layer), layer->memory->hidden, layer->memory->input,
-                          own_tokens(layer), layer->setup.setting->moe.hidden);
+    device_rmsnorm(layer->setup.device, layer->memory->hidden, layer->memory->input,
+                   layer_own_tokens(layer), layer->setup.setting->moe.hidden);
 }
 
-static void route(struct layer *layer)
+static void run_router(struct layer *layer)
 {
     const struct moe *moe = &layer->setup.setting->moe;
     struct layer_memory *memory = layer->memory;
-    const struct select_shape shape = {.experts = moe->experts,
-                                       .topk = moe->topk,
-                                       .groups = moe->groups,
-                                       .topk_groups = moe->topk_groups,
-                                       .score = moe->score,
-                                       .normalise = moe->normalise,
-                                       .scaling = (float)moe->routed_scaling};
-    TABLE(layer)->router(DEVICE(layer), memory->logits, memory->hidden, memory->router,
-                         own_tokens(layer), moe->hidden, moe->experts);
-    TABLE(layer)->select(DEVICE(layer), memory->ids, memory->weights, memory->logits, memory->bias,
-                         own_tokens(layer), &shape);
+    const uint32_t tokens = layer_own_tokens(layer);
+    device_router(layer->setup.device, &(struct router_product){.logits = memory->logits,
+                                                                .in = memory->hidden,
+                                                                .weight = memory->router,
+                                                                .count = tokens,
+                                                                .hidden = moe->hidden,
+                                                                .experts = moe->experts});
+    device_select(layer->setup.device,
+                  &(struct selection){.ids = memory->ids,
+                                      .weights = memory->weights,
+                                      .logits = memory->logits,
+                                      .bias = memory->bias,
+                                      .count = tokens,
+                                      .shape = {.experts = moe->experts,
+                                                .topk = moe->topk,
+                                                .groups = moe->groups,
+                                                .topk_groups = moe->topk_groups,
+                                                .score = moe->score,
+                                                .normalise = moe->normalise,
+                                                .scaling = (float)moe->routed_scaling}});
 }
 
-// Choices that a rule or trace made: uploaded, as if the router had written them.
-static void take_choices(struct layer *layer)
-{
-    const struct layer_setup *setup = &layer->setup;
-    const struct moe *moe = &setup->setting->moe;
-    const uint32_t tokens = own_tokens(layer), topk = moe->topk;
-    uint16_t *ids = mem_alloc((size_t)tokens * topk + 1, sizeof *ids);
-    float *weights = mem_alloc((size_t)tokens * topk + 1, sizeof *weights);
-    for (uint32_t t = 0; t < tokens; t++) {
-        routing_row(&setup->setting->routing, setup->rank, t, ids + (size_t)t * topk);
-        if (setup->weights)
-            setup->weights(setup->weights_context, setup->rank, t, weights + (size_t)t * topk);
-        for (uint32_t k = 0; !setup->weights && k < topk; k++)
-            weights[(size_t)t * topk + k] = (float)(moe->routed_scaling / topk);
-    }
-    if (tokens) {
-        TABLE(layer)->upload(DEVICE(layer), layer->memory->ids, ids,
-                             (size_t)tokens * topk * sizeof *ids);
-        TABLE(layer)->upload(DEVICE(layer), layer->memory->weights, weights,
-                             (size_t)tokens * topk * sizeof *weights);
-    }
-    free(ids);
-    free(weights);
-}
-
-// --- notify: all ranks' choices become known to all -----------------------------------------
-
-static void known_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
-{
-    const struct layer *layer = context;
-    const uint32_t topk = layer->routing.topk;
-    memcpy(ids, layer->all_ids + (layer->token_first[rank] + token) * topk, topk * sizeof *ids);
-}
-
-static void set_known_routing(struct layer *layer)
-{
-    const struct routing *asked = &layer->setup.setting->routing;
-    layer->routing = *asked;
-    layer->routing.rule = ROUTING_TRACE;
-    layer->routing.row = known_row;
-    layer->routing.context = layer;
-    layer->token_first = mem_alloc((size_t)asked->ranks + 1, sizeof *layer->token_first);
-    for (uint32_t r = 0; r < asked->ranks; r++)
-        layer->token_first[r + 1] = layer->token_first[r] + asked->tokens[r];
-    layer->all_ids =
-        mem_alloc(layer->token_first[asked->ranks] * asked->topk + 1, sizeof *layer->all_ids);
-}
-
-static bool exchange_choices(struct layer *layer, uint16_t *all, struct error *err)
-{
-    const uint32_t ranks = layer->routing.ranks, topk = layer->routing.topk;
-    const size_t own = (size_t)own_tokens(layer) * topk;
-    int *counts = mem_alloc(ranks, sizeof *counts), *places = mem_alloc(ranks, sizeof *places);
-    uint16_t *ids = mem_alloc(own + 1, sizeof *ids);
-    for (uint32_t r = 0; r < ranks; r++) {
-        counts[r] = (int)((layer->token_first[r + 1] - layer->token_first[r]) * topk);
-        places[r] = (int)(layer->token_first[r] * topk);
-    }
-    if (own)
-        TABLE(layer)->download(DEVICE(layer), ids, layer->memory->ids, own * sizeof *ids);
-    const int status = MPI_Allgatherv(ids, (int)own, MPI_UINT16_T, all, counts, places,
-                                      MPI_UINT16_T, MPI_COMM_WORLD);
-    free(counts);
-    free(places);
-    free(ids);
-    return status == MPI_SUCCESS ||
-           error_set(err, EXIT_RUNTIME, "the exchange of choices failed: a rank was lost");
-}
-
-static bool make_plan(struct layer *layer, struct error *err)
+// Once all choices are known.
+static bool make_layer_plan(struct layer *layer, struct error *err)
 {
     const struct setting *setting = layer->setup.setting;
     loads_count(&layer->loads, &layer->routing, &setting->layout, setting->cluster.nodes);
@@ -178,187 +105,20 @@ static bool make_plan(struct layer *layer, struct error *err)
               layer->setup.rank);
     memory_plan(layer);
     layer->planned = true;
-    return TABLE(layer)->sync(DEVICE(layer), err);
-}
-
-// The first iteration plans by what it learns; later ones must learn the same.
-static bool learn_choices(struct layer *layer, struct error *err)
-{
-    const size_t count = layer->token_first[layer->routing.ranks] * layer->routing.topk;
-    if (!layer->planned)
-        return exchange_choices(layer, layer->all_ids, err);
-    uint16_t *again = mem_alloc(count + 1, sizeof *again);
-    bool ok = exchange_choices(layer, again, err);
-    if (ok && memcmp(again, layer->all_ids, count * sizeof *again))
-        ok = error_set(err, EXIT_RUNTIME, "the router chose otherwise in another iteration");
-    free(again);
-    return ok;
-}
-
-// --- movement -------------------------------------------------------------------------------
-
-static uint32_t to_messages(struct message *messages, const struct row_block *rows,
-                            const struct piece *pieces, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        messages[i] = (struct message){.rank = pieces[i].rank,
-                                       .data = (char *)rows->base + pieces[i].first * rows->stride,
-                                       .bytes = pieces[i].rows * rows->stride};
-    return count;
-}
-
-// Posts a round of a stage; a gather sends what a scatter would receive.
-static bool post_round(struct layer *layer, const struct round *round, enum stage stage,
-                       const struct row_block *from, const struct row_block *to, bool gather,
-                       struct error *err)
-{
-    const struct piece *out = gather ? round->receive : round->send;
-    const struct piece *in = gather ? round->send : round->receive;
-    const uint32_t outs = gather ? round->receives : round->sends;
-    const uint32_t ins = gather ? round->sends : round->receives;
-    struct message *sends = mem_alloc((size_t)outs + 1, sizeof *sends);
-    struct message *receives = mem_alloc((size_t)ins + 1, sizeof *receives);
-    to_messages(sends, from, out, outs);
-    to_messages(receives, to, in, ins);
-    const bool ok = layer->setup.wires->post(layer->setup.transport, stream_of(stage), sends, outs,
-                                             receives, ins, err);
-    free(sends);
-    free(receives);
-    return ok;
-}
-
-// Waits for an exchange and marks its end as the stage's, until the next one of the stage.
-static bool wait_stage(struct layer *layer, enum stage stage, bool gather, struct error *err)
-{
-    const bool ok = layer->setup.wires->wait(layer->setup.transport, stream_of(stage), err);
-    TABLE(layer)->mark(DEVICE(layer), stream_of(stage), stage_mark(gather, stage));
-    return ok;
-}
-
-static void follow_compute(struct layer *layer)
-{
-    TABLE(layer)->follow(DEVICE(layer), STREAM_INTER, STREAM_COMPUTE);
-    TABLE(layer)->follow(DEVICE(layer), STREAM_INTRA, STREAM_COMPUTE);
-}
-
-// A stage that moves nothing ends as it begins.
-static void mark_stages(struct layer *layer, bool gather)
-{
-    for (enum stage stage = 0; stage < STAGES; stage++)
-        TABLE(layer)->mark(DEVICE(layer), stream_of(stage), stage_mark(gather, stage));
-}
-
-static bool move_direct(struct layer *layer, const struct plan *plan, const struct way *way,
-                        bool gather, struct error *err)
-{
-    const struct row_block *from = gather ? &way->served : &way->sent;
-    const struct row_block *to = gather ? &way->sent : &way->served;
-    for (uint32_t r = 0; r < plan->rounds; r++) {
-        for (enum stage stage = 0; stage < STAGES; stage++)
-            if (!post_round(layer, &plan->stage[stage][r], stage, from, to, gather, err))
-                return false;
-        // What moves inside a node ends first as a rule.
-        for (enum stage stage = STAGES; stage-- > 0;)
-            if (!wait_stage(layer, stage, gather, err))
-                return false;
-    }
-    return true;
-}
-
-static struct row_block rows_from(const struct row_block *rows, uint64_t first)
-{
-    struct row_block part = *rows;
-    part.base = (char *)rows->base + first * rows->stride;
-    return part;
-}
-
-// Copies a round's crossed rows for the ranks of the node, on the intra stream.
-static void relay(struct layer *layer, const struct plan *plan, const struct way *way,
-                  uint32_t round)
-{
-    const struct round *intra = &plan->stage[STAGE_INTRA][round];
-    TABLE(layer)->follow(DEVICE(layer), STREAM_INTRA, STREAM_INTER);
-    if (intra->rows)
-        TABLE(layer)->gather(DEVICE(layer), STREAM_INTRA, rows_from(&way->relayed, intra->first),
-                             way->crossed, way->relay_from + intra->first, intra->rows,
-                             layer->schedule.moe.hidden);
-}
-
-// Chunk r crosses while chunk r - 1 is forwarded in the node.
-static bool move_scatter(struct layer *layer, const struct plan *plan, const struct way *way,
-                         struct error *err)
-{
-    if (!post_round(layer, &plan->stage[STAGE_INTER][0], STAGE_INTER, &way->sent, &way->crossed,
-                    false, err))
-        return false;
-    for (uint32_t r = 0; r < plan->rounds; r++) {
-        if (!wait_stage(layer, STAGE_INTER, false, err))
-            return false;
-        relay(layer, plan, way, r);
-        if (r + 1 < plan->rounds && !post_round(layer, &plan->stage[STAGE_INTER][r + 1],
-                                                STAGE_INTER, &way->sent, &way->crossed, false, err))
-            return false;
-        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->relayed,
-                        &way->served, false, err) ||
-            !wait_stage(layer, STAGE_INTRA, false, err))
-            return false;
-    }
-    return true;
-}
-
-// Sums a round's copies of each token over the node, on the inter stream, before they cross.
-static void reduce_node(struct layer *layer, const struct plan *plan, const struct way *way,
-                        uint32_t round)
-{
-    const struct round *inter = &plan->stage[STAGE_INTER][round];
-    TABLE(layer)->follow(DEVICE(layer), STREAM_INTER, STREAM_INTRA);
-    if (inter->rows)
-        TABLE(layer)->reduce(DEVICE(layer), STREAM_INTER, rows_from(&way->crossed, inter->first),
-                             way->relayed, way->relayed_first + inter->first, way->relayed_of, NULL,
-                             inter->rows, layer->schedule.moe.hidden, false);
-}
-
-// Chunk r comes together in the node while chunk r - 1 crosses.
-static bool move_gather(struct layer *layer, const struct plan *plan, const struct way *way,
-                        struct error *err)
-{
-    bool crossing = false;
-    for (uint32_t r = 0; r < plan->rounds; r++) {
-        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->served,
-                        &way->relayed, true, err) ||
-            !wait_stage(layer, STAGE_INTRA, true, err))
-            return false;
-        if (crossing && !wait_stage(layer, STAGE_INTER, true, err))
-            return false;
-        reduce_node(layer, plan, way, r);
-        if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &way->crossed, &way->sent,
-                        true, err))
-            return false;
-        crossing = true;
-    }
-    return wait_stage(layer, STAGE_INTER, true, err);
-}
-
-static bool move(struct layer *layer, const struct transfer *transfer, struct error *err)
-{
-    const bool gather = transfer->gather;
-    const struct plan *plan = gather ? &layer->combine : &layer->dispatch;
-    const struct way *way = gather ? &layer->memory->combine : &layer->memory->dispatch;
-    follow_compute(layer);
-    mark_stages(layer, gather);
-    if (!transfer->rail)
-        return move_direct(layer, plan, way, gather, err);
-    return gather ? move_gather(layer, plan, way, err) : move_scatter(layer, plan, way, err);
+    return device_sync(layer->setup.device, err);
 }
 
 // --- dispatch, experts, combine -------------------------------------------------------------
 
+// Rows of hidden states in the device's own format.
 static struct row_block dense(const struct layer *layer, void *base)
 {
-    const size_t value = TABLE(layer)->activation == ROW_BF16 ? 2 : 4;
-    return (struct row_block){.base = base,
-                              .stride = layer->schedule.moe.hidden * value,
-                              .format = TABLE(layer)->activation};
+    return device_dense(layer->setup.device, base, layer->setup.setting->moe.hidden);
+}
+
+static struct row_block floats(void *base, uint32_t width)
+{
+    return (struct row_block){.base = base, .stride = width * sizeof(float), .format = ROW_FP32};
 }
 
 // Metadata of a wire row: ids and weights of the token's choices where the dispatcher sends them.
@@ -373,14 +133,22 @@ static bool run_dispatch(struct layer *layer, struct error *err)
     const struct transfer *transfer = &layer->schedule.transfers[0];
     const uint64_t rows = layer->dispatch.sent_rows;
     if (rows) {
-        TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, memory->dispatch.sent,
-                             dense(layer, memory->hidden), memory->sent_token, rows,
-                             layer->schedule.moe.hidden);
-        TABLE(layer)->put_meta(DEVICE(layer), STREAM_COMPUTE, memory->dispatch.sent,
-                               memory_payload(layer, transfer), memory->ids, memory->weights,
-                               meta_topk(layer), memory->sent_token, rows);
+        device_gather(layer->setup.device, STREAM_COMPUTE,
+                      &(struct row_gather){.out = memory->dispatch.sent,
+                                           .in = dense(layer, memory->hidden),
+                                           .index = memory->sent_token,
+                                           .count = rows,
+                                           .width = layer->schedule.moe.hidden});
+        device_put_meta(layer->setup.device, STREAM_COMPUTE,
+                        &(struct row_meta){.rows = memory->dispatch.sent,
+                                           .offset = memory_payload(layer, transfer),
+                                           .ids = memory->ids,
+                                           .weights = memory->weights,
+                                           .topk = meta_topk(layer),
+                                           .index = memory->sent_token,
+                                           .count = rows});
     }
-    return move(layer, transfer, err);
+    return movement_run(layer, transfer, err);
 }
 
 static bool weighs_at_home(const struct layer *layer)
@@ -397,16 +165,17 @@ static void read_weights(struct layer *layer)
     in.base = (char *)in.base + memory_payload(layer, &layer->schedule.transfers[0]) +
               topk * sizeof(int32_t);
     in.format = ROW_FP32;
-    const struct row_block rows = {
-        .base = memory->brought, .stride = topk * sizeof(float), .format = ROW_FP32};
-    const struct row_block each = {
-        .base = memory->brought, .stride = sizeof(float), .format = ROW_FP32};
-    const struct row_block out = {
-        .base = memory->served_weight, .stride = sizeof(float), .format = ROW_FP32};
-    TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, rows, in, NULL, layer->dispatch.served_rows,
-                         topk);
-    TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, out, each, memory->weight_at,
-                         memory->expert_rows, 1);
+    device_gather(layer->setup.device, STREAM_COMPUTE,
+                  &(struct row_gather){.out = floats(memory->brought, topk),
+                                       .in = in,
+                                       .count = layer->dispatch.served_rows,
+                                       .width = topk});
+    device_gather(layer->setup.device, STREAM_COMPUTE,
+                  &(struct row_gather){.out = floats(memory->served_weight, 1),
+                                       .in = floats(memory->brought, 1),
+                                       .index = memory->weight_at,
+                                       .count = memory->expert_rows,
+                                       .width = 1});
 }
 
 static void run_experts(struct layer *layer)
@@ -419,47 +188,70 @@ static void run_experts(struct layer *layer)
         return;
     if (!weighs_at_home(layer))
         read_weights(layer);
-    TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE, dense(layer, memory->group_in),
-                         memory->dispatch.served, memory->group_from, memory->expert_rows,
-                         moe->hidden);
-    TABLE(layer)->ffn(DEVICE(layer),
-                      &(struct ffn){.groups = layout->rank_slot[rank + 1] - layout->rank_slot[rank],
-                                    .hidden = moe->hidden,
-                                    .intermediate = moe->intermediate,
-                                    .first = memory->group_first,
-                                    .gate_up = (const void *const *)memory->gate_up,
-                                    .down = (const void *const *)memory->down,
-                                    .in = memory->group_in,
-                                    .out = memory->group_out,
-                                    .middle = memory->group_middle});
+    device_gather(layer->setup.device, STREAM_COMPUTE,
+                  &(struct row_gather){.out = dense(layer, memory->group_in),
+                                       .in = memory->dispatch.served,
+                                       .index = memory->group_from,
+                                       .count = memory->expert_rows,
+                                       .width = moe->hidden});
+    device_ffn(layer->setup.device,
+               &(struct ffn){.groups = layout->rank_slot[rank + 1] - layout->rank_slot[rank],
+                             .hidden = moe->hidden,
+                             .intermediate = moe->intermediate,
+                             .first = memory->group_first,
+                             .gate_up = (const void *const *)memory->gate_up,
+                             .down = (const void *const *)memory->down,
+                             .in = memory->group_in,
+                             .out = memory->group_out,
+                             .middle = memory->group_middle});
 }
 
-// Sums a served row's results at the expert's rank, moves them, and sums at home.
-static bool run_combine(struct layer *layer, struct error *err)
+// Sums a served row's results at the expert's rank, before they move.
+static void sum_served(struct layer *layer)
 {
     const struct layer_memory *memory = layer->memory;
-    const struct transfer *transfer = &layer->schedule.transfers[1];
-    const uint32_t hidden = layer->schedule.moe.hidden;
-    const bool home = weighs_at_home(layer);
     if (layer->combine.served_rows)
-        TABLE(layer)->reduce(DEVICE(layer), STREAM_COMPUTE, memory->combine.served,
-                             dense(layer, memory->group_out), memory->served_first,
-                             memory->served_of, home ? NULL : memory->served_weight,
-                             layer->combine.served_rows, hidden, false);
-    if (!move(layer, transfer, err))
-        return false;
-    TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTER);
-    TABLE(layer)->follow(DEVICE(layer), STREAM_COMPUTE, STREAM_INTRA);
-    if (own_tokens(layer) == 0)
-        return true;
+        device_reduce(
+            layer->setup.device, STREAM_COMPUTE,
+            &(struct row_sums){.out = memory->combine.served,
+                               .in = dense(layer, memory->group_out),
+                               .first = memory->served_first,
+                               .source = memory->served_of,
+                               .weight = weighs_at_home(layer) ? NULL : memory->served_weight,
+                               .count = layer->combine.served_rows,
+                               .width = layer->schedule.moe.hidden});
+}
+
+// Sums what has come back for each of the rank's own tokens.
+static void sum_home(struct layer *layer)
+{
+    const struct layer_memory *memory = layer->memory;
+    const bool home = weighs_at_home(layer);
     if (home)
-        TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE,
-                             (struct row_block){memory->home_weight, sizeof(float), ROW_FP32},
-                             (struct row_block){memory->weights, sizeof(float), ROW_FP32},
-                             memory->home_choice, layer->combine.sent_rows, 1);
-    TABLE(layer)->reduce(DEVICE(layer), STREAM_COMPUTE, dense(layer, memory->output),
-                         memory->combine.sent, memory->home_first, memory->home_of,
-                         home ? memory->home_weight : NULL, own_tokens(layer), hidden, false);
+        device_gather(layer->setup.device, STREAM_COMPUTE,
+                      &(struct row_gather){.out = floats(memory->home_weight, 1),
+                                           .in = floats(memory->weights, 1),
+                                           .index = memory->home_choice,
+                                           .count = layer->combine.sent_rows,
+                                           .width = 1});
+    device_reduce(layer->setup.device, STREAM_COMPUTE,
+                  &(struct row_sums){.out = dense(layer, memory->output),
+                                     .in = memory->combine.sent,
+                                     .first = memory->home_first,
+                                     .source = memory->home_of,
+                                     .weight = home ? memory->home_weight : NULL,
+                                     .count = layer_own_tokens(layer),
+                                     .width = layer->schedule.moe.hidden});
+}
+
+static bool run_combine(struct layer *layer, struct error *err)
+{
+    sum_served(layer);
+    if (!movement_run(layer, &layer->schedule.transfers[1], err))
+        return false;
+    join_stages(layer);
+    if (layer_own_tokens(layer) > 0)
+        sum_home(layer);
     return true;
 }
 
@@ -467,22 +259,27 @@ static void run_shared(struct layer *layer)
 {
     const struct layer_memory *memory = layer->memory;
     const struct moe *moe = &layer->schedule.moe;
-    const uint64_t first[2] = {0, own_tokens(layer)};
+    const uint64_t first[2] = {0, layer_own_tokens(layer)};
     if (first[1] == 0)
         return;
-    TABLE(layer)->ffn(DEVICE(layer),
-                      &(struct ffn){.groups = 1,
-                                    .hidden = moe->hidden,
-                                    .intermediate = moe->shared_intermediate,
-                                    .first = first,
-                                    .gate_up = (const void *const[]){memory->shared_gate_up},
-                                    .down = (const void *const[]){memory->shared_down},
-                                    .in = memory->hidden,
-                                    .out = memory->shared,
-                                    .middle = memory->shared_middle});
-    TABLE(layer)->reduce(DEVICE(layer), STREAM_COMPUTE, dense(layer, memory->output),
-                         dense(layer, memory->shared), memory->ones_first, memory->ones_of, NULL,
-                         first[1], moe->hidden, true);
+    device_ffn(layer->setup.device,
+               &(struct ffn){.groups = 1,
+                             .hidden = moe->hidden,
+                             .intermediate = moe->shared_intermediate,
+                             .first = first,
+                             .gate_up = (const void *const[]){memory->shared_gate_up},
+                             .down = (const void *const[]){memory->shared_down},
+                             .in = memory->hidden,
+                             .out = memory->shared,
+                             .middle = memory->shared_middle});
+    device_reduce(layer->setup.device, STREAM_COMPUTE,
+                  &(struct row_sums){.out = dense(layer, memory->output),
+                                     .in = dense(layer, memory->shared),
+                                     .first = memory->ones_first,
+                                     .source = memory->ones_of,
+                                     .count = first[1],
+                                     .width = moe->hidden,
+                                     .add = true});
 }
 
 // --- the iteration --------------------------------------------------------------------------
@@ -494,24 +291,24 @@ static bool run_before(struct layer *layer, struct layer_times *times, struct er
     run_rmsnorm(layer);
     if (!end_phase(layer, PHASE_RMSNORM, times, err) || !begin_phase(layer, PHASE_ROUTER, err))
         return false;
-    (layer->setup.router ? route : take_choices)(layer);
+    (layer->setup.router ? run_router : choices_upload)(layer);
     return end_phase(layer, PHASE_ROUTER, times, err);
 }
 
 static bool run_notify(struct layer *layer, struct layer_times *times, struct error *err)
 {
-    if (!begin_phase(layer, PHASE_NOTIFY, err) || !learn_choices(layer, err) ||
+    if (!begin_phase(layer, PHASE_NOTIFY, err) || !choices_learn(layer, err) ||
         !end_phase(layer, PHASE_NOTIFY, times, err))
         return false;
-    return layer->planned || make_plan(layer, err);
+    return layer->planned || make_layer_plan(layer, err);
 }
 
 static void read_stages(struct layer *layer, bool gather, struct layer_times *times)
 {
     const enum phase phase = gather ? PHASE_COMBINE : PHASE_DISPATCH;
     for (enum stage stage = 0; stage < STAGES; stage++)
-        times->stage_us[gather][stage] = TABLE(layer)->elapsed_us(
-            DEVICE(layer), mark_of(phase, false), stage_mark(gather, stage));
+        times->stage_us[gather][stage] = device_elapsed_us(
+            layer->setup.device, phase_mark(phase, false), movement_mark(gather, stage));
 }
 
 bool layer_run(struct layer *layer, struct layer_times *times, struct error *err)
@@ -571,9 +368,9 @@ bool layer_open(struct layer *layer, const struct layer_setup *setup, struct err
     *layer = (struct layer){.setup = *setup};
     if (!check_dispatcher(&setup->setting->dispatcher, err))
         return false;
-    set_known_routing(layer);
+    choices_open(layer);
     memory_open(layer);
-    return setup->table->sync(setup->device, err);
+    return device_sync(setup->device, err);
 }
 
 void layer_close(struct layer *layer)
@@ -585,45 +382,30 @@ void layer_close(struct layer *layer)
         schedule_release(&layer->schedule);
         loads_release(&layer->loads);
     }
-    free(layer->all_ids);
-    free(layer->token_first);
+    choices_close(layer);
     *layer = (struct layer){0};
 }
 
-static void read_rows(struct layer *layer, void *dense_rows, const struct layer_tokens *tokens,
-                      float *out)
+static void read_dense_rows(struct layer *layer, void *rows, const struct layer_tokens *tokens,
+                            float *out)
 {
+    struct device *device = layer->setup.device;
     const uint32_t hidden = layer->setup.setting->moe.hidden;
     const size_t bytes = (size_t)tokens->count * hidden * sizeof(float);
-    float *staging = TABLE(layer)->alloc(DEVICE(layer), bytes);
-    uint32_t *index = TABLE(layer)->alloc(DEVICE(layer), tokens->count * sizeof *index);
+    float *staging = device_alloc(device, bytes);
+    uint32_t *index = device_alloc(device, tokens->count * sizeof *index);
     if (staging && index) {
-        TABLE(layer)->upload(DEVICE(layer), index, tokens->token, tokens->count * sizeof *index);
-        TABLE(layer)->gather(DEVICE(layer), STREAM_COMPUTE,
-                             (struct row_block){staging, hidden * sizeof(float), ROW_FP32},
-                             dense(layer, dense_rows), index, tokens->count, hidden);
-        TABLE(layer)->download(DEVICE(layer), out, staging, bytes);
+        device_upload(device, index, tokens->token, tokens->count * sizeof *index);
+        device_gather(device, STREAM_COMPUTE,
+                      &(struct row_gather){.out = floats(staging, hidden),
+                                           .in = dense(layer, rows),
+                                           .index = index,
+                                           .count = tokens->count,
+                                           .width = hidden});
+        device_download(device, out, staging, bytes);
     }
-    TABLE(layer)->release(DEVICE(layer), staging);
-    TABLE(layer)->release(DEVICE(layer), index);
-}
-
-static void read_choices(struct layer *layer, const struct layer_tokens *tokens)
-{
-    const uint32_t topk = layer->routing.topk;
-    const size_t count = (size_t)own_tokens(layer) * topk;
-    uint16_t *ids = mem_alloc(count, sizeof *ids);
-    float *weights = mem_alloc(count, sizeof *weights);
-    TABLE(layer)->download(DEVICE(layer), ids, layer->memory->ids, count * sizeof *ids);
-    TABLE(layer)->download(DEVICE(layer), weights, layer->memory->weights, count * sizeof *weights);
-    for (uint32_t i = 0; i < tokens->count; i++) {
-        memcpy(tokens->ids + (size_t)i * topk, ids + (size_t)tokens->token[i] * topk,
-               topk * sizeof *ids);
-        memcpy(tokens->weights + (size_t)i * topk, weights + (size_t)tokens->token[i] * topk,
-               topk * sizeof *weights);
-    }
-    free(ids);
-    free(weights);
+    device_release(device, staging);
+    device_release(device, index);
 }
 
 bool layer_read(struct layer *layer, const struct layer_tokens *tokens, struct error *err)
@@ -631,8 +413,8 @@ bool layer_read(struct layer *layer, const struct layer_tokens *tokens, struct e
     assert(layer->planned);
     if (tokens->count == 0)
         return true;
-    read_rows(layer, layer->memory->hidden, tokens, tokens->a);
-    read_rows(layer, layer->memory->output, tokens, tokens->c);
-    read_choices(layer, tokens);
-    return TABLE(layer)->sync(DEVICE(layer), err);
+    read_dense_rows(layer, layer->memory->hidden, tokens, tokens->a);
+    read_dense_rows(layer, layer->memory->output, tokens, tokens->c);
+    choices_read(layer, tokens->token, tokens->count, tokens->ids, tokens->weights);
+    return device_sync(layer->setup.device, err);
 }

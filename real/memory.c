@@ -23,29 +23,27 @@ size_t memory_payload(const struct layer *layer, const struct transfer *transfer
     return moe_payload_bytes(layer->schedule.moe.hidden, dtype_of(layer, transfer));
 }
 
-static size_t value_bytes(const struct layer *layer)
-{
-    return layer->setup.table->activation == ROW_BF16 ? 2 : 4;
-}
-
 static void *allocate(struct layer *layer, uint64_t bytes)
 {
-    return layer->setup.table->alloc(layer->setup.device, bytes ? bytes : 1);
+    return device_alloc(layer->setup.device, bytes ? bytes : 1);
 }
 
 static void *allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
 {
-    return allocate(layer, rows * width * value_bytes(layer));
+    return allocate(layer, rows * width * device_value_bytes(layer->setup.device));
 }
 
-static void *filled(struct layer *layer, uint64_t rows, uint64_t width, uint64_t tensor,
-                    float scale)
+static void *allocate_filled(struct layer *layer, uint64_t rows, uint64_t width, uint64_t tensor,
+                             float scale)
 {
     const struct layer_setup *setup = &layer->setup;
     void *values = allocate_dense(layer, rows, width);
     if (values)
-        setup->table->fill(setup->device, values, rows * width, setup->setting->run.seed, tensor,
-                           scale);
+        device_fill(setup->device, &(struct tensor_fill){.values = values,
+                                                         .count = rows * width,
+                                                         .seed = setup->setting->run.seed,
+                                                         .tensor = tensor,
+                                                         .scale = scale});
     return values;
 }
 
@@ -60,7 +58,7 @@ static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream
     for (uint32_t e = 0; e < experts; e++)
         host[e] = BIAS_SCALE * value_at(setup->setting->run.seed, tensor_bias(stream), e);
     if (bias)
-        setup->table->upload(setup->device, bias, host, experts * sizeof *bias);
+        device_upload(setup->device, bias, host, experts * sizeof *bias);
     free(host);
     return bias;
 }
@@ -75,18 +73,21 @@ static void open_experts(struct layer *layer, const struct moe *moe, uint32_t st
     memory->down = mem_alloc(slots, sizeof *memory->down);
     for (uint32_t s = 0; s < slots; s++) {
         const uint32_t expert = layout->slot_expert[first + s];
-        memory->gate_up[s] = filled(layer, 2ull * moe->intermediate, moe->hidden,
-                                    tensor_gate_up(stream, expert), tensor_scale(moe->hidden));
-        memory->down[s] = filled(layer, moe->hidden, moe->intermediate, tensor_down(stream, expert),
-                                 tensor_scale(moe->intermediate));
+        memory->gate_up[s] =
+            allocate_filled(layer, 2ull * moe->intermediate, moe->hidden,
+                            tensor_gate_up(stream, expert), tensor_scale(moe->hidden));
+        memory->down[s] =
+            allocate_filled(layer, moe->hidden, moe->intermediate, tensor_down(stream, expert),
+                            tensor_scale(moe->intermediate));
     }
     if (moe->shared_intermediate == 0)
         return;
-    memory->shared_gate_up = filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
-                                    tensor_shared_gate_up(stream), tensor_scale(moe->hidden));
+    memory->shared_gate_up =
+        allocate_filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
+                        tensor_shared_gate_up(stream), tensor_scale(moe->hidden));
     memory->shared_down =
-        filled(layer, moe->hidden, moe->shared_intermediate, tensor_shared_down(stream),
-               tensor_scale(moe->shared_intermediate));
+        allocate_filled(layer, moe->hidden, moe->shared_intermediate, tensor_shared_down(stream),
+                        tensor_scale(moe->shared_intermediate));
 }
 
 void memory_open(struct layer *layer)
@@ -96,14 +97,14 @@ void memory_open(struct layer *layer)
     const uint32_t tokens = setting->routing.tokens[layer->setup.rank];
     const uint32_t stream = setting->routing.layer;
     struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
-    memory->input = filled(layer, tokens, moe->hidden, tensor_input(stream, layer->setup.rank),
-                           tensor_scale(1));
+    memory->input = allocate_filled(layer, tokens, moe->hidden,
+                                    tensor_input(stream, layer->setup.rank), tensor_scale(1));
     memory->hidden = allocate_dense(layer, tokens, moe->hidden);
     memory->output = allocate_dense(layer, tokens, moe->hidden);
     memory->shared = allocate_dense(layer, tokens, moe->hidden);
     memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
-    memory->router =
-        filled(layer, moe->experts, moe->hidden, tensor_router(stream), tensor_scale(moe->hidden));
+    memory->router = allocate_filled(layer, moe->experts, moe->hidden, tensor_router(stream),
+                                     tensor_scale(moe->hidden));
     memory->bias = filled_bias(layer, moe->experts, stream);
     memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
     memory->weights = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(float));
@@ -115,7 +116,7 @@ static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
 {
     void *memory = allocate(layer, bytes);
     if (memory && bytes)
-        layer->setup.table->upload(layer->setup.device, memory, host, bytes);
+        device_upload(layer->setup.device, memory, host, bytes);
     return memory;
 }
 
@@ -127,18 +128,18 @@ static struct row_block wire_rows(struct layer *layer, const struct transfer *tr
                               .format = memory_format(dtype_of(layer, transfer))};
 }
 
-static void plan_way(struct layer *layer, struct way *way, const struct plan *plan,
-                     const struct transfer *transfer)
+static void plan_path(struct layer *layer, struct path *path, const struct plan *plan,
+                      const struct transfer *transfer)
 {
-    way->sent = wire_rows(layer, transfer, plan->sent_rows);
-    way->served = wire_rows(layer, transfer, plan->served_rows);
+    path->sent = wire_rows(layer, transfer, plan->sent_rows);
+    path->served = wire_rows(layer, transfer, plan->served_rows);
     if (!transfer->rail)
         return;
-    way->crossed = wire_rows(layer, transfer, plan->crossed_rows);
-    way->relayed = wire_rows(layer, transfer, plan->relayed_rows);
-    way->relay_from = uploaded(layer, plan->relay_from, plan->relayed_rows * sizeof(uint32_t));
-    way->relayed_of = uploaded(layer, plan->relayed_of, plan->relayed_rows * sizeof(uint32_t));
-    way->relayed_first =
+    path->crossed = wire_rows(layer, transfer, plan->crossed_rows);
+    path->relayed = wire_rows(layer, transfer, plan->relayed_rows);
+    path->relay_from = uploaded(layer, plan->relay_from, plan->relayed_rows * sizeof(uint32_t));
+    path->relayed_of = uploaded(layer, plan->relayed_of, plan->relayed_rows * sizeof(uint32_t));
+    path->relayed_first =
         uploaded(layer, plan->relayed_first, (plan->crossed_rows + 1) * sizeof(uint64_t));
 }
 
@@ -314,8 +315,8 @@ static void plan_ones(struct layer *layer)
 void memory_plan(struct layer *layer)
 {
     struct layer_memory *memory = layer->memory;
-    plan_way(layer, &memory->dispatch, &layer->dispatch, &layer->schedule.transfers[0]);
-    plan_way(layer, &memory->combine, &layer->combine, &layer->schedule.transfers[1]);
+    plan_path(layer, &memory->dispatch, &layer->dispatch, &layer->schedule.transfers[0]);
+    plan_path(layer, &memory->combine, &layer->combine, &layer->schedule.transfers[1]);
     memory->sent_token = uploaded(layer, layer->dispatch.slice.sent.token,
                                   layer->dispatch.sent_rows * sizeof(uint32_t));
     plan_experts(layer);
@@ -323,23 +324,23 @@ void memory_plan(struct layer *layer)
     plan_ones(layer);
 }
 
-static void release_way(struct layer *layer, struct way *way)
+static void release_path(struct layer *layer, struct path *path)
 {
-    void *const held[] = {way->sent.base,   way->crossed.base,  way->relayed.base,
-                          way->served.base, way->relayed_first, way->relayed_of,
-                          way->relay_from};
+    void *const held[] = {path->sent.base,   path->crossed.base,  path->relayed.base,
+                          path->served.base, path->relayed_first, path->relayed_of,
+                          path->relay_from};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
-        layer->setup.table->release(layer->setup.device, held[i]);
+        device_release(layer->setup.device, held[i]);
 }
 
-static void release_experts(struct layer *layer)
+static void free_experts(struct layer *layer)
 {
     struct layer_memory *memory = layer->memory;
     const struct layout *layout = &layer->setup.setting->layout;
     const uint32_t rank = layer->setup.rank;
     for (uint32_t s = 0; s < layout->rank_slot[rank + 1] - layout->rank_slot[rank]; s++) {
-        layer->setup.table->release(layer->setup.device, memory->gate_up[s]);
-        layer->setup.table->release(layer->setup.device, memory->down[s]);
+        device_release(layer->setup.device, memory->gate_up[s]);
+        device_release(layer->setup.device, memory->down[s]);
     }
     free(memory->gate_up);
     free(memory->down);
@@ -360,10 +361,10 @@ void memory_close(struct layer *layer)
         memory->weight_at,   memory->brought,        memory->home_first,  memory->home_of,
         memory->home_weight, memory->home_choice,    memory->ones_first,  memory->ones_of};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
-        layer->setup.table->release(layer->setup.device, held[i]);
-    release_way(layer, &memory->dispatch);
-    release_way(layer, &memory->combine);
-    release_experts(layer);
+        device_release(layer->setup.device, held[i]);
+    release_path(layer, &memory->dispatch);
+    release_path(layer, &memory->combine);
+    free_experts(layer);
     free(memory);
     layer->memory = NULL;
 }

@@ -3,6 +3,7 @@
 #include "real/transport.h"
 
 #include "base/mem.h"
+#include "real/poll.h"
 
 #include <assert.h>
 #include <mpi.h>
@@ -10,16 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 // A count of MPI is an int, so larger messages travel in pieces; order between two ranks is MPI's.
 #define PIECE_BYTES ((uint64_t)1 << 30)
 
-#define YIELDS_BEFORE_SLEEP 16
-#define SLEEP_NS 20000
+#define SPINS 16 // polls before the first sleep
 
 // What a request is about, for checks and messages.
-struct piece {
+struct mpi_piece {
     uint32_t rank;
     int bytes;
     bool receive;
@@ -31,11 +30,12 @@ struct flight {
     MPI_Request *requests;
     MPI_Status *statuses;
     int *done; // indices of those just completed
-    struct piece *pieces;
+    struct mpi_piece *pieces;
     uint64_t bytes_sent;
 };
 
-struct transport {
+struct mpi {
+    struct transport base;
     MPI_Comm comm;
     uint32_t rank;
     bool crowded; // more ranks than cores here
@@ -44,62 +44,65 @@ struct transport {
     struct flight flights[STREAMS];
 };
 
-static bool fail(struct transport *transport, int code, struct error *err, const char *what)
+static struct mpi *mpi_of(struct transport *transport)
+{
+    return (struct mpi *)transport;
+}
+
+static bool mpi_fail(struct mpi *mpi, int code, struct error *err, const char *what)
 {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
     int length;
     MPI_Error_string(code, text, &length);
-    if (!transport->failed)
-        error_set(&transport->error, EXIT_RUNTIME, "mpi: rank %u: %s: %s", transport->rank, what,
-                  text);
-    transport->failed = true;
-    *err = transport->error;
+    if (!mpi->failed)
+        error_set(&mpi->error, EXIT_RUNTIME, "mpi: rank %u: %s: %s", mpi->rank, what, text);
+    mpi->failed = true;
+    *err = mpi->error;
     return false;
 }
 
-static bool fail_peer(struct transport *transport, int code, struct error *err,
-                      const struct piece *piece)
+static bool fail_peer(struct mpi *mpi, int code, struct error *err, const struct mpi_piece *piece)
 {
     char what[64];
     snprintf(what, sizeof what, "%s rank %u", piece->receive ? "receive from" : "send to",
              piece->rank);
-    return fail(transport, code, err, what);
+    return mpi_fail(mpi, code, err, what);
 }
 
 // --- opening -----------------------------------------------------------------------------------
 
 // Spinning ranks are harmless until there are more of them than cores. Each may be bound to cores
 // of its own, so the host's are those of all its ranks together.
-static int find_crowd(struct transport *transport)
+static int find_crowd(struct mpi *mpi)
 {
     MPI_Comm host;
     int ranks = 1;
     cpu_set_t cores, all;
-    int code = MPI_Comm_split_type(transport->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    int code = MPI_Comm_split_type(mpi->comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
     if (code != MPI_SUCCESS)
         return code;
     CPU_ZERO(&cores);
     sched_getaffinity(0, sizeof cores, &cores);
     code = MPI_Allreduce(&cores, &all, sizeof all, MPI_BYTE, MPI_BOR, host);
     MPI_Comm_size(host, &ranks);
-    transport->crowded = code == MPI_SUCCESS && ranks > CPU_COUNT(&all);
+    mpi->crowded = code == MPI_SUCCESS && ranks > CPU_COUNT(&all);
     MPI_Comm_free(&host);
     return code;
 }
 
-static int join(struct transport *transport)
+static int mpi_join(struct mpi *mpi)
 {
     int rank;
     int code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (code == MPI_SUCCESS)
-        code = MPI_Comm_dup(MPI_COMM_WORLD, &transport->comm);
+        code = MPI_Comm_dup(MPI_COMM_WORLD, &mpi->comm);
     if (code == MPI_SUCCESS)
-        code = MPI_Comm_set_errhandler(transport->comm, MPI_ERRORS_RETURN);
+        code = MPI_Comm_set_errhandler(mpi->comm, MPI_ERRORS_RETURN);
     if (code == MPI_SUCCESS)
-        code = MPI_Comm_rank(transport->comm, &rank);
+        code = MPI_Comm_rank(mpi->comm, &rank);
     if (code == MPI_SUCCESS) {
-        transport->rank = (uint32_t)rank;
-        code = find_crowd(transport);
+        mpi->rank = (uint32_t)rank;
+        code = find_crowd(mpi);
     }
     return code;
 }
@@ -109,40 +112,39 @@ static bool mpi_open(struct transport **transport, struct device *device, bool s
 {
     (void)device;
     (void)share_gpu;
-    struct transport *opened = mem_alloc(1, sizeof *opened);
-    const int code = join(opened);
+    struct mpi *opened = mem_alloc(1, sizeof *opened);
+    opened->base.ops = &transport_mpi;
+    const int code = mpi_join(opened);
     if (code != MPI_SUCCESS) {
-        fail(opened, code, err, "joining the other ranks");
+        mpi_fail(opened, code, err, "joining the other ranks");
         free(opened);
         return false;
     }
-    *transport = opened;
+    *transport = &opened->base;
     return true;
 }
 
 static void mpi_close(struct transport *transport)
 {
-    if (!transport)
-        return;
-    if (!transport->failed) // to be freed by all ranks together, and some may be gone
-        MPI_Comm_free(&transport->comm);
+    struct mpi *mpi = mpi_of(transport);
+    if (!mpi->failed) // to be freed by all ranks together, and some may be gone
+        MPI_Comm_free(&mpi->comm);
     for (int s = 0; s < STREAMS; s++) {
-        free(transport->flights[s].requests);
-        free(transport->flights[s].statuses);
-        free(transport->flights[s].done);
-        free(transport->flights[s].pieces);
+        free(mpi->flights[s].requests);
+        free(mpi->flights[s].statuses);
+        free(mpi->flights[s].done);
+        free(mpi->flights[s].pieces);
     }
-    free(transport);
+    free(mpi);
 }
 
 // --- posting ------------------------------------------------------------------------------------
 
-static uint64_t piece_count(const struct transport *transport, const struct message *messages,
-                            uint32_t count)
+static uint64_t piece_count(const struct mpi *mpi, const struct message *messages, uint32_t count)
 {
     uint64_t pieces = 0;
     for (uint32_t i = 0; i < count; i++)
-        if (messages[i].rank != transport->rank)
+        if (messages[i].rank != mpi->rank)
             pieces += (messages[i].bytes + PIECE_BYTES - 1) / PIECE_BYTES;
     return pieces;
 }
@@ -160,10 +162,10 @@ static void make_room(struct flight *flight, uint64_t pieces)
 }
 
 // Starts one message, piece by piece. The stage is the tag, so stages cannot take each other's.
-static int start(struct transport *transport, enum stream stage, const struct message *message,
-                 bool receive)
+static int start_pieces(struct mpi *mpi, enum stream stage, const struct message *message,
+                        bool receive)
 {
-    struct flight *flight = &transport->flights[stage];
+    struct flight *flight = &mpi->flights[stage];
     const int peer = (int)message->rank, tag = (int)stage;
     int code = MPI_SUCCESS;
     for (uint64_t at = 0; at < message->bytes && code == MPI_SUCCESS; at += PIECE_BYTES) {
@@ -172,72 +174,78 @@ static int start(struct transport *transport, enum stream stage, const struct me
         unsigned char *data = (unsigned char *)message->data + at;
         MPI_Request *request = &flight->requests[flight->count];
         flight->pieces[flight->count] =
-            (struct piece){.rank = message->rank, .bytes = bytes, .receive = receive};
-        code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, transport->comm, request)
-                       : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, transport->comm, request);
+            (struct mpi_piece){.rank = message->rank, .bytes = bytes, .receive = receive};
+        code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request)
+                       : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request);
         flight->count += code == MPI_SUCCESS;
     }
     return code;
 }
 
-static bool start_all(struct transport *transport, enum stream stage,
-                      const struct message *messages, uint32_t count, bool receive,
-                      struct error *err)
+static bool start_message(struct mpi *mpi, enum stream stage, const struct message *message,
+                          bool receive, struct error *err)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const struct message *message = &messages[i];
-        const struct piece piece = {.rank = message->rank, .receive = receive};
-        if (message->rank == transport->rank)
-            continue;
-        const int code = start(transport, stage, message, receive);
-        if (code != MPI_SUCCESS)
-            return fail_peer(transport, code, err, &piece);
-        if (!receive)
-            transport->flights[stage].bytes_sent += message->bytes;
-    }
+    const struct mpi_piece piece = {.rank = message->rank, .receive = receive};
+    if (message->rank == mpi->rank)
+        return true;
+    const int code = start_pieces(mpi, stage, message, receive);
+    if (code != MPI_SUCCESS)
+        return fail_peer(mpi, code, err, &piece);
+    if (!receive)
+        mpi->flights[stage].bytes_sent += message->bytes;
     return true;
 }
 
 // The next message of a list, from i on, that is the rank's own.
-static uint32_t next_own(const struct transport *transport, const struct message *messages,
-                         uint32_t count, uint32_t i)
+static uint32_t next_own(const struct mpi *mpi, const struct message *messages, uint32_t count,
+                         uint32_t i)
 {
-    while (i < count && messages[i].rank != transport->rank)
+    while (i < count && messages[i].rank != mpi->rank)
         i++;
     return i;
 }
 
 // Messages of a rank to itself never meet MPI, nor the count of bytes sent.
-static void copy_own(const struct transport *transport, const struct message *sends,
-                     uint32_t send_count, const struct message *receives, uint32_t receive_count)
+static void copy_own(const struct mpi *mpi, const struct exchange *exchange)
 {
-    uint32_t from = next_own(transport, sends, send_count, 0);
-    uint32_t to = next_own(transport, receives, receive_count, 0);
+    const struct message *sends = exchange->sends, *receives = exchange->receives;
+    const uint32_t send_count = exchange->send_count, receive_count = exchange->receive_count;
+    uint32_t from = next_own(mpi, sends, send_count, 0);
+    uint32_t to = next_own(mpi, receives, receive_count, 0);
     while (from < send_count && to < receive_count) {
         assert(sends[from].bytes == receives[to].bytes);
         memcpy(receives[to].data, sends[from].data, sends[from].bytes);
-        from = next_own(transport, sends, send_count, from + 1);
-        to = next_own(transport, receives, receive_count, to + 1);
+        from = next_own(mpi, sends, send_count, from + 1);
+        to = next_own(mpi, receives, receive_count, to + 1);
     }
     assert(from >= send_count && to >= receive_count);
 }
 
-static bool mpi_post(struct transport *transport, enum stream stage, const struct message *sends,
-                     uint32_t send_count, const struct message *receives, uint32_t receive_count,
-                     struct error *err)
+// The failure that stuck, for the caller.
+static bool mpi_report(const struct mpi *mpi, struct error *err)
 {
-    struct flight *flight = &transport->flights[stage];
-    if (transport->failed) {
-        *err = transport->error;
+    if (mpi->failed)
+        *err = mpi->error;
+    return !mpi->failed;
+}
+
+static bool mpi_post(struct transport *transport, enum stream stage,
+                     const struct exchange *exchange, struct error *err)
+{
+    struct mpi *mpi = mpi_of(transport);
+    struct flight *flight = &mpi->flights[stage];
+    if (!mpi_report(mpi, err))
         return false;
-    }
     assert(flight->count == 0); // the last exchange of the stage has been waited for
-    make_room(flight, piece_count(transport, sends, send_count) +
-                          piece_count(transport, receives, receive_count));
-    if (!start_all(transport, stage, receives, receive_count, true, err) ||
-        !start_all(transport, stage, sends, send_count, false, err))
-        return false;
-    copy_own(transport, sends, send_count, receives, receive_count);
+    make_room(flight, piece_count(mpi, exchange->sends, exchange->send_count) +
+                          piece_count(mpi, exchange->receives, exchange->receive_count));
+    for (uint32_t i = 0; i < exchange->receive_count; i++)
+        if (!start_message(mpi, stage, &exchange->receives[i], true, err))
+            return false;
+    for (uint32_t i = 0; i < exchange->send_count; i++)
+        if (!start_message(mpi, stage, &exchange->sends[i], false, err))
+            return false;
+    copy_own(mpi, exchange);
     return true;
 }
 
@@ -245,46 +253,41 @@ static bool mpi_post(struct transport *transport, enum stream stage, const struc
 
 // Where ranks have a core each, yielding keeps messages moving fastest. Where they have not, a rank
 // that polls takes turns from one that works, and only sleep gives them back.
-static void idle(const struct transport *transport, uint32_t *polls)
+static void mpi_idle(const struct mpi *mpi, uint32_t *polls)
 {
-    const struct timespec nap = {.tv_nsec = SLEEP_NS};
-    if (transport->crowded && ++*polls > YIELDS_BEFORE_SLEEP)
-        nanosleep(&nap, NULL);
-    else
-        sched_yield();
+    poll_pause(mpi->crowded ? (*polls)++ : 0, SPINS);
 }
 
 // A message shorter than agreed is no error to MPI, but leaves old data behind it.
-static bool check_piece(struct transport *transport, const struct piece *piece,
-                        const MPI_Status *status, struct error *err)
+static bool check_piece(struct mpi *mpi, const struct mpi_piece *piece, const MPI_Status *status,
+                        struct error *err)
 {
     int bytes;
     if (!piece->receive ||
         (MPI_Get_count(status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes == piece->bytes))
         return true;
-    error_set(&transport->error, EXIT_RUNTIME,
-              "mpi: rank %u: receive from rank %u: %d bytes came, expected %d", transport->rank,
+    error_set(&mpi->error, EXIT_RUNTIME,
+              "mpi: rank %u: receive from rank %u: %d bytes came, expected %d", mpi->rank,
               piece->rank, bytes, piece->bytes);
-    transport->failed = true;
-    *err = transport->error;
+    mpi->failed = true;
+    *err = mpi->error;
     return false;
 }
 
 // Takes what has completed; *left is what has not.
-static bool collect(struct transport *transport, struct flight *flight, uint32_t *left,
-                    struct error *err)
+static bool collect(struct mpi *mpi, struct flight *flight, uint32_t *left, struct error *err)
 {
     int done = 0;
     const int code =
         MPI_Testsome((int)flight->count, flight->requests, &done, flight->done, flight->statuses);
     if (code != MPI_SUCCESS && code != MPI_ERR_IN_STATUS)
-        return fail(transport, code, err, "waiting");
+        return mpi_fail(mpi, code, err, "waiting");
     for (int i = 0; i < done; i++) {
-        const struct piece *piece = &flight->pieces[flight->done[i]];
+        const struct mpi_piece *piece = &flight->pieces[flight->done[i]];
         const MPI_Status *status = &flight->statuses[i];
         if (code == MPI_ERR_IN_STATUS && status->MPI_ERROR != MPI_SUCCESS)
-            return fail_peer(transport, status->MPI_ERROR, err, piece);
-        if (!check_piece(transport, piece, status, err))
+            return fail_peer(mpi, status->MPI_ERROR, err, piece);
+        if (!check_piece(mpi, piece, status, err))
             return false;
     }
     *left -= done > 0 ? (uint32_t)done : 0; // MPI_UNDEFINED, negative: none was left
@@ -293,47 +296,45 @@ static bool collect(struct transport *transport, struct flight *flight, uint32_t
 
 static bool mpi_wait(struct transport *transport, enum stream stage, struct error *err)
 {
-    struct flight *flight = &transport->flights[stage];
+    struct mpi *mpi = mpi_of(transport);
+    struct flight *flight = &mpi->flights[stage];
     uint32_t left = flight->count, polls = 0;
-    while (left > 0 && !transport->failed) {
+    while (left > 0 && !mpi->failed) {
         const uint32_t before = left;
-        if (!collect(transport, flight, &left, err))
+        if (!collect(mpi, flight, &left, err))
             return false;
         if (left == before)
-            idle(transport, &polls);
+            mpi_idle(mpi, &polls);
         else
             polls = 0;
     }
     flight->count = 0;
-    if (transport->failed)
-        *err = transport->error;
-    return !transport->failed;
+    return mpi_report(mpi, err);
 }
 
 static bool mpi_barrier(struct transport *transport, struct error *err)
 {
+    struct mpi *mpi = mpi_of(transport);
     MPI_Request request;
     uint32_t polls = 0;
     int done = 0;
-    if (transport->failed) {
-        *err = transport->error;
+    if (!mpi_report(mpi, err))
         return false;
-    }
-    int code = MPI_Ibarrier(transport->comm, &request);
+    int code = MPI_Ibarrier(mpi->comm, &request);
     while (code == MPI_SUCCESS && !done) {
         code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
         if (!done)
-            idle(transport, &polls);
+            mpi_idle(mpi, &polls);
     }
-    return code == MPI_SUCCESS || fail(transport, code, err, "barrier");
+    return code == MPI_SUCCESS || mpi_fail(mpi, code, err, "barrier");
 }
 
 static uint64_t mpi_bytes_sent(const struct transport *transport, enum stream stage)
 {
-    return transport->flights[stage].bytes_sent;
+    return ((const struct mpi *)transport)->flights[stage].bytes_sent;
 }
 
-const struct transport_table transport_mpi = {
+const struct transport_ops transport_mpi = {
     .name = "mpi",
     .open = mpi_open,
     .close = mpi_close,

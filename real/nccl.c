@@ -8,15 +8,14 @@
 
 #include "base/mem.h"
 #include "real/cuda.h"
+#include "real/poll.h"
 
 #include <assert.h>
 #include <mpi.h>
 #include <nccl.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #if NCCL_VERSION_CODE < NCCL_VERSION(2, 28, 0)
@@ -28,13 +27,13 @@
 #define TRANSPORT_BLOCKING 0
 #endif
 
-#define LIMIT_S 20.0   // of one wait; what is left of 30 s is for ending
-#define SPINS 2000     // polls before the first sleep
-#define AWAKE 100000   // polls before the first sleep where ranks meet
-#define SLEEP_NS 20000 // between later polls
+#define LIMIT_S 20.0 // of one wait; what is left of 30 s is for ending
+#define SPINS 2000   // polls before the first sleep
+#define AWAKE 100000 // polls before the first sleep where ranks meet
 #define STAGES 2
 
-struct transport {
+struct nccl {
+    struct transport base;
     struct device *device;
     int rank, ranks;
     ncclComm_t comms[STAGES];
@@ -44,6 +43,11 @@ struct transport {
     struct error error; // the first
 };
 
+static struct nccl *nccl_of(struct transport *transport)
+{
+    return (struct nccl *)transport;
+}
+
 static uint32_t stage_index(enum stream stage)
 {
     assert(stage == STREAM_INTER || stage == STREAM_INTRA);
@@ -52,7 +56,7 @@ static uint32_t stage_index(enum stream stage)
 
 // ---- errors -------------------------------------------------------------------------------------
 
-static void abort_comms(struct transport *t)
+static void abort_comms(struct nccl *t)
 {
     for (uint32_t i = STAGES; i-- > 0;) {
         if (t->comms[i])
@@ -63,7 +67,7 @@ static void abort_comms(struct transport *t)
 
 // Keeps the first failure, told as "host: file:line: call: why (NCCL's own last word)", and ends
 // the communicators, which frees the streams. Returns false.
-static bool fail(struct transport *t, ncclComm_t comm, const char *call, int line, const char *why)
+static bool nccl_fail(struct nccl *t, ncclComm_t comm, const char *call, int line, const char *why)
 {
     char host[64] = "?";
     const char *last = ncclGetLastError(comm);
@@ -80,17 +84,17 @@ static bool fail(struct transport *t, ncclComm_t comm, const char *call, int lin
     return false;
 }
 
-static bool check_nccl(struct transport *t, ncclComm_t comm, ncclResult_t result, const char *call,
+static bool check_nccl(struct nccl *t, ncclComm_t comm, ncclResult_t result, const char *call,
                        int line)
 {
     return result == ncclSuccess || result == ncclInProgress ||
-           fail(t, comm, call, line, ncclGetErrorString(result));
+           nccl_fail(t, comm, call, line, ncclGetErrorString(result));
 }
 
 #define NCCLCHECK(t, comm, call) check_nccl(t, comm, call, #call, __LINE__)
 
 // The transport's failure, for the caller.
-static bool report(const struct transport *t, struct error *err)
+static bool nccl_report(const struct nccl *t, struct error *err)
 {
     if (t->failed)
         *err = t->error;
@@ -99,58 +103,44 @@ static bool report(const struct transport *t, struct error *err)
 
 // ---- waiting ------------------------------------------------------------------------------------
 
-static double now_s(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static void pause_poll(uint32_t poll)
-{
-    if (poll < SPINS)
-        sched_yield();
-    else
-        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
-}
-
 // Waits until what has been asked of the communicator is under way on its stream.
-static bool settle(struct transport *t, ncclComm_t comm, const char *what, int line)
+static bool nccl_settle(struct nccl *t, ncclComm_t comm, const char *what, int line)
 {
-    const double start = now_s();
+    const double start = poll_now_s();
     for (uint32_t poll = 0;; poll++) {
         ncclResult_t state = ncclInProgress;
         if (!NCCLCHECK(t, comm, ncclCommGetAsyncError(comm, &state)))
             return false;
         if (state != ncclInProgress)
             return check_nccl(t, comm, state, what, line);
-        if (now_s() - start > LIMIT_S)
-            return fail(t, comm, what, line, "no answer from the other ranks");
-        pause_poll(poll);
+        if (poll_now_s() - start > LIMIT_S)
+            return nccl_fail(t, comm, what, line, "no answer from the other ranks");
+        poll_pause(poll, SPINS);
     }
 }
 
-#define SETTLE(t, comm, what) settle(t, comm, what, __LINE__)
+#define SETTLE(t, comm, what) nccl_settle(t, comm, what, __LINE__)
 
 // The device's watch: a rank that NCCL has lost, or that does not take its part in time.
-static bool watch(void *context, double waited_s, struct error *err)
+static bool nccl_watch(void *context, double waited_s, struct error *err)
 {
-    struct transport *t = context;
+    struct nccl *t = context;
     for (uint32_t i = 0; i < STAGES && !t->failed; i++) {
         ncclResult_t state = ncclSuccess;
         if (NCCLCHECK(t, t->comms[i], ncclCommGetAsyncError(t->comms[i], &state)))
             check_nccl(t, t->comms[i], state, "exchange", __LINE__);
     }
     if (!t->failed && waited_s > LIMIT_S)
-        fail(t, t->comms[0], "exchange", __LINE__, "not done in time: a rank is lost or stuck");
-    return report(t, err);
+        nccl_fail(t, t->comms[0], "exchange", __LINE__,
+                  "not done in time: a rank is lost or stuck");
+    return nccl_report(t, err);
 }
 
 // ---- opening ------------------------------------------------------------------------------------
 
 // Several ranks on one GPU: a host id of its own makes NCCL take each for another machine, so that
 // it accepts them, and reach them by its network transport, here the loopback.
-static void pretend_hosts(const struct transport *t)
+static void pretend_hosts(const struct nccl *t)
 {
     MPI_Comm here;
     int ranks_here = 0;
@@ -166,19 +156,19 @@ static void pretend_hosts(const struct transport *t)
 }
 
 // The id that the ranks meet under comes from rank 0; an empty one says that it has none.
-static bool share_id(struct transport *t, ncclUniqueId *id)
+static bool share_id(struct nccl *t, ncclUniqueId *id)
 {
     int made = 0;
     if (t->rank == 0)
         made = NCCLCHECK(t, NULL, ncclGetUniqueId(id));
     MPI_Bcast(&made, 1, MPI_INT, 0, MPI_COMM_WORLD);
     MPI_Bcast(id, sizeof *id, MPI_BYTE, 0, MPI_COMM_WORLD);
-    return made || fail(t, NULL, "ncclGetUniqueId", __LINE__, "failed on rank 0");
+    return made || nccl_fail(t, NULL, "ncclGetUniqueId", __LINE__, "failed on rank 0");
 }
 
 // The second communicator shares the first one's buffers and threads where ranks share a GPU: cores
 // and memory are short there.
-static bool open_comms(struct transport *t, bool share_gpu)
+static bool open_comms(struct nccl *t, bool share_gpu)
 {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     ncclUniqueId id;
@@ -197,30 +187,30 @@ static bool open_comms(struct transport *t, bool share_gpu)
 static bool nccl_open(struct transport **transport, struct device *device, bool share_gpu,
                       struct error *err)
 {
-    struct transport *t = mem_alloc(1, sizeof *t);
+    struct nccl *t = mem_alloc(1, sizeof *t);
     *transport = NULL;
+    t->base.ops = &transport_nccl;
     t->device = device;
     MPI_Comm_rank(MPI_COMM_WORLD, &t->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &t->ranks);
     if (share_gpu)
         pretend_hosts(t);
     if (!open_comms(t, share_gpu)) {
-        report(t, err);
+        nccl_report(t, err);
         free(t);
         return false;
     }
-    cuda_watch(device, watch, t);
-    *transport = t;
+    cuda_watch(device, nccl_watch, t);
+    *transport = &t->base;
     return true;
 }
 
 // What was asked of the streams is done, or has failed, before the communicators go.
-static void nccl_close(struct transport *t)
+static void nccl_close(struct transport *transport)
 {
+    struct nccl *t = nccl_of(transport);
     struct error ignored;
-    if (!t)
-        return;
-    if (!device_cuda.sync(t->device, &ignored))
+    if (!device_sync(t->device, &ignored))
         abort_comms(t);
     cuda_watch(t->device, NULL, NULL);
     for (uint32_t i = STAGES; i-- > 0 && !t->failed;)
@@ -236,76 +226,77 @@ static void nccl_close(struct transport *t)
 
 // Sends and receives of a group, in order; the bytes of sends to others are counted. NCCL copies
 // messages to itself beside the others (where they are in place it has nothing to do).
-static bool give_group(struct transport *t, uint32_t stage, cudaStream_t stream,
-                       const struct message *sends, uint32_t send_count,
-                       const struct message *receives, uint32_t receive_count)
+static bool give_group(struct nccl *t, uint32_t stage, cudaStream_t stream,
+                       const struct exchange *exchange)
 {
     const ncclComm_t comm = t->comms[stage];
-    for (uint32_t i = 0; i < send_count; i++) {
-        const struct message *m = &sends[i];
+    for (uint32_t i = 0; i < exchange->send_count; i++) {
+        const struct message *m = &exchange->sends[i];
         if (!NCCLCHECK(t, comm, ncclSend(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
             return false;
         t->sent[stage] += m->rank == (uint32_t)t->rank ? 0 : m->bytes;
     }
-    for (uint32_t i = 0; i < receive_count; i++) {
-        const struct message *m = &receives[i];
+    for (uint32_t i = 0; i < exchange->receive_count; i++) {
+        const struct message *m = &exchange->receives[i];
         if (!NCCLCHECK(t, comm, ncclRecv(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
             return false;
     }
     return true;
 }
 
-static bool nccl_post(struct transport *t, enum stream stage, const struct message *sends,
-                      uint32_t send_count, const struct message *receives, uint32_t receive_count,
-                      struct error *err)
+static bool nccl_post(struct transport *transport, enum stream stage,
+                      const struct exchange *exchange, struct error *err)
 {
+    struct nccl *t = nccl_of(transport);
     const uint32_t index = stage_index(stage);
     const cudaStream_t stream = cuda_stream(t->device, stage);
-    if (t->failed || send_count + receive_count == 0)
-        return report(t, err);
+    if (t->failed || exchange->send_count + exchange->receive_count == 0)
+        return nccl_report(t, err);
     t->grouped = NCCLCHECK(t, t->comms[index], ncclGroupStart());
-    if (t->grouped && give_group(t, index, stream, sends, send_count, receives, receive_count)) {
+    if (t->grouped && give_group(t, index, stream, exchange)) {
         t->grouped = false;
         if (NCCLCHECK(t, t->comms[index], ncclGroupEnd()))
             SETTLE(t, t->comms[index], "ncclGroupEnd");
     }
-    return report(t, err);
+    return nccl_report(t, err);
 }
 
 // The stream's order is the wait; a failure that NCCL already knows of is told here.
-static bool nccl_wait(struct transport *t, enum stream stage, struct error *err)
+static bool nccl_wait(struct transport *transport, enum stream stage, struct error *err)
 {
+    struct nccl *t = nccl_of(transport);
     (void)stage;
-    return report(t, err) && watch(t, 0, err);
+    return nccl_report(t, err) && nccl_watch(t, 0, err);
 }
 
 // A rank that sleeps would leave after the others: it gives its core away instead.
-static bool nccl_meet(struct transport *t, struct error *err)
+static bool nccl_meet(struct transport *transport, struct error *err)
 {
     MPI_Request request;
     int arrived = 0;
-    if (!report(t, err))
+    if (!nccl_report(nccl_of(transport), err))
         return false;
     MPI_Ibarrier(MPI_COMM_WORLD, &request);
     for (uint32_t poll = 0;; poll++) {
         MPI_Test(&request, &arrived, MPI_STATUS_IGNORE);
         if (arrived)
             return true;
-        pause_poll(poll < AWAKE ? 0 : poll);
+        poll_pause(poll < AWAKE ? 0 : poll, SPINS);
     }
 }
 
-static bool nccl_barrier(struct transport *t, struct error *err)
+static bool nccl_barrier(struct transport *transport, struct error *err)
 {
-    return report(t, err) && device_cuda.sync(t->device, err) && nccl_meet(t, err);
+    struct nccl *t = nccl_of(transport);
+    return nccl_report(t, err) && device_sync(t->device, err) && nccl_meet(transport, err);
 }
 
-static uint64_t nccl_bytes_sent(const struct transport *t, enum stream stage)
+static uint64_t nccl_bytes_sent(const struct transport *transport, enum stream stage)
 {
-    return t->sent[stage_index(stage)];
+    return ((const struct nccl *)transport)->sent[stage_index(stage)];
 }
 
-const struct transport_table transport_nccl = {
+const struct transport_ops transport_nccl = {
     .name = "nccl",
     .open = nccl_open,
     .close = nccl_close,

@@ -26,27 +26,24 @@ static uint32_t count_rounds(const struct schedule *schedule, const struct trans
     return (uint32_t)ceil(most / (double)transfer->message_tokens);
 }
 
-static void add_piece(struct piece **pieces, uint32_t *count, uint32_t rank, uint64_t first,
-                      uint64_t rows)
+static void add_piece(struct piece **pieces, uint32_t *count, struct piece piece)
 {
-    if (rows == 0)
+    if (piece.rows == 0)
         return;
     *pieces = mem_grow(*pieces, *count + 1, sizeof **pieces);
-    (*pieces)[(*count)++] = (struct piece){.rank = rank, .first = first, .rows = rows};
+    (*pieces)[(*count)++] = piece;
 }
 
-static void add_send(struct maker *maker, enum stage stage, uint32_t round, uint32_t rank,
-                     uint64_t first, uint64_t rows)
+static void add_send(struct maker *maker, enum stage stage, uint32_t round, struct piece piece)
 {
     struct round *at = &maker->plan->stage[stage][round];
-    add_piece(&at->send, &at->sends, rank, first, rows);
+    add_piece(&at->send, &at->sends, piece);
 }
 
-static void add_receive(struct maker *maker, enum stage stage, uint32_t round, uint32_t rank,
-                        uint64_t first, uint64_t rows)
+static void add_receive(struct maker *maker, enum stage stage, uint32_t round, struct piece piece)
 {
     struct round *at = &maker->plan->stage[stage][round];
-    add_piece(&at->receive, &at->receives, rank, first, rows);
+    add_piece(&at->receive, &at->receives, piece);
 }
 
 // Rows of chunk `round` in a lane of so many rows: [*from, *from + result).
@@ -70,9 +67,9 @@ static void plan_direct_round(struct maker *maker, uint32_t round)
         const enum stage stage = stage_to(maker, other);
         uint64_t from, rows;
         rows = chunk_rows(maker, sent->first[other + 1] - sent->first[other], round, &from);
-        add_send(maker, stage, round, other, sent->first[other] + from, rows);
+        add_send(maker, stage, round, (struct piece){other, sent->first[other] + from, rows});
         rows = chunk_rows(maker, served->first[other + 1] - served->first[other], round, &from);
-        add_receive(maker, stage, round, other, served->first[other] + from, rows);
+        add_receive(maker, stage, round, (struct piece){other, served->first[other] + from, rows});
     }
 }
 
@@ -85,14 +82,15 @@ static void plan_crossing_round(struct maker *maker, uint32_t round)
     for (uint32_t node = 0; node < fabric->nodes; node++) {
         const uint64_t rows =
             chunk_rows(maker, sent->first[node + 1] - sent->first[node], round, &from);
-        add_send(maker, STAGE_INTER, round, fabric_rail_peer(fabric, maker->rank, node),
-                 sent->first[node] + from, rows);
+        const uint32_t peer = fabric_rail_peer(fabric, maker->rank, node);
+        add_send(maker, STAGE_INTER, round, (struct piece){peer, sent->first[node] + from, rows});
     }
     at->first = maker->plan->crossed_rows;
     for (uint32_t home = 0; home < fabric->ranks; home++) {
         const uint64_t rows =
             chunk_rows(maker, crossed->first[home + 1] - crossed->first[home], round, &from);
-        add_receive(maker, STAGE_INTER, round, home, maker->plan->crossed_rows, rows);
+        add_receive(maker, STAGE_INTER, round,
+                    (struct piece){home, maker->plan->crossed_rows, rows});
         maker->plan->crossed_rows += rows;
     }
     at->rows = maker->plan->crossed_rows - at->first;
@@ -113,8 +111,8 @@ static void relay_lane(struct maker *maker, uint32_t round, uint32_t home, uint3
             continue;
         maker->plan->relay_from[maker->plan->relayed_rows++] = (uint32_t)(crossed_at + row - begin);
     }
-    add_send(maker, STAGE_INTRA, round, maker->node * gpus + local, first,
-             maker->plan->relayed_rows - first);
+    add_send(maker, STAGE_INTRA, round,
+             (struct piece){maker->node * gpus + local, first, maker->plan->relayed_rows - first});
 }
 
 static void plan_relay_round(struct maker *maker, uint32_t round)
@@ -147,8 +145,8 @@ static void plan_served_round(struct maker *maker, uint32_t round)
         uint64_t last = first;
         while (last < served->first[home + 1] && maker->position[last] < size * (round + 1))
             last++;
-        add_receive(maker, STAGE_INTRA, round, fabric_rail_peer(fabric, home, maker->node), first,
-                    last - first);
+        const uint32_t peer = fabric_rail_peer(fabric, home, maker->node);
+        add_receive(maker, STAGE_INTRA, round, (struct piece){peer, first, last - first});
     }
 }
 

@@ -9,7 +9,7 @@
 #ifndef REAL_PLAN_H
 #define REAL_PLAN_H
 
-#include "model/slice.h"
+#include "real/slice.h"
 
 #include <stdint.h>
 
@@ -24,7 +24,6 @@ struct round {
     uint32_t sends, receives;
     uint64_t first, rows; // rail: this round's rows of crossed (inter) or relayed (intra)
 };
-
 
 struct plan {
     struct slice slice;

@@ -4,6 +4,7 @@
 
 #include "model/cluster.h"
 #include "real/cli.h"
+#include "real/world.h"
 
 // Measures messages between two ranks, all-to-alls, device copies, launches and matrix products,
 // and writes them as --output and --json ask: a table, JSON, or (to NAME.csv) the all-to-alls as

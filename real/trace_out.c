@@ -26,7 +26,7 @@ static float *gather_weights(const struct world *world, struct layer *layer)
     if (world->rank == 0)
         all = mem_alloc(layer->token_first[world->ranks] * topk + 1, sizeof *all);
     if (own)
-        world->table->download(world->device, mine, layer->memory->weights, own * sizeof *mine);
+        device_download(world->device, mine, layer->memory->weights, own * sizeof *mine);
     MPI_Gatherv(mine, (int)own, MPI_FLOAT, all, counts, places, MPI_FLOAT, 0, MPI_COMM_WORLD);
     free(counts);
     free(places);
@@ -34,7 +34,7 @@ static float *gather_weights(const struct world *world, struct layer *layer)
     return all;
 }
 
-static bool write_manifest(const struct layer *layer, const char *path, struct error *err)
+static bool write_trace_manifest(const struct layer *layer, const char *path, struct error *err)
 {
     const struct trace_plan plan = {.moe = &layer->setup.setting->moe,
                                     .layers = 1,
@@ -73,7 +73,7 @@ static bool write_files(const struct layer *layer, const float *weights, const c
     // The manifest comes last: a folder without one is no trace.
     const bool ok = npy_write(ids, NPY_U16, shape, 3, layer->all_ids, err) &&
                     npy_write(values, NPY_F32, shape, 3, weights, err) &&
-                    write_steps(layer, steps, err) && write_manifest(layer, manifest, err);
+                    write_steps(layer, steps, err) && write_trace_manifest(layer, manifest, err);
     free(ids);
     free(values);
     free(steps);

@@ -15,38 +15,91 @@ struct message {
     uint64_t bytes;
 };
 
-struct transport; // each implementation's own
+// What one rank gives and takes at once. Message i from a to b meets the i-th receive of b from a;
+// messages of 0 bytes must not be given.
+struct exchange {
+    const struct message *sends, *receives;
+    uint32_t send_count, receive_count;
+};
 
-struct transport_table {
+struct transport;
+
+struct transport_ops {
     const char *name; // "mpi", "nccl"
 
-    // Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
     bool (*open)(struct transport **transport, struct device *device, bool share_gpu,
                  struct error *err);
     void (*close)(struct transport *transport);
-
-    // Starts one exchange of a stage (STREAM_INTER or STREAM_INTRA) after the work that the stage's
-    // stream has been given: every rank calls it in the same order; message i from a to b meets the
-    // i-th receive of b from a. One exchange a stage is under way at a time. Messages of 0 bytes
-    // must not be given. Returns false when the transport has failed.
-    bool (*post)(struct transport *transport, enum stream stage, const struct message *sends,
-                 uint32_t send_count, const struct message *receives, uint32_t receive_count,
+    bool (*post)(struct transport *transport, enum stream stage, const struct exchange *exchange,
                  struct error *err);
-    // What has been received may be used by later work on the stage's stream.
     bool (*wait)(struct transport *transport, enum stream stage, struct error *err);
-
-    // Every rank arrives before any goes on; the device is idle then.
     bool (*barrier)(struct transport *transport, struct error *err);
-
-    // The same, whatever the device still has to do.
     bool (*meet)(struct transport *transport, struct error *err);
-
-    uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage); // since open
+    uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage);
 };
 
-extern const struct transport_table transport_mpi;
+// What every transport begins with; each implementation adds its own behind it.
+struct transport {
+    const struct transport_ops *ops;
+};
+
+extern const struct transport_ops transport_mpi;
 #ifdef EPSIM_CUDA
-extern const struct transport_table transport_nccl;
+extern const struct transport_ops transport_nccl;
 #endif
+
+// Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
+static inline bool transport_open(const struct transport_ops *ops, struct transport **transport,
+                                  struct device *device, bool share_gpu, struct error *err)
+{
+    return ops->open(transport, device, share_gpu, err);
+}
+
+static inline void transport_close(struct transport *transport)
+{
+    transport->ops->close(transport);
+}
+
+// Starts one exchange of a stage (STREAM_INTER or STREAM_INTRA) after the work that the stage's
+// stream has been given: every rank calls it in the same order. One exchange a stage is under way
+// at a time. Returns false when the transport has failed.
+static inline bool transport_post(struct transport *transport, enum stream stage,
+                                  const struct exchange *exchange, struct error *err)
+{
+    return transport->ops->post(transport, stage, exchange, err);
+}
+
+// What has been received may be used by later work on the stage's stream.
+static inline bool transport_wait(struct transport *transport, enum stream stage, struct error *err)
+{
+    return transport->ops->wait(transport, stage, err);
+}
+
+// Every rank arrives before any goes on; the device is idle then.
+static inline bool transport_barrier(struct transport *transport, struct error *err)
+{
+    return transport->ops->barrier(transport, err);
+}
+
+// The same, whatever the device still has to do.
+static inline bool transport_meet(struct transport *transport, struct error *err)
+{
+    return transport->ops->meet(transport, err);
+}
+
+// Since open, to other ranks.
+static inline uint64_t transport_bytes_sent(const struct transport *transport, enum stream stage)
+{
+    return transport->ops->bytes_sent(transport, stage);
+}
+
+// What a device holds back starts on all ranks together, once each has given all of its own.
+static inline bool transport_let_go(struct transport *transport, struct device *device,
+                                    struct error *err)
+{
+    const bool met = transport_meet(transport, err);
+    device_go(device);
+    return met;
+}
 
 #endif

@@ -1,6 +1,6 @@
-// model/slice: rows against the loads that the same schedule tells, sender against receiver, and
+// real/slice: rows against the loads that the same schedule tells, sender against receiver, and
 // every chosen expert served exactly once.
-#include "model/slice.h"
+#include "real/slice.h"
 #include "tests/scene.h"
 
 #include <stdlib.h>

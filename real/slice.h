@@ -1,7 +1,7 @@
-// Rows: which token goes where, for one rank. Engines read loads; only the real backend needs rows,
-// and only its own. Row counts equal the schedule's loads.
-#ifndef MODEL_SLICE_H
-#define MODEL_SLICE_H
+// Rows: which token goes where, for one rank. Engines read loads; only this room needs rows, one
+// rank's at a time. Row counts equal the schedule's loads.
+#ifndef REAL_SLICE_H
+#define REAL_SLICE_H
 
 #include "model/schedule.h"
 

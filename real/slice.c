@@ -1,4 +1,4 @@
-#include "model/slice.h"
+#include "real/slice.h"
 
 #include "base/mem.h"
 
@@ -14,16 +14,24 @@ static void rows_init(struct rows *rows, uint32_t lanes, uint64_t count)
     rows->slot = mem_alloc(count, sizeof *rows->slot);
 }
 
-static void rows_add(struct rows *rows, uint32_t lane, uint32_t token, uint32_t slot)
+// Where rows are added: a lane, and the home whose tokens they are.
+struct lane {
+    struct rows *rows;
+    uint32_t index, home;
+};
+
+static void lane_add(const struct lane *lane, uint32_t token, uint32_t slot)
 {
-    const uint64_t at = rows->first[lane + 1]++;
-    rows->token[at] = token;
-    rows->slot[at] = slot;
+    const uint64_t at = lane->rows->first[lane->index + 1]++;
+    lane->rows->token[at] = token;
+    lane->rows->slot[at] = slot;
 }
 
-static void rows_open(struct rows *rows, uint32_t lane)
+// Lanes are opened in order: each begins where the one before ends.
+static struct lane lane_open(struct rows *rows, uint32_t index, uint32_t home)
 {
-    rows->first[lane + 1] = rows->first[lane];
+    rows->first[index + 1] = rows->first[index];
+    return (struct lane){rows, index, home};
 }
 
 static void rows_release(struct rows *rows)
@@ -80,51 +88,48 @@ static bool reaches(const struct cut *cut, const uint16_t *ids, uint32_t token, 
 }
 
 // Rows of a home's tokens for one slot, in token order, padded to the slot's size.
-static void add_slot_rows(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
-                          uint32_t slot)
+static void add_slot_rows(const struct cut *cut, const struct lane *lane, uint32_t slot)
 {
     uint16_t ids[MOE_MAX_TOPK];
     uint32_t added = 0;
-    for (uint32_t t = 0; t < cut->routing->tokens[home]; t++) {
-        routing_row(cut->routing, home, t, ids);
+    for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
+        routing_row(cut->routing, lane->home, t, ids);
         for (uint32_t k = 0; k < cut->routing->topk; k++)
             if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot) {
-                rows_add(rows, lane, t, slot);
+                lane_add(lane, t, slot);
                 added++;
             }
     }
     for (; added < cut->pad; added++)
-        rows_add(rows, lane, SLICE_UNUSED, slot);
+        lane_add(lane, SLICE_UNUSED, slot);
 }
 
 // Rows of a home's tokens for the ranks first .. last - 1, one a token.
-static void add_token_rows(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
-                           uint32_t first, uint32_t last)
+static void add_token_rows(const struct cut *cut, const struct lane *lane, uint32_t first,
+                           uint32_t last)
 {
     uint16_t ids[MOE_MAX_TOPK];
     uint32_t added = 0;
-    for (uint32_t t = 0; t < cut->routing->tokens[home]; t++) {
-        routing_row(cut->routing, home, t, ids);
+    for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
+        routing_row(cut->routing, lane->home, t, ids);
         if (!reaches(cut, ids, t, first, last))
             continue;
-        rows_add(rows, lane, t, UINT32_MAX);
+        lane_add(lane, t, UINT32_MAX);
         added++;
     }
     for (; added < cut->pad; added++)
-        rows_add(rows, lane, SLICE_UNUSED, UINT32_MAX);
+        lane_add(lane, SLICE_UNUSED, UINT32_MAX);
 }
 
-// The rows that move between a home and one rank.
-static void add_pair(const struct cut *cut, struct rows *rows, uint32_t lane, uint32_t home,
-                     uint32_t rank)
+// The rows that move between a lane's home and one rank.
+static void add_rank_rows(const struct cut *cut, const struct lane *lane, uint32_t rank)
 {
-    rows_open(rows, lane);
     if (!cut->by_expert) {
-        add_token_rows(cut, rows, lane, home, rank, rank + 1);
+        add_token_rows(cut, lane, rank, rank + 1);
         return;
     }
     for (uint32_t s = cut->layout->rank_slot[rank]; s < cut->layout->rank_slot[rank + 1]; s++)
-        add_slot_rows(cut, rows, lane, home, s);
+        add_slot_rows(cut, lane, s);
 }
 
 static uint64_t pair_rows(const struct cut *cut, uint32_t home, uint32_t rank)
@@ -146,8 +151,10 @@ static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct row
     for (uint32_t other = 0; other < ranks; other++)
         count += own ? pair_rows(cut, rank, other) : pair_rows(cut, other, rank);
     rows_init(rows, ranks, count);
-    for (uint32_t other = 0; other < ranks; other++)
-        add_pair(cut, rows, other, own ? rank : other, own ? other : rank);
+    for (uint32_t other = 0; other < ranks; other++) {
+        const struct lane lane = lane_open(rows, other, own ? rank : other);
+        add_rank_rows(cut, &lane, own ? other : rank);
+    }
 }
 
 static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *slice)
@@ -159,8 +166,8 @@ static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *sl
         sent += node_rows(cut, rank, node);
     rows_init(&slice->sent, fabric->nodes, sent);
     for (uint32_t node = 0; node < fabric->nodes; node++) {
-        rows_open(&slice->sent, node);
-        add_token_rows(cut, &slice->sent, node, rank, node * gpus, (node + 1) * gpus);
+        const struct lane lane = lane_open(&slice->sent, node, rank);
+        add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
     }
 }
 
@@ -170,16 +177,16 @@ static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, str
     const uint32_t gpus = cut->schedule->fabric.gpus_per_node;
     uint16_t ids[MOE_MAX_TOPK];
     for (uint32_t local = 0; local < gpus; local++) {
-        const uint32_t lane = home * gpus + local, rank = node * gpus + local;
-        rows_open(&slice->relayed, lane);
+        const struct lane lane = lane_open(&slice->relayed, home * gpus + local, home);
+        const uint32_t rank = node * gpus + local;
         for (uint64_t row = slice->crossed.first[home]; row < slice->crossed.first[home + 1];
              row++) {
             const uint32_t token = slice->crossed.token[row];
             routing_row(cut->routing, home, token, ids);
             if (!reaches(cut, ids, token, rank, rank + 1))
                 continue;
-            slice->relayed_row[slice->relayed.first[lane + 1]] = row;
-            rows_add(&slice->relayed, lane, token, UINT32_MAX);
+            slice->relayed_row[slice->relayed.first[lane.index + 1]] = row;
+            lane_add(&lane, token, UINT32_MAX);
         }
     }
 }
@@ -199,11 +206,11 @@ static void lay_rail(const struct cut *cut, uint32_t rank, struct slice *slice)
     slice->relayed_row = mem_alloc(relayed, sizeof *slice->relayed_row);
     for (uint32_t home = 0; home < fabric->ranks; home++) {
         const bool mine = fabric_rail_peer(fabric, home, node) == rank;
-        rows_open(&slice->crossed, home);
+        const struct lane lane = lane_open(&slice->crossed, home, home);
         if (mine)
-            add_token_rows(cut, &slice->crossed, home, home, node * gpus, (node + 1) * gpus);
+            add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
         for (uint32_t local = 0; !mine && local < gpus; local++)
-            rows_open(&slice->relayed, home * gpus + local);
+            lane_open(&slice->relayed, home * gpus + local, home);
         if (mine)
             lay_relayed(cut, home, node, slice);
     }

@@ -1,0 +1,112 @@
+#include "real/choices.h"
+
+#include "base/mem.h"
+#include "real/memory.h"
+
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void known_row(const void *context, uint32_t rank, uint32_t token, uint16_t *ids)
+{
+    const struct layer *layer = context;
+    const uint32_t topk = layer->routing.topk;
+    memcpy(ids, layer->all_ids + (layer->token_first[rank] + token) * topk, topk * sizeof *ids);
+}
+
+void choices_open(struct layer *layer)
+{
+    const struct routing *asked = &layer->setup.setting->routing;
+    layer->routing = *asked;
+    layer->routing.rule = ROUTING_TRACE;
+    layer->routing.row = known_row;
+    layer->routing.context = layer;
+    layer->token_first = mem_alloc((size_t)asked->ranks + 1, sizeof *layer->token_first);
+    for (uint32_t r = 0; r < asked->ranks; r++)
+        layer->token_first[r + 1] = layer->token_first[r] + asked->tokens[r];
+    layer->all_ids =
+        mem_alloc(layer->token_first[asked->ranks] * asked->topk + 1, sizeof *layer->all_ids);
+}
+
+void choices_close(struct layer *layer)
+{
+    free(layer->all_ids);
+    free(layer->token_first);
+}
+
+void choices_upload(struct layer *layer)
+{
+    const struct layer_setup *setup = &layer->setup;
+    const struct moe *moe = &setup->setting->moe;
+    const uint32_t tokens = layer_own_tokens(layer), topk = moe->topk;
+    uint16_t *ids = mem_alloc((size_t)tokens * topk + 1, sizeof *ids);
+    float *weights = mem_alloc((size_t)tokens * topk + 1, sizeof *weights);
+    for (uint32_t t = 0; t < tokens; t++) {
+        routing_row(&setup->setting->routing, setup->rank, t, ids + (size_t)t * topk);
+        if (setup->weights)
+            setup->weights(setup->weights_context, setup->rank, t, weights + (size_t)t * topk);
+        for (uint32_t k = 0; !setup->weights && k < topk; k++)
+            weights[(size_t)t * topk + k] = (float)(moe->routed_scaling / topk);
+    }
+    if (tokens) {
+        device_upload(layer->setup.device, layer->memory->ids, ids,
+                      (size_t)tokens * topk * sizeof *ids);
+        device_upload(layer->setup.device, layer->memory->weights, weights,
+                      (size_t)tokens * topk * sizeof *weights);
+    }
+    free(ids);
+    free(weights);
+}
+
+static bool exchange_choices(struct layer *layer, uint16_t *all, struct error *err)
+{
+    const uint32_t ranks = layer->routing.ranks, topk = layer->routing.topk;
+    const size_t own = (size_t)layer_own_tokens(layer) * topk;
+    int *counts = mem_alloc(ranks, sizeof *counts), *places = mem_alloc(ranks, sizeof *places);
+    uint16_t *ids = mem_alloc(own + 1, sizeof *ids);
+    for (uint32_t r = 0; r < ranks; r++) {
+        counts[r] = (int)((layer->token_first[r + 1] - layer->token_first[r]) * topk);
+        places[r] = (int)(layer->token_first[r] * topk);
+    }
+    if (own)
+        device_download(layer->setup.device, ids, layer->memory->ids, own * sizeof *ids);
+    const int status = MPI_Allgatherv(ids, (int)own, MPI_UINT16_T, all, counts, places,
+                                      MPI_UINT16_T, MPI_COMM_WORLD);
+    free(counts);
+    free(places);
+    free(ids);
+    return status == MPI_SUCCESS ||
+           error_set(err, EXIT_RUNTIME, "the exchange of choices failed: a rank was lost");
+}
+
+bool choices_learn(struct layer *layer, struct error *err)
+{
+    const size_t count = layer->token_first[layer->routing.ranks] * layer->routing.topk;
+    if (!layer->planned)
+        return exchange_choices(layer, layer->all_ids, err);
+    uint16_t *again = mem_alloc(count + 1, sizeof *again);
+    bool ok = exchange_choices(layer, again, err);
+    if (ok && memcmp(again, layer->all_ids, count * sizeof *again))
+        ok = error_set(err, EXIT_RUNTIME, "the router chose otherwise in another iteration");
+    free(again);
+    return ok;
+}
+
+void choices_read(struct layer *layer, const uint32_t *token, uint32_t count, uint16_t *ids,
+                  float *weights)
+{
+    struct device *device = layer->setup.device;
+    const uint32_t topk = layer->routing.topk;
+    const size_t own = (size_t)layer_own_tokens(layer) * topk;
+    uint16_t *own_ids = mem_alloc(own, sizeof *own_ids);
+    float *own_weights = mem_alloc(own, sizeof *own_weights);
+    device_download(device, own_ids, layer->memory->ids, own * sizeof *own_ids);
+    device_download(device, own_weights, layer->memory->weights, own * sizeof *own_weights);
+    for (uint32_t i = 0; i < count; i++) {
+        memcpy(ids + (size_t)i * topk, own_ids + (size_t)token[i] * topk, topk * sizeof *ids);
+        memcpy(weights + (size_t)i * topk, own_weights + (size_t)token[i] * topk,
+               topk * sizeof *weights);
+    }
+    free(own_ids);
+    free(own_weights);
+}

@@ -1,0 +1,41 @@
+// What a layer holds, for the files that make up the layer and those that read it.
+#ifndef REAL_LAYER_STATE_H
+#define REAL_LAYER_STATE_H
+
+#include "model/question.h"
+#include "real/device.h"
+#include "real/plan.h"
+#include "real/transport.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct layer_setup {
+    const struct setting *setting; // resolved; its loads are made by the layer
+    uint32_t rank;
+    bool router; // choices by the router on A; otherwise by the setting's routing
+    // Rule trace with recorded weights: fills weights[topk] of a token of a rank; NULL: equal ones.
+    void (*weights)(const void *context, uint32_t rank, uint32_t token, float *weights);
+    const void *weights_context;
+    struct device *device;
+    struct transport *transport;
+};
+
+struct layer {
+    struct layer_setup setup;
+    struct routing routing; // of all ranks' choices, once they are known
+    uint16_t *all_ids;      // [world tokens * topk], ranks in order
+    uint64_t *token_first;  // [ranks + 1] into them
+    struct loads loads;
+    struct schedule schedule;
+    struct plan dispatch, combine;
+    struct layer_memory *memory; // device buffers: real/memory.h
+    bool planned;
+};
+
+static inline uint32_t layer_own_tokens(const struct layer *layer)
+{
+    return layer->setup.setting->routing.tokens[layer->setup.rank];
+}
+
+#endif

@@ -1,0 +1,234 @@
+#include "real/measure_out.h"
+
+#include "base/mem.h"
+#include "base/table.h"
+#include "real/statistic.h"
+
+#include <csv.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double time_of(const struct layer_times *times, enum phase phase, uint32_t stage)
+{
+    return stage == STAGES ? times->phase_us[phase]
+                           : times->stage_us[phase == PHASE_COMBINE][stage];
+}
+
+// Of a phase (stage STAGES: the whole) over iterations: of the slowest rank, or of the mean over
+// ranks.
+static struct statistic phase_statistic(const struct samples *samples, enum phase phase,
+                                        uint32_t stage, bool slowest)
+{
+    double *values = mem_alloc(samples->iterations, sizeof *values);
+    for (uint32_t i = 0; i < samples->iterations; i++) {
+        double sum = 0, most = 0;
+        for (uint32_t r = 0; r < samples->ranks; r++) {
+            const double us =
+                time_of(&samples->times[(size_t)i * samples->ranks + r], phase, stage);
+            sum += us;
+            most = fmax(most, us);
+        }
+        values[i] = slowest ? most : sum / samples->ranks;
+    }
+    const struct statistic statistic = statistic_take(values, samples->iterations);
+    free(values);
+    return statistic;
+}
+
+// --- measured CSV ---------------------------------------------------------------------------
+
+void measure_write_csv_head(FILE *out)
+{
+    fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
+                 "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source,stage,stat,"
+                 "routing,layout,step,layer,min_us,p99_us\n");
+}
+
+static void write_cell(FILE *out, const char *text)
+{
+    if (strpbrk(text, ",\"\n"))
+        csv_fwrite(out, text, strlen(text));
+    else
+        fputs(text, out);
+}
+
+// The group limit of the choices: the router's own groups, or deepep's nodes.
+static uint32_t group_limit(const struct measured_case *result)
+{
+    const struct routing *routing = &result->setting->routing;
+    const struct moe *moe = &result->setting->moe;
+    if (result->router)
+        return moe->topk_groups < moe->groups ? moe->topk_groups : 0;
+    return routing->topk_groups < routing->groups ? routing->topk_groups : 0;
+}
+
+static const char *routing_name(const struct measured_case *result)
+{
+    return result->router ? "router" : routing_rule_names[result->setting->routing.rule];
+}
+
+// Rows of a case that differ in phase, stage and statistic.
+struct row_kind {
+    enum phase phase;
+    uint32_t stage; // STAGES: whole phase
+    bool slowest;
+};
+
+static void write_measured_row(FILE *out, const struct real_invocation *invocation,
+                               const struct measured_case *result, const struct row_kind *kind,
+                               uint32_t row)
+{
+    const struct setting *setting = result->setting;
+    const struct moe *moe = &setting->moe;
+    const struct statistic statistic =
+        phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
+    const uint32_t limit = group_limit(result);
+    fprintf(out, "%s-%04u,%s,", invocation->family, row, invocation->family);
+    write_cell(out, invocation->question.cluster[0] ? invocation->question.cluster
+                                                    : setting->cluster.name);
+    fprintf(out, ",%s,%u,%u,%u,%u,", setting->dispatcher.name, setting->cluster.nodes,
+            setting->cluster.gpus_per_node, moe->experts, moe->topk);
+    if (limit)
+        fprintf(out, "%u", limit);
+    fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
+            routing_most_tokens(&setting->routing), moe->hidden,
+            dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
+            phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
+            kind->stage == STAGES ? "" : stage_names[kind->stage],
+            kind->slowest ? "slowest" : "mean", routing_name(result), invocation->question.layout,
+            (unsigned long long)invocation->question.step, invocation->question.layer,
+            statistic.min_us, statistic.p99_us);
+}
+
+// Whether ranks of one node, or of several, meet at all.
+static bool has_stage(const struct measured_case *result, enum phase phase, uint32_t stage)
+{
+    const struct cluster *cluster = &result->setting->cluster;
+    return stage == STAGES ||
+           (phase_moves(phase) &&
+            (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
+}
+
+static bool ran(const struct measured_case *result, enum phase phase)
+{
+    return phase < PHASE_ALLTOALL &&
+           (phase != PHASE_SHARED || result->setting->moe.shared_intermediate > 0);
+}
+
+void measure_write_csv(FILE *out, const struct real_invocation *invocation,
+                       const struct measured_case *result, uint32_t *row)
+{
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        for (uint32_t stage = 0; ran(result, phase) && stage <= STAGES; stage++)
+            for (int slowest = 0; has_stage(result, phase, stage) && slowest < 2; slowest++)
+                write_measured_row(out, invocation, result,
+                                   &(struct row_kind){phase, stage, slowest != 0}, (*row)++);
+}
+
+// --- JSON -----------------------------------------------------------------------------------
+
+static json_t *phase_json(const struct measured_case *result, enum phase phase)
+{
+    static const char *const names[] = {"latency_mean_us", "latency_us"};
+    json_t *json = json_object();
+    json_object_set_new(json, "phase", json_string(phase_names[phase]));
+    for (int slowest = 0; slowest < 2; slowest++) {
+        const struct statistic statistic =
+            phase_statistic(&result->samples, phase, STAGES, slowest != 0);
+        json_object_set_new(json, names[slowest], table_json_real(statistic.median_us));
+        if (!slowest)
+            continue;
+        json_object_set_new(json, "min_us", table_json_real(statistic.min_us));
+        json_object_set_new(json, "p99_us", table_json_real(statistic.p99_us));
+    }
+    for (uint32_t stage = 0; stage < STAGES; stage++)
+        if (has_stage(result, phase, stage))
+            json_object_set_new(
+                json, stage == STAGE_INTER ? "inter_us" : "intra_us",
+                table_json_real(phase_statistic(&result->samples, phase, stage, true).median_us));
+    return json;
+}
+
+static json_t *raw_json(const struct samples *samples, enum phase phase)
+{
+    json_t *iterations = json_array();
+    for (uint32_t i = 0; i < samples->iterations; i++) {
+        json_t *ranks = json_array();
+        for (uint32_t r = 0; r < samples->ranks; r++)
+            json_array_append_new(
+                ranks,
+                table_json_real(samples->times[(size_t)i * samples->ranks + r].phase_us[phase]));
+        json_array_append_new(iterations, ranks);
+    }
+    return iterations;
+}
+
+json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result)
+{
+    json_t *json = json_object(), *phases = json_array(), *check = json_object();
+    json_object_set_new(json, "tokens_per_gpu",
+                        json_integer(routing_most_tokens(&result->setting->routing)));
+    json_object_set_new(json, "dispatcher", json_string(result->setting->dispatcher.name));
+    json_object_set_new(json, "routing", json_string(routing_name(result)));
+    json_object_set_new(json, "layer", json_integer(invocation->question.layer));
+    json_object_set_new(json, "step", json_integer((json_int_t)invocation->question.step));
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        if (!ran(result, phase))
+            continue;
+        json_t *entry = phase_json(result, phase);
+        if (invocation->raw)
+            json_object_set_new(entry, "samples_us", raw_json(&result->samples, phase));
+        json_array_append_new(phases, entry);
+    }
+    json_object_set_new(json, "phases", phases);
+    json_object_set_new(json, "inter_bytes",
+                        json_integer((json_int_t)result->sent_bytes[STAGE_INTER]));
+    json_object_set_new(json, "intra_bytes",
+                        json_integer((json_int_t)result->sent_bytes[STAGE_INTRA]));
+    json_object_set_new(check, "tokens", json_integer(result->verified.tokens));
+    json_object_set_new(check, "relative_error", table_json_real(result->verified.relative_error));
+    json_object_set_new(check, "full_error", table_json_real(result->verified.full_error));
+    json_object_set_new(check, "tolerance", table_json_real(result->verified.tolerance));
+    json_object_set_new(json, "verified", check);
+    return json;
+}
+
+// --- timeline -------------------------------------------------------------------------------
+
+static void write_span(FILE *out, const struct measured_case *result, enum phase phase,
+                       uint32_t rank, double start_us)
+{
+    const struct samples *samples = &result->samples;
+    const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
+    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    fprintf(out, "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+            phase_names[phase], rank / gpus, rank % gpus, start_us,
+            samples->times[last + rank].phase_us[phase]);
+}
+
+void measure_write_timeline(FILE *out, const struct measured_case *result)
+{
+    const struct samples *samples = &result->samples;
+    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    double start_us = 0;
+    fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
+    for (uint32_t r = 0; r < samples->ranks; r++)
+        fprintf(
+            out,
+            "{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":%u,\"args\":{\"name\":\"node%u\"}},\n"
+            "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":"
+            "\"gpu%u\"}},\n",
+            r / gpus, r / gpus, r / gpus, r % gpus, r);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
+        double slowest = 0;
+        for (uint32_t r = 0; ran(result, phase) && r < samples->ranks; r++) {
+            write_span(out, result, phase, r, start_us);
+            slowest = fmax(slowest, samples->times[last + r].phase_us[phase]);
+        }
+        start_us += slowest;
+    }
+    fprintf(out, "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
+                 "real\"}}\n]}\n");
+}

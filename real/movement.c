@@ -1,0 +1,186 @@
+#include "real/movement.h"
+
+#include "base/mem.h"
+#include "real/memory.h"
+
+#include <stdlib.h>
+
+// A transfer under way on this rank.
+struct movement {
+    struct layer *layer;
+    const struct plan *plan;
+    const struct path *path;
+    bool gather;
+};
+
+// One stage of it: a gather sends what a scatter would receive.
+struct leg {
+    enum stage stage;
+    const struct row_block *from, *to;
+};
+
+uint32_t movement_mark(bool gather, enum stage stage)
+{
+    return 2 * PHASE_COUNT + 2 * (uint32_t)gather + (uint32_t)stage;
+}
+
+static enum stream stream_of(enum stage stage)
+{
+    return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
+}
+
+static struct message *to_messages(const struct row_block *rows, const struct piece *pieces,
+                                   uint32_t count)
+{
+    struct message *messages = mem_alloc((size_t)count + 1, sizeof *messages);
+    for (uint32_t i = 0; i < count; i++)
+        messages[i] = (struct message){.rank = pieces[i].rank,
+                                       .data = (char *)rows->base + pieces[i].first * rows->stride,
+                                       .bytes = pieces[i].rows * rows->stride};
+    return messages;
+}
+
+static bool post_round(const struct movement *movement, const struct leg *leg, uint32_t number,
+                       struct error *err)
+{
+    const struct round *round = &movement->plan->stage[leg->stage][number];
+    const bool gather = movement->gather;
+    const uint32_t outs = gather ? round->receives : round->sends;
+    const uint32_t ins = gather ? round->sends : round->receives;
+    struct message *sends = to_messages(leg->from, gather ? round->receive : round->send, outs);
+    struct message *receives = to_messages(leg->to, gather ? round->send : round->receive, ins);
+    const bool ok = transport_post(
+        movement->layer->setup.transport, stream_of(leg->stage),
+        &(struct exchange){
+            .sends = sends, .receives = receives, .send_count = outs, .receive_count = ins},
+        err);
+    free(sends);
+    free(receives);
+    return ok;
+}
+
+// Waits for an exchange and marks its end as the stage's, until the next one of the stage.
+static bool wait_stage(const struct movement *movement, enum stage stage, struct error *err)
+{
+    const struct layer_setup *setup = &movement->layer->setup;
+    const bool ok = transport_wait(setup->transport, stream_of(stage), err);
+    device_mark(setup->device, stream_of(stage), movement_mark(movement->gather, stage));
+    return ok;
+}
+
+static bool move_direct(const struct movement *movement, struct error *err)
+{
+    const struct path *path = movement->path;
+    const bool gather = movement->gather;
+    struct leg leg = {.from = gather ? &path->served : &path->sent,
+                      .to = gather ? &path->sent : &path->served};
+    for (uint32_t r = 0; r < movement->plan->rounds; r++) {
+        for (leg.stage = 0; leg.stage < STAGES; leg.stage++)
+            if (!post_round(movement, &leg, r, err))
+                return false;
+        // What moves inside a node ends first as a rule.
+        for (enum stage stage = STAGES; stage-- > 0;)
+            if (!wait_stage(movement, stage, err))
+                return false;
+    }
+    return true;
+}
+
+static struct row_block rows_from(const struct row_block *rows, uint64_t first)
+{
+    struct row_block part = *rows;
+    part.base = (char *)rows->base + first * rows->stride;
+    return part;
+}
+
+// Copies a round's crossed rows for the ranks of the node, on the intra stream.
+static void relay_round(const struct movement *movement, uint32_t number)
+{
+    const struct layer *layer = movement->layer;
+    const struct path *path = movement->path;
+    const struct round *intra = &movement->plan->stage[STAGE_INTRA][number];
+    device_follow(layer->setup.device, STREAM_INTRA, STREAM_INTER);
+    if (intra->rows)
+        device_gather(layer->setup.device, STREAM_INTRA,
+                      &(struct row_gather){.out = rows_from(&path->relayed, intra->first),
+                                           .in = path->crossed,
+                                           .index = path->relay_from + intra->first,
+                                           .count = intra->rows,
+                                           .width = layer->schedule.moe.hidden});
+}
+
+// Chunk r crosses while chunk r - 1 is forwarded in the node.
+static bool move_scatter(const struct movement *movement, struct error *err)
+{
+    const struct path *path = movement->path;
+    const struct leg inter = {STAGE_INTER, &path->sent, &path->crossed};
+    const struct leg intra = {STAGE_INTRA, &path->relayed, &path->served};
+    const uint32_t rounds = movement->plan->rounds;
+    if (!post_round(movement, &inter, 0, err))
+        return false;
+    for (uint32_t r = 0; r < rounds; r++) {
+        if (!wait_stage(movement, STAGE_INTER, err))
+            return false;
+        relay_round(movement, r);
+        if (r + 1 < rounds && !post_round(movement, &inter, r + 1, err))
+            return false;
+        if (!post_round(movement, &intra, r, err) || !wait_stage(movement, STAGE_INTRA, err))
+            return false;
+    }
+    return true;
+}
+
+// Sums a round's copies of each token over the node, on the inter stream, before they cross.
+static void reduce_round(const struct movement *movement, uint32_t number)
+{
+    const struct layer *layer = movement->layer;
+    const struct path *path = movement->path;
+    const struct round *inter = &movement->plan->stage[STAGE_INTER][number];
+    device_follow(layer->setup.device, STREAM_INTER, STREAM_INTRA);
+    if (inter->rows)
+        device_reduce(layer->setup.device, STREAM_INTER,
+                      &(struct row_sums){.out = rows_from(&path->crossed, inter->first),
+                                         .in = path->relayed,
+                                         .first = path->relayed_first + inter->first,
+                                         .source = path->relayed_of,
+                                         .count = inter->rows,
+                                         .width = layer->schedule.moe.hidden});
+}
+
+// Chunk r comes together in the node while chunk r - 1 crosses.
+static bool move_gather(const struct movement *movement, struct error *err)
+{
+    const struct path *path = movement->path;
+    const struct leg intra = {STAGE_INTRA, &path->served, &path->relayed};
+    const struct leg inter = {STAGE_INTER, &path->crossed, &path->sent};
+    bool crossing = false;
+    for (uint32_t r = 0; r < movement->plan->rounds; r++) {
+        if (!post_round(movement, &intra, r, err) || !wait_stage(movement, STAGE_INTRA, err))
+            return false;
+        if (crossing && !wait_stage(movement, STAGE_INTER, err))
+            return false;
+        reduce_round(movement, r);
+        if (!post_round(movement, &inter, r, err))
+            return false;
+        crossing = true;
+    }
+    return wait_stage(movement, STAGE_INTER, err);
+}
+
+bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err)
+{
+    const bool gather = transfer->gather;
+    const struct movement movement = {.layer = layer,
+                                      .plan = gather ? &layer->combine : &layer->dispatch,
+                                      .path = gather ? &layer->memory->combine
+                                                     : &layer->memory->dispatch,
+                                      .gather = gather};
+    for (enum stage stage = 0; stage < STAGES; stage++)
+        device_follow(layer->setup.device, stream_of(stage), STREAM_COMPUTE);
+    // A stage that moves nothing ends as it begins.
+    for (enum stage stage = 0; stage < STAGES; stage++)
+        device_mark(layer->setup.device, stream_of(stage), movement_mark(gather, stage));
+    if (!transfer->rail)
+        return move_direct(&movement, err);
+    return gather ? move_gather(&movement, err) : move_scatter(&movement, err);
+}

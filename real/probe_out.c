@@ -1,0 +1,150 @@
+#include "real/probe_out.h"
+
+#include "base/mem.h"
+#include "base/version.h"
+#include "real/environment.h"
+#include "real/measure_out.h"
+
+#include <csv.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const place_names[] = {"all", "inside", "between", "device"};
+
+// --- rows -----------------------------------------------------------------------------------
+
+static double giga_rate(double amount, double us)
+{
+    return amount > 0 && us > 0 ? amount / us / 1e3 : NAN;
+}
+
+static void add_table_row(struct probe *probe, const struct trial *trial,
+                          const struct statistic *statistic)
+{
+    table_text(probe->table, trial->name);
+    table_text(probe->table, place_names[trial->place]);
+    if (trial->bytes)
+        table_count(probe->table, trial->bytes);
+    else
+        table_blank(probe->table);
+    table_real(probe->table, statistic->median_us);
+    table_real(probe->table, statistic->min_us);
+    table_real(probe->table, statistic->p99_us);
+    table_real(probe->table, giga_rate(trial->moved, statistic->median_us));
+    table_real(probe->table, giga_rate(trial->flops, statistic->median_us));
+}
+
+// An all-to-all of the whole job as calibrate and accuracy read it.
+static void write_csv_row(struct probe *probe, const struct trial *trial,
+                          const struct statistic *statistic)
+{
+    const struct real_invocation *invocation = probe->invocation;
+    const char *asked = invocation->question.cluster, *family = "probe-alltoall";
+    char *cluster = asked[0] ? mem_copy_text(asked) : cluster_line(probe->cluster);
+    FILE *out = probe->file.stream;
+    if (real_given(invocation, "family"))
+        family = invocation->family;
+    fprintf(out, "%s-%04u,%s,", family, ++probe->csv_rows, family);
+    csv_fwrite(out, cluster, strlen(cluster));
+    fprintf(out,
+            ",nccl-alltoall,%u,%u,0,0,,bytes:%llu,0,,alltoall,0,%.6g,0,epsim-real,,slowest,"
+            ",,,,%.6g,%.6g\n",
+            probe->cluster->nodes, probe->cluster->gpus_per_node, (unsigned long long)trial->bytes,
+            statistic->median_us, statistic->min_us, statistic->p99_us);
+    free(cluster);
+}
+
+void probe_out_add(struct probe *probe, const struct trial *trial,
+                   const struct statistic *statistic)
+{
+    add_table_row(probe, trial, statistic);
+    if (probe->csv && trial->place == EVERYWHERE)
+        write_csv_row(probe, trial, statistic);
+}
+
+// --- files ----------------------------------------------------------------------------------
+
+static struct table *new_table(const struct probe *probe)
+{
+    static const char *const columns[] = {"probe",     "where",  "bytes_per_rank",
+                                          "median_us", "min_us", "p99_us",
+                                          "GBps",      "GFLOPS", NULL};
+    const struct probe_shape *shape = &probe->shape;
+    struct table *table = table_new("probe", columns);
+    table_comment(table, "version: %s", version());
+    table_comment(table, "machine: %u nodes of %u ranks, transport %s, device %s",
+                  probe->cluster->nodes, probe->cluster->gpus_per_node,
+                  probe->world->transport->ops->name, probe->world->device->ops->name);
+    table_comment(table, "times: of the slowest rank, %u iterations",
+                  probe->invocation->iterations);
+    table_comment(table, "bytes_per_rank: of an all-to-all, the rank's own share included; GBps: "
+                         "what leaves a rank (copy: read and written) over the median");
+    table_comment(table, "gemm: %u rows through an expert of hidden %u, intermediate %u",
+                  shape->rows, shape->hidden, shape->intermediate);
+    return table;
+}
+
+static bool has_suffix(const char *text, const char *end)
+{
+    const size_t length = strlen(text), tail = strlen(end);
+    return length > tail && !strcmp(text + length - tail, end);
+}
+
+bool probe_out_open(struct probe *probe, struct error *err)
+{
+    const char *path = probe->invocation->output;
+    probe->csv = !probe->invocation->json && has_suffix(path, ".csv");
+    if (probe->csv && probe->world->ranks == 1)
+        return error_set(err, EXIT_INPUT,
+                         "--output %.200s: measured CSV is of all-to-alls: expected two ranks or "
+                         "more, or another name, for the table",
+                         path);
+    if (!outfile_open(&probe->file, path[0] ? path : NULL, err))
+        return error_prefix(err, "--output");
+    if (probe->csv)
+        measure_write_csv_head(probe->file.stream);
+    probe->table = new_table(probe);
+    return true;
+}
+
+static void write_probe_json(const struct probe *probe, FILE *out)
+{
+    json_t *document = json_object();
+    json_object_set_new(document, "schema", json_string("epsim.probe/1"));
+    json_object_set_new(document, "version", json_string(version()));
+    json_object_set_new(document, "environment", environment_json(probe->world));
+    json_object_set_new(document, "nodes", json_integer(probe->cluster->nodes));
+    json_object_set_new(document, "gpus_per_node", json_integer(probe->cluster->gpus_per_node));
+    json_object_set_new(document, "rows", table_json(probe->table));
+    json_dumpf(document, out, JSON_INDENT(1) | TABLE_JSON_FLAGS);
+    fputc('\n', out);
+    json_decref(document);
+}
+
+static bool print_beside(const struct probe *probe, struct error *err)
+{
+    struct outfile standard;
+    if (!outfile_open(&standard, NULL, err))
+        return false;
+    table_print(probe->table, standard.stream);
+    return outfile_commit(&standard, err);
+}
+
+bool probe_out_write(struct probe *probe, struct error *err)
+{
+    if (probe->invocation->json)
+        write_probe_json(probe, probe->file.stream);
+    else if (has_suffix(probe->invocation->output, ".tsv"))
+        table_print_tsv(probe->table, probe->file.stream);
+    else if (!probe->csv)
+        table_print(probe->table, probe->file.stream);
+    return outfile_commit(&probe->file, err) && (!probe->csv || print_beside(probe, err));
+}
+
+void probe_out_close(struct probe *probe)
+{
+    outfile_abort(&probe->file); // closed already when all went well
+    if (probe->table)
+        table_free(probe->table);
+}

@@ -1,0 +1,193 @@
+#include "real/verify.h"
+
+#include "base/mem.h"
+#include "real/memory.h"
+#include "real/reference.h"
+
+#include <mpi.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Largest error that a format's rounding explains.
+static double default_tolerance(const struct device *device, const struct moe *moe)
+{
+    if (moe->dispatch_dtype == DTYPE_FP8)
+        return 1e-2;
+    if (device->ops->activation == ROW_BF16 || moe->dispatch_dtype == DTYPE_BF16 ||
+        moe->combine_dtype == DTYPE_BF16)
+        return 5e-3;
+    return 1e-5;
+}
+
+// The tokens of this rank that are checked: an even share of what was asked, evenly spread.
+static uint32_t pick_tokens(const struct world *world, uint32_t asked, uint32_t own,
+                            uint32_t **tokens)
+{
+    const uint32_t share = (asked + world->ranks - 1) / world->ranks;
+    const uint32_t count = share < own ? share : own;
+    *tokens = mem_alloc((size_t)count + 1, sizeof **tokens);
+    for (uint32_t i = 0; i < count; i++)
+        (*tokens)[i] = (uint32_t)((uint64_t)i * own / count);
+    return count;
+}
+
+// The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
+// was before. Each rank then makes the weights of its share of the experts alone.
+struct sample {
+    uint32_t total, first; // of all ranks; where this rank's begin
+    float *hidden, *wire;  // [2 * total * hidden]
+    uint16_t *ids;         // [2 * total * topk]
+    float *weights;
+    double *expected; // [2 * total * hidden]
+};
+
+// How many items every rank has of an array, each `width` values of `type`.
+struct parts {
+    const int *counts; // [ranks]
+    uint32_t width;
+    MPI_Datatype type;
+};
+
+// Joins every rank's part of an array into all of it.
+static void join_parts(const struct world *world, const struct parts *parts, const void *part,
+                       void *all)
+{
+    int *sizes = mem_alloc(world->ranks, sizeof *sizes);
+    int *places = mem_alloc(world->ranks, sizeof *places);
+    for (uint32_t r = 0; r < world->ranks; r++) {
+        sizes[r] = parts->counts[r] * (int)parts->width;
+        places[r] = r ? places[r - 1] + sizes[r - 1] : 0;
+    }
+    MPI_Allgatherv(part, sizes[world->rank], parts->type, all, sizes, places, parts->type,
+                   MPI_COMM_WORLD);
+    free(sizes);
+    free(places);
+}
+
+static void sample_join(const struct world *world, const struct moe *moe,
+                        const struct layer_tokens *own, struct sample *sample)
+{
+    int *counts = mem_alloc(world->ranks, sizeof *counts);
+    const int mine = (int)own->count;
+    MPI_Allgather(&mine, 1, MPI_INT, counts, 1, MPI_INT, MPI_COMM_WORLD);
+    *sample = (struct sample){0};
+    for (uint32_t r = 0; r < world->ranks; r++) {
+        sample->first += r < world->rank ? (uint32_t)counts[r] : 0;
+        sample->total += (uint32_t)counts[r];
+    }
+    const size_t values = (size_t)sample->total * moe->hidden;
+    const size_t choices = (size_t)sample->total * moe->topk;
+    sample->hidden = mem_alloc(2 * values + 1, sizeof *sample->hidden);
+    sample->wire = mem_alloc(2 * values + 1, sizeof *sample->wire);
+    sample->ids = mem_alloc(2 * choices + 1, sizeof *sample->ids);
+    sample->weights = mem_alloc(2 * choices + 1, sizeof *sample->weights);
+    sample->expected = mem_alloc(2 * values + 1, sizeof *sample->expected);
+    join_parts(world, &(struct parts){counts, moe->hidden, MPI_FLOAT}, own->a, sample->hidden);
+    join_parts(world, &(struct parts){counts, moe->topk, MPI_UINT16_T}, own->ids, sample->ids);
+    join_parts(world, &(struct parts){counts, moe->topk, MPI_FLOAT}, own->weights, sample->weights);
+    memcpy(sample->hidden + values, sample->hidden, values * sizeof(float));
+    memcpy(sample->wire, sample->hidden, 2 * values * sizeof(float));
+    memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
+    memcpy(sample->weights + choices, sample->weights, choices * sizeof(float));
+    for (uint32_t t = 0; t < sample->total; t++)
+        reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden,
+                        memory_format(moe->dispatch_dtype));
+    free(counts);
+}
+
+static void sample_release(struct sample *sample)
+{
+    free(sample->hidden);
+    free(sample->wire);
+    free(sample->ids);
+    free(sample->weights);
+    free(sample->expected);
+}
+
+static void compare_own(const struct world *world, struct layer *layer,
+                        const struct layer_tokens *own, struct reference_error sums[2])
+{
+    const struct setting *setting = layer->setup.setting;
+    const size_t hidden = setting->moe.hidden;
+    const struct reference reference = {.moe = &setting->moe,
+                                        .seed = setting->run.seed,
+                                        .layer = setting->routing.layer,
+                                        .activation = layer->setup.device->ops->activation};
+    struct sample sample;
+    sample_join(world, &setting->moe, own, &sample);
+    const struct reference_tokens tokens = {.count = 2 * sample.total,
+                                            .hidden = sample.hidden,
+                                            .wire = sample.wire,
+                                            .ids = sample.ids,
+                                            .weights = sample.weights};
+    reference_part(&reference, &tokens, world->rank, world->ranks, sample.expected);
+    MPI_Allreduce(MPI_IN_PLACE, sample.expected, (int)(2 * sample.total * hidden), MPI_DOUBLE,
+                  MPI_SUM, MPI_COMM_WORLD);
+    for (uint32_t i = 0; i < 2; i++)
+        reference_compare(&sums[i],
+                          sample.expected + (i * (size_t)sample.total + sample.first) * hidden,
+                          own->c, own->count * hidden);
+    sample_release(&sample);
+}
+
+// What this rank's own tokens add to the error: with A off the wire, and as it was before.
+struct own_sums {
+    uint32_t tokens;
+    struct reference_error sums[2];
+};
+
+static bool own_errors(const struct world *world, struct layer *layer, uint32_t asked,
+                       struct own_sums *own, struct error *err)
+{
+    const struct setting *setting = layer->setup.setting;
+    uint32_t *picked;
+    own->tokens = pick_tokens(world, asked, setting->routing.tokens[world->rank], &picked);
+    const size_t values = (size_t)own->tokens * setting->moe.hidden + 1;
+    const size_t choices = (size_t)own->tokens * setting->moe.topk + 1;
+    const struct layer_tokens got = {.token = picked,
+                                     .count = own->tokens,
+                                     .a = mem_alloc(values, sizeof(float)),
+                                     .c = mem_alloc(values, sizeof(float)),
+                                     .ids = mem_alloc(choices, sizeof(uint16_t)),
+                                     .weights = mem_alloc(choices, sizeof(float))};
+    const bool ok = world_agrees(world, layer_read(layer, &got, err), err);
+    if (ok)
+        compare_own(world, layer, &got, own->sums);
+    free(picked);
+    free(got.a);
+    free(got.c);
+    free(got.ids);
+    free(got.weights);
+    return ok;
+}
+
+bool verify_output(const struct world *world, const struct verify_setup *setup, struct layer *layer,
+                   struct verified *verified, struct error *err)
+{
+    struct own_sums own = {0};
+    double mine[4], all[4];
+    if (!own_errors(world, layer, setup->tokens, &own, err))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        mine[2 * i] = own.sums[i].error2;
+        mine[2 * i + 1] = own.sums[i].expected2;
+    }
+    MPI_Allreduce(mine, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Allreduce(&own.tokens, &verified->tokens, 1, MPI_UINT32_T, MPI_SUM, MPI_COMM_WORLD);
+    verified->relative_error =
+        reference_relative(&(struct reference_error){.error2 = all[0], .expected2 = all[1]});
+    verified->full_error =
+        reference_relative(&(struct reference_error){.error2 = all[2], .expected2 = all[3]});
+    verified->tolerance = setup->tolerance > 0
+                              ? setup->tolerance
+                              : default_tolerance(layer->setup.device, &layer->setup.setting->moe);
+    if (verified->relative_error <= verified->tolerance)
+        return true;
+    if (world->rank == 0)
+        return error_set(
+            err, EXIT_TOLERANCE,
+            "the output is off by %.3g (RMS over RMS, %u tokens): expected at most %.3g",
+            verified->relative_error, verified->tokens, verified->tolerance);
+    err->code = EXIT_TOLERANCE; // rank 0 says it for all
+    return false;
+}

@@ -1,0 +1,114 @@
+#include "real/world.h"
+
+#include "base/version.h"
+
+#include <mpi.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#ifdef EPSIM_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+bool world_agrees(const struct world *world, bool ok, struct error *err)
+{
+    const uint32_t none = UINT32_MAX, mine = ok ? none : world->rank;
+    uint32_t first = none;
+    MPI_Allreduce(&mine, &first, 1, MPI_UINT32_T, MPI_MIN, MPI_COMM_WORLD);
+    if (first == none)
+        return true;
+    // All ranks leave with the first one's code; it alone keeps the message.
+    int code = ok ? 0 : (int)err->code;
+    MPI_Bcast(&code, 1, MPI_INT, (int)first, MPI_COMM_WORLD);
+    if (world->rank != first)
+        *err = (struct error){0};
+    err->code = (enum exit_code)code;
+    return false;
+}
+
+// A rank's place among those of its host.
+static void place_on_host(int *local, int *locals)
+{
+    MPI_Comm host;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host);
+    MPI_Comm_rank(host, local);
+    MPI_Comm_size(host, locals);
+    MPI_Comm_free(&host);
+}
+
+// The ranks of a host share its cores: threads that spin for work would take them from each other.
+static void share_cores(void)
+{
+    int local, locals;
+    place_on_host(&local, &locals);
+    const int cores = omp_get_num_procs() / locals;
+    omp_set_num_threads(cores > 1 ? cores : 1);
+}
+
+void world_join(struct world *world)
+{
+    int rank, ranks;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    *world = (struct world){.rank = (uint32_t)rank, .ranks = (uint32_t)ranks};
+    share_cores();
+}
+
+// Ranks built from different sources would not agree on rows and bytes.
+static bool same_versions(const struct world *world, struct error *err)
+{
+    char first[128] = "";
+    snprintf(first, sizeof first, "%s", version());
+    MPI_Bcast(first, sizeof first, MPI_CHAR, 0, MPI_COMM_WORLD);
+    const bool same = !strncmp(first, version(), sizeof first - 1);
+    if (!same)
+        error_set(err, EXIT_RUNTIME, "rank %u runs version %s, rank 0 %s: expected one version",
+                  world->rank, version(), first);
+    return world_agrees(world, same, err);
+}
+
+// The GPU of a rank: its place among the host's ranks, in turns where they share.
+static uint32_t choose_gpu(bool share_gpu)
+{
+    int local = 0, gpus = 0;
+#ifdef EPSIM_CUDA
+    int locals;
+    place_on_host(&local, &locals);
+    if (cudaGetDeviceCount(&gpus) != cudaSuccess)
+        gpus = 0; // opening will say so
+#endif
+    return (uint32_t)(share_gpu && gpus ? local % gpus : local);
+}
+
+static bool open_on(struct world *world, const struct device_ops *device,
+                    const struct transport_ops *transport, bool share_gpu, struct error *err)
+{
+    const uint32_t index = choose_gpu(share_gpu);
+    if (!world_agrees(world, device_open(device, &world->device, index, err), err))
+        return false;
+    return world_agrees(
+        world, transport_open(transport, &world->transport, world->device, share_gpu, err), err);
+}
+
+bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
+                struct error *err)
+{
+    if (!same_versions(world, err))
+        return false;
+#ifdef EPSIM_CUDA
+    if (choice != TRANSPORT_MPI)
+        return open_on(world, &device_cuda, &transport_nccl, share_gpu, err);
+#else
+    if (choice == TRANSPORT_NCCL)
+        return error_set(err, EXIT_ABSENT, "--transport nccl: built without CUDA and NCCL");
+#endif
+    return open_on(world, &device_host, &transport_mpi, share_gpu, err);
+}
+
+void world_close(struct world *world)
+{
+    if (world->transport)
+        transport_close(world->transport);
+    if (world->device)
+        device_close(world->device);
+}

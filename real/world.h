@@ -1,0 +1,37 @@
+// The job that a rank is part of: its place, its device and the transport to the others. Private to
+// real/.
+#ifndef REAL_WORLD_H
+#define REAL_WORLD_H
+
+#include "real/device.h"
+#include "real/transport.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum transport_choice { TRANSPORT_AUTO, TRANSPORT_MPI, TRANSPORT_NCCL };
+
+// What stands on every rank once the world is joined. Device and transport stand from world_open
+// on.
+struct world {
+    uint32_t rank, ranks;
+    struct device *device;
+    struct transport *transport;
+};
+
+// Takes the rank's place in the MPI world, and its share of the host's cores for OpenMP. After
+// MPI_Init; collective.
+void world_join(struct world *world);
+
+// Opens the device and the transport of the choice; auto: nccl where that was built. Refuses a job
+// of ranks built from different sources. share_gpu: several ranks may have one GPU. Collective.
+bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
+                struct error *err);
+void world_close(struct world *world);
+
+// Errors are collective: every rank calls it with its own outcome; false on all when any failed,
+// and then only the lowest failed rank keeps a message in err (the others' are emptied), so that
+// the job says one line.
+bool world_agrees(const struct world *world, bool ok, struct error *err);
+
+#endif

@@ -46,7 +46,7 @@ BLAS_CFLAGS := $(patsubst %,-isystem %,$(firstword $(wildcard \
     /usr/include/*/openblas-serial /usr/include/*/openblas-pthread)))
 BLAS_LIBS := -lopenblas
 
-ROOMS := base model traces sim study plots
+ROOMS := base model traces sim scenario study plots
 # A room's C files: its own, and those of its subfolders.
 room_sources = $(sort $(foreach room,$(1),$(wildcard $(room)/*.c $(room)/*/*.c)))
 LIB_SRC := $(call room_sources,$(ROOMS))

@@ -38,6 +38,11 @@ void *mem_grow(void *array, size_t count, size_t size)
     return memory;
 }
 
+void *mem_copy(const void *bytes, size_t size)
+{
+    return memcpy(mem_alloc(size, 1), bytes, size);
+}
+
 char *mem_copy_text(const char *text)
 {
     const size_t bytes = strlen(text) + 1;

@@ -11,7 +11,7 @@
 
 // What the engines said of one file.
 struct judged {
-    struct accuracy of[ENGINE_COUNT];
+    struct accuracy of[ENGINES];
     size_t count;
     struct grouping grouping;
     bool each;           // of its columns makes groups by itself, not all together
@@ -38,24 +38,22 @@ static void judged_release(struct judged *judged)
         accuracy_release(&judged->of[i]);
 }
 
-static bool parse_engines(const struct invocation *invocation, enum engine engines[ENGINE_COUNT],
+static bool parse_engines(const struct invocation *invocation, const struct engine *engines[ENGINES],
                           size_t *count, struct error *err)
 {
     char list[FIELD_TEXT_BYTES], quoted[ERROR_QUOTE_BYTES], *save = NULL;
     strcpy(list, invocation->engine);
     *count = 0;
     for (char *word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
-        int e = 0;
-        while (e < ENGINE_COUNT && strcmp(word, engine_names[e]))
-            e++;
-        if (e == ENGINE_COUNT)
+        const struct engine *engine = engine_find(word);
+        if (!engine)
             return error_set(err, EXIT_INPUT,
                              "--engine: '%s': expected simulate, estimate, naive, or a list",
                              error_quote(word, quoted));
         for (size_t i = 0; i < *count; i++)
-            if (engines[i] == (enum engine)e)
+            if (engines[i] == engine)
                 return error_set(err, EXIT_INPUT, "--engine: '%s' stands twice", word);
-        engines[(*count)++] = (enum engine)e;
+        engines[(*count)++] = engine;
     }
     return *count > 0 || error_set(err, EXIT_INPUT,
                                    "--engine: empty: expected simulate, estimate, "
@@ -94,7 +92,7 @@ static void put_groups(struct table *table, const struct accuracy *accuracy,
     const struct grouping *grouping = &judged->grouping;
     for (size_t g = 0; g < accuracy->group_count; g++) {
         const struct accuracy_group *group = &accuracy->groups[g];
-        table_text(table, engine_names[accuracy->engine]);
+        table_text(table, accuracy->engine->name);
         for (size_t k = 0; k < grouping->count; k++)
             put_key(table, grouping->keys[k], group->first);
         put_group(table, group, judged->interval_pct > 0);
@@ -112,7 +110,7 @@ static void put_each(struct table *table, const struct accuracy *accuracy,
         const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
         accuracy_group(&again, &alone);
         for (size_t g = 0; g < again.group_count; g++) {
-            table_text(table, engine_names[accuracy->engine]);
+            table_text(table, accuracy->engine->name);
             table_text(table, group_key_names[grouping->keys[k]]);
             put_key(table, grouping->keys[k], again.groups[g].first);
             put_group(table, &again.groups[g], judged->interval_pct > 0);
@@ -157,7 +155,7 @@ static void put_errors(struct table *table, const struct accuracy_row *row)
     table_real(table, row->measured->latency_us);
     table_real(table, row->predicted_us);
     table_real(table, row->error_pct);
-    table_text(table, row->binds);
+    table_text(table, row->bottleneck);
 }
 
 // One of the two is what the row has; the other is blank.
@@ -182,14 +180,14 @@ static void put_interval(struct table *table, const struct accuracy_row *row, bo
 }
 
 // All of a row, for programs.
-static void put_row(struct table *table, const struct accuracy_row *row, enum engine engine,
+static void put_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
                     bool intervals)
 {
     static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
                                           GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
                                           GROUP_DTYPE,  GROUP_SMS};
     const struct measured_row *measured = row->measured;
-    table_text(table, engine_names[engine]);
+    table_text(table, engine->name);
     table_text(table, measured->id);
     put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
     table_text(table, measured->stat[0] ? measured->stat : "mean");
@@ -201,14 +199,14 @@ static void put_row(struct table *table, const struct accuracy_row *row, enum en
 }
 
 // What a person looks for first.
-static void put_brief_row(struct table *table, const struct accuracy_row *row, enum engine engine,
+static void put_brief_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
                           bool intervals)
 {
     static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
                                           GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
     const struct measured_row *measured = row->measured;
     char bytes[FIELD_TEXT_BYTES];
-    table_text(table, engine_names[engine]);
+    table_text(table, engine->name);
     table_text(table, measured->id);
     put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
     snprintf(bytes, sizeof bytes, "bytes:%llu", (unsigned long long)measured->bytes_per_rank);
@@ -289,13 +287,13 @@ static void comment_totals(struct table *table, const struct judged *judged)
     for (size_t i = 0; i < judged->count; i++) {
         const struct accuracy *accuracy = &judged->of[i];
         table_comment(table, "%s: %zu rows, %zu skipped, median %.3g%%, 90th percentile %.3g%%",
-                      engine_names[accuracy->engine], accuracy->count, accuracy->skipped,
+                      accuracy->engine->name, accuracy->count, accuracy->skipped,
                       accuracy->median_abs_pct, accuracy->p90_abs_pct);
     }
     for (size_t i = 0; judged->interval_pct > 0 && i < judged->count; i++)
         if (!isnan(judged->of[i].inside_pct))
             table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
-                          engine_names[judged->of[i].engine], judged->of[i].inside_pct,
+                          judged->of[i].engine->name, judged->of[i].inside_pct,
                           judged->interval_pct);
     for (size_t r = 0; r < judged->of[0].count; r++)
         if (judged->of[0].rows[r].skipped)
@@ -310,7 +308,7 @@ static json_t *row_json(const struct accuracy_row *row)
     json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
     json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
     json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
-    json_object_set_new(item, "bottleneck", json_string(row->binds));
+    json_object_set_new(item, "bottleneck", json_string(row->bottleneck));
     json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
     if (!isnan(row->interval_us.low)) {
         json_object_set_new(item, "low_us", table_json_real(row->interval_us.low));
@@ -361,7 +359,7 @@ static json_t *groups_json(const struct judged *judged, const struct accuracy *a
 static void put_engine(json_t *document, const struct judged *judged,
                        const struct accuracy *accuracy)
 {
-    json_object_set_new(document, "engine", json_string(engine_names[accuracy->engine]));
+    json_object_set_new(document, "engine", json_string(accuracy->engine->name));
     json_object_set_new(document, "rows", rows_json(judged, accuracy));
     json_object_set_new(document, "groups", groups_json(judged, accuracy));
     json_object_set_new(document, "skipped", skipped_json(accuracy));
@@ -465,14 +463,14 @@ static bool check_any(const struct judged *judged, const struct measured *measur
 
 // What --engine lists.
 struct engine_list {
-    enum engine engines[ENGINE_COUNT];
+    const struct engine *engines[ENGINES];
     size_t count;
 };
 
 static bool judge(const struct invocation *invocation, const struct measured *measured,
                   const struct engine_list *list, struct judged *judged, struct error *err)
 {
-    const struct row_terms terms = row_terms(invocation);
+    const struct row_overrides overrides = row_overrides(invocation);
     struct fits fits = {0};
     judged->interval_pct = invocation->interval_pct;
     if (judged->interval_pct > 0 && !fits_load(&fits, err))
@@ -480,7 +478,7 @@ static bool judge(const struct invocation *invocation, const struct measured *me
     const struct accuracy_asked asked = {.fits = &fits, .pct = invocation->interval_pct};
     for (; judged->count < list->count; judged->count++) {
         struct accuracy *accuracy = &judged->of[judged->count];
-        accuracy_judge(accuracy, measured, list->engines[judged->count], &terms,
+        accuracy_judge(accuracy, measured, list->engines[judged->count], &overrides,
                        judged->interval_pct > 0 ? &asked : NULL);
         accuracy_group(accuracy, &judged->grouping);
     }

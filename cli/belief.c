@@ -5,15 +5,15 @@
 #include <stdlib.h>
 
 bool belief_find(struct belief *belief, const struct invocation *invocation,
-                 const struct setting *setting, enum engine engine, struct error *err)
+                 const struct scenario *scenario, const struct engine *engine, struct error *err)
 {
     struct fits fits;
     *belief = (struct belief){.pct = invocation->interval_pct};
     if (!fits_load(&fits, err))
         return false;
-    extrapolation_find(&belief->extrapolation, &fits, setting);
+    extrapolation_find(&belief->extrapolation, &fits, scenario);
     if (belief->pct > 0)
-        doubts_find(&belief->doubts, &fits, setting, engine);
+        doubts_find(&belief->doubts, &fits, scenario, engine);
     fits_release(&fits);
     return true;
 }

@@ -13,9 +13,9 @@ struct belief {
     struct extrapolation extrapolation;
 };
 
-// Looks at a loaded setting. Released by belief_release.
+// Looks at a loaded scenario. Released by belief_release.
 bool belief_find(struct belief *belief, const struct invocation *invocation,
-                 const struct setting *setting, enum engine engine, struct error *err);
+                 const struct scenario *scenario, const struct engine *engine, struct error *err);
 void belief_release(struct belief *belief);
 
 // "# extrapolates: ..." where it does, and what each interval is made of.

@@ -119,9 +119,9 @@ static bool output(const struct invocation *invocation, const struct calibration
 static bool calibrate(const struct invocation *invocation, struct calibration *calibration,
                       const struct measured *measured, struct error *err)
 {
-    const struct row_terms terms = row_terms(invocation);
+    const struct row_overrides overrides = row_overrides(invocation);
     const bool quiet = notice_quiet(true); // rows by the hundred would say the same
-    const bool found = calibration_run(calibration, measured, &terms, invocation->between, err);
+    const bool found = calibration_run(calibration, measured, &overrides, invocation->between, err);
     notice_quiet(quiet);
     if (!found)
         return false;
@@ -140,7 +140,7 @@ static bool load_and_calibrate(const struct invocation *invocation, struct error
     struct measured measured;
     if (!load_measured(invocation, &measured, err))
         return false;
-    const struct calibrate_asked asked = {.cluster = row_terms(invocation).cluster,
+    const struct calibrate_asked asked = {.cluster = row_overrides(invocation).cluster,
                                           .gpu = measured_gpu(&measured)};
     bool ok =
         calibration_load(&calibration, invocation->fit, &asked, err) || error_prefix(err, "--fit");

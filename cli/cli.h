@@ -5,10 +5,9 @@
 #include "base/options.h"
 #include "base/outfile.h"
 #include "base/table.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "study/row.h"
 #include "study/rows/measured.h"
-#include "traces/ask.h"
 #include "traces/import.h"
 
 #include <stdbool.h>
@@ -53,7 +52,7 @@ extern const char *const show_names[];
 
 // Everything a command line can say; which rows a subcommand takes is in the option table.
 struct invocation {
-    struct question question;
+    struct scenario_def def;
     char tokens[FIELD_TEXT_BYTES];                          // a count; compare: a list
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // compare, replay: lists
     char engine[FIELD_TEXT_BYTES];
@@ -120,17 +119,17 @@ command_run run_show;
 bool check_together(const struct invocation *invocation, struct error *err);
 // Refuses any positional argument.
 bool check_no_words(const struct invocation *invocation, struct error *err);
-// --tokens, one count, into the question.
+// --tokens, one count, into the definition.
 bool read_tokens(struct invocation *invocation, struct error *err);
 // --engine of what runs the schedule of counted loads: simulate or estimate.
-bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err);
+bool read_engine(const struct invocation *invocation, const struct engine **engine, struct error *err);
 // Refuses a command line without files of measurements.
 bool check_files(const struct invocation *invocation, struct error *err);
 // The measured rows of all files that --only or --except leave.
 bool load_measured(const struct invocation *invocation, struct measured *measured,
                    struct error *err);
 // What stands in for columns that measured rows lack. Borrows from the invocation.
-struct row_terms row_terms(const struct invocation *invocation);
+struct row_overrides row_overrides(const struct invocation *invocation);
 // --tsv of a subcommand: one of its kinds, "one or another".
 bool check_tsv_kind(const struct invocation *invocation, const char *kinds, struct error *err);
 
@@ -144,7 +143,7 @@ char *command_line(const struct invocation *asked);
 void invocation_say(struct invocation *asked, const char *key);
 
 // The same with what was resolved, so that it asks this very question again.
-char *setting_command(const struct invocation *invocation, const struct setting *setting);
+char *setting_command(const struct invocation *invocation, const struct scenario *scenario);
 
 // --- output ---------------------------------------------------------------------------------
 
@@ -172,6 +171,6 @@ json_t *json_head(const struct invocation *invocation, const char *schema,
                   const char *command_line);
 
 // The resolved configuration.
-json_t *json_config(const struct invocation *invocation, const struct setting *setting);
+json_t *json_config(const struct invocation *invocation, const struct scenario *scenario);
 
 #endif

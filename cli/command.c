@@ -108,35 +108,35 @@ static void say_place(struct invocation *asked)
     invocation_say(asked, "step");
 }
 
-static void say_layer(struct invocation *asked, const struct setting *setting)
+static void say_layer(struct invocation *asked, const struct scenario *scenario)
 {
-    struct question *question = &asked->question;
-    if (question->trace[0]) {
+    struct scenario_def *def = &asked->def;
+    if (def->trace[0]) {
         say_place(asked);
     } else {
-        if (!question->model[0])
-            strcpy(question->model, setting->moe.name);
+        if (!def->model[0])
+            strcpy(def->model, scenario->moe.name);
         invocation_say(asked, "model");
         invocation_say(asked, "routing");
     }
     // A trace says what it holds for a rank, and that may be more on some than on others.
-    if (!asked->tokens[0] && !question->trace[0])
-        snprintf(asked->tokens, sizeof asked->tokens, "%u", setting->tokens[0]);
+    if (!asked->tokens[0] && !def->trace[0])
+        snprintf(asked->tokens, sizeof asked->tokens, "%u", scenario->tokens[0]);
     if (asked->tokens[0])
         invocation_say(asked, "tokens");
 }
 
-char *setting_command(const struct invocation *invocation, const struct setting *setting)
+char *setting_command(const struct invocation *invocation, const struct scenario *scenario)
 {
     struct invocation asked = *invocation;
-    struct question *question = &asked.question;
-    question->ep = cluster_ranks(&setting->cluster);
-    if (!question->traffic[0])
-        say_layer(&asked, setting);
+    struct scenario_def *def = &asked.def;
+    def->ep = cluster_ranks(&scenario->cluster);
+    if (!def->traffic[0])
+        say_layer(&asked, scenario);
     // Over a list of token counts, or steps of a trace, the dispatcher may change on the way.
     if (asked.bit != COMPARE && asked.bit != REPLAY) {
-        if (!question->dispatcher[0])
-            strcpy(question->dispatcher, setting->dispatcher.name);
+        if (!def->dispatcher[0])
+            strcpy(def->dispatcher, scenario->dispatcher.name);
         invocation_say(&asked, "dispatcher");
     }
     return command_line(&asked);

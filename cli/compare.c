@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "cli/belief.h"
+#include "model/estimate.h"
 #include "model/timing.h"
 #include "study/compare.h"
 #include "study/rows/measured_load.h"
@@ -28,7 +29,7 @@ static const char *const measured_columns[] = {"measured_us", "simulate_pct", "e
 
 static bool over_steps(const struct invocation *invocation)
 {
-    return invocation->question.trace[0] != '\0';
+    return invocation->def.trace[0] != '\0';
 }
 
 // The one table, and its name among programs.
@@ -123,7 +124,7 @@ static bool read_counts(const struct invocation *invocation, struct lists *lists
         return range_parse(invocation->tokens, &lists->tokens, &lists->token_count, err) ||
                error_prefix(err, "--tokens");
     lists->tokens = mem_alloc(1, sizeof *lists->tokens);
-    *lists->tokens = invocation->question.trace[0] ? 0 : QUESTION_TOKENS;
+    *lists->tokens = invocation->def.trace[0] ? 0 : SCENARIO_TOKENS;
     lists->token_count = 1;
     return true;
 }
@@ -146,8 +147,8 @@ static bool read_lists(struct invocation *invocation, struct lists *lists, struc
         return error_set(err, EXIT_INPUT,
                          "--layer %s: %zu values: expected one, or --trace FOLDER with a list",
                          invocation->layers, lists->layer_count);
-    invocation->question.layer = lists->layer_count ? lists->layers[0] : 0;
-    invocation->question.step = lists->step_count ? lists->steps[0] : 0;
+    invocation->def.layer = lists->layer_count ? lists->layers[0] : 0;
+    invocation->def.step = lists->step_count ? lists->steps[0] : 0;
     return true;
 }
 
@@ -158,7 +159,7 @@ static bool ask_both(const struct invocation *invocation, const struct measured 
                                           .steps = lists->steps,
                                           .layer_count = lists->layer_count,
                                           .step_count = lists->step_count};
-    struct question sized = invocation->question;
+    struct scenario_def sized = invocation->def;
     for (size_t i = 0; i < lists->token_count; i++) {
         sized.tokens = lists->tokens[i];
         if (over_steps(invocation)
@@ -179,22 +180,22 @@ static const struct measured_row *first_matched(const struct comparison *compari
     return NULL;
 }
 
-static void tell_unmatched(const struct invocation *invocation, const struct setting *setting)
+static void tell_unmatched(const struct invocation *invocation, const struct scenario *scenario)
 {
-    const struct moe *moe = &setting->moe;
-    const struct question *question = &invocation->question;
-    const bool list = strpbrk(invocation->tokens, ",.") && !question->dispatcher[0];
+    const struct moe *moe = &scenario->moe;
+    const struct scenario_def *def = &invocation->def;
+    const bool list = strpbrk(invocation->tokens, ",.") && !def->dispatcher[0];
     char sms[32] = "its default", tokens[32];
-    snprintf(tokens, sizeof tokens, "%u", routing_most_tokens(&setting->routing));
-    if (setting->dispatcher.sms)
-        snprintf(sms, sizeof sms, "%u", setting->dispatcher.sms);
+    snprintf(tokens, sizeof tokens, "%u", routing_most_tokens(&scenario->routing));
+    if (scenario->dispatcher.sms)
+        snprintf(sms, sizeof sms, "%u", scenario->dispatcher.sms);
     notice(
         "no row of %s is of this case. A row must agree in cluster (%s), dispatcher (%s), nodes x "
         "GPUs (%ux%u), experts (%u), top-k (%u), hidden (%u), tokens a GPU (%s), layout (%s), "
         "dtype (dispatch %s, combine %s), and SMs (%s) unless blank; its routing must %s",
-        invocation->measured, question->cluster, list ? "by tokens" : setting->dispatcher.name,
-        setting->cluster.nodes, setting->cluster.gpus_per_node, moe->experts, moe->topk,
-        moe->hidden, invocation->tokens[0] ? invocation->tokens : tokens, question->layout,
+        invocation->measured, def->cluster, list ? "by tokens" : scenario->dispatcher.name,
+        scenario->cluster.nodes, scenario->cluster.gpus_per_node, moe->experts, moe->topk,
+        moe->hidden, invocation->tokens[0] ? invocation->tokens : tokens, def->layout,
         dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
         over_steps(invocation) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
@@ -208,23 +209,25 @@ static enum routing_rule effective(enum routing_rule rule, uint32_t groups, uint
 }
 
 // Nodes that a token reaches under the rule, all else as asked; 0 where that cannot be said.
-static double nodes_per_token(const struct question *question, enum routing_rule rule)
+static double nodes_per_token(const struct scenario_def *def, enum routing_rule rule)
 {
-    struct question other = *question;
-    struct answerable answerable;
+    struct scenario_def other = *def;
+    struct scenario scenario;
     struct error err;
     other.routing = rule;
-    if (!ask(&answerable, &other, LOADS_EXPECTED, &err))
+    if (!scenario_open(&scenario, &other, &err))
         return 0;
-    const double nodes = loads_nodes_per_token(&answerable.setting.loads);
-    ask_release(&answerable);
+    const double nodes = scenario_prepare(&scenario, &engine_estimate, &err)
+                             ? loads_nodes_per_token(scenario.loads)
+                             : 0;
+    scenario_release(&scenario);
     return nodes;
 }
 
-static void tell_routing(const struct question *head, const struct setting *setting,
+static void tell_routing(const struct scenario_def *head, const struct scenario *scenario,
                          const struct measured_row *row)
 {
-    const struct routing *asked = &setting->routing;
+    const struct routing *asked = &scenario->routing;
     const enum routing_rule rule = measured_rule(row);
     if (effective(rule, row->nodes, row->topk_groups) ==
         effective(asked->rule, asked->groups, asked->topk_groups))
@@ -242,9 +245,9 @@ static void tell_routing(const struct question *head, const struct setting *sett
 // ---- the output --------------------------------------------------------------------------------
 
 // Each row says its own layer and step.
-static json_t *config_json(const struct invocation *invocation, const struct setting *setting)
+static json_t *config_json(const struct invocation *invocation, const struct scenario *scenario)
 {
-    json_t *config = json_config(invocation, setting);
+    json_t *config = json_config(invocation, scenario);
     if (over_steps(invocation)) {
         json_object_del(config, "layer");
         json_object_del(config, "step");
@@ -263,22 +266,22 @@ static void comment_belief(const struct comparison *comparison, struct table *ta
             comparison->pct);
 }
 
-static bool output(const struct invocation *invocation, const struct setting *setting,
+static bool output(const struct invocation *invocation, const struct scenario *scenario,
                    const struct comparison *comparison, struct error *err)
 {
     struct table *table = fill_table(invocation, comparison);
     const bool steps = over_steps(invocation);
-    char *command = setting_command(invocation, setting);
+    char *command = setting_command(invocation, scenario);
     json_t *document = json_head(invocation, steps ? "epsim.steps/1" : "epsim.compare/1", command);
-    json_object_set_new(document, "config", config_json(invocation, setting));
+    json_object_set_new(document, "config", config_json(invocation, scenario));
     json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
-    table_head(table, invocation, command, &setting->cluster);
+    table_head(table, invocation, command, &scenario->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
                   steps ? "mean over ranks, or slowest of ranks," : "means over ranks",
                   steps ? "every phase " : "");
-    table_comment(table, "title: EP%u on %s", cluster_ranks(&setting->cluster),
-                  setting->cluster.name);
+    table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
+                  scenario->cluster.name);
     comment_belief(comparison, table);
     const bool ok = output_table(invocation, table, document, err);
     table_free(table);
@@ -291,20 +294,20 @@ static bool output_head(const struct invocation *invocation, uint32_t first_toke
                         const struct comparison *comparison, struct error *err)
 {
     const struct measured_row *matched = first_matched(comparison);
-    struct answerable answerable;
-    struct question head = invocation->question;
+    struct scenario scenario;
+    struct scenario_def head = invocation->def;
     head.tokens = first_tokens;
     notice_quiet(true); // what there was to say, the first case's run has said
-    const bool resolved = ask_resolve(&answerable, &head, err);
+    const bool resolved = scenario_open(&scenario, &head, err);
     notice_quiet(invocation->quiet);
     if (!resolved)
         return false;
     if (invocation->measured[0] && !matched)
-        tell_unmatched(invocation, &answerable.setting);
+        tell_unmatched(invocation, &scenario);
     if (matched)
-        tell_routing(&head, &answerable.setting, matched);
-    const bool ok = output(invocation, &answerable.setting, comparison, err);
-    ask_release(&answerable);
+        tell_routing(&head, &scenario, matched);
+    const bool ok = output(invocation, &scenario, comparison, err);
+    scenario_release(&scenario);
     return ok;
 }
 

@@ -19,16 +19,16 @@ static bool check_traffic(const struct invocation *invocation, struct error *err
 
 bool check_together(const struct invocation *invocation, struct error *err)
 {
-    const struct question *question = &invocation->question;
-    if (question->traffic[0] && !check_traffic(invocation, err))
+    const struct scenario_def *def = &invocation->def;
+    if (def->traffic[0] && !check_traffic(invocation, err))
         return false;
-    if (question->trace[0] && invocation_given(invocation, "routing"))
+    if (def->trace[0] && invocation_given(invocation, "routing"))
         return error_set(err, EXIT_INPUT, "--routing has no meaning with --trace");
-    if (question->trace[0] && question->loads == LOADS_EXPECTED)
+    if (def->trace[0] && def->loads == LOADS_EXPECTED)
         return error_set(err, EXIT_INPUT, "--loads expected: a trace is counted");
-    if (!question->trace[0] && invocation_given(invocation, "step"))
+    if (!def->trace[0] && invocation_given(invocation, "step"))
         return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
-    if (!question->trace[0] && question->routing == ROUTING_TRACE)
+    if (!def->trace[0] && def->routing == ROUTING_TRACE)
         return error_set(err, EXIT_INPUT, "--routing trace: give --trace FOLDER");
     return true;
 }
@@ -49,7 +49,7 @@ bool read_tokens(struct invocation *invocation, struct error *err)
         return true;
     if (!range_parse(invocation->tokens, &values, &count, err))
         return error_prefix(err, "--tokens");
-    invocation->question.tokens = values[0];
+    invocation->def.tokens = values[0];
     free(values);
     return count == 1 ||
            error_set(err, EXIT_INPUT, "--tokens %s: %zu values: expected one count (%s)",
@@ -57,14 +57,12 @@ bool read_tokens(struct invocation *invocation, struct error *err)
                      invocation->show ? "with --show" : "compare takes lists");
 }
 
-bool read_engine(const struct invocation *invocation, enum engine *engine, struct error *err)
+bool read_engine(const struct invocation *invocation, const struct engine **engine, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    for (int e = 0; e < ENGINE_NAIVE; e++)
-        if (!strcmp(invocation->engine, engine_names[e])) {
-            *engine = (enum engine)e;
-            return true;
-        }
+    const struct engine *found = engine_find(invocation->engine);
+    if (found && found->is_calibrated)
+        return *engine = found, true;
     return error_set(err, EXIT_INPUT, "--engine: '%s': expected simulate or estimate",
                      error_quote(invocation->engine, quoted));
 }
@@ -93,7 +91,7 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
                    struct error *err)
 {
     const bool except = invocation->except[0];
-    struct part part = {.except = except, .seed = invocation->question.seed};
+    struct part part = {.except = except, .seed = invocation->def.seed};
     if (except && invocation->only[0])
         return error_set(err, EXIT_INPUT, "--only and --except: expected one of them");
     if (invocation->only[0] && !part_parse(&part, invocation->only, err))
@@ -108,14 +106,14 @@ bool load_measured(const struct invocation *invocation, struct measured *measure
     return false;
 }
 
-struct row_terms row_terms(const struct invocation *invocation)
+struct row_overrides row_overrides(const struct invocation *invocation)
 {
     const bool except = invocation->except[0];
-    struct row_terms terms = {
+    struct row_overrides terms = {
         .cluster = invocation->judged_cluster[0] ? invocation->judged_cluster : NULL,
         .traffic = invocation->judged_traffic[0] ? invocation->judged_traffic : NULL,
         .model = invocation->judged_model[0] ? invocation->judged_model : NULL,
-        .seed = invocation->question.seed};
+        .seed = invocation->def.seed};
     if (except || invocation->only[0]) // whoever fitted the other rows said the other flag
         snprintf(terms.held_out, sizeof terms.held_out, "--%s %.40s", except ? "only" : "except",
                  except ? invocation->except : invocation->only);

@@ -51,7 +51,7 @@ static bool check_flags(const struct invocation *invocation, const struct verb_r
             *at = *at == '_' ? '-' : *at;
         return error_set(err, EXIT_INPUT, "--%s has no meaning with layout %s", flag, verb->name);
     }
-    if (verb->verb & (MAKE | COMPARE_LAYOUTS) && !invocation->question.trace[0])
+    if (verb->verb & (MAKE | COMPARE_LAYOUTS) && !invocation->def.trace[0])
         return error_set(err, EXIT_INPUT, "layout %s: expected --trace FOLDER", verb->name);
     return true;
 }
@@ -59,7 +59,7 @@ static bool check_flags(const struct invocation *invocation, const struct verb_r
 // ---- what verbs share --------------------------------------------------------------------------
 
 // Reads a list of layers; none given: count 0.
-static bool read_layers(const struct invocation *invocation, struct layout_asked *asked,
+static bool read_layers(const struct invocation *invocation, struct layout_task_def *asked,
                         uint32_t **layers, struct error *err)
 {
     size_t count = 0;
@@ -71,13 +71,13 @@ static bool read_layers(const struct invocation *invocation, struct layout_asked
     return true;
 }
 
-bool layout_task_ask(struct invocation *invocation, struct layout_asked *asked,
+bool layout_task_ask(struct invocation *invocation, struct layout_task_def *asked,
                      struct layout_task *task, struct error *err)
 {
     uint32_t *layers;
     if (!read_tokens(invocation, err) || !read_layers(invocation, asked, &layers, err))
         return false;
-    asked->question = &invocation->question;
+    asked->scenario = &invocation->def;
     asked->redundant = invocation->redundant;
     asked->search_steps = invocation->search_steps;
     const bool ok = layout_task_init(task, asked, err);
@@ -87,12 +87,12 @@ bool layout_task_ask(struct invocation *invocation, struct layout_asked *asked,
 
 void layout_say(struct invocation *asked, const struct layout_task *task)
 {
-    struct question *question = &asked->question;
-    question->ep = cluster_ranks(&task->setting.cluster);
-    if (!question->dispatcher[0])
-        strcpy(question->dispatcher, task->setting.dispatcher.name);
-    if (!asked->tokens[0] && task->tokens)
-        snprintf(asked->tokens, sizeof asked->tokens, "%u", task->tokens);
+    struct scenario_def *def = &asked->def;
+    def->ep = cluster_ranks(&task->scenario.cluster);
+    if (!def->dispatcher[0])
+        strcpy(def->dispatcher, task->scenario.dispatcher.name);
+    if (!asked->tokens[0] && layout_task_tokens(task))
+        snprintf(asked->tokens, sizeof asked->tokens, "%u", layout_task_tokens(task));
     invocation_say(asked, "dispatcher");
     if (asked->tokens[0])
         invocation_say(asked, "tokens");
@@ -153,7 +153,7 @@ static bool output_layouts(const struct invocation *invocation, const struct lay
     char *command = command_line(invocation);
     struct written written = {.layouts = layouts, .format = format};
     written.comment = mem_format("# epsim: %s\n# seed: %llu\n# command: %s\n", version(),
-                                 (unsigned long long)invocation->question.seed, command);
+                                 (unsigned long long)invocation->def.seed, command);
     const bool ok = output_write(invocation, write_layouts, &written, err);
     free(written.comment);
     free(command);
@@ -176,7 +176,7 @@ static bool make_rule(const struct invocation *invocation, enum placement_rule *
 
 static enum exit_code run_make(struct invocation *invocation, struct error *err)
 {
-    struct layout_asked asked = {.plan = {0, 1}};
+    struct layout_task_def asked = {.plan = {0, 1}};
     struct layout_task task;
     struct layouts layouts;
     enum placement_rule rule = PLACEMENT_CONTIGUOUS;
@@ -206,16 +206,17 @@ static enum exit_code run_make(struct invocation *invocation, struct error *err)
 static bool resolve_file(struct invocation *invocation, struct cluster *cluster, uint32_t *experts,
                          struct error *err)
 {
-    const struct question *question = &invocation->question;
+    const struct scenario_def *def = &invocation->def;
     struct moe moe;
     *experts = 0;
-    if (!cluster_load(question->cluster, cluster, NULL, err))
-        return error_prefix(err, "--cluster");
-    if (question->ep && !cluster_set_ep(cluster, question->ep, err))
-        return error_prefix(err, "--ep");
-    if (!question->model[0])
+    struct place place;
+    if (!place_open(&place, def, err))
+        return false;
+    *cluster = place.cluster;
+    place_release(&place);
+    if (!def->model[0])
         return true;
-    if (!moe_load(question->model, &moe, NULL, err))
+    if (!moe_load(def->model, &moe, NULL, err))
         return error_prefix(err, "--model");
     *experts = moe.experts;
     return true;
@@ -228,7 +229,7 @@ static bool load_file(struct invocation *invocation, struct cluster *cluster,
     if (!resolve_file(invocation, cluster, &experts, err) ||
         !layouts_load(layouts, invocation->words[1], experts, cluster_ranks(cluster), err))
         return false;
-    invocation->question.ep = cluster_ranks(cluster);
+    invocation->def.ep = cluster_ranks(cluster);
     return true;
 }
 

@@ -3,10 +3,11 @@
 #define CLI_LAYOUT_H
 
 #include "cli/cli.h"
+#include "study/layout_judge.h"
 #include "study/layout_plan.h"
 
 // Resolves the task: all of `asked` but its parts comes from the flags.
-bool layout_task_ask(struct invocation *invocation, struct layout_asked *asked,
+bool layout_task_ask(struct invocation *invocation, struct layout_task_def *asked,
                      struct layout_task *task, struct error *err);
 
 // Puts what was resolved into the flags, so that the command line asks the very same again.

@@ -17,7 +17,7 @@ struct column {
 
 struct side_by_side {
     const struct layout_task *task;
-    enum engine engine;
+    const struct engine *engine;
     struct column *columns;
     size_t count;
 };
@@ -39,7 +39,7 @@ static bool from_flag(const struct layout_task *task, const char *what, struct l
     *layouts = (struct layouts){.layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
                                 .of = mem_alloc(count, sizeof *layouts->of)};
     for (uint32_t l = 0; l < count; l++) {
-        const uint32_t id = task->trace.layer_ids[task->layers[l]];
+        const uint32_t id = scenario_trace(&task->scenario)->layer_ids[task->layers[l]];
         if (!layout_load(&layouts->of[l], what, (int)id, task->shape.experts, task->shape.ranks,
                          err))
             return layouts_release(layouts), error_prefix(err, "layout compare");
@@ -93,7 +93,7 @@ static bool judge(struct side_by_side *side, struct error *err)
         struct column *column = &side->columns[i / layers];
         const uint32_t l = (uint32_t)(i % layers);
         struct error own;
-        const struct layout_case judged = {.task = side->task,
+        const struct layout_case judged = {.scenario = &side->task->scenario,
                                            .layer_index = side->task->layers[l],
                                            .layout = &column->layouts.of[l],
                                            .engine = side->engine};
@@ -192,7 +192,7 @@ static struct table *fill_table(const struct side_by_side *side)
 }
 
 static bool output(const struct invocation *invocation, const struct side_by_side *side,
-                   const struct layout_asked *asked, struct error *err)
+                   const struct layout_task_def *asked, struct error *err)
 {
     struct invocation said = *invocation;
     const struct layout_task *task = side->task;
@@ -202,15 +202,15 @@ static bool output(const struct invocation *invocation, const struct side_by_sid
     struct table *table = fill_table(side);
     json_t *document = json_head(invocation, "epsim.layouts/1", command);
     json_object_set_new(document, "layouts", table_json(table));
-    table_head(table, invocation, command, &task->setting.cluster);
-    table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->setting.moe.name,
-                  invocation->question.trace, task->shape.ranks, task->setting.cluster.name,
-                  task->setting.dispatcher.name, engine_names[side->engine], task->shape.slots);
+    table_head(table, invocation, command, &task->scenario.cluster);
+    table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
+                  invocation->def.trace, task->shape.ranks, task->scenario.cluster.name,
+                  task->scenario.dispatcher.name, side->engine->name, task->shape.slots);
     table_comment(table,
                   "parts: made on %g..%g of the trace, judged on %g..%g; means over steps of %u "
                   "tokens a GPU",
                   asked->plan.from, asked->plan.to, asked->replay.from, asked->replay.to,
-                  task->tokens);
+                  layout_task_tokens(task));
     const bool ok = output_table(invocation, table, document, err);
     table_free(table);
     free(command);
@@ -229,7 +229,7 @@ static bool rest_of(const struct share *plan, struct share *rest)
     return first || last;
 }
 
-static bool read_parts(const struct invocation *invocation, struct layout_asked *asked,
+static bool read_parts(const struct invocation *invocation, struct layout_task_def *asked,
                        struct error *err)
 {
     asked->plan = (struct share){0, 0.5};
@@ -248,7 +248,7 @@ static bool read_parts(const struct invocation *invocation, struct layout_asked 
 
 enum exit_code run_layout_compare(struct invocation *invocation, struct error *err)
 {
-    struct layout_asked asked = {0};
+    struct layout_task_def asked = {0};
     struct layout_task task;
     struct side_by_side side = {.task = &task};
     if (!check_tsv_kind(invocation, "layouts", err) || !check_words(invocation, err) ||

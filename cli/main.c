@@ -234,7 +234,7 @@ static void print_help(FILE *out)
         out,
         "\nexamples:\n"
         "  epsim simulate                  DeepSeek-V3's layer, 32 H800 GPUs, " DIGITS(
-            QUESTION_TOKENS) " tokens each\n"
+            SCENARIO_TOKENS) " tokens each\n"
                              "  epsim estimate --ep 64          the same in closed form, on 64\n"
                              "  epsim help simulate             all flags of a command\n"
                              "\nexit codes: 0 done; 1 outside the asked tolerance; 2 bad input or "

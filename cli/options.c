@@ -1,6 +1,6 @@
 // The one table of every flag: parsing, ranges, help and hints.
 #include "cli/cli.h"
-#include "model/question_options.h"
+#include "scenario/options.h"
 #include "study/layout_search.h"
 
 #include <math.h>
@@ -38,13 +38,13 @@
 #define DIGITS_OF(number) #number
 #define DIGITS(number) DIGITS_OF(number)
 
-// What stands beside the question itself.
+// What stands beside the definition itself.
 static const struct option_row own_rows[] = {
     TEXT("tokens", tokens, "N", SIMULATE | ESTIMATE | REPLAY | LAYOUT, "What is asked",
-         "tokens a GPU (" DIGITS(QUESTION_TOKENS) "; of a trace, what it holds up to that)"),
+         "tokens a GPU (" DIGITS(SCENARIO_TOKENS) "; of a trace, what it holds up to that)"),
     TEXT("tokens", tokens, "LIST", COMPARE, "What is asked",
          "tokens a GPU (" DIGITS(
-             QUESTION_TOKENS) "): one, several or a range: 128,4096 or 1..4096:log"),
+             SCENARIO_TOKENS) "): one, several or a range: 128,4096 or 1..4096:log"),
     TEXT(
         "layer", layers, "LIST", COMPARE, "What is asked",
         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (those measured, or 0); or a stream of "
@@ -135,7 +135,7 @@ static const struct option_row own_rows[] = {
     TEXT("write", write, "FOLDER", CALIBRATE, OUTPUT_GROUP,
          "write the fitted presets there, as --presets reads them"),
 
-    TEXT("model", question.model, "MODEL", TRACE_IMPORT, "What is asked",
+    TEXT("model", def.model, "MODEL", TRACE_IMPORT, "What is asked",
          "preset, epsim YAML or config.json: the shape that the input leaves unsaid, and its "
          "layers"),
     TEXT("shape", shape, "SHAPE", TRACE_IMPORT, "What is asked",
@@ -151,7 +151,7 @@ static const struct option_row own_rows[] = {
      .group = "What is asked"},
     {.field = {.key = "ep",
                .kind = FIELD_U32,
-               .offset = AT(question.ep),
+               .offset = AT(def.ep),
                .min = 1,
                .max = 1024,
                .help = "ranks that positions, or counts summed over ranks, are shared out to"},
@@ -180,12 +180,12 @@ static const struct option_row own_rows[] = {
      .argument = "PHASE",
      .commands = TRACE_EXPORT,
      .group = OUTPUT_GROUP},
-    TEXT("dispatcher", question.dispatcher, "NAME", TRACE_EXPORT, "What is asked",
+    TEXT("dispatcher", def.dispatcher, "NAME", TRACE_EXPORT, "What is asked",
          "of --matrix: preset or YAML (deepep-normal; up to " DIGITS(
-             QUESTION_LL_TOKENS) " tokens deepep-ll)"),
-    TEXT("model", question.model, "MODEL", TRACE_EXPORT, "What is asked",
+             SCENARIO_LL_TOKENS) " tokens deepep-ll)"),
+    TEXT("model", def.model, "MODEL", TRACE_EXPORT, "What is asked",
          "of --matrix: preset, epsim YAML or config.json (the trace's own shape)"),
-    TEXT("model", question.model, "MODEL", TRACE_MAKE, "What is asked",
+    TEXT("model", def.model, "MODEL", TRACE_MAKE, "What is asked",
          "preset, epsim YAML or config.json: whose shape and layers (the recipe's)"),
     TEXT("tokens", tokens, "N", TRACE_MAKE, "What is asked",
          "in all, or STEPSxRANKSxTOKENS, such as 32x32x128, which also says of each token its step "
@@ -259,33 +259,33 @@ static const struct option_row own_rows[] = {
 };
 #define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
 
-struct option_row cli_options[QUESTION_OPTIONS + OWN_ROWS];
-const size_t cli_option_count = QUESTION_OPTIONS + OWN_ROWS;
+struct option_row cli_options[SCENARIO_OPTIONS + OWN_ROWS];
+const size_t cli_option_count = SCENARIO_OPTIONS + OWN_ROWS;
 
-_Static_assert(QUESTION_OPTIONS + OWN_ROWS <= sizeof((struct invocation *)0)->given,
+_Static_assert(SCENARIO_OPTIONS + OWN_ROWS <= sizeof((struct invocation *)0)->given,
                "a place each");
-_Static_assert(offsetof(struct invocation, question) == 0, "question_options counts from it");
+_Static_assert(offsetof(struct invocation, def) == 0, "scenario_options counts from it");
 
 void cli_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {
-        [QUESTION_CLUSTER] = ASK | TRACE | TRACE_EXPORT | LAYOUT,
-        [QUESTION_LAYOUT] = ASK | TRACE | TRACE_EXPORT,
-        [QUESTION_LAYER] = ASK | LAYOUT,
-        [QUESTION_RULE] = ASK & ~REPLAY,
-        [QUESTION_PLACE] = SIMULATE | ESTIMATE,
-        [QUESTION_TRAFFIC] = SIMULATE | ESTIMATE,
-        [QUESTION_SEED] = ASK | JUDGE | TRACE_IMPORT | TRACE_MAKE | LAYOUT,
-        [QUESTION_RUN] = ASK,
-        [QUESTION_ENGINE] = SIMULATE | ESTIMATE | REPLAY,
-        [QUESTION_LOADS] = ESTIMATE};
-    question_options(cli_options, takers);
-    memcpy(cli_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
+    static const uint32_t takers[SCENARIO_PART_PARTS] = {
+        [SCENARIO_PART_CLUSTER] = ASK | TRACE | TRACE_EXPORT | LAYOUT,
+        [SCENARIO_PART_LAYOUT] = ASK | TRACE | TRACE_EXPORT,
+        [SCENARIO_PART_LAYER] = ASK | LAYOUT,
+        [SCENARIO_PART_RULE] = ASK & ~REPLAY,
+        [SCENARIO_PART_PLACE] = SIMULATE | ESTIMATE,
+        [SCENARIO_PART_TRAFFIC] = SIMULATE | ESTIMATE,
+        [SCENARIO_PART_SEED] = ASK | JUDGE | TRACE_IMPORT | TRACE_MAKE | LAYOUT,
+        [SCENARIO_PART_RUN] = ASK,
+        [SCENARIO_PART_ENGINE] = SIMULATE | ESTIMATE | REPLAY,
+        [SCENARIO_PART_LOADS] = ESTIMATE};
+    scenario_options(cli_options, takers);
+    memcpy(cli_options + SCENARIO_OPTIONS, own_rows, sizeof own_rows);
 }
 
 struct invocation invocation_default(void)
 {
-    return (struct invocation){.question = question_default(),
+    return (struct invocation){.def = scenario_def_default(),
                                .engine = "simulate",
                                .search_steps = LAYOUT_SEARCH_STEPS,
                                .tolerance_pct = INFINITY,

@@ -102,7 +102,7 @@ void table_head(struct table *table, const struct invocation *invocation, const 
                 const struct cluster *cluster)
 {
     table_comment(table, "epsim: %s", version());
-    table_comment(table, "seed: %llu", (unsigned long long)invocation->question.seed);
+    table_comment(table, "seed: %llu", (unsigned long long)invocation->def.seed);
     table_comment(table, "command: %s", command_line);
     if (cluster) {
         char *line = cluster_line(cluster);
@@ -116,7 +116,7 @@ json_t *json_head(const struct invocation *invocation, const char *schema, const
     json_t *head = json_object();
     json_object_set_new(head, "schema", json_string(schema));
     json_object_set_new(head, "version", json_string(version()));
-    json_object_set_new(head, "seed", json_integer((json_int_t)invocation->question.seed));
+    json_object_set_new(head, "seed", json_integer((json_int_t)invocation->def.seed));
     json_object_set_new(head, "command", json_string(command_line));
     return head;
 }
@@ -142,35 +142,35 @@ static json_t *json_fields(const struct field *fields, size_t count, const void 
     return json;
 }
 
-json_t *json_config(const struct invocation *invocation, const struct setting *setting)
+json_t *json_config(const struct invocation *invocation, const struct scenario *scenario)
 {
-    const struct question *question = &invocation->question;
+    const struct scenario_def *def = &invocation->def;
     json_t *config = json_object();
-    if (setting->traffic) {
-        json_object_set_new(config, "traffic", json_string(question->traffic));
+    if (scenario->traffic) {
+        json_object_set_new(config, "traffic", json_string(def->traffic));
     } else {
         json_object_set_new(config, "model",
-                            json_fields(moe_fields, moe_field_count, &setting->moe));
-        json_object_set_new(config, "tokens_per_gpu", json_integer(setting->tokens[0]));
+                            json_fields(moe_fields, moe_field_count, &scenario->moe));
+        json_object_set_new(config, "tokens_per_gpu", json_integer(scenario->tokens[0]));
         json_object_set_new(config, "routing",
-                            json_string(routing_rule_names[setting->routing.rule]));
-        json_object_set_new(config, "layout", json_string(question->layout));
+                            json_string(routing_rule_names[scenario->routing.rule]));
+        json_object_set_new(config, "layout", json_string(def->layout));
         json_object_set_new(config, "loads",
-                            json_string(setting->loads.expected ? "expected" : "counted"));
+                            json_string(scenario->loads && scenario->loads->expected ? "expected" : "counted"));
     }
-    if (question->trace[0]) {
-        json_object_set_new(config, "trace", json_string(question->trace));
-        json_object_set_new(config, "step", json_integer((json_int_t)question->step));
+    if (def->trace[0]) {
+        json_object_set_new(config, "trace", json_string(def->trace));
+        json_object_set_new(config, "step", json_integer((json_int_t)def->step));
     }
-    json_object_set_new(config, "layer", json_integer(question->layer));
-    json_object_set_new(config, "ep", json_integer(cluster_ranks(&setting->cluster)));
+    json_object_set_new(config, "layer", json_integer(def->layer));
+    json_object_set_new(config, "ep", json_integer(cluster_ranks(&scenario->cluster)));
     json_object_set_new(config, "cluster",
-                        json_fields(cluster_fields, cluster_field_count, &setting->cluster));
+                        json_fields(cluster_fields, cluster_field_count, &scenario->cluster));
     json_object_set_new(
         config, "dispatcher",
-        json_fields(dispatcher_fields, dispatcher_field_count, &setting->dispatcher));
-    json_object_set_new(config, "skew_us", table_json_real(question->skew_us));
-    json_object_set_new(config, "overlap", json_string(overlap_names[question->overlap]));
-    json_object_set_new(config, "aligned", json_boolean(question->aligned));
+        json_fields(dispatcher_fields, dispatcher_field_count, &scenario->dispatcher));
+    json_object_set_new(config, "skew_us", table_json_real(def->skew_us));
+    json_object_set_new(config, "overlap", json_string(overlap_names[def->overlap]));
+    json_object_set_new(config, "aligned", json_boolean(def->aligned));
     return config;
 }

@@ -5,8 +5,6 @@
 #include "base/range.h"
 #include "cli/cli.h"
 #include "cli/replay.h"
-#include "model/estimate.h"
-#include "sim/simulate.h"
 #include "study/replay_timeline.h"
 
 #include <stdlib.h>
@@ -17,7 +15,7 @@
 // ---- what is asked -----------------------------------------------------------------------------
 
 struct asked {
-    struct replay_asked replay;
+    struct replay_def replay;
     uint32_t *layers, *steps;
 };
 
@@ -37,20 +35,18 @@ static bool read_places(const struct invocation *invocation, struct asked *asked
 // The question's own layer and step, which stand in what is told of it, are the first.
 static bool read_asked(struct invocation *invocation, struct asked *asked, struct error *err)
 {
-    enum engine engine;
-    if (!read_engine(invocation, &engine, err) || !read_tokens(invocation, err) ||
+    if (!read_engine(invocation, &asked->replay.engine, err) || !read_tokens(invocation, err) ||
         !read_places(invocation, asked, err))
         return false;
-    asked->replay.engine = engine == ENGINE_SIMULATE ? simulate : estimate;
-    invocation->question.layer = asked->layers ? asked->layers[0] : 0;
-    invocation->question.step = asked->steps ? asked->steps[0] : 0;
-    asked->replay.question = invocation->question;
+    invocation->def.layer = asked->layers ? asked->layers[0] : 0;
+    invocation->def.step = asked->steps ? asked->steps[0] : 0;
+    asked->replay.scenario = invocation->def;
     return true;
 }
 
 static bool check_asked(const struct invocation *invocation, struct error *err)
 {
-    if (!invocation->question.trace[0])
+    if (!invocation->def.trace[0])
         return error_set(err, EXIT_INPUT, "--trace: expected a folder of recorded routing");
     return check_tsv_kind(invocation, KINDS, err) && check_together(invocation, err) &&
            check_timeline(invocation, err);
@@ -82,16 +78,16 @@ static void visit(void *context, const struct replay_place *place)
 static void head(struct table *table, const struct invocation *invocation,
                  const struct replay *replay, const char *command)
 {
-    const struct setting *setting = &replay->answerable.setting;
-    const uint32_t most = routing_most_tokens(&setting->routing);
-    table_head(table, invocation, command, &setting->cluster);
+    const struct scenario *scenario = &replay->scenario;
+    const uint32_t most = routing_most_tokens(&scenario->routing);
+    table_head(table, invocation, command, &scenario->cluster);
     table_comment(table, "replay: %s, %llu step%s of %u layer%s, %u tokens a GPU%s, %s",
-                  replay->answerable.trace.path, (unsigned long long)replay->steps,
+                  scenario_trace(&replay->scenario)->path, (unsigned long long)replay->steps,
                   replay->steps == 1 ? "" : "s", replay->layer_count,
                   replay->layer_count == 1 ? "" : "s", most,
-                  replay->answerable.trace.steps.data ? " in the first" : "", invocation->engine);
-    table_comment(table, "title: %s, EP%u on %s, %s, %s", setting->moe.name, replay->ranks,
-                  setting->cluster.name, setting->dispatcher.name, invocation->engine);
+                  scenario_trace(&replay->scenario)->steps.data ? " in the first" : "", invocation->engine);
+    table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
+                  scenario->cluster.name, scenario->dispatcher.name, invocation->engine);
 }
 
 static struct table *table_of(const struct invocation *invocation, const struct replay *replay)
@@ -113,7 +109,7 @@ static json_t *document_of(const struct invocation *invocation, const struct rep
                            const char *command)
 {
     json_t *document = json_head(invocation, "epsim.replay/1", command);
-    json_t *config = json_config(invocation, &replay->answerable.setting);
+    json_t *config = json_config(invocation, &replay->scenario);
     json_object_del(config, "layer");
     json_object_set_new(config, "step",
                         json_string(invocation->steps[0] ? invocation->steps : "all"));
@@ -214,17 +210,17 @@ static bool run_steps(const struct invocation *invocation, struct replay *replay
     return steps ? outfile_commit(invocation->out, err) : output(invocation, replay, command, err);
 }
 
-static bool replay_trace(const struct invocation *invocation, const struct replay_asked *asked,
+static bool replay_trace(const struct invocation *invocation, const struct replay_def *def,
                          struct error *err)
 {
     struct replay replay;
-    if (!replay_open(&replay, asked, err))
+    if (!replay_open(&replay, def, err))
         return false;
-    if (replay.steps == 1 && !asked->step_count)
+    if (replay.steps == 1 && !def->step_count)
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
-               routing_most_tokens(&replay.answerable.setting.routing));
-    char *command = setting_command(invocation, &replay.answerable.setting);
+               routing_most_tokens(&replay.scenario.routing));
+    char *command = setting_command(invocation, &replay.scenario);
     const bool ok = run_steps(invocation, &replay, command, err);
     free(command);
     replay_release(&replay);

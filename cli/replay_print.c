@@ -211,13 +211,13 @@ void replay_add_step(struct table *table, const struct replay_place *place)
     table_count(table, place->step);
     table_count(table, place->layer);
     table_count(table, place->tokens);
-    table_text(table, place->schedule->dispatcher.name);
+    table_text(table, place->dispatcher);
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)
-        if (figure == REPLAY_LAYER || place->schedule->present[figure])
+        if (figure == REPLAY_LAYER || place->present[figure])
             table_real(table, US((double)place->routed_ps[figure]));
         else
             table_blank(table);
-    table_real(table, US((double)place->even_ps[REPLAY_LAYER]));
+    table_real(table, US((double)place->balanced_ps[REPLAY_LAYER]));
     table_real(table, place->max_mean);
     add_rank(table, place->hottest);
     add_rank(table, place->slowest);

@@ -60,7 +60,7 @@ static bool check_show(const struct invocation *invocation, struct error *err)
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (invocation_given(invocation, others[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --show", others[i]);
-    if (invocation->question.traffic[0] && invocation->show == SHOW_MODEL)
+    if (invocation->def.traffic[0] && invocation->show == SHOW_MODEL)
         return error_set(err, EXIT_INPUT, "--show model: a byte matrix has no model");
     return true;
 }
@@ -73,44 +73,44 @@ static void drop_source(struct shown *shown, const char *key)
     shown->sources[row] = NULL;
 }
 
-// Loads each part once more for its sources; the figures are the setting's.
-static bool find_sources(struct presets *presets, const struct question *question,
-                         const struct setting *setting, struct error *err)
+// Loads each part once more for its sources; the figures are the scenario's.
+static bool find_sources(struct presets *presets, const struct scenario_def *def,
+                         const struct scenario *scenario, struct error *err)
 {
-    const char *model = question->model[0]   ? question->model
-                        : question->trace[0] ? NULL
-                                             : setting->moe.name;
+    const char *model = def->model[0]   ? def->model
+                        : def->trace[0] ? NULL
+                                             : scenario->moe.name;
     const char *dispatcher =
-        question->dispatcher[0] ? question->dispatcher : setting->dispatcher.name;
-    presets->has_model = !setting->traffic;
+        def->dispatcher[0] ? def->dispatcher : scenario->dispatcher.name;
+    presets->has_model = !scenario->traffic;
     if (presets->has_model && model &&
         !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].sources, err))
         return error_prefix(err, "--model");
-    if (!cluster_load(question->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].sources,
+    if (!cluster_load(def->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].sources,
                       err))
         return error_prefix(err, "--cluster");
-    if (!dispatcher_load(dispatcher, &setting->cluster, &presets->dispatcher,
+    if (!dispatcher_load(dispatcher, &scenario->cluster, &presets->dispatcher,
                          presets->parts[SHOW_DISPATCHER].sources, err))
         return error_prefix(err, "--dispatcher");
-    presets->moe = setting->moe;
-    presets->cluster = setting->cluster;
-    presets->dispatcher = setting->dispatcher;
-    if (question->sms)
+    presets->moe = scenario->moe;
+    presets->cluster = scenario->cluster;
+    presets->dispatcher = scenario->dispatcher;
+    if (def->sms)
         drop_source(&presets->parts[SHOW_DISPATCHER], "sms");
     return true;
 }
 
-static bool resolve(struct presets *presets, const struct question *question, struct error *err)
+static bool resolve(struct presets *presets, const struct scenario_def *def, struct error *err)
 {
-    struct answerable answerable;
+    struct scenario scenario;
     // A named model is shown whatever cluster it would fit.
-    if (presets->part == SHOW_MODEL && question->model[0] && !question->trace[0])
-        return moe_load(question->model, &presets->moe, presets->parts[SHOW_MODEL].sources, err) ||
+    if (presets->part == SHOW_MODEL && def->model[0] && !def->trace[0])
+        return moe_load(def->model, &presets->moe, presets->parts[SHOW_MODEL].sources, err) ||
                error_prefix(err, "--model");
-    if (!ask_resolve(&answerable, question, err))
+    if (!scenario_open(&scenario, def, err))
         return false;
-    const bool ok = find_sources(presets, question, &answerable.setting, err);
-    ask_release(&answerable);
+    const bool ok = find_sources(presets, def, &scenario, err);
+    scenario_release(&scenario);
     return ok;
 }
 
@@ -135,7 +135,7 @@ enum exit_code run_show(struct invocation *invocation, struct error *err)
         (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {0}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
         "dispatcher", dispatcher_fields, dispatcher_field_count, &presets->dispatcher, {0}};
-    const bool ok = resolve(presets, &invocation->question, err) &&
+    const bool ok = resolve(presets, &invocation->def, err) &&
                     output_write(invocation, write_parts, presets, err);
     presets_free(presets);
     return ok ? EXIT_DONE : err->code;

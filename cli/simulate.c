@@ -1,4 +1,4 @@
-// epsim simulate and epsim estimate: one question, one engine.
+// epsim simulate and epsim estimate: one scenario, one engine.
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/imbalance.h"
@@ -53,32 +53,32 @@ static void write_report(void *context, FILE *out)
 }
 
 static void comment_title(struct table *table, const struct result *result,
-                          const struct setting *setting)
+                          const struct scenario *scenario)
 {
-    const struct question *question = &result->invocation->question;
+    const struct scenario_def *def = &result->invocation->def;
     char *what;
-    if (setting->traffic)
-        what = mem_copy_text(question->traffic);
-    else if (question->trace[0])
-        what = mem_format("%s, %s layer %u, %u tokens a GPU", setting->moe.name, question->trace,
-                          question->layer, setting->tokens[0]);
+    if (scenario->traffic)
+        what = mem_copy_text(def->traffic);
+    else if (def->trace[0])
+        what = mem_format("%s, %s layer %u, %u tokens a GPU", scenario->moe.name, def->trace,
+                          def->layer, scenario->tokens[0]);
     else
-        what = mem_format("%s, %s routing, %u tokens a GPU", setting->moe.name,
-                          routing_rule_names[setting->routing.rule], setting->tokens[0]);
-    table_comment(table, "title: %s, EP%u on %s, %s, %s", what, cluster_ranks(&setting->cluster),
-                  setting->cluster.name, setting->dispatcher.name, result->timing->engine);
+        what = mem_format("%s, %s routing, %u tokens a GPU", scenario->moe.name,
+                          routing_rule_names[scenario->routing.rule], scenario->tokens[0]);
+    table_comment(table, "title: %s, EP%u on %s, %s, %s", what, cluster_ranks(&scenario->cluster),
+                  scenario->cluster.name, scenario->dispatcher.name, result->timing->engine);
     free(what);
 }
 
-static bool output_result(const struct result *result, const struct setting *setting,
+static bool output_result(const struct result *result, const struct scenario *scenario,
                           enum tsv_kind kind, struct error *err)
 {
     const struct invocation *invocation = result->invocation;
-    char *command = setting_command(invocation, setting);
+    char *command = setting_command(invocation, scenario);
     bool ok;
     if (invocation->json) {
         json_t *document = json_head(invocation, "epsim.timing/1", command);
-        json_object_set_new(document, "config", json_config(invocation, setting));
+        json_object_set_new(document, "config", json_config(invocation, scenario));
         timing_json(document, result->schedule, result->timing, result->belief);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
@@ -88,9 +88,9 @@ static bool output_result(const struct result *result, const struct setting *set
                                                     : timing_table(result->schedule, result->timing,
                                                                    kind, result->belief);
         struct result report = *result;
-        table_head(table, invocation, command, &setting->cluster);
+        table_head(table, invocation, command, &scenario->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
-        comment_title(table, result, setting);
+        comment_title(table, result, scenario);
         belief_comment(result->belief, result->schedule, table);
         report.head = table;
         ok = kind == TSV_NONE ? output_write(invocation, write_report, &report, err)
@@ -101,82 +101,92 @@ static bool output_result(const struct result *result, const struct setting *set
     return ok;
 }
 
-static bool check(const struct setting *setting, const struct timing *timing, struct error *err)
+static bool check(const struct scenario *scenario, const struct timing *timing, struct error *err)
 {
-    if (!timing_check(&setting->schedule, timing, err))
+    if (!timing_check(scenario->schedule, timing, err))
         return false;
     notice("check: conservation and bounds hold");
     return true;
 }
 
 // The closed form says it unasked where a cause is known: that takes no time.
-static bool wants_imbalance(const struct invocation *invocation, const struct setting *setting,
-                            timing_engine *engine, enum tsv_kind kind)
+static bool wants_imbalance(const struct invocation *invocation, const struct scenario *scenario,
+                            const struct engine *engine, enum tsv_kind kind)
 {
-    const bool cause = setting->schedule.fabric.slow.count || setting->run.skew_ps ||
-                       invocation->question.trace[0];
+    const bool cause = scenario->schedule->fabric.slow.count || scenario->run.skew_ps ||
+                       invocation->def.trace[0];
     return invocation->imbalance || kind == TSV_IMBALANCE ||
-           (kind == TSV_NONE && engine == estimate && cause);
+           (kind == TSV_NONE && !engine->has_queues && cause);
 }
 
 // With --timeline the trace file is complete before any result is shown.
-static bool answer(const struct invocation *invocation, const struct setting *setting,
-                   timing_engine *engine, enum tsv_kind kind, struct error *err)
+static bool run_timed(const struct invocation *invocation, struct scenario *scenario,
+                      const struct engine *engine, struct timing *timing, struct error *err)
 {
-    struct imbalance imbalance;
-    struct run run = setting->run;
-    struct timing timing;
-    struct belief belief;
-    struct result result = {.invocation = invocation,
-                            .schedule = &setting->schedule,
-                            .timing = &timing,
-                            .belief = &belief};
     struct outfile timeline;
     if (!open_timeline(invocation, &timeline, err))
         return false;
-    run.timeline = timeline.stream;
-    engine(&setting->schedule, &run, &timing);
-    bool ok = !invocation->check || check(setting, &timing, err);
-    if (ok && timeline.stream)
-        ok = outfile_commit(&timeline, err);
+    scenario->run.timeline = timeline.stream;
+    bool ok = scenario_run(scenario, engine, timing, err);
+    scenario->run.timeline = NULL;
+    if (ok && ((invocation->check && !check(scenario, timing, err)) ||
+               (timeline.stream && !outfile_commit(&timeline, err)))) {
+        timing_release(timing);
+        ok = false;
+    }
     outfile_abort(&timeline);
-    if (ok && wants_imbalance(invocation, setting, engine, kind)) {
-        imbalance_find(&imbalance, setting, engine, &timing);
-        result.imbalance = &imbalance;
-    }
-    ok = ok && belief_find(&belief, invocation, setting,
-                           engine == simulate ? ENGINE_SIMULATE : ENGINE_ESTIMATE, err);
-    if (ok) {
-        ok = output_result(&result, setting, kind, err);
-        belief_release(&belief);
-    }
-    timing_release(&timing);
     return ok;
 }
 
-static enum exit_code run_engine(struct invocation *invocation, timing_engine *engine,
-                                 enum loads_kind prefer, struct error *err)
+static bool print(const struct invocation *invocation, const struct scenario *scenario,
+                  const struct engine *engine, const struct timing *timing, enum tsv_kind kind,
+                  struct error *err)
 {
-    struct answerable answerable;
+    struct imbalance imbalance;
+    struct belief belief;
+    struct result result = {.invocation = invocation,
+                            .schedule = scenario->schedule,
+                            .timing = timing,
+                            .belief = &belief};
+    if (wants_imbalance(invocation, scenario, engine, kind)) {
+        imbalance_find(&imbalance, scenario, engine, timing);
+        result.imbalance = &imbalance;
+    }
+    if (!belief_find(&belief, invocation, scenario, engine, err))
+        return false;
+    const bool ok = output_result(&result, scenario, kind, err);
+    belief_release(&belief);
+    return ok;
+}
+
+static enum exit_code run_engine(struct invocation *invocation, const struct engine *engine,
+                                 struct error *err)
+{
+    struct scenario scenario;
+    struct timing timing;
     enum tsv_kind kind;
     if (!check_no_words(invocation, err))
         return err->code;
     if (invocation->show)
         return run_show(invocation, err);
     if (!parse_tsv(invocation, &kind, err) || !check_together(invocation, err) ||
-        !read_tokens(invocation, err) || !ask(&answerable, &invocation->question, prefer, err))
+        !read_tokens(invocation, err) || !scenario_open(&scenario, &invocation->def, err))
         return err->code;
-    const bool ok = answer(invocation, &answerable.setting, engine, kind, err);
-    ask_release(&answerable);
+    bool ok = run_timed(invocation, &scenario, engine, &timing, err);
+    if (ok) {
+        ok = print(invocation, &scenario, engine, &timing, kind, err);
+        timing_release(&timing);
+    }
+    scenario_release(&scenario);
     return ok ? EXIT_DONE : err->code;
 }
 
 enum exit_code run_simulate(struct invocation *invocation, struct error *err)
 {
-    return run_engine(invocation, simulate, LOADS_COUNTED, err);
+    return run_engine(invocation, &engine_simulate, err);
 }
 
 enum exit_code run_estimate(struct invocation *invocation, struct error *err)
 {
-    return run_engine(invocation, estimate, LOADS_EXPECTED, err);
+    return run_engine(invocation, &engine_estimate, err);
 }

@@ -109,7 +109,7 @@ static bool output(const struct invocation *invocation, const struct trace *trac
     struct table *table = !strcmp(invocation->tsv, "lags")
                               ? lags_table(trace)
                               : stats_table(stats, invocation->json || invocation->tsv[0]);
-    asked.question.ep = cluster_ranks(cluster);
+    asked.def.ep = cluster_ranks(cluster);
     char *command = command_line(&asked);
     table_head(table, invocation, command, cluster);
     comment_trace(table, trace, cluster, stats);
@@ -126,13 +126,14 @@ static bool output(const struct invocation *invocation, const struct trace *trac
 static bool resolve(const struct invocation *invocation, const struct trace *trace,
                     struct cluster *cluster, struct layout *layouts, struct error *err)
 {
-    const struct question *question = &invocation->question;
-    if (!cluster_load(question->cluster, cluster, NULL, err))
-        return error_prefix(err, "--cluster");
-    if (question->ep && !cluster_set_ep(cluster, question->ep, err))
-        return error_prefix(err, "--ep");
+    const struct scenario_def *def = &invocation->def;
+    struct place place;
+    if (!place_open(&place, def, err))
+        return false;
+    *cluster = place.cluster;
+    place_release(&place);
     for (uint32_t l = 0; l < trace->layers; l++)
-        if (!layout_load(&layouts[l], question->layout, (int)trace->layer_ids[l],
+        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l],
                          trace->moe.experts, cluster_ranks(cluster), err))
             return error_prefix(err, "--layout");
     return true;

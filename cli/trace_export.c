@@ -1,6 +1,7 @@
 // epsim trace export: a part of a trace as a trace, or one layer of one step as a byte matrix.
 #include "base/range.h"
 #include "cli/cli.h"
+#include "sim/simulate.h"
 #include "traces/export.h"
 
 #include <inttypes.h>
@@ -67,14 +68,14 @@ static bool export_to(const struct invocation *invocation, const struct export_a
 static bool export_trace(struct invocation *invocation, struct error *err)
 {
     uint32_t *layers = NULL, *steps = NULL;
-    struct export_ask ask = {.folder = invocation->output, .ranks = invocation->question.ep};
+    struct export_ask ask = {.folder = invocation->output, .ranks = invocation->def.ep};
     bool ok = check_trace_flags(invocation, err) && read_tokens(invocation, err) &&
               read_list("--layer", invocation->layers, &layers, &ask.layer_count, err) &&
               read_list("--step", invocation->steps, &steps, &ask.step_count, err) &&
               read_rows(invocation->rows, &ask, err);
     ask.layers = layers;
     ask.steps = steps;
-    ask.tokens = invocation->question.tokens;
+    ask.tokens = invocation->def.tokens;
     ok = ok && export_to(invocation, &ask, err);
     free(layers);
     free(steps);
@@ -96,21 +97,21 @@ static bool read_one(const char *flag, const char *text, uint64_t *value, struct
     return count <= 1;
 }
 
-// The question that simulate would be asked of the trace.
+// The definition that simulate would be asked of the trace.
 static bool read_question(struct invocation *invocation, struct error *err)
 {
-    struct question *question = &invocation->question;
+    struct scenario_def *def = &invocation->def;
     uint64_t layer;
     if (invocation->rows[0])
         return error_set(err, EXIT_INPUT, "--rows has no meaning with --matrix");
-    if (strlen(invocation->words[0]) >= sizeof question->trace)
+    if (strlen(invocation->words[0]) >= sizeof def->trace)
         return error_set(err, EXIT_INPUT, "%s: a path of more than %zu characters",
-                         invocation->words[0], sizeof question->trace - 1);
-    strcpy(question->trace, invocation->words[0]);
+                         invocation->words[0], sizeof def->trace - 1);
+    strcpy(def->trace, invocation->words[0]);
     if (!read_tokens(invocation, err) || !read_one("--layer", invocation->layers, &layer, err) ||
-        !read_one("--step", invocation->steps, &question->step, err))
+        !read_one("--step", invocation->steps, &def->step, err))
         return false;
-    question->layer = (uint32_t)layer;
+    def->layer = (uint32_t)layer;
     return true;
 }
 
@@ -137,29 +138,33 @@ static void write_matrix(void *context, FILE *out)
                     to + 1 < matrix->ranks ? ' ' : '\n');
 }
 
+static bool output_matrix(const struct invocation *invocation, const struct schedule *schedule,
+                          struct error *err)
+{
+    const enum phase phase = invocation->matrix == MATRIX_DISPATCH ? PHASE_DISPATCH : PHASE_COMBINE;
+    const struct transfer *transfer = find_transfer(schedule, phase);
+    if (!transfer)
+        return error_set(err, EXIT_INPUT, "--matrix %s: %s moves nothing in that phase",
+                         matrix_names[invocation->matrix], schedule->dispatcher.name);
+    struct matrix matrix = {schedule_pair_bytes(schedule, transfer), schedule->fabric.ranks};
+    const bool ok = output_write(invocation, write_matrix, &matrix, err);
+    free(matrix.bytes);
+    notice("bytes of %s by %s, layer %u, step %llu, EP%u", phase_names[phase],
+           schedule->dispatcher.name, invocation->def.layer,
+           (unsigned long long)invocation->def.step, schedule->fabric.ranks);
+    return ok;
+}
+
 static bool export_matrix(struct invocation *invocation, struct error *err)
 {
-    struct answerable answerable;
-    const enum phase phase = invocation->matrix == MATRIX_DISPATCH ? PHASE_DISPATCH : PHASE_COMBINE;
+    struct scenario scenario;
     if (!read_question(invocation, err) ||
         !outfile_open(invocation->out, invocation->output[0] ? invocation->output : NULL, err) ||
-        !ask(&answerable, &invocation->question, LOADS_COUNTED, err))
+        !scenario_open(&scenario, &invocation->def, err))
         return false;
-    const struct schedule *schedule = &answerable.setting.schedule;
-    const struct transfer *transfer = find_transfer(schedule, phase);
-    bool ok = transfer != NULL;
-    if (ok) {
-        struct matrix matrix = {schedule_pair_bytes(schedule, transfer), schedule->fabric.ranks};
-        ok = output_write(invocation, write_matrix, &matrix, err);
-        free(matrix.bytes);
-        notice("bytes of %s by %s, layer %u, step %llu, EP%u", phase_names[phase],
-               schedule->dispatcher.name, invocation->question.layer,
-               (unsigned long long)invocation->question.step, schedule->fabric.ranks);
-    } else {
-        error_set(err, EXIT_INPUT, "--matrix %s: %s moves nothing in that phase",
-                  matrix_names[invocation->matrix], schedule->dispatcher.name);
-    }
-    ask_release(&answerable);
+    const bool ok = scenario_prepare(&scenario, &engine_simulate, err) &&
+                    output_matrix(invocation, scenario.schedule, err);
+    scenario_release(&scenario);
     return ok;
 }
 

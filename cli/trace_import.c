@@ -33,14 +33,14 @@ enum exit_code run_trace_import(struct invocation *invocation, struct error *err
     const struct import_ask ask = {.inputs = (const char *const *)invocation->words,
                                    .input_count = invocation->word_count,
                                    .folder = invocation->output,
-                                   .model = invocation->question.model,
+                                   .model = invocation->def.model,
                                    .shape = invocation->shape,
                                    .source = invocation->source,
                                    .licence = invocation->licence,
                                    .order = invocation->order,
-                                   .ranks = invocation->question.ep,
-                                   .tokens = invocation->question.tokens,
-                                   .seed = invocation->question.seed};
+                                   .ranks = invocation->def.ep,
+                                   .tokens = invocation->def.tokens,
+                                   .seed = invocation->def.seed};
     if (!trace_import(&ask, &report, err))
         return err->code;
     say(&report, invocation->output, ask.tokens > 0);

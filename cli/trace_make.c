@@ -73,7 +73,7 @@ static bool read_layers(const char *text, struct making *making, struct error *e
 static bool resolve(const struct invocation *invocation, struct making *making, char **sources,
                     struct error *err)
 {
-    const char *model = invocation->question.model;
+    const char *model = invocation->def.model;
     if (!recipe_load(invocation->words[0], &making->recipe, sources, err))
         return false;
     if (!moe_load(*model ? model : making->recipe.model, &making->moe, NULL, err))
@@ -107,7 +107,7 @@ static bool make(const struct invocation *invocation, const struct making *makin
                                                    .layer = making->layer,
                                                    .layers = (uint32_t)making->layers,
                                                    .tokens = making->steps * ranks * making->tokens,
-                                                   .seed = invocation->question.seed},
+                                                   .seed = invocation->def.seed},
                                      .ranks = (uint32_t)making->ranks,
                                      .tokens_per_rank =
                                          making->ranks ? (uint32_t)making->tokens : 0,

@@ -408,6 +408,11 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
 }
 
 // ',' would end the key in the one-line form.
+void cluster_heal(struct cluster *cluster)
+{
+    cluster->slow[0] = '\0';
+}
+
 bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *err)
 {
     struct slow parts;

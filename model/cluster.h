@@ -82,6 +82,9 @@ bool cluster_check(const struct cluster *cluster, struct error *err);
 // cluster that was measured. Its shape is final.
 bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *err);
 
+// Leaves no part of it slow or late.
+void cluster_heal(struct cluster *cluster);
+
 // How long a rank computes what takes it `alone_ps` by itself, when all ranks are busy together
 // with what they share, each with its share. Within its first time slice nobody is in its way: its
 // clock starts when its turn comes.

@@ -599,3 +599,8 @@ void estimate_naive(const struct schedule *schedule, const struct run *run, stru
     timing_init(timing, "naive", schedule);
     engine_walk(schedule, run, timing, naive_transfer, NULL);
 }
+
+const struct engine engine_estimate = {
+    .name = "estimate", .loads = LOADS_EXPECTED, .is_calibrated = true, .run = estimate};
+
+const struct engine engine_naive = {.name = "naive", .loads = LOADS_EXPECTED, .run = estimate_naive};

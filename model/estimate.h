@@ -2,15 +2,17 @@
 #ifndef MODEL_ESTIMATE_H
 #define MODEL_ESTIMATE_H
 
-#include "model/timing.h"
+#include "model/engine/engine.h"
 
 // Puts times to a schedule: per rank and phase, the largest of its ports' and copy engines' load
 // over rate, plus what it takes to fill and drain the pipeline around that resource, plus fixed
 // costs. From expected loads also the expected maximum over ranks (loads_expected_max).
 // Monotone: more tokens or bytes never take less, a higher rate never more.
 void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing);
+extern const struct engine engine_estimate;
 
 // What most calculators do: bytes of the busiest rank over nominal NVLink or NIC rate, plus 10 us.
 void estimate_naive(const struct schedule *schedule, const struct run *run, struct timing *timing);
+extern const struct engine engine_naive;
 
 #endif

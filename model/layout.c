@@ -19,6 +19,17 @@ void layout_release(struct layout *layout)
     *layout = (struct layout){0};
 }
 
+void layout_copy(struct layout *copy, const struct layout *layout)
+{
+    const size_t slots = layout->slots, id = sizeof(uint32_t);
+    *copy = *layout;
+    copy->slot_expert = mem_copy(layout->slot_expert, slots * id);
+    copy->slot_rank = mem_copy(layout->slot_rank, slots * id);
+    copy->rank_slot = mem_copy(layout->rank_slot, (layout->ranks + 1) * id);
+    copy->replica_first = mem_copy(layout->replica_first, (layout->experts + 1) * id);
+    copy->replica_slot = mem_copy(layout->replica_slot, slots * id);
+}
+
 static void layout_alloc(struct layout *layout)
 {
     layout->slot_expert = mem_alloc(layout->slots, sizeof *layout->slot_expert);

@@ -40,6 +40,9 @@ bool layout_sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct
 bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
                  uint32_t ranks, struct error *err);
 
+// A copy of its own.
+void layout_copy(struct layout *copy, const struct layout *layout);
+
 void layout_release(struct layout *layout);
 
 static inline uint32_t layout_replicas(const struct layout *layout, uint32_t expert)

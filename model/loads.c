@@ -9,6 +9,8 @@
 #include <string.h>
 #include <threads.h>
 
+const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
+
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
 {
     assert(nodes > 0 && ranks % nodes == 0);
@@ -18,6 +20,17 @@ void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t sl
     loads->rank_copies = mem_alloc((size_t)ranks * ranks, sizeof(double));
     loads->node_copies = mem_alloc((size_t)ranks * nodes, sizeof(double));
     loads->slot_tokens = mem_alloc(slots, sizeof(double));
+}
+
+void loads_copy(struct loads *copy, const struct loads *loads)
+{
+    const size_t ranks = loads->ranks, pairs = ranks * ranks;
+    *copy = *loads;
+    copy->tokens = mem_copy(loads->tokens, ranks * sizeof(double));
+    copy->expert_copies = mem_copy(loads->expert_copies, pairs * sizeof(double));
+    copy->rank_copies = mem_copy(loads->rank_copies, pairs * sizeof(double));
+    copy->node_copies = mem_copy(loads->node_copies, ranks * loads->nodes * sizeof(double));
+    copy->slot_tokens = mem_copy(loads->slot_tokens, loads->slots * sizeof(double));
 }
 
 void loads_release(struct loads *loads)

@@ -11,6 +11,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+// Which loads an engine reads.
+enum loads_kind { LOADS_AUTO, LOADS_COUNTED, LOADS_EXPECTED };
+extern const char *const loads_kind_names[];
+
 struct loads {
     uint32_t ranks, nodes, slots;
     uint32_t topk;
@@ -23,6 +27,9 @@ struct loads {
     double *slot_tokens;   // [slots]: tokens that each expert slot serves
     double dropped;        // choices that name no expert
 };
+
+// A copy of its own.
+void loads_copy(struct loads *copy, const struct loads *loads);
 
 // All counts zero; nodes divide ranks evenly.
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots);

@@ -33,7 +33,7 @@ struct measured_row {
     char routing[FIELD_TEXT_BYTES], layout[FIELD_TEXT_BYTES];
     uint64_t step; // of routing trace, as --step and --layer count them; blank: 0
     uint32_t layer;
-    // Whom the bytes of an exchange go to: a pattern of model/traffic.h; "matrix": a matrix that
+    // Whom the bytes of an exchange go to: a pattern of traffic; "matrix": a matrix that
     // the row does not hold (bytes_per_rank: the most that a rank sends or receives); blank:
     // uniform.
     char traffic[FIELD_TEXT_BYTES];

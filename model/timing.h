@@ -76,10 +76,6 @@ struct timing {
     uint64_t events; // 0 in the closed form
 };
 
-// An engine: puts times to a schedule. Released by timing_release.
-typedef void timing_engine(const struct schedule *schedule, const struct run *run,
-                           struct timing *timing);
-
 void timing_init(struct timing *timing, const char *engine, const struct schedule *schedule);
 void timing_release(struct timing *timing);
 struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,

@@ -34,32 +34,32 @@ static bool write_timeline(const struct world *world, const struct real_invocati
     return outfile_commit(&file, err);
 }
 
-static void tell_verified(const struct real_invocation *invocation, const struct setting *setting,
+static void tell_verified(const struct real_invocation *invocation, const struct scenario *scenario,
                           const struct verified *verified)
 {
     char place[64] = "";
-    if (invocation->question.trace[0])
-        snprintf(place, sizeof place, ", layer %u, step %llu", invocation->question.layer,
-                 (unsigned long long)invocation->question.step);
+    if (invocation->def.trace[0])
+        snprintf(place, sizeof place, ", layer %u, step %llu", invocation->def.layer,
+                 (unsigned long long)invocation->def.step);
     notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
            "%.3g)",
-           setting->dispatcher.name, routing_most_tokens(&setting->routing), place,
+           scenario->dispatcher.name, routing_most_tokens(&scenario->routing), place,
            verified->relative_error, verified->tokens, verified->tolerance);
 }
 
-// The invocation's own question: one count of tokens, layer and step.
+// The invocation's own case: one count of tokens, layer and step.
 static bool run_case(const struct world *world, const struct real_invocation *invocation,
                      struct results *results, struct error *err)
 {
-    struct answerable answerable;
+    struct scenario scenario;
     struct measured_case result = {0};
     const bool quiet = results->told && notice_quiet(true);
-    const bool prepared = workload_open(world, invocation, &answerable, err);
+    const bool prepared = workload_open(world, invocation, &scenario, err);
     if (results->told)
         notice_quiet(quiet);
     if (!world_agrees(world, prepared, err))
         return false;
-    bool ok = measure_case(world, invocation, &answerable, &result, err);
+    bool ok = measure_case(world, invocation, &scenario, &result, err);
     if (ok && invocation->timeline[0])
         ok = world_agrees(world, write_timeline(world, invocation, &result, err), err);
     if (ok && world->rank == 0) {
@@ -68,10 +68,10 @@ static bool run_case(const struct world *world, const struct real_invocation *in
         else
             measure_write_csv(results->file.stream, invocation, &result, &results->rows);
         if (invocation->verify)
-            tell_verified(invocation, &answerable.setting, &result.verified);
+            tell_verified(invocation, &scenario, &result.verified);
     }
     measured_case_release(&result);
-    workload_release(&answerable);
+    scenario_release(&scenario);
     return ok;
 }
 
@@ -101,7 +101,7 @@ static bool read_cases(const struct real_invocation *invocation, struct cases *c
                        struct error *err)
 {
     const char *tokens = strchr(invocation->tokens, '/') ? "" : invocation->tokens;
-    if (invocation->steps[0] && !invocation->question.trace[0])
+    if (invocation->steps[0] && !invocation->def.trace[0])
         return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
     return read_case_list(&cases->tokens, "--tokens", tokens, range_parse, err) &&
            read_case_list(&cases->layers, "--layer", invocation->layers, range_parse_indices,
@@ -121,9 +121,9 @@ static struct real_invocation one_case(const struct real_invocation *invocation,
                                        uint32_t layer, uint32_t step)
 {
     struct real_invocation one = *invocation;
-    one.question.tokens = tokens;
-    one.question.layer = layer;
-    one.question.step = step;
+    one.def.tokens = tokens;
+    one.def.layer = layer;
+    one.def.step = step;
     return one;
 }
 
@@ -137,12 +137,12 @@ static bool check_last(const struct world *world, const struct real_invocation *
     for (size_t t = 0; ok && t < cases->tokens.count; t++) {
         const struct real_invocation one =
             one_case(invocation, cases->tokens.values[t], layer, step);
-        struct answerable answerable;
+        struct scenario scenario;
         const bool quiet = notice_quiet(true);
-        ok = workload_open(world, &one, &answerable, err);
+        ok = workload_open(world, &one, &scenario, err);
         notice_quiet(quiet);
         if (ok)
-            workload_release(&answerable);
+            scenario_release(&scenario);
     }
     return ok;
 }

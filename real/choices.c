@@ -16,7 +16,7 @@ static void known_row(const void *context, uint32_t rank, uint32_t token, uint16
 
 void choices_open(struct layer *layer)
 {
-    const struct routing *asked = &layer->setup.setting->routing;
+    const struct routing *asked = &layer->setup.scenario->routing;
     layer->routing = *asked;
     layer->routing.rule = ROUTING_TRACE;
     layer->routing.row = known_row;
@@ -37,12 +37,12 @@ void choices_close(struct layer *layer)
 void choices_upload(struct layer *layer)
 {
     const struct layer_setup *setup = &layer->setup;
-    const struct moe *moe = &setup->setting->moe;
+    const struct moe *moe = &setup->scenario->moe;
     const uint32_t tokens = layer_own_tokens(layer), topk = moe->topk;
     uint16_t *ids = mem_alloc((size_t)tokens * topk + 1, sizeof *ids);
     float *weights = mem_alloc((size_t)tokens * topk + 1, sizeof *weights);
     for (uint32_t t = 0; t < tokens; t++) {
-        routing_row(&setup->setting->routing, setup->rank, t, ids + (size_t)t * topk);
+        routing_row(&setup->scenario->routing, setup->rank, t, ids + (size_t)t * topk);
         if (setup->weights)
             setup->weights(setup->weights_context, setup->rank, t, weights + (size_t)t * topk);
         for (uint32_t k = 0; !setup->weights && k < topk; k++)

@@ -3,7 +3,7 @@
 #define REAL_CLI_H
 
 #include "base/options.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
 struct real_invocation {
-    struct question question; // first: question_options counts from it
+    struct scenario_def def; // first: scenario_options counts from it
     char tokens[FIELD_TEXT_BYTES];
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
     uint32_t transport; // enum transport_choice: real/world.h

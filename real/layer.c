@@ -63,12 +63,12 @@ static bool end_phase(struct layer *layer, enum phase phase, struct layer_times 
 static void run_rmsnorm(struct layer *layer)
 {
     device_rmsnorm(layer->setup.device, layer->memory->hidden, layer->memory->input,
-                   layer_own_tokens(layer), layer->setup.setting->moe.hidden);
+                   layer_own_tokens(layer), layer->setup.scenario->moe.hidden);
 }
 
 static void run_router(struct layer *layer)
 {
-    const struct moe *moe = &layer->setup.setting->moe;
+    const struct moe *moe = &layer->setup.scenario->moe;
     struct layer_memory *memory = layer->memory;
     const uint32_t tokens = layer_own_tokens(layer);
     device_router(layer->setup.device, &(struct router_product){.logits = memory->logits,
@@ -95,10 +95,10 @@ static void run_router(struct layer *layer)
 // Once all choices are known.
 static bool make_layer_plan(struct layer *layer, struct error *err)
 {
-    const struct setting *setting = layer->setup.setting;
-    loads_count(&layer->loads, &layer->routing, &setting->layout, setting->cluster.nodes);
-    schedule_layer(&layer->schedule, &setting->moe, &setting->cluster, &setting->dispatcher,
-                   &layer->loads, &setting->layout);
+    const struct scenario *scenario = layer->setup.scenario;
+    loads_count(&layer->loads, &layer->routing, scenario->layout, scenario->cluster.nodes);
+    schedule_layer(&layer->schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher,
+                   &layer->loads, scenario->layout);
     plan_init(&layer->dispatch, &layer->schedule, &layer->schedule.transfers[0], &layer->routing,
               layer->setup.rank);
     plan_init(&layer->combine, &layer->schedule, &layer->schedule.transfers[1], &layer->routing,
@@ -113,7 +113,7 @@ static bool make_layer_plan(struct layer *layer, struct error *err)
 // Rows of hidden states in the device's own format.
 static struct row_block dense(const struct layer *layer, void *base)
 {
-    return device_dense(layer->setup.device, base, layer->setup.setting->moe.hidden);
+    return device_dense(layer->setup.device, base, layer->setup.scenario->moe.hidden);
 }
 
 static struct row_block floats(void *base, uint32_t width)
@@ -182,7 +182,7 @@ static void run_experts(struct layer *layer)
 {
     const struct layer_memory *memory = layer->memory;
     const struct moe *moe = &layer->schedule.moe;
-    const struct layout *layout = &layer->setup.setting->layout;
+    const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t rank = layer->setup.rank;
     if (memory->expert_rows == 0)
         return;
@@ -327,7 +327,7 @@ bool layer_run(struct layer *layer, struct layer_times *times, struct error *err
         !run_combine(layer, err) || !end_phase(layer, PHASE_COMBINE, times, err))
         return false;
     read_stages(layer, true, times);
-    if (layer->setup.setting->moe.shared_intermediate == 0)
+    if (layer->setup.scenario->moe.shared_intermediate == 0)
         return true;
     if (!begin_phase(layer, PHASE_SHARED, err))
         return false;
@@ -366,7 +366,7 @@ static bool check_dispatcher(const struct dispatcher *dispatcher, struct error *
 bool layer_open(struct layer *layer, const struct layer_setup *setup, struct error *err)
 {
     *layer = (struct layer){.setup = *setup};
-    if (!check_dispatcher(&setup->setting->dispatcher, err))
+    if (!check_dispatcher(&setup->scenario->dispatcher, err))
         return false;
     choices_open(layer);
     memory_open(layer);
@@ -390,7 +390,7 @@ static void read_dense_rows(struct layer *layer, void *rows, const struct layer_
                             float *out)
 {
     struct device *device = layer->setup.device;
-    const uint32_t hidden = layer->setup.setting->moe.hidden;
+    const uint32_t hidden = layer->setup.scenario->moe.hidden;
     const size_t bytes = (size_t)tokens->count * hidden * sizeof(float);
     float *staging = device_alloc(device, bytes);
     uint32_t *index = device_alloc(device, tokens->count * sizeof *index);

@@ -2,7 +2,7 @@
 #ifndef REAL_LAYER_STATE_H
 #define REAL_LAYER_STATE_H
 
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "real/device.h"
 #include "real/plan.h"
 #include "real/transport.h"
@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 struct layer_setup {
-    const struct setting *setting; // resolved; its loads are made by the layer
+    const struct scenario *scenario; // resolved; its loads are made by the layer
     uint32_t rank;
-    bool router; // choices by the router on A; otherwise by the setting's routing
+    bool router; // choices by the router on A; otherwise by the scenario's routing
     // Rule trace with recorded weights: fills weights[topk] of a token of a rank; NULL: equal ones.
     void (*weights)(const void *context, uint32_t rank, uint32_t token, float *weights);
     const void *weights_context;
@@ -35,7 +35,7 @@ struct layer {
 
 static inline uint32_t layer_own_tokens(const struct layer *layer)
 {
-    return layer->setup.setting->routing.tokens[layer->setup.rank];
+    return layer->setup.scenario->routing.tokens[layer->setup.rank];
 }
 
 #endif

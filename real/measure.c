@@ -79,13 +79,13 @@ static bool run_iterations(const struct world *world, const struct real_invocati
 }
 
 bool measure_case(const struct world *world, const struct real_invocation *invocation,
-                  const struct answerable *answerable, struct measured_case *result,
+                  const struct scenario *scenario, struct measured_case *result,
                   struct error *err)
 {
-    const struct layer_setup setup = workload_setup(world, invocation, answerable);
+    const struct layer_setup setup = workload_setup(world, invocation, scenario);
     struct layer layer;
     *result = (struct measured_case){
-        .setting = setup.setting,
+        .scenario = setup.scenario,
         .router = setup.router,
         .samples = {.iterations = invocation->iterations, .ranks = world->ranks}};
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);

@@ -6,7 +6,7 @@
 #include "real/layer.h"
 #include "real/verify.h"
 #include "real/world.h"
-#include "traces/ask.h"
+#include "scenario/scenario.h"
 
 // Times of one case, gathered on rank 0: [iteration][rank] of struct layer_times.
 struct samples {
@@ -14,19 +14,19 @@ struct samples {
     struct layer_times *times; // NULL on other ranks
 };
 
-// One case: a setting measured and checked.
+// One case: a scenario measured and checked.
 struct measured_case {
-    const struct setting *setting;
+    const struct scenario *scenario;
     bool router; // choices by the real router
     struct samples samples;
     struct verified verified;
     uint64_t sent_bytes[STAGES]; // of all ranks, an iteration
 };
 
-// Runs the setting on all ranks: collective. Fails when bytes sent differ from the schedule's
+// Runs the scenario on all ranks: collective. Fails when bytes sent differ from the schedule's
 // loads or outputs are beyond the tolerance (EXIT_TOLERANCE).
 bool measure_case(const struct world *world, const struct real_invocation *invocation,
-                  const struct answerable *answerable, struct measured_case *result,
+                  const struct scenario *scenario, struct measured_case *result,
                   struct error *err);
 void measured_case_release(struct measured_case *result);
 

@@ -56,8 +56,8 @@ static void write_cell(FILE *out, const char *text)
 // The group limit of the choices: the router's own groups, or deepep's nodes.
 static uint32_t group_limit(const struct measured_case *result)
 {
-    const struct routing *routing = &result->setting->routing;
-    const struct moe *moe = &result->setting->moe;
+    const struct routing *routing = &result->scenario->routing;
+    const struct moe *moe = &result->scenario->moe;
     if (result->router)
         return moe->topk_groups < moe->groups ? moe->topk_groups : 0;
     return routing->topk_groups < routing->groups ? routing->topk_groups : 0;
@@ -65,7 +65,7 @@ static uint32_t group_limit(const struct measured_case *result)
 
 static const char *routing_name(const struct measured_case *result)
 {
-    return result->router ? "router" : routing_rule_names[result->setting->routing.rule];
+    return result->router ? "router" : routing_rule_names[result->scenario->routing.rule];
 }
 
 // Rows of a case that differ in phase, stage and statistic.
@@ -79,32 +79,32 @@ static void write_measured_row(FILE *out, const struct real_invocation *invocati
                                const struct measured_case *result, const struct row_kind *kind,
                                uint32_t row)
 {
-    const struct setting *setting = result->setting;
-    const struct moe *moe = &setting->moe;
+    const struct scenario *scenario = result->scenario;
+    const struct moe *moe = &scenario->moe;
     const struct statistic statistic =
         phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
     const uint32_t limit = group_limit(result);
     fprintf(out, "%s-%04u,%s,", invocation->family, row, invocation->family);
-    write_cell(out, invocation->question.cluster[0] ? invocation->question.cluster
-                                                    : setting->cluster.name);
-    fprintf(out, ",%s,%u,%u,%u,%u,", setting->dispatcher.name, setting->cluster.nodes,
-            setting->cluster.gpus_per_node, moe->experts, moe->topk);
+    write_cell(out, invocation->def.cluster[0] ? invocation->def.cluster
+                                                    : scenario->cluster.name);
+    fprintf(out, ",%s,%u,%u,%u,%u,", scenario->dispatcher.name, scenario->cluster.nodes,
+            scenario->cluster.gpus_per_node, moe->experts, moe->topk);
     if (limit)
         fprintf(out, "%u", limit);
     fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
-            routing_most_tokens(&setting->routing), moe->hidden,
+            routing_most_tokens(&scenario->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
-            phase_names[kind->phase], setting->dispatcher.sms, statistic.median_us,
+            phase_names[kind->phase], scenario->dispatcher.sms, statistic.median_us,
             kind->stage == STAGES ? "" : stage_names[kind->stage],
-            kind->slowest ? "slowest" : "mean", routing_name(result), invocation->question.layout,
-            (unsigned long long)invocation->question.step, invocation->question.layer,
+            kind->slowest ? "slowest" : "mean", routing_name(result), invocation->def.layout,
+            (unsigned long long)invocation->def.step, invocation->def.layer,
             statistic.min_us, statistic.p99_us);
 }
 
 // Whether ranks of one node, or of several, meet at all.
 static bool has_stage(const struct measured_case *result, enum phase phase, uint32_t stage)
 {
-    const struct cluster *cluster = &result->setting->cluster;
+    const struct cluster *cluster = &result->scenario->cluster;
     return stage == STAGES ||
            (phase_moves(phase) &&
             (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
@@ -113,7 +113,7 @@ static bool has_stage(const struct measured_case *result, enum phase phase, uint
 static bool ran(const struct measured_case *result, enum phase phase)
 {
     return phase < PHASE_ALLTOALL &&
-           (phase != PHASE_SHARED || result->setting->moe.shared_intermediate > 0);
+           (phase != PHASE_SHARED || result->scenario->moe.shared_intermediate > 0);
 }
 
 void measure_write_csv(FILE *out, const struct real_invocation *invocation,
@@ -168,11 +168,11 @@ json_t *measure_json(const struct real_invocation *invocation, const struct meas
 {
     json_t *json = json_object(), *phases = json_array(), *check = json_object();
     json_object_set_new(json, "tokens_per_gpu",
-                        json_integer(routing_most_tokens(&result->setting->routing)));
-    json_object_set_new(json, "dispatcher", json_string(result->setting->dispatcher.name));
+                        json_integer(routing_most_tokens(&result->scenario->routing)));
+    json_object_set_new(json, "dispatcher", json_string(result->scenario->dispatcher.name));
     json_object_set_new(json, "routing", json_string(routing_name(result)));
-    json_object_set_new(json, "layer", json_integer(invocation->question.layer));
-    json_object_set_new(json, "step", json_integer((json_int_t)invocation->question.step));
+    json_object_set_new(json, "layer", json_integer(invocation->def.layer));
+    json_object_set_new(json, "step", json_integer((json_int_t)invocation->def.step));
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
             continue;
@@ -201,7 +201,7 @@ static void write_span(FILE *out, const struct measured_case *result, enum phase
 {
     const struct samples *samples = &result->samples;
     const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
-    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    const uint32_t gpus = result->scenario->cluster.gpus_per_node;
     fprintf(out, "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
             phase_names[phase], rank / gpus, rank % gpus, start_us,
             samples->times[last + rank].phase_us[phase]);
@@ -210,7 +210,7 @@ static void write_span(FILE *out, const struct measured_case *result, enum phase
 void measure_write_timeline(FILE *out, const struct measured_case *result)
 {
     const struct samples *samples = &result->samples;
-    const uint32_t gpus = result->setting->cluster.gpus_per_node;
+    const uint32_t gpus = result->scenario->cluster.gpus_per_node;
     double start_us = 0;
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     for (uint32_t r = 0; r < samples->ranks; r++)

@@ -41,7 +41,7 @@ static void *allocate_filled(struct layer *layer, uint64_t rows, uint64_t width,
     if (values)
         device_fill(setup->device, &(struct tensor_fill){.values = values,
                                                          .count = rows * width,
-                                                         .seed = setup->setting->run.seed,
+                                                         .seed = setup->scenario->run.seed,
                                                          .tensor = tensor,
                                                          .scale = scale});
     return values;
@@ -56,7 +56,7 @@ static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream
     float *host = mem_alloc(experts, sizeof *host);
     float *bias = allocate(layer, experts * sizeof *bias);
     for (uint32_t e = 0; e < experts; e++)
-        host[e] = BIAS_SCALE * value_at(setup->setting->run.seed, tensor_bias(stream), e);
+        host[e] = BIAS_SCALE * value_at(setup->scenario->run.seed, tensor_bias(stream), e);
     if (bias)
         device_upload(setup->device, bias, host, experts * sizeof *bias);
     free(host);
@@ -66,7 +66,7 @@ static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream
 static void open_experts(struct layer *layer, const struct moe *moe, uint32_t stream)
 {
     struct layer_memory *memory = layer->memory;
-    const struct layout *layout = &layer->setup.setting->layout;
+    const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t first = layout->rank_slot[layer->setup.rank];
     const uint32_t slots = layout->rank_slot[layer->setup.rank + 1] - first;
     memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
@@ -92,10 +92,10 @@ static void open_experts(struct layer *layer, const struct moe *moe, uint32_t st
 
 void memory_open(struct layer *layer)
 {
-    const struct setting *setting = layer->setup.setting;
-    const struct moe *moe = &setting->moe;
-    const uint32_t tokens = setting->routing.tokens[layer->setup.rank];
-    const uint32_t stream = setting->routing.layer;
+    const struct scenario *scenario = layer->setup.scenario;
+    const struct moe *moe = &scenario->moe;
+    const uint32_t tokens = scenario->routing.tokens[layer->setup.rank];
+    const uint32_t stream = scenario->routing.layer;
     struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
     memory->input = allocate_filled(layer, tokens, moe->hidden,
                                     tensor_input(stream, layer->setup.rank), tensor_scale(1));
@@ -152,7 +152,7 @@ struct choice_list {
 static void list_choices(const struct layer *layer, uint32_t home, uint32_t token,
                          uint32_t row_slot, struct choice_list *list)
 {
-    const struct layout *layout = &layer->setup.setting->layout;
+    const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t rank = layer->setup.rank, topk = layer->routing.topk;
     uint16_t ids[MOE_MAX_TOPK];
     list->count = 0;
@@ -201,7 +201,7 @@ static void list_experts(const struct layer *layer, struct expert_lists *lists)
 static void group_experts(struct layer *layer, const struct expert_lists *lists)
 {
     struct layer_memory *memory = layer->memory;
-    const struct layout *layout = &layer->setup.setting->layout;
+    const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t slots =
         layout->rank_slot[layer->setup.rank + 1] - layout->rank_slot[layer->setup.rank];
     const uint64_t rows = layer->dispatch.served_rows, count = lists->count;
@@ -256,7 +256,7 @@ static uint32_t choice_of(const struct layer *layer, uint32_t token, uint32_t sl
     routing_row(&layer->routing, layer->setup.rank, token, ids);
     for (uint32_t k = 0; k < layer->routing.topk; k++)
         if (ids[k] != ROUTING_DROPPED &&
-            layout_slot(&layer->setup.setting->layout, ids[k], token) == slot)
+            layout_slot(layer->setup.scenario->layout, ids[k], token) == slot)
             return k;
     return 0;
 }
@@ -336,7 +336,7 @@ static void release_path(struct layer *layer, struct path *path)
 static void free_experts(struct layer *layer)
 {
     struct layer_memory *memory = layer->memory;
-    const struct layout *layout = &layer->setup.setting->layout;
+    const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t rank = layer->setup.rank;
     for (uint32_t s = 0; s < layout->rank_slot[rank + 1] - layout->rank_slot[rank]; s++) {
         device_release(layer->setup.device, memory->gate_up[s]);

@@ -1,5 +1,5 @@
-// Every flag of epsim-real: the question's, then its own.
-#include "model/question_options.h"
+// Every flag of epsim-real: the scenario's, then its own.
+#include "scenario/options.h"
 #include "real/cli.h"
 
 #include <string.h>
@@ -92,22 +92,22 @@ static const struct option_row own_rows[] = {
 };
 #define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
 
-struct option_row real_options[QUESTION_OPTIONS + OWN_ROWS];
-const size_t real_option_count = QUESTION_OPTIONS + OWN_ROWS;
+struct option_row real_options[SCENARIO_OPTIONS + OWN_ROWS];
+const size_t real_option_count = SCENARIO_OPTIONS + OWN_ROWS;
 
-_Static_assert(QUESTION_OPTIONS + OWN_ROWS <= sizeof((struct real_invocation *)0)->given,
+_Static_assert(SCENARIO_OPTIONS + OWN_ROWS <= sizeof((struct real_invocation *)0)->given,
                "a place each");
-_Static_assert(offsetof(struct real_invocation, question) == 0, "question_options counts from it");
+_Static_assert(offsetof(struct real_invocation, def) == 0, "scenario_options counts from it");
 
 void real_options_init(void)
 {
-    static const uint32_t takers[QUESTION_PARTS] = {[QUESTION_CLUSTER] = BOTH,
-                                                    [QUESTION_LAYOUT] = BOTH,
-                                                    [QUESTION_LAYER] = REAL_LAYER,
-                                                    [QUESTION_RULE] = REAL_LAYER,
-                                                    [QUESTION_SEED] = REAL_LAYER};
-    question_options(real_options, takers);
-    memcpy(real_options + QUESTION_OPTIONS, own_rows, sizeof own_rows);
+    static const uint32_t takers[SCENARIO_PART_PARTS] = {[SCENARIO_PART_CLUSTER] = BOTH,
+                                                    [SCENARIO_PART_LAYOUT] = BOTH,
+                                                    [SCENARIO_PART_LAYER] = REAL_LAYER,
+                                                    [SCENARIO_PART_RULE] = REAL_LAYER,
+                                                    [SCENARIO_PART_SEED] = REAL_LAYER};
+    scenario_options(real_options, takers);
+    memcpy(real_options + SCENARIO_OPTIONS, own_rows, sizeof own_rows);
     for (size_t i = 0; i < real_option_count; i++)
         if (!strcmp(real_options[i].field.key, "output"))
             real_options[i].letter = 'o';
@@ -115,13 +115,13 @@ void real_options_init(void)
 
 struct real_invocation real_invocation_default(void)
 {
-    struct real_invocation invocation = {.question = question_default(),
+    struct real_invocation invocation = {.def = scenario_def_default(),
                                          .warmup = 2,
                                          .iterations = 10,
                                          .verify = 256,
                                          .most = (uint64_t)16 << 20,
                                          .family = "measured"};
-    invocation.question.cluster[0] = '\0';
+    invocation.def.cluster[0] = '\0';
     return invocation;
 }
 

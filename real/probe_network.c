@@ -39,7 +39,7 @@ static bool ping_pong(struct probe *probe, const struct trial *trial, struct err
            exchange_once(probe, trial->stream, second, first, err);
 }
 
-static bool probe_pair(struct probe *probe, enum place place, struct error *err)
+static bool probe_pair(struct probe *probe, enum probe_place place, struct error *err)
 {
     struct trial trial = {.name = "point-to-point",
                           .place = place,
@@ -64,7 +64,7 @@ static bool all_to_all(struct probe *probe, const struct trial *trial, struct er
     return exchange_once(probe, trial->stream, trial->messages, trial->messages, err);
 }
 
-static bool takes_part(const struct probe *probe, enum place place, uint32_t peer)
+static bool takes_part(const struct probe *probe, enum probe_place place, uint32_t peer)
 {
     const uint32_t gpus = probe->cluster->gpus_per_node;
     const bool inside = peer / gpus == probe->world->rank / gpus;
@@ -72,7 +72,7 @@ static bool takes_part(const struct probe *probe, enum place place, uint32_t pee
 }
 
 // Messages of `bytes` to and from every rank of the place, each rank beginning with the one after.
-static void list_messages(struct probe *probe, enum place place, uint64_t bytes)
+static void list_messages(struct probe *probe, enum probe_place place, uint64_t bytes)
 {
     const struct world *world = probe->world;
     const uint64_t stride = (bytes + PROBE_ALIGN - 1) / PROBE_ALIGN * PROBE_ALIGN;
@@ -92,7 +92,7 @@ static void list_messages(struct probe *probe, enum place place, uint64_t bytes)
     }
 }
 
-static bool probe_all(struct probe *probe, enum place place, struct error *err)
+static bool probe_all(struct probe *probe, enum probe_place place, struct error *err)
 {
     const uint32_t ranks = probe->world->ranks, gpus = probe->cluster->gpus_per_node;
     const uint32_t messages = place == EVERYWHERE ? ranks : place == INSIDE ? gpus : ranks - gpus;

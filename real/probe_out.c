@@ -40,7 +40,7 @@ static void write_csv_row(struct probe *probe, const struct trial *trial,
                           const struct statistic *statistic)
 {
     const struct real_invocation *invocation = probe->invocation;
-    const char *asked = invocation->question.cluster, *family = "probe-alltoall";
+    const char *asked = invocation->def.cluster, *family = "probe-alltoall";
     char *cluster = asked[0] ? mem_copy_text(asked) : cluster_line(probe->cluster);
     FILE *out = probe->file.stream;
     if (real_given(invocation, "family"))

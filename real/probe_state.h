@@ -36,12 +36,12 @@ struct probe {
     uint32_t csv_rows;
 };
 
-enum place { EVERYWHERE, INSIDE, BETWEEN, ON_DEVICE };
+enum probe_place { EVERYWHERE, INSIDE, BETWEEN, ON_DEVICE };
 
 // One line of the table.
 struct trial {
     const char *name;
-    enum place place;
+    enum probe_place place;
     uint64_t bytes; // a rank's
     double moved;   // bytes behind GBps; 0: none
     double flops;   // behind GFLOPS; 0: none

@@ -36,7 +36,7 @@ static float *gather_weights(const struct world *world, struct layer *layer)
 
 static bool write_trace_manifest(const struct layer *layer, const char *path, struct error *err)
 {
-    const struct trace_plan plan = {.moe = &layer->setup.setting->moe,
+    const struct trace_plan plan = {.moe = &layer->setup.scenario->moe,
                                     .layers = 1,
                                     .layer_ids = &layer->routing.layer,
                                     .source = "epsim-real, the router's own choices",

@@ -107,14 +107,14 @@ static void sample_release(struct sample *sample)
 static void compare_own(const struct world *world, struct layer *layer,
                         const struct layer_tokens *own, struct reference_error sums[2])
 {
-    const struct setting *setting = layer->setup.setting;
-    const size_t hidden = setting->moe.hidden;
-    const struct reference reference = {.moe = &setting->moe,
-                                        .seed = setting->run.seed,
-                                        .layer = setting->routing.layer,
+    const struct scenario *scenario = layer->setup.scenario;
+    const size_t hidden = scenario->moe.hidden;
+    const struct reference reference = {.moe = &scenario->moe,
+                                        .seed = scenario->run.seed,
+                                        .layer = scenario->routing.layer,
                                         .activation = layer->setup.device->ops->activation};
     struct sample sample;
-    sample_join(world, &setting->moe, own, &sample);
+    sample_join(world, &scenario->moe, own, &sample);
     const struct reference_tokens tokens = {.count = 2 * sample.total,
                                             .hidden = sample.hidden,
                                             .wire = sample.wire,
@@ -139,11 +139,11 @@ struct own_sums {
 static bool own_errors(const struct world *world, struct layer *layer, uint32_t asked,
                        struct own_sums *own, struct error *err)
 {
-    const struct setting *setting = layer->setup.setting;
+    const struct scenario *scenario = layer->setup.scenario;
     uint32_t *picked;
-    own->tokens = pick_tokens(world, asked, setting->routing.tokens[world->rank], &picked);
-    const size_t values = (size_t)own->tokens * setting->moe.hidden + 1;
-    const size_t choices = (size_t)own->tokens * setting->moe.topk + 1;
+    own->tokens = pick_tokens(world, asked, scenario->routing.tokens[world->rank], &picked);
+    const size_t values = (size_t)own->tokens * scenario->moe.hidden + 1;
+    const size_t choices = (size_t)own->tokens * scenario->moe.topk + 1;
     const struct layer_tokens got = {.token = picked,
                                      .count = own->tokens,
                                      .a = mem_alloc(values, sizeof(float)),
@@ -180,7 +180,7 @@ bool verify_output(const struct world *world, const struct verify_setup *setup, 
         reference_relative(&(struct reference_error){.error2 = all[2], .expected2 = all[3]});
     verified->tolerance = setup->tolerance > 0
                               ? setup->tolerance
-                              : default_tolerance(layer->setup.device, &layer->setup.setting->moe);
+                              : default_tolerance(layer->setup.device, &layer->setup.scenario->moe);
     if (verified->relative_error <= verified->tolerance)
         return true;
     if (world->rank == 0)

@@ -5,19 +5,19 @@
 #include <string.h>
 
 // A cluster for so many ranks where none was asked: nodes of eight, or one node.
-static void default_cluster(struct question *question, uint32_t ranks)
+static void default_cluster(struct scenario_def *def, uint32_t ranks)
 {
-    if (question->cluster[0])
+    if (def->cluster[0])
         return;
     if (ranks % 8 == 0)
-        snprintf(question->cluster, sizeof question->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s",
+        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s",
                  ranks / 8);
     else
-        snprintf(question->cluster, sizeof question->cluster, "1x%u:nvlink=1GB/s", ranks);
+        snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink=1GB/s", ranks);
 }
 
 // "8/0/3": tokens of ranks 0, 1, 2, and again from the first.
-static bool spread_tokens(struct setting *setting, const char *text, uint32_t ranks,
+static bool spread_tokens(struct scenario *scenario, const char *text, uint32_t ranks,
                           struct error *err)
 {
     uint32_t given[1024], count = 0;
@@ -33,55 +33,48 @@ static bool spread_tokens(struct setting *setting, const char *text, uint32_t ra
         at = end + 1;
     }
     for (uint32_t r = 0; r < ranks; r++)
-        setting->tokens[r] = given[r % count];
+        scenario->tokens[r] = given[r % count];
     return true;
 }
 
 // What is asked, of the job's ranks.
-static bool fit_question(const struct world *world, struct question *question, struct error *err)
+static bool fit_def(const struct world *world, struct scenario_def *def, struct error *err)
 {
-    if (question->ep && question->ep != world->ranks)
-        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", question->ep,
+    if (def->ep && def->ep != world->ranks)
+        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep,
                          world->ranks);
-    question->ep = world->ranks;
-    default_cluster(question, world->ranks);
+    def->ep = world->ranks;
+    default_cluster(def, world->ranks);
     return true;
 }
 
 // Formats that the kernels here neither make nor read, though the engines put times to them.
-static bool check_formats(const struct setting *setting, struct error *err)
+static bool check_formats(const struct scenario *scenario, struct error *err)
 {
-    const enum dtype dtypes[] = {setting->moe.dispatch_dtype, setting->moe.combine_dtype};
+    const enum dtype dtypes[] = {scenario->moe.dispatch_dtype, scenario->moe.combine_dtype};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++)
         if (dtypes[i] > DTYPE_FP32)
             return error_set(err, EXIT_INPUT, "--model: %s: expected fp8, bf16 or fp32 to run",
                              dtype_names[dtypes[i]]);
-    return (setting->dispatcher.line_payload_bytes == 0 && setting->dispatcher.scale_bytes == 4) ||
+    return (scenario->dispatcher.line_payload_bytes == 0 && scenario->dispatcher.scale_bytes == 4) ||
            error_set(err, EXIT_INPUT,
                      "--dispatcher %s: its wire format (lines with flags, other scales) is not run "
                      "here; expected another",
-                     setting->dispatcher.name);
+                     scenario->dispatcher.name);
 }
 
 bool workload_open(const struct world *world, const struct real_invocation *invocation,
-                   struct answerable *answerable, struct error *err)
+                   struct scenario *scenario, struct error *err)
 {
-    struct question question = invocation->question;
-    if (!fit_question(world, &question, err))
+    struct scenario_def def = invocation->def;
+    if (!fit_def(world, &def, err) || !scenario_open(scenario, &def, err))
         return false;
-    if (!ask_resolve(answerable, &question, err))
-        return false;
-    if (check_formats(&answerable->setting, err) &&
+    if (check_formats(scenario, err) &&
         (!strchr(invocation->tokens, '/') ||
-         spread_tokens(&answerable->setting, invocation->tokens, world->ranks, err)))
+         spread_tokens(scenario, invocation->tokens, world->ranks, err)))
         return true;
-    ask_release(answerable);
+    scenario_release(scenario);
     return false;
-}
-
-void workload_release(struct answerable *answerable)
-{
-    ask_release(answerable);
 }
 
 static void recorded_weights(const void *context, uint32_t rank, uint32_t token, float *weights)
@@ -91,15 +84,15 @@ static void recorded_weights(const void *context, uint32_t rank, uint32_t token,
 
 struct layer_setup workload_setup(const struct world *world,
                                   const struct real_invocation *invocation,
-                                  const struct answerable *answerable)
+                                  const struct scenario *scenario)
 {
-    const bool recorded = answerable->view && answerable->trace.weights.data;
-    return (struct layer_setup){.setting = &answerable->setting,
+    const bool recorded = scenario->view && scenario_trace(scenario)->weights.data;
+    return (struct layer_setup){.scenario = scenario,
                                 .rank = world->rank,
                                 .router = !real_given(invocation, "routing") &&
-                                          !invocation->question.trace[0],
+                                          !invocation->def.trace[0],
                                 .weights = recorded ? recorded_weights : NULL,
-                                .weights_context = recorded ? answerable->view : NULL,
+                                .weights_context = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};
 }
@@ -107,10 +100,11 @@ struct layer_setup workload_setup(const struct world *world,
 bool workload_cluster(const struct world *world, const struct real_invocation *invocation,
                       struct cluster *cluster, struct error *err)
 {
-    struct question question = invocation->question;
-    if (!fit_question(world, &question, err))
+    struct scenario_def def = invocation->def;
+    struct place place;
+    if (!fit_def(world, &def, err) || !place_open(&place, &def, err))
         return false;
-    return (cluster_load(question.cluster, cluster, NULL, err) &&
-            cluster_set_ep(cluster, world->ranks, err)) ||
-           error_prefix(err, "--cluster");
+    *cluster = place.cluster;
+    place_release(&place);
+    return true;
 }

@@ -5,19 +5,18 @@
 #include "real/cli.h"
 #include "real/layer_state.h"
 #include "real/world.h"
-#include "traces/ask.h"
+#include "scenario/scenario.h"
 
 // Resolves the invocation for the job's ranks, without loads: they are made from choices. Refuses
-// what the kernels here do not run. workload_release is due after a success.
+// what the kernels here do not run. scenario_release is due after a success.
 bool workload_open(const struct world *world, const struct real_invocation *invocation,
-                   struct answerable *answerable, struct error *err);
-void workload_release(struct answerable *answerable);
+                   struct scenario *scenario, struct error *err);
 
 // What the layer is opened with: choices by the router where neither rule nor trace is asked, and a
-// trace's recorded weights. The answerable must outlive the layer.
+// trace's recorded weights. The scenario must outlive the layer.
 struct layer_setup workload_setup(const struct world *world,
                                   const struct real_invocation *invocation,
-                                  const struct answerable *answerable);
+                                  const struct scenario *scenario);
 
 // The shape of the job alone, for the probe.
 bool workload_cluster(const struct world *world, const struct real_invocation *invocation,

@@ -37,7 +37,9 @@ static void simulate_transfer(void *context, const struct schedule *schedule,
 void simulate(const struct schedule *schedule, const struct run *run, struct timing *timing)
 {
     struct timeline *timeline =
-        run->timeline ? timeline_new(run->timeline, schedule, TIMELINE_PORTS) : NULL;
+        run->timeline ? timeline_new(run->timeline, &schedule->fabric,
+                                     schedule->transfers[0].channels, TIMELINE_PORTS)
+                      : NULL;
     timing_init(timing, "simulate", schedule);
     engine_walk(schedule, run, timing, simulate_transfer, timeline);
     critical_path(schedule, run, timing);
@@ -47,3 +49,9 @@ void simulate(const struct schedule *schedule, const struct run *run, struct tim
     timeline_phases(timeline, timing, 0);
     timeline_finish(timeline, timing->engine);
 }
+
+const struct engine engine_simulate = {.name = "simulate",
+                                       .loads = LOADS_COUNTED,
+                                       .has_queues = true,
+                                       .is_calibrated = true,
+                                       .run = simulate};

@@ -93,13 +93,14 @@ static void name_layers(struct timeline *timeline)
     name_thread(timeline, pid, TIMELINE_LAYER, "layers");
 }
 
-struct timeline *timeline_new(FILE *out, const struct schedule *schedule, enum timeline_rows rows)
+struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t channels,
+                              enum timeline_rows rows)
 {
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){
-        .out = out, .fabric = schedule->fabric, .channels = schedule->transfers[0].channels};
+        .out = out, .fabric = *fabric, .channels = channels};
     for (int class = 0; class < PORT_CLASSES; class ++)
-        timeline->held[class] = mem_alloc(schedule->fabric.count[class], sizeof(struct busy));
+        timeline->held[class] = mem_alloc(fabric->count[class], sizeof(struct busy));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     name_ranks(timeline);
     (rows == TIMELINE_PORTS ? name_ports : name_layers)(timeline);

@@ -14,8 +14,9 @@ struct timeline; // one file
 enum timeline_rows { TIMELINE_PORTS, TIMELINE_LAYERS };
 
 // Begins the JSON array of events on `out`, with the names of processes (nodes; of layers, one
-// more) and threads. The schedule is not kept.
-struct timeline *timeline_new(FILE *out, const struct schedule *schedule, enum timeline_rows rows);
+// more) and threads. `channels` are those of a rank's copy engines. The fabric is copied.
+struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t channels,
+                              enum timeline_rows rows);
 
 // A port is busy from start to end (PORT_SM: index counts two kernels a rank, each of the
 // channels); stretches less than 1 us apart are merged into one event.

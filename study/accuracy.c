@@ -8,34 +8,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct interval interval_for(const struct accuracy_row *row, const struct setting *setting,
-                                    enum engine engine, const struct accuracy_asked *asked)
+static struct interval interval_for(const struct accuracy_row *row, const struct scenario *scenario,
+                                    const struct engine *engine, const struct accuracy_asked *asked)
 {
     const struct measured_row *measured = row->measured;
     struct doubts doubts;
-    if (!asked || engine == ENGINE_NAIVE || measured->stage[0])
+    if (!asked || !engine->is_calibrated || measured->stage[0])
         return (struct interval){NAN, NAN};
-    doubts_find(&doubts, asked->fits, setting, engine);
+    doubts_find(&doubts, asked->fits, scenario, engine);
     const bool slowest = !strcmp(measured->stat, "slowest");
     return interval_of(slowest ? &doubts.slowest[measured->phase] : &doubts.mean[measured->phase],
                        row->predicted_us, asked->pct);
 }
 
-static void judge_row(struct accuracy_row *row, enum engine engine, const struct row_terms *terms,
-                      const struct accuracy_asked *asked)
+static void judge_row(struct accuracy_row *row, const struct engine *engine,
+                      const struct row_overrides *overrides, const struct accuracy_asked *asked)
 {
     struct error err = {0};
-    struct setting setting;
-    if (!row_resolve(&setting, row->measured, engine, terms, &err)) {
+    struct scenario scenario;
+    if (!row_open(&scenario, row->measured, engine, overrides, &err)) {
         row->skipped = true;
         snprintf(row->why, sizeof row->why, "%.255s", err.text);
         return;
     }
-    const struct row_answer answer = row_ask(&setting, row->measured, engine);
-    row->predicted_us = answer.us;
-    row->interval_us = interval_for(row, &setting, engine, asked);
-    setting_release(&setting);
-    memcpy(row->binds, answer.binds, sizeof row->binds);
+    const struct prediction prediction = row_predict(&scenario, row->measured, engine);
+    row->predicted_us = prediction.us;
+    row->interval_us = interval_for(row, &scenario, engine, asked);
+    scenario_release(&scenario);
+    memcpy(row->bottleneck, prediction.bottleneck, sizeof row->bottleneck);
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
 }
 
@@ -100,13 +100,13 @@ void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping)
 
 // What each row by itself rests on.
 static void set_support(struct accuracy *accuracy, const struct measured *measured,
-                        const struct row_terms *terms)
+                        const struct row_overrides *overrides)
 {
     bool *taken = mem_alloc(accuracy->count, sizeof *taken);
-    if (accuracy->engine == ENGINE_NAIVE)
-        figures_none(&accuracy->figures, measured);
+    if (accuracy->engine->is_calibrated)
+        figures_init(&accuracy->figures, measured, overrides);
     else
-        figures_init(&accuracy->figures, measured, terms);
+        figures_none(&accuracy->figures, measured);
     for (size_t i = 0; i < accuracy->count; i++) {
         taken[i] = true;
         accuracy->rows[i].support = figures_support(&accuracy->figures, taken);
@@ -115,8 +115,9 @@ static void set_support(struct accuracy *accuracy, const struct measured *measur
     free(taken);
 }
 
-void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    const struct row_terms *terms, const struct accuracy_asked *asked)
+void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
+                    const struct engine *engine, const struct row_overrides *overrides,
+                    const struct accuracy_asked *asked)
 {
     *accuracy = (struct accuracy){.engine = engine,
                                   .rows = mem_alloc(measured->count, sizeof *accuracy->rows),
@@ -126,10 +127,10 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, 
     for (size_t i = 0; i < count; i++)
         rows[i].measured = &measured->rows[i];
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
-    shared(rows, count, engine, terms, asked)
+    shared(rows, count, engine, overrides, asked)
     for (size_t i = 0; i < count; i++)
-        judge_row(&rows[i], engine, terms, asked);
-    set_support(accuracy, measured, terms);
+        judge_row(&rows[i], engine, overrides, asked);
+    set_support(accuracy, measured, overrides);
     double *errors = mem_alloc(count, sizeof *errors);
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {

@@ -16,7 +16,7 @@ struct accuracy_row {
     bool skipped;
     char why[256]; // of a skipped row
     double predicted_us, error_pct;
-    char binds[96];              // what binds the prediction's phase, as the engine names it
+    char bottleneck[96];         // of the prediction's phase, as the engine names it
     struct support support;      // of this row by itself
     struct interval interval_us; // NaN: none asked, or no rows stand behind the prediction
 };
@@ -37,26 +37,28 @@ struct accuracy_group {
 };
 
 struct accuracy {
-    enum engine engine;
+    const struct engine *engine;
     struct accuracy_row *rows; // [measured->count], in file order
     size_t count, skipped;
     struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
-    struct figures figures;             // what its predictions rest on; naive's on nothing
+    struct figures figures;             // what its predictions rest on; nothing of an engine
+                                        // that is not calibrated
     double inside_pct;                  // as of a group
 };
 
-// Predicts every row in isolation (row_resolve, row_predict) from physical parameters alone. A row
+// Predicts every row in isolation (row_open, row_predict) from physical parameters alone. A row
 // whose cluster or dispatcher has no preset is skipped and says so; nothing is substituted. Rows
 // run on all OpenMP threads.
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
 // compared. estimate reads expected loads, simulate counts drawn ones (seed). `asked`: NULL where
-// no intervals are; naive and single stages have none.
+// no intervals are; single stages and engines that are not calibrated have none.
 // `measured` must outlive the accuracy.
-void accuracy_judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine,
-                    const struct row_terms *terms, const struct accuracy_asked *asked);
+void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
+                    const struct engine *engine, const struct row_overrides *overrides,
+                    const struct accuracy_asked *asked);
 
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);

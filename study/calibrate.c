@@ -1,6 +1,8 @@
 #include "study/calibrate.h"
 
 #include "base/mem.h"
+#include "model/estimate.h"
+#include "sim/simulate.h"
 #include "study/errors.h"
 #include "study/group.h"
 #include "study/reads.h"
@@ -12,22 +14,19 @@
 // ---- parameters on a row ----------------------------------------------------------------------
 
 static void put_values(const struct calibration *calibration, const struct calibrate_row *row,
-                       const double *values, struct setting *trial)
+                       const double *values, struct scenario *scenario)
 {
     for (size_t p = 0; p < calibration->parameter_count; p++)
-        parameter_put(&calibration->parameters[p], row->depends[p], values[p], trial);
+        parameter_put(&calibration->parameters[p], row->depends[p], values[p], scenario);
+    scenario_touch(scenario);
 }
 
 // The row's prediction by these values. The loads are the row's own; the schedule is made anew.
-static double predict(const struct calibration *calibration, const struct calibrate_row *row,
+static double predict(const struct calibration *calibration, struct calibrate_row *row,
                       const double *values)
 {
-    struct setting trial = row->setting;
-    put_values(calibration, row, values, &trial);
-    setting_schedule(&trial);
-    const double us = row_predict(&trial, row->measured, ENGINE_ESTIMATE);
-    schedule_release(&trial.schedule);
-    return us;
+    put_values(calibration, row, values, &row->scenario);
+    return row_predict(&row->scenario, row->measured, &engine_estimate).us;
 }
 
 // ---- the fit ----------------------------------------------------------------------------------
@@ -35,7 +34,7 @@ static double predict(const struct calibration *calibration, const struct calibr
 // The rows that a solution sees: all that are not skipped, but for one group.
 struct seen {
     const struct calibration *calibration;
-    const struct calibrate_row **rows;
+    struct calibrate_row **rows;
     size_t count;
 };
 
@@ -45,10 +44,10 @@ static void errors(void *context, const double *values, size_t moved, double *ou
     const size_t count = seen->count;
 #pragma omp parallel for schedule(dynamic, 4) default(none) shared(seen, values, moved, out, count)
     for (size_t r = 0; r < count; r++) {
-        const struct calibrate_row *row = seen->rows[r];
+        struct calibrate_row *row = seen->rows[r];
         if (moved == FIT_EVERY || row->depends[moved])
             out[r] = log(predict(seen->calibration, row, values) / row->measured->latency_us) +
-                     row->lean;
+                     row->engine_bias;
     }
 }
 
@@ -80,29 +79,29 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
 }
 
 // How far the simulator is from the closed form on a row, by these values; half of it.
-static double lean_of(const struct calibration *calibration, const struct calibrate_row *row,
-                      const struct row_terms *terms, const double *values)
+static double bias_of(const struct calibration *calibration, struct calibrate_row *row,
+                      const struct row_overrides *overrides, const double *values)
 {
     struct error err;
-    struct setting setting;
-    if (!row_resolve(&setting, row->measured, ENGINE_SIMULATE, terms, &err))
-        return 0; // the closed form's own question was resolved, so this one is
-    schedule_release(&setting.schedule);
-    put_values(calibration, row, values, &setting);
-    setting_schedule(&setting);
-    const double simulated = row_predict(&setting, row->measured, ENGINE_SIMULATE);
-    setting_release(&setting);
+    struct scenario scenario;
+    if (!row_open(&scenario, row->measured, &engine_simulate, overrides, &err))
+        return 0; // the closed form's own scenario was opened, so this one is
+    put_values(calibration, row, values, &scenario);
+    const double simulated = row_predict(&scenario, row->measured, &engine_simulate).us;
+    scenario_release(&scenario);
     return log(simulated / predict(calibration, row, values)) / 2;
 }
 
-static void lean(struct calibration *calibration, const struct row_terms *terms)
+static void find_biases(struct calibration *calibration, const struct row_overrides *overrides)
 {
     struct calibrate_row *rows = calibration->rows;
     const size_t count = calibration->row_count;
-#pragma omp parallel for schedule(dynamic, 1) default(none) shared(calibration, terms, rows, count)
+#pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
+    shared(calibration, overrides, rows, count)
     for (size_t r = 0; r < count; r++)
         if (!rows[r].skipped && rows[r].moved)
-            rows[r].lean = lean_of(calibration, &rows[r], terms, calibration->fit.values);
+            rows[r].engine_bias =
+                bias_of(calibration, &rows[r], overrides, calibration->fit.values);
 }
 
 static double error_pct(const struct calibrate_row *row, double predicted_us)
@@ -111,11 +110,11 @@ static double error_pct(const struct calibrate_row *row, double predicted_us)
 }
 
 static void resolve_row(struct calibration *calibration, struct calibrate_row *row,
-                        const struct row_terms *terms)
+                        const struct row_overrides *overrides)
 {
     struct error err = {0};
     row->depends = mem_alloc(calibration->parameter_count, sizeof *row->depends);
-    if (!row_resolve(&row->setting, row->measured, ENGINE_ESTIMATE, terms, &err)) {
+    if (!row_open(&row->scenario, row->measured, &engine_estimate, overrides, &err)) {
         row->skipped = true;
         snprintf(row->why, sizeof row->why, "%.255s", err.text);
         calibration->skipped++;
@@ -123,7 +122,7 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         row->depends[p] =
-            parameter_depends(&calibration->parameters[p], &row->setting, row->measured->phase);
+            parameter_depends(&calibration->parameters[p], &row->scenario, row->measured->phase);
         row->moved |= row->depends[p] != 0;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++)
@@ -131,13 +130,13 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
 }
 
 static void resolve_rows(struct calibration *calibration, const struct measured *measured,
-                         const struct row_terms *terms)
+                         const struct row_overrides *overrides)
 {
     calibration->row_count = measured->count;
     calibration->rows = mem_alloc(measured->count, sizeof *calibration->rows);
     for (size_t r = 0; r < measured->count; r++) {
         calibration->rows[r].measured = &measured->rows[r];
-        resolve_row(calibration, &calibration->rows[r], terms);
+        resolve_row(calibration, &calibration->rows[r], overrides);
     }
 }
 
@@ -155,11 +154,9 @@ static void summarise_before(struct calibration *calibration, const struct seen 
 {
     double *off = mem_alloc(seen->count, sizeof *off);
     for (size_t r = 0; r < seen->count; r++) {
-        struct setting as_is = seen->rows[r]->setting;
-        setting_schedule(&as_is);
+        struct calibrate_row *row = seen->rows[r];
         off[r] =
-            error_pct(seen->rows[r], row_predict(&as_is, seen->rows[r]->measured, ENGINE_ESTIMATE));
-        schedule_release(&as_is.schedule);
+            error_pct(row, row_predict(&row->scenario, row->measured, &engine_estimate).us);
     }
     errors_summarise(off, seen->count, &calibration->before_median_abs_pct,
                      &calibration->before_p90_abs_pct);
@@ -182,9 +179,9 @@ static void predict_rows(struct calibration *calibration)
 }
 
 bool calibration_run(struct calibration *calibration, const struct measured *measured,
-                     const struct row_terms *terms, bool between, struct error *err)
+                     const struct row_overrides *overrides, bool between, struct error *err)
 {
-    resolve_rows(calibration, measured, terms);
+    resolve_rows(calibration, measured, overrides);
     struct seen seen = see_all(calibration);
     if (seen.count < calibration->parameter_count) {
         const char *why = "";
@@ -205,7 +202,7 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
     summarise_before(calibration, &seen);
     solve(&seen, start, &calibration->fit);
     if (between) {
-        lean(calibration, terms);
+        find_biases(calibration, overrides);
         memcpy(start, calibration->fit.values, calibration->parameter_count * sizeof *start);
         fit_release(&calibration->fit);
         solve(&seen, start, &calibration->fit);
@@ -237,7 +234,7 @@ static void leave_out(const struct calibration *calibration, struct left_out *gr
     if (seen.count >= calibration->parameter_count) {
         solve(&seen, calibration->fit.values, &fit);
         for (size_t r = 0; r < calibration->row_count; r++) {
-            const struct calibrate_row *row = &calibration->rows[r];
+            struct calibrate_row *row = &calibration->rows[r];
             if (!row->skipped && row->moved && same_group(row->measured, group->first))
                 off[group->count++] = error_pct(row, predict(calibration, row, fit.values));
         }
@@ -272,7 +269,7 @@ void calibration_release(struct calibration *calibration)
         parameter_release(&calibration->parameters[p]);
     for (size_t r = 0; r < calibration->row_count; r++) {
         if (!calibration->rows[r].skipped)
-            setting_release(&calibration->rows[r].setting);
+            scenario_release(&calibration->rows[r].scenario);
         free(calibration->rows[r].depends);
     }
     free(calibration->parameters);

@@ -33,13 +33,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// One measured row, resolved once and asked again for every trial.
+// One measured row, opened once and run again for every trial: trial values are put into its own
+// scenario.
 struct calibrate_row {
     const struct measured_row *measured;
-    struct setting setting;
+    struct scenario scenario; // of the closed form
     uint8_t *depends;    // [parameters] parameter_depends
     bool moved;          // by any of them; others are no part of the fit
-    double lean;         // half of ln(simulated / estimated), added to the closed form's error
+    double engine_bias;  // half of ln(simulated / estimated), added to the closed form's error
     double predicted_us; // by the fitted values
     bool skipped;
     char why[256];
@@ -60,7 +61,7 @@ struct calibration {
     size_t parameter_count;
     struct calibrate_row *rows; // of the file, in its order
     size_t row_count, skipped;
-    bool between; // leans are known
+    bool between; // biases are known
     struct fit fit;
     double median_abs_pct, p90_abs_pct;               // of the fitted rows
     double before_median_abs_pct, before_p90_abs_pct; // by the presets as they were
@@ -87,7 +88,7 @@ bool calibration_write(const struct calibration *calibration, const char *folder
 // by what queues; with `between`, the fit goes on, once, from there with each row's prediction
 // halfway (geometrically) between them, as far apart as they were.
 bool calibration_run(struct calibration *calibration, const struct measured *measured,
-                     const struct row_terms *terms, bool between, struct error *err);
+                     const struct row_overrides *overrides, bool between, struct error *err);
 
 // Honest error of groups that the fit did not see: for each (family, cluster, dispatcher, nodes,
 // phase), fits without its rows and predicts them.

@@ -1,7 +1,6 @@
 #include "study/compare.h"
 
 #include "base/mem.h"
-#include "model/check.h"
 #include "model/estimate.h"
 #include "sim/simulate.h"
 
@@ -17,22 +16,22 @@ void comparison_release(struct comparison *comparison)
 
 // ---- which rows belong -------------------------------------------------------------------------
 
-static bool same_shape(const struct measured_row *row, const struct setting *setting)
+static bool same_shape(const struct measured_row *row, const struct scenario *scenario)
 {
-    const struct moe *moe = &setting->moe;
-    return row->nodes == setting->cluster.nodes &&
-           row->gpus_per_node == setting->cluster.gpus_per_node && row->experts == moe->experts &&
+    const struct moe *moe = &scenario->moe;
+    return row->nodes == scenario->cluster.nodes &&
+           row->gpus_per_node == scenario->cluster.gpus_per_node && row->experts == moe->experts &&
            row->topk == moe->topk && row->hidden == moe->hidden;
 }
 
-static bool same_parts(const struct measured_row *row, const struct question *question,
-                       const struct setting *setting)
+static bool same_parts(const struct measured_row *row, const struct scenario *scenario)
 {
-    return (!strcmp(row->cluster, setting->cluster.name) ||
-            !strcmp(row->cluster, question->cluster)) &&
-           !strcmp(row->dispatcher, setting->dispatcher.name) &&
-           !strcmp(row->layout[0] ? row->layout : "contiguous", question->layout) &&
-           (row->sms ? row->sms == setting->dispatcher.sms : question->sms == 0);
+    const struct scenario_def *def = &scenario->def;
+    return (!strcmp(row->cluster, scenario->cluster.name) ||
+            !strcmp(row->cluster, def->cluster)) &&
+           !strcmp(row->dispatcher, scenario->dispatcher.name) &&
+           !strcmp(row->layout[0] ? row->layout : "contiguous", def->layout) &&
+           (row->sms ? row->sms == scenario->dispatcher.sms : def->sms == 0);
 }
 
 static bool same_figure(const struct measured_row *row, const struct moe *moe)
@@ -48,12 +47,11 @@ static bool replayed(const struct measured_row *row)
 }
 
 // Everything but the place in a trace.
-static bool belongs(const struct measured_row *row, const struct question *question,
-                    const struct setting *setting)
+static bool belongs(const struct measured_row *row, const struct scenario *scenario)
 {
-    return row->tokens_per_gpu == routing_most_tokens(&setting->routing) &&
-           replayed(row) == (question->trace[0] != '\0') && same_shape(row, setting) &&
-           same_parts(row, question, setting) && same_figure(row, &setting->moe);
+    return row->tokens_per_gpu == routing_most_tokens(&scenario->routing) &&
+           replayed(row) == (scenario->recorded != NULL) && same_shape(row, scenario) &&
+           same_parts(row, scenario) && same_figure(row, &scenario->moe);
 }
 
 // The rows of one case, by phase and by whether they are of the slowest rank.
@@ -64,13 +62,14 @@ struct found {
 
 // The latest row wins: a library's newer measurement follows its older one in a file.
 static void find_rows(struct found *found, const struct measured *measured,
-                      const struct question *question, const struct setting *setting)
+                      const struct scenario *scenario)
 {
+    const struct scenario_def *def = &scenario->def;
     *found = (struct found){0};
     for (size_t i = 0; measured && i < measured->count; i++) {
         const struct measured_row *row = &measured->rows[i];
-        if (!belongs(row, question, setting) ||
-            (question->trace[0] && (row->layer != question->layer || row->step != question->step)))
+        if (!belongs(row, scenario) ||
+            (scenario->recorded && (row->layer != def->layer || row->step != def->step)))
             continue;
         found->rows[row->phase][!strcmp(row->stat, "slowest")] = row;
         found->any = true;
@@ -81,24 +80,28 @@ static void find_rows(struct found *found, const struct measured *measured,
 
 // What the engines say of a case, and what was measured of it.
 struct answers {
-    const struct question *question;
-    const struct setting *setting;
+    struct scenario *scenario; // prepared
     struct timing simulated, estimated;
     struct doubts simulate_doubts, estimate_doubts;
     struct found found;
 };
 
-static void answer(struct answers *answers, struct comparison *comparison)
+// Both engines read the same loads.
+static bool answer(struct answers *answers, struct comparison *comparison, struct error *err)
 {
-    const struct setting *setting = answers->setting;
+    struct scenario *scenario = answers->scenario;
     if (comparison->fits)
-        extrapolation_find(&comparison->extrapolation, comparison->fits, setting);
+        extrapolation_find(&comparison->extrapolation, comparison->fits, scenario);
     if (comparison->fits && comparison->pct > 0) {
-        doubts_find(&answers->simulate_doubts, comparison->fits, setting, ENGINE_SIMULATE);
-        doubts_find(&answers->estimate_doubts, comparison->fits, setting, ENGINE_ESTIMATE);
+        doubts_find(&answers->simulate_doubts, comparison->fits, scenario, &engine_simulate);
+        doubts_find(&answers->estimate_doubts, comparison->fits, scenario, &engine_estimate);
     }
-    simulate(&setting->schedule, &setting->run, &answers->simulated);
-    estimate(&setting->schedule, &setting->run, &answers->estimated);
+    if (!scenario_run(scenario, &engine_simulate, &answers->simulated, err))
+        return false;
+    if (scenario_run(scenario, &engine_estimate, &answers->estimated, err))
+        return true;
+    timing_release(&answers->simulated);
+    return false;
 }
 
 static void answers_release(struct answers *answers)
@@ -123,13 +126,13 @@ static struct interval interval_at(const struct doubts *doubts, const struct com
 static void add_row(struct comparison *comparison, const struct answers *answers, enum phase phase,
                     bool slowest)
 {
-    const struct setting *setting = answers->setting;
+    const struct scenario *scenario = answers->scenario;
     comparison->rows = mem_grow(comparison->rows, comparison->count + 1, sizeof *comparison->rows);
     struct compared *row = &comparison->rows[comparison->count++];
     *row = (struct compared){
-        .tokens = routing_most_tokens(&setting->routing),
-        .layer = answers->question->layer,
-        .step = answers->question->step,
+        .tokens = routing_most_tokens(&scenario->routing),
+        .layer = scenario->def.layer,
+        .step = scenario->def.step,
         .phase = phase,
         .slowest = slowest,
         .simulate_us = latency_us(&answers->simulated, phase, slowest),
@@ -140,45 +143,57 @@ static void add_row(struct comparison *comparison, const struct answers *answers
         interval_at(&answers->simulate_doubts, row, row->simulate_us, comparison->pct);
     row->estimate_interval_us =
         interval_at(&answers->estimate_doubts, row, row->estimate_us, comparison->pct);
-    strcpy(row->dispatcher, setting->dispatcher.name);
+    strcpy(row->dispatcher, scenario->dispatcher.name);
 }
 
 // ---- over token counts -------------------------------------------------------------------------
 
-bool compare_tokens(const struct question *question, uint32_t tokens,
+// Both engines read counted loads, unless others were asked.
+static struct scenario_def both_engines(const struct scenario_def *def)
+{
+    struct scenario_def both = *def;
+    both.aligned = true;
+    if (both.loads == LOADS_AUTO)
+        both.loads = LOADS_COUNTED;
+    return both;
+}
+
+bool compare_tokens(const struct scenario_def *def, uint32_t tokens,
                     const struct measured *measured, struct comparison *comparison,
                     struct error *err)
 {
-    struct question sized = *question;
-    struct answerable answerable;
-    struct answers answers = {.question = &sized, .setting = &answerable.setting};
+    struct scenario_def sized = both_engines(def);
+    struct scenario scenario;
+    struct answers answers = {.scenario = &scenario};
     sized.tokens = tokens;
-    sized.aligned = true;
-    if (!ask(&answerable, &sized, LOADS_COUNTED, err))
+    if (!scenario_open(&scenario, &sized, err))
         return false;
-    answer(&answers, comparison);
-    find_rows(&answers.found, measured, &sized, answers.setting);
-    add_row(comparison, &answers, PHASE_DISPATCH, false);
-    add_row(comparison, &answers, PHASE_COMBINE, false);
-    answers_release(&answers);
-    ask_release(&answerable);
-    return true;
+    const bool ok = scenario_prepare(&scenario, &engine_simulate, err) &&
+                    answer(&answers, comparison, err);
+    if (ok) {
+        find_rows(&answers.found, measured, &scenario);
+        add_row(comparison, &answers, PHASE_DISPATCH, false);
+        add_row(comparison, &answers, PHASE_COMBINE, false);
+        answers_release(&answers);
+    }
+    scenario_release(&scenario);
+    return ok;
 }
 
 // ---- over a trace's steps ----------------------------------------------------------------------
 
-struct place {
+struct place_named {
     uint32_t layer;
     uint64_t step;
     const struct measured_row *row; // that names it; NULL: it was asked
 };
 
 struct place_list {
-    struct place *places;
+    struct place_named *places;
     size_t count;
 };
 
-static void add_place(struct place_list *list, struct place place)
+static void add_place(struct place_list *list, struct place_named place)
 {
     list->places = mem_grow(list->places, list->count + 1, sizeof *list->places);
     list->places[list->count++] = place;
@@ -190,7 +205,7 @@ static void add_asked(struct place_list *list, const struct compare_places *aske
     const size_t steps = asked->step_count ? asked->step_count : 1;
     for (size_t l = 0; l < layers; l++)
         for (size_t s = 0; s < steps; s++)
-            add_place(list, (struct place){.layer = asked->layer_count ? asked->layers[l] : 0,
+            add_place(list, (struct place_named){.layer = asked->layer_count ? asked->layers[l] : 0,
                                            .step = asked->step_count ? asked->steps[s] : 0});
 }
 
@@ -204,7 +219,7 @@ static bool is_asked(const uint32_t *values, size_t count, uint64_t value)
 
 static int by_place(const void *a, const void *b)
 {
-    const struct place *x = a, *y = b;
+    const struct place_named *x = a, *y = b;
     const int layer = (x->layer > y->layer) - (x->layer < y->layer);
     return layer ? layer : (x->step > y->step) - (x->step < y->step);
 }
@@ -217,7 +232,7 @@ static void add_measured(struct place_list *list, const struct compare_places *a
         const struct measured_row *row = &measured->rows[i];
         if (replayed(row) && is_asked(asked->layers, asked->layer_count, row->layer) &&
             is_asked(asked->steps, asked->step_count, row->step))
-            add_place(list, (struct place){row->layer, row->step, row});
+            add_place(list, (struct place_named){row->layer, row->step, row});
     }
     if (list->count)
         qsort(list->places, list->count, sizeof *list->places, by_place);
@@ -230,65 +245,61 @@ static void add_measured(struct place_list *list, const struct compare_places *a
 
 // What is the same at every place.
 struct stepper {
-    struct question question; // at the place in hand
+    struct scenario scenario; // at the place in hand
     const struct measured *measured;
-    struct answerable answerable;
     struct comparison *comparison;
 };
 
 // A row's place that the trace lacks: not this case's at all, or of another trace. Rows of the case
 // are those that would belong where the trace does begin.
-static bool check_lacking(struct stepper *stepper, const struct place *place, struct error *err)
+static bool check_lacking(struct stepper *stepper, const struct place_named *place,
+                          struct error *err)
 {
-    const struct answerable *answerable = &stepper->answerable;
-    const bool layer = place->layer >= answerable->trace.layers;
+    const struct scenario *scenario = &stepper->scenario;
+    const struct trace *trace = scenario_trace(scenario);
+    const bool layer = place->layer >= trace->layers;
     for (size_t i = 0; stepper->measured && i < stepper->measured->count; i++) {
         const struct measured_row *row = &stepper->measured->rows[i];
-        if (row->layer != place->layer || row->step != place->step ||
-            !belongs(row, &stepper->question, &answerable->setting))
+        if (row->layer != place->layer || row->step != place->step || !belongs(row, scenario))
             continue;
-        return error_set(
-            err, EXIT_INPUT, "%s:%zu: %s: %llu: expected 0 to %llu, the trace's %s",
-            stepper->measured->path, row->line, layer ? "layer" : "step",
-            (unsigned long long)(layer ? place->layer : place->step),
-            (unsigned long long)(layer ? answerable->trace.layers : answerable->steps) - 1,
-            layer ? "layers" : "steps");
+        return error_set(err, EXIT_INPUT, "%s:%zu: %s: %llu: expected 0 to %llu, the trace's %s",
+                         stepper->measured->path, row->line, layer ? "layer" : "step",
+                         (unsigned long long)(layer ? place->layer : place->step),
+                         (unsigned long long)(layer ? trace->layers : scenario->steps) - 1,
+                         layer ? "layers" : "steps");
     }
     return true;
 }
 
-static void add_phases(struct stepper *stepper, const struct found *found)
+static bool add_phases(struct stepper *stepper, const struct found *found, struct error *err)
 {
-    const struct setting *setting = &stepper->answerable.setting;
-    struct answers answers = {.question = &stepper->question, .setting = setting, .found = *found};
-    answer(&answers, stepper->comparison);
+    struct scenario *scenario = &stepper->scenario;
+    struct answers answers = {.scenario = scenario, .found = *found};
+    if (!answer(&answers, stepper->comparison, err))
+        return false;
     for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
-        for (int slowest = 0; setting->schedule.present[phase] && slowest < 2; slowest++)
+        for (int slowest = 0; scenario->schedule->present[phase] && slowest < 2; slowest++)
             if (!found->any || found->rows[phase][slowest])
                 add_row(stepper->comparison, &answers, phase, slowest != 0);
     answers_release(&answers);
+    return true;
 }
 
 // A place that only rows name is passed over when none of them belongs.
-static bool compare_place(struct stepper *stepper, const struct place *place, struct error *err)
+static bool compare_place(struct stepper *stepper, const struct place_named *place,
+                          struct error *err)
 {
-    struct answerable *answerable = &stepper->answerable;
+    struct scenario *scenario = &stepper->scenario;
     struct found found;
-    if (place->row &&
-        (place->layer >= answerable->trace.layers || place->step >= answerable->steps))
+    if (place->row && (place->layer >= scenario_trace(scenario)->layers ||
+                       place->step >= scenario->steps))
         return check_lacking(stepper, place, err);
-    stepper->question.layer = place->layer;
-    stepper->question.step = place->step;
-    if (!ask_place(answerable, &stepper->question, err))
+    if (!scenario_seek(scenario, place->layer, place->step, err))
         return false;
-    find_rows(&found, stepper->measured, &stepper->question, &answerable->setting);
+    find_rows(&found, stepper->measured, scenario);
     if (place->row && !found.any)
         return true;
-    setting_load(&answerable->setting, LOADS_COUNTED);
-    if (!schedule_check(&answerable->setting.schedule, err))
-        return false;
-    add_phases(stepper, &found);
-    return true;
+    return scenario_prepare(scenario, &engine_simulate, err) && add_phases(stepper, &found, err);
 }
 
 static bool compare_all(struct stepper *stepper, const struct place_list *list, struct error *err)
@@ -299,25 +310,26 @@ static bool compare_all(struct stepper *stepper, const struct place_list *list, 
     return true;
 }
 
-bool compare_steps(const struct question *question, const struct compare_places *places,
+bool compare_steps(const struct scenario_def *def, const struct compare_places *places,
                    const struct measured *measured, struct comparison *comparison,
                    struct error *err)
 {
     const size_t before = comparison->count;
-    struct stepper stepper = {
-        .question = *question, .measured = measured, .comparison = comparison};
+    struct stepper stepper = {.measured = measured, .comparison = comparison};
     struct place_list asked = {0}, named = {0};
-    stepper.question.aligned = true;
+    struct scenario_def first = both_engines(def);
     add_asked(&asked, places);
-    stepper.question.layer = asked.places[0].layer;
-    stepper.question.step = asked.places[0].step;
+    first.layer = asked.places[0].layer;
+    first.step = asked.places[0].step;
     if (measured && !(places->layer_count && places->step_count))
         add_measured(&named, places, measured);
-    bool ok = ask_resolve(&stepper.answerable, &stepper.question, err) &&
-              compare_all(&stepper, &named, err);
-    if (ok && comparison->count == before)
-        ok = compare_all(&stepper, &asked, err);
-    ask_release(&stepper.answerable);
+    bool ok = scenario_open(&stepper.scenario, &first, err);
+    if (ok) {
+        ok = compare_all(&stepper, &named, err);
+        if (ok && comparison->count == before)
+            ok = compare_all(&stepper, &asked, err);
+        scenario_release(&stepper.scenario);
+    }
     free(asked.places);
     free(named.places);
     return ok;

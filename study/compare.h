@@ -3,11 +3,10 @@
 #ifndef STUDY_COMPARE_H
 #define STUDY_COMPARE_H
 
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
 #include "study/rows/measured.h"
-#include "traces/ask.h"
 
 // One phase of one case with ranks aligned, as benchmarks time one kernel.
 struct compared {
@@ -31,12 +30,12 @@ struct comparison {
 };
 void comparison_release(struct comparison *comparison);
 
-// Asks the question at `tokens` a rank; both engines read the same counted loads. `measured` may
+// Asks it at `tokens` per rank; both engines read the same counted loads. `measured` may
 // be NULL; a row belongs when cluster (by name, or written as asked), dispatcher, shape, SMs,
 // tokens, top-k, experts, hidden, layout, dtype, phase and statistic agree, and both or neither
 // replayed a trace (the group limit of its routing is not compared). Adds two rows: means of
 // dispatch, combine.
-bool compare_tokens(const struct question *question, uint32_t tokens,
+bool compare_tokens(const struct scenario_def *def, uint32_t tokens,
                     const struct measured *measured, struct comparison *comparison,
                     struct error *err);
 
@@ -46,12 +45,12 @@ struct compare_places {
     size_t layer_count, step_count;
 };
 
-// Asks a question that names a trace at every layer and step asked. Where either is not asked, it
+// Asks it of a trace at every layer and step asked. Where either is not asked, it
 // is those at which measured rows of the case were taken, or the first where there are none. A row
 // belongs as above, and its layer and step agree; which trace it replayed, it does not say. Adds,
 // layer by layer and step by step, every phase's mean and slowest rank that was measured there, or
 // all of them where none was. Refuses a row that belongs but for a place that the trace lacks.
-bool compare_steps(const struct question *question, const struct compare_places *places,
+bool compare_steps(const struct scenario_def *def, const struct compare_places *places,
                    const struct measured *measured, struct comparison *comparison,
                    struct error *err);
 

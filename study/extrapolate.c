@@ -10,7 +10,7 @@
 struct looking {
     struct extrapolation *found;
     const struct fits *fits;
-    const struct setting *setting;
+    const struct scenario *scenario;
 };
 
 // Adds a phrase that is not there yet.
@@ -104,7 +104,7 @@ static char *changed_keys(const struct cluster *cluster, const char *preset)
 
 static void look_at_cluster(const struct looking *looking, const struct fitted_group *group)
 {
-    const struct cluster *cluster = &looking->setting->cluster;
+    const struct cluster *cluster = &looking->scenario->cluster;
     char preset[FIELD_TEXT_BYTES];
     dispatcher_cluster_name(cluster, preset);
     if (!has(group, preset)) {
@@ -120,25 +120,25 @@ static void look_at_cluster(const struct looking *looking, const struct fitted_g
     }
 }
 
-static uint8_t keys_of(const struct parameter *parameter, const struct setting *setting)
+static uint8_t keys_of(const struct parameter *parameter, const struct scenario *scenario)
 {
-    return parameter_depends(parameter, setting, PHASE_DISPATCH) |
-           parameter_depends(parameter, setting, PHASE_COMBINE);
+    return parameter_depends(parameter, scenario, PHASE_DISPATCH) |
+           parameter_depends(parameter, scenario, PHASE_COMBINE);
 }
 
-static double value_of(const struct setting *setting, enum parameter_part part,
+static double value_of(const struct scenario *scenario, enum parameter_part part,
                        const struct field *field)
 {
-    return parameter_get(field, part == PART_CLUSTER ? (const void *)&setting->cluster
-                                                     : (const void *)&setting->dispatcher);
+    return parameter_get(field, part == PART_CLUSTER ? (const void *)&scenario->cluster
+                                                     : (const void *)&scenario->dispatcher);
 }
 
-// Whether the parameter is of the setting's cluster, or of its dispatcher or any variant of that: a
+// Whether the parameter is of the scenario's cluster, or of its dispatcher or any variant of that: a
 // file that --show wrote says as the dispatcher's own what a variant had said.
-static bool is_of(const struct parameter *parameter, const struct setting *setting)
+static bool is_of(const struct parameter *parameter, const struct scenario *scenario)
 {
     const bool cluster = parameter->part == PART_CLUSTER;
-    const char *name = cluster ? setting->cluster.name : setting->dispatcher.name;
+    const char *name = cluster ? scenario->cluster.name : scenario->dispatcher.name;
     const size_t length = strlen(name);
     for (size_t i = 0; i < parameter->preset_count; i++) {
         const char *preset = parameter->presets[i];
@@ -149,17 +149,17 @@ static bool is_of(const struct parameter *parameter, const struct setting *setti
     return false;
 }
 
-// Whether some fit has found just this value of the setting's key.
+// Whether some fit has found just this value of the scenario's key.
 static bool is_found(const struct looking *looking, enum parameter_part part,
                      const struct field *field)
 {
-    const double value = value_of(looking->setting, part, field);
+    const double value = value_of(looking->scenario, part, field);
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];
             if (parameter->part == part && parameter->start == value &&
                 (parameter->field == field || parameter->also == field) &&
-                is_of(parameter, looking->setting))
+                is_of(parameter, looking->scenario))
                 return true;
         }
     return false;
@@ -168,7 +168,7 @@ static bool is_found(const struct looking *looking, enum parameter_part part,
 // Another value of a key that a fit has found, under a name that it knows, is nobody's measurement.
 static void look_at_parameter(const struct looking *looking, const struct parameter *parameter)
 {
-    const uint8_t on = keys_of(parameter, looking->setting);
+    const uint8_t on = keys_of(parameter, looking->scenario);
     const char *what = parameter->part == PART_CLUSTER ? "hardware" : "dispatcher";
     if ((on & ON_KEY) && !is_found(looking, parameter->part, parameter->field))
         tell(looking, "%s changed: %s", what, parameter->field->key);
@@ -180,7 +180,7 @@ static void look_at_parameter(const struct looking *looking, const struct parame
 
 static void look_at_nodes(const struct looking *looking, const struct fitted_group *group)
 {
-    const uint32_t nodes = looking->setting->cluster.nodes;
+    const uint32_t nodes = looking->scenario->cluster.nodes;
     const struct span span = {group->places[0].nodes, group->places[group->place_count - 1].nodes};
     char text[FIELD_TEXT_BYTES];
     if (outside(&span, nodes))
@@ -202,14 +202,14 @@ static struct span sizes_on(const struct fitted_group *group, uint32_t nodes)
     return sizes;
 }
 
-static uint64_t most_of(const struct setting *setting)
+static uint64_t most_of(const struct scenario *scenario)
 {
-    const uint32_t ranks = cluster_ranks(&setting->cluster);
+    const uint32_t ranks = cluster_ranks(&scenario->cluster);
     uint64_t most = 0;
     for (uint32_t r = 0; r < ranks; r++) {
-        uint64_t size = setting->traffic ? 0 : setting->tokens[r];
-        for (uint32_t to = 0; setting->traffic && to < ranks; to++)
-            size += setting->traffic[(size_t)r * ranks + to];
+        uint64_t size = scenario->traffic ? 0 : scenario->tokens[r];
+        for (uint32_t to = 0; scenario->traffic && to < ranks; to++)
+            size += scenario->traffic[(size_t)r * ranks + to];
         most = size > most ? size : most;
     }
     return most;
@@ -218,12 +218,12 @@ static uint64_t most_of(const struct setting *setting)
 // One token on two nodes and a thousand on one say little of a thousand on two.
 static void look_at_sizes(const struct looking *looking, const struct fitted_group *group)
 {
-    const uint32_t nodes = looking->setting->cluster.nodes;
+    const uint32_t nodes = looking->scenario->cluster.nodes;
     const uint32_t reached = group->places[group->place_count - 1].nodes;
     const uint32_t from = nodes < reached ? nodes : reached;
     const struct span all = sizes_on(group, 0), there = sizes_on(group, from);
-    const uint64_t size = most_of(looking->setting);
-    const char *what = looking->setting->traffic ? "bytes a rank" : "tokens a GPU";
+    const uint64_t size = most_of(looking->scenario);
+    const char *what = looking->scenario->traffic ? "bytes a rank" : "tokens a GPU";
     char text[FIELD_TEXT_BYTES];
     if (outside(&all, size))
         tell(looking, "%llu %s, fitted on %s", (unsigned long long)size, what,
@@ -243,14 +243,14 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
     static const char *const before[SPAN_KEYS] = {[SPAN_HIDDEN] = "hidden "};
     static const char *const after[SPAN_KEYS] = {" GPUs a node", " experts", " experts a token", "",
                                                  " SMs"};
-    const struct setting *setting = looking->setting;
-    const struct cluster *cluster = &setting->cluster;
-    const uint64_t values[SPAN_KEYS] = {cluster->gpus_per_node, setting->moe.experts,
-                                        setting->moe.topk, setting->moe.hidden,
-                                        dispatcher_sms(&setting->dispatcher, cluster->sms)};
+    const struct scenario *scenario = looking->scenario;
+    const struct cluster *cluster = &scenario->cluster;
+    const uint64_t values[SPAN_KEYS] = {cluster->gpus_per_node, scenario->moe.experts,
+                                        scenario->moe.topk, scenario->moe.hidden,
+                                        dispatcher_sms(&scenario->dispatcher, cluster->sms)};
     char text[FIELD_TEXT_BYTES];
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
-        if (group->spans[key].most && !(setting->traffic && is_of_model(key)) &&
+        if (group->spans[key].most && !(scenario->traffic && is_of_model(key)) &&
             outside(&group->spans[key], values[key]))
             tell(looking, "%s%llu%s, fitted on %s", before[key] ? before[key] : "",
                  (unsigned long long)values[key], after[key], span_text(&group->spans[key], text));
@@ -258,13 +258,13 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
 
 static void look_at_dtype(const struct looking *looking, const struct fitted_group *group)
 {
-    const struct moe *moe = &looking->setting->moe;
+    const struct moe *moe = &looking->scenario->moe;
     const enum dtype dtype =
         group->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype;
     const char *separator = "";
     char *known = NULL;
     size_t length;
-    if (looking->setting->traffic || group->dtypes & 1u << dtype)
+    if (looking->scenario->traffic || group->dtypes & 1u << dtype)
         return;
     FILE *out = open_memstream(&known, &length);
     for (size_t d = 0; dtype_names[d]; d++)
@@ -281,10 +281,10 @@ static void look_at_dtype(const struct looking *looking, const struct fitted_gro
 
 static void look_at_phase(const struct looking *looking, enum phase phase)
 {
-    const struct setting *setting = looking->setting;
-    const struct fitted_group *group = fits_group(looking->fits, setting->dispatcher.name, phase);
+    const struct scenario *scenario = looking->scenario;
+    const struct fitted_group *group = fits_group(looking->fits, scenario->dispatcher.name, phase);
     if (!group) {
-        tell(looking, "no measured rows stand behind dispatcher %s", setting->dispatcher.name);
+        tell(looking, "no measured rows stand behind dispatcher %s", scenario->dispatcher.name);
         return;
     }
     look_at_cluster(looking, group);
@@ -295,11 +295,11 @@ static void look_at_phase(const struct looking *looking, enum phase phase)
 }
 
 void extrapolation_find(struct extrapolation *extrapolation, const struct fits *fits,
-                        const struct setting *setting)
+                        const struct scenario *scenario)
 {
-    const struct looking looking = {extrapolation, fits, setting};
+    const struct looking looking = {extrapolation, fits, scenario};
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        if (phase_moves(phase) && setting->schedule.present[phase])
+        if (phase_moves(phase) && scenario->schedule->present[phase])
             look_at_phase(&looking, phase);
     for (size_t i = 0; i < fits->count; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)

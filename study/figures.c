@@ -154,16 +154,16 @@ void figures_none(struct figures *figures, const struct measured *measured)
 }
 
 void figures_init(struct figures *figures, const struct measured *measured,
-                  const struct row_terms *terms)
+                  const struct row_overrides *overrides)
 {
     char seed[32];
-    struct lookup lookup = {.figures = figures, .held_out = terms->held_out, .seed = seed};
-    snprintf(seed, sizeof seed, "--seed %llu", (unsigned long long)terms->seed);
+    struct lookup lookup = {.figures = figures, .held_out = overrides->held_out, .seed = seed};
+    snprintf(seed, sizeof seed, "--seed %llu", (unsigned long long)overrides->seed);
     figures_none(figures, measured);
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
         read_row(&figures->rows[r],
-                 pair_of(&lookup, terms->cluster ? terms->cluster : row->cluster, row->dispatcher),
+                 pair_of(&lookup, overrides->cluster ? overrides->cluster : row->cluster, row->dispatcher),
                  row);
     }
     for (size_t i = 0; i < lookup.count; i++) {

@@ -34,9 +34,9 @@ struct figures {
 };
 
 // Looks up every row's presets. A row whose cluster or dispatcher does not load has no figures.
-// Figures whose source has the flag terms->held_out ("--only 1/3") and the same seed are held out.
+// Figures whose source has the flag overrides->held_out ("--only 1/3") and the same seed are held out.
 void figures_init(struct figures *figures, const struct measured *measured,
-                  const struct row_terms *terms);
+                  const struct row_overrides *overrides);
 // Of an engine that reads no fitted figure: every row has none.
 void figures_none(struct figures *figures, const struct measured *measured);
 void figures_release(struct figures *figures);

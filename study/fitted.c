@@ -47,16 +47,16 @@ static void add_place(struct fitted_group *group, const struct measured_row *row
 static void span_row(struct fitted_group *group, const struct calibrate_row *row)
 {
     const struct measured_row *measured = row->measured;
-    const struct setting *setting = &row->setting;
+    const struct scenario *scenario = &row->scenario;
     const uint64_t values[SPAN_KEYS] = {
         [SPAN_GPUS] = measured->gpus_per_node,
         [SPAN_EXPERTS] = measured->experts,
         [SPAN_TOPK] = measured->topk,
         [SPAN_HIDDEN] = measured->hidden,
-        [SPAN_SMS] = dispatcher_sms(&setting->dispatcher, setting->cluster.sms)};
+        [SPAN_SMS] = dispatcher_sms(&scenario->dispatcher, scenario->cluster.sms)};
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
         widen(&group->spans[key], values[key]);
-    add_cluster(group, setting->cluster.name);
+    add_cluster(group, scenario->cluster.name);
     add_place(group, measured);
     group->dtypes |= 1u << measured->dtype;
 }
@@ -79,7 +79,7 @@ struct group_rows {
     size_t count;
     uint32_t *nodes;
     double *leverage;
-    double *errors[ENGINE_COUNT];
+    double *errors[ENGINES]; // as far as they are known
 };
 
 static void group_rows_init(struct group_rows *rows, const struct calibration *calibration,
@@ -88,8 +88,8 @@ static void group_rows_init(struct group_rows *rows, const struct calibration *c
     size_t seen = 0;
     *rows = (struct group_rows){.nodes = mem_alloc(calibration->row_count, sizeof *rows->nodes),
                                 .leverage = mem_alloc(calibration->row_count, sizeof(double))};
-    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
-        rows->errors[engine] = mem_alloc(calibration->row_count, sizeof(double));
+    for (size_t e = 0; e < ENGINES; e++)
+        rows->errors[e] = mem_alloc(calibration->row_count, sizeof(double));
     for (size_t r = 0; r < calibration->row_count; r++) {
         const struct calibrate_row *row = &calibration->rows[r];
         if (row->skipped || !row->moved)
@@ -101,15 +101,16 @@ static void group_rows_init(struct group_rows *rows, const struct calibration *c
         const double error = log(row->predicted_us / row->measured->latency_us);
         rows->nodes[rows->count] = row->measured->nodes;
         rows->leverage[rows->count] = leverage;
-        rows->errors[ENGINE_ESTIMATE][rows->count] = error;
-        rows->errors[ENGINE_SIMULATE][rows->count++] = error + 2 * row->lean;
+        for (size_t e = 0; e < ENGINES; e++)
+            rows->errors[e][rows->count] = error + (engine_table[e]->has_queues ? 2 * row->engine_bias : 0);
+        rows->count++;
     }
 }
 
 static void group_rows_release(struct group_rows *rows)
 {
-    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++)
-        free(rows->errors[engine]);
+    for (size_t e = 0; e < ENGINES; e++)
+        free(rows->errors[e]);
     free(rows->nodes);
     free(rows->leverage);
 }
@@ -128,16 +129,16 @@ static void add_spread(struct fitted_group *group, const struct group_rows *rows
             spread->freedom += 1 - rows->leverage[r];
         }
     spread->freedom = fmax(spread->freedom, 1);
-    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
+    for (size_t e = 0; e < ENGINES; e++) {
         size_t n = 0;
-        if (engine == ENGINE_NAIVE || (engine == ENGINE_SIMULATE && !calibration->between))
+        if (!engine_table[e]->is_calibrated || (engine_table[e]->has_queues && !calibration->between))
             continue;
         for (size_t r = 0; r < rows->count; r++)
             if (rows->nodes[r] >= from && rows->nodes[r] <= to)
-                errors[n++] = rows->errors[engine][r];
-        spread->of[engine] = spread_of(errors, n, spread->freedom);
+                errors[n++] = rows->errors[e][r];
+        spread->of[e] = spread_of(errors, n, spread->freedom);
         if (n < FITTED_ENOUGH)
-            spread->of[engine] = fmax(spread->of[engine], calibration->fit.scatter);
+            spread->of[e] = fmax(spread->of[e], calibration->fit.scatter);
     }
     free(errors);
 }
@@ -185,14 +186,12 @@ static void set_groups(struct fitted *fitted, const struct calibration *calibrat
 // The value as a preset has it: what was fitted is written there rounded (parameter_format).
 static double written(const struct parameter *parameter, double value)
 {
-    struct setting setting;
+    union parameter_object object;
     struct error err;
     char text[FIELD_TEXT_BYTES];
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
     parameter_format(parameter, value, text);
-    return field_parse(parameter->field, text, object, &err)
-               ? parameter_get(parameter->field, object)
+    return field_parse(parameter->field, text, &object, &err)
+               ? parameter_get(parameter->field, &object)
                : value;
 }
 

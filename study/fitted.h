@@ -60,7 +60,7 @@ struct fitted_spread {
     uint32_t nodes; // of a case, from as many on
     size_t rows;
     double freedom;          // at least 1
-    double of[ENGINE_COUNT]; // 0: not known of this engine
+    double of[ENGINES]; // by engine_index; 0: not known of that engine
 };
 #define FITTED_SPREADS 2
 #define FITTED_ENOUGH                                                                              \

@@ -127,14 +127,12 @@ static bool read_field(const struct reading *reading, doc_node item, const char 
 static bool read_value(const struct reading *reading, doc_node item, struct parameter *parameter)
 {
     doc_node node;
-    struct setting setting;
+    union parameter_object object;
     if (!need(reading, item, "value", DOC_SCALAR, &node))
         return false;
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
-    if (!read_as(reading, node, parameter->field, "value", object))
+    if (!read_as(reading, node, parameter->field, "value", &object))
         return false;
-    parameter->start = parameter_get(parameter->field, object);
+    parameter->start = parameter_get(parameter->field, &object);
     return parameter->start > 0 ||
            doc_error(reading->doc, node, reading->err, "value: expected one above zero");
 }
@@ -219,11 +217,11 @@ static bool read_spread(const struct reading *reading, doc_node item, uint32_t b
         !read_number(reading, freedom, 1, &spread->freedom))
         return false;
     spread->rows = (size_t)count;
-    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
-        char *key = mem_format("%s_spread", engine_names[engine]);
+    for (size_t e = 0; e < ENGINES; e++) {
+        char *key = mem_format("%s_spread", engine_table[e]->name);
         const doc_node node = doc_get(reading->doc, item, key);
         free(key);
-        if (node != DOC_NONE && !read_number(reading, node, 0, &spread->of[engine]))
+        if (node != DOC_NONE && !read_number(reading, node, 0, &spread->of[e]))
             return false;
     }
     return true;

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/table.h"
-#include "model/even.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -64,31 +63,6 @@ static void set_waits(struct imbalance *imbalance, const struct timing *asked)
         begun = true;
     }
     imbalance->present[IMBALANCE_ARRIVAL] = true;
-}
-
-// The schedule with some of what is slow left out: it holds no other time.
-static void run_again(const struct schedule *schedule, const struct run *run, bool slow,
-                      timing_engine *engine, struct timing *timing)
-{
-    struct schedule other = *schedule;
-    struct run together = *run;
-    together.skew_ps = 0;
-    together.timeline = NULL;
-    for (uint32_t p = 0; p < other.fabric.slow.count; p++)
-        other.fabric.slow.parts[p].late_ps = 0;
-    if (!slow)
-        other.fabric.slow.count = 0;
-    engine(&other, &together, timing);
-}
-
-static void run_even(const struct setting *setting, timing_engine *engine, struct timing *timing)
-{
-    struct setting other = *setting; // borrows all but what is made here
-    loads_even(&other.loads, &setting->loads, setting->traffic ? NULL : &setting->layout);
-    setting_schedule(&other);
-    run_again(&other.schedule, &setting->run, false, engine, timing);
-    schedule_release(&other.schedule);
-    loads_release(&other.loads);
 }
 
 static bool is_slow(const struct slow *slow)
@@ -182,32 +156,32 @@ static void set_worst(struct imbalance *imbalance, const struct schedule *schedu
         worst->name[0] = '\0';
 }
 
-void imbalance_find(struct imbalance *imbalance, const struct setting *setting,
-                    timing_engine *engine, const struct timing *asked)
+void imbalance_find(struct imbalance *imbalance, const struct scenario *scenario,
+                    const struct engine *engine, const struct timing *asked)
 {
-    const struct schedule *schedule = &setting->schedule;
-    const struct slow *slow = &schedule->fabric.slow;
-    const bool late = setting->run.skew_ps > 0 || slow_says(slow, SLOW_LATE);
-    struct timing even, healthy = {0}, together = {0};
-    const struct timing *steps[CAUSES + 1] = {&even, asked, asked, asked};
+    const struct slow *slow = &scenario->schedule->fabric.slow;
+    const bool late = scenario->run.skew_ps > 0 || slow_says(slow, SLOW_LATE);
+    const unsigned arrival = SCENARIO_ARRIVAL, slow_parts = SCENARIO_SLOW | arrival;
+    struct timing balanced, healthy = {0}, together = {0};
+    const struct timing *steps[CAUSES + 1] = {&balanced, asked, asked, asked};
     *imbalance = (struct imbalance){0};
-    run_even(setting, engine, &even);
+    scenario_run_without(scenario, SCENARIO_ROUTING | slow_parts, engine, &balanced);
     if (late) {
-        run_again(schedule, &setting->run, true, engine, &together);
+        scenario_run_without(scenario, arrival, engine, &together);
         steps[CAUSE_ROUTING + 1] = steps[CAUSE_SLOW + 1] = &together;
     }
     if (is_slow(slow)) {
-        run_again(schedule, &setting->run, false, engine, &healthy);
+        scenario_run_without(scenario, slow_parts, engine, &healthy);
         steps[CAUSE_ROUTING + 1] = &healthy;
     }
-    add_rows(imbalance->even_ps, &even, 1);
+    add_rows(imbalance->balanced_ps, &balanced, 1);
     for (int cause = 0; cause < CAUSES; cause++) {
         add_rows(imbalance->cause_ps[cause], steps[cause + 1], 1);
         add_rows(imbalance->cause_ps[cause], steps[cause], -1);
     }
     set_waits(imbalance, asked);
-    set_worst(imbalance, schedule, asked);
-    timing_release(&even);
+    set_worst(imbalance, scenario->schedule, asked);
+    timing_release(&balanced);
     timing_release(&healthy);
     timing_release(&together);
 }
@@ -220,9 +194,9 @@ static double sum_of(const double rows[IMBALANCE_ROWS])
     return sum;
 }
 
-double imbalance_even_ps(const struct imbalance *imbalance)
+double imbalance_balanced_ps(const struct imbalance *imbalance)
 {
-    return sum_of(imbalance->even_ps);
+    return sum_of(imbalance->balanced_ps);
 }
 
 double imbalance_cause_ps(const struct imbalance *imbalance, enum imbalance_cause cause)
@@ -313,7 +287,7 @@ static void print_worst(FILE *out, const struct imbalance *imbalance)
 
 char *imbalance_sentences(const struct imbalance *imbalance)
 {
-    const double even = imbalance_even_ps(imbalance), cost = imbalance_cost_ps(imbalance);
+    const double even = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
     char cost_us[TABLE_NUMBER_BYTES], layer_us[TABLE_NUMBER_BYTES], even_us[TABLE_NUMBER_BYTES];
     char *text = NULL;
     size_t length;

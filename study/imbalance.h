@@ -11,7 +11,7 @@
 #ifndef STUDY_IMBALANCE_H
 #define STUDY_IMBALANCE_H
 
-#include "model/question.h"
+#include "scenario/scenario.h"
 
 enum imbalance_cause { CAUSE_ROUTING, CAUSE_SLOW, CAUSE_ARRIVAL, CAUSES };
 extern const char *const imbalance_cause_names[]; // "routing", ...
@@ -30,19 +30,19 @@ struct straggler {
 
 struct imbalance {
     bool present[IMBALANCE_ROWS];
-    double even_ps[IMBALANCE_ROWS];
+    double balanced_ps[IMBALANCE_ROWS];
     double cause_ps[CAUSES][IMBALANCE_ROWS];
     double wait_mean_ps[IMBALANCE_ROWS]; // from a rank's own end to the last one's, mean over ranks
     struct straggler worst;
 };
 
 // Runs the engine again, once without the imbalance of routing and once more for each cause beside
-// routing that is there. `asked` is what the engine said of the setting, whose loads are there.
-void imbalance_find(struct imbalance *imbalance, const struct setting *setting,
-                    timing_engine *engine, const struct timing *asked);
+// routing that is there. `asked` is what the engine said of the scenario, which is prepared.
+void imbalance_find(struct imbalance *imbalance, const struct scenario *scenario,
+                    const struct engine *engine, const struct timing *asked);
 
-// Sums over rows, picoseconds: of the even layer; what a cause adds; what all add.
-double imbalance_even_ps(const struct imbalance *imbalance);
+// Sums over rows, picoseconds: of the balanced layer; what a cause adds; what all add.
+double imbalance_balanced_ps(const struct imbalance *imbalance);
 double imbalance_cause_ps(const struct imbalance *imbalance, enum imbalance_cause cause);
 double imbalance_cost_ps(const struct imbalance *imbalance);
 

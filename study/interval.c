@@ -17,13 +17,6 @@ struct logs {
     double slowest[PHASE_COUNT], mean[PHASE_COUNT], layer;
 };
 
-static void ask(struct setting *trial, struct timing *timing)
-{
-    setting_schedule(trial);
-    estimate(&trial->schedule, &trial->run, timing);
-    schedule_release(&trial->schedule);
-}
-
 static struct logs logs_of(const struct timing *timing)
 {
     struct logs logs = {.layer = log(timing_layer_ps(timing))};
@@ -37,16 +30,28 @@ static struct logs logs_of(const struct timing *timing)
     return logs;
 }
 
-// d ln T / d ln value.
-static struct logs slope(const struct setting *setting, const struct parameter *parameter,
-                         uint8_t on, const struct logs *base)
+// False where the closed form cannot put times to it.
+static bool find_logs(struct scenario *closed, struct logs *logs)
 {
-    struct setting trial = *setting;
     struct timing timing;
-    parameter_put(parameter, on, parameter->start * exp(STEP), &trial);
-    ask(&trial, &timing);
-    struct logs moved = logs_of(&timing);
+    struct error none;
+    if (!scenario_run(closed, &engine_estimate, &timing, &none))
+        return false;
+    *logs = logs_of(&timing);
     timing_release(&timing);
+    return true;
+}
+
+// d ln T / d ln value. The scenario is afterwards what it was.
+static struct logs slope(struct scenario *closed, const struct parameter *parameter, uint8_t on,
+                         const struct logs *base)
+{
+    struct logs moved = *base;
+    parameter_put(parameter, on, parameter->start * exp(STEP), closed);
+    scenario_touch(closed);
+    find_logs(closed, &moved);
+    parameter_put(parameter, on, parameter->start, closed); // keys_in_force: that very value
+    scenario_touch(closed);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         moved.slowest[phase] = (moved.slowest[phase] - base->slowest[phase]) / STEP;
         moved.mean[phase] = (moved.mean[phase] - base->mean[phase]) / STEP;
@@ -59,10 +64,10 @@ static struct logs slope(const struct setting *setting, const struct parameter *
 
 // Keys of a parameter that have the very value that was found: a preset that says another is not
 // what was fitted.
-static uint8_t still(const struct parameter *parameter, uint8_t on, const struct setting *setting)
+static uint8_t still(const struct parameter *parameter, uint8_t on, const struct scenario *scenario)
 {
-    const void *object = parameter->part == PART_CLUSTER ? (const void *)&setting->cluster
-                                                         : (const void *)&setting->dispatcher;
+    const void *object = parameter->part == PART_CLUSTER ? (const void *)&scenario->cluster
+                                                         : (const void *)&scenario->dispatcher;
     if ((on & ON_KEY) && parameter_get(parameter->field, object) != parameter->start)
         on &= (uint8_t)~ON_KEY;
     if ((on & ON_OTHER_KEY) && parameter_get(parameter->also, object) != parameter->start)
@@ -70,12 +75,12 @@ static uint8_t still(const struct parameter *parameter, uint8_t on, const struct
     return on;
 }
 
-static uint8_t keys_in_force(const struct parameter *parameter, const struct setting *setting)
+static uint8_t keys_in_force(const struct parameter *parameter, const struct scenario *scenario)
 {
     return still(parameter,
-                 parameter_depends(parameter, setting, PHASE_DISPATCH) |
-                     parameter_depends(parameter, setting, PHASE_COMBINE),
-                 setting);
+                 parameter_depends(parameter, scenario, PHASE_DISPATCH) |
+                     parameter_depends(parameter, scenario, PHASE_COMBINE),
+                 scenario);
 }
 
 static bool same_keys(const struct parameter *a, const struct parameter *b)
@@ -87,12 +92,12 @@ static bool same_keys(const struct parameter *a, const struct parameter *b)
 
 // Whether a fit that comes before has the same key in force.
 static bool taken(const struct fits *fits, size_t before, const struct parameter *parameter,
-                  const struct setting *setting)
+                  const struct scenario *scenario)
 {
     for (size_t i = 0; i < before; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
             if (same_keys(&fits->all[i].parameters[p], parameter) &&
-                keys_in_force(&fits->all[i].parameters[p], setting))
+                keys_in_force(&fits->all[i].parameters[p], scenario))
                 return true;
     return false;
 }
@@ -114,7 +119,7 @@ static void add_pair(struct variances *sum, const struct logs *a, const struct l
 }
 
 static void add_fit(struct variances *sum, const struct fits *fits, size_t index,
-                    const struct setting *setting, const struct logs *base)
+                    struct scenario *closed, const struct logs *base)
 {
     const struct fitted *fitted = &fits->all[index];
     const size_t n = fitted->parameter_count;
@@ -122,10 +127,10 @@ static void add_fit(struct variances *sum, const struct fits *fits, size_t index
     bool *used = mem_alloc(n, sizeof *used);
     for (size_t p = 0; p < n; p++) {
         const struct parameter *parameter = &fitted->parameters[p];
-        const uint8_t on = keys_in_force(parameter, setting);
-        used[p] = on && !taken(fits, index, parameter, setting);
+        const uint8_t on = keys_in_force(parameter, closed);
+        used[p] = on && !taken(fits, index, parameter, closed);
         if (used[p])
-            slopes[p] = slope(setting, parameter, on, base);
+            slopes[p] = slope(closed, parameter, on, base);
     }
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; used[a] && b < n; b++)
@@ -166,38 +171,40 @@ static void set_routing(struct doubts *doubts, const struct timing *timing)
 
 // ---- all together ------------------------------------------------------------------------------
 
-static void set_spread(struct doubt *doubt, const struct fitted_spread *spread, enum engine engine)
+// Constants are fitted by the closed form: where another engine's spread is not known, its is.
+static void set_spread(struct doubt *doubt, const struct fitted_spread *spread,
+                       const struct engine *engine)
 {
-    const double own = spread->of[engine];
+    const double own = spread->of[engine_index(engine)];
     doubt->known = true;
     doubt->rows = spread->rows;
     doubt->freedom = spread->freedom;
-    doubt->spread = own > 0 ? own : spread->of[ENGINE_ESTIMATE];
+    doubt->spread = own > 0 ? own : spread->of[engine_index(&engine_estimate)];
 }
 
 static void set_spreads(struct doubts *doubts, const struct fits *fits,
-                        const struct setting *setting, enum engine engine)
+                        const struct scenario *scenario, const struct engine *engine)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        const struct fitted_group *group = setting->schedule.present[phase]
-                                               ? fits_group(fits, setting->dispatcher.name, phase)
+        const struct fitted_group *group = scenario->schedule->present[phase]
+                                               ? fits_group(fits, scenario->dispatcher.name, phase)
                                                : NULL;
         if (!group)
             continue;
-        const struct fitted_spread *spread = fitted_spread_at(group, setting->cluster.nodes);
+        const struct fitted_spread *spread = fitted_spread_at(group, scenario->cluster.nodes);
         set_spread(&doubts->slowest[phase], spread, engine);
         set_spread(&doubts->mean[phase], spread, engine);
     }
 }
 
-static void set_layer(struct doubts *doubts, const struct setting *setting, const struct logs *base)
+static void set_layer(struct doubts *doubts, const struct scenario *scenario, const struct logs *base)
 {
     struct doubt *layer = &doubts->layer;
     layer->known = true;
     layer->freedom = INFINITY;
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         const struct doubt *doubt = &doubts->slowest[phase];
-        if (!setting->schedule.present[phase])
+        if (!scenario->schedule->present[phase])
             continue;
         if (phase_moves(phase))
             layer->known = layer->known && doubt->known;
@@ -211,41 +218,47 @@ static void set_layer(struct doubts *doubts, const struct setting *setting, cons
     }
 }
 
-// The setting as the closed form best answers it: expected loads where routing is drawn, and the
-// cluster by the name of the preset that it was changed from.
-static struct setting asked_in_closed_form(const struct setting *setting)
+// The scenario as the closed form best answers it: the whole layer, expected loads where routing is
+// drawn, and the cluster by the name of the preset that it was changed from.
+static void clone_in_closed_form(struct scenario *closed, const struct scenario *scenario)
 {
-    struct setting closed = *setting;
-    dispatcher_cluster_name(&setting->cluster, closed.cluster.name);
-    if (!setting->traffic && !setting->loads.expected && setting->routing.rule != ROUTING_TRACE) {
-        closed.loads = (struct loads){0};
-        loads_expect(&closed.loads, &closed.routing, &closed.layout, closed.cluster.nodes);
-    }
-    return closed;
+    scenario_clone(closed, scenario);
+    dispatcher_cluster_name(&scenario->cluster, closed->cluster.name);
+    closed->def.isolated = false;
+    closed->def.loads = LOADS_EXPECTED;
 }
 
-void doubts_find(struct doubts *doubts, const struct fits *fits, const struct setting *setting,
-                 enum engine engine)
+static void set_constants(struct doubts *doubts, const struct variances *variances)
 {
-    struct setting closed = asked_in_closed_form(setting);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        doubts->slowest[phase].constants = sqrt(fmax(variances->slowest[phase], 0));
+        doubts->mean[phase].constants = sqrt(fmax(variances->mean[phase], 0));
+    }
+    doubts->layer.constants = sqrt(fmax(variances->layer, 0));
+}
+
+void doubts_find(struct doubts *doubts, const struct fits *fits, const struct scenario *scenario,
+                 const struct engine *engine)
+{
+    struct scenario closed;
     struct variances variances = {0};
     struct timing timing;
+    struct error none;
     *doubts = (struct doubts){0};
-    ask(&closed, &timing);
+    clone_in_closed_form(&closed, scenario);
+    if (!scenario_run(&closed, &engine_estimate, &timing, &none)) {
+        scenario_release(&closed);
+        return;
+    }
     const struct logs base = logs_of(&timing);
     for (size_t i = 0; i < fits->count; i++)
         add_fit(&variances, fits, i, &closed, &base);
-    set_spreads(doubts, fits, setting, engine);
+    set_spreads(doubts, fits, scenario, engine);
     set_routing(doubts, &timing);
-    set_layer(doubts, setting, &base);
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        doubts->slowest[phase].constants = sqrt(fmax(variances.slowest[phase], 0));
-        doubts->mean[phase].constants = sqrt(fmax(variances.mean[phase], 0));
-    }
-    doubts->layer.constants = sqrt(fmax(variances.layer, 0));
+    set_layer(doubts, scenario, &base);
+    set_constants(doubts, &variances);
     timing_release(&timing);
-    if (closed.loads.rank_copies != setting->loads.rank_copies)
-        loads_release(&closed.loads);
+    scenario_release(&closed);
 }
 
 struct interval interval_of(const struct doubt *doubt, double value, double pct)

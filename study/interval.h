@@ -16,6 +16,8 @@
 #define STUDY_INTERVAL_H
 
 #include "model/timing.h"
+#include "scenario/scenario.h"
+#include "study/engines.h"
 #include "study/fitted.h"
 
 // Parts of a standard deviation of ln T.
@@ -32,9 +34,9 @@ struct doubts {
     struct doubt layer;                // known where dispatch and combine, or the exchange, are
 };
 
-// `setting` has its loads; what it predicts does not change.
-void doubts_find(struct doubts *doubts, const struct fits *fits, const struct setting *setting,
-                 enum engine engine);
+// The scenario is prepared; what it predicts does not change.
+void doubts_find(struct doubts *doubts, const struct fits *fits, const struct scenario *scenario,
+                 const struct engine *engine);
 
 // Low and high of `value` where pct of 100 should lie; NaN where nothing is known.
 struct interval {

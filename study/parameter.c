@@ -64,19 +64,19 @@ static bool names(const struct parameter *parameter, const char *preset)
 // Whether the phase reads the key (study/reads.h), and its key is what the parameter moves: the
 // preset's own, or its variant's.
 static bool depends(const struct parameter *parameter, const struct field *field,
-                    const struct setting *setting, enum phase phase)
+                    const struct scenario *scenario, enum phase phase)
 {
-    const struct dispatcher *dispatcher = &setting->dispatcher;
+    const struct dispatcher *dispatcher = &scenario->dispatcher;
     const struct measured_row row = {.phase = phase,
-                                     .nodes = setting->cluster.nodes,
-                                     .gpus_per_node = setting->cluster.gpus_per_node};
+                                     .nodes = scenario->cluster.nodes,
+                                     .gpus_per_node = scenario->cluster.gpus_per_node};
     const struct reads reads = {
-        .row = &row, .cluster = &setting->cluster, .dispatcher = dispatcher};
+        .row = &row, .cluster = &scenario->cluster, .dispatcher = dispatcher};
     char cluster[FIELD_TEXT_BYTES];
     if (!field)
         return false;
     if (parameter->part == PART_CLUSTER)
-        return reads_cluster(&reads, field) && names(parameter, setting->cluster.name);
+        return reads_cluster(&reads, field) && names(parameter, scenario->cluster.name);
     if (!reads_dispatcher(&reads, field))
         return false;
     const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
@@ -84,25 +84,25 @@ static bool depends(const struct parameter *parameter, const struct field *field
         return names(parameter, dispatcher->name);
     char *name = mem_format("%s@%s", dispatcher->name,
                             variant == VARIANT_GPU && !parameter->asked
-                                ? setting->cluster.gpu
-                                : dispatcher_cluster_name(&setting->cluster, cluster));
+                                ? scenario->cluster.gpu
+                                : dispatcher_cluster_name(&scenario->cluster, cluster));
     const bool named = names(parameter, name);
     free(name);
     return named;
 }
 
-uint8_t parameter_depends(const struct parameter *parameter, const struct setting *setting,
+uint8_t parameter_depends(const struct parameter *parameter, const struct scenario *scenario,
                           enum phase phase)
 {
-    return (uint8_t)((depends(parameter, parameter->field, setting, phase) ? ON_KEY : 0) |
-                     (depends(parameter, parameter->also, setting, phase) ? ON_OTHER_KEY : 0));
+    return (uint8_t)((depends(parameter, parameter->field, scenario, phase) ? ON_KEY : 0) |
+                     (depends(parameter, parameter->also, scenario, phase) ? ON_OTHER_KEY : 0));
 }
 
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
-                   struct setting *setting)
+                   struct scenario *scenario)
 {
     void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting->cluster : (void *)&setting->dispatcher;
+        parameter->part == PART_CLUSTER ? (void *)&scenario->cluster : (void *)&scenario->dispatcher;
     if (on & ON_KEY)
         put(parameter->field, object, value);
     if (on & ON_OTHER_KEY)

@@ -1,9 +1,9 @@
-// Parameters: keys of clusters and dispatchers that a fit may move, and what a setting has of them.
+// Parameters: keys of clusters and dispatchers that a fit may move, and what a scenario has of them.
 #ifndef STUDY_PARAMETER_H
 #define STUDY_PARAMETER_H
 
 #include "base/field.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,19 +23,25 @@ struct parameter {
     size_t rows;               // that depend on it
 };
 
+// What a parameter's field stands in: one object of the part.
+union parameter_object {
+    struct cluster cluster;
+    struct dispatcher dispatcher;
+};
+
 // Bits of parameter_depends.
 enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 
-// Whether a phase of the setting, standing alone, hangs on the parameter: by its key, by its other
-// key, by both or (0) not at all. The preset must be the setting's own, or the variant that says
+// Whether a phase of the scenario, standing alone, hangs on the parameter: by its key, by its other
+// key, by both or (0) not at all. The preset must be the scenario's own, or the variant that says
 // the key.
-uint8_t parameter_depends(const struct parameter *parameter, const struct setting *setting,
+uint8_t parameter_depends(const struct parameter *parameter, const struct scenario *scenario,
                           enum phase phase);
 
-// Writes the value into the keys of the setting's cluster or dispatcher; its schedule is stale
+// Writes the value into the keys of the scenario's cluster or dispatcher; its schedule is stale
 // then.
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
-                   struct setting *setting);
+                   struct scenario *scenario);
 
 // The key's value in a cluster or a dispatcher, in base units.
 double parameter_get(const struct field *field, const void *object);

@@ -1,13 +1,12 @@
 #include "study/replay.h"
 
 #include "base/mem.h"
-#include "model/even.h"
-#include "model/check.h"
 
 #include <assert.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+#include <string.h>
 
 // Places of a block, which threads share before they are folded in order: enough that they seldom
 // wait for the last, in as much memory, but a few a thread at least.
@@ -25,42 +24,24 @@ const char *replay_figure_name(enum replay_figure figure)
 // A place that is in hand: what its visitor is told, and what that borrows.
 struct item {
     struct replay_place place;
-    struct schedule schedule; // its loads are gone
+    char dispatcher[FIELD_TEXT_BYTES];
     struct timing timing;
     uint64_t *choices; // [ranks]
 };
 
 // A thread's own.
 struct worker {
-    struct answerable answerable;
-    struct question question; // at the place in hand
+    struct scenario scenario; // at the place in hand
     struct error err;
     uint64_t failed; // the first place that did; UINT64_MAX: none
 };
 
-static void note_times(const struct schedule *schedule, const struct timing *timing,
+static void note_times(const bool present[PHASE_COUNT], const struct timing *timing,
                        uint64_t times_ps[REPLAY_FIGURES])
 {
     for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
-        times_ps[phase] =
-            schedule->present[phase] ? (uint64_t)timing_span(timing, phase).latency_ps : 0;
+        times_ps[phase] = present[phase] ? (uint64_t)timing_span(timing, phase).latency_ps : 0;
     times_ps[REPLAY_LAYER] = (uint64_t)timing_layer_ps(timing);
-}
-
-static void run_even(const struct setting *setting, timing_engine *engine,
-                     uint64_t times_ps[REPLAY_FIGURES])
-{
-    struct loads loads;
-    struct schedule schedule;
-    struct timing timing;
-    loads_even(&loads, &setting->loads, &setting->layout);
-    schedule_layer(&schedule, &setting->moe, &setting->cluster, &setting->dispatcher, &loads,
-                   &setting->layout);
-    engine(&schedule, &setting->run, &timing);
-    note_times(&schedule, &timing, times_ps);
-    timing_release(&timing);
-    schedule_release(&schedule);
-    loads_release(&loads);
 }
 
 // The first of the largest; UINT32_MAX where all are equal.
@@ -90,26 +71,31 @@ static void note_choices(struct item *item, const struct loads *loads)
     item->place.hottest = first_most(item->choices, loads->ranks);
 }
 
-static bool run_item(struct worker *worker, timing_engine *engine, struct item *item,
+static void run_balanced(struct item *item, const struct scenario *scenario,
+                         const struct engine *engine)
+{
+    struct replay_place *place = &item->place;
+    struct timing timing;
+    scenario_run_without(scenario, SCENARIO_ROUTING, engine, &timing);
+    note_times(place->present, &timing, place->balanced_ps);
+    timing_release(&timing);
+}
+
+static bool run_item(struct worker *worker, const struct engine *engine, struct item *item,
                      struct error *err)
 {
-    struct answerable *answerable = &worker->answerable;
-    const struct setting *setting = &answerable->setting;
+    struct scenario *scenario = &worker->scenario;
     struct replay_place *place = &item->place;
-    worker->question.layer = place->layer;
-    worker->question.step = place->step;
-    if (!ask_place(answerable, &worker->question, err))
+    if (!scenario_seek(scenario, place->layer, place->step, err) ||
+        !scenario_run(scenario, engine, &item->timing, err))
         return false;
-    setting_load(&answerable->setting, LOADS_COUNTED);
-    if (!schedule_check(&setting->schedule, err))
-        return false;
-    engine(&setting->schedule, &setting->run, &item->timing);
-    item->schedule = setting->schedule;
-    place->tokens = routing_most_tokens(&setting->routing);
-    note_times(&setting->schedule, &item->timing, place->routed_ps);
-    note_choices(item, &setting->loads);
-    place->slowest = first_most(item->timing.phases[PHASE_EXPERTS].end_ps, setting->loads.ranks);
-    run_even(setting, engine, place->even_ps);
+    memcpy(place->present, scenario->schedule->present, sizeof place->present);
+    memcpy(item->dispatcher, scenario->dispatcher.name, sizeof item->dispatcher);
+    place->tokens = routing_most_tokens(&scenario->routing);
+    note_times(place->present, &item->timing, place->routed_ps);
+    note_choices(item, scenario->loads);
+    place->slowest = first_most(item->timing.phases[PHASE_EXPERTS].end_ps, scenario->loads->ranks);
+    run_balanced(item, scenario, engine);
     return true;
 }
 
@@ -137,32 +123,32 @@ static void fold_ranks(struct replay_layer *layer, const struct item *item, uint
 }
 
 static void fold_times(struct replay_layer *layer, const uint64_t routed_ps[REPLAY_FIGURES],
-                       const uint64_t even_ps[REPLAY_FIGURES])
+                       const uint64_t balanced_ps[REPLAY_FIGURES])
 {
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
         quantiles_add(&layer->routed[figure], routed_ps[figure]);
-        layer->even_ps[figure] += (double)even_ps[figure];
+        layer->balanced_ps[figure] += (double)balanced_ps[figure];
     }
 }
 
 // A step's places, one a layer.
 static void fold_step(struct replay *replay, const struct item *items)
 {
-    uint64_t routed_ps[REPLAY_FIGURES] = {0}, even_ps[REPLAY_FIGURES] = {0};
+    uint64_t routed_ps[REPLAY_FIGURES] = {0}, balanced_ps[REPLAY_FIGURES] = {0};
     for (uint32_t l = 0; l < replay->layer_count; l++) {
         const struct replay_place *place = &items[l].place;
         for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
-            replay->present[phase] |= items[l].schedule.present[phase];
-        fold_times(&replay->layers[l], place->routed_ps, place->even_ps);
+            replay->present[phase] |= place->present[phase];
+        fold_times(&replay->layers[l], place->routed_ps, place->balanced_ps);
         fold_ranks(&replay->layers[l], &items[l], replay->ranks);
         fold_ranks(&replay->all, &items[l], replay->ranks);
         for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
             routed_ps[figure] += place->routed_ps[figure];
-            even_ps[figure] += place->even_ps[figure];
+            balanced_ps[figure] += place->balanced_ps[figure];
         }
     }
     replay->present[REPLAY_LAYER] = true;
-    fold_times(&replay->all, routed_ps, even_ps);
+    fold_times(&replay->all, routed_ps, balanced_ps);
 }
 
 // ---- blocks of places --------------------------------------------------------------------------
@@ -182,7 +168,7 @@ static void item_release(struct item *item)
 }
 
 // Every place is tried, so that the first that fails is the same whatever the threads.
-static void run_block(struct block *block, timing_engine *engine)
+static void run_block(struct block *block, const struct engine *engine)
 {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(block->threads) default(none)            \
     shared(block, engine)
@@ -214,7 +200,8 @@ static void fold_block(struct replay *replay, struct block *block, replay_visit 
 {
     for (size_t i = 0; i < block->count; i++) {
         struct item *item = &block->items[i];
-        item->place.schedule = &item->schedule;
+        item->place.fabric = &replay->fabric;
+        item->place.dispatcher = item->dispatcher;
         item->place.timing = &item->timing;
         item->place.choices = item->choices;
         if (visit)
@@ -226,7 +213,7 @@ static void fold_block(struct replay *replay, struct block *block, replay_visit 
 
 static uint64_t step_at(const struct replay *replay, uint64_t index)
 {
-    return replay->asked->step_count ? replay->asked->steps[index] : index;
+    return replay->def->step_count ? replay->def->steps[index] : index;
 }
 
 static void fill_block(const struct replay *replay, struct block *block, uint64_t first,
@@ -246,7 +233,7 @@ static void fill_block(const struct replay *replay, struct block *block, uint64_
 static bool do_block(struct replay *replay, struct block *block, replay_visit *visit, void *context,
                      struct error *err)
 {
-    run_block(block, replay->asked->engine);
+    run_block(block, replay->def->engine);
     const bool ok = check_block(block, err);
     if (ok)
         fold_block(replay, block, visit, context);
@@ -255,19 +242,13 @@ static bool do_block(struct replay *replay, struct block *block, replay_visit *v
     return ok;
 }
 
-static bool open_workers(const struct replay *replay, struct block *block, struct error *err)
+static void open_workers(const struct replay *replay, struct block *block)
 {
-    bool ok = true;
     block->workers = mem_alloc((size_t)block->threads, sizeof *block->workers);
-    for (int t = 0; ok && t < block->threads; t++) {
-        struct worker *worker = &block->workers[t];
-        worker->failed = UINT64_MAX;
-        worker->question = replay->asked->question;
-        worker->question.layer = replay->layers[0].layer;
-        worker->question.step = step_at(replay, 0);
-        ok = ask_beside(&worker->answerable, &replay->answerable, &worker->question, err);
+    for (int t = 0; t < block->threads; t++) {
+        block->workers[t].failed = UINT64_MAX;
+        scenario_clone(&block->workers[t].scenario, &replay->scenario);
     }
-    return ok;
 }
 
 // Steps of a block.
@@ -284,17 +265,18 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 {
     struct block block = {.threads = omp_get_max_threads()};
     const uint64_t most = block_steps(replay, block.threads);
-    bool ok = open_workers(replay, &block, err);
+    bool ok = true;
+    open_workers(replay, &block);
     block.items = mem_alloc((size_t)(most * replay->layer_count), sizeof *block.items);
     for (uint64_t first = 0; ok && first < replay->steps; first += most) {
         const uint64_t left = replay->steps - first;
         fill_block(replay, &block, first, left < most ? left : most);
         ok = do_block(replay, &block, visit, context, err);
-        ask_forget(&replay->answerable, &replay->asked->question, step_at(replay, first),
-                   block.items[block.count - 1].place.step + 1);
+        scenario_forget(&replay->scenario, step_at(replay, first),
+                        block.items[block.count - 1].place.step + 1);
     }
     for (int t = 0; t < block.threads; t++)
-        ask_release(&block.workers[t].answerable);
+        scenario_release(&block.workers[t].scenario);
     free(block.workers);
     free(block.items);
     return ok;
@@ -304,36 +286,37 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 
 // The last layer and step are the ones that the trace may lack; the first are where the replay
 // begins, and decide what stands at the head of its output.
-static bool resolve(struct replay *replay, struct error *err)
+static bool open_scenario(struct replay *replay, struct error *err)
 {
-    const struct replay_asked *asked = replay->asked;
-    struct question question = asked->question;
-    question.layer = asked->layer_count ? asked->layers[asked->layer_count - 1] : 0;
-    question.step = asked->step_count ? asked->steps[asked->step_count - 1] : 0;
-    if (!ask_resolve(&replay->answerable, &question, err))
+    const struct replay_def *def = replay->def;
+    struct scenario_def last = def->scenario;
+    last.layer = def->layer_count ? def->layers[def->layer_count - 1] : 0;
+    last.step = def->step_count ? def->steps[def->step_count - 1] : 0;
+    if (!scenario_open(&replay->scenario, &last, err))
         return false;
-    question.layer = asked->layer_count ? asked->layers[0] : 0;
-    question.step = asked->step_count ? asked->steps[0] : 0;
-    return ask_place(&replay->answerable, &question, err);
+    if (scenario_seek(&replay->scenario, def->layer_count ? def->layers[0] : 0,
+                      def->step_count ? def->steps[0] : 0, err))
+        return true;
+    scenario_release(&replay->scenario);
+    return false;
 }
 
-bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err)
+bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err)
 {
-    *replay = (struct replay){.asked = asked};
-    assert(asked->question.trace[0]);
-    if (!resolve(replay, err)) {
-        ask_release(&replay->answerable);
+    *replay = (struct replay){.def = def};
+    assert(def->scenario.trace[0]);
+    if (!open_scenario(replay, err))
         return false;
-    }
-    const struct trace *trace = &replay->answerable.trace;
-    replay->ranks = replay->answerable.setting.routing.ranks;
-    replay->layer_count = asked->layer_count ? (uint32_t)asked->layer_count : trace->layers;
-    replay->steps = asked->step_count ? asked->step_count : replay->answerable.steps;
+    const struct trace *trace = scenario_trace(&replay->scenario);
+    replay->fabric = fabric_from_cluster(&replay->scenario.cluster);
+    replay->ranks = replay->scenario.routing.ranks;
+    replay->layer_count = def->layer_count ? (uint32_t)def->layer_count : trace->layers;
+    replay->steps = def->step_count ? def->step_count : replay->scenario.steps;
     replay->layers = mem_alloc(replay->layer_count, sizeof *replay->layers);
     replay->all.ranks = mem_alloc(replay->ranks, sizeof(struct replay_rank));
     for (uint32_t l = 0; l < replay->layer_count; l++) {
         struct replay_layer *layer = &replay->layers[l];
-        layer->layer = asked->layer_count ? asked->layers[l] : l;
+        layer->layer = def->layer_count ? def->layers[l] : l;
         layer->layer_id = trace->layer_ids[layer->layer];
         layer->ranks = mem_alloc(replay->ranks, sizeof(struct replay_rank));
     }
@@ -354,14 +337,14 @@ void replay_release(struct replay *replay)
         layer_release(&replay->layers[l]);
     layer_release(&replay->all);
     free(replay->layers);
-    ask_release(&replay->answerable);
+    scenario_release(&replay->scenario);
     *replay = (struct replay){0};
 }
 
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure)
 {
     const struct quantiles *routed = &layer->routed[figure];
-    return quantiles_mean(routed) - layer->even_ps[figure] / (double)routed->count;
+    return quantiles_mean(routed) - layer->balanced_ps[figure] / (double)routed->count;
 }
 
 const struct replay_rank *replay_most_hot(const struct replay *replay,

@@ -6,13 +6,13 @@
 #define STUDY_REPLAY_H
 
 #include "base/quantile.h"
-#include "traces/ask.h"
+#include "scenario/scenario.h"
 
-// Layers and steps of the question's trace, ascending; a count of zero: all. The question's own
+// Layers and steps of the definition's trace, ascending; a count of zero: all. The definition's own
 // layer and step are not read. Borrowed.
-struct replay_asked {
-    struct question question;
-    timing_engine *engine;
+struct replay_def {
+    struct scenario_def scenario;
+    const struct engine *engine;
     const uint32_t *layers, *steps;
     size_t layer_count, step_count;
 };
@@ -27,9 +27,11 @@ struct replay_place {
     uint32_t layer;
     uint64_t step;
     uint32_t tokens; // a rank, the most
-    const struct schedule *schedule;
+    const struct fabric *fabric;
+    const char *dispatcher;    // by name
+    bool present[PHASE_COUNT]; // phases
     const struct timing *timing;
-    uint64_t routed_ps[REPLAY_FIGURES], even_ps[REPLAY_FIGURES];
+    uint64_t routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES];
     const uint64_t *choices; // [ranks] that each rank serves
     double max_mean;         // the most choices that a rank serves over the mean; 1: without any
     // Of the ranks, the one that serves most choices and the one that ends experts last; of several
@@ -49,16 +51,17 @@ struct replay_rank {
 struct replay_layer {
     uint32_t layer, layer_id; // index into the trace's layers, and of the model
     struct quantiles routed[REPLAY_FIGURES];
-    double even_ps[REPLAY_FIGURES]; // sum over steps: the same engine on even loads
+    double balanced_ps[REPLAY_FIGURES]; // sum over steps: the same engine on balanced loads
     struct quantiles max_mean_ppm;  // of each step, millionths
     struct replay_rank *ranks;      // [ranks]
 };
 
 struct replay {
-    const struct replay_asked *asked;
-    struct answerable answerable; // at the first place
+    const struct replay_def *def;
+    struct scenario scenario; // at the first place
+    struct fabric fabric;
     uint32_t ranks, layer_count;
-    uint64_t steps;               // asked
+    uint64_t steps;               // in all
     bool present[REPLAY_FIGURES]; // in some place, after replay_run
     struct replay_layer *layers;
     // The model's: a step's latency is the sum over its layers, and ranks' counts are over layers
@@ -66,10 +69,10 @@ struct replay {
     struct replay_layer all;
 };
 
-// Resolves the question and opens the trace. Refuses a layer or step that it lacks.
-bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err);
+// Opens the scenario and its trace. Refuses a layer or step that it lacks.
+bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err);
 
-// Runs the engine at every place, twice: as routed, and on even loads (model/even.h). Places
+// Runs the engine at every place, twice: as routed, and on balanced loads (model/even.h). Places
 // are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
 // results do not depend on their number. Refuses what schedule_check refuses, after having visited
 // what comes well before.
@@ -77,7 +80,7 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 
 void replay_release(struct replay *replay);
 
-// What routing's imbalance costs: mean latency as routed less that on even loads, in picoseconds.
+// What routing's imbalance costs: mean latency as routed less that on balanced loads, in picoseconds.
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.

@@ -25,7 +25,7 @@ void replay_timeline_add(struct replay_timeline *timeline, const struct replay_p
     if (timeline->full)
         return;
     if (!timeline->timeline)
-        timeline->timeline = timeline_new(timeline->out, place->schedule, TIMELINE_LAYERS);
+        timeline->timeline = timeline_new(timeline->out, place->fabric, 1, TIMELINE_LAYERS);
     const uint64_t end_ps = timeline->now_ps + place->routed_ps[REPLAY_LAYER];
     timeline_layer(timeline->timeline, TIMELINE_LAYER, place->layer, timeline->now_ps, end_ps);
     timeline->events += 1 + timeline_phases(timeline->timeline, place->timing, timeline->now_ps);

@@ -1,14 +1,9 @@
 #include "study/row.h"
 
-#include "model/check.h"
-#include "model/estimate.h"
-#include "sim/simulate.h"
-
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-const char *const engine_names[] = {"simulate", "estimate", "naive", NULL};
 
 static void use_dtype(struct moe *moe, const struct measured_row *row)
 {
@@ -67,27 +62,27 @@ static bool says_all(const struct measured_row *row)
     return row->bytes_per_rank || row->phase == PHASE_RMSNORM || row->intermediate;
 }
 
-static bool shape(struct moe *moe, const struct measured_row *row, const struct row_terms *terms,
+static bool shape(struct moe *moe, const struct measured_row *row, const struct row_overrides *overrides,
                   struct error *err)
 {
-    if (terms->model && !says_all(row))
-        return shape_from_model(moe, row, terms->model, err);
+    if (overrides->model && !says_all(row))
+        return shape_from_model(moe, row, overrides->model, err);
     *moe = shape_of(row);
     return true;
 }
 
 // What only a model, a cluster or a matrix can say.
-static bool check_known(const struct measured_row *row, const struct row_terms *terms,
+static bool check_known(const struct measured_row *row, const struct row_overrides *overrides,
                         struct error *err)
 {
-    if (!row->cluster[0] && !terms->cluster)
+    if (!row->cluster[0] && !overrides->cluster)
         return error_set(
             err, EXIT_INPUT,
             "names no cluster: say what it ran on, %u nodes of %u GPUs%s%s (--cluster)", row->nodes,
             row->gpus_per_node, row->gpu[0] ? ", " : "", row->gpu);
-    if (!strcmp(row->traffic, "matrix") && !terms->traffic)
+    if (!strcmp(row->traffic, "matrix") && !overrides->traffic)
         return error_set(err, EXIT_INPUT, "traffic: name the matrix that it moved (--traffic)");
-    if (terms->model || says_all(row))
+    if (overrides->model || says_all(row))
         return true;
     if (!strcmp(row->routing, "router"))
         return error_set(err, EXIT_INPUT,
@@ -99,14 +94,14 @@ static bool check_known(const struct measured_row *row, const struct row_terms *
 }
 
 // The row's exchange as --traffic takes it: a cell of a pattern has its part of a rank's bytes.
-static void traffic_of(const struct measured_row *row, const struct row_terms *terms,
+static void traffic_of(const struct measured_row *row, const struct row_overrides *overrides,
                        char traffic[FIELD_TEXT_BYTES])
 {
     const uint32_t gpus = row->gpus_per_node, ranks = row->nodes * gpus;
     const bool uniform = !row->traffic[0] || !strcmp(row->traffic, "uniform");
     uint64_t bytes = row->bytes_per_rank;
     if (!strcmp(row->traffic, "matrix")) {
-        snprintf(traffic, FIELD_TEXT_BYTES, "%s", terms->traffic);
+        snprintf(traffic, FIELD_TEXT_BYTES, "%s", overrides->traffic);
         return;
     }
     if (uniform || !strcmp(row->traffic, "inside"))
@@ -117,25 +112,28 @@ static void traffic_of(const struct measured_row *row, const struct row_terms *t
              (unsigned long long)bytes);
 }
 
-static struct question question_of(const struct measured_row *row, const struct row_terms *terms)
+static struct scenario_def def_of(const struct measured_row *row,
+                                  const struct row_overrides *overrides)
 {
-    struct question question = question_default();
-    snprintf(question.cluster, sizeof question.cluster, "%s",
-             terms->cluster ? terms->cluster : row->cluster);
-    strcpy(question.dispatcher, row->dispatcher);
-    question.routing = measured_rule(row);
+    struct scenario_def def = scenario_def_default();
+    snprintf(def.cluster, sizeof def.cluster, "%s",
+             overrides->cluster ? overrides->cluster : row->cluster);
+    strcpy(def.dispatcher, row->dispatcher);
+    def.routing = measured_rule(row);
     if (row->layout[0])
-        strcpy(question.layout, row->layout);
-    question.nodes = row->nodes;
-    question.gpus_per_node = row->gpus_per_node;
-    question.tokens = row->tokens_per_gpu;
-    question.sms = row->sms;
-    question.seed = terms->seed;
-    question.aligned = true;
-    strcpy(question.gpu, row->gpu);
+        strcpy(def.layout, row->layout);
+    def.nodes = row->nodes;
+    def.gpus_per_node = row->gpus_per_node;
+    def.tokens = row->tokens_per_gpu;
+    def.sms = row->sms;
+    def.seed = overrides->seed;
+    def.aligned = true;
+    def.isolated = true;
+    def.only = row->phase;
+    strcpy(def.gpu, row->gpu);
     if (row->bytes_per_rank)
-        traffic_of(row, terms, question.traffic);
-    return question;
+        traffic_of(row, overrides, def.traffic);
+    return def;
 }
 
 static bool check_stage(const struct measured_row *row, struct error *err)
@@ -151,15 +149,15 @@ static bool check_stage(const struct measured_row *row, struct error *err)
 }
 
 // The most that a rank sends or receives, its own slot included.
-static double busiest_bytes(const struct setting *setting)
+static double busiest_bytes(const struct scenario *scenario)
 {
-    const size_t ranks = cluster_ranks(&setting->cluster);
+    const size_t ranks = cluster_ranks(&scenario->cluster);
     double most = 0;
     for (size_t r = 0; r < ranks; r++) {
         double sent = 0, received = 0;
         for (size_t peer = 0; peer < ranks; peer++) {
-            sent += (double)setting->traffic[r * ranks + peer];
-            received += (double)setting->traffic[peer * ranks + r];
+            sent += (double)scenario->traffic[r * ranks + peer];
+            received += (double)scenario->traffic[peer * ranks + r];
         }
         most = fmax(most, fmax(sent, received));
     }
@@ -168,13 +166,13 @@ static double busiest_bytes(const struct setting *setting)
 
 // A matrix must be the one that ran: alltoallv_perf may have scaled it, and rounds each cell down
 // to 16 bytes.
-static bool check_matrix(const struct measured_row *row, const struct setting *setting,
+static bool check_matrix(const struct measured_row *row, const struct scenario *scenario,
                          struct error *err)
 {
     if (strcmp(row->traffic, "matrix"))
         return true;
-    const uint32_t ranks = cluster_ranks(&setting->cluster);
-    const double busiest = busiest_bytes(setting), said = (double)row->bytes_per_rank;
+    const uint32_t ranks = cluster_ranks(&scenario->cluster);
+    const double busiest = busiest_bytes(scenario), said = (double)row->bytes_per_rank;
     if (ranks == row->nodes * row->gpus_per_node && said <= busiest &&
         busiest - said < 16.0 * ranks)
         return true;
@@ -185,22 +183,22 @@ static bool check_matrix(const struct measured_row *row, const struct setting *s
         ranks, busiest, row->nodes * row->gpus_per_node, said);
 }
 
-bool row_resolve(struct setting *setting, const struct measured_row *row, enum engine engine,
-                 const struct row_terms *terms, struct error *err)
+bool row_open(struct scenario *scenario, const struct measured_row *row,
+              const struct engine *engine, const struct row_overrides *overrides,
+              struct error *err)
 {
-    const struct question question = question_of(row, terms);
-    struct moe moe;
-    if (!measured_predictable(row, err) || !check_known(row, terms, err) ||
-        !shape(&moe, row, terms, err) || !setting_resolve(setting, &question, &moe, err))
+    struct scenario_def def = def_of(row, overrides);
+    def.has_shape = true;
+    if (!measured_predictable(row, err) || !check_known(row, overrides, err) ||
+        !shape(&def.shape, row, overrides, err) || !scenario_open(scenario, &def, err))
         return false;
-    setting_load(setting, engine == ENGINE_SIMULATE ? LOADS_COUNTED : LOADS_EXPECTED);
-    bool ok = schedule_check(&setting->schedule, err);
-    ok = ok && check_stage(row, err) && check_matrix(row, setting, err);
-    if (ok && !setting->schedule.present[row->phase])
+    bool ok = scenario_prepare(scenario, engine, err);
+    ok = ok && check_stage(row, err) && check_matrix(row, scenario, err);
+    if (ok && !scenario->schedule->present[row->phase])
         ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
                        row->dispatcher, phase_names[row->phase]);
     if (!ok)
-        setting_release(setting);
+        scenario_release(scenario);
     return ok;
 }
 
@@ -212,26 +210,19 @@ static struct phase_span span_of(const struct timing *timing, const struct measu
     return timing_span(timing, row->phase);
 }
 
-struct row_answer row_ask(struct setting *setting, const struct measured_row *row,
-                          enum engine engine)
+struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
+                              const struct engine *engine)
 {
     struct timing timing;
-    struct row_answer answer;
-    schedule_keep_only(&setting->schedule, row->phase);
-    if (engine == ENGINE_SIMULATE)
-        simulate(&setting->schedule, &setting->run, &timing);
-    else if (engine == ENGINE_ESTIMATE)
-        estimate(&setting->schedule, &setting->run, &timing);
-    else
-        estimate_naive(&setting->schedule, &setting->run, &timing);
+    struct prediction prediction;
+    struct error none;
+    const bool ok = scenario_run(scenario, engine, &timing, &none);
+    assert(ok); // row_open has prepared it
+    (void)ok;
     const struct phase_span span = span_of(&timing, row);
-    answer.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
-    snprintf(answer.binds, sizeof answer.binds, "%s", timing.phases[row->phase].bottleneck);
+    prediction.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
+    snprintf(prediction.bottleneck, sizeof prediction.bottleneck, "%s",
+             timing.phases[row->phase].bottleneck);
     timing_release(&timing);
-    return answer;
-}
-
-double row_predict(struct setting *setting, const struct measured_row *row, enum engine engine)
-{
-    return row_ask(setting, row, engine).us;
+    return prediction;
 }

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "model/estimate.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "sim/heap.h"
 #include "sim/simulate.h"
 
@@ -43,17 +43,14 @@ static void fail(const char *what, const struct error *err)
     exit(EXIT_RUNTIME);
 }
 
-typedef void engine_fn(const struct schedule *schedule, const struct run *run,
-                       struct timing *timing);
-
 // The best of several runs of an engine on loads that stand.
-static void bench_engine(const char *what, const struct setting *setting, engine_fn *engine)
+static void bench_engine(const char *what, const struct scenario *scenario, const struct engine *engine)
 {
     double best = 1e9, events = 0;
     for (int i = 0; i < RUNS; i++) {
         struct timing timing;
         const double start = now_s();
-        engine(&setting->schedule, &setting->run, &timing);
+        engine->run(scenario->schedule, &scenario->run, &timing);
         const double took = now_s() - start;
         best = took < best ? took : best;
         events = (double)timing.events;
@@ -62,54 +59,54 @@ static void bench_engine(const char *what, const struct setting *setting, engine
     print_row(what, best, events, 0);
 }
 
-static void resolve(struct setting *setting, const struct question *question)
+static void resolve(struct scenario *scenario, const struct scenario_def *def)
 {
     struct error err = {0};
-    if (!setting_resolve(setting, question, NULL, &err))
+    if (!scenario_open(scenario, def, &err))
         fail("question", &err);
 }
 
 // The best time that loads and schedule take; left loaded.
-static void bench_loads(const char *what, struct setting *setting, const struct question *question,
+static void bench_loads(const char *what, struct scenario *scenario, const struct scenario_def *def,
                         enum loads_kind kind)
 {
     double best = 1e9;
     for (int i = 0; i < RUNS; i++) {
         if (i)
-            setting_release(setting);
-        resolve(setting, question);
+            scenario_release(scenario);
+        resolve(scenario, def);
         const double start = now_s();
-        setting_load(setting, kind);
+        scenario_load(scenario, kind);
         const double took = now_s() - start;
         best = took < best ? took : best;
     }
     print_row(what, best, 0, 0);
 }
 
-static struct question deepseek(const char *dispatcher, uint32_t tokens)
+static struct scenario_def deepseek(const char *dispatcher, uint32_t tokens)
 {
-    struct question question = question_default();
-    question.ep = 32;
-    question.tokens = tokens;
-    strcpy(question.dispatcher, dispatcher);
-    return question;
+    struct scenario_def def = scenario_def_default();
+    def.ep = 32;
+    def.tokens = tokens;
+    strcpy(def.dispatcher, dispatcher);
+    return def;
 }
 
 static void bench_layers(void)
 {
-    const struct question prefill = deepseek("deepep-normal", 4096);
-    const struct question decode = deepseek("deepep-ll", 128);
-    struct setting setting;
-    bench_loads("EP32 prefill 4096, count loads", &setting, &prefill, LOADS_COUNTED);
-    bench_engine("EP32 prefill 4096, simulate", &setting, simulate);
-    bench_engine("EP32 prefill 4096, estimate (counted)", &setting, estimate);
-    setting_release(&setting);
-    bench_loads("EP32 prefill 4096, expect loads", &setting, &prefill, LOADS_EXPECTED);
-    bench_engine("EP32 prefill 4096, estimate (expected)", &setting, estimate);
-    setting_release(&setting);
-    bench_loads("EP32 decode 128, count loads", &setting, &decode, LOADS_COUNTED);
-    bench_engine("EP32 decode 128, simulate", &setting, simulate);
-    setting_release(&setting);
+    const struct scenario_def prefill = deepseek("deepep-normal", 4096);
+    const struct scenario_def decode = deepseek("deepep-ll", 128);
+    struct scenario scenario;
+    bench_loads("EP32 prefill 4096, count loads", &scenario, &prefill, LOADS_COUNTED);
+    bench_engine("EP32 prefill 4096, simulate", &scenario, &engine_simulate);
+    bench_engine("EP32 prefill 4096, estimate (counted)", &scenario, &engine_estimate);
+    scenario_release(&scenario);
+    bench_loads("EP32 prefill 4096, expect loads", &scenario, &prefill, LOADS_EXPECTED);
+    bench_engine("EP32 prefill 4096, estimate (expected)", &scenario, &engine_estimate);
+    scenario_release(&scenario);
+    bench_loads("EP32 decode 128, count loads", &scenario, &decode, LOADS_COUNTED);
+    bench_engine("EP32 decode 128, simulate", &scenario, &engine_simulate);
+    scenario_release(&scenario);
 }
 
 // An uneven matrix over 32 GPUs, cut in 64 KiB chunks: 992 messages of 1 to 62 chunks.
@@ -123,15 +120,15 @@ static void fill_uneven(uint64_t *bytes)
 
 static void bench_traffic(void)
 {
-    struct question question = question_default();
-    struct setting setting;
-    strcpy(question.cluster, "4x8:nvlink=160GB/s,nic=50GB/s");
-    strcpy(question.traffic, "uniform:1B"); // its cells are replaced below
-    resolve(&setting, &question);
-    fill_uneven(setting.traffic);
-    setting_load(&setting, LOADS_COUNTED);
-    bench_engine("uneven matrix of 32, 64 KiB chunks, simulate", &setting, simulate);
-    setting_release(&setting);
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario;
+    strcpy(def.cluster, "4x8:nvlink=160GB/s,nic=50GB/s");
+    strcpy(def.traffic, "uniform:1B"); // its cells are replaced below
+    resolve(&scenario, &def);
+    fill_uneven(scenario.traffic);
+    scenario_load(&scenario, LOADS_COUNTED);
+    bench_engine("uneven matrix of 32, 64 KiB chunks, simulate", &scenario, &engine_simulate);
+    scenario_release(&scenario);
 }
 
 // PHOLD: pop, then push some time later, at a constant number pending.

@@ -1,4 +1,4 @@
-// A scene: one whole question built from plain parameters, and random parameters to build it from,
+// A scene: one whole scenario built from plain parameters, and random parameters to build it from,
 // for suites that hold engines and loads to properties.
 #ifndef TESTS_SCENE_H
 #define TESTS_SCENE_H
@@ -6,9 +6,8 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/units.h"
-#include "model/estimate.h"
-#include "model/question.h"
-#include "sim/simulate.h"
+#include "scenario/scenario.h"
+#include "study/engines.h"
 
 #include <check.h>
 #include <math.h>
@@ -54,7 +53,7 @@ struct spec {
 
 struct scene {
     struct spec spec;
-    struct setting setting;
+    struct scenario scenario;
 };
 
 // Rows of a trace whose low expert ids are hot: a power law, as recorded routing shows.
@@ -77,10 +76,10 @@ static inline void scene_tokens(struct scene *scene)
 {
     const struct spec *spec = &scene->spec;
     const uint32_t ranks = spec->nodes * spec->gpus_per_node;
-    scene->setting.tokens = mem_alloc(ranks, sizeof(uint32_t));
+    scene->scenario.tokens = mem_alloc(ranks, sizeof(uint32_t));
     for (uint32_t r = 0; r < ranks; r++) {
         struct rng rng = rng_stream(spec->seed, r, 0, 78);
-        scene->setting.tokens[r] =
+        scene->scenario.tokens[r] =
             spec->uneven && r ? (uint32_t)(spec->tokens * rng_unit(&rng)) : spec->tokens;
     }
 }
@@ -88,7 +87,7 @@ static inline void scene_tokens(struct scene *scene)
 static inline void scene_cluster(struct scene *scene)
 {
     const struct spec *spec = &scene->spec;
-    struct cluster *cluster = &scene->setting.cluster;
+    struct cluster *cluster = &scene->scenario.cluster;
     *cluster = cluster_default();
     cluster->nodes = spec->nodes;
     cluster->gpus_per_node = spec->gpus_per_node;
@@ -104,10 +103,10 @@ static inline void scene_cluster(struct scene *scene)
 
 static inline void scene_dispatcher(struct scene *scene)
 {
-    struct dispatcher *dispatcher = &scene->setting.dispatcher;
+    struct dispatcher *dispatcher = &scene->scenario.dispatcher;
     struct error err;
     ck_assert_msg(
-        dispatcher_load(scene->spec.dispatcher, &scene->setting.cluster, dispatcher, NULL, &err),
+        dispatcher_load(scene->spec.dispatcher, &scene->scenario.cluster, dispatcher, NULL, &err),
         "%s", err.text);
     if (scene->spec.sms)
         dispatcher->sms = scene->spec.sms;
@@ -130,8 +129,35 @@ static inline struct routing scene_routing(const struct spec *spec)
                             .context = spec};
 }
 
+// A raw exchange of a traffic matrix on the scenario's cluster.
+static inline void scene_exchange(struct scenario *scenario, const uint64_t *bytes)
+{
+    const size_t ranks = cluster_ranks(&scenario->cluster);
+    struct error err;
+    ck_assert(dispatcher_load("raw", &scenario->cluster, &scenario->dispatcher, NULL, &err));
+    scenario->traffic = mem_copy(bytes, ranks * ranks * sizeof *bytes);
+    scenario_load(scenario, LOADS_COUNTED);
+}
+
+static inline void scene_layout(struct scene *scene)
+{
+    struct layout *layout = mem_alloc(1, sizeof *layout);
+    struct error err;
+    ck_assert(layout_contiguous(layout, scene->spec.experts, scene->scenario.routing.ranks, &err));
+    scenario_place(&scene->scenario, layout);
+}
+
+// After a change of the scenario's cluster or dispatcher.
+static inline void scene_reschedule(struct scenario *scenario)
+{
+    struct error err;
+    scenario_touch(scenario);
+    ck_assert(scenario_prepare(
+        scenario, scenario->loads->expected ? &engine_estimate : &engine_simulate, &err));
+}
+
 // The scene borrows from itself: it stays where it is built. Released by
-// setting_release(&->setting).
+// scenario_release(&->scenario).
 static inline void scene_build(struct scene *scene, const struct spec *spec)
 {
     struct moe moe = moe_default();
@@ -146,19 +172,18 @@ static inline void scene_build(struct scene *scene, const struct spec *spec)
     moe.combine_dtype = DTYPE_BF16;
     moe.groups = spec->groups;
     moe.topk_groups = spec->topk_groups;
-    scene->setting.moe = moe;
-    scene->setting.run = (struct run){
+    scene->scenario.moe = moe;
+    scene->scenario.run = (struct run){
         .seed = spec->seed, .skew_ps = units_ps_from_us(spec->skew_us), .aligned = spec->aligned};
     scene_tokens(scene);
     scene_cluster(scene);
     scene_dispatcher(scene);
-    scene->setting.routing = scene_routing(&scene->spec);
-    scene->setting.routing.tokens = scene->setting.tokens;
-    ck_assert_msg(cluster_check(&scene->setting.cluster, &err), "%s", err.text);
-    ck_assert_msg(routing_check(&scene->setting.routing, &err), "%s", err.text);
-    ck_assert(layout_contiguous(&scene->setting.layout, spec->experts, scene->setting.routing.ranks,
-                                &err));
-    setting_load(&scene->setting, spec->expected ? LOADS_EXPECTED : LOADS_COUNTED);
+    scene->scenario.routing = scene_routing(&scene->spec);
+    scene->scenario.routing.tokens = scene->scenario.tokens;
+    ck_assert_msg(cluster_check(&scene->scenario.cluster, &err), "%s", err.text);
+    ck_assert_msg(routing_check(&scene->scenario.routing, &err), "%s", err.text);
+    scene_layout(scene);
+    scenario_load(&scene->scenario, spec->expected ? LOADS_EXPECTED : LOADS_COUNTED);
 }
 
 #define SCENE_PICK(rng, ...)                                                                       \
@@ -231,18 +256,15 @@ static inline const char *scene_name(const struct spec *spec)
     return name;
 }
 
-typedef void scene_engine(const struct schedule *schedule, const struct run *run,
-                          struct timing *timing);
-
 // Microseconds of the whole layer (PHASE_COUNT), or of one phase alone with ranks arriving as ever.
-static inline double scene_us(const struct scene *scene, scene_engine *engine, enum phase phase)
+static inline double scene_us(const struct scene *scene, const struct engine *engine, enum phase phase)
 {
-    struct schedule schedule = scene->setting.schedule;
+    struct schedule schedule = *scene->scenario.schedule;
     struct timing timing;
     double ps;
     if (phase != PHASE_COUNT)
         schedule_keep_only(&schedule, phase);
-    engine(&schedule, &scene->setting.run, &timing);
+    engine->run(&schedule, &scene->scenario.run, &timing);
     ps = phase == PHASE_COUNT ? timing_layer_ps(&timing) : timing_span(&timing, phase).latency_ps;
     timing_release(&timing);
     return ps / 1e6;

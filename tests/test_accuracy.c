@@ -17,9 +17,9 @@ static void load(struct measured *measured, const char *path)
     ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
 }
 
-static void judge(struct accuracy *accuracy, const struct measured *measured, enum engine engine)
+static void judge(struct accuracy *accuracy, const struct measured *measured, const struct engine *engine)
 {
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     const struct grouping grouping = grouping_default();
     accuracy_judge(accuracy, measured, engine, &terms, NULL);
     accuracy_group(accuracy, &grouping);
@@ -32,11 +32,11 @@ START_TEST(published_rows)
     struct accuracy accuracy;
     load(&measured, PUBLISHED);
     ck_assert_uint_eq(measured.count, 24);
-    judge(&accuracy, &measured, (enum engine)_i);
+    judge(&accuracy, &measured, engine_table[_i]);
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t i = 0; i < accuracy.count; i++)
         ck_assert_msg(fabs(accuracy.rows[i].error_pct) <= 10, "%s by %s: %.2f us, off by %.2f %%",
-                      measured.rows[i].id, engine_names[_i], accuracy.rows[i].predicted_us,
+                      measured.rows[i].id, engine_table[_i]->name, accuracy.rows[i].predicted_us,
                       accuracy.rows[i].error_pct);
     accuracy_release(&accuracy);
     measured_release(&measured);
@@ -49,8 +49,8 @@ START_TEST(naive_is_worse)
     struct measured measured;
     struct accuracy ours, naive;
     load(&measured, PUBLISHED);
-    judge(&ours, &measured, ENGINE_ESTIMATE);
-    judge(&naive, &measured, ENGINE_NAIVE);
+    judge(&ours, &measured, &engine_estimate);
+    judge(&naive, &measured, &engine_naive);
     ck_assert_double_gt(naive.median_abs_pct, 2 * ours.median_abs_pct);
     accuracy_release(&ours);
     accuracy_release(&naive);
@@ -58,7 +58,7 @@ START_TEST(naive_is_worse)
 }
 END_TEST
 
-// Ten rows of one question, whose measured times are set so that the errors are known: prediction
+// Ten rows of one case, whose measured times are set so that the errors are known: prediction
 // p, measured p / (1 + e). The 90th percentile of n is element floor(0.9 (n - 1)) of the sorted.
 static const struct {
     size_t n;
@@ -70,13 +70,13 @@ static double question_us(void)
     const struct fixture file = fixture_make(
         HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n", ".csv");
     struct measured measured;
-    const struct row_terms terms = {.seed = 1};
-    struct setting setting;
+    const struct row_overrides terms = {.seed = 1};
+    struct scenario scenario;
     struct error err = {0};
     load(&measured, file.path);
-    ck_assert(row_resolve(&setting, &measured.rows[0], ENGINE_ESTIMATE, &terms, &err));
-    const double us = row_predict(&setting, &measured.rows[0], ENGINE_ESTIMATE);
-    setting_release(&setting);
+    ck_assert(row_open(&scenario, &measured.rows[0], &engine_estimate, &terms, &err));
+    const double us = row_predict(&scenario, &measured.rows[0], &engine_estimate).us;
+    scenario_release(&scenario);
     measured_release(&measured);
     fixture_remove(&file);
     return us;
@@ -97,7 +97,7 @@ START_TEST(quantiles_are_elements)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    judge(&accuracy, &measured, &engine_estimate);
     ck_assert_double_eq_tol(accuracy.median_abs_pct, quantiles[_i].median, 1e-6);
     ck_assert_double_eq_tol(accuracy.p90_abs_pct, quantiles[_i].p90, 1e-6);
     ck_assert_uint_eq(accuracy.group_count, 1);
@@ -136,7 +136,7 @@ START_TEST(skips)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    judge(&accuracy, &measured, &engine_estimate);
     ck_assert_uint_eq(accuracy.skipped, 1);
     ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
     ck_assert_msg(strstr(accuracy.rows[1].why, skipped[_i].why) != NULL, "%s",
@@ -157,7 +157,7 @@ START_TEST(all_skipped_is_no_figure)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    judge(&accuracy, &measured, ENGINE_SIMULATE);
+    judge(&accuracy, &measured, &engine_simulate);
     ck_assert(isnan(accuracy.median_abs_pct) && isnan(accuracy.p90_abs_pct));
     ck_assert_uint_eq(accuracy.group_count, 0);
     accuracy_release(&accuracy);
@@ -173,7 +173,7 @@ START_TEST(families)
     struct accuracy accuracy;
     size_t rows = 0;
     load(&measured, PUBLISHED);
-    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    judge(&accuracy, &measured, &engine_estimate);
     for (size_t f = 0; f < accuracy.group_count; f++) {
         const struct accuracy_group *group = &accuracy.groups[f];
         rows += group->count;
@@ -198,7 +198,7 @@ START_TEST(other_groups)
     struct error err = {0};
     char text[FIELD_TEXT_BYTES];
     load(&measured, PUBLISHED);
-    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    judge(&accuracy, &measured, &engine_estimate);
     ck_assert(grouping_parse(&grouping, "phase", &err));
     accuracy_group(&accuracy, &grouping);
     ck_assert_uint_eq(accuracy.group_count, 2);
@@ -235,7 +235,7 @@ START_TEST(worst_rows)
     struct measured measured;
     struct accuracy accuracy;
     load(&measured, file.path);
-    judge(&accuracy, &measured, ENGINE_ESTIMATE);
+    judge(&accuracy, &measured, &engine_estimate);
     for (size_t most = 1; most <= 7; most++) {
         size_t count;
         size_t *worst = accuracy_worst(&accuracy, most, &count);
@@ -247,7 +247,7 @@ START_TEST(worst_rows)
                 ck_assert_double_eq_tol(fabs(accuracy.rows[worst[i]].error_pct), 30, 1e-9);
         free(worst);
     }
-    ck_assert_str_eq(accuracy.rows[0].binds, "gpu0.nvlink.tx");
+    ck_assert_str_eq(accuracy.rows[0].bottleneck, "gpu0.nvlink.tx");
     accuracy_release(&accuracy);
     measured_release(&measured);
     fixture_remove(&file);
@@ -260,8 +260,8 @@ START_TEST(groups_have_support)
     struct measured measured;
     struct accuracy ours, naive;
     load(&measured, PUBLISHED);
-    judge(&ours, &measured, ENGINE_ESTIMATE);
-    judge(&naive, &measured, ENGINE_NAIVE);
+    judge(&ours, &measured, &engine_estimate);
+    judge(&naive, &measured, &engine_naive);
     for (size_t g = 0; g < ours.group_count; g++) {
         const struct support *support = &ours.groups[g].support;
         ck_assert_uint_eq(support->rows, ours.groups[g].count);
@@ -283,7 +283,7 @@ int main(void)
     Suite *suite = suite_create("accuracy");
     TCase *tests = tcase_create("accuracy");
     tcase_set_timeout(tests, 90);
-    tcase_add_loop_test(tests, published_rows, ENGINE_SIMULATE, ENGINE_NAIVE);
+    tcase_add_loop_test(tests, published_rows, 0, 2);
     tcase_add_test(tests, naive_is_worse);
     tcase_add_loop_test(tests, quantiles_are_elements, 0, SUITE_COUNT(quantiles));
     tcase_add_loop_test(tests, skips, 0, SUITE_COUNT(skipped));

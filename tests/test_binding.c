@@ -1,7 +1,7 @@
 // model/binding: both engines name the same kind of thing, and of equal ports the sending one.
 #include "model/binding.h"
 #include "model/estimate.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "sim/simulate.h"
 #include "tests/suite.h"
 
@@ -38,35 +38,35 @@ static const struct {
     {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
 };
 
-static struct question question_of(int i)
+static struct scenario_def question_of(int i)
 {
-    struct question question = question_default();
-    strcpy(question.cluster, cases[i].cluster);
-    strcpy(question.dispatcher, cases[i].dispatcher);
-    strcpy(question.traffic, cases[i].traffic);
-    question.ep = cases[i].ep;
-    question.routing = ROUTING_UNIFORM;
-    question.tokens = cases[i].tokens;
-    question.sms = cases[i].sms;
-    question.aligned = true;
-    return question;
+    struct scenario_def def = scenario_def_default();
+    strcpy(def.cluster, cases[i].cluster);
+    strcpy(def.dispatcher, cases[i].dispatcher);
+    strcpy(def.traffic, cases[i].traffic);
+    def.ep = cases[i].ep;
+    def.routing = ROUTING_UNIFORM;
+    def.tokens = cases[i].tokens;
+    def.sms = cases[i].sms;
+    def.aligned = true;
+    return def;
 }
 
 static void expect(int i, engine_run *engine, enum loads_kind loads, const char *end)
 {
-    const struct question question = question_of(i);
+    const struct scenario_def def = question_of(i);
     struct error err = {0};
-    struct setting setting;
+    struct scenario scenario;
     struct timing timing;
-    ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
-    setting_load(&setting, loads);
-    schedule_keep_only(&setting.schedule, cases[i].phase);
-    engine(&setting.schedule, &setting.run, &timing);
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    scenario_load(&scenario, loads);
+    schedule_keep_only(scenario.schedule, cases[i].phase);
+    engine(scenario.schedule, &scenario.run, &timing);
     const char *name = timing.phases[cases[i].phase].bottleneck;
     ck_assert_msg(strlen(name) >= strlen(end) && !strcmp(name + strlen(name) - strlen(end), end),
                   "case %d: %s names %s, expected ...%s", i, timing.engine, name, end);
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 
 START_TEST(names)
@@ -79,22 +79,22 @@ END_TEST
 // One rank comes so late that the others' wait for it is most of the phase; whoever asks.
 START_TEST(late_arrival)
 {
-    struct question question = question_of(3);
+    struct scenario_def def = question_of(3);
     struct error err = {0};
-    struct setting setting;
-    question.aligned = false;
-    question.skew_us = 500;
+    struct scenario scenario;
+    def.aligned = false;
+    def.skew_us = 500;
     engine_run *const engines[] = {simulate, estimate};
     for (size_t e = 0; e < 2; e++) {
         struct timing timing;
-        ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
-        setting_load(&setting, LOADS_COUNTED);
-        schedule_keep_only(&setting.schedule, PHASE_DISPATCH);
-        engines[e](&setting.schedule, &setting.run, &timing);
+        ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+        scenario_load(&scenario, LOADS_COUNTED);
+        schedule_keep_only(scenario.schedule, PHASE_DISPATCH);
+        engines[e](scenario.schedule, &scenario.run, &timing);
         const char *name = timing.phases[PHASE_DISPATCH].bottleneck;
         ck_assert_msg(strstr(name, "the late arrival of gpu") == name, "%s", name);
         timing_release(&timing);
-        setting_release(&setting);
+        scenario_release(&scenario);
     }
 }
 END_TEST

@@ -173,19 +173,19 @@ static struct fixture rows_fixture(const char *cluster)
     struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct error err = {0};
-    const struct row_terms terms = {.cluster = cluster, .seed = 1};
+    const struct row_overrides terms = {.cluster = cluster, .seed = 1};
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
     free(text);
     out = open_memstream(&text, &length);
     fputs(HEADER, out);
     for (size_t r = 0; r < measured.count; r++) {
         struct measured_row *row = &measured.rows[r];
-        struct setting setting;
-        ck_assert(row_resolve(&setting, row, ENGINE_ESTIMATE, &terms, &err));
+        struct scenario scenario;
+        ck_assert(row_open(&scenario, row, &engine_estimate, &terms, &err));
         fprintf(out, "%s,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,%.9g,0,made\n", row->id,
                 row->dispatcher, row->nodes, row->tokens_per_gpu, dtype_names[row->dtype],
-                phase_names[row->phase], row_predict(&setting, row, ENGINE_ESTIMATE));
-        setting_release(&setting);
+                phase_names[row->phase], row_predict(&scenario, row, &engine_estimate).us);
+        scenario_release(&scenario);
     }
     fclose(out);
     fixture_remove(&file);
@@ -203,7 +203,7 @@ static const char two_rates[] = "parameters:\n"
 static void run(struct calibration *calibration, struct measured *measured, const char *fit,
                 const char *rows)
 {
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct error err = {0};
     ck_assert_msg(calibration_load(calibration, fit, &(struct calibrate_asked){NULL, ""}, &err),
                   "%s", err.text);
@@ -235,7 +235,7 @@ START_TEST(writes_presets)
 {
     struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
     struct fixture fit = fixture_make(two_rates, ".yaml");
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct calibration calibration;
     struct measured measured;
     struct accuracy accuracy;
@@ -243,7 +243,7 @@ START_TEST(writes_presets)
     run(&calibration, &measured, fit.path, rows.path);
     ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, NULL);
+    accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)

@@ -8,13 +8,13 @@
 
 #define ROWS "tests/data/measured-steps.csv"
 
-static struct question steps_question(void)
+static struct scenario_def steps_question(void)
 {
-    struct question question = question_default();
-    strcpy(question.trace, "traces/minimoe-256e");
-    question.ep = 8;
-    question.tokens = 32;
-    return question;
+    struct scenario_def def = scenario_def_default();
+    strcpy(def.trace, "traces/minimoe-256e");
+    def.ep = 8;
+    def.tokens = 32;
+    return def;
 }
 
 // "layer/step:phase:stat:id" of every row, a space between.
@@ -60,7 +60,7 @@ static const struct {
 
 START_TEST(lays_beside)
 {
-    const struct question question = steps_question();
+    const struct scenario_def def = steps_question();
     const struct compare_places asked = {.layers = places[_i].layers,
                                          .steps = places[_i].steps,
                                          .layer_count = places[_i].layer_count,
@@ -71,7 +71,7 @@ START_TEST(lays_beside)
     char text[4096];
     ck_assert_msg(measured_load(&measured, ROWS, &err), "%s", err.text);
     ck_assert_msg(
-        compare_steps(&question, &asked, places[_i].measured ? &measured : NULL, &comparison, &err),
+        compare_steps(&def, &asked, places[_i].measured ? &measured : NULL, &comparison, &err),
         "%s", err.text);
     describe(&comparison, text, sizeof text);
     ck_assert_str_eq(text, places[_i].rows);
@@ -83,14 +83,14 @@ END_TEST
 // A step's row is what simulating that very step alone gives.
 START_TEST(asks_that_step)
 {
-    const struct question question = steps_question();
+    const struct scenario_def def = steps_question();
     const uint32_t steps[] = {0, 5};
     const struct compare_places asked = {.steps = steps, .step_count = 2};
     struct comparison all = {0}, one = {0};
     struct error err = {0};
-    ck_assert_msg(compare_steps(&question, &asked, NULL, &all, &err), "%s", err.text);
+    ck_assert_msg(compare_steps(&def, &asked, NULL, &all, &err), "%s", err.text);
     const struct compare_places last = {.steps = steps + 1, .step_count = 1};
-    ck_assert_msg(compare_steps(&question, &last, NULL, &one, &err), "%s", err.text);
+    ck_assert_msg(compare_steps(&def, &last, NULL, &one, &err), "%s", err.text);
     ck_assert_uint_eq(all.count, 2 * one.count);
     bool differs = false;
     for (size_t i = 0; i < one.count; i++) {
@@ -125,7 +125,7 @@ static const struct {
 
 START_TEST(belongs)
 {
-    const struct question question = steps_question();
+    const struct scenario_def def = steps_question();
     const struct compare_places none = {0};
     struct comparison comparison = {0};
     struct measured measured = {0};
@@ -136,7 +136,7 @@ START_TEST(belongs)
             measured.rows[0] = measured.rows[i];
     measured.count = 1;
     strcpy((char *)&measured.rows[0] + changed[_i].offset, changed[_i].text);
-    ck_assert_msg(compare_steps(&question, &none, &measured, &comparison, &err), "%s", err.text);
+    ck_assert_msg(compare_steps(&def, &none, &measured, &comparison, &err), "%s", err.text);
     ck_assert_msg((comparison.rows[0].measured != NULL) == changed[_i].belongs, "%s '%s'",
                   changed[_i].what, changed[_i].text);
     comparison_release(&comparison);

@@ -37,12 +37,12 @@ static void expect_floor(const struct spec *spec, size_t phases)
     struct scene scene;
     scene_build(&scene, spec);
     for (size_t p = 0; p < phases; p++) {
-        const double simulated = scene_us(&scene, simulate, asked[p]);
-        const double estimated = scene_us(&scene, estimate, asked[p]);
+        const double simulated = scene_us(&scene, &engine_simulate, asked[p]);
+        const double estimated = scene_us(&scene, &engine_estimate, asked[p]);
         ck_assert_msg(simulated >= 0.99 * estimated, "%s: simulate %.3f us, estimate %.3f us: %s",
                       asked_names[p], simulated, estimated, scene_name(spec));
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 
 START_TEST(estimate_is_a_floor)
@@ -100,15 +100,15 @@ START_TEST(nics_carry_what_nvlink_would)
             struct error err;
             spec.no_nvlink = off;
             scene_build(&scene, &spec);
-            simulate(&scene.setting.schedule, &scene.setting.run, &timing);
-            ck_assert_msg(timing_check(&scene.setting.schedule, &timing, &err), "%s: %s", err.text,
+            simulate(scene.scenario.schedule, &scene.scenario.run, &timing);
+            ck_assert_msg(timing_check(scene.scenario.schedule, &timing, &err), "%s: %s", err.text,
                           scene_name(&spec));
             bytes[off] = timing.phases[PHASE_DISPATCH].bytes + timing.phases[PHASE_COMBINE].bytes;
             for (size_t p = 0; off && p < timing.port_count; p++)
                 ck_assert(timing.ports[p].class != PORT_NVLINK_TX &&
                           timing.ports[p].class != PORT_NVLINK_RX);
             timing_release(&timing);
-            setting_release(&scene.setting);
+            scenario_release(&scene.scenario);
         }
         ck_assert_double_eq(bytes[0], bytes[1]);
     }
@@ -121,18 +121,18 @@ START_TEST(sharing_slows_in_proportion)
     struct spec spec = h800("nccl-flat", 2, 512);
     struct scene scene;
     scene_build(&scene, &spec);
-    struct setting *setting = &scene.setting;
+    struct scenario *scenario = &scene.scenario;
     struct timing alone, shared;
     // Packing is a GPU's work, and is shared as computing is.
-    setting->dispatcher.dispatch.hbm_share = setting->dispatcher.combine.hbm_share = 0;
-    schedule_release(&setting->schedule);
-    setting_schedule(setting);
-    estimate(&setting->schedule, &setting->run, &alone);
-    setting->cluster.shared_gpus = 2;
-    setting->cluster.shared_cores = 4;
-    schedule_release(&setting->schedule);
-    setting_schedule(setting);
-    estimate(&setting->schedule, &setting->run, &shared);
+    scenario->dispatcher.dispatch.hbm_share = scenario->dispatcher.combine.hbm_share = 0;
+    schedule_release(scenario->schedule);
+    scene_reschedule(scenario);
+    estimate(scenario->schedule, &scenario->run, &alone);
+    scenario->cluster.shared_gpus = 2;
+    scenario->cluster.shared_cores = 4;
+    schedule_release(scenario->schedule);
+    scene_reschedule(scenario);
+    estimate(scenario->schedule, &scenario->run, &shared);
     for (int p = PHASE_RMSNORM; p <= PHASE_COMBINE; p++) {
         const enum phase phase = (enum phase)p;
         const bool moves = phase == PHASE_DISPATCH || phase == PHASE_COMBINE;
@@ -150,7 +150,7 @@ START_TEST(sharing_slows_in_proportion)
     ck_assert_double_eq(cluster_computed_ps(&turns, 1234), 100 + 2 * 1134);
     timing_release(&alone);
     timing_release(&shared);
-    setting_release(setting);
+    scenario_release(scenario);
 }
 END_TEST
 
@@ -174,13 +174,13 @@ START_TEST(near_on_published_cases)
     spec.rule = published[_i].rule;
     scene_build(&scene, &spec);
     for (size_t p = 0; p < 3; p++) {
-        const double simulated = scene_us(&scene, simulate, asked[p]);
-        const double estimated = scene_us(&scene, estimate, asked[p]);
+        const double simulated = scene_us(&scene, &engine_simulate, asked[p]);
+        const double estimated = scene_us(&scene, &engine_estimate, asked[p]);
         ck_assert_msg(fabs(simulated / estimated - 1) <= 0.05,
                       "%s: simulate %.2f us, estimate %.2f us: %s", asked_names[p], simulated,
                       estimated, scene_name(&spec));
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -188,11 +188,11 @@ static void expect_contention(const struct spec *spec, enum phase phase)
 {
     struct scene scene;
     scene_build(&scene, spec);
-    const double simulated = scene_us(&scene, simulate, phase);
-    const double estimated = scene_us(&scene, estimate, phase);
+    const double simulated = scene_us(&scene, &engine_simulate, phase);
+    const double estimated = scene_us(&scene, &engine_estimate, phase);
     ck_assert_msg(simulated > 1.1 * estimated, "simulate %.2f us, estimate %.2f us: %s", simulated,
                   estimated, scene_name(spec));
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 
 // Hot experts on the first ranks, 64 tokens a GPU. A combine's chunk crosses the NIC only when
@@ -241,16 +241,16 @@ static void turn(struct spec *easy, struct spec *hard, size_t knob, struct rng *
 
 // A phase is asked alone: within a layer its ranks start when the phase before lets them, so that
 // it may last longer and yet end sooner.
-static void all_times(const struct spec *spec, scene_engine *engine, double *us)
+static void all_times(const struct spec *spec, const struct engine *engine, double *us)
 {
     struct scene scene;
     scene_build(&scene, spec);
     for (size_t p = 0; p < 3; p++)
         us[p] = scene_us(&scene, engine, asked[p]);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 
-static void expect_monotone(scene_engine *engine, uint32_t number, bool expected, double tolerance)
+static void expect_monotone(const struct engine *engine, uint32_t number, bool expected, double tolerance)
 {
     struct rng rng = rng_stream(3, number, 0, 0);
     struct spec easy = scene_random(3, number, 1000);
@@ -271,14 +271,14 @@ static void expect_monotone(scene_engine *engine, uint32_t number, bool expected
 START_TEST(estimate_is_monotone)
 {
     for (uint32_t i = 0; i < CONFIGURATIONS; i++)
-        expect_monotone(estimate, i, _i, 0);
+        expect_monotone(&engine_estimate, i, _i, 0);
 }
 END_TEST
 
 START_TEST(simulate_is_monotone)
 {
     for (uint32_t i = 0; i < CONFIGURATIONS; i++)
-        expect_monotone(simulate, i, false, 0.01);
+        expect_monotone(&engine_simulate, i, false, 0.01);
 }
 END_TEST
 

@@ -34,7 +34,7 @@ static struct fixture rows_file(const char *rows)
 
 // ---- what a prediction reads ------------------------------------------------------------------
 
-// One question a phase and shape: each law, one node and several, NICs inside and out.
+// One case a phase and shape: each law, one node and several, NICs inside and out.
 static const char every_kind[] =
     "a,f,h800-cx7,deepep-normal,1,8,256,8,,512,7168,fp8,dispatch,20,1,0,s\n"
     "b,f,h800-cx7,deepep-normal,4,8,256,8,,512,7168,bf16,combine,20,1,0,s\n"
@@ -70,15 +70,15 @@ static bool nudge(const struct field *field, void *object)
     return true;
 }
 
-static double predict_nudged(const struct setting *setting, const struct measured_row *row,
+static double predict_nudged(const struct scenario *scenario, const struct measured_row *row,
                              const struct field *field, bool of_cluster)
 {
-    struct setting trial = *setting;
+    struct scenario trial;
+    scenario_clone(&trial, scenario);
     if (field)
         nudge(field, of_cluster ? (void *)&trial.cluster : (void *)&trial.dispatcher);
-    setting_schedule(&trial);
-    const double us = row_predict(&trial, row, ENGINE_ESTIMATE);
-    schedule_release(&trial.schedule);
+    const double us = row_predict(&trial, row, &engine_estimate).us;
+    scenario_release(&trial);
     return us;
 }
 
@@ -86,17 +86,17 @@ struct tally {
     size_t read, unread, moved;
 };
 
-static void try_field(const struct setting *setting, const struct measured_row *row,
+static void try_field(const struct scenario *scenario, const struct measured_row *row,
                       const struct field *field, bool of_cluster, struct tally *tally)
 {
     const struct reads reads = {
-        .row = row, .cluster = &setting->cluster, .dispatcher = &setting->dispatcher};
-    struct setting probe = *setting;
-    const double before = predict_nudged(setting, row, NULL, of_cluster);
+        .row = row, .cluster = &scenario->cluster, .dispatcher = &scenario->dispatcher};
+    struct scenario probe = *scenario;
+    const double before = predict_nudged(scenario, row, NULL, of_cluster);
     const bool read = of_cluster ? reads_cluster(&reads, field) : reads_dispatcher(&reads, field);
     if (!nudge(field, of_cluster ? (void *)&probe.cluster : (void *)&probe.dispatcher))
         return;
-    const double after = predict_nudged(setting, row, field, of_cluster);
+    const double after = predict_nudged(scenario, row, field, of_cluster);
     ck_assert_msg(read || after == before, "%s: %s moves %.6f us to %.6f us", row->id, field->key,
                   before, after);
     tally->read += read;
@@ -108,22 +108,20 @@ static void try_field(const struct setting *setting, const struct measured_row *
 START_TEST(unread_figures_move_nothing)
 {
     const struct fixture file = rows_file(every_kind);
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct measured measured;
     struct tally tally = {0};
     load(&measured, file.path);
     for (size_t r = 0; r < measured.count; r++) {
-        struct setting setting;
+        struct scenario scenario;
         struct error err = {0};
-        ck_assert_msg(row_resolve(&setting, &measured.rows[r], ENGINE_ESTIMATE, &terms, &err),
+        ck_assert_msg(row_open(&scenario, &measured.rows[r], &engine_estimate, &terms, &err),
                       "%s: %s", measured.rows[r].id, err.text);
-        schedule_release(&setting.schedule);
         for (size_t i = 0; i < cluster_field_count; i++)
-            try_field(&setting, &measured.rows[r], &cluster_fields[i], true, &tally);
+            try_field(&scenario, &measured.rows[r], &cluster_fields[i], true, &tally);
         for (size_t i = 0; i < dispatcher_field_count; i++)
-            try_field(&setting, &measured.rows[r], &dispatcher_fields[i], false, &tally);
-        setting_schedule(&setting);
-        setting_release(&setting);
+            try_field(&scenario, &measured.rows[r], &dispatcher_fields[i], false, &tally);
+        scenario_release(&scenario);
     }
     ck_assert_uint_gt(tally.unread, tally.read / 2);
     ck_assert_uint_gt(tally.moved, tally.read / 5);
@@ -202,7 +200,7 @@ START_TEST(support_of_rows)
 {
     write_presets();
     const struct fixture file = rows_file(four_rows);
-    struct row_terms terms = {.seed = 1};
+    struct row_overrides terms = {.seed = 1};
     struct measured measured;
     struct figures figures;
     bool taken[4];
@@ -232,7 +230,7 @@ START_TEST(own_parameters_are_at_most_all)
         snprintf(text + strlen(text), sizeof text - strlen(text),
                  "r%d,f,ours,mine,1,8,64,8,,64,1024,bf16,combine,,1,0,s\n", i);
     const struct fixture file = rows_file(text);
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct measured measured;
     struct figures figures;
     bool taken[60];

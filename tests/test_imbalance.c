@@ -7,15 +7,13 @@
 
 #include <stdlib.h>
 
-static scene_engine *const engines[] = {simulate, estimate};
-static const char *const engine_names[] = {"simulate", "estimate"};
+static const struct engine *const engines[] = {&engine_simulate, &engine_estimate};
 
 static void set_slow(struct scene *scene, const char *list)
 {
     struct error err;
-    ck_assert_msg(cluster_set_slow(&scene->setting.cluster, list, &err), "%s", err.text);
-    schedule_release(&scene->setting.schedule);
-    setting_schedule(&scene->setting);
+    ck_assert_msg(cluster_set_slow(&scene->scenario.cluster, list, &err), "%s", err.text);
+    scene_reschedule(&scene->scenario);
 }
 
 static struct spec random_spec(uint64_t suite, uint32_t number, uint32_t tokens)
@@ -70,9 +68,9 @@ START_TEST(even_loads_are_the_same_traffic)
         struct scene scene;
         struct loads even;
         scene_build(&scene, &spec);
-        const struct loads *loads = &scene.setting.loads;
+        const struct loads *loads = scene.scenario.loads;
         const size_t ranks = loads->ranks;
-        loads_even(&even, loads, &scene.setting.layout);
+        loads_even(&even, loads, scene.scenario.layout);
         expect_total(even.tokens, loads->tokens, ranks, "tokens", &spec);
         expect_total(even.expert_copies, loads->expert_copies, ranks * ranks, "choices", &spec);
         expect_total(even.rank_copies, loads->rank_copies, ranks * ranks, "rank copies", &spec);
@@ -83,7 +81,7 @@ START_TEST(even_loads_are_the_same_traffic)
             ck_assert_double_eq_tol(loads_nodes_per_token(&even), loads_nodes_per_token(loads),
                                     1e-2);
         loads_release(&even);
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -98,20 +96,20 @@ START_TEST(even_loads_are_sound)
         struct loads even;
         struct error err;
         scene_build(&scene, &spec);
-        loads_even(&even, &scene.setting.loads, &scene.setting.layout);
-        struct setting other = scene.setting;
-        other.loads = even;
-        setting_schedule(&other);
+        loads_even(&even, scene.scenario.loads, scene.scenario.layout);
+        struct schedule schedule;
+        schedule_layer(&schedule, &scene.scenario.moe, &scene.scenario.cluster,
+                       &scene.scenario.dispatcher, &even, scene.scenario.layout);
         for (int e = 0; e < 2; e++) {
             struct timing timing;
-            engines[e](&other.schedule, &other.run, &timing);
-            ck_assert_msg(timing_check(&other.schedule, &timing, &err), "%s: %s", err.text,
+            engines[e]->run(&schedule, &scene.scenario.run, &timing);
+            ck_assert_msg(timing_check(&schedule, &timing, &err), "%s: %s", err.text,
                           scene_name(&spec));
             timing_release(&timing);
         }
-        schedule_release(&other.schedule);
+        schedule_release(&schedule);
         loads_release(&even);
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -123,15 +121,15 @@ START_TEST(even_again_changes_nothing)
         struct scene scene;
         struct loads once, twice;
         scene_build(&scene, &spec);
-        const size_t ranks = scene.setting.loads.ranks;
-        loads_even(&once, &scene.setting.loads, &scene.setting.layout);
-        loads_even(&twice, &once, &scene.setting.layout);
+        const size_t ranks = scene.scenario.loads->ranks;
+        loads_even(&once, scene.scenario.loads, scene.scenario.layout);
+        loads_even(&twice, &once, scene.scenario.layout);
         for (size_t p = 0; p < ranks * ranks; p++)
             ck_assert_double_eq_tol(twice.rank_copies[p], once.rank_copies[p],
                                     1e-9 * (1 + once.rank_copies[p]));
         loads_release(&once);
         loads_release(&twice);
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -153,12 +151,12 @@ END_TEST
 
 // ---- what it costs -----------------------------------------------------------------------------
 
-static struct imbalance find(const struct scene *scene, timing_engine *engine, double *layer_ps)
+static struct imbalance find(const struct scene *scene, const struct engine *engine, double *layer_ps)
 {
     struct imbalance imbalance;
     struct timing asked;
-    engine(&scene->setting.schedule, &scene->setting.run, &asked);
-    imbalance_find(&imbalance, &scene->setting, engine, &asked);
+    engine->run(scene->scenario.schedule, &scene->scenario.run, &asked);
+    imbalance_find(&imbalance, &scene->scenario, engine, &asked);
     *layer_ps = timing_layer_ps(&asked);
     timing_release(&asked);
     return imbalance;
@@ -179,8 +177,8 @@ START_TEST(adds_up)
         for (int e = 0; e < 2; e++) {
             double layer_ps;
             const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
-            const double all = imbalance_even_ps(&imbalance) + imbalance_cost_ps(&imbalance);
-            ck_assert_msg(fabs(all - layer_ps) < 1, "%s: %.3f of %.3f ps: %s", engine_names[e], all,
+            const double all = imbalance_balanced_ps(&imbalance) + imbalance_cost_ps(&imbalance);
+            ck_assert_msg(fabs(all - layer_ps) < 1, "%s: %.3f of %.3f ps: %s", engines[e]->name, all,
                           layer_ps, scene_name(&spec));
             if (!strstr(list, "compute"))
                 ck_assert_double_eq(imbalance_cause_ps(&imbalance, CAUSE_SLOW), 0);
@@ -189,9 +187,9 @@ START_TEST(adds_up)
             if (strstr(list, "late") && spec.skew_us <= 0 && !spec.aligned)
                 ck_assert_msg( // order anomalies
                     imbalance_cause_ps(&imbalance, CAUSE_ARRIVAL) >= -0.01 * layer_ps, "%s: %s",
-                    engine_names[e], scene_name(&spec));
+                    engines[e]->name, scene_name(&spec));
         }
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -246,15 +244,15 @@ START_TEST(names_the_cause)
         double layer_ps;
         const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
         cost[e] = imbalance_cost_ps(&imbalance) / layer_ps;
-        ck_assert_msg(cost[e] > 0.1, "%s: %.3f", engine_names[e], cost[e]);
+        ck_assert_msg(cost[e] > 0.1, "%s: %.3f", engines[e]->name, cost[e]);
         ck_assert_msg(imbalance_cause_ps(&imbalance, priced[_i].most) >
                           0.8 * imbalance_cost_ps(&imbalance),
-                      "%s: %s", engine_names[e], priced[_i].slow);
+                      "%s: %s", engines[e]->name, priced[_i].slow);
         ck_assert_msg(!strncmp(imbalance.worst.name, priced[_i].worst, strlen(priced[_i].worst)),
-                      "%s: %s: %s", engine_names[e], priced[_i].slow, imbalance.worst.name);
+                      "%s: %s: %s", engines[e]->name, priced[_i].slow, imbalance.worst.name);
     }
     ck_assert_msg(fabs(cost[0] - cost[1]) < 0.03, "simulate %.3f, estimate %.3f", cost[0], cost[1]);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -272,7 +270,7 @@ START_TEST(lateness_is_all_in_the_arrival)
         ck_assert_double_eq_tol(imbalance_cause_ps(&imbalance, CAUSE_ARRIVAL), 5e9, 1);
         ck_assert_double_eq_tol(imbalance.wait_mean_ps[IMBALANCE_ARRIVAL], 5e9 * 15 / 16, 1);
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -286,9 +284,9 @@ START_TEST(balanced_costs_nothing)
         double layer_ps;
         const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
         ck_assert_msg(fabs(imbalance_cost_ps(&imbalance)) < 0.02 * layer_ps, "%s: %g of %g",
-                      engine_names[e], imbalance_cost_ps(&imbalance), layer_ps);
+                      engines[e]->name, imbalance_cost_ps(&imbalance), layer_ps);
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -299,7 +297,7 @@ START_TEST(says_it)
     double layer_ps;
     scene_build(&scene, &spec);
     set_slow(&scene, "gpu=5:nic=0.3");
-    const struct imbalance imbalance = find(&scene, estimate, &layer_ps);
+    const struct imbalance imbalance = find(&scene, &engine_estimate, &layer_ps);
     char *text = imbalance_sentences(&imbalance);
     static const char *const wants[] = {"Imbalance costs ", "combine ",
                                         "by cause: ",       "slow parts ",
@@ -307,7 +305,7 @@ START_TEST(says_it)
     for (size_t i = 0; i < SUITE_COUNT(wants); i++)
         ck_assert_msg(strstr(text, wants[i]) != NULL, "no '%s' in: %s", wants[i], text);
     free(text);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 

@@ -10,7 +10,7 @@
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/ask.h"
+#include "scenario/scenario.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
@@ -65,19 +65,19 @@ static double noise_between_nodes = 1; // over that of one node
 // What the closed form says of TRUTH, times exp(noise z).
 static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 {
-    const struct row_terms terms = {.cluster = TRUTH, .seed = 1};
+    const struct row_overrides terms = {.cluster = TRUTH, .seed = 1};
     struct fixture plain = rows_file(nodes, NULL);
     struct measured measured;
-    struct setting setting;
+    struct scenario scenario;
     struct error err = {0};
     double latency_us[128];
     ck_assert_msg(measured_load(&measured, plain.path, &err), "%s", err.text);
     for (size_t r = 0; r < measured.count; r++) {
-        ck_assert(row_resolve(&setting, &measured.rows[r], ENGINE_ESTIMATE, &terms, &err));
-        latency_us[r] = row_predict(&setting, &measured.rows[r], ENGINE_ESTIMATE) *
+        ck_assert(row_open(&scenario, &measured.rows[r], &engine_estimate, &terms, &err));
+        latency_us[r] = row_predict(&scenario, &measured.rows[r], &engine_estimate).us *
                         exp(noise * (measured.rows[r].nodes > 1 ? noise_between_nodes : 1) *
                             normal(seed, (uint32_t)r));
-        setting_release(&setting);
+        scenario_release(&scenario);
     }
     measured_release(&measured);
     fixture_remove(&plain);
@@ -87,7 +87,7 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 // Fits MOVES to the rows and puts what is found before the built-in presets.
 static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
 {
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct fixture rows = noisy_rows(nodes, noise, seed), moves = fixture_make(MOVES, ".yaml");
     struct calibration calibration;
     struct measured measured;
@@ -109,7 +109,7 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
 // Share of fresh measurements of the truth inside their interval.
 static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
 {
-    const struct row_terms terms = {.seed = 1};
+    const struct row_overrides terms = {.seed = 1};
     struct fixture rows = noisy_rows(nodes, noise, seed);
     struct measured measured;
     struct accuracy accuracy;
@@ -118,7 +118,7 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert(measured_load(&measured, rows.path, &err));
     const struct accuracy_asked asked = {.fits = &fits, .pct = pct};
-    accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, &asked);
+    accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, &asked);
     const double inside = accuracy.inside_pct;
     accuracy_release(&accuracy);
     measured_release(&measured);
@@ -128,21 +128,22 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
 }
 
 static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
-                               const char *dispatcher, enum engine engine)
+                               const char *dispatcher, const struct engine *engine)
 {
-    struct question question = question_default();
-    struct answerable answerable;
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario;
     struct doubts doubts;
     struct fits fits;
     struct error err = {0};
-    snprintf(question.cluster, sizeof question.cluster, "%s", cluster);
-    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
-    question.ep = ep;
-    question.tokens = size;
+    snprintf(def.cluster, sizeof def.cluster, "%s", cluster);
+    snprintf(def.dispatcher, sizeof def.dispatcher, "%s", dispatcher);
+    def.ep = ep;
+    def.tokens = size;
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
-    ck_assert_msg(ask(&answerable, &question, LOADS_EXPECTED, &err), "%s", err.text);
-    doubts_find(&doubts, &fits, &answerable.setting, engine);
-    ask_release(&answerable);
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    ck_assert_msg(scenario_prepare(&scenario, &engine_estimate, &err), "%s", err.text);
+    doubts_find(&doubts, &fits, &scenario, engine);
+    scenario_release(&scenario);
     fits_release(&fits);
     return doubts;
 }
@@ -179,7 +180,7 @@ END_TEST
 START_TEST(exact_rows_leave_little_doubt)
 {
     fit_rows(4, 0, 1);
-    const struct doubts doubts = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts doubts = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_estimate);
     ck_assert(doubts.mean[PHASE_DISPATCH].known);
     ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].constants, 1e-3);
     ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].spread, 1e-3);
@@ -190,8 +191,8 @@ END_TEST
 START_TEST(doubt_grows_beyond_the_rows)
 {
     fit_rows(2, 0.04, 3); // per_node is what two nodes cannot tell
-    const struct doubts near = doubts_at("h800-cx7", 16, 1, "deepep-normal", ENGINE_ESTIMATE);
-    const struct doubts far = doubts_at("h800-cx7", 64, 1, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts near = doubts_at("h800-cx7", 16, 1, "deepep-normal", &engine_estimate);
+    const struct doubts far = doubts_at("h800-cx7", 64, 1, "deepep-normal", &engine_estimate);
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants,
                         2 * near.mean[PHASE_DISPATCH].constants);
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants, 0.05);
@@ -203,8 +204,8 @@ START_TEST(spread_is_apart_between_nodes)
 {
     noise_between_nodes = 4;
     fit_rows(4, 0.01, 5);
-    const struct doubts one = doubts_at("h800-cx7", 8, 64, "deepep-normal", ENGINE_ESTIMATE);
-    const struct doubts many = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts one = doubts_at("h800-cx7", 8, 64, "deepep-normal", &engine_estimate);
+    const struct doubts many = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     noise_between_nodes = 1;
     ck_assert_uint_eq(one.mean[PHASE_DISPATCH].rows, SUITE_COUNT(tokens));
     ck_assert_uint_eq(many.mean[PHASE_DISPATCH].rows, 2 * SUITE_COUNT(tokens));
@@ -215,9 +216,9 @@ END_TEST
 START_TEST(more_noise_more_doubt)
 {
     fit_rows(4, 0.02, 5);
-    const struct doubts little = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts little = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     fit_rows(4, 0.04, 5);
-    const struct doubts more = doubts_at("h800-cx7", 32, 64, "deepep-normal", ENGINE_ESTIMATE);
+    const struct doubts more = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     const enum phase phase = PHASE_DISPATCH;
     ck_assert_double_eq_tol(more.mean[phase].spread / little.mean[phase].spread, 2, 0.2);
     ck_assert_double_eq_tol(more.mean[phase].constants / little.mean[phase].constants, 2, 0.4);
@@ -232,20 +233,21 @@ static double over_seeds(uint32_t size, const char *dispatcher, enum phase phase
     enum { SEEDS = 24 };
     double sum = 0, squares = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct question question = question_default();
-        struct answerable answerable;
+        struct scenario_def def = scenario_def_default();
+        struct scenario scenario;
         struct timing timing;
         struct error err = {0};
-        strcpy(question.dispatcher, dispatcher);
-        question.tokens = size;
-        question.seed = seed;
-        ck_assert(ask(&answerable, &question, LOADS_COUNTED, &err));
-        estimate(&answerable.setting.schedule, &answerable.setting.run, &timing);
+        strcpy(def.dispatcher, dispatcher);
+        def.tokens = size;
+        def.seed = seed;
+        def.loads = LOADS_COUNTED;
+        ck_assert(scenario_open(&scenario, &def, &err));
+        ck_assert(scenario_run(&scenario, &engine_estimate, &timing, &err));
         const double log_ps = log(timing_span(&timing, phase).latency_ps);
         sum += log_ps / SEEDS;
         squares += log_ps * log_ps / SEEDS;
         timing_release(&timing);
-        ask_release(&answerable);
+        scenario_release(&scenario);
     }
     return sqrt(fmax(squares - sum * sum, 0));
 }
@@ -258,7 +260,7 @@ START_TEST(routing_is_as_seeds_are)
     } cases[] = {{16, "deepep-ll"}, {128, "deepep-ll"}, {256, "nccl-flat"}};
     for (int i = 0; i < SUITE_COUNT(cases); i++) {
         const struct doubts doubts =
-            doubts_at("h800-cx7", 32, cases[i].tokens, cases[i].dispatcher, ENGINE_ESTIMATE);
+            doubts_at("h800-cx7", 32, cases[i].tokens, cases[i].dispatcher, &engine_estimate);
         const double seen = over_seeds(cases[i].tokens, cases[i].dispatcher, PHASE_DISPATCH);
         const double said = doubts.slowest[PHASE_DISPATCH].routing;
         ck_assert_msg(said > seen / 2.5 && said < seen * 2.5, "%s, %u tokens: %g said, %g seen",
@@ -272,9 +274,9 @@ END_TEST
 // A rate that a person sets is no fitted one, and nothing is unsure of it.
 START_TEST(changed_keys_are_not_doubted)
 {
-    const struct doubts as_is = doubts_at("h800-cx7", 32, 4096, "deepep-ll", ENGINE_ESTIMATE);
+    const struct doubts as_is = doubts_at("h800-cx7", 32, 4096, "deepep-ll", &engine_estimate);
     const struct doubts set =
-        doubts_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", ENGINE_ESTIMATE);
+        doubts_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", &engine_estimate);
     ck_assert_double_lt(set.mean[PHASE_DISPATCH].constants,
                         0.8 * as_is.mean[PHASE_DISPATCH].constants);
     ck_assert_double_eq(set.mean[PHASE_DISPATCH].spread, as_is.mean[PHASE_DISPATCH].spread);
@@ -283,8 +285,8 @@ END_TEST
 
 START_TEST(no_rows_no_interval)
 {
-    const struct doubts doubts = doubts_at("h800-cx7", 32, 512, "nccl-flat", ENGINE_ESTIMATE);
-    const struct doubts fitted = doubts_at("h800-cx7", 32, 512, "deepep-normal", ENGINE_SIMULATE);
+    const struct doubts doubts = doubts_at("h800-cx7", 32, 512, "nccl-flat", &engine_estimate);
+    const struct doubts fitted = doubts_at("h800-cx7", 32, 512, "deepep-normal", &engine_simulate);
     ck_assert(!doubts.slowest[PHASE_DISPATCH].known);
     ck_assert(!doubts.layer.known);
     ck_assert(isnan(interval_of(&doubts.layer, 100, 90).low));
@@ -296,8 +298,8 @@ END_TEST
 
 START_TEST(same_twice)
 {
-    const struct doubts a = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_SIMULATE);
-    const struct doubts b = doubts_at("h800-cx7", 32, 4096, "deepep-normal", ENGINE_SIMULATE);
+    const struct doubts a = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
+    const struct doubts b = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         ck_assert(a.slowest[phase].constants == b.slowest[phase].constants);
         ck_assert(a.slowest[phase].routing == b.slowest[phase].routing);
@@ -326,22 +328,23 @@ END_TEST
 static char *ways_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
                      uint32_t sms)
 {
-    struct question question = question_default();
-    struct answerable answerable;
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario;
     struct extrapolation extrapolation = {0};
     struct fits fits;
     struct error err = {0};
-    snprintf(question.cluster, sizeof question.cluster, "%s", cluster);
-    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
-    question.ep = ep;
-    question.tokens = size;
-    question.sms = sms;
+    snprintf(def.cluster, sizeof def.cluster, "%s", cluster);
+    snprintf(def.dispatcher, sizeof def.dispatcher, "%s", dispatcher);
+    def.ep = ep;
+    def.tokens = size;
+    def.sms = sms;
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
-    ck_assert_msg(ask(&answerable, &question, LOADS_EXPECTED, &err), "%s", err.text);
-    extrapolation_find(&extrapolation, &fits, &answerable.setting);
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    ck_assert_msg(scenario_prepare(&scenario, &engine_estimate, &err), "%s", err.text);
+    extrapolation_find(&extrapolation, &fits, &scenario);
     char *text = extrapolation_text(&extrapolation);
     extrapolation_release(&extrapolation);
-    ask_release(&answerable);
+    scenario_release(&scenario);
     fits_release(&fits);
     return text;
 }

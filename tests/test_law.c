@@ -2,7 +2,7 @@
 // steps down.
 #include "model/estimate.h"
 #include "model/law.h"
-#include "model/question.h"
+#include "scenario/scenario.h"
 #include "sim/simulate.h"
 #include "tests/suite.h"
 
@@ -12,23 +12,23 @@
 typedef void engine_run(const struct schedule *schedule, const struct run *run,
                         struct timing *timing);
 
-static void resolve(struct setting *setting, const struct question *question, enum loads_kind loads)
+static void resolve(struct scenario *scenario, const struct scenario_def *def, enum loads_kind loads)
 {
     struct error err = {0};
-    ck_assert_msg(setting_resolve(setting, question, NULL, &err), "%s", err.text);
-    setting_load(setting, loads);
+    ck_assert_msg(scenario_open(scenario, def, &err), "%s", err.text);
+    scenario_load(scenario, loads);
 }
 
-static struct question ask(const char *cluster, uint32_t ep, const char *dispatcher)
+static struct scenario_def ask(const char *cluster, uint32_t ep, const char *dispatcher)
 {
-    struct question question = question_default();
-    strcpy(question.cluster, cluster);
-    strcpy(question.dispatcher, dispatcher);
-    question.ep = ep;
-    question.routing = ROUTING_UNIFORM;
-    question.tokens = 128;
-    question.aligned = true;
-    return question;
+    struct scenario_def def = scenario_def_default();
+    strcpy(def.cluster, cluster);
+    strcpy(def.dispatcher, dispatcher);
+    def.ep = ep;
+    def.routing = ROUTING_UNIFORM;
+    def.tokens = 128;
+    def.aligned = true;
+    return def;
 }
 
 // DeepEP csrc/kernels/internode_ll.cu on 132 SMs: ceil(E / 132) experts an SM.
@@ -48,32 +48,32 @@ END_TEST
 // H200's kernels start sooner; a cluster of no GPU's name takes the preset as it is.
 START_TEST(variants_by_gpu)
 {
-    struct question h100 = ask("h100-nvl8", 8, "deepep-ll"),
+    struct scenario_def h100 = ask("h100-nvl8", 8, "deepep-ll"),
                     h200 = ask("h200-nvl8", 8, "deepep-ll");
-    struct question plain = ask("1x8:nvlink=300GB/s", 8, "deepep-ll");
-    struct setting a, b, c;
+    struct scenario_def plain = ask("1x8:nvlink=300GB/s", 8, "deepep-ll");
+    struct scenario a, b, c;
     resolve(&a, &h100, LOADS_EXPECTED);
     resolve(&b, &h200, LOADS_EXPECTED);
     resolve(&c, &plain, LOADS_EXPECTED);
     ck_assert_uint_lt(b.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
     ck_assert_uint_eq(c.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
-    setting_release(&a);
-    setting_release(&b);
-    setting_release(&c);
+    scenario_release(&a);
+    scenario_release(&b);
+    scenario_release(&c);
 }
 END_TEST
 
-static void phases_us(const struct question *question, engine_run *engine, enum loads_kind loads,
+static void phases_us(const struct scenario_def *def, engine_run *engine, enum loads_kind loads,
                       double us[2])
 {
-    struct setting setting;
+    struct scenario scenario;
     struct timing timing;
-    resolve(&setting, question, loads);
-    engine(&setting.schedule, &setting.run, &timing);
+    resolve(&scenario, def, loads);
+    engine(scenario.schedule, &scenario.run, &timing);
     us[0] = timing_span(&timing, PHASE_DISPATCH).latency_mean_ps / 1e6;
     us[1] = timing_span(&timing, PHASE_COMBINE).latency_mean_ps / 1e6;
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 
 static const struct {
@@ -95,17 +95,17 @@ static const struct {
 static void expect_smooth(engine_run *engine, enum loads_kind loads, double step, double grain,
                           int i)
 {
-    struct question question = ask(smooth[i].cluster, smooth[i].ep, smooth[i].dispatcher);
+    struct scenario_def def = ask(smooth[i].cluster, smooth[i].ep, smooth[i].dispatcher);
     for (uint32_t tokens = 100; tokens < smooth[i].most; tokens = (uint32_t)(tokens * step)) {
         double here[2], next[2];
-        question.tokens = tokens;
-        phases_us(&question, engine, loads, here);
-        question.tokens = (uint32_t)ceil(tokens * 1.01);
-        phases_us(&question, engine, loads, next);
+        def.tokens = tokens;
+        phases_us(&def, engine, loads, here);
+        def.tokens = (uint32_t)ceil(tokens * 1.01);
+        phases_us(&def, engine, loads, next);
         for (int p = 0; p < 2; p++)
             ck_assert_msg(next[p] <= 1.15 * here[p] && next[p] >= (1 - grain) * here[p],
                           "%s on %s, %s, %u tokens: %.2f us, then %.2f", smooth[i].dispatcher,
-                          smooth[i].cluster, p ? "combine" : "dispatch", question.tokens, here[p],
+                          smooth[i].cluster, p ? "combine" : "dispatch", def.tokens, here[p],
                           next[p]);
     }
 }
@@ -124,19 +124,19 @@ END_TEST
 
 static double exchange_us(const char *cluster, uint32_t ep, const char *pattern, uint64_t bytes)
 {
-    struct question question = question_default();
+    struct scenario_def def = scenario_def_default();
     struct timing timing;
-    strcpy(question.cluster, cluster);
-    strcpy(question.dispatcher, "nccl-alltoall");
-    snprintf(question.traffic, sizeof question.traffic, "%s:%lluB", pattern,
+    strcpy(def.cluster, cluster);
+    strcpy(def.dispatcher, "nccl-alltoall");
+    snprintf(def.traffic, sizeof def.traffic, "%s:%lluB", pattern,
              (unsigned long long)bytes);
-    question.ep = ep;
-    struct setting setting;
-    resolve(&setting, &question, LOADS_COUNTED);
-    estimate(&setting.schedule, &setting.run, &timing);
+    def.ep = ep;
+    struct scenario scenario;
+    resolve(&scenario, &def, LOADS_COUNTED);
+    estimate(scenario.schedule, &scenario.run, &timing);
     const double us = timing_span(&timing, PHASE_ALLTOALL).latency_mean_ps / 1e6;
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
     return us;
 }
 
@@ -162,37 +162,37 @@ END_TEST
 START_TEST(packing_goes_through_memory)
 {
     const double full = 2.668e12, half = full / 2;
-    struct question question = ask("h100-nvl8", 8, "nccl-flat");
+    struct scenario_def def = ask("h100-nvl8", 8, "nccl-flat");
     double fast[2], slow[2];
-    struct setting setting;
-    question.tokens = 2048;
-    phases_us(&question, estimate, LOADS_COUNTED, fast);
-    strcpy(question.cluster, "h100-nvl8:hbm=1.334TB/s");
-    phases_us(&question, estimate, LOADS_COUNTED, slow);
-    resolve(&setting, &question, LOADS_COUNTED);
+    struct scenario scenario;
+    def.tokens = 2048;
+    phases_us(&def, estimate, LOADS_COUNTED, fast);
+    strcpy(def.cluster, "h100-nvl8:hbm=1.334TB/s");
+    phases_us(&def, estimate, LOADS_COUNTED, slow);
+    resolve(&scenario, &def, LOADS_COUNTED);
     double copies = 0;
     for (uint32_t pair = 0; pair < 64; pair++)
-        copies += setting.schedule.transfers[0].pair[pair] / 8;
-    const double wire = (double)setting.schedule.transfers[0].token_bytes;
+        copies += scenario.schedule->transfers[0].pair[pair] / 8;
+    const double wire = (double)scenario.schedule->transfers[0].token_bytes;
     const double bytes = copies * (2.0 * 7168 + wire);
-    const double share = setting.dispatcher.dispatch.hbm_share;
+    const double share = scenario.dispatcher.dispatch.hbm_share;
     ck_assert_double_eq_tol(slow[0] - fast[0], bytes / share * (1 / half - 1 / full) * 1e6, 0.5);
     ck_assert_double_gt(slow[1] - fast[1], slow[0] - fast[0]); // twice through memory, in BF16
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 END_TEST
 
 static double router_us(const char *cluster, uint32_t tokens)
 {
-    struct question question = ask(cluster, 8, "nccl-flat");
-    struct setting setting;
+    struct scenario_def def = ask(cluster, 8, "nccl-flat");
+    struct scenario scenario;
     struct timing timing;
-    question.tokens = tokens;
-    resolve(&setting, &question, LOADS_EXPECTED);
-    estimate(&setting.schedule, &setting.run, &timing);
+    def.tokens = tokens;
+    resolve(&scenario, &def, LOADS_EXPECTED);
+    estimate(scenario.schedule, &scenario.run, &timing);
     const double us = timing_span(&timing, PHASE_ROUTER).latency_mean_ps / 1e6;
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
     return us;
 }
 

@@ -2,6 +2,7 @@
 // what it saves is there when the engine judges it.
 #include "base/mem.h"
 #include "base/rng.h"
+#include "study/layout_judge.h"
 #include "study/layout_plan.h"
 #include "study/layout_search.h"
 #include "tests/scene.h"
@@ -58,16 +59,16 @@ struct layer {
 static void layer_init(struct layer *layer, const uint16_t *ids, const uint32_t *slot_expert,
                        uint32_t slots)
 {
-    struct question question = question_default();
-    struct setting setting;
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario;
     struct error err;
-    strcpy(question.cluster, "4x2:nvlink=138GB/s,nic=46GB/s");
-    strcpy(question.model, "deepseek-v3");
-    strcpy(question.dispatcher, "deepep-normal");
-    question.unplaced = true;
-    ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
-    setting.moe.experts = EXPERTS;
-    setting.moe.topk = TOPK;
+    strcpy(def.cluster, "4x2:nvlink=138GB/s,nic=46GB/s");
+    strcpy(def.model, "deepseek-v3");
+    strcpy(def.dispatcher, "deepep-normal");
+    def.unplaced = true;
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    scenario.moe.experts = EXPERTS;
+    scenario.moe.topk = TOPK;
     for (uint32_t r = 0; r < 8; r++)
         layer->tokens[r] = TOKENS / 8;
     const struct routing routing = {.rule = ROUTING_TRACE,
@@ -79,9 +80,9 @@ static void layer_init(struct layer *layer, const uint16_t *ids, const uint32_t 
                                     .context = ids};
     ck_assert(layout_from_slots(&layer->layout, slot_expert, slots, EXPERTS, 8, &err));
     loads_count(&layer->loads, &routing, &layer->layout, 4);
-    schedule_layer(&layer->schedule, &setting.moe, &setting.cluster, &setting.dispatcher,
+    schedule_layer(&layer->schedule, &scenario.moe, &scenario.cluster, &scenario.dispatcher,
                    &layer->loads, &layer->layout);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 
 static void layer_release(struct layer *layer)
@@ -220,8 +221,8 @@ END_TEST
 START_TEST(bundled_trace)
 {
     const uint32_t layers[] = {0, 1};
-    struct question question = question_default();
-    struct layout_asked asked = {.question = &question,
+    struct scenario_def def = scenario_def_default();
+    struct layout_task_def asked = {.scenario = &def,
                                  .plan = {0, 0.5},
                                  .replay = {0.5, 1},
                                  .redundant = 32,
@@ -232,20 +233,20 @@ START_TEST(bundled_trace)
     double layer_us[3] = {0};
     struct layout_task task;
     struct error err;
-    strcpy(question.trace, "traces/minimoe-256e");
-    strcpy(question.model, "deepseek-v3");
-    question.ep = 32;
+    strcpy(def.trace, "traces/minimoe-256e");
+    strcpy(def.model, "deepseek-v3");
+    def.ep = 32;
     ck_assert_msg(layout_task_init(&task, &asked, &err), "%s", err.text);
-    ck_assert_uint_eq(task.tokens, 384);
+    ck_assert_uint_eq(layout_task_tokens(&task), 384);
     for (int r = 0; r < 3; r++) {
         struct layouts layouts;
         ck_assert_msg(layout_plan(&task, rules[r], &layouts, &err), "%s", err.text);
         for (uint32_t l = 0; l < 2; l++) {
             struct layout_figures figures;
-            const struct layout_case judged = {.task = &task,
+            const struct layout_case judged = {.scenario = &task.scenario,
                                                .layer_index = layers[l],
                                                .layout = &layouts.of[l],
-                                               .engine = ENGINE_ESTIMATE};
+                                               .engine = &engine_estimate};
             ck_assert(layout_judge(&judged, &figures, &err));
             ck_assert_double_ge(figures.rank_max_mean, 1);
             ck_assert_double_ge(figures.nodes_per_token, 1);
@@ -265,8 +266,8 @@ END_TEST
 static void search_first_layer(const char *cluster, struct layouts *layouts)
 {
     const uint32_t layer = 0;
-    struct question question = question_default();
-    struct layout_asked asked = {.question = &question,
+    struct scenario_def def = scenario_def_default();
+    struct layout_task_def asked = {.scenario = &def,
                                  .plan = {0, 0.5},
                                  .replay = {0, 0.5},
                                  .redundant = 32,
@@ -275,10 +276,10 @@ static void search_first_layer(const char *cluster, struct layouts *layouts)
                                  .search_steps = 2000};
     struct layout_task task;
     struct error err;
-    strcpy(question.trace, "traces/minimoe-256e");
-    strcpy(question.model, "deepseek-v3");
-    strcpy(question.cluster, cluster);
-    question.ep = 32;
+    strcpy(def.trace, "traces/minimoe-256e");
+    strcpy(def.model, "deepseek-v3");
+    strcpy(def.cluster, cluster);
+    def.ep = 32;
     ck_assert_msg(layout_task_init(&task, &asked, &err), "%s", err.text);
     ck_assert_msg(layout_plan(&task, PLACEMENT_SEARCH, layouts, &err), "%s", err.text);
     layout_task_release(&task);

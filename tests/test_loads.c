@@ -118,9 +118,9 @@ START_TEST(conservation)
             struct scene scene;
             spec.expected = expected && spec.rule != ROUTING_TRACE;
             scene_build(&scene, &spec);
-            expect_conserved(&scene.setting.loads, spec.expected ? 1e-9 : 0);
-            expect_slots(&scene.setting.loads, &scene.setting.layout, spec.expected ? 1e-9 : 0);
-            setting_release(&scene.setting);
+            expect_conserved(scene.scenario.loads, spec.expected ? 1e-9 : 0);
+            expect_slots(scene.scenario.loads, scene.scenario.layout, spec.expected ? 1e-9 : 0);
+            scenario_release(&scene.scenario);
         }
     }
 }

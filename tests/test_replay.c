@@ -3,7 +3,7 @@
 #include "study/replay.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "sim/simulate.h"
+#include "study/engines.h"
 #include "study/replay_timeline.h"
 #include "tests/scene.h"
 #include "tests/scratch.h"
@@ -17,13 +17,13 @@
 
 #define BUNDLED "traces/minimoe-256e"
 
-static struct question question_of(const char *trace, uint32_t ep, uint32_t tokens)
+static struct scenario_def question_of(const char *trace, uint32_t ep, uint32_t tokens)
 {
-    struct question question = question_default();
-    strcpy(question.trace, trace);
-    question.ep = ep;
-    question.tokens = tokens;
-    return question;
+    struct scenario_def def = scenario_def_default();
+    strcpy(def.trace, trace);
+    def.ep = ep;
+    def.tokens = tokens;
+    return def;
 }
 
 // ---- traces ------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ static void write_uneven_trace(const uint32_t *counts, uint32_t count)
 
 struct seen {
     uint32_t layer;
-    uint64_t step, routed_ps[REPLAY_FIGURES], even_ps[REPLAY_FIGURES], timing;
+    uint64_t step, routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES], timing;
     uint32_t hottest, slowest;
     double max_mean;
 };
@@ -107,7 +107,7 @@ static void note(void *context, const struct replay_place *place)
     seen->layer = place->layer;
     seen->step = place->step;
     memcpy(seen->routed_ps, place->routed_ps, sizeof seen->routed_ps);
-    memcpy(seen->even_ps, place->even_ps, sizeof seen->even_ps);
+    memcpy(seen->balanced_ps, place->balanced_ps, sizeof seen->balanced_ps);
     seen->timing = timing_hash(place->timing);
     seen->hottest = place->hottest;
     seen->slowest = place->slowest;
@@ -116,7 +116,7 @@ static void note(void *context, const struct replay_place *place)
     visits->total = place->total;
 }
 
-static void run(struct replay *replay, const struct replay_asked *asked, struct visits *visits)
+static void run(struct replay *replay, const struct replay_def *asked, struct visits *visits)
 {
     struct error err;
     visits->count = 0;
@@ -126,28 +126,28 @@ static void run(struct replay *replay, const struct replay_asked *asked, struct 
     ck_assert_uint_eq(visits->count, visits->total);
 }
 
-static void expect_alone(const struct replay_asked *asked, const struct seen *seen)
+static void expect_alone(const struct replay_def *asked, const struct seen *seen)
 {
-    struct question question = asked->question;
-    struct answerable answerable;
+    struct scenario_def def = asked->scenario;
+    struct scenario scenario;
     struct timing timing;
     struct error err;
-    question.layer = seen->layer;
-    question.step = seen->step;
-    ck_assert_msg(ask(&answerable, &question, LOADS_COUNTED, &err), "%s", err.text);
-    asked->engine(&answerable.setting.schedule, &answerable.setting.run, &timing);
+    def.layer = seen->layer;
+    def.step = seen->step;
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    ck_assert_msg(scenario_run(&scenario, asked->engine, &timing, &err), "%s", err.text);
     ck_assert_uint_eq(seen->timing, timing_hash(&timing));
     ck_assert_double_eq((double)seen->routed_ps[REPLAY_LAYER], timing_layer_ps(&timing));
     for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
-        if (answerable.setting.schedule.present[phase])
+        if (scenario.schedule->present[phase])
             ck_assert_double_eq((double)seen->routed_ps[phase],
                                 timing_span(&timing, phase).latency_ps);
     timing_release(&timing);
-    ask_release(&answerable);
+    scenario_release(&scenario);
 }
 
 static const struct {
-    timing_engine *engine;
+    const struct engine *engine;
     uint32_t ep, tokens;
     double skew_us;
     bool aligned;
@@ -155,26 +155,26 @@ static const struct {
     uint32_t layers[2], steps[3];
     size_t layer_count, step_count;
 } alone[] = {
-    {simulate, 8, 1024, 0, false, "contiguous", {0}, {0}, 0, 0},
-    {simulate, 32, 16, 20, false, "round-robin", {1, 4}, {0, 7, 40}, 2, 3},
-    {simulate, 16, 300, 0, true, "contiguous", {5}, {1}, 1, 1},
-    {estimate, 32, 256, 0, false, "contiguous", {0}, {0}, 0, 0},
-    {estimate, 8, 32, 5, true, "contiguous", {2}, {90, 91}, 1, 2},
+    {&engine_simulate, 8, 1024, 0, false, "contiguous", {0}, {0}, 0, 0},
+    {&engine_simulate, 32, 16, 20, false, "round-robin", {1, 4}, {0, 7, 40}, 2, 3},
+    {&engine_simulate, 16, 300, 0, true, "contiguous", {5}, {1}, 1, 1},
+    {&engine_estimate, 32, 256, 0, false, "contiguous", {0}, {0}, 0, 0},
+    {&engine_estimate, 8, 32, 5, true, "contiguous", {2}, {90, 91}, 1, 2},
 };
 
 START_TEST(places_are_as_alone)
 {
     static struct visits visits;
     struct replay replay;
-    struct replay_asked asked = {.question = question_of(BUNDLED, alone[_i].ep, alone[_i].tokens),
+    struct replay_def asked = {.scenario = question_of(BUNDLED, alone[_i].ep, alone[_i].tokens),
                                  .engine = alone[_i].engine,
                                  .layers = alone[_i].layers,
                                  .steps = alone[_i].steps,
                                  .layer_count = alone[_i].layer_count,
                                  .step_count = alone[_i].step_count};
-    strcpy(asked.question.layout, alone[_i].layout);
-    asked.question.skew_us = alone[_i].skew_us;
-    asked.question.aligned = alone[_i].aligned;
+    strcpy(asked.scenario.layout, alone[_i].layout);
+    asked.scenario.skew_us = alone[_i].skew_us;
+    asked.scenario.aligned = alone[_i].aligned;
     run(&replay, &asked, &visits);
     for (size_t i = 0; i < visits.count; i++) {
         const size_t l = i % replay.layer_count, s = i / replay.layer_count;
@@ -192,8 +192,8 @@ START_TEST(steps_of_any_size)
     static const uint32_t counts[] = {4, 300, 16, 2, 257, 256};
     static struct visits visits;
     struct replay replay;
-    const struct replay_asked asked = {.question = question_of(scratch_folder, 8, 0),
-                                       .engine = simulate};
+    const struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 0),
+                                       .engine = &engine_simulate};
     write_uneven_trace(counts, sizeof counts / sizeof counts[0]);
     run(&replay, &asked, &visits);
     ck_assert_uint_eq(replay.steps, sizeof counts / sizeof counts[0]);
@@ -223,7 +223,7 @@ static uint64_t nearest_rank(const uint64_t *sorted, size_t count, size_t per_ce
 }
 
 static void expect_quantiles(const struct replay_layer *layer, enum replay_figure figure,
-                             uint64_t *values, size_t count, double even_ps)
+                             uint64_t *values, size_t count, double balanced_ps)
 {
     static const size_t shares[] = {50, 90, 99, 100};
     double sum = 0;
@@ -233,7 +233,7 @@ static void expect_quantiles(const struct replay_layer *layer, enum replay_figur
                             (double)nearest_rank(values, count, shares[i]));
     for (size_t i = 0; i < count; i++)
         sum += (double)values[i];
-    ck_assert_double_eq_tol(replay_cost_ps(layer, figure), (sum - even_ps) / (double)count,
+    ck_assert_double_eq_tol(replay_cost_ps(layer, figure), (sum - balanced_ps) / (double)count,
                             1e-9 * sum + 1e-9);
 }
 
@@ -242,25 +242,25 @@ START_TEST(percentiles_are_over_steps)
 {
     static struct visits visits;
     struct replay replay;
-    const struct replay_asked asked = {.question = question_of(BUNDLED, 8, 32), .engine = estimate};
+    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 32), .engine = &engine_estimate};
     run(&replay, &asked, &visits);
     const size_t layers = replay.layer_count, steps = visits.count / layers;
     uint64_t *values = mem_alloc(steps, sizeof *values), *sums = mem_alloc(steps, sizeof *sums);
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
-        double all_even_ps = 0;
+        double all_balanced_ps = 0;
         memset(sums, 0, steps * sizeof *sums);
         for (size_t l = 0; l < layers; l++) {
-            double even_ps = 0;
+            double balanced_ps = 0;
             for (size_t s = 0; s < steps; s++) {
                 const struct seen *seen = &visits.seen[s * layers + l];
                 values[s] = seen->routed_ps[figure];
                 sums[s] += values[s];
-                even_ps += (double)seen->even_ps[figure];
+                balanced_ps += (double)seen->balanced_ps[figure];
             }
-            all_even_ps += even_ps;
-            expect_quantiles(&replay.layers[l], figure, values, steps, even_ps);
+            all_balanced_ps += balanced_ps;
+            expect_quantiles(&replay.layers[l], figure, values, steps, balanced_ps);
         }
-        expect_quantiles(&replay.all, figure, sums, steps, all_even_ps);
+        expect_quantiles(&replay.all, figure, sums, steps, all_balanced_ps);
     }
     free(values);
     free(sums);
@@ -283,8 +283,8 @@ START_TEST(ranks_are_counted)
 {
     static struct visits visits;
     struct replay replay;
-    const struct replay_asked asked = {.question = question_of(BUNDLED, 16, 64),
-                                       .engine = estimate};
+    const struct replay_def asked = {.scenario = question_of(BUNDLED, 16, 64),
+                                       .engine = &engine_estimate};
     run(&replay, &asked, &visits);
     uint64_t choices = 0, layer_choices = 0;
     for (uint32_t r = 0; r < replay.ranks; r++) {
@@ -305,7 +305,7 @@ END_TEST
 
 // ---- imbalance ---------------------------------------------------------------------------------
 
-static timing_engine *const engines[] = {simulate, estimate};
+static const struct engine *const engines[] = {&engine_simulate, &engine_estimate};
 static const char *const dispatchers[] = {"deepep-ll", "deepep-normal", "nccl-flat",
                                           "nccl-two-stage"};
 
@@ -314,14 +314,14 @@ static const char *const dispatchers[] = {"deepep-ll", "deepep-normal", "nccl-fl
 START_TEST(imbalance_is_what_is_uneven)
 {
     static struct visits visits;
-    struct replay_asked asked = {.question = question_of(scratch_folder, 8, 64)};
+    struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 64)};
     for (int hot = 0; hot < 2; hot++)
         for (size_t e = 0; e < 2 * sizeof dispatchers / sizeof dispatchers[0]; e++) {
             struct replay replay;
             write_trace(hot ? choose_hot : choose_even, 8 * 64 * 3, NULL);
             asked.engine = engines[e % 2];
-            strcpy(asked.question.dispatcher, dispatchers[e / 2]);
-            strcpy(asked.question.cluster, "2x4:nvlink=138GB/s,nic=46GB/s");
+            strcpy(asked.scenario.dispatcher, dispatchers[e / 2]);
+            strcpy(asked.scenario.cluster, "2x4:nvlink=138GB/s,nic=46GB/s");
             run(&replay, &asked, &visits);
             for (uint32_t l = 0; l < LAYERS; l++) {
                 const struct replay_layer *layer = &replay.layers[l];
@@ -351,7 +351,7 @@ static uint64_t hash_of(const struct replay *replay)
         for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
             double values[4] = {quantiles_at(&layer->routed[figure], 0.5),
                                 quantiles_at(&layer->routed[figure], 0.99),
-                                quantiles_mean(&layer->routed[figure]), layer->even_ps[figure]};
+                                quantiles_mean(&layer->routed[figure]), layer->balanced_ps[figure]};
             uint64_t words[4];
             memcpy(words, values, sizeof words);
             for (int i = 0; i < 4; i++)
@@ -367,7 +367,7 @@ START_TEST(threads_do_not_matter)
 {
     static struct visits first, other;
     struct replay replay;
-    const struct replay_asked asked = {.question = question_of(BUNDLED, _i ? 8 : 32, 32),
+    const struct replay_def asked = {.scenario = question_of(BUNDLED, _i ? 8 : 32, 32),
                                        .engine = engines[_i],
                                        .steps = (const uint32_t[]){0, 1, 2, 5},
                                        .step_count = _i ? 0 : 4}; // several blocks, or one
@@ -388,8 +388,8 @@ END_TEST
 // A step whose source rank is not there: the first such place, whatever the threads.
 START_TEST(says_the_first_place_that_fails)
 {
-    const struct replay_asked asked = {.question = question_of(scratch_folder, 4, 0),
-                                       .engine = estimate};
+    const struct replay_def asked = {.scenario = question_of(scratch_folder, 4, 0),
+                                       .engine = &engine_estimate};
     uint32_t rows[2 * 80];
     for (uint32_t t = 0; t < 80; t++) {
         rows[2 * t] = t / 4;
@@ -421,8 +421,8 @@ static const struct {
 
 START_TEST(refuses_what_the_trace_lacks)
 {
-    const struct replay_asked asked = {.question = question_of(BUNDLED, 8, 64),
-                                       .engine = estimate,
+    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 64),
+                                       .engine = &engine_estimate,
                                        .layers = (const uint32_t[]){0, lacking[_i].layer},
                                        .steps = (const uint32_t[]){0, lacking[_i].step},
                                        .layer_count = 2,
@@ -446,8 +446,8 @@ static long peak_of(uint32_t tokens)
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
-        const struct replay_asked asked = {.question = question_of(scratch_folder, 8, 64),
-                                           .engine = estimate};
+        const struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 64),
+                                           .engine = &engine_estimate};
         struct replay replay;
         struct error err;
         omp_set_num_threads(1);
@@ -486,7 +486,7 @@ static void draw(void *context, const struct replay_place *place)
     replay_timeline_add(&drawing->timeline, place, drawing->layers);
 }
 
-static json_t *timeline_of(const struct replay_asked *asked, uint64_t most, struct drawing *drawing)
+static json_t *timeline_of(const struct replay_def *asked, uint64_t most, struct drawing *drawing)
 {
     char *text;
     size_t length;
@@ -528,8 +528,8 @@ static double last_end_us(const json_t *json, const char *name, size_t *count)
 
 START_TEST(timeline_goes_on)
 {
-    const struct replay_asked asked = {.question = question_of(BUNDLED, 8, 64),
-                                       .engine = simulate,
+    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 64),
+                                       .engine = &engine_simulate,
                                        .layers = (const uint32_t[]){1, 3},
                                        .steps = (const uint32_t[]){2, 4, 5},
                                        .layer_count = 2,
@@ -555,7 +555,7 @@ END_TEST
 START_TEST(timeline_ends)
 {
     enum { MOST = 3000, STEP = 6 * (1 + 6 * 8) + 1 }; // deepep-ll has six phases
-    struct replay_asked asked = {.question = question_of(BUNDLED, 8, 128), .engine = estimate};
+    struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 128), .engine = &engine_estimate};
     struct drawing drawing;
     size_t steps, layers;
     json_t *json = timeline_of(&asked, MOST, &drawing);

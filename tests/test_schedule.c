@@ -63,28 +63,25 @@ START_TEST(low_latency_identity)
     const struct spec spec = decode(1);
     struct scene scene;
     scene_build(&scene, &spec);
-    const struct transfer *dispatch = &scene.setting.schedule.transfers[0];
+    const struct transfer *dispatch = &scene.scenario.schedule->transfers[0];
     for (uint32_t s = 0; s < 8; s++) {
         double copies = 0;
         for (uint32_t r = 0; r < 8; r++)
             copies += dispatch->pair[s * 8 + r];
         ck_assert_double_eq(copies * (double)dispatch->token_bytes, 7585792); // 128 x 8 x 7408
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
 static double bound_us(const char *cluster, const uint64_t *bytes, char *busiest)
 {
-    struct setting setting = {0};
+    struct scenario scenario = {0};
     struct error err;
-    ck_assert_msg(cluster_load(cluster, &setting.cluster, NULL, &err), "%s", err.text);
-    const uint32_t ranks = cluster_ranks(&setting.cluster);
-    ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err));
-    loads_from_bytes(&setting.loads, bytes, ranks, setting.cluster.nodes);
-    schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
-    const double ps = schedule_bound_ps(&setting.schedule, &setting.schedule.transfers[0], busiest);
-    setting_release(&setting);
+    ck_assert_msg(cluster_load(cluster, &scenario.cluster, NULL, &err), "%s", err.text);
+    scene_exchange(&scenario, bytes);
+    const double ps = schedule_bound_ps(scenario.schedule, &scenario.schedule->transfers[0], busiest);
+    scenario_release(&scenario);
     return ps / 1e6;
 }
 
@@ -188,9 +185,9 @@ START_TEST(ports_add_up)
         const struct spec spec = scene_random(21, i, 200);
         struct scene scene;
         scene_build(&scene, &spec);
-        for (uint32_t t = 0; t < scene.setting.schedule.transfer_count; t++)
-            expect_sound(&scene.setting.schedule, &scene.setting.schedule.transfers[t]);
-        setting_release(&scene.setting);
+        for (uint32_t t = 0; t < scene.scenario.schedule->transfer_count; t++)
+            expect_sound(scene.scenario.schedule, &scene.scenario.schedule->transfers[t]);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -236,14 +233,14 @@ START_TEST(spine_is_met)
     spec.rails = spines[_i].rails;
     spec.oversubscription = spines[_i].oversubscription;
     scene_build(&scene, &spec);
-    const struct schedule *schedule = &scene.setting.schedule;
+    const struct schedule *schedule = scene.scenario.schedule;
     for (uint32_t t = 0; t < 2; t++) {
         schedule_port_loads(schedule, &schedule->transfers[t], &loads);
         ck_assert(spines[_i].meets ==
                   (sum_of(loads.bytes[PORT_SPINE_UP], schedule->fabric.count[PORT_SPINE_UP]) > 0));
         port_loads_release(&loads);
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -251,19 +248,17 @@ END_TEST
 START_TEST(messages_are_counted)
 {
     const uint64_t bytes[] = {0, 150000, 1, 0};
-    struct setting setting = {0};
+    struct scenario scenario = {0};
     struct port_loads loads;
     struct error err;
-    ck_assert(cluster_load("2x1:nvlink=160GB/s,nic=50GB/s", &setting.cluster, NULL, &err));
-    ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err)); // 64 KiB
-    loads_from_bytes(&setting.loads, bytes, 2, 2);
-    schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
-    schedule_port_loads(&setting.schedule, &setting.schedule.transfers[0], &loads);
+    ck_assert(cluster_load("2x1:nvlink=160GB/s,nic=50GB/s", &scenario.cluster, NULL, &err));
+    scene_exchange(&scenario, bytes); // chunks of 64 KiB
+    schedule_port_loads(scenario.schedule, &scenario.schedule->transfers[0], &loads);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][0], 3);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][1], 1);
     ck_assert_double_eq(loads.messages[PORT_NIC_RX][1], 0);
     port_loads_release(&loads);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 END_TEST
 
@@ -272,7 +267,7 @@ START_TEST(only_one_phase_is_kept)
     const struct spec spec = decode(1);
     struct scene scene;
     scene_build(&scene, &spec);
-    struct schedule schedule = scene.setting.schedule;
+    struct schedule schedule = *scene.scenario.schedule;
     ck_assert(schedule.present[PHASE_EXPERTS] && schedule.present[PHASE_DISPATCH]);
     schedule_keep_only(&schedule, PHASE_DISPATCH);
     for (enum phase p = 0; p < PHASE_COUNT; p++)
@@ -280,7 +275,7 @@ START_TEST(only_one_phase_is_kept)
     schedule_keep_only(&schedule, PHASE_NOTIFY); // absent before, so nothing is left
     for (enum phase p = 0; p < PHASE_COUNT; p++)
         ck_assert(!schedule.present[p]);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 

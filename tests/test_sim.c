@@ -4,16 +4,13 @@
 
 #include <omp.h>
 
-static void raw_setting(struct setting *setting, const struct cluster *cluster,
+static void open_exchange(struct scenario *scenario, const struct cluster *cluster,
                         const uint64_t *bytes)
 {
     struct error err;
-    const uint32_t ranks = cluster_ranks(cluster);
-    *setting = (struct setting){.cluster = *cluster};
+    *scenario = (struct scenario){.cluster = *cluster};
     ck_assert_msg(cluster_check(cluster, &err), "%s", err.text);
-    ck_assert(dispatcher_load("raw", cluster, &setting->dispatcher, NULL, &err));
-    loads_from_bytes(&setting->loads, bytes, ranks, cluster->nodes);
-    schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher, &setting->loads);
+    scene_exchange(scenario, bytes);
 }
 
 // The simulator's account of every wire is the schedule's, to the byte.
@@ -44,22 +41,22 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
 static double traffic_us(const struct cluster *cluster, const uint64_t *bytes, const char *name)
 {
     const struct run run = {.seed = 1};
-    struct setting setting;
+    struct scenario scenario;
     struct timing timing;
     char busiest[48];
-    raw_setting(&setting, cluster, bytes);
-    const struct transfer *transfer = &setting.schedule.transfers[0];
-    simulate(&setting.schedule, &run, &timing);
+    open_exchange(&scenario, cluster, bytes);
+    const struct transfer *transfer = &scenario.schedule->transfers[0];
+    simulate(scenario.schedule, &run, &timing);
     const double ps = timing_layer_ps(&timing);
-    const double bound = schedule_bound_ps(&setting.schedule, transfer, busiest);
+    const double bound = schedule_bound_ps(scenario.schedule, transfer, busiest);
     ck_assert_msg(ps >= bound, "%s: %.6f us is below %s's bound of %.6f us", name, ps / 1e6,
                   busiest, bound / 1e6);
-    expect_ports(&setting.schedule, transfer, &timing, name);
+    expect_ports(scenario.schedule, transfer, &timing, name);
     timing_release(&timing);
-    estimate(&setting.schedule, &run, &timing);
+    estimate(scenario.schedule, &run, &timing);
     ck_assert_msg(timing_layer_ps(&timing) >= bound - 1, "%s: estimate below the bound", name);
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
     return ps / 1e6;
 }
 
@@ -149,8 +146,8 @@ static void expect_layer(const struct spec *spec)
     struct scene scene;
     struct timing timing;
     scene_build(&scene, spec);
-    const struct schedule *schedule = &scene.setting.schedule;
-    simulate(schedule, &scene.setting.run, &timing);
+    const struct schedule *schedule = scene.scenario.schedule;
+    simulate(schedule, &scene.scenario.run, &timing);
     for (uint32_t t = 0; t < schedule->transfer_count; t++) {
         const struct transfer *transfer = &schedule->transfers[t];
         const struct phase_timing *phase = &timing.phases[transfer->phase];
@@ -162,7 +159,7 @@ static void expect_layer(const struct spec *spec)
             ck_assert_uint_ge(phase->end_ps[r], phase->start_ps[r]);
     }
     timing_release(&timing);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 
 // _i is a dispatcher: random tokens, 0 and 1 among them, even and uneven.
@@ -179,27 +176,27 @@ START_TEST(every_byte_is_carried)
 }
 END_TEST
 
-// DeepSeek-V3 at EP32 on H800 servers: the default question with fewer tokens.
-static void default_setting(struct setting *setting, uint32_t tokens)
+// DeepSeek-V3 at EP32 on H800 servers: the default scenario with fewer tokens.
+static void open_default(struct scenario *scenario, uint32_t tokens)
 {
-    struct question question = question_default();
+    struct scenario_def def = scenario_def_default();
     struct error err;
-    question.ep = 32;
-    question.tokens = tokens;
-    ck_assert_msg(setting_resolve(setting, &question, NULL, &err), "%s", err.text);
-    setting_load(setting, LOADS_COUNTED);
+    def.ep = 32;
+    def.tokens = tokens;
+    ck_assert_msg(scenario_open(scenario, &def, &err), "%s", err.text);
+    scenario_load(scenario, LOADS_COUNTED);
 }
 
 static uint64_t hash_of(uint32_t tokens, int threads)
 {
-    struct setting setting;
+    struct scenario scenario;
     struct timing timing;
     omp_set_num_threads(threads);
-    default_setting(&setting, tokens);
-    simulate(&setting.schedule, &setting.run, &timing);
+    open_default(&scenario, tokens);
+    simulate(scenario.schedule, &scenario.run, &timing);
     const uint64_t hash = timing_hash(&timing);
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
     return hash;
 }
 
@@ -223,28 +220,28 @@ END_TEST
 
 START_TEST(seeds_and_skew_matter)
 {
-    struct setting setting;
+    struct scenario scenario;
     struct timing calm, late;
-    default_setting(&setting, 64);
-    simulate(&setting.schedule, &setting.run, &calm);
-    setting.run.skew_ps = 500000000;
-    simulate(&setting.schedule, &setting.run, &late);
+    open_default(&scenario, 64);
+    simulate(scenario.schedule, &scenario.run, &calm);
+    scenario.run.skew_ps = 500000000;
+    simulate(scenario.schedule, &scenario.run, &late);
     ck_assert(timing_layer_ps(&late) > timing_layer_ps(&calm));
     ck_assert(timing_layer_ps(&late) < timing_layer_ps(&calm) + 500e6);
     ck_assert(timing_hash(&late) != timing_hash(&calm));
     timing_release(&late);
     timing_release(&calm);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 END_TEST
 
 // A path in time order, from a rank's arrival to the layer's end, without overlaps.
 START_TEST(critical_path_is_one)
 {
-    struct setting setting;
+    struct scenario scenario;
     struct timing timing;
-    default_setting(&setting, 512);
-    simulate(&setting.schedule, &setting.run, &timing);
+    open_default(&scenario, 512);
+    simulate(scenario.schedule, &scenario.run, &timing);
     ck_assert_uint_ge(timing.path_count, 2);
     for (size_t i = 0; i < timing.path_count; i++) {
         const struct critical_step *step = &timing.path[i];
@@ -256,7 +253,7 @@ START_TEST(critical_path_is_one)
     ck_assert_double_eq((double)timing.path[timing.path_count - 1].end_ps,
                         timing_layer_ps(&timing));
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
 }
 END_TEST
 

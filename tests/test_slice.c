@@ -39,14 +39,14 @@ static void dropping_row(const void *context, uint32_t rank, uint32_t token, uin
             ids[k] = ROUTING_DROPPED;
 }
 
-static void use_replicas(struct setting *setting, const struct shape *shape)
+static void use_replicas(struct scenario *scenario, const struct shape *shape)
 {
     const uint32_t slots = shape->experts + shape->spare_slots, half = slots / 2;
     uint32_t *slot_expert = mem_alloc(slots, sizeof *slot_expert);
     struct error err;
     for (uint32_t s = 0; s < slots; s++)
         slot_expert[s < half ? s : slots - 1 - (s - half)] = s % shape->experts;
-    ck_assert_msg(layout_from_slots(&setting->layout, slot_expert, slots, shape->experts,
+    ck_assert_msg(layout_from_slots(scenario->layout, slot_expert, slots, shape->experts,
                                     shape->nodes * shape->gpus_per_node, &err),
                   "%s", err.text);
     free(slot_expert);
@@ -77,22 +77,22 @@ static void build(struct scene *scene, const struct shape *shape, const struct v
                               .sm_scale = 1,
                               .seed = 5};
     scene_build(scene, &spec);
-    struct setting *setting = &scene->setting;
-    schedule_release(&setting->schedule);
-    loads_release(&setting->loads);
-    layout_release(&setting->layout);
-    use_replicas(setting, shape);
-    setting->routing.row = dropping_row;
-    if (setting->routing.ranks > 2)
-        setting->tokens[2] = 0;
+    struct scenario *scenario = &scene->scenario;
+    schedule_release(scenario->schedule);
+    loads_release(scenario->loads);
+    layout_release(scenario->layout);
+    use_replicas(scenario, shape);
+    scenario->routing.row = dropping_row;
+    if (scenario->routing.ranks > 2)
+        scenario->tokens[2] = 0;
     if (variant->padded)
-        setting->dispatcher.counts = COUNTS_PADDED;
-    setting_load(setting, LOADS_COUNTED);
+        scenario->dispatcher.counts = COUNTS_PADDED;
+    scenario_load(scenario, LOADS_COUNTED);
 }
 
 // Slices of all ranks for one transfer.
 struct all {
-    const struct setting *setting;
+    const struct scenario *scenario;
     const struct schedule *schedule;
     const struct transfer *transfer;
     const struct fabric *fabric;
@@ -100,17 +100,17 @@ struct all {
     struct slice *slices;
 };
 
-static struct all all_make(const struct setting *setting, const struct transfer *transfer)
+static struct all all_make(const struct scenario *scenario, const struct transfer *transfer)
 {
-    const struct schedule *schedule = &setting->schedule;
-    struct all all = {.setting = setting,
+    const struct schedule *schedule = scenario->schedule;
+    struct all all = {.scenario = scenario,
                       .schedule = schedule,
                       .transfer = transfer,
                       .fabric = &schedule->fabric,
-                      .layout = &setting->layout,
+                      .layout = scenario->layout,
                       .slices = mem_alloc(schedule->fabric.ranks, sizeof(struct slice))};
     for (uint32_t r = 0; r < all.fabric->ranks; r++)
-        schedule_rank_slice(schedule, transfer, &setting->routing, r, &all.slices[r]);
+        schedule_rank_slice(schedule, transfer, &scenario->routing, r, &all.slices[r]);
     return all;
 }
 
@@ -252,7 +252,7 @@ static uint64_t used_rows(const struct all *all, uint32_t home)
 static void expect_home_served(const struct all *all, uint32_t home, uint64_t *choices,
                                uint64_t *ranks)
 {
-    const struct routing *routing = &all->setting->routing;
+    const struct routing *routing = &all->scenario->routing;
     uint16_t ids[MOE_MAX_TOPK];
     for (uint32_t t = 0; t < routing->tokens[home]; t++) {
         uint64_t reached = 0; // ranks, one bit each
@@ -273,14 +273,14 @@ static void expect_home_served(const struct all *all, uint32_t home, uint64_t *c
 // Every choice has its row, and no row stands without a choice.
 static void expect_coverage(const struct all *all)
 {
-    const struct dispatcher *dispatcher = &all->setting->dispatcher;
+    const struct dispatcher *dispatcher = &all->scenario->dispatcher;
     const bool by_expert = all->transfer->gather ? dispatcher->reduce == REDUCE_HOME
                                                  : dispatcher->dedupe == DEDUPE_EXPERT;
     for (uint32_t home = 0; home < all->fabric->ranks; home++) {
         uint64_t choices = 0, ranks = 0;
         expect_home_served(all, home, &choices, &ranks);
         if (dispatcher->dedupe == DEDUPE_ALL)
-            ranks = (uint64_t)all->fabric->ranks * all->setting->tokens[home];
+            ranks = (uint64_t)all->fabric->ranks * all->scenario->tokens[home];
         ck_assert_uint_eq(used_rows(all, home), by_expert ? choices : ranks);
     }
 }
@@ -297,10 +297,10 @@ static void expect_order(const struct rows *rows)
         }
 }
 
-static void expect_slices(const struct setting *setting)
+static void expect_slices(const struct scenario *scenario)
 {
-    for (uint32_t t = 0; t < setting->schedule.transfer_count; t++) {
-        struct all all = all_make(setting, &setting->schedule.transfers[t]);
+    for (uint32_t t = 0; t < scenario->schedule->transfer_count; t++) {
+        struct all all = all_make(scenario, &scenario->schedule->transfers[t]);
         expect_counts(&all);
         expect_ends(&all);
         expect_coverage(&all);
@@ -317,8 +317,8 @@ START_TEST(recorded_choices)
     for (size_t s = 0; s < SHAPES; s++) {
         struct scene scene;
         build(&scene, &shapes[s], &variants[_i], ROUTING_TRACE);
-        expect_slices(&scene.setting);
-        setting_release(&scene.setting);
+        expect_slices(&scene.scenario);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -328,8 +328,8 @@ START_TEST(drawn_choices)
     for (size_t s = 0; s < SHAPES; s++) {
         struct scene scene;
         build(&scene, &shapes[s], &variants[_i], ROUTING_UNIFORM);
-        expect_slices(&scene.setting);
-        setting_release(&scene.setting);
+        expect_slices(&scene.scenario);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -339,8 +339,8 @@ START_TEST(padding_fills_the_slots)
 {
     struct scene scene;
     build(&scene, &shapes[4], &(struct variant){"deepep-ll", true}, ROUTING_TRACE);
-    struct all all = all_make(&scene.setting, &scene.setting.schedule.transfers[0]);
-    const uint32_t pad = scene.setting.tokens[0]; // the first rank has the most
+    struct all all = all_make(&scene.scenario, &scene.scenario.schedule->transfers[0]);
+    const uint32_t pad = scene.scenario.tokens[0]; // the first rank has the most
     for (uint32_t rank = 0; rank < all.fabric->ranks; rank++)
         for (uint32_t home = 0; home < all.fabric->ranks; home++) {
             const struct rows *rows = &all.slices[rank].served;
@@ -349,7 +349,7 @@ START_TEST(padding_fills_the_slots)
                 ck_assert_uint_eq(rows->slot[first + i], all.layout->rank_slot[rank] + i / pad);
         }
     all_free(&all);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 

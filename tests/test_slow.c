@@ -131,21 +131,19 @@ END_TEST
 
 // ---- engines -----------------------------------------------------------------------------------
 
-static scene_engine *const engines[] = {simulate, estimate};
-static const char *const engine_names[] = {"simulate", "estimate"};
+static const struct engine *const engines[] = {&engine_simulate, &engine_estimate};
 
 static void set_slow(struct scene *scene, const char *list)
 {
     struct error err;
-    ck_assert_msg(cluster_set_slow(&scene->setting.cluster, list, &err), "%s", err.text);
-    schedule_release(&scene->setting.schedule);
-    setting_schedule(&scene->setting);
+    ck_assert_msg(cluster_set_slow(&scene->scenario.cluster, list, &err), "%s", err.text);
+    scene_reschedule(&scene->scenario);
 }
 
-static uint64_t hash_of(const struct scene *scene, scene_engine *engine)
+static uint64_t hash_of(const struct scene *scene, const struct engine *engine)
 {
     struct timing timing;
-    engine(&scene->setting.schedule, &scene->setting.run, &timing);
+    engine->run(scene->scenario.schedule, &scene->scenario.run, &timing);
     const uint64_t hash = timing_hash(&timing);
     timing_release(&timing);
     return hash;
@@ -183,9 +181,9 @@ START_TEST(a_share_of_one_changes_nothing)
         set_slow(&scene, spec.nodes > 1 ? "node=1:nic=1:nvlink=1:compute=1:late=0us"
                                         : "gpu=0:nvlink=1:compute=1:late=0us");
         for (int e = 0; e < 2; e++)
-            ck_assert_msg(hash_of(&scene, engines[e]) == before[e], "%s: %s", engine_names[e],
+            ck_assert_msg(hash_of(&scene, engines[e]) == before[e], "%s: %s", engines[e]->name,
                           scene_name(&spec));
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -210,10 +208,10 @@ START_TEST(a_node_is_all_of_its_gpus)
             set_slow(&scene, lists[i % 3][0]);
             const uint64_t node = hash_of(&scene, engines[e]);
             set_slow(&scene, lists[i % 3][1]);
-            ck_assert_msg(hash_of(&scene, engines[e]) == node, "%s: %s", engine_names[e],
+            ck_assert_msg(hash_of(&scene, engines[e]) == node, "%s: %s", engines[e]->name,
                           scene_name(&spec));
         }
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -231,9 +229,9 @@ static void expect_slower(const struct spec *spec, struct rng *rng, double toler
     for (int e = 0; e < 2; e++) {
         after[e] = scene_us(&scene, engines[e], PHASE_COUNT);
         ck_assert_msg(after[e] >= before[e] * (1 - tolerance[e]), "%s: %.6f us, slow %.6f: %s, %s",
-                      engine_names[e], before[e], after[e], list, scene_name(spec));
+                      engines[e]->name, before[e], after[e], list, scene_name(spec));
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 
 START_TEST(slower_parts_take_no_less)
@@ -261,18 +259,18 @@ START_TEST(sound_and_a_floor)
         scene_build(&scene, &spec);
         const char *list = random_list(&spec, &rng, 0.2 + 0.7 * rng_unit(&rng));
         set_slow(&scene, list);
-        ck_assert_msg(schedule_check(&scene.setting.schedule, &err), "%s", err.text);
+        ck_assert_msg(schedule_check(scene.scenario.schedule, &err), "%s", err.text);
         for (int e = 0; e < 2; e++) {
             struct timing timing;
-            engines[e](&scene.setting.schedule, &scene.setting.run, &timing);
-            ck_assert_msg(timing_check(&scene.setting.schedule, &timing, &err), "%s: %s, %s",
+            engines[e]->run(scene.scenario.schedule, &scene.scenario.run, &timing);
+            ck_assert_msg(timing_check(scene.scenario.schedule, &timing, &err), "%s: %s, %s",
                           err.text, list, scene_name(&spec));
             us[e] = timing_layer_ps(&timing) / 1e6;
             timing_release(&timing);
         }
         ck_assert_msg(us[0] >= 0.99 * us[1], "simulate %.3f us, estimate %.3f us: %s, %s", us[0],
                       us[1], list, scene_name(&spec));
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -303,7 +301,7 @@ static struct spec prefill(uint32_t tokens)
 
 static double bound_of(const struct scene *scene, size_t transfer, char *busiest)
 {
-    return schedule_bound_ps(&scene->setting.schedule, &scene->setting.schedule.transfers[transfer],
+    return schedule_bound_ps(scene->scenario.schedule, &scene->scenario.schedule->transfers[transfer],
                              busiest);
 }
 
@@ -329,11 +327,11 @@ START_TEST(half_a_nic_doubles_its_bound)
             const double us = scene_us(&scene, engines[e], phases[t]);
             ck_assert_msg(us >= bound / 1e6 && us < 2.05 * healthy_us[e] &&
                               us > 1.7 * healthy_us[e],
-                          "%s: %s %.1f us healthy, %.1f us slow", engine_names[e],
+                          "%s: %s %.1f us healthy, %.1f us slow", engines[e]->name,
                           phase_names[phases[t]], healthy_us[e], us);
         }
     }
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -356,10 +354,10 @@ START_TEST(a_late_rank_delays_a_barrier_by_its_lateness)
             const double after = scene_us(&scene, engines[e], PHASE_COUNT);
             const bool alone = spec.nodes * spec.gpus_per_node == 1;
             ck_assert_msg(fabs(after - before - (alone ? 0 : 123.456)) < 1e-6,
-                          "%s: %.6f us, late %.6f: %s", engine_names[e], before, after,
+                          "%s: %.6f us, late %.6f: %s", engines[e]->name, before, after,
                           scene_name(&spec));
         }
-        setting_release(&scene.setting);
+        scenario_release(&scene.scenario);
     }
 }
 END_TEST
@@ -380,13 +378,13 @@ START_TEST(engines_are_near)
     struct scene scene;
     scene_build(&scene, &spec);
     set_slow(&scene, apart[_i].list);
-    const double simulated = scene_us(&scene, simulate, PHASE_COUNT);
-    const double estimated = scene_us(&scene, estimate, PHASE_COUNT);
+    const double simulated = scene_us(&scene, &engine_simulate, PHASE_COUNT);
+    const double estimated = scene_us(&scene, &engine_estimate, PHASE_COUNT);
     const double pct = 100 * (1 - estimated / simulated);
     ck_assert_msg(fabs(pct) < apart[_i].within_pct,
                   "%s: simulate %.1f us, estimate %.1f us: %.2f%%", apart[_i].list, simulated,
                   estimated, pct);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -407,7 +405,7 @@ START_TEST(means_are_near)
     set_slow(&scene, means[_i].list);
     for (int e = 0; e < 2; e++) {
         struct timing timing;
-        engines[e](&scene.setting.schedule, &scene.setting.run, &timing);
+        engines[e]->run(scene.scenario.schedule, &scene.scenario.run, &timing);
         us[e][0] = timing_span(&timing, PHASE_DISPATCH).latency_mean_ps / 1e6;
         us[e][1] = timing_span(&timing, PHASE_COMBINE).latency_mean_ps / 1e6;
         timing_release(&timing);
@@ -416,7 +414,7 @@ START_TEST(means_are_near)
         ck_assert_msg(fabs(us[1][p] / us[0][p] - 1) < means[_i].within_pct[p] / 100,
                       "%s %s: simulate %.1f us, estimate %.1f us", means[_i].list,
                       p ? "combine" : "dispatch", us[0][p], us[1][p]);
-    setting_release(&scene.setting);
+    scenario_release(&scene.scenario);
 }
 END_TEST
 
@@ -432,8 +430,8 @@ START_TEST(expected_loads_tell_the_slow_from_the_unlucky)
             spec.expected = k;
             scene_build(&scene, &spec);
             set_slow(&scene, lists[i]);
-            us[k] = scene_us(&scene, estimate, PHASE_COUNT);
-            setting_release(&scene.setting);
+            us[k] = scene_us(&scene, &engine_estimate, PHASE_COUNT);
+            scenario_release(&scene.scenario);
         }
         ck_assert_msg(fabs(us[1] / us[0] - 1) < 0.02, "%s: counted %.1f us, expected %.1f us",
                       lists[i], us[0], us[1]);
@@ -443,19 +441,19 @@ END_TEST
 
 static double expected_layer_us(const char *dispatcher, const char *slow)
 {
-    struct question question = question_default();
-    struct setting setting;
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario;
     struct timing timing;
     struct error err;
-    snprintf(question.dispatcher, sizeof question.dispatcher, "%s", dispatcher);
-    snprintf(question.slow, sizeof question.slow, "%s", slow);
-    question.tokens = 128;
-    ck_assert_msg(setting_resolve(&setting, &question, NULL, &err), "%s", err.text);
-    setting_load(&setting, LOADS_EXPECTED);
-    estimate(&setting.schedule, &setting.run, &timing);
+    snprintf(def.dispatcher, sizeof def.dispatcher, "%s", dispatcher);
+    snprintf(def.slow, sizeof def.slow, "%s", slow);
+    def.tokens = 128;
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    scenario_load(&scenario, LOADS_EXPECTED);
+    estimate(scenario.schedule, &scenario.run, &timing);
     const double us = timing_layer_ps(&timing) / 1e6;
     timing_release(&timing);
-    setting_release(&setting);
+    scenario_release(&scenario);
     return us;
 }
 

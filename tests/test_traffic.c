@@ -1,5 +1,5 @@
 // model/traffic: byte matrices from files and words, and every refusal.
-#include "model/traffic.h"
+#include "scenario/traffic.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"
 

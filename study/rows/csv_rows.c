@@ -3,7 +3,7 @@
 // ("file:line: column: ...").
 #include "base/csv.h"
 #include "base/units.h"
-#include "model/traffic.h"
+#include "scenario/traffic.h"
 #include "study/rows/row_reader.h"
 
 #include <string.h>

@@ -8,8 +8,8 @@
 //     pair:0:8:1MiB   rank 0 to rank 8, alone
 //     distance:32MiB  that in all from each rank, the share of the one d places on as d
 //                     (alltoallv_perf without a matrix)
-#ifndef MODEL_TRAFFIC_H
-#define MODEL_TRAFFIC_H
+#ifndef SCENARIO_TRAFFIC_H
+#define SCENARIO_TRAFFIC_H
 
 #include "base/error.h"
 

@@ -1,4 +1,4 @@
-#include "model/traffic.h"
+#include "scenario/traffic.h"
 
 #include "base/infile.h"
 #include "base/mem.h"

@@ -1,0 +1,152 @@
+#include "scenario/parts.h"
+
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// The shape that stands for the model when none is asked: a trace's, or a measured row's.
+static const struct moe *given_shape(const struct scenario *scenario)
+{
+    if (scenario->recorded)
+        return &recorded_trace(scenario->recorded)->moe;
+    return scenario->def.has_shape ? &scenario->def.shape : NULL;
+}
+
+bool parts_resolve_moe(struct scenario *scenario, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const struct moe *given = given_shape(scenario);
+    const char *model = def->model[0] ? def->model : "deepseek-v3";
+    if (given && !def->model[0]) {
+        scenario->moe = *given;
+        return moe_check(&scenario->moe, err) || error_prefix(err, "%s", given->name);
+    }
+    if (!moe_load(model, &scenario->moe, NULL, err))
+        return error_prefix(err, "--model");
+    if (given && (given->experts != scenario->moe.experts || given->topk != scenario->moe.topk))
+        return error_set(err, EXIT_INPUT,
+                         "--trace %s: top-%u of %u experts, but --model %s has top-%u of %u",
+                         def->trace, given->topk, given->experts, model, scenario->moe.topk,
+                         scenario->moe.experts);
+    return true;
+}
+
+static const char *default_dispatcher(const struct scenario_def *def, uint32_t tokens)
+{
+    if (def->traffic[0])
+        return "raw";
+    return tokens > SCENARIO_LL_TOKENS ? "deepep-normal" : "deepep-ll";
+}
+
+bool parts_dispatcher_depends(const struct scenario *scenario, uint32_t tokens)
+{
+    return !scenario->def.dispatcher[0] &&
+           strcmp(scenario->dispatcher.name, default_dispatcher(&scenario->def, tokens));
+}
+
+// Whether the dispatcher moves what is asked: a layer's tokens, or a traffic matrix.
+static bool check_traffic(const struct dispatcher *dispatcher, const char *name, bool traffic,
+                          struct error *err)
+{
+    if (traffic && dispatcher->chunk_bytes == 0)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: does not move a byte matrix; expected raw or "
+                         "nccl-alltoall with --traffic",
+                         name);
+    if (traffic && dispatcher->law != LAW_NCCL && dispatcher->law != LAW_STREAM)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: its law is about tokens; expected law: stream or nccl "
+                         "with --traffic",
+                         name);
+    if (!traffic && dispatcher->chunk_bytes != 0)
+        return error_set(err, EXIT_INPUT,
+                         "--dispatcher %s: moves a byte matrix only: give --traffic", name);
+    return true;
+}
+
+bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    struct dispatcher *dispatcher = &scenario->dispatcher;
+    const char *name = def->dispatcher[0] ? def->dispatcher : default_dispatcher(def, tokens);
+    if (!dispatcher_load(name, &scenario->cluster, dispatcher, NULL, err))
+        return error_prefix(err, "--dispatcher");
+    if (!check_traffic(dispatcher, name, def->traffic[0] != '\0', err))
+        return false;
+    if (def->sms > scenario->cluster.sms)
+        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's", def->sms,
+                         scenario->cluster.sms);
+    if (def->sms)
+        dispatcher->sms = def->sms;
+    if (dispatcher->max_tokens && tokens > dispatcher->max_tokens)
+        notice("%s takes at most %u tokens a rank; %u is a what-if", dispatcher->name,
+               dispatcher->max_tokens, tokens);
+    return true;
+}
+
+void parts_release_layout(struct scenario *scenario)
+{
+    if (scenario->layout)
+        layout_release(scenario->layout);
+    free(scenario->layout);
+    scenario->layout = NULL;
+}
+
+bool parts_resolve_layout(struct scenario *scenario, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const struct trace *trace = recorded_trace(scenario->recorded);
+    const int layer = trace ? (int)trace->layer_ids[def->layer] : -1;
+    struct layout layout;
+    if (def->unplaced)
+        return true;
+    if (!layout_load(&layout, def->layout, layer, scenario->moe.experts,
+                     cluster_ranks(&scenario->cluster), err))
+        return error_prefix(err, "--layout");
+    parts_release_layout(scenario);
+    scenario->layout = mem_copy(&layout, sizeof layout);
+    scenario->placed_layer = def->layer;
+    return true;
+}
+
+static void set_groups(struct scenario *scenario)
+{
+    struct routing *routing = &scenario->routing;
+    const struct moe *moe = &scenario->moe;
+    routing->groups = routing->topk_groups = 1;
+    if (routing->rule == ROUTING_V3) {
+        routing->groups = moe->groups;
+        routing->topk_groups = moe->topk_groups;
+    } else if (routing->rule == ROUTING_DEEPEP) {
+        const uint32_t nodes = scenario->cluster.nodes;
+        routing->groups = nodes;
+        routing->topk_groups =
+            moe->groups > 1 && moe->topk_groups < nodes ? moe->topk_groups : nodes;
+    }
+}
+
+bool parts_resolve_routing(struct scenario *scenario, uint32_t tokens, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const uint32_t ranks = cluster_ranks(&scenario->cluster);
+    scenario->tokens = mem_alloc(ranks, sizeof(uint32_t));
+    for (uint32_t r = 0; r < ranks; r++)
+        scenario->tokens[r] = tokens;
+    scenario->routing = (struct routing){.rule = scenario->recorded ? ROUTING_TRACE : def->routing,
+                                         .experts = scenario->moe.experts,
+                                         .topk = scenario->moe.topk,
+                                         .ranks = ranks,
+                                         .seed = def->seed,
+                                         .layer = def->layer,
+                                         .tokens = scenario->tokens};
+    if (scenario->routing.rule == ROUTING_TRACE)
+        return true;
+    set_groups(scenario);
+    // Both rules are about ranks and nodes, and draw expert ids that stand for them in id order.
+    if ((def->routing == ROUTING_BALANCED || def->routing == ROUTING_DEEPEP) &&
+        strcmp(def->layout, "contiguous"))
+        return error_set(err, EXIT_INPUT, "--routing %s: needs --layout contiguous",
+                         routing_rule_names[def->routing]);
+    return routing_check(&scenario->routing, err) || error_prefix(err, "--routing");
+}

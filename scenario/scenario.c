@@ -1,0 +1,385 @@
+#include "scenario/scenario.h"
+
+#include "base/mem.h"
+#include "base/units.h"
+#include "model/check.h"
+#include "model/even.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct trace *scenario_trace(const struct scenario *scenario)
+{
+    return recorded_trace(scenario->recorded);
+}
+
+// ---- loads and schedule ------------------------------------------------------------------------
+
+void scenario_touch(struct scenario *scenario)
+{
+    if (!scenario->schedule)
+        return;
+    schedule_release(scenario->schedule);
+    free(scenario->schedule);
+    scenario->schedule = NULL;
+}
+
+static void forget_loads(struct scenario *scenario)
+{
+    scenario_touch(scenario);
+    if (!scenario->loads)
+        return;
+    loads_release(scenario->loads);
+    free(scenario->loads);
+    scenario->loads = NULL;
+}
+
+static void make_schedule(const struct scenario *scenario, const struct loads *loads,
+                          struct schedule *schedule)
+{
+    if (scenario->traffic)
+        schedule_traffic(schedule, &scenario->cluster, &scenario->dispatcher, loads);
+    else
+        schedule_layer(schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher, loads,
+                       scenario->layout);
+    if (scenario->def.isolated)
+        schedule_keep_only(schedule, scenario->def.only);
+}
+
+static void renew_schedule(struct scenario *scenario)
+{
+    scenario_touch(scenario);
+    scenario->schedule = mem_alloc(1, sizeof *scenario->schedule);
+    make_schedule(scenario, scenario->loads, scenario->schedule);
+}
+
+static enum loads_kind loads_kind_of(const struct scenario *scenario, enum loads_kind wanted)
+{
+    const bool given = scenario->traffic || scenario->routing.rule == ROUTING_TRACE;
+    return given ? LOADS_COUNTED : wanted;
+}
+
+void scenario_load(struct scenario *scenario, enum loads_kind kind)
+{
+    const uint32_t nodes = scenario->cluster.nodes;
+    forget_loads(scenario);
+    struct loads *loads = mem_alloc(1, sizeof *loads);
+    if (scenario->traffic)
+        loads_from_bytes(loads, scenario->traffic, cluster_ranks(&scenario->cluster), nodes);
+    else if (loads_kind_of(scenario, kind) == LOADS_EXPECTED)
+        loads_expect(loads, &scenario->routing, scenario->layout, nodes);
+    else
+        loads_count(loads, &scenario->routing, scenario->layout, nodes);
+    scenario->loads = loads;
+    renew_schedule(scenario);
+}
+
+bool scenario_prepare(struct scenario *scenario, const struct engine *engine, struct error *err)
+{
+    const enum loads_kind asked = scenario->def.loads;
+    const enum loads_kind kind =
+        loads_kind_of(scenario, asked == LOADS_AUTO ? engine->loads : asked);
+    if (scenario->loads && scenario->loads->expected == (kind == LOADS_EXPECTED)) {
+        if (!scenario->schedule)
+            renew_schedule(scenario);
+        return true;
+    }
+    scenario_load(scenario, kind);
+    return schedule_check(scenario->schedule, err);
+}
+
+// ---- runs --------------------------------------------------------------------------------------
+
+bool scenario_run(struct scenario *scenario, const struct engine *engine, struct timing *timing,
+                  struct error *err)
+{
+    if (!scenario_prepare(scenario, engine, err))
+        return false;
+    engine->run(scenario->schedule, &scenario->run, timing);
+    return true;
+}
+
+static void drop_slow(struct slow *slow, unsigned causes)
+{
+    for (uint32_t p = 0; p < slow->count; p++)
+        for (enum slow_key key = 0; key < SLOW_KEYS; key++)
+            if (causes & (key == SLOW_LATE ? SCENARIO_ARRIVAL : SCENARIO_SLOW))
+                slow->parts[p].said[key] = false;
+}
+
+void scenario_run_without(const struct scenario *scenario, unsigned causes,
+                          const struct engine *engine, struct timing *timing)
+{
+    const bool balanced = causes & SCENARIO_ROUTING;
+    struct run run = scenario->run;
+    struct schedule schedule;
+    struct loads loads;
+    if (balanced)
+        loads_even(&loads, scenario->loads, scenario->layout);
+    make_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
+    drop_slow(&schedule.fabric.slow, causes);
+    run.timeline = NULL;
+    if (causes & SCENARIO_ARRIVAL)
+        run.skew_ps = 0;
+    engine->run(&schedule, &run, timing);
+    schedule_release(&schedule);
+    if (balanced)
+        loads_release(&loads);
+}
+
+// ---- along a trace -----------------------------------------------------------------------------
+
+uint32_t scenario_trace_tokens(const struct trace *trace, uint32_t ranks)
+{
+    const uint64_t held = trace->tokens / ranks;
+    return held > SCENARIO_TOKENS ? SCENARIO_TOKENS : held ? (uint32_t)held : 1;
+}
+
+bool scenario_check_layer(const struct trace *trace, uint32_t layer, struct error *err)
+{
+    return layer < trace->layers ||
+           error_set(err, EXIT_INPUT, "--layer: %u: expected 0 to %u, the trace's layers", layer,
+                     trace->layers - 1);
+}
+
+bool scenario_check_tokens(const struct trace *trace, uint32_t tokens, struct error *err)
+{
+    return !tokens || !trace->steps.data ||
+           error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
+}
+
+static uint32_t tokens_of(const struct scenario_def *def, const struct trace *trace,
+                          uint32_t ranks)
+{
+    return def->tokens ? def->tokens : scenario_trace_tokens(trace, ranks);
+}
+
+static uint32_t trace_tokens(const struct scenario *scenario)
+{
+    return tokens_of(&scenario->def, scenario_trace(scenario), cluster_ranks(&scenario->cluster));
+}
+
+static bool check_step(const struct scenario_def *def, const struct trace *trace, uint64_t steps,
+                       struct error *err)
+{
+    if (!scenario_check_layer(trace, def->layer, err) ||
+        !scenario_check_tokens(trace, def->tokens, err))
+        return false;
+    return def->step < steps ||
+           error_set(err, EXIT_INPUT, "--step: %llu: expected 0 to %llu, the trace's steps",
+                     (unsigned long long)def->step, (unsigned long long)steps - 1);
+}
+
+static void close_view(struct scenario *scenario)
+{
+    trace_view_free(scenario->view);
+    scenario->view = NULL;
+}
+
+static bool open_view(struct scenario *scenario, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const struct trace *trace = scenario_trace(scenario);
+    close_view(scenario);
+    return check_step(def, trace, scenario->steps, err) &&
+           trace_view_new(trace, def->layer, def->step, cluster_ranks(&scenario->cluster),
+                          trace_tokens(scenario), &scenario->view, err);
+}
+
+// The view's tokens and choices as the scenario's routing; the counts are the scenario's own.
+static void use_view(struct scenario *scenario)
+{
+    scenario->routing = trace_routing(scenario->view);
+    memcpy(scenario->tokens, scenario->routing.tokens,
+           scenario->routing.ranks * sizeof *scenario->tokens);
+    scenario->routing.tokens = scenario->tokens;
+}
+
+// With more tokens on some ranks than on others, the most is what counts.
+static uint32_t most_tokens(const struct scenario *scenario)
+{
+    const struct routing routing = trace_routing(scenario->view);
+    const uint32_t most = routing_most_tokens(&routing);
+    return most ? most : 1;
+}
+
+bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, struct error *err)
+{
+    const bool other_layer = layer != scenario->placed_layer;
+    forget_loads(scenario);
+    scenario->def.layer = layer;
+    scenario->def.step = step;
+    if (!open_view(scenario, err))
+        return false;
+    const uint32_t tokens = most_tokens(scenario);
+    if (parts_dispatcher_depends(scenario, tokens) && !parts_resolve_dispatcher(scenario, tokens, err))
+        return false;
+    if (other_layer && !parts_resolve_layout(scenario, err))
+        return false;
+    use_view(scenario);
+    return true;
+}
+
+void scenario_use_part(struct scenario *scenario, struct recorded *part)
+{
+    forget_loads(scenario);
+    close_view(scenario);
+    recorded_hold(part);
+    recorded_release(scenario->recorded);
+    scenario->recorded = part;
+    scenario->steps = trace_step_count(recorded_trace(part), cluster_ranks(&scenario->cluster),
+                                       trace_tokens(scenario));
+}
+
+void scenario_forget(const struct scenario *scenario, uint64_t first, uint64_t last)
+{
+    trace_forget(scenario_trace(scenario), first, last, cluster_ranks(&scenario->cluster),
+                 trace_tokens(scenario));
+}
+
+// ---- opening -----------------------------------------------------------------------------------
+
+static struct run run_of(const struct scenario_def *def)
+{
+    return (struct run){.seed = def->seed,
+                        .skew_ps = units_ps_from_us(def->skew_us),
+                        .aligned = def->aligned,
+                        .overlap = def->overlap};
+}
+
+// Tokens per rank, which decide the default dispatcher.
+static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct error *err)
+{
+    const struct trace *trace = scenario_trace(scenario);
+    *tokens = scenario->def.tokens ? scenario->def.tokens : SCENARIO_TOKENS;
+    if (!trace)
+        return true;
+    scenario->steps =
+        trace_step_count(trace, cluster_ranks(&scenario->cluster), trace_tokens(scenario));
+    if (!open_view(scenario, err))
+        return false;
+    *tokens = most_tokens(scenario);
+    return true;
+}
+
+static bool open_workload(struct scenario *scenario, struct error *err)
+{
+    uint32_t tokens;
+    if (!open_tokens(scenario, &tokens, err) || !parts_resolve_dispatcher(scenario, tokens, err))
+        return false;
+    if (scenario->traffic)
+        return true;
+    if (!parts_resolve_moe(scenario, err) || !parts_resolve_layout(scenario, err) ||
+        !parts_resolve_routing(scenario, tokens, err))
+        return false;
+    if (scenario->view)
+        use_view(scenario);
+    return true;
+}
+
+bool scenario_open_at(struct scenario *scenario, const struct scenario_def *def,
+                      const struct place *place, struct error *err)
+{
+    const size_t ranks = cluster_ranks(&place->cluster);
+    *scenario = (struct scenario){.def = *def,
+                                  .cluster = place->cluster,
+                                  .run = run_of(def),
+                                  .recorded = recorded_hold(place->recorded)};
+    if (place->traffic)
+        scenario->traffic = mem_copy(place->traffic, ranks * ranks * sizeof *place->traffic);
+    if (open_workload(scenario, err))
+        return true;
+    scenario_release(scenario);
+    return false;
+}
+
+// Tells once of a trace that wraps or is cut short, and refuses a layer or step that it lacks,
+// before anything else that may be wrong with the ranks.
+static bool check_trace(const struct place *place, const struct scenario_def *def,
+                        struct error *err)
+{
+    const struct trace *trace = recorded_trace(place->recorded);
+    const uint32_t ranks = def->ep ? def->ep : cluster_ranks(&place->cluster);
+    return !trace ||
+           check_step(def, trace, trace_steps(trace, ranks, tokens_of(def, trace, ranks)), err);
+}
+
+bool scenario_open(struct scenario *scenario, const struct scenario_def *def, struct error *err)
+{
+    struct place place;
+    if (!place_load(&place, def, err))
+        return false;
+    const bool ok = check_trace(&place, def, err) && place_settle(&place, def, err) &&
+                    scenario_open_at(scenario, def, &place, err);
+    place_release(&place);
+    return ok;
+}
+
+// ---- lifetime ----------------------------------------------------------------------------------
+
+static struct layout *layout_clone(const struct layout *layout)
+{
+    struct layout *clone = mem_alloc(1, sizeof *clone);
+    layout_copy(clone, layout);
+    return clone;
+}
+
+static struct loads *loads_clone(const struct loads *loads)
+{
+    struct loads *clone = mem_alloc(1, sizeof *clone);
+    loads_copy(clone, loads);
+    return clone;
+}
+
+// A view at the same layer and step, which was found before.
+static struct trace_view *view_again(const struct scenario *scenario)
+{
+    struct trace_view *view;
+    struct error none;
+    const bool ok = trace_view_new(scenario_trace(scenario), scenario->def.layer,
+                                   scenario->def.step, cluster_ranks(&scenario->cluster),
+                                   trace_tokens(scenario), &view, &none);
+    assert(ok);
+    (void)ok;
+    return view;
+}
+
+void scenario_clone(struct scenario *clone, const struct scenario *origin)
+{
+    const size_t ranks = cluster_ranks(&origin->cluster);
+    *clone = *origin;
+    clone->schedule = NULL;
+    recorded_hold(clone->recorded);
+    if (origin->traffic)
+        clone->traffic = mem_copy(origin->traffic, ranks * ranks * sizeof *origin->traffic);
+    if (origin->tokens)
+        clone->tokens = mem_copy(origin->tokens, ranks * sizeof *origin->tokens);
+    if (origin->layout)
+        clone->layout = layout_clone(origin->layout);
+    if (origin->loads)
+        clone->loads = loads_clone(origin->loads);
+    clone->routing.tokens = clone->tokens;
+    if (!origin->view)
+        return;
+    clone->view = view_again(origin);
+    use_view(clone);
+}
+
+void scenario_place(struct scenario *scenario, struct layout *layout)
+{
+    forget_loads(scenario);
+    parts_release_layout(scenario);
+    scenario->layout = layout;
+}
+
+void scenario_release(struct scenario *scenario)
+{
+    forget_loads(scenario);
+    parts_release_layout(scenario);
+    close_view(scenario);
+    recorded_release(scenario->recorded);
+    free(scenario->tokens);
+    free(scenario->traffic);
+    *scenario = (struct scenario){0};
+}

@@ -1,0 +1,130 @@
+#include "study/layout_task.h"
+
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The trace cut into the part planned on and the part judged on.
+struct parts {
+    struct recorded *plan, *replay;
+};
+
+static bool cut_parts(struct parts *parts, const struct place *place,
+                      const struct layout_task_def *def, struct error *err)
+{
+    parts->plan = recorded_part(place->recorded, def->plan.from, def->plan.to, err);
+    if (!parts->plan)
+        return error_prefix(err, "--plan-on");
+    parts->replay = recorded_part(place->recorded, def->replay.from, def->replay.to, err);
+    return parts->replay || error_prefix(err, "--replay-on");
+}
+
+static void parts_release(struct parts *parts)
+{
+    recorded_release(parts->plan);
+    recorded_release(parts->replay);
+}
+
+static bool pick_layers(struct layout_task *task, const struct trace *trace,
+                        const struct layout_task_def *def, struct error *err)
+{
+    task->layer_count = def->layer_count ? def->layer_count : trace->layers;
+    task->layers = mem_alloc(task->layer_count, sizeof *task->layers);
+    for (uint32_t l = 0; l < task->layer_count; l++) {
+        task->layers[l] = def->layer_count ? def->layers[l] : l;
+        if (!scenario_check_layer(trace, task->layers[l], err))
+            return false;
+    }
+    return true;
+}
+
+// Tokens per rank that both parts hold, unless some are asked; a trace with steps says them itself.
+static bool pick_tokens(const struct parts *parts, uint32_t ranks, uint32_t *tokens,
+                        struct error *err)
+{
+    const struct trace *replay_trace = recorded_trace(parts->replay);
+    const uint32_t plan = scenario_trace_tokens(recorded_trace(parts->plan), ranks);
+    const uint32_t replay = scenario_trace_tokens(replay_trace, ranks);
+    if (!scenario_check_tokens(replay_trace, *tokens, err))
+        return false;
+    if (!*tokens && !replay_trace->steps.data)
+        *tokens = plan < replay ? plan : replay;
+    return true;
+}
+
+static bool set_shape(struct layout_task *task, uint32_t redundant, struct error *err)
+{
+    const struct scenario *scenario = &task->scenario;
+    task->shape = (struct placement_shape){.experts = scenario->moe.experts,
+                                           .groups = scenario->moe.groups,
+                                           .ranks = cluster_ranks(&scenario->cluster),
+                                           .nodes = scenario->cluster.nodes,
+                                           .slots = scenario->moe.experts + redundant};
+    return placement_check(&task->shape, err) || error_prefix(err, "--redundant %u", redundant);
+}
+
+// Notices of wraps and short steps: once where both parts begin together.
+static void tell_steps(const struct layout_task *task, const struct layout_task_def *def)
+{
+    const uint32_t ranks = cluster_ranks(&task->scenario.cluster);
+    const uint32_t tokens = layout_task_tokens(task);
+    trace_steps(recorded_trace(task->plan), ranks, tokens);
+    if (fabs(def->plan.from - def->replay.from) > 0)
+        trace_steps(scenario_trace(&task->scenario), ranks, tokens);
+}
+
+// The first step judged decides the default dispatcher, for all steps.
+static bool open_scenario(struct layout_task *task, const struct layout_task_def *def,
+                          const struct place *place, const struct parts *parts, struct error *err)
+{
+    const struct place judged = {.cluster = place->cluster, .recorded = parts->replay};
+    struct scenario_def first = *def->scenario;
+    struct scenario *scenario = &task->scenario;
+    first.unplaced = true;
+    first.layer = 0;
+    first.step = 0;
+    if (!pick_tokens(parts, cluster_ranks(&place->cluster), &first.tokens, err) ||
+        !pick_layers(task, recorded_trace(place->recorded), def, err) ||
+        !scenario_open_at(scenario, &first, &judged, err))
+        return false;
+    if (!scenario->def.dispatcher[0])
+        strcpy(scenario->def.dispatcher, scenario->dispatcher.name);
+    task->plan = recorded_hold(parts->plan);
+    return true;
+}
+
+bool layout_task_init(struct layout_task *task, const struct layout_task_def *def,
+                      struct error *err)
+{
+    struct place place;
+    struct parts parts = {0};
+    *task = (struct layout_task){.search_steps = def->search_steps, .seed = def->scenario->seed};
+    if (!place_open(&place, def->scenario, err))
+        return false;
+    bool ok = cut_parts(&parts, &place, def, err) &&
+              open_scenario(task, def, &place, &parts, err);
+    if (ok) {
+        tell_steps(task, def);
+        ok = set_shape(task, def->redundant, err);
+    }
+    parts_release(&parts);
+    place_release(&place);
+    if (!ok)
+        layout_task_release(task);
+    return ok;
+}
+
+void layout_task_release(struct layout_task *task)
+{
+    scenario_release(&task->scenario);
+    recorded_release(task->plan);
+    free(task->layers);
+    *task = (struct layout_task){0};
+}
+
+uint32_t layout_task_tokens(const struct layout_task *task)
+{
+    return task->scenario.def.tokens;
+}

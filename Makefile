@@ -47,7 +47,7 @@ BLAS_CFLAGS := $(patsubst %,-isystem %,$(firstword $(wildcard \
 BLAS_LIBS := -lopenblas
 
 ROOMS := base model traces sim study plots
-LIB_SRC := $(sort $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)))
+LIB_SRC := $(sort $(foreach room,$(ROOMS),$(wildcard $(room)/*.c $(room)/*/*.c)))
 CLI_SRC := $(sort $(wildcard cli/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
@@ -187,7 +187,7 @@ build/fuzz/lib/gen/embedded.o: $(BUILD)/gen/embedded.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
-FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(foreach room,base model traces,$(wildcard $(room)/*.c))) \
+FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(foreach room,base model traces,$(wildcard $(room)/*.c $(room)/*/*.c))) \
             build/fuzz/lib/gen/embedded.o
 .PRECIOUS: build/fuzz/lib/%.o
 
@@ -240,7 +240,7 @@ lint:
 	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
 
 format:
-	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h) $(wildcard real/*.c)
+	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h */*/*.h) $(wildcard real/*.c)
 
 install: all
 	install -D epsim $(DESTDIR)$(PREFIX)/bin/epsim

@@ -166,9 +166,10 @@ json_t *json_config(const struct invocation *invocation, const struct setting *s
     json_object_set_new(config, "ep", json_integer(cluster_ranks(&setting->cluster)));
     json_object_set_new(config, "cluster",
                         json_fields(cluster_fields, cluster_field_count, &setting->cluster));
-    json_object_set_new(
-        config, "dispatcher",
-        json_fields(dispatcher_fields, dispatcher_field_count, &setting->dispatcher));
+    json_object_set_new(config, "dispatcher",
+                        json_fields(setting->dispatcher.cost_model->fields,
+                                    setting->dispatcher.cost_model->field_count,
+                                    &setting->dispatcher));
     json_object_set_new(config, "skew_us", table_json_real(question->skew_us));
     json_object_set_new(config, "overlap", json_string(overlap_names[question->overlap]));
     json_object_set_new(config, "aligned", json_boolean(question->aligned));

@@ -5,7 +5,7 @@
 #include "base/range.h"
 #include "cli/cli.h"
 #include "cli/replay.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 #include "study/replay_timeline.h"
 

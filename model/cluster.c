@@ -41,7 +41,7 @@
         .min = (low), .max = (high), .help = text                                                  \
     }
 
-static const char *const inside_names[] = {"nvlink", "nic", NULL};
+const char *const inside_names[] = {"nvlink", "nic", NULL};
 
 const struct field cluster_fields[] = {
     {.key = "name",

@@ -13,6 +13,7 @@
 
 // Which links carry traffic inside a node.
 enum inside { INSIDE_NVLINK, INSIDE_NIC };
+extern const char *const inside_names[];
 
 struct cluster {
     char name[FIELD_TEXT_BYTES];

@@ -113,7 +113,7 @@ static bool resolve_dispatcher(struct setting *setting, const struct question *q
                          "--dispatcher %s: does not move a byte matrix; expected raw or "
                          "nccl-alltoall with --traffic",
                          name);
-    if (question->traffic[0] && dispatcher->law != LAW_NCCL && dispatcher->law != LAW_STREAM)
+    if (question->traffic[0] && !dispatcher->cost_model->moves_bytes)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: its law is about tokens; expected law: stream or nccl "
                          "with --traffic",

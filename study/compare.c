@@ -1,8 +1,8 @@
 #include "study/compare.h"
 
 #include "base/mem.h"
-#include "model/check.h"
-#include "model/estimate.h"
+#include "model/engine/check.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stdlib.h>

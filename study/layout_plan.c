@@ -1,8 +1,8 @@
 #include "study/layout_plan.h"
 
 #include "base/mem.h"
-#include "model/check.h"
-#include "model/estimate.h"
+#include "model/engine/check.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 #include "study/layout_search.h"
 #include "traces/ask.h"

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "model/even.h"
-#include "model/check.h"
+#include "model/engine/check.h"
 
 #include <assert.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 #include "study/row.h"
 
-#include "model/check.h"
-#include "model/estimate.h"
+#include "model/engine/check.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <math.h>

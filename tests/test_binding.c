@@ -1,6 +1,6 @@
 // model/binding: both engines name the same kind of thing, and of equal ports the sending one.
-#include "model/binding.h"
-#include "model/estimate.h"
+#include "model/engine/bottleneck.h"
+#include "model/engine/estimate.h"
 #include "model/question.h"
 #include "sim/simulate.h"
 #include "tests/suite.h"

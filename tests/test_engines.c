@@ -1,6 +1,6 @@
 // The engines against each other, on the same counted loads: the closed form is a floor for the
 // simulator, close to it where ranks are alike, and both answer more work with more time.
-#include "model/check.h"
+#include "model/engine/check.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 
@@ -124,7 +124,8 @@ START_TEST(sharing_slows_in_proportion)
     struct setting *setting = &scene.setting;
     struct timing alone, shared;
     // Packing is a GPU's work, and is shared as computing is.
-    setting->dispatcher.dispatch.hbm_share = setting->dispatcher.combine.hbm_share = 0;
+    scene_scale(&setting->dispatcher, "dispatch_hbm_share", 0);
+    scene_scale(&setting->dispatcher, "combine_hbm_share", 0);
     schedule_release(&setting->schedule);
     setting_schedule(setting);
     estimate(&setting->schedule, &setting->run, &alone);

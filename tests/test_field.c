@@ -28,17 +28,17 @@ struct thing {
 #define AT(member) offsetof(struct thing, member)
 
 static const struct field fields[] = {
-    {"rails", FIELD_BOOL, AT(rails), 0, 0, NULL, "one switch a NIC index"},
-    {"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains"},
-    {"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use"},
-    {"seed", FIELD_U64, AT(seed), 0, 0, NULL, "of every draw"},
-    {"chunk", FIELD_BYTES, AT(chunk_bytes), 1, 1 << 20, NULL, "bytes a message"},
-    {"latency", FIELD_TIME, AT(latency_ps), 0, 1e12, NULL, "one way"},
-    {"skew", FIELD_NUMBER, AT(skew), 0.5, INFINITY, NULL, "ratio"},
-    {"nic", FIELD_RATE, AT(nic_Bps), 0, 0, NULL, "bytes a second, each way"},
-    {"fp8_flops", FIELD_FLOPS, AT(flops), 0, 0, NULL, "dense"},
-    {"name", FIELD_TEXT, AT(name), 0, 0, NULL, "for people"},
-    {"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the bicycle shed"},
+    {"rails", FIELD_BOOL, AT(rails), 0, 0, NULL, "one switch a NIC index", NULL, 0},
+    {"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains", NULL, 0},
+    {"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use", NULL, 0},
+    {"seed", FIELD_U64, AT(seed), 0, 0, NULL, "of every draw", NULL, 0},
+    {"chunk", FIELD_BYTES, AT(chunk_bytes), 1, 1 << 20, NULL, "bytes a message", NULL, 0},
+    {"latency", FIELD_TIME, AT(latency_ps), 0, 1e12, NULL, "one way", NULL, 0},
+    {"skew", FIELD_NUMBER, AT(skew), 0.5, INFINITY, NULL, "ratio", NULL, 0},
+    {"nic", FIELD_RATE, AT(nic_Bps), 0, 0, NULL, "bytes a second, each way", NULL, 0},
+    {"fp8_flops", FIELD_FLOPS, AT(flops), 0, 0, NULL, "dense", NULL, 0},
+    {"name", FIELD_TEXT, AT(name), 0, 0, NULL, "for people", NULL, 0},
+    {"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the bicycle shed", NULL, 0},
 };
 
 static const struct field *row(const char *key)
@@ -214,28 +214,36 @@ END_TEST
 enum { SIMULATE = 1, PLAN = 2 };
 
 static const struct option_row rows[] = {
-    {{"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains"}, "N", SIMULATE, 'n', "Shape"},
-    {{"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use"},
+    {{"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains", NULL, 0},
+     "N",
+     SIMULATE,
+     'n',
+     "Shape"},
+    {{"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use", NULL, 0},
      "N",
      SIMULATE | PLAN,
      0,
      "Shape"},
-    {{"json", FIELD_BOOL, AT(json), 0, 0, NULL, "one JSON document"},
+    {{"json", FIELD_BOOL, AT(json), 0, 0, NULL, "one JSON document", NULL, 0},
      NULL,
      SIMULATE,
      'j',
      "Output"},
-    {{"output", FIELD_TEXT, AT(name), 0, 0, NULL, "where to write"},
+    {{"output", FIELD_TEXT, AT(name), 0, 0, NULL, "where to write", NULL, 0},
      "FILE",
      SIMULATE,
      'o',
      "Output"},
-    {{"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the shed"},
+    {{"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the shed", NULL, 0},
      "NAME",
      SIMULATE,
      0,
      "Shape"},
-    {{"latency", FIELD_TIME, AT(latency_ps), 0, 0, NULL, "objective"}, "TIME", PLAN, 0, "Shape"},
+    {{"latency", FIELD_TIME, AT(latency_ps), 0, 0, NULL, "objective", NULL, 0},
+     "TIME",
+     PLAN,
+     0,
+     "Shape"},
 };
 
 static const struct option_table table = {"epsim simulate", rows, (size_t)COUNT(rows), SIMULATE};

@@ -119,8 +119,9 @@ START_TEST(unread_figures_move_nothing)
         schedule_release(&setting.schedule);
         for (size_t i = 0; i < cluster_field_count; i++)
             try_field(&setting, &measured.rows[r], &cluster_fields[i], true, &tally);
-        for (size_t i = 0; i < dispatcher_field_count; i++)
-            try_field(&setting, &measured.rows[r], &dispatcher_fields[i], false, &tally);
+        const struct cost_model *model = setting.dispatcher.cost_model;
+        for (size_t i = 0; i < model->field_count; i++)
+            try_field(&setting, &measured.rows[r], &model->fields[i], false, &tally);
         setting_schedule(&setting);
         setting_release(&setting);
     }

@@ -1,5 +1,5 @@
 // Even loads, and what imbalance costs against them.
-#include "model/check.h"
+#include "model/engine/check.h"
 #include "model/even.h"
 #include "study/imbalance.h"
 #include "tests/scene.h"

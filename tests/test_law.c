@@ -1,9 +1,10 @@
-// model/law: grids of SMs, variants by GPU, no cliffs over tokens, and a protocol switch that never
-// steps down.
-#include "model/estimate.h"
-#include "model/law.h"
+// model/costs: grids of SMs, variants by GPU, no cliffs over tokens, and a protocol switch that
+// never steps down.
+#include "model/engine/estimate.h"
+#include "model/costs/kernel_costs.h"
 #include "model/question.h"
 #include "sim/simulate.h"
+#include "tests/scene.h"
 #include "tests/suite.h"
 
 #include <math.h>
@@ -40,10 +41,17 @@ START_TEST(sms_of_low_latency_kernels)
 {
     const struct schedule schedule = {.moe = {.experts = grids[_i].experts},
                                       .cluster = {.sms = 132},
-                                      .dispatcher = {.law = LAW_STAGED}};
-    ck_assert_uint_eq(law_sms(&schedule), grids[_i].sms);
+                                      .dispatcher = {.cost_model = &cost_staged}};
+    ck_assert_uint_eq(kernel_sms(&schedule), grids[_i].sms);
 }
 END_TEST
+
+static uint64_t token_ps(const struct dispatcher *dispatcher)
+{
+    const struct cost_model *model = dispatcher->cost_model;
+    const struct field *field = field_find(model->fields, model->field_count, "dispatch_token");
+    return *(const uint64_t *)(const void *)((const char *)dispatcher + field->offset);
+}
 
 // H200's kernels start sooner; a cluster of no GPU's name takes the preset as it is.
 START_TEST(variants_by_gpu)
@@ -55,8 +63,8 @@ START_TEST(variants_by_gpu)
     resolve(&a, &h100, LOADS_EXPECTED);
     resolve(&b, &h200, LOADS_EXPECTED);
     resolve(&c, &plain, LOADS_EXPECTED);
-    ck_assert_uint_lt(b.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
-    ck_assert_uint_eq(c.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
+    ck_assert_uint_lt(token_ps(&b.dispatcher), token_ps(&a.dispatcher));
+    ck_assert_uint_eq(token_ps(&c.dispatcher), token_ps(&a.dispatcher));
     setting_release(&a);
     setting_release(&b);
     setting_release(&c);
@@ -175,7 +183,7 @@ START_TEST(packing_goes_through_memory)
         copies += setting.schedule.transfers[0].pair[pair] / 8;
     const double wire = (double)setting.schedule.transfers[0].token_bytes;
     const double bytes = copies * (2.0 * 7168 + wire);
-    const double share = setting.dispatcher.dispatch.hbm_share;
+    const double share = *scene_constant(&setting.dispatcher, "dispatch_hbm_share");
     ck_assert_double_eq_tol(slow[0] - fast[0], bytes / share * (1 / half - 1 / full) * 1e6, 0.5);
     ck_assert_double_gt(slow[1] - fast[1], slow[0] - fast[0]); // twice through memory, in BF16
     setting_release(&setting);

@@ -83,7 +83,7 @@ static double bound_us(const char *cluster, const uint64_t *bytes, char *busiest
     ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err));
     loads_from_bytes(&setting.loads, bytes, ranks, setting.cluster.nodes);
     schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
-    const double ps = schedule_bound_ps(&setting.schedule, &setting.schedule.transfers[0], busiest);
+    const double ps = scene_bound_ps(&setting.schedule, &setting.schedule.transfers[0], busiest);
     setting_release(&setting);
     return ps / 1e6;
 }
@@ -169,7 +169,7 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
     struct port_loads loads;
     char busiest[48];
     double bound = 0;
-    schedule_port_loads(schedule, transfer, &loads);
+    scene_port_loads(schedule, transfer, &loads);
     expect_balance(&schedule->fabric, &loads);
     expect_pairs(schedule, transfer, &loads);
     for (int class = 0; class < PORT_LINKS; class ++)
@@ -177,7 +177,7 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
             bound =
                 fmax(bound, loads.bytes[class][p] /
                                 fabric_rate(&schedule->fabric, (enum port_class) class, p) * 1e12);
-    ck_assert_double_eq(schedule_bound_ps(schedule, transfer, busiest), bound);
+    ck_assert_double_eq(scene_bound_ps(schedule, transfer, busiest), bound);
     port_loads_release(&loads);
 }
 
@@ -238,7 +238,7 @@ START_TEST(spine_is_met)
     scene_build(&scene, &spec);
     const struct schedule *schedule = &scene.setting.schedule;
     for (uint32_t t = 0; t < 2; t++) {
-        schedule_port_loads(schedule, &schedule->transfers[t], &loads);
+        scene_port_loads(schedule, &schedule->transfers[t], &loads);
         ck_assert(spines[_i].meets ==
                   (sum_of(loads.bytes[PORT_SPINE_UP], schedule->fabric.count[PORT_SPINE_UP]) > 0));
         port_loads_release(&loads);
@@ -258,7 +258,7 @@ START_TEST(messages_are_counted)
     ck_assert(dispatcher_load("raw", &setting.cluster, &setting.dispatcher, NULL, &err)); // 64 KiB
     loads_from_bytes(&setting.loads, bytes, 2, 2);
     schedule_traffic(&setting.schedule, &setting.cluster, &setting.dispatcher, &setting.loads);
-    schedule_port_loads(&setting.schedule, &setting.schedule.transfers[0], &loads);
+    scene_port_loads(&setting.schedule, &setting.schedule.transfers[0], &loads);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][0], 3);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][1], 1);
     ck_assert_double_eq(loads.messages[PORT_NIC_RX][1], 0);

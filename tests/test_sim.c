@@ -20,8 +20,10 @@ static void raw_setting(struct setting *setting, const struct cluster *cluster,
 static void expect_ports(const struct schedule *schedule, const struct transfer *transfer,
                          const struct timing *timing, const char *name)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
-    schedule_port_loads(schedule, transfer, &loads);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
         if (port->phase != transfer->phase)
@@ -34,8 +36,7 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
     for (int class = 0; class < PORT_CLASSES; class ++) // and no port was left out
         for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
             ck_assert_msg(loads.bytes[class][p] == 0 ||
-                              schedule_port_rate(schedule, transfer, (enum port_class) class, p) <=
-                                  0,
+                              kernel_port_rate(&costs, (enum port_class) class, p) <= 0,
                           "%s: port %d.%u: %.0f bytes never simulated", name, class, p,
                           loads.bytes[class][p]);
     port_loads_release(&loads);
@@ -51,7 +52,7 @@ static double traffic_us(const struct cluster *cluster, const uint64_t *bytes, c
     const struct transfer *transfer = &setting.schedule.transfers[0];
     simulate(&setting.schedule, &run, &timing);
     const double ps = timing_layer_ps(&timing);
-    const double bound = schedule_bound_ps(&setting.schedule, transfer, busiest);
+    const double bound = scene_bound_ps(&setting.schedule, transfer, busiest);
     ck_assert_msg(ps >= bound, "%s: %.6f us is below %s's bound of %.6f us", name, ps / 1e6,
                   busiest, bound / 1e6);
     expect_ports(&setting.schedule, transfer, &timing, name);

@@ -1,6 +1,6 @@
 // Slow and late parts: what a list may say, and that both engines answer a slower part with the
 // time it must take.
-#include "model/check.h"
+#include "model/engine/check.h"
 #include "model/slow.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -303,8 +303,8 @@ static struct spec prefill(uint32_t tokens)
 
 static double bound_of(const struct scene *scene, size_t transfer, char *busiest)
 {
-    return schedule_bound_ps(&scene->setting.schedule, &scene->setting.schedule.transfers[transfer],
-                             busiest);
+    return scene_bound_ps(&scene->setting.schedule, &scene->setting.schedule.transfers[transfer],
+                          busiest);
 }
 
 START_TEST(half_a_nic_doubles_its_bound)

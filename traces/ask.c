@@ -1,6 +1,6 @@
 #include "traces/ask.h"
 
-#include "model/check.h"
+#include "model/engine/check.h"
 
 uint32_t ask_tokens(const struct trace *trace, uint32_t ranks)
 {

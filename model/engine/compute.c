@@ -1,4 +1,4 @@
-#include "model/compute.h"
+#include "model/engine/compute.h"
 
 #include <assert.h>
 #include <math.h>

@@ -1,7 +1,7 @@
-#include "model/engine.h"
+#include "model/engine/walk.h"
 
 #include "base/mem.h"
-#include "model/compute.h"
+#include "model/engine/compute.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -48,33 +48,35 @@ static void clocks_align(struct clocks *clocks)
         clocks->now_ps[r] = clocks->floor_ps;
 }
 
-void engine_note_ports(const struct schedule *schedule, const struct transfer *transfer,
-                       struct timing *timing)
+// One port's entry: a wire is busy for its bytes over its rate, a copy engine for its copies, and
+// each message costs its own time on top.
+static void note_port(const struct kernel_costs *costs, const struct port_loads *loads,
+                      enum port_class class, uint32_t port, struct timing *timing)
 {
-    const struct fabric *fabric = &schedule->fabric;
-    struct phase_timing *phase = &timing->phases[transfer->phase];
-    struct port_loads loads;
-    schedule_port_loads(schedule, transfer, &loads);
+    const double bytes = loads->bytes[class][port];
+    const bool sm = class == PORT_SM;
+    const double rate = sm ? 0 : kernel_port_rate(costs, class, port);
+    const double copies_ps = sm ? port_loads_copies_ps(loads, costs, port) : 0;
+    if (bytes <= 0 || (sm ? copies_ps : rate) <= 0)
+        return;
+    struct port_timing *entry = timing_add_port(timing, costs->transfer->phase, class, port);
+    entry->bytes = bytes;
+    entry->busy_ps = (sm ? copies_ps : bytes / rate * 1e12) +
+                     loads->messages[class][port] * (double)costs->common.per_message_ps;
+    if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
+        timing->phases[costs->transfer->phase].bytes += bytes;
+}
+
+void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *loads,
+                     struct timing *timing)
+{
+    const struct fabric *fabric = &costs->schedule->fabric;
+    struct phase_timing *phase = &timing->phases[costs->transfer->phase];
     phase->bytes = 0;
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t port = 0; port < fabric->count[class]; port++) {
-            const double bytes = loads.bytes[class][port];
-            const bool sm = class == PORT_SM;
-            const double rate =
-                sm ? 0 : schedule_port_rate(schedule, transfer, (enum port_class) class, port);
-            const double copies_ps = sm ? schedule_copies_ps(transfer, &loads, port) : 0;
-            if (bytes <= 0 || (sm ? copies_ps : rate) <= 0)
-                continue;
-            struct port_timing *entry =
-                timing_add_port(timing, transfer->phase, (enum port_class) class, port);
-            entry->bytes = bytes;
-            entry->busy_ps = (sm ? copies_ps : bytes / rate * 1e12) +
-                             loads.messages[class][port] * (double)transfer->cost.per_message_ps;
-            if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
-                phase->bytes += bytes;
-        }
-    port_loads_release(&loads);
-    phase->bound_ps = schedule_bound_ps(schedule, transfer, phase->busiest);
+    for (enum port_class class = 0; class < PORT_CLASSES; class ++)
+        for (uint32_t port = 0; port < fabric->count[class]; port++)
+            note_port(costs, loads, class, port, timing);
+    phase->bound_ps = port_loads_bound_ps(loads, fabric, phase->busiest);
 }
 
 // Starts a phase on every rank's clock, after alignment when benchmarks would align.
@@ -179,10 +181,12 @@ static bool shared_is_beside(const struct schedule *schedule, const struct run *
 
 static void walk_transfer(const struct schedule *schedule, const struct transfer *transfer,
                           const struct run *run, struct timing *timing, struct clocks *clocks,
-                          engine_transfer *engine, void *context)
+                          walk_transfer_times *times, void *context)
 {
+    struct kernel_costs costs;
     begin(run, timing, clocks, transfer->phase);
-    engine(context, schedule, transfer, run, timing);
+    kernel_costs_init(&costs, schedule, transfer);
+    times(context, &costs, run, timing);
     memcpy(clocks->now_ps, timing->phases[transfer->phase].end_ps,
            clocks->ranks * sizeof(uint64_t));
     if (shared_is_beside(schedule, run, transfer->phase))
@@ -207,8 +211,8 @@ static void carry_late(const struct timing *timing, struct clocks *clocks, enum 
             clocks->now_ps[r] = timing->phases[phase].late_ps[r];
 }
 
-void engine_walk(const struct schedule *schedule, const struct run *run, struct timing *timing,
-                 engine_transfer *transfer, void *context)
+void walk_layer(const struct schedule *schedule, const struct run *run, struct timing *timing,
+                walk_transfer_times *times, void *context)
 {
     struct clocks clocks;
     clocks_init(&clocks, schedule, run);
@@ -220,7 +224,7 @@ void engine_walk(const struct schedule *schedule, const struct run *run, struct 
             schedule->present[PHASE_DISPATCH] && schedule->present[PHASE_COMBINE])
             continue; // already beside a transfer
         if (moves)
-            walk_transfer(schedule, moves, run, timing, &clocks, transfer, context);
+            walk_transfer(schedule, moves, run, timing, &clocks, times, context);
         else if (phase == PHASE_NOTIFY)
             walk_notify(schedule, run, timing, &clocks);
         else

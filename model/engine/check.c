@@ -1,24 +1,24 @@
-#include "model/check.h"
+#include "model/engine/check.h"
 
-#include "model/compute.h"
-#include "model/law.h"
+#include "model/engine/compute.h"
+#include "model/engine/port_loads.h"
 
 #include <math.h>
 
 #define LONGEST_PS 1e15 // of one port or phase: 1,000 s
 #define MOST_LANES (1u << 26)
 
-static bool check_port(const struct schedule *schedule, const struct transfer *transfer,
-                       const struct port_loads *loads, enum port_class class, uint32_t port,
-                       struct error *err)
+static bool check_port(const struct kernel_costs *costs, const struct port_loads *loads,
+                       enum port_class class, uint32_t port, struct error *err)
 {
     char name[48];
-    const double rate = schedule_port_rate(schedule, transfer, class, port);
+    const struct schedule *schedule = costs->schedule;
+    const double rate = kernel_port_rate(costs, class, port);
     const double bytes = loads->bytes[class][port];
     const double messages = loads->messages[class][port];
-    const double copies = class == PORT_SM ? schedule_copies_ps(transfer, loads, port) : 0;
+    const double copies = class == PORT_SM ? port_loads_copies_ps(loads, costs, port) : 0;
     const double busy = (rate > 0 ? bytes / rate * 1e12 : 0) + copies +
-                        messages * (double)transfer->cost.per_message_ps;
+                        messages * (double)costs->common.per_message_ps;
     fabric_port_name(&schedule->fabric, class, port, name);
     if (bytes > 0 && rate <= 0 && class != PORT_SM)
         return error_set(err, EXIT_INPUT,
@@ -30,35 +30,37 @@ static bool check_port(const struct schedule *schedule, const struct transfer *t
             err, EXIT_INPUT,
             "%s: %s would be busy for %.3g s: expected at most 1000 s; are its rate and "
             "the traffic right?",
-            phase_names[transfer->phase], name, busy / 1e12);
+            phase_names[costs->transfer->phase], name, busy / 1e12);
     return true;
 }
 
-// What the dispatcher's law adds to a rank, bounded as ports are: constants may be anything.
-static bool check_law(const struct schedule *schedule, const struct transfer *transfer,
-                      const struct port_loads *loads, uint32_t rank, struct error *err)
+// What the dispatcher's kernels add to a rank, bounded as ports are: constants may be anything.
+static bool check_kernels(const struct kernel_costs *costs, const struct port_loads *loads,
+                          uint32_t rank, struct error *err)
 {
-    struct law_terms terms;
-    law_terms(schedule, transfer, loads, rank, &terms);
-    const double most = fmax(terms.head_ps, fmax(terms.least_ps, terms.tail_ps));
+    const struct kernel_times times = kernel_times(costs, rank, loads->peers[rank]);
+    const double most = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
     return most <= LONGEST_PS ||
            error_set(err, EXIT_INPUT,
                      "%s: --dispatcher %s: rank %u's kernels would take %.3g s: expected at most "
                      "1000 s; are its constants right?",
-                     phase_names[transfer->phase], schedule->dispatcher.name, rank, most / 1e12);
+                     phase_names[costs->transfer->phase], costs->schedule->dispatcher.name, rank,
+                     most / 1e12);
 }
 
 static bool check_busy(const struct schedule *schedule, const struct transfer *transfer,
                        struct error *err)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
     bool ok = true;
-    schedule_port_loads(schedule, transfer, &loads);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
     for (enum port_class class = 0; class < PORT_CLASSES; class ++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
-            ok = check_port(schedule, transfer, &loads, class, port, err);
+            ok = check_port(&costs, &loads, class, port, err);
     for (uint32_t r = 0; ok && r < schedule->fabric.ranks; r++)
-        ok = check_law(schedule, transfer, &loads, r, err);
+        ok = check_kernels(&costs, &loads, r, err);
     port_loads_release(&loads);
     return ok;
 }
@@ -172,10 +174,12 @@ static bool moves_loads(const struct schedule *schedule, const struct timing *ti
 static bool check_ports(const struct schedule *schedule, const struct transfer *transfer,
                         const struct timing *timing, struct error *err)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
     char name[48];
     bool ok = true;
-    schedule_port_loads(schedule, transfer, &loads);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
     for (enum port_class class = 0; class < PORT_LINKS; class ++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++) {
             const double carried = port_bytes(timing, transfer->phase, class, port);

@@ -1,0 +1,54 @@
+// One transfer under way: what the event loop's handlers act on. Private to sim/.
+#ifndef SIM_MOVER_H
+#define SIM_MOVER_H
+
+#include "model/costs/kernel_costs.h"
+#include "sim/flows.h"
+#include "sim/heap.h"
+#include "sim/port.h"
+#include "sim/timeline.h"
+
+// What has just happened.
+enum event_kind {
+    EVENT_STEP,       // a sender may issue its next chunk
+    EVENT_LAUNCHED,   // a chunk is packed and goes to the first wire
+    EVENT_SPINE_UP,   // reaches the spine
+    EVENT_SPINE_DOWN, // leaves it
+    EVENT_ARRIVES,    // reaches the receiving NIC or NVLink port
+    EVENT_RECEIVED,   // is in memory there
+    EVENT_FORWARDED,  // rail scatter: copied towards the ranks of the node
+    EVENT_PIECE,      // rail: one rank's part reaches an NVLink port
+    EVENT_JOINED,     // rail gather: a piece is in memory at the rail peer
+    EVENT_REDUCED,    // rail gather: summed over the node
+    EVENT_CREDIT,     // room for one more chunk of a flow
+};
+
+struct mover {
+    const struct kernel_costs *costs;
+    const struct transfer *transfer; // the costs', for short, as the next
+    const struct fabric *fabric;
+    struct flows flows;
+    struct heap heap;
+    struct port *ports[PORT_CLASSES]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
+    uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
+    uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
+    uint32_t *feeder;                 // [ranks]
+    uint64_t *tail_ps;                // [ranks] that follows the last of them
+    double *work;                     // [ranks] fabric_work
+    uint64_t now_ps;
+    struct timeline *timeline;
+};
+
+// The kernel that copies: a direct transfer receives with one of its own, so that what a rank sends
+// never queues behind what comes in.
+enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
+
+// Lets an event of a chunk (of a flow), a sender or a flow happen; `local`: of which rank of a
+// node.
+void mover_schedule(struct mover *mover, uint64_t time_ps, enum event_kind kind, uint32_t index,
+                    uint32_t chunk, uint32_t local);
+
+// Handles the event of a payload, at mover->now_ps.
+void mover_handle(struct mover *mover, uint64_t payload);
+
+#endif

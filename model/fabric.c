@@ -1,6 +1,5 @@
 #include "model/fabric.h"
 
-#include <assert.h>
 #include <stdio.h>
 
 const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
@@ -21,11 +20,8 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         .rails = cluster->rails,
         .nic_latency_ps = cluster->nic_latency_ps,
         .nvlink_latency_ps = cluster->nvlink_latency_ps,
+        .slow = cluster->slow_parts,
     };
-    struct error err;
-    const bool sound = slow_parse(&fabric.slow, cluster->slow, cluster, &err);
-    assert(sound);
-    (void)sound;
     fabric.count[PORT_SM] = ranks;
     for (int way = 0; way < 2; way++) {
         fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;

@@ -4,7 +4,6 @@
 #define MODEL_FABRIC_H
 
 #include "model/cluster.h"
-#include "model/slow.h"
 
 #include <stdbool.h>
 #include <stddef.h>

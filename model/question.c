@@ -86,7 +86,7 @@ static bool resolve_cluster(struct setting *setting, const struct question *ques
         !use_gpu(&setting->cluster, question->gpu, err))
         return error_prefix(err, "--cluster");
     if (question->slow[0]) // of the shape that comes of it; its own may not fit that
-        setting->cluster.slow[0] = '\0';
+        cluster_clear_slow(&setting->cluster);
     if (!resolve_shape(setting, question, err))
         return false;
     return !question->slow[0] || cluster_set_slow(&setting->cluster, question->slow, err) ||

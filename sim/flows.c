@@ -147,6 +147,17 @@ static void add_rail_lanes(struct flows *flows, struct sender *sender)
     }
 }
 
+static void init_sender(struct flows *flows, uint32_t rank, uint32_t channel, uint32_t medium)
+{
+    struct sender *sender = &flows->senders[sender_index(flows, rank, channel, medium)];
+    *sender = (struct sender){
+        .first = flows->lane_count, .rank = rank, .channel = channel, .asleep = true};
+    if (!flows->transfer->rail)
+        add_direct_lanes(flows, sender, medium);
+    else if (medium == MEDIUM_INSIDE)
+        add_rail_lanes(flows, sender);
+}
+
 static void init_senders(struct flows *flows)
 {
     const struct transfer *transfer = flows->transfer;
@@ -157,28 +168,29 @@ static void init_senders(struct flows *flows)
     flows->lanes = mem_alloc(fabric->ranks * lanes * transfer->channels, sizeof *flows->lanes);
     for (uint32_t rank = 0; rank < fabric->ranks; rank++)
         for (uint32_t c = 0; c < transfer->channels; c++)
-            for (uint32_t medium = 0; medium < 2; medium++) {
-                struct sender *sender = &flows->senders[sender_index(flows, rank, c, medium)];
-                *sender = (struct sender){
-                    .first = flows->lane_count, .rank = rank, .channel = c, .asleep = true};
-                if (!transfer->rail)
-                    add_direct_lanes(flows, sender, medium);
-                else if (medium == MEDIUM_INSIDE)
-                    add_rail_lanes(flows, sender);
-            }
+            for (uint32_t medium = 0; medium < 2; medium++)
+                init_sender(flows, rank, c, medium);
+}
+
+// Ranks of a flow's node that have a part of it: each sends a piece of every chunk.
+static uint16_t flow_senders(const struct flows *flows, const struct flow *flow)
+{
+    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
+    uint16_t senders = 0;
+    for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
+        senders = (uint16_t)(senders + (pair_slice(flows, flow, rank) > 0));
+    return senders;
 }
 
 // Every chunk of a rail gather waits for one piece of each rank that has a part of it.
 static void init_pending(struct flows *flows)
 {
-    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
     flows->pending = mem_alloc(flows->chunk_count, sizeof *flows->pending);
     for (uint32_t f = 0; f < flows->flow_count; f++) {
         const struct flow *flow = &flows->flows[f];
-        for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-            if (flow->chunks && pair_slice(flows, flow, rank))
-                for (uint32_t k = 0; k < flow->chunks; k++)
-                    flows->pending[flow->first_pending + k]++;
+        const uint16_t senders = flow->chunks ? flow_senders(flows, flow) : 0;
+        for (uint32_t k = 0; k < flow->chunks; k++)
+            flows->pending[flow->first_pending + k] = senders;
     }
 }
 

@@ -195,12 +195,10 @@ void move(const struct kernel_costs *costs, const double *peers, struct timeline
           struct timing *timing)
 {
     struct mover mover;
-    uint64_t payload;
     mover_init(&mover, costs);
     mover.timeline = timeline;
     start_ranks(&mover, peers, &timing->phases[costs->transfer->phase]);
-    while (heap_pop(&mover.heap, &mover.now_ps, &payload))
-        mover_handle(&mover, payload);
+    mover_run(&mover);
     mover_finish(&mover, timing);
     mover_release(&mover);
 }

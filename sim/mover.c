@@ -392,7 +392,7 @@ static void on_credit(struct mover *mover, uint32_t index)
         wake(mover, sender_index(&mover->flows, rank, flow->channel, 0));
 }
 
-void mover_handle(struct mover *mover, uint64_t payload)
+static void handle_event(struct mover *mover, uint64_t payload)
 {
     const enum event_kind kind = (enum event_kind)(payload >> 60);
     const uint32_t index = (uint32_t)payload, chunk = payload >> 32 & 0x3ffff;
@@ -430,4 +430,11 @@ void mover_handle(struct mover *mover, uint64_t payload)
         on_credit(mover, index);
         break;
     }
+}
+
+void mover_run(struct mover *mover)
+{
+    uint64_t payload;
+    while (heap_pop(&mover->heap, &mover->now_ps, &payload))
+        handle_event(mover, payload);
 }

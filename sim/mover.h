@@ -48,7 +48,7 @@ enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
 void mover_schedule(struct mover *mover, uint64_t time_ps, enum event_kind kind, uint32_t index,
                     uint32_t chunk, uint32_t local);
 
-// Handles the event of a payload, at mover->now_ps.
-void mover_handle(struct mover *mover, uint64_t payload);
+// Lets everything happen that is scheduled, and what follows from it, until nothing is left.
+void mover_run(struct mover *mover);
 
 #endif

@@ -275,7 +275,7 @@ static bool set_cost(const struct layout_task *task, uint32_t layer_index,
     const struct step_asked asked = {
         .part = &task->plan, .cluster = &healthy, .layout = layout, .layer_index = layer_index};
     struct step step;
-    healthy.slow[0] = '\0';
+    cluster_clear_slow(&healthy);
     if (!step_init(&step, task, &asked, err))
         return false;
     layout_cost_init(cost, &step.schedule);
@@ -418,7 +418,7 @@ static bool plan_searched(const struct layout_task *task, uint32_t layer_index,
 {
     struct layout_task healthy = *task; // borrows all
     bool pays;
-    healthy.setting.cluster.slow[0] = '\0';
+    cluster_clear_slow(&healthy.setting.cluster);
     if (!find_pays(&healthy, layer_index, &pays, err))
         return false;
     return pays ? search(&healthy, layer_index, layout, err)

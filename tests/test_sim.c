@@ -10,7 +10,7 @@ static void raw_setting(struct setting *setting, const struct cluster *cluster,
     struct error err;
     const uint32_t ranks = cluster_ranks(cluster);
     *setting = (struct setting){.cluster = *cluster};
-    ck_assert_msg(cluster_check(cluster, &err), "%s", err.text);
+    ck_assert_msg(cluster_check(&setting->cluster, &err), "%s", err.text);
     ck_assert(dispatcher_load("raw", cluster, &setting->dispatcher, NULL, &err));
     loads_from_bytes(&setting->loads, bytes, ranks, cluster->nodes);
     schedule_traffic(&setting->schedule, &setting->cluster, &setting->dispatcher, &setting->loads);

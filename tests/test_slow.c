@@ -92,10 +92,9 @@ static const struct {
 
 START_TEST(refuses)
 {
-    const struct cluster cluster = cluster_of(refused[_i].cluster);
-    struct slow slow;
+    struct cluster cluster = cluster_of(refused[_i].cluster);
     struct error err;
-    ck_assert_msg(!slow_parse(&slow, refused[_i].list, &cluster, &err), "%s", refused[_i].list);
+    ck_assert_msg(!cluster_set_slow(&cluster, refused[_i].list, &err), "%s", refused[_i].list);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     for (int i = 0; i < 2 && refused[_i].wants[i]; i++)
         ck_assert_msg(strstr(err.text, refused[_i].wants[i]) != NULL, "no '%s' in: %s",

@@ -2,8 +2,8 @@
 
 #include <stdio.h>
 
-const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
-                                        "spine.up", "spine.down", "sm"};
+const char *const port_kind_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
+                                       "spine.up", "spine.down", "sm"};
 
 struct fabric fabric_from_cluster(const struct cluster *cluster)
 {
@@ -34,14 +34,14 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
     return fabric;
 }
 
-double fabric_rate(const struct fabric *fabric, enum port_class class, uint32_t port)
+double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t port)
 {
-    const double healthy = fabric->rate_Bps[class];
+    const double healthy = fabric->rate_Bps[kind];
     if (!fabric->slow.count)
         return healthy;
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+    if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
         return healthy * slow_share(&fabric->slow, SLOW_NVLINK, port);
-    if (class == PORT_NIC_TX || class == PORT_NIC_RX) {
+    if (kind == PORT_NIC_TX || kind == PORT_NIC_RX) {
         const uint32_t each = fabric->gpus_per_node / fabric->nic_ports; // ranks of a NIC
         return healthy * slow_nic_share(&fabric->slow, port * each, each);
     }
@@ -63,17 +63,17 @@ bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t t
            fabric_nic(fabric, to) % fabric->nic_ports;
 }
 
-char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
+char *fabric_port_name(const struct fabric *fabric, enum port_kind kind, uint32_t port,
                        char *buffer)
 {
     const size_t size = 48;
-    const char *name = port_class_names[class];
-    const bool nic = class == PORT_NIC_TX || class == PORT_NIC_RX;
-    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+    const char *name = port_kind_names[kind];
+    const bool nic = kind == PORT_NIC_TX || kind == PORT_NIC_RX;
+    if (kind == PORT_SPINE_UP || kind == PORT_SPINE_DOWN)
         snprintf(buffer, size, "node%u.%s", port, name);
     else if (nic && fabric->nic_ports != fabric->gpus_per_node)
         snprintf(buffer, size, "node%u.nic%u.%s", port / fabric->nic_ports,
-                 port % fabric->nic_ports, class == PORT_NIC_TX ? "tx" : "rx");
+                 port % fabric->nic_ports, kind == PORT_NIC_TX ? "tx" : "rx");
     else
         snprintf(buffer, size, "gpu%u.%s", port, name);
     return buffer;

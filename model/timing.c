@@ -54,7 +54,7 @@ void timing_release(struct timing *timing)
     *timing = (struct timing){0};
 }
 
-struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_kind kind,
                                     uint32_t port)
 {
     if (timing->port_count == timing->port_capacity) {
@@ -62,7 +62,7 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
         timing->ports = mem_grow(timing->ports, timing->port_capacity, sizeof *timing->ports);
     }
     struct port_timing *added = &timing->ports[timing->port_count++];
-    *added = (struct port_timing){.phase = phase, .class = class, .port = port};
+    *added = (struct port_timing){.phase = phase, .kind = kind, .port = port};
     return added;
 }
 

@@ -49,7 +49,7 @@ struct phase_timing {
 // One port in one phase that moves data.
 struct port_timing {
     enum phase phase;
-    enum port_class class;
+    enum port_kind kind;
     uint32_t port;
     double bytes;
     double busy_ps;
@@ -82,7 +82,7 @@ typedef void timing_engine(const struct schedule *schedule, const struct run *ru
 
 void timing_init(struct timing *timing, const char *engine, const struct schedule *schedule);
 void timing_release(struct timing *timing);
-struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_kind kind,
                                     uint32_t port);
 
 // A phase in four numbers, picoseconds. latency is the slowest: first start to last end;

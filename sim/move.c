@@ -9,14 +9,14 @@
 
 static void mover_init_ports(struct mover *mover)
 {
-    for (int class = 0; class < PORT_CLASSES; class ++) {
-        const bool sm = class == PORT_SM;
+    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+        const bool sm = kind == PORT_SM;
         const uint32_t count =
-            mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
-        mover->ports[class] = mem_alloc(count, sizeof(struct port));
+            mover->fabric->count[kind] * (sm ? KERNELS * mover->transfer->channels : 1);
+        mover->ports[kind] = mem_alloc(count, sizeof(struct port));
         for (uint32_t p = 0; !sm && p < count; p++) {
-            const double rate = kernel_port_rate(mover->costs, (enum port_class) class, p);
-            mover->ports[class][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
+            const double rate = kernel_port_rate(mover->costs, (enum port_kind)kind, p);
+            mover->ports[kind][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
         }
     }
 }
@@ -118,18 +118,18 @@ static struct port_timing sum_kernels(const struct port *ports, uint32_t channel
     return sum;
 }
 
-static void mover_note_port(struct mover *mover, struct timing *timing, enum port_class class,
+static void mover_note_port(struct mover *mover, struct timing *timing, enum port_kind kind,
                             uint32_t index)
 {
     const uint32_t channels = mover->transfer->channels;
     const struct port *ports =
-        &mover->ports[class][class == PORT_SM ? index * KERNELS * channels : index];
-    struct port_timing sum = class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
-    if (class == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
+        &mover->ports[kind][kind == PORT_SM ? index * KERNELS * channels : index];
+    struct port_timing sum = kind == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
+    if (kind == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
-    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, class, index);
+    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, kind, index);
     sum.phase = entry->phase;
-    sum.class = class;
+    sum.kind = kind;
     sum.port = index;
     *entry = sum;
 }
@@ -148,9 +148,9 @@ static void mover_finish(struct mover *mover, struct timing *timing)
 {
     assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < mover->fabric->count[class]; p++)
-            mover_note_port(mover, timing, (enum port_class) class, p);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < mover->fabric->count[kind]; p++)
+            mover_note_port(mover, timing, (enum port_kind)kind, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         phase->end_ps[r] = mover->last_ps[r] + mover->tail_ps[r];
         phase->feeder[r] = mover->feeder[r];
@@ -179,8 +179,8 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
 
 static void mover_release(struct mover *mover)
 {
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        free(mover->ports[class]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        free(mover->ports[kind]);
     free(mover->last_ps);
     free(mover->feeder);
     free(mover->tail_ps);

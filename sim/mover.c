@@ -36,18 +36,18 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
     mover->feeder[rank] = feeder;
 }
 
-static void show_busy(struct mover *mover, enum port_class class, uint32_t index, uint64_t start_ps)
+static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t start_ps)
 {
     if (mover->timeline)
-        timeline_busy(mover->timeline, mover->transfer->phase, class, index, start_ps,
-                      mover->ports[class][index].free_ps);
+        timeline_busy(mover->timeline, mover->transfer->phase, kind, index, start_ps,
+                      mover->ports[kind][index].free_ps);
 }
 
-static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index, uint64_t bytes,
+static uint64_t serve(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t bytes,
                       uint64_t extra_ps)
 {
-    const uint64_t start = port_serve(&mover->ports[class][index], mover->now_ps, bytes, extra_ps);
-    show_busy(mover, class, index, start);
+    const uint64_t start = port_serve(&mover->ports[kind][index], mover->now_ps, bytes, extra_ps);
+    show_busy(mover, kind, index, start);
     return start;
 }
 
@@ -115,7 +115,7 @@ static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
 
 // The ports of a way between two ranks, and its latency.
 struct way {
-    enum port_class tx, rx;
+    enum port_kind tx, rx;
     uint32_t from, to; // ports
     uint64_t latency_ps;
 };
@@ -275,15 +275,15 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
     const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
-    const enum port_class class = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
+    const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
-    const uint64_t start = serve(mover, class, port, bytes, 0);
+    const uint64_t start = serve(mover, kind, port, bytes, 0);
     if (up)
-        hop(mover, &mover->ports[class][port], start,
+        hop(mover, &mover->ports[kind][port], start,
             &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)], bytes, 0,
             pack_event(EVENT_SPINE_DOWN, index, chunk, 0));
     else
-        hop(mover, &mover->ports[class][port], start,
+        hop(mover, &mover->ports[kind][port], start,
             &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes, fabric->nic_latency_ps,
             pack_event(EVENT_ARRIVES, index, chunk, 0));
 }

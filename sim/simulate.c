@@ -10,7 +10,7 @@ static double sent_bytes(const struct timing *timing, size_t first)
 {
     double bytes = 0;
     for (size_t i = first; i < timing->port_count; i++)
-        if (timing->ports[i].class == PORT_NIC_TX || timing->ports[i].class == PORT_NVLINK_TX)
+        if (timing->ports[i].kind == PORT_NIC_TX || timing->ports[i].kind == PORT_NVLINK_TX)
             bytes += timing->ports[i].bytes;
     return bytes;
 }

@@ -20,21 +20,21 @@ struct timeline {
     uint32_t channels;
 };
 
-// Threads of a node's process: per GPU one for phases and one a port class, so that they sort
+// Threads of a node's process: per GPU one for phases and one a port kind, so that they sort
 // together.
-static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+static uint32_t thread_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     const struct fabric *fabric = &timeline->fabric;
-    assert(fabric->nodes > 0 && fabric->count[class] > 0); // only a class with ports is asked for
-    const uint32_t per_node = fabric->count[class] / fabric->nodes;
-    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t) class;
+    assert(fabric->nodes > 0 && fabric->count[kind] > 0); // only a kind with ports is asked for
+    const uint32_t per_node = fabric->count[kind] / fabric->nodes;
+    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)kind;
 }
 
-static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+static uint32_t process_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     const struct fabric *fabric = &timeline->fabric;
-    assert(fabric->nodes > 0 && fabric->count[class] > 0);
-    return port / (fabric->count[class] / fabric->nodes);
+    assert(fabric->nodes > 0 && fabric->count[kind] > 0);
+    return port / (fabric->count[kind] / fabric->nodes);
 }
 
 static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
@@ -73,11 +73,11 @@ static void name_ports(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
     char name[48];
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < fabric->count[class]; p++)
-            name_thread(timeline, process_of(timeline, (enum port_class) class, p),
-                        thread_of(timeline, (enum port_class) class, p),
-                        fabric_port_name(fabric, (enum port_class) class, p, name));
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < fabric->count[kind]; p++)
+            name_thread(timeline, process_of(timeline, (enum port_kind)kind, p),
+                        thread_of(timeline, (enum port_kind)kind, p),
+                        fabric_port_name(fabric, (enum port_kind)kind, p, name));
 }
 
 // A process after the nodes, sorted before them.
@@ -98,8 +98,8 @@ struct timeline *timeline_new(FILE *out, const struct schedule *schedule, enum t
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){
         .out = out, .fabric = schedule->fabric, .channels = schedule->transfers[0].channels};
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        timeline->held[class] = mem_alloc(schedule->fabric.count[class], sizeof(struct busy));
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        timeline->held[kind] = mem_alloc(schedule->fabric.count[kind], sizeof(struct busy));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     name_ranks(timeline);
     (rows == TIMELINE_PORTS ? name_ports : name_layers)(timeline);
@@ -114,24 +114,24 @@ static void write_event(struct timeline *timeline, const char *name, uint32_t pi
             name, pid, tid, (double)start_ps / 1e6, (double)(end_ps - start_ps) / 1e6);
 }
 
-static void write_held(struct timeline *timeline, enum port_class class, uint32_t port)
+static void write_held(struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
-    struct busy *busy = &timeline->held[class][port];
+    struct busy *busy = &timeline->held[kind][port];
     if (busy->end_ps > busy->start_ps)
-        write_event(timeline, phase_names[busy->phase], process_of(timeline, class, port),
-                    thread_of(timeline, class, port), busy->start_ps, busy->end_ps);
+        write_event(timeline, phase_names[busy->phase], process_of(timeline, kind, port),
+                    thread_of(timeline, kind, port), busy->start_ps, busy->end_ps);
     *busy = (struct busy){0};
 }
 
-void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
-                   uint32_t index, uint64_t start_ps, uint64_t end_ps)
+void timeline_busy(struct timeline *timeline, enum phase phase, enum port_kind kind, uint32_t index,
+                   uint64_t start_ps, uint64_t end_ps)
 {
-    const uint32_t port = class == PORT_SM ? index / (2 * timeline->channels) : index;
-    struct busy *busy = &timeline->held[class][port];
+    const uint32_t port = kind == PORT_SM ? index / (2 * timeline->channels) : index;
+    struct busy *busy = &timeline->held[kind][port];
     if (end_ps == start_ps)
         return;
     if (busy->end_ps == 0 || busy->phase != phase || start_ps > busy->end_ps + MERGE_PS) {
-        write_held(timeline, class, port);
+        write_held(timeline, kind, port);
         *busy = (struct busy){.phase = phase, .start_ps = start_ps, .end_ps = end_ps};
         return;
     }
@@ -142,9 +142,9 @@ void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class 
 void timeline_flush(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < fabric->count[class]; p++)
-            write_held(timeline, (enum port_class) class, p);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < fabric->count[kind]; p++)
+            write_held(timeline, (enum port_kind)kind, p);
 }
 
 uint64_t timeline_phases(struct timeline *timeline, const struct timing *timing, uint64_t from_ps)
@@ -176,7 +176,7 @@ void timeline_finish(struct timeline *timeline, const char *engine)
             "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
             "%s\"}}\n]}\n",
             engine);
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        free(timeline->held[class]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        free(timeline->held[kind]);
     free(timeline);
 }

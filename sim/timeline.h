@@ -19,8 +19,8 @@ struct timeline *timeline_new(FILE *out, const struct schedule *schedule, enum t
 
 // A port is busy from start to end (PORT_SM: index counts two kernels a rank, each of the
 // channels); stretches less than 1 us apart are merged into one event.
-void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
-                   uint32_t index, uint64_t start_ps, uint64_t end_ps);
+void timeline_busy(struct timeline *timeline, enum phase phase, enum port_kind kind, uint32_t index,
+                   uint64_t start_ps, uint64_t end_ps);
 
 // Writes what is still held of the ports' busy times: at the end of a transfer.
 void timeline_flush(struct timeline *timeline);

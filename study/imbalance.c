@@ -119,13 +119,13 @@ static void blame_port(struct straggler *worst, const struct schedule *schedule,
     if (!busiest)
         return;
     for (size_t i = 0; i < asked->port_count; i++)
-        if (asked->ports[i].phase == phase && asked->ports[i].class == busiest->class)
+        if (asked->ports[i].phase == phase && asked->ports[i].kind == busiest->kind)
             sum += asked->ports[i].bytes;
-    fabric_port_name(fabric, busiest->class, busiest->port, worst->name);
-    worst->load = sum > 0 ? busiest->bytes * fabric->count[busiest->class] / sum : 0;
-    worst->share = busiest->class == PORT_SM ? 1 / fabric_work(fabric, busiest->port)
-                                             : fabric_rate(fabric, busiest->class, busiest->port) /
-                                                   fabric->rate_Bps[busiest->class];
+    fabric_port_name(fabric, busiest->kind, busiest->port, worst->name);
+    worst->load = sum > 0 ? busiest->bytes * fabric->count[busiest->kind] / sum : 0;
+    worst->share = busiest->kind == PORT_SM ? 1 / fabric_work(fabric, busiest->port)
+                                            : fabric_rate(fabric, busiest->kind, busiest->port) /
+                                                  fabric->rate_Bps[busiest->kind];
 }
 
 // The rank that computes longest in a phase.

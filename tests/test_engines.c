@@ -105,8 +105,8 @@ START_TEST(nics_carry_what_nvlink_would)
                           scene_name(&spec));
             bytes[off] = timing.phases[PHASE_DISPATCH].bytes + timing.phases[PHASE_COMBINE].bytes;
             for (size_t p = 0; off && p < timing.port_count; p++)
-                ck_assert(timing.ports[p].class != PORT_NVLINK_TX &&
-                          timing.ports[p].class != PORT_NVLINK_RX);
+                ck_assert(timing.ports[p].kind != PORT_NVLINK_TX &&
+                          timing.ports[p].kind != PORT_NVLINK_RX);
             timing_release(&timing);
             setting_release(&scene.setting);
         }

@@ -172,11 +172,10 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
     scene_port_loads(schedule, transfer, &loads);
     expect_balance(&schedule->fabric, &loads);
     expect_pairs(schedule, transfer, &loads);
-    for (int class = 0; class < PORT_LINKS; class ++)
-        for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
-            bound =
-                fmax(bound, loads.bytes[class][p] /
-                                fabric_rate(&schedule->fabric, (enum port_class) class, p) * 1e12);
+    for (int kind = 0; kind < PORT_LINKS; kind++)
+        for (uint32_t p = 0; p < schedule->fabric.count[kind]; p++)
+            bound = fmax(bound, loads.bytes[kind][p] /
+                                    fabric_rate(&schedule->fabric, (enum port_kind)kind, p) * 1e12);
     ck_assert_double_eq(scene_bound_ps(schedule, transfer, busiest), bound);
     port_loads_release(&loads);
 }

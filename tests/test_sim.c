@@ -28,17 +28,16 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
         const struct port_timing *port = &timing->ports[i];
         if (port->phase != transfer->phase)
             continue;
-        double *bytes = &loads.bytes[port->class][port->port];
+        double *bytes = &loads.bytes[port->kind][port->port];
         ck_assert_msg(port->bytes == *bytes, "%s: port %d.%u: %.0f bytes simulated, %.0f scheduled",
-                      name, port->class, port->port, port->bytes, *bytes);
+                      name, port->kind, port->port, port->bytes, *bytes);
         *bytes = 0;
     }
-    for (int class = 0; class < PORT_CLASSES; class ++) // and no port was left out
-        for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
-            ck_assert_msg(loads.bytes[class][p] == 0 ||
-                              kernel_port_rate(&costs, (enum port_class) class, p) <= 0,
-                          "%s: port %d.%u: %.0f bytes never simulated", name, class, p,
-                          loads.bytes[class][p]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++) // and no port was left out
+        for (uint32_t p = 0; p < schedule->fabric.count[kind]; p++)
+            ck_assert_msg(
+                loads.bytes[kind][p] == 0 || kernel_port_rate(&costs, (enum port_kind)kind, p) <= 0,
+                "%s: port %d.%u: %.0f bytes never simulated", name, kind, p, loads.bytes[kind][p]);
     port_loads_release(&loads);
 }
 

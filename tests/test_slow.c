@@ -48,9 +48,9 @@ START_TEST(reads)
     ck_assert_msg(cluster_set_slow(&slowed, read_rows[_i].list, &err), "%s", err.text);
     const struct fabric fabric = fabric_from_cluster(&slowed);
     for (int way = 0; way < 2; way++) {
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_class)(PORT_NIC_TX + way), nic),
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NIC_TX + way), nic),
                             cluster.nic_Bps * read_rows[_i].nic);
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_class)(PORT_NVLINK_TX + way), rank),
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NVLINK_TX + way), rank),
                             cluster.nvlink_Bps * read_rows[_i].nvlink);
     }
     ck_assert_double_eq(fabric_work(&fabric, rank), 1 / read_rows[_i].compute);

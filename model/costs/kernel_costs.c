@@ -109,9 +109,9 @@ struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank
     return times;
 }
 
-double kernel_port_rate(const struct kernel_costs *costs, enum port_class class, uint32_t port)
+double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, uint32_t port)
 {
-    const double rate = fabric_rate(&costs->schedule->fabric, class, port);
-    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    const double rate = fabric_rate(&costs->schedule->fabric, kind, port);
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
     return nvlink ? rate * costs->nvlink_share : rate;
 }

@@ -30,7 +30,7 @@ uint32_t kernel_sms(const struct schedule *schedule);
 uint32_t kernel_expert_groups(const struct schedule *schedule);
 
 // Rate of one port, a wire, for the transfer: of NVLink what the kernels' stores reach.
-double kernel_port_rate(const struct kernel_costs *costs, enum port_class class, uint32_t port);
+double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, uint32_t port);
 
 // Picoseconds of so many bytes; no rate: none.
 static inline double kernel_bytes_ps(double bytes, double Bps)

@@ -19,14 +19,14 @@ uint32_t bottleneck_slowest(const struct timing *timing, enum phase phase)
 }
 
 // The busiest wire, or the busiest rank's copy engines; NULL: none moves anything. Ports stand in
-// order of their class, sending before receiving.
+// order of their kind, sending before receiving.
 static const struct port_timing *busiest_port(const struct timing *timing, enum phase phase,
                                               bool sm)
 {
     const struct port_timing *most = NULL;
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
-        if (port->phase == phase && (port->class == PORT_SM) == sm &&
+        if (port->phase == phase && (port->kind == PORT_SM) == sm &&
             (!most || port->busy_ps > most->busy_ps * (1 + EQUALLY_BUSY)))
             most = port;
     }
@@ -80,7 +80,7 @@ void bottleneck_name(const struct kernel_costs *costs, const struct kernel_times
     const uint32_t late = late_rank(phase, &span, timing->ranks);
     char name[48] = "latency";
     if (wire && parts.wire >= parts.sm && parts.wire >= rest)
-        fabric_port_name(fabric, wire->class, wire->port, name);
+        fabric_port_name(fabric, wire->kind, wire->port, name);
     else if (parts.sm > parts.wire && parts.sm >= rest)
         fabric_port_name(fabric, PORT_SM, engine ? engine->port : bottleneck_slowest(timing, moved),
                          name);

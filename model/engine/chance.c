@@ -8,7 +8,7 @@
 // Variance of the copies on each port, as sums over lanes: a lane's copies are `trials` choices
 // that come out with the same chance each.
 struct variance {
-    double *of[PORT_LINKS]; // [fabric.count[class]]
+    double *of[PORT_LINKS]; // [fabric.count[kind]]
 };
 
 static void add_variance(const struct form *form, struct variance *variance, uint32_t from,
@@ -20,9 +20,9 @@ static void add_variance(const struct form *form, struct variance *variance, uin
     if (from == to || trials <= 0)
         return;
     const double own = copies * fmax(0, 1 - copies / trials);
-    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
-    variance->of[class][nvlink ? from : fabric_nic(fabric, from)] += own;
-    variance->of[class + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
+    const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    variance->of[kind][nvlink ? from : fabric_nic(fabric, from)] += own;
+    variance->of[kind + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
 }
 
 static void add_variances(const struct form *form, struct variance *variance)
@@ -46,42 +46,42 @@ static void add_variances(const struct form *form, struct variance *variance)
         }
 }
 
-// Whether ranks differ by chance in what they have on a class of ports. A home's own tokens are
+// Whether ranks differ by chance in what they have on a kind of ports. A home's own tokens are
 // given, and choices of one token exclude each other, so what leaves homes (or comes back to them)
 // hardly varies.
-static bool varies(const struct transfer *transfer, enum port_class class)
+static bool varies(const struct transfer *transfer, enum port_kind kind)
 {
-    const bool receives = class == PORT_NIC_RX || class == PORT_NVLINK_RX;
-    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    const bool receives = kind == PORT_NIC_RX || kind == PORT_NVLINK_RX;
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
     return receives != transfer->gather || (transfer->rail && nvlink);
 }
 
-// Ports of a class that are no faster than this one: a slow port is not the unluckiest of all as
+// Ports of a kind that are no faster than this one: a slow port is not the unluckiest of all as
 // well, and no slower one could be done sooner than at this rate.
-static uint32_t ports_no_faster(const struct fabric *fabric, enum port_class class, uint32_t port)
+static uint32_t ports_no_faster(const struct fabric *fabric, enum port_kind kind, uint32_t port)
 {
-    const double rate = fabric_rate(fabric, class, port);
+    const double rate = fabric_rate(fabric, kind, port);
     uint32_t count = 0;
-    for (uint32_t p = 0; fabric->slow.count && p < fabric->count[class]; p++)
-        count += fabric_rate(fabric, class, p) <= rate;
-    return fabric->slow.count ? count : fabric->count[class];
+    for (uint32_t p = 0; fabric->slow.count && p < fabric->count[kind]; p++)
+        count += fabric_rate(fabric, kind, p) <= rate;
+    return fabric->slow.count ? count : fabric->count[kind];
 }
 
 // When a rank ends whose port has as many bytes as the busiest of those no faster is expected
 // to have.
 static double late_end(const struct form *form, const struct variance *variance,
-                       enum port_class class, uint32_t rank)
+                       enum port_kind kind, uint32_t rank)
 {
     const struct fabric *fabric = &form->schedule->fabric;
-    const uint32_t port = sharers_of(fabric, class, rank).port;
+    const uint32_t port = sharers_of(fabric, kind, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
-    const double copies = form->loads.bytes[class][port] / token_bytes;
-    const double most = loads_expected_max(copies, sqrt(variance->of[class][port]),
-                                           ports_no_faster(fabric, class, port));
-    const double hop = class == PORT_NIC_RX      ? form->nic_hop
-                       : class == PORT_NVLINK_RX ? form->nvlink_hop
-                                                 : 0;
-    const double rate = kernel_port_rate(form->costs, class, port);
+    const double copies = form->loads.bytes[kind][port] / token_bytes;
+    const double most = loads_expected_max(copies, sqrt(variance->of[kind][port]),
+                                           ports_no_faster(fabric, kind, port));
+    const double hop = kind == PORT_NIC_RX      ? form->nic_hop
+                       : kind == PORT_NVLINK_RX ? form->nvlink_hop
+                                                : 0;
+    const double rate = kernel_port_rate(form->costs, kind, port);
     if (copies <= 0 || rate <= 0)
         return 0;
     return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +
@@ -89,18 +89,18 @@ static double late_end(const struct form *form, const struct variance *variance,
 }
 
 // One with a slow port is no luckier than those with faster ones.
-static void set_class_late_ends(struct form *form, const struct variance *variance,
-                                enum port_class class)
+static void set_kind_late_ends(struct form *form, const struct variance *variance,
+                               enum port_kind kind)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     double *end = mem_alloc(fabric->ranks, sizeof *end);
     for (uint32_t r = 0; r < fabric->ranks; r++)
-        end[r] = late_end(form, variance, class, r);
+        end[r] = late_end(form, variance, kind, r);
     for (uint32_t r = 0; r < fabric->ranks; r++) {
-        const double rate = fabric_rate(fabric, class, sharers_of(fabric, class, r).port);
+        const double rate = fabric_rate(fabric, kind, sharers_of(fabric, kind, r).port);
         double late = end[r];
         for (uint32_t o = 0; fabric->slow.count && o < fabric->ranks; o++)
-            if (fabric_rate(fabric, class, sharers_of(fabric, class, o).port) > rate)
+            if (fabric_rate(fabric, kind, sharers_of(fabric, kind, o).port) > rate)
                 late = fmax(late, end[o]);
         if (late > (double)form->phase->late_ps[r])
             form->phase->late_ps[r] = (uint64_t)ceil(late);
@@ -113,12 +113,12 @@ void form_set_late_ends(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     struct variance variance;
-    for (enum port_class class = 0; class < PORT_LINKS; class ++)
-        variance.of[class] = mem_alloc(fabric->count[class], sizeof(double));
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        variance.of[kind] = mem_alloc(fabric->count[kind], sizeof(double));
     add_variances(form, &variance);
-    for (enum port_class class = PORT_NIC_TX; class <= PORT_NVLINK_RX; class ++)
-        if (varies(form->transfer, class))
-            set_class_late_ends(form, &variance, class);
-    for (enum port_class class = 0; class < PORT_LINKS; class ++)
-        free(variance.of[class]);
+    for (enum port_kind kind = PORT_NIC_TX; kind <= PORT_NVLINK_RX; kind++)
+        if (varies(form->transfer, kind))
+            set_kind_late_ends(form, &variance, kind);
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        free(variance.of[kind]);
 }

@@ -9,22 +9,21 @@
 #define MOST_LANES (1u << 26)
 
 static bool check_port(const struct kernel_costs *costs, const struct port_loads *loads,
-                       enum port_class class, uint32_t port, struct error *err)
+                       enum port_kind kind, uint32_t port, struct error *err)
 {
     char name[48];
     const struct schedule *schedule = costs->schedule;
-    const double rate = kernel_port_rate(costs, class, port);
-    const double bytes = loads->bytes[class][port];
-    const double messages = loads->messages[class][port];
-    const double copies = class == PORT_SM ? port_loads_copies_ps(loads, costs, port) : 0;
+    const double rate = kernel_port_rate(costs, kind, port);
+    const double bytes = loads->bytes[kind][port];
+    const double messages = loads->messages[kind][port];
+    const double copies = kind == PORT_SM ? port_loads_copies_ps(loads, costs, port) : 0;
     const double busy = (rate > 0 ? bytes / rate * 1e12 : 0) + copies +
                         messages * (double)costs->common.per_message_ps;
-    fabric_port_name(&schedule->fabric, class, port, name);
-    if (bytes > 0 && rate <= 0 && class != PORT_SM)
+    fabric_port_name(&schedule->fabric, kind, port, name);
+    if (bytes > 0 && rate <= 0 && kind != PORT_SM)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s moves bytes through %s, but the cluster has no %s rate",
-                         schedule->dispatcher.name, name,
-                         class < PORT_NVLINK_TX ? "nic" : "nvlink");
+                         schedule->dispatcher.name, name, kind < PORT_NVLINK_TX ? "nic" : "nvlink");
     if (busy > LONGEST_PS)
         return error_set(
             err, EXIT_INPUT,
@@ -56,9 +55,9 @@ static bool check_busy(const struct schedule *schedule, const struct transfer *t
     bool ok = true;
     kernel_costs_init(&costs, schedule, transfer);
     port_loads_init(&loads, &costs);
-    for (enum port_class class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
-            ok = check_port(&costs, &loads, class, port, err);
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++)
+            ok = check_port(&costs, &loads, kind, port, err);
     for (uint32_t r = 0; ok && r < schedule->fabric.ranks; r++)
         ok = check_kernels(&costs, &loads, r, err);
     port_loads_release(&loads);
@@ -145,22 +144,22 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
 }
 
 // Bytes that a port carried in a phase.
-static double port_bytes(const struct timing *timing, enum phase phase, enum port_class class,
+static double port_bytes(const struct timing *timing, enum phase phase, enum port_kind kind,
                          uint32_t port)
 {
     for (size_t i = 0; i < timing->port_count; i++)
-        if (timing->ports[i].phase == phase && timing->ports[i].class == class &&
+        if (timing->ports[i].phase == phase && timing->ports[i].kind == kind &&
             timing->ports[i].port == port)
             return timing->ports[i].bytes;
     return 0;
 }
 
-static double class_bytes(const struct schedule *schedule, const struct timing *timing,
-                          enum phase phase, enum port_class class)
+static double kind_bytes(const struct schedule *schedule, const struct timing *timing,
+                         enum phase phase, enum port_kind kind)
 {
     double bytes = 0;
-    for (uint32_t port = 0; port < schedule->fabric.count[class]; port++)
-        bytes += port_bytes(timing, phase, class, port);
+    for (uint32_t port = 0; port < schedule->fabric.count[kind]; port++)
+        bytes += port_bytes(timing, phase, kind, port);
     return bytes;
 }
 
@@ -180,15 +179,14 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
     bool ok = true;
     kernel_costs_init(&costs, schedule, transfer);
     port_loads_init(&loads, &costs);
-    for (enum port_class class = 0; class < PORT_LINKS; class ++)
-        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++) {
-            const double carried = port_bytes(timing, transfer->phase, class, port);
-            if (!agree(carried, loads.bytes[class][port]))
-                ok = error_set(err, EXIT_RUNTIME,
-                               "check: %s: %.0f bytes at %s, %.0f in the schedule",
-                               phase_names[transfer->phase], carried,
-                               fabric_port_name(&schedule->fabric, class, port, name),
-                               loads.bytes[class][port]);
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++) {
+            const double carried = port_bytes(timing, transfer->phase, kind, port);
+            if (!agree(carried, loads.bytes[kind][port]))
+                ok = error_set(
+                    err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
+                    phase_names[transfer->phase], carried,
+                    fabric_port_name(&schedule->fabric, kind, port, name), loads.bytes[kind][port]);
         }
     port_loads_release(&loads);
     return ok;
@@ -198,13 +196,13 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
 static bool check_conserved(const struct schedule *schedule, enum phase phase,
                             const struct timing *timing, struct error *err)
 {
-    for (enum port_class class = 0; class < PORT_LINKS; class += 2) {
-        const double out = class_bytes(schedule, timing, phase, class);
-        const double in = class_bytes(schedule, timing, phase, class + 1);
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind += 2) {
+        const double out = kind_bytes(schedule, timing, phase, kind);
+        const double in = kind_bytes(schedule, timing, phase, kind + 1);
         if (!agree(out, in))
             return error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes left %s, %.0f came to %s",
-                             phase_names[phase], out, port_class_names[class], in,
-                             port_class_names[class + 1]);
+                             phase_names[phase], out, port_kind_names[kind], in,
+                             port_kind_names[kind + 1]);
     }
     return true;
 }

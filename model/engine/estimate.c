@@ -9,22 +9,22 @@
 #include <math.h>
 #include <stdlib.h>
 
-// What a rank itself has on its port of a class.
-static double own_time(const struct form *form, enum port_class class, uint32_t rank)
+// What a rank itself has on its port of a kind.
+static double own_time(const struct form *form, enum port_kind kind, uint32_t rank)
 {
-    const uint32_t port = sharers_of(&form->schedule->fabric, class, rank).port;
-    const double rate = kernel_port_rate(form->costs, class, port);
+    const uint32_t port = sharers_of(&form->schedule->fabric, kind, rank).port;
+    const double rate = kernel_port_rate(form->costs, kind, port);
     if (rate <= 0)
         return 0;
-    return form->loads.own_bytes[class][rank] / rate * 1e12 +
-           form->loads.own_messages[class][rank] * (double)form->costs->common.per_message_ps;
+    return form->loads.own_bytes[kind][rank] / rate * 1e12 +
+           form->loads.own_messages[kind][rank] * (double)form->costs->common.per_message_ps;
 }
 
-static double fastest_rate(const struct form *form, enum port_class class)
+static double fastest_rate(const struct form *form, enum port_kind kind)
 {
     double fastest = 0;
-    for (uint32_t port = 0; port < form->schedule->fabric.count[class]; port++)
-        fastest = fmax(fastest, kernel_port_rate(form->costs, class, port));
+    for (uint32_t port = 0; port < form->schedule->fabric.count[kind]; port++)
+        fastest = fmax(fastest, kernel_port_rate(form->costs, kind, port));
     return fastest;
 }
 
@@ -81,10 +81,10 @@ static void set_starts(struct form *form)
 // meet after the transfer, ranks take turns: as much as the rank's own, or all of theirs if that is
 // less. Where each goes on by itself, whoever has most to compute afterwards might be served first;
 // no order lets the layer end sooner (Jackson 1955, largest tail first), so that is the floor.
-static double passes_before(const struct form *form, enum port_class class, uint32_t rank,
+static double passes_before(const struct form *form, enum port_kind kind, uint32_t rank,
                             uint32_t other)
 {
-    const double own = own_time(form, class, rank), theirs = own_time(form, class, other);
+    const double own = own_time(form, kind, rank), theirs = own_time(form, kind, other);
     if (!form->after || other == rank)
         return fmin(own, theirs);
     const double mine = form->after[rank], its = form->after[other];
@@ -93,22 +93,22 @@ static double passes_before(const struct form *form, enum port_class class, uint
 
 // Ranks share a port. Bytes begin to pass `head` after the ranks' own start when they
 // `send`, else after the earliest start of all.
-static void offer_port(struct form *form, uint32_t rank, enum port_class class, bool send,
+static void offer_port(struct form *form, uint32_t rank, enum port_kind kind, bool send,
                        double head, double tail)
 {
-    const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
-    const double own = own_time(form, class, rank);
+    const struct sharers sharers = sharers_of(&form->schedule->fabric, kind, rank);
+    const double own = own_time(form, kind, rank);
     double first = send ? form->start[rank] : form->earliest_start, turns = 0;
     const double alone = first + own;
     if (own <= 0)
         return;
     for (uint32_t r = sharers.first; r < sharers.first + sharers.count; r++) {
-        turns += passes_before(form, class, rank, r);
+        turns += passes_before(form, kind, rank, r);
         first = send ? fmin(first, form->start[r]) : first;
     }
     const double passed = fmax(alone, first + turns) + head;
     offer(form, rank, passed + tail);
-    offer_stage(form, rank, class, passed);
+    offer_stage(form, rank, kind, passed);
 }
 
 // A rank's ports: what must pass before the first byte reaches the port (head), and after the last

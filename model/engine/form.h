@@ -32,23 +32,23 @@ struct sharers {
     uint32_t port, first, count;
 };
 
-static inline struct sharers sharers_of(const struct fabric *fabric, enum port_class class,
+static inline struct sharers sharers_of(const struct fabric *fabric, enum port_kind kind,
                                         uint32_t rank)
 {
     const uint32_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, rank);
     const uint32_t each = gpus / fabric->nic_ports; // ranks of a NIC
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+    if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
         return (struct sharers){.port = rank, .first = rank, .count = 1};
-    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+    if (kind == PORT_SPINE_UP || kind == PORT_SPINE_DOWN)
         return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
     return (struct sharers){
         .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
 }
 
-// A port's class passes a rank's last byte then. Where NICs carry both stages, it may be of either.
-static inline void offer_stage(struct form *form, uint32_t rank, enum port_class class, double end)
+// A port's kind passes a rank's last byte then. Where NICs carry both stages, it may be of either.
+static inline void offer_stage(struct form *form, uint32_t rank, enum port_kind kind, double end)
 {
-    const bool nvlink = class == PORT_NVLINK_TX || class == PORT_NVLINK_RX;
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
     for (enum stage stage = 0; stage < STAGES; stage++)
         if (form->transfer->inside_nic || nvlink == (stage == STAGE_INTRA))
             form->stage_end[stage][rank] = fmax(form->stage_end[stage][rank], end);

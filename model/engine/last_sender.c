@@ -52,11 +52,11 @@ static void add_lanes(const struct form *form, struct late *early)
 
 // From bytes that surely pass early to the time when they have: those of all who share the port
 // where they start together, a rank's own where it may have the port for itself.
-static double passed(const struct form *form, const double *early, enum port_class class,
+static double passed(const struct form *form, const double *early, enum port_kind kind,
                      uint32_t rank)
 {
-    const struct sharers sharers = sharers_of(&form->schedule->fabric, class, rank);
-    const double rate = kernel_port_rate(form->costs, class, sharers.port);
+    const struct sharers sharers = sharers_of(&form->schedule->fabric, kind, rank);
+    const double rate = kernel_port_rate(form->costs, kind, sharers.port);
     double bytes = form->meets ? 0 : early[rank];
     for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
         bytes += early[r];
@@ -70,9 +70,9 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
     const struct fabric *fabric = &form->schedule->fabric;
     const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
                               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
-    const enum port_class class = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
     offer(form, to, end + tail);
-    offer_stage(form, to, class, end);
+    offer_stage(form, to, kind, end);
     if (!nvlink && fabric_crosses_spine(fabric, from, to)) {
         const double up = passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop;
         offer(form, to, up + tail);
@@ -108,12 +108,12 @@ static void offer_lane_feeders(struct form *form, const struct late *late, uint3
 
 // When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
 // waits not only for who sends to its rail peers, but for what they receive.
-static void offer_relay(struct form *form, enum port_class class, uint32_t via, uint32_t to,
+static void offer_relay(struct form *form, enum port_kind kind, uint32_t via, uint32_t to,
                         double bytes)
 {
-    const bool nic = class == PORT_NIC_RX;
-    const uint32_t port = sharers_of(&form->schedule->fabric, class, via).port;
-    const double rate = kernel_port_rate(form->costs, class, port);
+    const bool nic = kind == PORT_NIC_RX;
+    const uint32_t port = sharers_of(&form->schedule->fabric, kind, via).port;
+    const double rate = kernel_port_rate(form->costs, kind, port);
     const double hop = nic ? form->nic_hop : form->nvlink_hop;
     const double tail = form->forward + (nic ? form->piece + form->nvlink_hop : form->nic_hop);
     if (bytes > 0 && rate > 0)

@@ -6,9 +6,9 @@
 
 #define NAIVE_FIXED_PS 10000000.0 // 10 us, as public calculators add (e.g. shallowsim's decode)
 
-static double nominal_Bps(const struct cluster *cluster, enum port_class class)
+static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
 {
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+    if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
         return cluster->nvlink_nominal_Bps;
     return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
 }
@@ -27,9 +27,9 @@ static void naive_transfer(void *context, const struct kernel_costs *costs, cons
     port_loads_release(&loads);
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
-        if (port->phase == moved && port->class <= PORT_NVLINK_RX)
-            slowest = fmax(slowest, port->bytes /
-                                        nominal_Bps(&costs->schedule->cluster, port->class) * 1e12);
+        if (port->phase == moved && port->kind <= PORT_NVLINK_RX)
+            slowest = fmax(slowest,
+                           port->bytes / nominal_Bps(&costs->schedule->cluster, port->kind) * 1e12);
     }
     for (uint32_t r = 0; r < timing->ranks; r++)
         phase->end_ps[r] = phase->stage_end_ps[STAGE_INTER][r] =

@@ -6,13 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add_to_port(struct port_loads *loads, enum port_class class, uint32_t port,
-                        uint32_t rank, double bytes, double messages)
+static void add_to_port(struct port_loads *loads, enum port_kind kind, uint32_t port, uint32_t rank,
+                        double bytes, double messages)
 {
-    loads->bytes[class][port] += bytes;
-    loads->messages[class][port] += messages;
-    loads->own_bytes[class][rank] += bytes;
-    loads->own_messages[class][rank] += messages;
+    loads->bytes[kind][port] += bytes;
+    loads->messages[kind][port] += messages;
+    loads->own_bytes[kind][rank] += bytes;
+    loads->own_messages[kind][rank] += messages;
 }
 
 // Bytes, and messages where they start, on the ports between two ranks.
@@ -114,13 +114,13 @@ static void add_rail(struct port_loads *loads, const struct kernel_costs *costs)
 void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs)
 {
     const struct fabric *fabric = &costs->schedule->fabric;
-    for (int class = 0; class < PORT_CLASSES; class ++) {
-        loads->bytes[class] = mem_alloc(fabric->count[class], sizeof(double));
-        loads->messages[class] = mem_alloc(fabric->count[class], sizeof(double));
+    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+        loads->bytes[kind] = mem_alloc(fabric->count[kind], sizeof(double));
+        loads->messages[kind] = mem_alloc(fabric->count[kind], sizeof(double));
     }
-    for (int class = 0; class < PORT_LINKS; class ++) {
-        loads->own_bytes[class] = mem_alloc(fabric->ranks, sizeof(double));
-        loads->own_messages[class] = mem_alloc(fabric->ranks, sizeof(double));
+    for (int kind = 0; kind < PORT_LINKS; kind++) {
+        loads->own_bytes[kind] = mem_alloc(fabric->ranks, sizeof(double));
+        loads->own_messages[kind] = mem_alloc(fabric->ranks, sizeof(double));
     }
     loads->peers = mem_alloc(fabric->ranks, sizeof(double));
     for (int kernel = 0; kernel < 2; kernel++)
@@ -133,13 +133,13 @@ void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs)
 
 void port_loads_release(struct port_loads *loads)
 {
-    for (int class = 0; class < PORT_CLASSES; class ++) {
-        free(loads->bytes[class]);
-        free(loads->messages[class]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+        free(loads->bytes[kind]);
+        free(loads->messages[kind]);
     }
-    for (int class = 0; class < PORT_LINKS; class ++) {
-        free(loads->own_bytes[class]);
-        free(loads->own_messages[class]);
+    for (int kind = 0; kind < PORT_LINKS; kind++) {
+        free(loads->own_bytes[kind]);
+        free(loads->own_messages[kind]);
     }
     free(loads->peers);
     for (int kernel = 0; kernel < 2; kernel++)
@@ -160,12 +160,12 @@ double port_loads_bound_ps(const struct port_loads *loads, const struct fabric *
 {
     double bound = 0;
     strcpy(busiest, "none");
-    for (enum port_class class = 0; class < PORT_LINKS; class ++)
-        for (uint32_t port = 0; port < fabric->count[class]; port++) {
-            const double time = loads->bytes[class][port] / fabric_rate(fabric, class, port) * 1e12;
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        for (uint32_t port = 0; port < fabric->count[kind]; port++) {
+            const double time = loads->bytes[kind][port] / fabric_rate(fabric, kind, port) * 1e12;
             if (time > bound) {
                 bound = time;
-                fabric_port_name(fabric, class, port, busiest);
+                fabric_port_name(fabric, kind, port, busiest);
             }
         }
     return bound;

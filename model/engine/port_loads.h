@@ -7,7 +7,7 @@
 // Bytes that a transfer puts on every port, messages that it starts there, and what each rank's
 // copy engines handle. Exact for counted loads. Released by port_loads_release.
 struct port_loads {
-    double *bytes[PORT_CLASSES];    // [fabric.count[class]]
+    double *bytes[PORT_CLASSES];    // [fabric.count[kind]]
     double *messages[PORT_CLASSES]; // at tx ports
     double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];

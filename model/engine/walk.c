@@ -51,19 +51,19 @@ static void clocks_align(struct clocks *clocks)
 // One port's entry: a wire is busy for its bytes over its rate, a copy engine for its copies, and
 // each message costs its own time on top.
 static void note_port(const struct kernel_costs *costs, const struct port_loads *loads,
-                      enum port_class class, uint32_t port, struct timing *timing)
+                      enum port_kind kind, uint32_t port, struct timing *timing)
 {
-    const double bytes = loads->bytes[class][port];
-    const bool sm = class == PORT_SM;
-    const double rate = sm ? 0 : kernel_port_rate(costs, class, port);
+    const double bytes = loads->bytes[kind][port];
+    const bool sm = kind == PORT_SM;
+    const double rate = sm ? 0 : kernel_port_rate(costs, kind, port);
     const double copies_ps = sm ? port_loads_copies_ps(loads, costs, port) : 0;
     if (bytes <= 0 || (sm ? copies_ps : rate) <= 0)
         return;
-    struct port_timing *entry = timing_add_port(timing, costs->transfer->phase, class, port);
+    struct port_timing *entry = timing_add_port(timing, costs->transfer->phase, kind, port);
     entry->bytes = bytes;
     entry->busy_ps = (sm ? copies_ps : bytes / rate * 1e12) +
-                     loads->messages[class][port] * (double)costs->common.per_message_ps;
-    if (class == PORT_NIC_TX || class == PORT_NVLINK_TX)
+                     loads->messages[kind][port] * (double)costs->common.per_message_ps;
+    if (kind == PORT_NIC_TX || kind == PORT_NVLINK_TX)
         timing->phases[costs->transfer->phase].bytes += bytes;
 }
 
@@ -73,9 +73,9 @@ void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *
     const struct fabric *fabric = &costs->schedule->fabric;
     struct phase_timing *phase = &timing->phases[costs->transfer->phase];
     phase->bytes = 0;
-    for (enum port_class class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t port = 0; port < fabric->count[class]; port++)
-            note_port(costs, loads, class, port, timing);
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t port = 0; port < fabric->count[kind]; port++)
+            note_port(costs, loads, kind, port, timing);
     phase->bound_ps = port_loads_bound_ps(loads, fabric, phase->busiest);
 }
 

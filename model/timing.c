@@ -28,11 +28,11 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
         phase->start_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->late_ps = mem_alloc(ranks, sizeof(uint64_t));
-        phase->feeder = mem_alloc(ranks, sizeof(uint32_t));
+        phase->last_sender = mem_alloc(ranks, sizeof(uint32_t));
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s] = mem_alloc(ranks, sizeof(uint64_t));
         for (uint32_t r = 0; r < ranks; r++)
-            phase->feeder[r] = r;
+            phase->last_sender[r] = r;
         strcpy(phase->busiest, "none");
         strcpy(phase->bottleneck, "none");
     }
@@ -46,7 +46,7 @@ void timing_release(struct timing *timing)
         free(timing->phases[p].start_ps);
         free(timing->phases[p].end_ps);
         free(timing->phases[p].late_ps);
-        free(timing->phases[p].feeder);
+        free(timing->phases[p].last_sender);
         for (int s = 0; s < STAGES; s++)
             free(timing->phases[p].stage_end_ps[s]);
     }

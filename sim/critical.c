@@ -30,11 +30,11 @@ static bool meets(const struct schedule *schedule, const struct run *run, int ph
 
 // The step before `place`: the rank whose start held it up, in the latest phase that ended by then.
 static struct place before(const struct schedule *schedule, const struct run *run,
-                           const struct timing *timing, struct place place, uint32_t feeder)
+                           const struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
     const uint32_t rank =
-        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : feeder;
+        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : last_sender;
     struct place found = {.phase = -1, .rank = rank};
     uint64_t latest = 0;
     for (int p = 0; p < PHASE_COUNT; p++) {
@@ -49,7 +49,7 @@ static struct place before(const struct schedule *schedule, const struct run *ru
     return found;
 }
 
-static void add_step(struct timing *timing, struct place place, uint32_t feeder)
+static void add_step(struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
     struct critical_step *step = &timing->path[timing->path_count++];
@@ -59,8 +59,8 @@ static void add_step(struct timing *timing, struct place place, uint32_t feeder)
                                    .rank = place.rank,
                                    .start_ps = phase->start_ps[place.rank],
                                    .end_ps = phase->end_ps[place.rank]};
-    if (feeder != place.rank)
-        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", feeder,
+    if (last_sender != place.rank)
+        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", last_sender,
                  binding);
     else
         snprintf(step->cause, sizeof step->cause, "%s", binding);
@@ -88,9 +88,9 @@ void critical_path(const struct schedule *schedule, const struct run *run, struc
     struct place place = last_place(timing);
     timing->path_count = 0;
     while (place.phase >= 0 && timing->path_count < room) {
-        const uint32_t feeder = timing->phases[place.phase].feeder[place.rank];
-        add_step(timing, place, feeder);
-        place = before(schedule, run, timing, place, feeder);
+        const uint32_t last_sender = timing->phases[place.phase].last_sender[place.rank];
+        add_step(timing, place, last_sender);
+        place = before(schedule, run, timing, place, last_sender);
     }
     for (size_t i = 0; i < timing->path_count / 2; i++) {
         const struct critical_step step = timing->path[i];

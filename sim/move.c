@@ -85,7 +85,7 @@ static void start_ranks(struct mover *mover, const double *peers, const struct p
         mover->tail_ps[r] = (uint64_t)ceil(times.tail_ps);
         mover->last_ps[r] = begin + (uint64_t)ceil(times.min_ps);
         mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] = begin;
-        mover->feeder[r] = r;
+        mover->last_sender[r] = r;
         start_rank(mover, r, begin);
     }
 }
@@ -153,7 +153,7 @@ static void mover_finish(struct mover *mover, struct timing *timing)
             mover_note_port(mover, timing, (enum port_kind)kind, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         phase->end_ps[r] = mover->last_ps[r] + mover->tail_ps[r];
-        phase->feeder[r] = mover->feeder[r];
+        phase->last_sender[r] = mover->last_sender[r];
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s][r] = mover->stage_ps[s][r];
     }
@@ -168,7 +168,7 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
     heap_init(&mover->heap, most_events(&mover->flows));
     mover_init_ports(mover);
     mover->last_ps = mem_alloc(fabric->ranks, sizeof(uint64_t));
-    mover->feeder = mem_alloc(fabric->ranks, sizeof(uint32_t));
+    mover->last_sender = mem_alloc(fabric->ranks, sizeof(uint32_t));
     mover->tail_ps = mem_alloc(fabric->ranks, sizeof(uint64_t));
     mover->work = mem_alloc(fabric->ranks, sizeof(double));
     for (uint32_t r = 0; r < fabric->ranks; r++)
@@ -182,7 +182,7 @@ static void mover_release(struct mover *mover)
     for (int kind = 0; kind < PORT_CLASSES; kind++)
         free(mover->ports[kind]);
     free(mover->last_ps);
-    free(mover->feeder);
+    free(mover->last_sender);
     free(mover->tail_ps);
     free(mover->work);
     for (int s = 0; s < STAGES; s++)

@@ -6,7 +6,7 @@
 #include "model/timing.h"
 #include "sim/timeline.h"
 
-// Runs a transfer whose starts stand in timing, and fills its ends, feeders, ports and events.
+// Runs a transfer whose starts stand in timing, and fills its ends, last senders, ports and events.
 // `peers`: lanes that each rank starts (struct port_loads).
 void move(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
           struct timing *timing);

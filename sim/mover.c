@@ -23,9 +23,9 @@ void mover_schedule(struct mover *mover, uint64_t time_ps, enum event_kind kind,
     heap_push(&mover->heap, time_ps, pack_event(kind, index, chunk, local));
 }
 
-// Something of a rank's part ended: what moved between it and `other` had to do with `feeder`.
+// Something of a rank's part ended: what moved between it and `other` had to do with `last_sender`.
 static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t other,
-                  uint32_t feeder)
+                  uint32_t last_sender)
 {
     const bool inside = fabric_node(mover->fabric, rank) == fabric_node(mover->fabric, other);
     uint64_t *stage = &mover->stage_ps[inside ? STAGE_INTRA : STAGE_INTER][rank];
@@ -33,7 +33,7 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
     if (time_ps <= mover->last_ps[rank])
         return;
     mover->last_ps[rank] = time_ps;
-    mover->feeder[rank] = feeder;
+    mover->last_sender[rank] = last_sender;
 }
 
 static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t start_ps)

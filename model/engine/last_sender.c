@@ -1,4 +1,4 @@
-// Of the closed form: a rank is not done before whoever feeds it is. MODEL.md section 6.
+// Of the closed form: a rank is not done before the ranks that send to it are. MODEL.md section 6.
 #include "base/mem.h"
 #include "model/engine/form.h"
 
@@ -63,9 +63,9 @@ static double passed(const struct form *form, const double *early, enum port_kin
     return form->earliest_start + form->pack + (rate > 0 ? bytes / rate * 1e12 : 0);
 }
 
-// A rank waits for whoever feeds it: over NVLink from `near`, and through the NIC of `far`.
-static void offer_feeder(struct form *form, const struct late *late, uint32_t to, uint32_t from,
-                         bool nvlink, double tail)
+// A rank waits for each that sends to it, over NVLink or through its NIC.
+static void offer_last_sender(struct form *form, const struct late *late, uint32_t to,
+                              uint32_t from, bool nvlink, double tail)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
@@ -81,7 +81,7 @@ static void offer_feeder(struct form *form, const struct late *late, uint32_t to
 }
 
 // A lane's ways between a home and one rank that serves it, as the schedule draws them.
-static void offer_lane_feeders(struct form *form, const struct late *late, uint32_t home,
+static void offer_lane_senders(struct form *form, const struct late *late, uint32_t home,
                                uint32_t rank)
 {
     const struct transfer *transfer = form->transfer;
@@ -92,18 +92,19 @@ static void offer_lane_feeders(struct form *form, const struct late *late, uint3
         transfer->rail ? fabric_rail_peer(fabric, home, fabric_node(fabric, rank)) : home;
     if (!transfer->rail) {
         if (home != rank)
-            offer_feeder(form, late, gather ? home : rank, gather ? rank : home,
-                         inside && !transfer->inside_nic, 0);
+            offer_last_sender(form, late, gather ? home : rank, gather ? rank : home,
+                              inside && !transfer->inside_nic, 0);
         return;
     }
     const double hop = transfer->inside_nic ? form->nic_hop : form->nvlink_hop;
     const double forwarded = via == rank ? 0 : form->piece + hop;
     if (via != rank)
-        offer_feeder(form, late, gather ? home : rank, gather ? rank : via, !transfer->inside_nic,
-                     gather && !inside ? form->forward + form->nic_hop : 0);
+        offer_last_sender(form, late, gather ? home : rank, gather ? rank : via,
+                          !transfer->inside_nic,
+                          gather && !inside ? form->forward + form->nic_hop : 0);
     if (!inside)
-        offer_feeder(form, late, gather ? home : rank, gather ? via : home, false,
-                     gather ? 0 : form->forward + forwarded);
+        offer_last_sender(form, late, gather ? home : rank, gather ? via : home, false,
+                          gather ? 0 : form->forward + forwarded);
 }
 
 // When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
@@ -183,7 +184,7 @@ static void offer_relays(struct form *form)
     free(early);
 }
 
-static void offer_feeders(struct form *form)
+static void offer_last_senders(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
@@ -194,7 +195,7 @@ static void offer_feeders(struct form *form)
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)
-                offer_lane_feeders(form, &late, home, rank);
+                offer_lane_senders(form, &late, home, rank);
     free(late.nic);
     free(late.nvlink);
     free(late.uplink);
@@ -202,6 +203,6 @@ static void offer_feeders(struct form *form)
 
 void form_offer_senders(struct form *form)
 {
-    offer_feeders(form);
+    offer_last_senders(form);
     offer_relays(form);
 }

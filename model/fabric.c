@@ -23,13 +23,13 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         .slow = cluster->slow_parts,
     };
     fabric.count[PORT_SM] = ranks;
-    for (int way = 0; way < 2; way++) {
-        fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;
-        fabric.rate_Bps[PORT_NIC_TX + way] = nic_Bps;
-        fabric.count[PORT_NVLINK_TX + way] = ranks;
-        fabric.rate_Bps[PORT_NVLINK_TX + way] = cluster->nvlink_Bps / slowdown;
-        fabric.count[PORT_SPINE_UP + way] = fabric.spine ? cluster->nodes : 0;
-        fabric.rate_Bps[PORT_SPINE_UP + way] = spine_Bps;
+    for (int rx = 0; rx < 2; rx++) {
+        fabric.count[PORT_NIC_TX + rx] = nics * cluster->nodes;
+        fabric.rate_Bps[PORT_NIC_TX + rx] = nic_Bps;
+        fabric.count[PORT_NVLINK_TX + rx] = ranks;
+        fabric.rate_Bps[PORT_NVLINK_TX + rx] = cluster->nvlink_Bps / slowdown;
+        fabric.count[PORT_SPINE_UP + rx] = fabric.spine ? cluster->nodes : 0;
+        fabric.rate_Bps[PORT_SPINE_UP + rx] = spine_Bps;
     }
     return fabric;
 }

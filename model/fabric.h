@@ -1,4 +1,4 @@
-// The fabric: the ports of a cluster and the way between two ranks, as numbers. Shared by the
+// The fabric: the ports of a cluster and the path between two ranks, as numbers. Shared by the
 // closed form, the simulator and the physical bound, so that all speak of the same ports.
 #ifndef MODEL_FABRIC_H
 #define MODEL_FABRIC_H

@@ -39,7 +39,7 @@ extern const char *const stage_names[];
 // NICs between nodes (stage inter) or NVLink inside one (stage intra).
 // Rail: for every (home, node), node[home * nodes + node] tokens cross to the home's rail peer in
 // that node (inter), where each is forwarded to the ranks that need it, pair[home * ranks + rank]
-// copies (intra). A gather (combine) runs the same ways backward: copies come together at the rail
+// copies (intra). A gather (combine) runs the same paths backward: copies come together at the rail
 // peer, are summed, and one a token crosses.
 //
 // Order: a rank cuts its tokens into `channels` contiguous slices that move side by side; within a

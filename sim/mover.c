@@ -1,5 +1,5 @@
 // The events of one transfer. Handlers are named by what has just happened; each finds the next
-// port on the chunk's way, lets it be served, and schedules what follows.
+// port on the chunk's path, lets it be served, and schedules what follows.
 //
 //   direct          step -> [copy] -> launched -> wire -> received -> [copy] -> done
 //   rail, scatter   step -> copy -> launched -> wire -> received -> copy -> forwarded -> pieces
@@ -113,37 +113,37 @@ static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
     heap_push(&mover->heap, port_reaches(port, start_ps, next, bytes) + latency_ps, event);
 }
 
-// The ports of a way between two ranks, and its latency.
-struct way {
+// The ports of a path between two ranks, and its latency.
+struct path {
     enum port_kind tx, rx;
     uint32_t from, to; // ports
     uint64_t latency_ps;
 };
 
-static struct way way_between(const struct mover *mover, uint32_t from, uint32_t to)
+static struct path path_between(const struct mover *mover, uint32_t from, uint32_t to)
 {
     const struct fabric *fabric = mover->fabric;
     if (over_nvlink(mover, from, to))
-        return (struct way){PORT_NVLINK_TX, PORT_NVLINK_RX, from, to, fabric->nvlink_latency_ps};
-    return (struct way){PORT_NIC_TX, PORT_NIC_RX, fabric_nic(fabric, from), fabric_nic(fabric, to),
-                        fabric->nic_latency_ps};
+        return (struct path){PORT_NVLINK_TX, PORT_NVLINK_RX, from, to, fabric->nvlink_latency_ps};
+    return (struct path){PORT_NIC_TX, PORT_NIC_RX, fabric_nic(fabric, from), fabric_nic(fabric, to),
+                         fabric->nic_latency_ps};
 }
 
-// Puts one rank's piece of a chunk on the way inside a node; returns when its first byte leaves.
+// Puts one rank's piece of a chunk on its path inside a node; returns when its first byte leaves.
 static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
                            uint64_t event)
 {
-    const struct way way = way_between(mover, from, to);
-    const uint64_t start = serve(mover, way.tx, way.from, bytes, 0);
-    hop(mover, &mover->ports[way.tx][way.from], start, &mover->ports[way.rx][way.to], bytes,
-        way.latency_ps, event);
+    const struct path path = path_between(mover, from, to);
+    const uint64_t start = serve(mover, path.tx, path.from, bytes, 0);
+    hop(mover, &mover->ports[path.tx][path.from], start, &mover->ports[path.rx][path.to], bytes,
+        path.latency_ps, event);
     return start;
 }
 
 static uint64_t tx_free(const struct mover *mover, uint32_t from, uint32_t to)
 {
-    const struct way way = way_between(mover, from, to);
-    return mover->ports[way.tx][way.from].free_ps;
+    const struct path path = path_between(mover, from, to);
+    return mover->ports[path.tx][path.from].free_ps;
 }
 
 // Puts a chunk on the wire between two ranks; returns when its first byte leaves.
@@ -154,16 +154,16 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct flow *flow = &mover->flows.flows[index];
     const uint64_t tokens = flow_chunk_tokens(flow, chunk);
     const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
-    const struct way way = way_between(mover, from, to);
-    const uint64_t start = serve(mover, way.tx, way.from, bytes, extra);
-    const struct port *tx = &mover->ports[way.tx][way.from];
+    const struct path path = path_between(mover, from, to);
+    const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
+    const struct port *tx = &mover->ports[path.tx][path.from];
 
     touch(mover, from, tx->free_ps, to, from);
-    if (way.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
+    if (path.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
         hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
             pack_event(EVENT_SPINE_UP, index, chunk, 0));
     else
-        hop(mover, tx, start, &mover->ports[way.rx][way.to], bytes, way.latency_ps,
+        hop(mover, tx, start, &mover->ports[path.rx][path.to], bytes, path.latency_ps,
             pack_event(EVENT_ARRIVES, index, chunk, 0));
     return start;
 }
@@ -293,9 +293,9 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
     const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
-    const struct way way = way_between(mover, from, to);
-    serve(mover, way.rx, way.to, bytes, 0);
-    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
+    const struct path path = path_between(mover, from, to);
+    serve(mover, path.rx, path.to, bytes, 0);
+    const uint64_t done = mover->ports[path.rx][path.to].free_ps;
     touch(mover, to, done, from, from);
     mover_schedule(mover, done, EVENT_RECEIVED, index, chunk, 0);
 }
@@ -340,10 +340,10 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint32_t peer = far_end(mover, flow);
     const bool gather = mover->transfer->gather;
     const uint32_t to = gather ? peer : rank;
-    const struct way way = way_between(mover, gather ? rank : peer, to);
+    const struct path path = path_between(mover, gather ? rank : peer, to);
     const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-    serve(mover, way.rx, way.to, bytes, 0);
-    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
+    serve(mover, path.rx, path.to, bytes, 0);
+    const uint64_t done = mover->ports[path.rx][path.to].free_ps;
     touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
     if (mover->transfer->gather)
         mover_schedule(mover, done, EVENT_JOINED, index, chunk, local);

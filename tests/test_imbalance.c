@@ -53,14 +53,14 @@ static void expect_level(const double *pairs, uint32_t ranks, const struct spec 
             sums[0] += pairs[a * ranks + b];
             sums[1] += pairs[b * ranks + a];
         }
-        for (int way = 0; way < 2; way++) {
-            least[way] = fmin(least[way], sums[way]);
-            most[way] = fmax(most[way], sums[way]);
+        for (int rx = 0; rx < 2; rx++) {
+            least[rx] = fmin(least[rx], sums[rx]);
+            most[rx] = fmax(most[rx], sums[rx]);
         }
     }
-    for (int way = 0; way < 2; way++)
-        ck_assert_msg(most[way] - least[way] <= 4 + 1e-9 * most[way], "%g to %g: %s", least[way],
-                      most[way], scene_name(spec));
+    for (int rx = 0; rx < 2; rx++)
+        ck_assert_msg(most[rx] - least[rx] <= 4 + 1e-9 * most[rx], "%g to %g: %s", least[rx],
+                      most[rx], scene_name(spec));
 }
 
 START_TEST(even_loads_are_the_same_traffic)

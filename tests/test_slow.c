@@ -47,10 +47,10 @@ START_TEST(reads)
     const uint32_t rank = read_rows[_i].rank, nic = fabric_nic(&healthy, rank);
     ck_assert_msg(cluster_set_slow(&slowed, read_rows[_i].list, &err), "%s", err.text);
     const struct fabric fabric = fabric_from_cluster(&slowed);
-    for (int way = 0; way < 2; way++) {
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NIC_TX + way), nic),
+    for (int rx = 0; rx < 2; rx++) {
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NIC_TX + rx), nic),
                             cluster.nic_Bps * read_rows[_i].nic);
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NVLINK_TX + way), rank),
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NVLINK_TX + rx), rank),
                             cluster.nvlink_Bps * read_rows[_i].nvlink);
     }
     ck_assert_double_eq(fabric_work(&fabric, rank), 1 / read_rows[_i].compute);

@@ -80,7 +80,7 @@ static void offer_last_sender(struct form *form, const struct late *late, uint32
     }
 }
 
-// A lane's ways between a home and one rank that serves it, as the schedule draws them.
+// A lane's paths between a home and one rank that serves it, as the schedule draws them.
 static void offer_lane_senders(struct form *form, const struct late *late, uint32_t home,
                                uint32_t rank)
 {

@@ -57,7 +57,7 @@ static double lane_messages(const struct transfer *transfer, double tokens)
     return part > 0 ? messages + part * (whole_messages(transfer, whole + 1) - messages) : messages;
 }
 
-// Both ends of a direct way copy: the sender's kernel into the wire's buffers, the receiver's out.
+// Both ends of a direct path copy: the sender's kernel into the wire's buffers, the receiver's out.
 static void add_direct(struct port_loads *loads, const struct kernel_costs *costs)
 {
     const struct schedule *schedule = costs->schedule;

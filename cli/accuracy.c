@@ -157,7 +157,7 @@ static void put_errors(struct table *table, const struct accuracy_row *row)
     table_real(table, row->measured->latency_us);
     table_real(table, row->predicted_us);
     table_real(table, row->error_pct);
-    table_text(table, row->binds);
+    table_text(table, row->bottleneck);
 }
 
 // One of the two is what the row has; the other is blank.
@@ -310,7 +310,7 @@ static json_t *row_json(const struct accuracy_row *row)
     json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
     json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
     json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
-    json_object_set_new(item, "bottleneck", json_string(row->binds));
+    json_object_set_new(item, "bottleneck", json_string(row->bottleneck));
     json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
     if (!isnan(row->interval_us.low)) {
         json_object_set_new(item, "low_us", table_json_real(row->interval_us.low));

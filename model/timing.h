@@ -41,7 +41,7 @@ struct phase_timing {
                            // ranks share has passed all of its bytes, whoever's come last
     double bytes;          // on the wire, NIC and NVLink, summed over ranks
     double bound_ps;       // physical port bound (schedule_bound_ps); 0: moves nothing
-    char bottleneck[96];   // what binds (model/binding.h): a port's name, "gpu3.sm", "compute",
+    char bottleneck[96];   // a port's name, "gpu3.sm", "compute",
                            // "latency"
     char busiest[48];      // the port of the bound
 };

@@ -53,17 +53,17 @@ static void add_step(struct timing *timing, struct place place, uint32_t last_se
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
     struct critical_step *step = &timing->path[timing->path_count++];
-    char binding[sizeof phase->bottleneck];
-    strcpy(binding, phase->bottleneck);
+    char bottleneck[sizeof phase->bottleneck];
+    strcpy(bottleneck, phase->bottleneck);
     *step = (struct critical_step){.phase = (enum phase)place.phase,
                                    .rank = place.rank,
                                    .start_ps = phase->start_ps[place.rank],
                                    .end_ps = phase->end_ps[place.rank]};
     if (last_sender != place.rank)
         snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", last_sender,
-                 binding);
+                 bottleneck);
     else
-        snprintf(step->cause, sizeof step->cause, "%s", binding);
+        snprintf(step->cause, sizeof step->cause, "%s", bottleneck);
 }
 
 static struct place last_place(const struct timing *timing)

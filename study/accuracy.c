@@ -35,7 +35,7 @@ static void judge_row(struct accuracy_row *row, enum engine engine, const struct
     row->predicted_us = answer.us;
     row->interval_us = interval_for(row, &setting, engine, asked);
     setting_release(&setting);
-    memcpy(row->binds, answer.binds, sizeof row->binds);
+    memcpy(row->bottleneck, answer.bottleneck, sizeof row->bottleneck);
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
 }
 

@@ -226,7 +226,8 @@ struct row_answer row_ask(struct setting *setting, const struct measured_row *ro
         estimate_naive(&setting->schedule, &setting->run, &timing);
     const struct phase_span span = span_of(&timing, row);
     answer.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
-    snprintf(answer.binds, sizeof answer.binds, "%s", timing.phases[row->phase].bottleneck);
+    snprintf(answer.bottleneck, sizeof answer.bottleneck, "%s",
+             timing.phases[row->phase].bottleneck);
     timing_release(&timing);
     return answer;
 }

@@ -32,8 +32,8 @@ bool row_resolve(struct setting *setting, const struct measured_row *row, enum e
 
 // What an engine says of a row.
 struct row_answer {
-    double us;      // the row's own figure
-    char binds[96]; // what binds its phase
+    double us;           // the row's own figure
+    char bottleneck[96]; // of its phase
 };
 
 // What the engine says of the row's own figure: the phase's, or its stage's where the row names

@@ -246,7 +246,7 @@ START_TEST(worst_rows)
                 ck_assert_double_eq_tol(fabs(accuracy.rows[worst[i]].error_pct), 30, 1e-9);
         free(worst);
     }
-    ck_assert_str_eq(accuracy.rows[0].binds, "gpu0.nvlink.tx");
+    ck_assert_str_eq(accuracy.rows[0].bottleneck, "gpu0.nvlink.tx");
     accuracy_release(&accuracy);
     measured_release(&measured);
     fixture_remove(&file);

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-// A late arrival binds when the others waited for it this share of the phase.
+// A late arrival is the bottleneck when the others waited for it this share of the phase.
 #define LATE_SHARE 0.25
 // Ports whose busy times differ by less are equally busy: sums of the same bytes in another order.
 #define EQUALLY_BUSY 1e-9

@@ -1,4 +1,5 @@
-// model/binding: both engines name the same kind of thing, and of equal ports the sending one.
+// model/engine/bottleneck: both engines name the same kind of thing, and of equal ports the sending
+// one.
 #include "model/engine/bottleneck.h"
 #include "model/engine/estimate.h"
 #include "model/question.h"
@@ -101,8 +102,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("binding");
-    TCase *tests = tcase_create("binding");
+    Suite *suite = suite_create("bottleneck");
+    TCase *tests = tcase_create("bottleneck");
     tcase_add_loop_test(tests, names, 0, SUITE_COUNT(cases));
     tcase_add_test(tests, late_arrival);
     suite_add_tcase(suite, tests);

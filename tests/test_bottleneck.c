@@ -34,7 +34,7 @@ static const struct {
     // Four SMs copy less than NVLink moves.
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_DISPATCH, ".sm", "gpu0.sm"},
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_COMBINE, ".sm", "gpu0.sm"},
-    // Work of SMs that a law says, before, beside and after the wires, is more than theirs.
+    // Work of SMs that a cost model says, before, beside and after the wires, is more than theirs.
     {"h800-cx7:nvlink=2000GB/s", "deepep-ll", "", 8, 1024, 0, PHASE_COMBINE, ".sm", "gpu0.sm"},
     {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
 };

@@ -235,8 +235,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("law");
-    TCase *tests = tcase_create("law");
+    Suite *suite = suite_create("costs");
+    TCase *tests = tcase_create("costs");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, sms_of_low_latency_kernels, 0, SUITE_COUNT(grids));
     tcase_add_test(tests, variants_by_gpu);

@@ -33,7 +33,7 @@ static struct fixture rows_file(const char *rows)
 
 // ---- what a prediction reads ------------------------------------------------------------------
 
-// One question a phase and shape: each law, one node and several, NICs inside and out.
+// One question a phase and shape: each cost model, one node and several, NICs inside and out.
 static const char every_kind[] =
     "a,f,h800-cx7,deepep-normal,1,8,256,8,,512,7168,fp8,dispatch,20,1,0,s\n"
     "b,f,h800-cx7,deepep-normal,4,8,256,8,,512,7168,bf16,combine,20,1,0,s\n"

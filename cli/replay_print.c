@@ -217,7 +217,7 @@ void replay_add_step(struct table *table, const struct replay_place *place)
             table_real(table, US((double)place->routed_ps[figure]));
         else
             table_blank(table);
-    table_real(table, US((double)place->even_ps[REPLAY_LAYER]));
+    table_real(table, US((double)place->balanced_ps[REPLAY_LAYER]));
     table_real(table, place->max_mean);
     add_rank(table, place->hottest);
     add_rank(table, place->slowest);

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/table.h"
-#include "model/even.h"
+#include "model/balanced.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -81,10 +81,11 @@ static void run_again(const struct schedule *schedule, const struct run *run, bo
     engine(&other, &together, timing);
 }
 
-static void run_even(const struct setting *setting, timing_engine *engine, struct timing *timing)
+static void run_balanced(const struct setting *setting, timing_engine *engine,
+                         struct timing *timing)
 {
     struct setting other = *setting; // borrows all but what is made here
-    loads_even(&other.loads, &setting->loads, setting->traffic ? NULL : &setting->layout);
+    loads_balanced(&other.loads, &setting->loads, setting->traffic ? NULL : &setting->layout);
     setting_schedule(&other);
     run_again(&other.schedule, &setting->run, false, engine, timing);
     schedule_release(&other.schedule);
@@ -188,10 +189,10 @@ void imbalance_find(struct imbalance *imbalance, const struct setting *setting,
     const struct schedule *schedule = &setting->schedule;
     const struct slow *slow = &schedule->fabric.slow;
     const bool late = setting->run.skew_ps > 0 || slow_says(slow, SLOW_LATE);
-    struct timing even, healthy = {0}, together = {0};
-    const struct timing *steps[CAUSES + 1] = {&even, asked, asked, asked};
+    struct timing balanced, healthy = {0}, together = {0};
+    const struct timing *steps[CAUSES + 1] = {&balanced, asked, asked, asked};
     *imbalance = (struct imbalance){0};
-    run_even(setting, engine, &even);
+    run_balanced(setting, engine, &balanced);
     if (late) {
         run_again(schedule, &setting->run, true, engine, &together);
         steps[CAUSE_ROUTING + 1] = steps[CAUSE_SLOW + 1] = &together;
@@ -200,14 +201,14 @@ void imbalance_find(struct imbalance *imbalance, const struct setting *setting,
         run_again(schedule, &setting->run, false, engine, &healthy);
         steps[CAUSE_ROUTING + 1] = &healthy;
     }
-    add_rows(imbalance->even_ps, &even, 1);
+    add_rows(imbalance->balanced_ps, &balanced, 1);
     for (int cause = 0; cause < CAUSES; cause++) {
         add_rows(imbalance->cause_ps[cause], steps[cause + 1], 1);
         add_rows(imbalance->cause_ps[cause], steps[cause], -1);
     }
     set_waits(imbalance, asked);
     set_worst(imbalance, schedule, asked);
-    timing_release(&even);
+    timing_release(&balanced);
     timing_release(&healthy);
     timing_release(&together);
 }
@@ -220,9 +221,9 @@ static double sum_of(const double rows[IMBALANCE_ROWS])
     return sum;
 }
 
-double imbalance_even_ps(const struct imbalance *imbalance)
+double imbalance_balanced_ps(const struct imbalance *imbalance)
 {
-    return sum_of(imbalance->even_ps);
+    return sum_of(imbalance->balanced_ps);
 }
 
 double imbalance_cause_ps(const struct imbalance *imbalance, enum imbalance_cause cause)
@@ -313,19 +314,19 @@ static void print_worst(FILE *out, const struct imbalance *imbalance)
 
 char *imbalance_sentences(const struct imbalance *imbalance)
 {
-    const double even = imbalance_even_ps(imbalance), cost = imbalance_cost_ps(imbalance);
-    char cost_us[TABLE_NUMBER_BYTES], layer_us[TABLE_NUMBER_BYTES], even_us[TABLE_NUMBER_BYTES];
+    const double balanced = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
+    char cost_us[TABLE_NUMBER_BYTES], layer_us[TABLE_NUMBER_BYTES], balanced_us[TABLE_NUMBER_BYTES];
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);
     fprintf(out, "Imbalance costs %s us of %s us (%.1f%%)", table_short(cost / 1e6, cost_us),
-            table_short((even + cost) / 1e6, layer_us), 100 * cost / (even + cost));
+            table_short((balanced + cost) / 1e6, layer_us), 100 * cost / (balanced + cost));
     print_rows(out, imbalance);
     print_causes(out, imbalance);
     fprintf(out,
             ".\nThe same traffic spread evenly over ranks, no part slow and all arriving together, "
             "takes %s us.\n",
-            table_short(even / 1e6, even_us));
+            table_short(balanced / 1e6, balanced_us));
     print_worst(out, imbalance);
     fputc('\n', out);
     fclose(out);

@@ -30,7 +30,7 @@ struct straggler {
 
 struct imbalance {
     bool present[IMBALANCE_ROWS];
-    double even_ps[IMBALANCE_ROWS];
+    double balanced_ps[IMBALANCE_ROWS];
     double cause_ps[CAUSES][IMBALANCE_ROWS];
     double wait_mean_ps[IMBALANCE_ROWS]; // from a rank's own end to the last one's, mean over ranks
     struct straggler worst;
@@ -41,8 +41,8 @@ struct imbalance {
 void imbalance_find(struct imbalance *imbalance, const struct setting *setting,
                     timing_engine *engine, const struct timing *asked);
 
-// Sums over rows, picoseconds: of the even layer; what a cause adds; what all add.
-double imbalance_even_ps(const struct imbalance *imbalance);
+// Sums over rows, picoseconds: of the balanced layer; what a cause adds; what all add.
+double imbalance_balanced_ps(const struct imbalance *imbalance);
 double imbalance_cause_ps(const struct imbalance *imbalance, enum imbalance_cause cause);
 double imbalance_cost_ps(const struct imbalance *imbalance);
 

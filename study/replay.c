@@ -1,7 +1,7 @@
 #include "study/replay.h"
 
 #include "base/mem.h"
-#include "model/even.h"
+#include "model/balanced.h"
 #include "model/engine/check.h"
 
 #include <assert.h>
@@ -47,13 +47,13 @@ static void note_times(const struct schedule *schedule, const struct timing *tim
     times_ps[REPLAY_LAYER] = (uint64_t)timing_layer_ps(timing);
 }
 
-static void run_even(const struct setting *setting, timing_engine *engine,
-                     uint64_t times_ps[REPLAY_FIGURES])
+static void run_balanced(const struct setting *setting, timing_engine *engine,
+                         uint64_t times_ps[REPLAY_FIGURES])
 {
     struct loads loads;
     struct schedule schedule;
     struct timing timing;
-    loads_even(&loads, &setting->loads, &setting->layout);
+    loads_balanced(&loads, &setting->loads, &setting->layout);
     schedule_layer(&schedule, &setting->moe, &setting->cluster, &setting->dispatcher, &loads,
                    &setting->layout);
     engine(&schedule, &setting->run, &timing);
@@ -109,7 +109,7 @@ static bool run_item(struct worker *worker, timing_engine *engine, struct item *
     note_times(&setting->schedule, &item->timing, place->routed_ps);
     note_choices(item, &setting->loads);
     place->slowest = first_most(item->timing.phases[PHASE_EXPERTS].end_ps, setting->loads.ranks);
-    run_even(setting, engine, place->even_ps);
+    run_balanced(setting, engine, place->balanced_ps);
     return true;
 }
 
@@ -137,32 +137,32 @@ static void fold_ranks(struct replay_layer *layer, const struct item *item, uint
 }
 
 static void fold_times(struct replay_layer *layer, const uint64_t routed_ps[REPLAY_FIGURES],
-                       const uint64_t even_ps[REPLAY_FIGURES])
+                       const uint64_t balanced_ps[REPLAY_FIGURES])
 {
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
         quantiles_add(&layer->routed[figure], routed_ps[figure]);
-        layer->even_ps[figure] += (double)even_ps[figure];
+        layer->balanced_ps[figure] += (double)balanced_ps[figure];
     }
 }
 
 // A step's places, one a layer.
 static void fold_step(struct replay *replay, const struct item *items)
 {
-    uint64_t routed_ps[REPLAY_FIGURES] = {0}, even_ps[REPLAY_FIGURES] = {0};
+    uint64_t routed_ps[REPLAY_FIGURES] = {0}, balanced_ps[REPLAY_FIGURES] = {0};
     for (uint32_t l = 0; l < replay->layer_count; l++) {
         const struct replay_place *place = &items[l].place;
         for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
             replay->present[phase] |= items[l].schedule.present[phase];
-        fold_times(&replay->layers[l], place->routed_ps, place->even_ps);
+        fold_times(&replay->layers[l], place->routed_ps, place->balanced_ps);
         fold_ranks(&replay->layers[l], &items[l], replay->ranks);
         fold_ranks(&replay->all, &items[l], replay->ranks);
         for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
             routed_ps[figure] += place->routed_ps[figure];
-            even_ps[figure] += place->even_ps[figure];
+            balanced_ps[figure] += place->balanced_ps[figure];
         }
     }
     replay->present[REPLAY_LAYER] = true;
-    fold_times(&replay->all, routed_ps, even_ps);
+    fold_times(&replay->all, routed_ps, balanced_ps);
 }
 
 // ---- blocks of places --------------------------------------------------------------------------
@@ -361,7 +361,7 @@ void replay_release(struct replay *replay)
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure)
 {
     const struct quantiles *routed = &layer->routed[figure];
-    return quantiles_mean(routed) - layer->even_ps[figure] / (double)routed->count;
+    return quantiles_mean(routed) - layer->balanced_ps[figure] / (double)routed->count;
 }
 
 const struct replay_rank *replay_most_hot(const struct replay *replay,

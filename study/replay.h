@@ -29,7 +29,7 @@ struct replay_place {
     uint32_t tokens; // a rank, the most
     const struct schedule *schedule;
     const struct timing *timing;
-    uint64_t routed_ps[REPLAY_FIGURES], even_ps[REPLAY_FIGURES];
+    uint64_t routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES];
     const uint64_t *choices; // [ranks] that each rank serves
     double max_mean;         // the most choices that a rank serves over the mean; 1: without any
     // Of the ranks, the one that serves most choices and the one that ends experts last; of several
@@ -49,9 +49,9 @@ struct replay_rank {
 struct replay_layer {
     uint32_t layer, layer_id; // index into the trace's layers, and of the model
     struct quantiles routed[REPLAY_FIGURES];
-    double even_ps[REPLAY_FIGURES]; // sum over steps: the same engine on even loads
-    struct quantiles max_mean_ppm;  // of each step, millionths
-    struct replay_rank *ranks;      // [ranks]
+    double balanced_ps[REPLAY_FIGURES]; // sum over steps: the same engine on balanced loads
+    struct quantiles max_mean_ppm;      // of each step, millionths
+    struct replay_rank *ranks;          // [ranks]
 };
 
 struct replay {
@@ -69,15 +69,16 @@ struct replay {
 // Resolves the question and opens the trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_asked *asked, struct error *err);
 
-// Runs the engine at every place, twice: as routed, and on even loads (model/even.h). Places
-// are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
-// results do not depend on their number. Refuses what schedule_check refuses, after having visited
-// what comes well before.
+// Runs the engine at every place, twice: as routed, and on balanced loads (model/balanced.h).
+// Places are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order,
+// and results do not depend on their number. Refuses what schedule_check refuses, after having
+// visited what comes well before.
 bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err);
 
 void replay_release(struct replay *replay);
 
-// What routing's imbalance costs: mean latency as routed less that on even loads, in picoseconds.
+// What routing's imbalance costs: mean latency as routed less that on balanced loads, in
+// picoseconds.
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.

@@ -1,6 +1,6 @@
 // Even loads, and what imbalance costs against them.
 #include "model/engine/check.h"
-#include "model/even.h"
+#include "model/balanced.h"
 #include "study/imbalance.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -25,7 +25,8 @@ static struct spec random_spec(uint64_t suite, uint32_t number, uint32_t tokens)
     return spec;
 }
 
-// ---- even loads --------------------------------------------------------------------------------
+// ---- balanced loads
+// --------------------------------------------------------------------------------
 
 static double sum_of(const double *values, size_t count)
 {
@@ -63,44 +64,44 @@ static void expect_level(const double *pairs, uint32_t ranks, const struct spec 
                       most[rx], scene_name(spec));
 }
 
-START_TEST(even_loads_are_the_same_traffic)
+START_TEST(balanced_loads_are_the_same_traffic)
 {
     for (uint32_t i = 0; i < SCENE_CASES(200); i++) {
         const struct spec spec = random_spec(41, i, 2000);
         struct scene scene;
-        struct loads even;
+        struct loads balanced;
         scene_build(&scene, &spec);
         const struct loads *loads = &scene.setting.loads;
         const size_t ranks = loads->ranks;
-        loads_even(&even, loads, &scene.setting.layout);
-        expect_total(even.tokens, loads->tokens, ranks, "tokens", &spec);
-        expect_total(even.expert_copies, loads->expert_copies, ranks * ranks, "choices", &spec);
-        expect_total(even.rank_copies, loads->rank_copies, ranks * ranks, "rank copies", &spec);
-        expect_total(even.slot_tokens, loads->slot_tokens, loads->slots, "slots", &spec);
-        expect_level(even.expert_copies, loads->ranks, &spec);
-        expect_level(even.rank_copies, loads->ranks, &spec);
+        loads_balanced(&balanced, loads, &scene.setting.layout);
+        expect_total(balanced.tokens, loads->tokens, ranks, "tokens", &spec);
+        expect_total(balanced.expert_copies, loads->expert_copies, ranks * ranks, "choices", &spec);
+        expect_total(balanced.rank_copies, loads->rank_copies, ranks * ranks, "rank copies", &spec);
+        expect_total(balanced.slot_tokens, loads->slot_tokens, loads->slots, "slots", &spec);
+        expect_level(balanced.expert_copies, loads->ranks, &spec);
+        expect_level(balanced.rank_copies, loads->ranks, &spec);
         if (loads->expected || spec.tokens > 200)
-            ck_assert_double_eq_tol(loads_nodes_per_token(&even), loads_nodes_per_token(loads),
+            ck_assert_double_eq_tol(loads_nodes_per_token(&balanced), loads_nodes_per_token(loads),
                                     1e-2);
-        loads_release(&even);
+        loads_release(&balanced);
         setting_release(&scene.setting);
     }
 }
 END_TEST
 
 // The engines may run on them: conserved, above the bound, whole tokens.
-START_TEST(even_loads_are_sound)
+START_TEST(balanced_loads_are_sound)
 {
     for (uint32_t i = 0; i < SCENE_CASES(200); i++) {
         const struct spec spec =
             random_spec(42, i, i % 2 ? 4 : 500); // tiny ones: mostly remainders
         struct scene scene;
-        struct loads even;
+        struct loads balanced;
         struct error err;
         scene_build(&scene, &spec);
-        loads_even(&even, &scene.setting.loads, &scene.setting.layout);
+        loads_balanced(&balanced, &scene.setting.loads, &scene.setting.layout);
         struct setting other = scene.setting;
-        other.loads = even;
+        other.loads = balanced;
         setting_schedule(&other);
         for (int e = 0; e < 2; e++) {
             struct timing timing;
@@ -110,13 +111,13 @@ START_TEST(even_loads_are_sound)
             timing_release(&timing);
         }
         schedule_release(&other.schedule);
-        loads_release(&even);
+        loads_release(&balanced);
         setting_release(&scene.setting);
     }
 }
 END_TEST
 
-START_TEST(even_again_changes_nothing)
+START_TEST(balancing_again_changes_nothing)
 {
     for (uint32_t i = 0; i < SCENE_CASES(50); i++) {
         const struct spec spec = random_spec(43, i, 2000);
@@ -124,8 +125,8 @@ START_TEST(even_again_changes_nothing)
         struct loads once, twice;
         scene_build(&scene, &spec);
         const size_t ranks = scene.setting.loads.ranks;
-        loads_even(&once, &scene.setting.loads, &scene.setting.layout);
-        loads_even(&twice, &once, &scene.setting.layout);
+        loads_balanced(&once, &scene.setting.loads, &scene.setting.layout);
+        loads_balanced(&twice, &once, &scene.setting.layout);
         for (size_t p = 0; p < ranks * ranks; p++)
             ck_assert_double_eq_tol(twice.rank_copies[p], once.rank_copies[p],
                                     1e-9 * (1 + once.rank_copies[p]));
@@ -136,18 +137,18 @@ START_TEST(even_again_changes_nothing)
 }
 END_TEST
 
-START_TEST(even_bytes)
+START_TEST(balanced_bytes)
 {
     const uint64_t bytes[] = {0, 8, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0};
     // 8 bytes over the four pairs of a node, none by rail, 4 + 3 over the four other pairs.
     const double wants[] = {0, 2, 0, 2, 2, 0, 2, 0, 0, 2, 0, 2, 1, 0, 2, 0};
-    struct loads loads, even;
+    struct loads loads, balanced;
     loads_from_bytes(&loads, bytes, 4, 2);
-    loads_even(&even, &loads, NULL);
+    loads_balanced(&balanced, &loads, NULL);
     for (size_t p = 0; p < 16; p++)
-        ck_assert_double_eq(even.rank_copies[p], wants[p]);
+        ck_assert_double_eq(balanced.rank_copies[p], wants[p]);
     loads_release(&loads);
-    loads_release(&even);
+    loads_release(&balanced);
 }
 END_TEST
 
@@ -179,7 +180,7 @@ START_TEST(adds_up)
         for (int e = 0; e < 2; e++) {
             double layer_ps;
             const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
-            const double all = imbalance_even_ps(&imbalance) + imbalance_cost_ps(&imbalance);
+            const double all = imbalance_balanced_ps(&imbalance) + imbalance_cost_ps(&imbalance);
             ck_assert_msg(fabs(all - layer_ps) < 1, "%s: %.3f of %.3f ps: %s", engine_names[e], all,
                           layer_ps, scene_name(&spec));
             if (!strstr(list, "compute"))
@@ -316,10 +317,10 @@ int main(void)
     Suite *suite = suite_create("imbalance");
     TCase *tests = tcase_create("even");
     tcase_set_timeout(tests, 120);
-    tcase_add_test(tests, even_loads_are_the_same_traffic);
-    tcase_add_test(tests, even_loads_are_sound);
-    tcase_add_test(tests, even_again_changes_nothing);
-    tcase_add_test(tests, even_bytes);
+    tcase_add_test(tests, balanced_loads_are_the_same_traffic);
+    tcase_add_test(tests, balanced_loads_are_sound);
+    tcase_add_test(tests, balancing_again_changes_nothing);
+    tcase_add_test(tests, balanced_bytes);
     suite_add_tcase(suite, tests);
     tests = tcase_create("cost");
     tcase_set_timeout(tests, 120);

@@ -87,7 +87,7 @@ static void write_uneven_trace(const uint32_t *counts, uint32_t count)
 
 struct seen {
     uint32_t layer;
-    uint64_t step, routed_ps[REPLAY_FIGURES], even_ps[REPLAY_FIGURES], timing;
+    uint64_t step, routed_ps[REPLAY_FIGURES], balanced_ps[REPLAY_FIGURES], timing;
     uint32_t hottest, slowest;
     double max_mean;
 };
@@ -106,7 +106,7 @@ static void note(void *context, const struct replay_place *place)
     seen->layer = place->layer;
     seen->step = place->step;
     memcpy(seen->routed_ps, place->routed_ps, sizeof seen->routed_ps);
-    memcpy(seen->even_ps, place->even_ps, sizeof seen->even_ps);
+    memcpy(seen->balanced_ps, place->balanced_ps, sizeof seen->balanced_ps);
     seen->timing = timing_hash(place->timing);
     seen->hottest = place->hottest;
     seen->slowest = place->slowest;
@@ -222,7 +222,7 @@ static uint64_t nearest_rank(const uint64_t *sorted, size_t count, size_t per_ce
 }
 
 static void expect_quantiles(const struct replay_layer *layer, enum replay_figure figure,
-                             uint64_t *values, size_t count, double even_ps)
+                             uint64_t *values, size_t count, double balanced_ps)
 {
     static const size_t shares[] = {50, 90, 99, 100};
     double sum = 0;
@@ -232,7 +232,7 @@ static void expect_quantiles(const struct replay_layer *layer, enum replay_figur
                             (double)nearest_rank(values, count, shares[i]));
     for (size_t i = 0; i < count; i++)
         sum += (double)values[i];
-    ck_assert_double_eq_tol(replay_cost_ps(layer, figure), (sum - even_ps) / (double)count,
+    ck_assert_double_eq_tol(replay_cost_ps(layer, figure), (sum - balanced_ps) / (double)count,
                             1e-9 * sum + 1e-9);
 }
 
@@ -246,20 +246,20 @@ START_TEST(percentiles_are_over_steps)
     const size_t layers = replay.layer_count, steps = visits.count / layers;
     uint64_t *values = mem_alloc(steps, sizeof *values), *sums = mem_alloc(steps, sizeof *sums);
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
-        double all_even_ps = 0;
+        double all_balanced_ps = 0;
         memset(sums, 0, steps * sizeof *sums);
         for (size_t l = 0; l < layers; l++) {
-            double even_ps = 0;
+            double balanced_ps = 0;
             for (size_t s = 0; s < steps; s++) {
                 const struct seen *seen = &visits.seen[s * layers + l];
                 values[s] = seen->routed_ps[figure];
                 sums[s] += values[s];
-                even_ps += (double)seen->even_ps[figure];
+                balanced_ps += (double)seen->balanced_ps[figure];
             }
-            all_even_ps += even_ps;
-            expect_quantiles(&replay.layers[l], figure, values, steps, even_ps);
+            all_balanced_ps += balanced_ps;
+            expect_quantiles(&replay.layers[l], figure, values, steps, balanced_ps);
         }
-        expect_quantiles(&replay.all, figure, sums, steps, all_even_ps);
+        expect_quantiles(&replay.all, figure, sums, steps, all_balanced_ps);
     }
     free(values);
     free(sums);
@@ -350,7 +350,7 @@ static uint64_t hash_of(const struct replay *replay)
         for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++) {
             double values[4] = {quantiles_at(&layer->routed[figure], 0.5),
                                 quantiles_at(&layer->routed[figure], 0.99),
-                                quantiles_mean(&layer->routed[figure]), layer->even_ps[figure]};
+                                quantiles_mean(&layer->routed[figure]), layer->balanced_ps[figure]};
             uint64_t words[4];
             memcpy(words, values, sizeof words);
             for (int i = 0; i < 4; i++)

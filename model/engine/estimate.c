@@ -189,7 +189,7 @@ static void estimate_transfer(void *context, const struct kernel_costs *costs,
         for (int s = 0; s < STAGES; s++)
             form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
     }
-    if (schedule->loads->expected && !schedule->loads->even)
+    if (schedule->loads->expected && !schedule->loads->balanced)
         form_set_late_ends(&form);
     walk_note_ports(costs, &form.loads, timing);
     bottleneck_name(costs, &form.times[bottleneck_slowest(timing, costs->transfer->phase)], timing);

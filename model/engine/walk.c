@@ -108,7 +108,7 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] = p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
-    if (phase != PHASE_EXPERTS || !schedule->loads->expected || schedule->loads->even)
+    if (phase != PHASE_EXPERTS || !schedule->loads->expected || schedule->loads->balanced)
         return;
     // The busiest rank's share is known only as a distribution: choices it serves are nearly
     // binomial.

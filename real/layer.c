@@ -248,11 +248,11 @@ static void mark_stages(struct layer *layer, bool gather)
         TABLE(layer)->mark(DEVICE(layer), stream_of(stage), stage_mark(gather, stage));
 }
 
-static bool move_direct(struct layer *layer, const struct plan *plan, const struct way *way,
+static bool move_direct(struct layer *layer, const struct plan *plan, const struct path *path,
                         bool gather, struct error *err)
 {
-    const struct row_block *from = gather ? &way->served : &way->sent;
-    const struct row_block *to = gather ? &way->sent : &way->served;
+    const struct row_block *from = gather ? &path->served : &path->sent;
+    const struct row_block *to = gather ? &path->sent : &path->served;
     for (uint32_t r = 0; r < plan->rounds; r++) {
         for (enum stage stage = 0; stage < STAGES; stage++)
             if (!post_round(layer, &plan->stage[stage][r], stage, from, to, gather, err))
@@ -273,33 +273,34 @@ static struct row_block rows_from(const struct row_block *rows, uint64_t first)
 }
 
 // Copies a round's crossed rows for the ranks of the node, on the intra stream.
-static void relay(struct layer *layer, const struct plan *plan, const struct way *way,
+static void relay(struct layer *layer, const struct plan *plan, const struct path *path,
                   uint32_t round)
 {
     const struct round *intra = &plan->stage[STAGE_INTRA][round];
     TABLE(layer)->follow(DEVICE(layer), STREAM_INTRA, STREAM_INTER);
     if (intra->rows)
-        TABLE(layer)->gather(DEVICE(layer), STREAM_INTRA, rows_from(&way->relayed, intra->first),
-                             way->crossed, way->relay_from + intra->first, intra->rows,
+        TABLE(layer)->gather(DEVICE(layer), STREAM_INTRA, rows_from(&path->relayed, intra->first),
+                             path->crossed, path->relay_from + intra->first, intra->rows,
                              layer->schedule.moe.hidden);
 }
 
 // Chunk r crosses while chunk r - 1 is forwarded in the node.
-static bool move_scatter(struct layer *layer, const struct plan *plan, const struct way *way,
+static bool move_scatter(struct layer *layer, const struct plan *plan, const struct path *path,
                          struct error *err)
 {
-    if (!post_round(layer, &plan->stage[STAGE_INTER][0], STAGE_INTER, &way->sent, &way->crossed,
+    if (!post_round(layer, &plan->stage[STAGE_INTER][0], STAGE_INTER, &path->sent, &path->crossed,
                     false, err))
         return false;
     for (uint32_t r = 0; r < plan->rounds; r++) {
         if (!wait_stage(layer, STAGE_INTER, false, err))
             return false;
-        relay(layer, plan, way, r);
-        if (r + 1 < plan->rounds && !post_round(layer, &plan->stage[STAGE_INTER][r + 1],
-                                                STAGE_INTER, &way->sent, &way->crossed, false, err))
+        relay(layer, plan, path, r);
+        if (r + 1 < plan->rounds &&
+            !post_round(layer, &plan->stage[STAGE_INTER][r + 1], STAGE_INTER, &path->sent,
+                        &path->crossed, false, err))
             return false;
-        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->relayed,
-                        &way->served, false, err) ||
+        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &path->relayed,
+                        &path->served, false, err) ||
             !wait_stage(layer, STAGE_INTRA, false, err))
             return false;
     }
@@ -307,32 +308,32 @@ static bool move_scatter(struct layer *layer, const struct plan *plan, const str
 }
 
 // Sums a round's copies of each token over the node, on the inter stream, before they cross.
-static void reduce_node(struct layer *layer, const struct plan *plan, const struct way *way,
+static void reduce_node(struct layer *layer, const struct plan *plan, const struct path *path,
                         uint32_t round)
 {
     const struct round *inter = &plan->stage[STAGE_INTER][round];
     TABLE(layer)->follow(DEVICE(layer), STREAM_INTER, STREAM_INTRA);
     if (inter->rows)
-        TABLE(layer)->reduce(DEVICE(layer), STREAM_INTER, rows_from(&way->crossed, inter->first),
-                             way->relayed, way->relayed_first + inter->first, way->relayed_of, NULL,
-                             inter->rows, layer->schedule.moe.hidden, false);
+        TABLE(layer)->reduce(DEVICE(layer), STREAM_INTER, rows_from(&path->crossed, inter->first),
+                             path->relayed, path->relayed_first + inter->first, path->relayed_of,
+                             NULL, inter->rows, layer->schedule.moe.hidden, false);
 }
 
 // Chunk r comes together in the node while chunk r - 1 crosses.
-static bool move_gather(struct layer *layer, const struct plan *plan, const struct way *way,
+static bool move_gather(struct layer *layer, const struct plan *plan, const struct path *path,
                         struct error *err)
 {
     bool crossing = false;
     for (uint32_t r = 0; r < plan->rounds; r++) {
-        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &way->served,
-                        &way->relayed, true, err) ||
+        if (!post_round(layer, &plan->stage[STAGE_INTRA][r], STAGE_INTRA, &path->served,
+                        &path->relayed, true, err) ||
             !wait_stage(layer, STAGE_INTRA, true, err))
             return false;
         if (crossing && !wait_stage(layer, STAGE_INTER, true, err))
             return false;
-        reduce_node(layer, plan, way, r);
-        if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &way->crossed, &way->sent,
-                        true, err))
+        reduce_node(layer, plan, path, r);
+        if (!post_round(layer, &plan->stage[STAGE_INTER][r], STAGE_INTER, &path->crossed,
+                        &path->sent, true, err))
             return false;
         crossing = true;
     }
@@ -343,12 +344,12 @@ static bool move(struct layer *layer, const struct transfer *transfer, struct er
 {
     const bool gather = transfer->gather;
     const struct plan *plan = gather ? &layer->combine : &layer->dispatch;
-    const struct way *way = gather ? &layer->memory->combine : &layer->memory->dispatch;
+    const struct path *path = gather ? &layer->memory->combine : &layer->memory->dispatch;
     follow_compute(layer);
     mark_stages(layer, gather);
     if (!transfer->rail)
-        return move_direct(layer, plan, way, gather, err);
-    return gather ? move_gather(layer, plan, way, err) : move_scatter(layer, plan, way, err);
+        return move_direct(layer, plan, path, gather, err);
+    return gather ? move_gather(layer, plan, path, err) : move_scatter(layer, plan, path, err);
 }
 
 // --- dispatch, experts, combine -------------------------------------------------------------

@@ -127,18 +127,18 @@ static struct row_block wire_rows(struct layer *layer, const struct transfer *tr
                               .format = memory_format(dtype_of(layer, transfer))};
 }
 
-static void plan_way(struct layer *layer, struct way *way, const struct plan *plan,
-                     const struct transfer *transfer)
+static void plan_path(struct layer *layer, struct path *path, const struct plan *plan,
+                      const struct transfer *transfer)
 {
-    way->sent = wire_rows(layer, transfer, plan->sent_rows);
-    way->served = wire_rows(layer, transfer, plan->served_rows);
+    path->sent = wire_rows(layer, transfer, plan->sent_rows);
+    path->served = wire_rows(layer, transfer, plan->served_rows);
     if (!transfer->rail)
         return;
-    way->crossed = wire_rows(layer, transfer, plan->crossed_rows);
-    way->relayed = wire_rows(layer, transfer, plan->relayed_rows);
-    way->relay_from = uploaded(layer, plan->relay_from, plan->relayed_rows * sizeof(uint32_t));
-    way->relayed_of = uploaded(layer, plan->relayed_of, plan->relayed_rows * sizeof(uint32_t));
-    way->relayed_first =
+    path->crossed = wire_rows(layer, transfer, plan->crossed_rows);
+    path->relayed = wire_rows(layer, transfer, plan->relayed_rows);
+    path->relay_from = uploaded(layer, plan->relay_from, plan->relayed_rows * sizeof(uint32_t));
+    path->relayed_of = uploaded(layer, plan->relayed_of, plan->relayed_rows * sizeof(uint32_t));
+    path->relayed_first =
         uploaded(layer, plan->relayed_first, (plan->crossed_rows + 1) * sizeof(uint64_t));
 }
 
@@ -314,8 +314,8 @@ static void plan_ones(struct layer *layer)
 void memory_plan(struct layer *layer)
 {
     struct layer_memory *memory = layer->memory;
-    plan_way(layer, &memory->dispatch, &layer->dispatch, &layer->schedule.transfers[0]);
-    plan_way(layer, &memory->combine, &layer->combine, &layer->schedule.transfers[1]);
+    plan_path(layer, &memory->dispatch, &layer->dispatch, &layer->schedule.transfers[0]);
+    plan_path(layer, &memory->combine, &layer->combine, &layer->schedule.transfers[1]);
     memory->sent_token = uploaded(layer, layer->dispatch.slice.sent.token,
                                   layer->dispatch.sent_rows * sizeof(uint32_t));
     plan_experts(layer);
@@ -323,11 +323,11 @@ void memory_plan(struct layer *layer)
     plan_ones(layer);
 }
 
-static void release_way(struct layer *layer, struct way *way)
+static void release_path(struct layer *layer, struct path *path)
 {
-    void *const held[] = {way->sent.base,   way->crossed.base,  way->relayed.base,
-                          way->served.base, way->relayed_first, way->relayed_of,
-                          way->relay_from};
+    void *const held[] = {path->sent.base,   path->crossed.base,  path->relayed.base,
+                          path->served.base, path->relayed_first, path->relayed_of,
+                          path->relay_from};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
         layer->setup.table->release(layer->setup.device, held[i]);
 }
@@ -361,8 +361,8 @@ void memory_close(struct layer *layer)
         memory->home_weight, memory->home_choice,    memory->ones_first,  memory->ones_of};
     for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
         layer->setup.table->release(layer->setup.device, held[i]);
-    release_way(layer, &memory->dispatch);
-    release_way(layer, &memory->combine);
+    release_path(layer, &memory->dispatch);
+    release_path(layer, &memory->combine);
     release_experts(layer);
     free(memory);
     layer->memory = NULL;

@@ -5,7 +5,7 @@
 #include "real/layer.h"
 
 // Rows on their way through a transfer; which are there depends on the plan.
-struct way {
+struct path {
     struct row_block sent, crossed, relayed, served;
     uint64_t *relayed_first; // copies of the plan's lists, on the device
     uint32_t *relayed_of, *relay_from;
@@ -23,7 +23,7 @@ struct layer_memory {
     void *shared_middle; // workspace of the shared FFN
 
     // Made with the plan.
-    struct way dispatch, combine;
+    struct path dispatch, combine;
     uint64_t expert_rows;  // rows that the experts work on, grouped by slot
     uint64_t *group_first; // host [slots + 1]
     uint32_t *group_from;  // device [expert_rows]: row of served

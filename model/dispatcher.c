@@ -214,7 +214,7 @@ static bool read_chunks(struct reading *reading, uint32_t ep)
 }
 
 // doc_bind, told that the map is open, leaves chunk_by_ep aside; the rest is refused here.
-static bool refuse_key(const struct reading *reading, size_t index)
+static bool refuse_dispatcher_key(const struct reading *reading, size_t index)
 {
     const struct doc *doc = reading->doc;
     const struct cost_model *model = reading->model;
@@ -236,7 +236,7 @@ static bool refuse_key(const struct reading *reading, size_t index)
 static bool refuse_keys(const struct reading *reading)
 {
     for (size_t i = 0; i < doc_size(reading->doc, reading->root); i++)
-        if (!refuse_key(reading, i))
+        if (!refuse_dispatcher_key(reading, i))
             return false;
     return true;
 }
@@ -273,7 +273,7 @@ static bool read_fields(struct reading *reading)
     return true;
 }
 
-static bool read_doc(struct reading *reading, uint32_t ep)
+static bool read_dispatcher(struct reading *reading, uint32_t ep)
 {
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err,
@@ -360,7 +360,7 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                               .dispatcher = dispatcher,
                               .sources = sources,
                               .err = err};
-    const bool done = read_doc(&reading, cluster_ranks(cluster));
+    const bool done = read_dispatcher(&reading, cluster_ranks(cluster));
     doc_free(doc);
     return done && read_variants(what, cluster, dispatcher, sources, err);
 }

@@ -191,8 +191,8 @@ static void mover_release(struct mover *mover)
     flows_release(&mover->flows);
 }
 
-void move(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
-          struct timing *timing)
+void move_transfer(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
+                   struct timing *timing)
 {
     struct mover mover;
     mover_init(&mover, costs);

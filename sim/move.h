@@ -8,7 +8,7 @@
 
 // Runs a transfer whose starts stand in timing, and fills its ends, last senders, ports and events.
 // `peers`: lanes that each rank starts (struct port_loads).
-void move(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
-          struct timing *timing);
+void move_transfer(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
+                   struct timing *timing);
 
 #endif

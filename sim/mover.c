@@ -72,7 +72,7 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
     return engine->free_ps;
 }
 
-static uint64_t bytes_of(const struct mover *mover, uint64_t tokens)
+static uint64_t wire_bytes(const struct mover *mover, uint64_t tokens)
 {
     return tokens * mover->transfer->token_bytes;
 }
@@ -153,7 +153,7 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint64_t tokens = flow_chunk_tokens(flow, chunk);
-    const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
+    const uint64_t bytes = wire_bytes(mover, tokens), extra = message_cost(mover, tokens);
     const struct path path = path_between(mover, from, to);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
     const struct port *tx = &mover->ports[path.tx][path.from];
@@ -174,7 +174,7 @@ static struct job home_job(const struct mover *mover, const struct flow *flow, u
     const struct copy_times *times = &mover->costs->copies;
     const uint64_t tokens = flow_chunk_tokens(flow, chunk);
     return (struct job){.tokens = tokens,
-                        .bytes = bytes_of(mover, tokens),
+                        .bytes = wire_bytes(mover, tokens),
                         .work_ps = (double)tokens *
                                    (mover->transfer->rail ? times->home_ps : times->copy_ps)};
 }
@@ -185,7 +185,7 @@ static struct job pieces_job(const struct mover *mover, const struct flow *flow,
     const struct copy_times *times = &mover->costs->copies;
     const uint64_t pieces = flow_pieces_tokens(&mover->flows, flow, chunk);
     return (struct job){.tokens = flow_chunk_tokens(flow, chunk),
-                        .bytes = bytes_of(mover, pieces),
+                        .bytes = wire_bytes(mover, pieces),
                         .work_ps = (double)flow_chunk_tokens(flow, chunk) * times->visit_ps +
                                    (double)pieces * times->copy_ps};
 }
@@ -238,7 +238,7 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     uint64_t start = mover->now_ps;
     if (rank == peer || bytes == 0) {
         mover_schedule(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
@@ -274,7 +274,7 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
+    const uint64_t bytes = wire_bytes(mover, flow_chunk_tokens(flow, chunk));
     const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
     const uint64_t start = serve(mover, kind, port, bytes, 0);
@@ -292,7 +292,7 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
     const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
+    const uint64_t bytes = wire_bytes(mover, flow_chunk_tokens(flow, chunk));
     const struct path path = path_between(mover, from, to);
     serve(mover, path.rx, path.to, bytes, 0);
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
@@ -320,7 +320,7 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, ui
     struct flow *flow = &mover->flows.flows[index];
     const uint32_t peer = far_end(mover, flow);
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     if (rank != peer) {
         if (bytes) {
             send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
@@ -341,7 +341,7 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const bool gather = mover->transfer->gather;
     const uint32_t to = gather ? peer : rank;
     const struct path path = path_between(mover, gather ? rank : peer, to);
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     serve(mover, path.rx, path.to, bytes, 0);
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
     touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);

@@ -24,7 +24,7 @@ static void simulate_transfer(void *context, const struct kernel_costs *costs,
     struct port_loads loads;
     (void)run;
     port_loads_init(&loads, costs);
-    move(costs, loads.peers, context, timing);
+    move_transfer(costs, loads.peers, context, timing);
     if (context)
         timeline_flush(context);
     phase->bytes = sent_bytes(timing, first);

@@ -103,7 +103,7 @@ bool schedule_check(const struct schedule *schedule, struct error *err)
     return check_compute(schedule, err);
 }
 
-static double sum_of(const double *values, size_t count)
+static double total_of(const double *values, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -111,7 +111,7 @@ static double sum_of(const double *values, size_t count)
     return sum;
 }
 
-static bool agree(double a, double b)
+static bool sums_agree(double a, double b)
 {
     return fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
 }
@@ -122,12 +122,12 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
     const size_t ranks = loads->ranks;
     if (!schedule->layout)
         return true;
-    const double served = sum_of(loads->slot_tokens, loads->slots);
-    const double sent = sum_of(loads->expert_copies, ranks * ranks);
-    if (!agree(served, sent))
+    const double served = total_of(loads->slot_tokens, loads->slots);
+    const double sent = total_of(loads->expert_copies, ranks * ranks);
+    if (!sums_agree(served, sent))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices sent, %.0f served", sent, served);
-    const double asked = sum_of(loads->tokens, ranks) * loads->topk - loads->dropped;
-    if (!agree(sent, asked))
+    const double asked = total_of(loads->tokens, ranks) * loads->topk - loads->dropped;
+    if (!sums_agree(sent, asked))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices made, %.0f sent", asked, sent);
     for (size_t r = 0; r < ranks; r++) {
         double slots = 0, copies = 0;
@@ -136,7 +136,7 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
             slots += loads->slot_tokens[s];
         for (size_t source = 0; source < ranks; source++)
             copies += loads->expert_copies[source * ranks + r];
-        if (!agree(slots, copies))
+        if (!sums_agree(slots, copies))
             return error_set(err, EXIT_RUNTIME, "check: gpu%zu serves %.0f of %.0f choices", r,
                              slots, copies);
     }
@@ -182,7 +182,7 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
     for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++) {
             const double carried = port_bytes(timing, transfer->phase, kind, port);
-            if (!agree(carried, loads.bytes[kind][port]))
+            if (!sums_agree(carried, loads.bytes[kind][port]))
                 ok = error_set(
                     err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
                     phase_names[transfer->phase], carried,
@@ -199,7 +199,7 @@ static bool check_conserved(const struct schedule *schedule, enum phase phase,
     for (enum port_kind kind = 0; kind < PORT_LINKS; kind += 2) {
         const double out = kind_bytes(schedule, timing, phase, kind);
         const double in = kind_bytes(schedule, timing, phase, kind + 1);
-        if (!agree(out, in))
+        if (!sums_agree(out, in))
             return error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes left %s, %.0f came to %s",
                              phase_names[phase], out, port_kind_names[kind], in,
                              port_kind_names[kind + 1]);

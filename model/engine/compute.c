@@ -37,7 +37,7 @@ static double router_ps(const struct schedule *schedule, double tokens)
 }
 
 // On the rank's own GPU, or its share of one.
-static double own_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
+static double own_gpu_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
 {
     const double alone = healthy_ps * fabric_work(&schedule->fabric, rank);
     return ceil(cluster_computed_ps(&schedule->cluster, alone));
@@ -67,7 +67,7 @@ static double chance_of_any(const struct loads *loads, uint32_t slot)
     return loads->expected ? 1 - exp(-tokens) : tokens > 0;
 }
 
-static double experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
+static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
     const struct layout *layout = schedule->layout;
     double tokens = extra, active = 0;
@@ -80,7 +80,7 @@ static double experts_ps(const struct schedule *schedule, uint32_t rank, double 
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    return (uint64_t)own_ps(schedule, rank, experts_ps(schedule, rank, extra));
+    return (uint64_t)own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, extra));
 }
 
 double compute_sm_share(const struct schedule *schedule)
@@ -106,7 +106,7 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
     case PHASE_ROUTER:
         return router_ps(schedule, tokens);
     case PHASE_EXPERTS:
-        return experts_ps(schedule, rank, 0);
+        return experts_healthy_ps(schedule, rank, 0);
     case PHASE_SHARED:
         return ffn_ps(schedule, tokens, 1, moe->shared_intermediate, sm_share);
     default:
@@ -118,7 +118,7 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
 double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                               double sm_share)
 {
-    return own_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
+    return own_gpu_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
 }
 
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,

@@ -28,7 +28,7 @@ static double fastest_rate(const struct form *form, enum port_kind kind)
     return fastest;
 }
 
-static double mean_of(const double *values, size_t count)
+static double lane_mean(const double *values, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -46,9 +46,10 @@ static void set_fill_times(struct form *form)
     const struct copy_times *copies = &form->costs->copies;
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks;
-    const double pair = mean_of(transfer->pair, ranks * ranks) / transfer->channels;
-    const double lane =
-        transfer->rail ? mean_of(transfer->node, ranks * fabric->nodes) / transfer->channels : pair;
+    const double pair = lane_mean(transfer->pair, ranks * ranks) / transfer->channels;
+    const double lane = transfer->rail
+                            ? lane_mean(transfer->node, ranks * fabric->nodes) / transfer->channels
+                            : pair;
     const double half = (double)transfer->message_tokens / 2, bytes = (double)transfer->token_bytes;
     form->pack = fmin(half, lane) * (transfer->rail ? copies->home_ps : copies->copy_ps);
     form->forward = transfer->rail ? fmin(half, pair) * copies->copy_ps : 0;

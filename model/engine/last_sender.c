@@ -17,8 +17,8 @@ static void add_early(const struct form *form, double *early, double tokens)
     *early += fmax(0, tokens - last) * (double)form->transfer->token_bytes;
 }
 
-static void add_lane(const struct form *form, struct late *early, uint32_t from, uint32_t to,
-                     double tokens)
+static void add_early_lane(const struct form *form, struct late *early, uint32_t from, uint32_t to,
+                           double tokens)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     if (from == to)
@@ -32,7 +32,7 @@ static void add_lane(const struct form *form, struct late *early, uint32_t from,
         add_early(form, &early->uplink[from], tokens);
 }
 
-static void add_lanes(const struct form *form, struct late *early)
+static void add_early_lanes(const struct form *form, struct late *early)
 {
     const struct transfer *transfer = form->transfer;
     const struct fabric *fabric = &form->schedule->fabric;
@@ -42,11 +42,12 @@ static void add_lanes(const struct form *form, struct late *early)
             const uint32_t node = fabric_node(fabric, rank);
             const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
             const double tokens = transfer->pair[(size_t)home * ranks + rank];
-            add_lane(form, early, transfer->gather ? rank : via, transfer->gather ? via : rank,
-                     tokens);
+            add_early_lane(form, early, transfer->gather ? rank : via,
+                           transfer->gather ? via : rank, tokens);
             if (transfer->rail && via == rank)
-                add_lane(form, early, transfer->gather ? via : home, transfer->gather ? home : via,
-                         transfer->node[(size_t)home * fabric->nodes + node]);
+                add_early_lane(form, early, transfer->gather ? via : home,
+                               transfer->gather ? home : via,
+                               transfer->node[(size_t)home * fabric->nodes + node]);
         }
 }
 
@@ -191,7 +192,7 @@ static void offer_last_senders(struct form *form)
     struct late late = {.nic = mem_alloc(ranks, sizeof(double)),
                         .nvlink = mem_alloc(ranks, sizeof(double)),
                         .uplink = mem_alloc(ranks, sizeof(double))};
-    add_lanes(form, &late);
+    add_early_lanes(form, &late);
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)

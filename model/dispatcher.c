@@ -273,7 +273,7 @@ static bool read_fields(struct reading *reading)
     return true;
 }
 
-static bool read_dispatcher(struct reading *reading, uint32_t ep)
+static bool read_dispatcher_doc(struct reading *reading, uint32_t ep)
 {
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err,
@@ -360,7 +360,7 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                               .dispatcher = dispatcher,
                               .sources = sources,
                               .err = err};
-    const bool done = read_dispatcher(&reading, cluster_ranks(cluster));
+    const bool done = read_dispatcher_doc(&reading, cluster_ranks(cluster));
     doc_free(doc);
     return done && read_variants(what, cluster, dispatcher, sources, err);
 }

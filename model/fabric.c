@@ -5,6 +5,9 @@
 const char *const port_kind_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
                                        "spine.up", "spine.down", "sm"};
 
+// Where ranks share the cores that move data, each wire has its share of them: rates fall by the
+// slowdown. A node's uplink carries its NICs' rate over the oversubscription; at 1 it is never full
+// before they are, and is left out. Odd kinds are the receiving side of the even ones.
 struct fabric fabric_from_cluster(const struct cluster *cluster)
 {
     const uint32_t ranks = cluster_ranks(cluster), nics = cluster_nic_ports(cluster);
@@ -34,6 +37,7 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
     return fabric;
 }
 
+// A port has the share of its rate that is said of the GPU; a NIC, of any of those that use it.
 double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t port)
 {
     const double healthy = fabric->rate_Bps[kind];
@@ -48,11 +52,14 @@ double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t po
     return healthy;
 }
 
+// A GPU that computes at a share s of the healthy rate takes 1 / s as long.
 double fabric_work(const struct fabric *fabric, uint32_t rank)
 {
     return 1 / slow_share(&fabric->slow, SLOW_COMPUTE, rank);
 }
 
+// With rails each NIC index has a leaf of its own that joins all nodes: only traffic from one index
+// to another goes up. Without, a node's NICs have one leaf, and all that leaves the node goes up.
 bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to)
 {
     if (!fabric->spine)

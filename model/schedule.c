@@ -28,6 +28,8 @@ static double largest(const double *values, size_t count)
     return most;
 }
 
+// A message is what a library sends as one. The busiest lane, cut over channels, would be
+// lane / channels / message messages; beyond MAX_CHUNKS_PER_LANE, whole messages are merged.
 static void set_chunks(struct transfer *transfer, uint64_t message_tokens,
                        const struct loads *loads)
 {
@@ -68,6 +70,8 @@ static const double *pairs_of(const struct schedule *schedule, bool by_expert)
     return by_expert ? schedule->loads->expert_copies : schedule->loads->rank_copies;
 }
 
+// Dispatch goes from homes to experts, combine the same paths back. Where a copy goes to each
+// expert (dedupe expert, reduce home) lanes are of choices, else of tokens; a rail has both stages.
 static struct transfer make_transfer(const struct schedule *schedule, enum phase phase)
 {
     const struct dispatcher *dispatcher = &schedule->dispatcher;
@@ -149,6 +153,8 @@ void schedule_keep_only(struct schedule *schedule, enum phase phase)
     schedule->present[phase] = was_present;
 }
 
+// Over a rail a pair's bytes are those of the node's stage; what crosses to another node is between
+// a home and its rail peer there.
 double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
 {
     const struct fabric *fabric = &schedule->fabric;

@@ -186,6 +186,7 @@ bool slow_parse(struct slow *slow, const char *text, const struct slow_place *pl
     return ok;
 }
 
+// The same key is said once of a rank at most (check_part_apart): the first part that has it.
 double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank)
 {
     for (uint32_t p = 0; p < slow->count; p++)

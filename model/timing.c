@@ -12,6 +12,7 @@ const char *const overlap_names[] = {"none", "dispatch", "combine", NULL};
 
 #define ARRIVAL_STREAM UINT64_C(0x617272697665) // apart from every routing stream
 
+// Uniform over the skew, from a stream of the rank's own: the same whatever else is drawn.
 uint64_t run_arrival_ps(const struct run *run, uint32_t rank)
 {
     struct rng rng = rng_stream(run->seed, rank, ARRIVAL_STREAM, 0);
@@ -66,6 +67,9 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
     return added;
 }
 
+// The phase is over when the last rank is, when the unluckiest is expected to be (late_ps), or when
+// a shared port has passed its bytes (floor_ps), whichever is last; means are of the ranks' own
+// times.
 struct phase_span timing_span(const struct timing *timing, enum phase phase)
 {
     const struct phase_timing *p = &timing->phases[phase];
@@ -100,6 +104,7 @@ struct phase_span timing_stage_span(const struct timing *timing, enum phase phas
                                .latency_mean_ps = sum / timing->ranks};
 }
 
+// Phases may overlap (the shared expert), so their spans do not add up.
 double timing_layer_ps(const struct timing *timing)
 {
     double first = INFINITY, last = 0;
@@ -113,6 +118,7 @@ double timing_layer_ps(const struct timing *timing)
     return last > first ? last - first : 0;
 }
 
+// FNV-1a, a byte at a time from the lowest: the same on every machine.
 static uint64_t hash_word(uint64_t hash, uint64_t word)
 {
     for (int byte = 0; byte < 8; byte++)

@@ -18,6 +18,7 @@ static uint32_t last_to(const uint64_t *times, uint32_t ranks)
     return last;
 }
 
+// Whether a phase starts for everybody when the last rank has come.
 static bool meets(const struct schedule *schedule, const struct run *run, int phase)
 {
     if (run->aligned || phase == PHASE_NOTIFY)
@@ -49,6 +50,7 @@ static struct place before(const struct schedule *schedule, const struct run *ru
     return found;
 }
 
+// Why a step could not end earlier: the bottleneck of its phase, and whose data came last.
 static void add_step(struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
@@ -66,6 +68,7 @@ static void add_step(struct timing *timing, struct place place, uint32_t last_se
         snprintf(step->cause, sizeof step->cause, "%s", bottleneck);
 }
 
+// Where the layer ends: of phases that end together the later one.
 static struct place last_place(const struct timing *timing)
 {
     struct place place = {.phase = -1};
@@ -82,6 +85,8 @@ static struct place last_place(const struct timing *timing)
     return place;
 }
 
+// From the layer's last event backward: at each step to the rank whose data came last, or where all
+// meet the one that came last, and to the phase that it had ended before. Then turned round.
 void critical_path(const struct schedule *schedule, const struct run *run, struct timing *timing)
 {
     const size_t room = sizeof timing->path / sizeof timing->path[0];

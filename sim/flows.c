@@ -54,6 +54,8 @@ uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, 
     return tokens;
 }
 
+// A channel's slice of a lane, cut into as few chunks as hold it. Returns where the next channel's
+// tokens begin.
 static uint64_t init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
                           uint64_t tokens, uint64_t first)
 {
@@ -223,6 +225,9 @@ void flows_release(struct flows *flows)
     *flows = (struct flows){0};
 }
 
+// Lanes advance in proportion: chunk k of n stands at (2 k + 1) / 2 n of its lane's share, and the
+// lane whose next chunk stands lowest goes; of equals the first in rotated order. Shares are 32-bit
+// fixed point, so that no rounding of floating point decides an order.
 struct lane *sender_next(struct flows *flows, struct sender *sender)
 {
     struct lane *next = NULL;

@@ -43,6 +43,7 @@ static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, 
                       mover->ports[kind][index].free_ps);
 }
 
+// Lets a port serve bytes that are there; returns when it begins.
 static uint64_t serve(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t bytes,
                       uint64_t extra_ps)
 {
@@ -100,6 +101,7 @@ static bool over_nvlink(const struct mover *mover, uint32_t from, uint32_t to)
            !mover->transfer->inside_nic;
 }
 
+// Merged chunks pay for each message in them.
 static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
 {
     const uint64_t each = mover->transfer->message_tokens;
@@ -190,6 +192,8 @@ static struct job pieces_job(const struct mover *mover, const struct flow *flow,
                                    (double)pieces * times->copy_ps};
 }
 
+// A sender issues one chunk and packs it; in a rail gather results are there already. It goes on
+// when that chunk's first byte leaves (on_launched), so one is packed while another is on the wire.
 static void on_step(struct mover *mover, uint32_t index)
 {
     struct sender *sender = &mover->flows.senders[index];
@@ -225,6 +229,8 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
     }
 }
 
+// The window's room for a chunk comes back when the receiver has it, over the network a latency
+// later.
 static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool remote)
 {
     if (mover->flows.window_chunks)
@@ -269,6 +275,7 @@ static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uin
     mover_schedule(mover, start, EVENT_STEP, flow->sender, 0, 0);
 }
 
+// Up into the spine at the sender's node, down at the receiver's, then over the last wire.
 static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool up)
 {
     const struct fabric *fabric = mover->fabric;
@@ -300,6 +307,7 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
     mover_schedule(mover, done, EVENT_RECEIVED, index, chunk, 0);
 }
 
+// A rail scatter's chunk is forwarded; any other is copied out, or added to the home's sum.
 static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
@@ -333,6 +341,8 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, ui
     credit(mover, index, left, peer != flow->home);
 }
 
+// One rank's part of a chunk comes in: at its rank (scatter), or at the rail peer that sums
+// (gather).
 static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
 {
     const struct flow *flow = &mover->flows.flows[index];
@@ -349,6 +359,7 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
         mover_schedule(mover, done, EVENT_JOINED, index, chunk, local);
 }
 
+// The last piece of a chunk lets its sum begin.
 static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];
@@ -359,6 +370,7 @@ static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
     mover_schedule(mover, done, EVENT_REDUCED, index, chunk, 0);
 }
 
+// Summed over the node: home by NIC, or where the peer is home itself, done but for its own sum.
 static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
 {
     const struct flow *flow = &mover->flows.flows[index];

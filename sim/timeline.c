@@ -123,6 +123,8 @@ static void write_held(struct timeline *timeline, enum port_kind kind, uint32_t 
     *busy = (struct busy){0};
 }
 
+// A port's stretches less than MERGE_PS apart are held and grow together; the next further one
+// writes what is held.
 void timeline_busy(struct timeline *timeline, enum phase phase, enum port_kind kind, uint32_t index,
                    uint64_t start_ps, uint64_t end_ps)
 {

@@ -8,6 +8,7 @@
 #define LONGEST_PS 1e15 // of one port or phase: 1,000 s
 #define MOST_LANES (1u << 26)
 
+// As long as walk_note_ports says a port is busy: times are integers, added up over all phases.
 static bool check_port(const struct kernel_costs *costs, const struct port_loads *loads,
                        enum port_kind kind, uint32_t port, struct error *err)
 {
@@ -64,6 +65,7 @@ static bool check_busy(const struct schedule *schedule, const struct transfer *t
     return ok;
 }
 
+// What the simulator lays out for a transfer: a lane each channel, rank and peer.
 static bool check_lanes(const struct schedule *schedule, const struct transfer *transfer,
                         struct error *err)
 {
@@ -79,6 +81,7 @@ static bool check_lanes(const struct schedule *schedule, const struct transfer *
     return true;
 }
 
+// At the smallest share of SMs that a phase may be left with, whatever the run overlaps.
 static bool check_compute(const struct schedule *schedule, struct error *err)
 {
     static const enum phase computes[] = {PHASE_RMSNORM, PHASE_ROUTER, PHASE_EXPERTS, PHASE_SHARED};
@@ -111,11 +114,14 @@ static double total_of(const double *values, size_t count)
     return sum;
 }
 
+// Sums of the same numbers in another order differ in their last bits.
 static bool sums_agree(double a, double b)
 {
     return fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
 }
 
+// Conservation: what was chosen, less what capacity dropped, was sent, and what was sent is served,
+// at every rank.
 static bool check_choices(const struct schedule *schedule, struct error *err)
 {
     const struct loads *loads = schedule->loads;

@@ -6,6 +6,8 @@
 
 #define NAIVE_FIXED_PS 10000000.0 // 10 us, as public calculators add (e.g. shallowsim's decode)
 
+// Datasheet rates, which no implementation reaches: what a calculator without measurements has.
+// NICs of a GPU add up as the effective rates do.
 static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
 {
     if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
@@ -13,6 +15,8 @@ static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
     return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
 }
 
+// The busiest port's bytes over its nominal rate, plus a constant: no message cost, no copies, no
+// stages one after another, no waiting. Every rank is done then.
 static void naive_transfer(void *context, const struct kernel_costs *costs, const struct run *run,
                            struct timing *timing)
 {

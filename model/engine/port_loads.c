@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+// A port's load, and the rank's own part of it where ranks share the port.
 static void add_to_port(struct port_loads *loads, enum port_kind kind, uint32_t port, uint32_t rank,
                         double bytes, double messages)
 {
@@ -49,7 +50,8 @@ static double whole_messages(const struct transfer *transfer, double tokens)
            (transfer->channels - larger) * ceil(slice / message);
 }
 
-// Expected loads have parts of tokens: between two whole numbers.
+// Expected loads have parts of tokens: linear between the two whole numbers beside, so that
+// messages grow steadily with tokens.
 static double lane_messages(const struct transfer *transfer, double tokens)
 {
     const double whole = floor(tokens), part = tokens - whole;
@@ -153,8 +155,8 @@ double port_loads_copies_ps(const struct port_loads *loads, const struct kernel_
     return fmax(loads->copies_ps[0][rank], loads->copies_ps[1][rank]) / costs->transfer->channels;
 }
 
-// No schedule of the same bytes could be done sooner: the healthiest use of a port is its own rate,
-// whatever share of it kernels reach.
+// No order of the same bytes is done sooner than the busiest port's bytes over its own rate,
+// whatever share of that kernels reach: a bound of physics, not of the dispatcher.
 double port_loads_bound_ps(const struct port_loads *loads, const struct fabric *fabric,
                            char *busiest)
 {

@@ -80,8 +80,8 @@ void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *
 }
 
 // Starts a phase on every rank's clock, after alignment when benchmarks would align.
-static void begin_phase(const struct run *run, struct timing *timing, struct clocks *clocks,
-                        enum phase phase)
+static void walk_begin(const struct run *run, struct timing *timing, struct clocks *clocks,
+                       enum phase phase)
 {
     if (run->aligned)
         clocks_align(clocks);
@@ -104,7 +104,7 @@ static void walk_compute(const struct schedule *schedule, const struct run *run,
                          struct timing *timing, struct clocks *clocks, enum phase phase)
 {
     struct phase_timing *p = &timing->phases[phase];
-    begin_phase(run, timing, clocks, phase);
+    walk_begin(run, timing, clocks, phase);
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] = p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
@@ -147,7 +147,7 @@ static void walk_notify(const struct schedule *schedule, const struct run *run,
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
         cluster_move_slowdown(&schedule->cluster) * most_work(&schedule->fabric);
-    begin_phase(run, timing, clocks, PHASE_NOTIFY);
+    walk_begin(run, timing, clocks, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps);
@@ -184,7 +184,7 @@ static void walk_transfer(const struct schedule *schedule, const struct transfer
                           walk_transfer_times *times, void *context)
 {
     struct kernel_costs costs;
-    begin_phase(run, timing, clocks, transfer->phase);
+    walk_begin(run, timing, clocks, transfer->phase);
     kernel_costs_init(&costs, schedule, transfer);
     times(context, &costs, run, timing);
     memcpy(clocks->now_ps, timing->phases[transfer->phase].end_ps,

@@ -138,7 +138,7 @@ static bool check_has_key(struct reading *reading, doc_node node, const struct f
                      dispatcher->cost_model->name, key->key);
 }
 
-static double value_of(const struct parameter *parameter, const union object *object)
+static double preset_value(const struct parameter *parameter, const union object *object)
 {
     return parameter->part == PART_CLUSTER
                ? parameter_get(parameter->field, &object->cluster)
@@ -167,7 +167,7 @@ static bool read_preset(struct reading *reading, doc_node node, struct parameter
         cluster && !strcmp(word, CALIBRATE_ASKED) ? reading->calibration->asked.cluster : word);
     parameter->preset_count++;
     if (at == 0)
-        parameter->start = value_of(parameter, &object);
+        parameter->start = preset_value(parameter, &object);
     return true;
 }
 

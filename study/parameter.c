@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_value(const struct field *field, void *object, double value)
+static void put_member(const struct field *field, void *object, double value)
 {
     char *member = (char *)object + field->offset;
     if (field->kind == FIELD_TIME)
@@ -114,22 +114,22 @@ uint8_t parameter_depends(const struct parameter *parameter, const struct settin
                      (depends(parameter, parameter->also, setting, phase) ? ON_OTHER_KEY : 0));
 }
 
-static void put_key(const struct parameter *parameter, const struct field *field, double value,
+static void put_row(const struct parameter *parameter, const struct field *field, double value,
                     struct setting *setting)
 {
     if (parameter->part == PART_CLUSTER)
-        put_value(field, &setting->cluster, value);
+        put_member(field, &setting->cluster, value);
     else
-        put_value(parameter_row(field, &setting->dispatcher), &setting->dispatcher, value);
+        put_member(parameter_row(field, &setting->dispatcher), &setting->dispatcher, value);
 }
 
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct setting *setting)
 {
     if (on & ON_KEY)
-        put_key(parameter, parameter->field, value, setting);
+        put_row(parameter, parameter->field, value, setting);
     if (on & ON_OTHER_KEY)
-        put_key(parameter, parameter->also, value, setting);
+        put_row(parameter, parameter->also, value, setting);
 }
 
 void parameter_release(struct parameter *parameter)

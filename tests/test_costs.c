@@ -46,6 +46,28 @@ START_TEST(sms_of_low_latency_kernels)
 }
 END_TEST
 
+// Every cost model's table: a key once, read in one phase or direction, kept inside a dispatcher
+// and apart from every other's member.
+START_TEST(tables_are_sound)
+{
+    const unsigned phases = COST_MOVES | COST_NOTIFY | COST_DISPATCH | COST_COMBINE;
+    for (size_t m = 0; cost_models[m]; m++) {
+        const struct cost_model *model = cost_models[m];
+        for (size_t i = 0; i < model->field_count; i++) {
+            const struct field *field = &model->fields[i];
+            const unsigned phase = field->tag & phases;
+            ck_assert_msg(phase && !(phase & (phase - 1)), "%s: %s", model->name, field->key);
+            ck_assert_uint_lt(field->offset, sizeof(struct dispatcher));
+            ck_assert_ptr_eq(field_find(model->fields, model->field_count, field->key), field);
+            ck_assert_ptr_nonnull(cost_key(field->key));
+            for (size_t j = 0; j < i; j++)
+                ck_assert_msg(model->fields[j].offset != field->offset, "%s: %s and %s",
+                              model->name, model->fields[j].key, field->key);
+        }
+    }
+}
+END_TEST
+
 static uint64_t token_ps(const struct dispatcher *dispatcher)
 {
     const struct cost_model *model = dispatcher->cost_model;
@@ -239,6 +261,7 @@ int main(void)
     TCase *tests = tcase_create("costs");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, sms_of_low_latency_kernels, 0, SUITE_COUNT(grids));
+    tcase_add_test(tests, tables_are_sound);
     tcase_add_test(tests, variants_by_gpu);
     tcase_add_loop_test(tests, no_cliffs_in_closed_form, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, no_cliffs_by_events, 0, SUITE_COUNT(smooth));

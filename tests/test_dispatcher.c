@@ -3,6 +3,10 @@
 #include "model/dispatcher.h"
 #include "model/preset.h"
 #include "tests/fixture.h"
+#include "tests/scratch.h"
+
+#include <string.h>
+#include <sys/stat.h>
 
 // A cluster of one node with that many ranks, of no name and no GPU's model.
 static const struct cluster *cluster_of(uint32_t ranks)
@@ -270,6 +274,28 @@ START_TEST(bad_name)
 }
 END_TEST
 
+// A variant says constants of its preset's cost model; it cannot bring another.
+START_TEST(variant_keeps_the_cost_model)
+{
+    static const char base[] = BASE "law: waves\n", same[] = "law: waves\ncombine_wave: 3us\n",
+                      other[] = "combine_fixed: 3us\nlaw: nccl\n";
+    struct cluster cluster = *cluster_of(8);
+    struct dispatcher dispatcher;
+    struct error err;
+    ck_assert_int_eq(mkdir(scratch_path("dispatchers"), 0700), 0);
+    scratch_write("dispatchers/mine.yaml", base, strlen(base));
+    scratch_write("dispatchers/mine@a.yaml", same, strlen(same));
+    scratch_write("dispatchers/mine@b.yaml", other, strlen(other));
+    ck_assert_msg(preset_folder(scratch_folder, &err), "%s", err.text);
+    strcpy(cluster.gpu, "a");
+    ck_assert_msg(dispatcher_load("mine", &cluster, &dispatcher, NULL, &err), "%s", err.text);
+    strcpy(cluster.gpu, "b");
+    ck_assert(!dispatcher_load("mine", &cluster, &dispatcher, NULL, &err));
+    ck_assert_msg(strstr(err.text, ":2: law: nccl: expected the preset's, waves"), "%s", err.text);
+    preset_folder(NULL, NULL);
+}
+END_TEST
+
 START_TEST(own_file)
 {
     const struct fixture fixture =
@@ -317,6 +343,10 @@ int main(void)
     tcase_add_test(tcase, own_file);
     tcase_add_test(tcase, check_without_file);
     suite_add_tcase(suite, tcase);
+    TCase *variants = tcase_create("variants");
+    tcase_add_checked_fixture(variants, scratch_make, scratch_clear);
+    tcase_add_test(variants, variant_keeps_the_cost_model);
+    suite_add_tcase(suite, variants);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

@@ -16,6 +16,13 @@
 enum colour { RED, GREEN, BLUE_GREEN };
 static const char *const colours[] = {"red", "green", "blue-green", NULL};
 
+struct shape {
+    const char *name;
+    uint32_t corners;
+};
+static const struct shape square = {"square", 4}, triangle = {"triangle", 3};
+static const void *const shapes[] = {&square, &triangle, NULL};
+
 struct thing {
     bool rails, json;
     uint32_t nodes, topk_groups;
@@ -23,6 +30,7 @@ struct thing {
     double skew, nic_Bps, flops;
     char name[FIELD_TEXT_BYTES];
     enum colour colour;
+    const struct shape *shape;
 };
 
 #define AT(member) offsetof(struct thing, member)
@@ -39,6 +47,7 @@ static const struct field fields[] = {
     {"fp8_flops", FIELD_FLOPS, AT(flops), 0, 0, NULL, "dense", NULL, 0},
     {"name", FIELD_TEXT, AT(name), 0, 0, NULL, "for people", NULL, 0},
     {"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the bicycle shed", NULL, 0},
+    {"shape", FIELD_NAMED, AT(shape), 0, 0, NULL, "of its plan", shapes, 0},
 };
 
 static const struct field *row(const char *key)
@@ -75,6 +84,7 @@ static const struct {
     {"name", "", ""},
     {"name", "H800, 8 \u00d7 CX7", "H800, 8 \u00d7 CX7"},
     {"colour", "blue-green", "blue-green"},
+    {"shape", "triangle", "triangle"},
 };
 
 START_TEST(field_reads)
@@ -116,6 +126,8 @@ static const struct {
      "'" X50 "xxxxxxxxxx...': 256 bytes long; expected at most 255"},
     {"colour", "gren", "'gren': did you mean 'green'? Expected one of red, green, blue-green"},
     {"colour", "3", "'3': expected one of red, green, blue-green"},
+    {"shape", "sqare", "'sqare': did you mean 'square'? Expected one of square, triangle"},
+    {"shape", "disc", "'disc': expected one of square, triangle"},
 };
 
 START_TEST(field_refuses)
@@ -126,6 +138,21 @@ START_TEST(field_refuses)
     ck_assert(!field_parse(row(bad[_i].key), bad[_i].text, &thing, &err));
     ck_assert_str_eq(err.text, bad[_i].message);
     ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_mem_eq(&thing, &before, sizeof thing);
+}
+END_TEST
+
+// Times grow, rounded up, and rates fall; a ratio, a count or a name is of no speed.
+START_TEST(field_scales)
+{
+    const struct thing before = {.nodes = 3, .latency_ps = 1001, .skew = 2, .nic_Bps = 5e9};
+    struct thing thing = before;
+    for (size_t i = 0; i < (size_t)COUNT(fields); i++)
+        field_scale(&fields[i], &thing, 2.5);
+    ck_assert_uint_eq(thing.latency_ps, 2503);
+    ck_assert_double_eq(thing.nic_Bps, 2e9);
+    thing.latency_ps = before.latency_ps;
+    thing.nic_Bps = before.nic_Bps;
     ck_assert_mem_eq(&thing, &before, sizeof thing);
 }
 END_TEST
@@ -143,7 +170,8 @@ START_TEST(field_round_trips)
                           .chunk_bytes = 1 + rng_below(&rng, 1 << 20),
                           .rails = n % 2 == 0,
                           .latency_ps = rng_next(&rng) % 1000000000000,
-                          .colour = (enum colour)(n % 3)};
+                          .colour = (enum colour)(n % 3),
+                          .shape = n % 2 ? &square : &triangle};
         struct thing b = {0};
         for (int i = 0; i < COUNT(fields); i++) {
             struct error err;
@@ -153,7 +181,7 @@ START_TEST(field_round_trips)
         }
         ck_assert(a.nodes == b.nodes && a.topk_groups == b.topk_groups && a.seed == b.seed);
         ck_assert(a.chunk_bytes == b.chunk_bytes && a.latency_ps == b.latency_ps);
-        ck_assert(a.rails == b.rails && a.colour == b.colour);
+        ck_assert(a.rails == b.rails && a.colour == b.colour && a.shape == b.shape);
         ck_assert(fabs(a.skew - b.skew) <= 1e-9 * a.skew);
         ck_assert(fabs(a.nic_Bps - b.nic_Bps) <= 1e-9 * a.nic_Bps);
         ck_assert(fabs(a.flops - b.flops) <= 1e-9 * a.flops);
@@ -377,6 +405,7 @@ int main(void)
     tcase_add_loop_test(field, field_reads, 0, COUNT(good));
     tcase_add_loop_test(field, field_refuses, 0, COUNT(bad));
     tcase_add_loop_test(field, field_hints, 0, COUNT(slips));
+    tcase_add_test(field, field_scales);
     tcase_add_test(field, field_round_trips);
     tcase_add_test(field, field_prints_the_unparsable);
     tcase_add_test(field, field_found_by_either_spelling);

@@ -56,22 +56,17 @@ uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, 
 
 // A channel's slice of a lane, cut into as few chunks as hold it. Returns where the next channel's
 // tokens begin.
-static uint64_t init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
-                          uint64_t tokens, uint64_t first)
+static uint64_t init_flow(struct flows *flows, struct flow place, uint64_t tokens)
 {
     const struct transfer *transfer = flows->transfer;
-    struct flow *flow = &flows->flows[flow_index(flows, home, peer, channel)];
-    const uint64_t slice = schedule_slice(tokens, home, channel, transfer->channels);
-    *flow = (struct flow){
-        .tokens = slice,
-        .first = first,
-        .home = home,
-        .peer = peer,
-        .channel = channel,
-        .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) / transfer->chunk_tokens),
-        .first_pending = (uint32_t)flows->chunk_count};
+    const uint64_t chunk = transfer->chunk_tokens;
+    struct flow *flow = &flows->flows[flow_index(flows, place.home, place.peer, place.channel)];
+    *flow = place;
+    flow->tokens = schedule_slice(tokens, place.home, place.channel, transfer->channels);
+    flow->chunks = (uint32_t)((flow->tokens + chunk - 1) / chunk);
+    flow->first_pending = (uint32_t)flows->chunk_count;
     flows->chunk_count += flow->chunks;
-    return first + slice;
+    return flow->first + flow->tokens;
 }
 
 static void init_flows(struct flows *flows)
@@ -85,9 +80,9 @@ static void init_flows(struct flows *flows)
     for (uint32_t home = 0; home < fabric->ranks; home++)
         for (uint32_t peer = 0; peer < peers; peer++) {
             const uint64_t lane = (uint64_t)tokens[(size_t)home * peers + peer];
-            uint64_t first = 0;
-            for (uint32_t c = 0; c < transfer->channels; c++)
-                first = init_flow(flows, home, peer, c, lane, first);
+            struct flow place = {.home = home, .peer = peer};
+            for (; place.channel < transfer->channels; place.channel++)
+                place.first = init_flow(flows, place, lane);
         }
 }
 

@@ -40,7 +40,7 @@ static void start_lone_chunks(struct mover *mover, uint32_t index, uint64_t begi
         if (pending[k])
             continue;
         pending[k] = 1;
-        mover_schedule(mover, begin_ps, EVENT_JOINED, index, k, 0);
+        mover_schedule(mover, begin_ps, pack_event(EVENT_JOINED, index, k, 0));
     }
 }
 
@@ -64,7 +64,7 @@ static void start_rank(struct mover *mover, uint32_t rank, uint64_t begin_ps)
     for (uint32_t s = 0; s < 2 * channels; s++) {
         const uint32_t index = 2 * rank * channels + s;
         mover->flows.senders[index].asleep = false;
-        mover_schedule(mover, begin_ps, EVENT_STEP, index, 0, 0);
+        mover_schedule(mover, begin_ps, pack_event(EVENT_STEP, index, 0, 0));
     }
     if (mover->transfer->rail && mover->transfer->gather)
         start_lone_flows(mover, rank, begin_ps);

@@ -6,22 +6,7 @@
 //   rail, gather    step -> launched -> pieces join -> reduce -> reduced -> wire -> received -> add
 #include "sim/mover.h"
 
-#include <assert.h>
 #include <math.h>
-
-// An event's payload: what happened (4 bits), to which rank of a node (10), chunk (18) and flow or
-// sender (32).
-static uint64_t pack_event(enum event_kind kind, uint32_t index, uint32_t chunk, uint32_t local)
-{
-    assert(chunk < 1u << 18 && local < 1u << 10);
-    return (uint64_t)kind << 60 | (uint64_t)local << 50 | (uint64_t)chunk << 32 | index;
-}
-
-void mover_schedule(struct mover *mover, uint64_t time_ps, enum event_kind kind, uint32_t index,
-                    uint32_t chunk, uint32_t local)
-{
-    heap_push(&mover->heap, time_ps, pack_event(kind, index, chunk, local));
-}
 
 // Something of a rank's part ended: what moved between it and `other` had to do with `last_sender`.
 static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t other,
@@ -108,11 +93,18 @@ static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
     return (tokens + each - 1) / each * mover->costs->common.per_message_ps;
 }
 
-// Sends the chunk on from one port to the next, with the wire's latency where there is one.
-static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
-                const struct port *next, uint64_t bytes, uint64_t latency_ps, uint64_t event)
+// From one port to the next; latency is the wire's, where there is one between them.
+struct leg {
+    const struct port *port, *next;
+    uint64_t latency_ps;
+};
+
+// Sends a chunk on that began at start_ps.
+static void hop(struct mover *mover, const struct leg *leg, uint64_t start_ps, uint64_t bytes,
+                uint64_t event)
 {
-    heap_push(&mover->heap, port_reaches(port, start_ps, next, bytes) + latency_ps, event);
+    const uint64_t reaches = port_reaches(leg->port, start_ps, leg->next, bytes);
+    mover_schedule(mover, reaches + leg->latency_ps, event);
 }
 
 // The ports of a path between two ranks, and its latency.
@@ -131,14 +123,21 @@ static struct path path_between(const struct mover *mover, uint32_t from, uint32
                          fabric->nic_latency_ps};
 }
 
+static struct leg path_leg(const struct mover *mover, const struct path *path)
+{
+    return (struct leg){.port = &mover->ports[path->tx][path->from],
+                        .next = &mover->ports[path->rx][path->to],
+                        .latency_ps = path->latency_ps};
+}
+
 // Puts one rank's piece of a chunk on its path inside a node; returns when its first byte leaves.
 static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
                            uint64_t event)
 {
     const struct path path = path_between(mover, from, to);
+    const struct leg leg = path_leg(mover, &path);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, 0);
-    hop(mover, &mover->ports[path.tx][path.from], start, &mover->ports[path.rx][path.to], bytes,
-        path.latency_ps, event);
+    hop(mover, &leg, start, bytes, event);
     return start;
 }
 
@@ -158,15 +157,16 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const uint64_t bytes = wire_bytes(mover, tokens), extra = message_cost(mover, tokens);
     const struct path path = path_between(mover, from, to);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
-    const struct port *tx = &mover->ports[path.tx][path.from];
+    struct leg leg = path_leg(mover, &path);
+    enum event_kind next = EVENT_ARRIVES;
 
-    touch(mover, from, tx->free_ps, to, from);
-    if (path.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
-        hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
-            pack_event(EVENT_SPINE_UP, index, chunk, 0));
-    else
-        hop(mover, tx, start, &mover->ports[path.rx][path.to], bytes, path.latency_ps,
-            pack_event(EVENT_ARRIVES, index, chunk, 0));
+    touch(mover, from, leg.port->free_ps, to, from);
+    if (path.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to)) {
+        leg.next = &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)];
+        leg.latency_ps = 0;
+        next = EVENT_SPINE_UP;
+    }
+    hop(mover, &leg, start, bytes, pack_event(next, index, chunk, 0));
     return start;
 }
 
@@ -208,7 +208,7 @@ static void on_step(struct mover *mover, uint32_t index)
     if (!(mover->transfer->rail && mover->transfer->gather))
         ready =
             copy(mover, sender->rank, KERNEL_MAIN, sender->channel, home_job(mover, flow, chunk));
-    mover_schedule(mover, ready, EVENT_LAUNCHED, lane->flow, chunk, local);
+    mover_schedule(mover, ready, pack_event(EVENT_LAUNCHED, lane->flow, chunk, local));
 }
 
 // Copies a chunk of the home's towards the ranks of the node it has reached, one rank's part after
@@ -225,7 +225,7 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
         if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
             continue;
         const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;
-        mover_schedule(mover, copied, EVENT_FORWARDED, index, chunk, rank % gpus);
+        mover_schedule(mover, copied, pack_event(EVENT_FORWARDED, index, chunk, rank % gpus));
     }
 }
 
@@ -234,8 +234,8 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
 static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool remote)
 {
     if (mover->flows.window_chunks)
-        mover_schedule(mover, time_ps + (remote ? mover->fabric->nic_latency_ps : 0), EVENT_CREDIT,
-                       index, 0, 0);
+        mover_schedule(mover, time_ps + (remote ? mover->fabric->nic_latency_ps : 0),
+                       pack_event(EVENT_CREDIT, index, 0, 0));
 }
 
 // Rail gather: one rank's piece of a chunk starts for the rail peer.
@@ -247,13 +247,14 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     uint64_t start = mover->now_ps;
     if (rank == peer || bytes == 0) {
-        mover_schedule(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
+        mover_schedule(mover, mover->now_ps, pack_event(EVENT_JOINED, index, chunk, local));
     } else {
         start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
         touch(mover, rank, tx_free(mover, rank, peer), peer, rank);
     }
-    mover_schedule(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
-                   0);
+    mover_schedule(
+        mover, start,
+        pack_event(EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0, 0));
 }
 
 static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
@@ -271,8 +272,8 @@ static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uin
     else if (transfer->rail)
         forward(mover, index, chunk);
     else
-        mover_schedule(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
-    mover_schedule(mover, start, EVENT_STEP, flow->sender, 0, 0);
+        mover_schedule(mover, mover->now_ps, pack_event(EVENT_RECEIVED, index, chunk, 0));
+    mover_schedule(mover, start, pack_event(EVENT_STEP, flow->sender, 0, 0));
 }
 
 // Up into the spine at the sender's node, down at the receiver's, then over the last wire.
@@ -285,14 +286,13 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
     const uint64_t start = serve(mover, kind, port, bytes, 0);
-    if (up)
-        hop(mover, &mover->ports[kind][port], start,
-            &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)], bytes, 0,
-            pack_event(EVENT_SPINE_DOWN, index, chunk, 0));
-    else
-        hop(mover, &mover->ports[kind][port], start,
-            &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes, fabric->nic_latency_ps,
-            pack_event(EVENT_ARRIVES, index, chunk, 0));
+    const struct leg down = {.port = &mover->ports[kind][port],
+                             .next = &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]};
+    const struct leg out = {.port = &mover->ports[kind][port],
+                            .next = &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
+                            .latency_ps = fabric->nic_latency_ps};
+    hop(mover, up ? &down : &out, start, bytes,
+        pack_event(up ? EVENT_SPINE_DOWN : EVENT_ARRIVES, index, chunk, 0));
 }
 
 static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
@@ -304,7 +304,7 @@ static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
     serve(mover, path.rx, path.to, bytes, 0);
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
     touch(mover, to, done, from, from);
-    mover_schedule(mover, done, EVENT_RECEIVED, index, chunk, 0);
+    mover_schedule(mover, done, pack_event(EVENT_RECEIVED, index, chunk, 0));
 }
 
 // A rail scatter's chunk is forwarded; any other is copied out, or added to the home's sum.
@@ -356,7 +356,7 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
     touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
     if (mover->transfer->gather)
-        mover_schedule(mover, done, EVENT_JOINED, index, chunk, local);
+        mover_schedule(mover, done, pack_event(EVENT_JOINED, index, chunk, local));
 }
 
 // The last piece of a chunk lets its sum begin.
@@ -367,7 +367,7 @@ static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
         return;
     const uint64_t done = copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel,
                                pieces_job(mover, flow, chunk));
-    mover_schedule(mover, done, EVENT_REDUCED, index, chunk, 0);
+    mover_schedule(mover, done, pack_event(EVENT_REDUCED, index, chunk, 0));
 }
 
 // Summed over the node: home by NIC, or where the peer is home itself, done but for its own sum.
@@ -377,7 +377,7 @@ static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
     const uint32_t peer = far_end(mover, flow);
     touch(mover, peer, mover->now_ps, peer, peer);
     if (peer == flow->home) {
-        mover_schedule(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
+        mover_schedule(mover, mover->now_ps, pack_event(EVENT_RECEIVED, index, chunk, 0));
         return;
     }
     transmit(mover, index, chunk, peer, flow->home);
@@ -388,7 +388,7 @@ static void wake(struct mover *mover, uint32_t index)
     if (!mover->flows.senders[index].asleep)
         return;
     mover->flows.senders[index].asleep = false;
-    mover_schedule(mover, mover->now_ps, EVENT_STEP, index, 0, 0);
+    mover_schedule(mover, mover->now_ps, pack_event(EVENT_STEP, index, 0, 0));
 }
 
 static void on_credit(struct mover *mover, uint32_t index)

@@ -8,6 +8,8 @@
 #include "sim/port.h"
 #include "sim/timeline.h"
 
+#include <assert.h>
+
 // What has just happened.
 enum event_kind {
     EVENT_STEP,       // a sender may issue its next chunk
@@ -43,10 +45,20 @@ struct mover {
 // never queues behind what comes in.
 enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
 
-// Lets an event of a chunk (of a flow), a sender or a flow happen; `local`: of which rank of a
-// node.
-void mover_schedule(struct mover *mover, uint64_t time_ps, enum event_kind kind, uint32_t index,
-                    uint32_t chunk, uint32_t local);
+// An event: what happened (4 bits), to which rank of a node (10), chunk (18) and flow or sender
+// (32).
+static inline uint64_t pack_event(enum event_kind kind, uint32_t index, uint32_t chunk,
+                                  uint32_t local)
+{
+    assert(chunk < 1u << 18 && local < 1u << 10);
+    return (uint64_t)kind << 60 | (uint64_t)local << 50 | (uint64_t)chunk << 32 | index;
+}
+
+// Lets an event happen at a time.
+static inline void mover_schedule(struct mover *mover, uint64_t time_ps, uint64_t event)
+{
+    heap_push(&mover->heap, time_ps, event);
+}
 
 // Lets everything happen that is scheduled, and what follows from it, until nothing is left.
 void mover_run(struct mover *mover);

@@ -5,21 +5,26 @@
 
 #include <stdlib.h>
 
-// Variance of the copies on each port, as sums over lanes: a lane's copies are `trials` choices
-// that come out with the same chance each.
+// Variance of the copies on each port, as sums over lanes.
 struct variance {
     double *of[PORT_LINKS]; // [fabric.count[kind]]
 };
 
+// A lane's copies are so many trials that come out with the same chance each, p = copies / trials:
+// binomial, with variance trials p (1 - p).
+static double lane_variance(double copies, double trials)
+{
+    return trials > 0 ? copies * fmax(0, 1 - copies / trials) : 0;
+}
+
 static void add_variance(const struct form *form, struct variance *variance, uint32_t from,
-                         uint32_t to, double copies, double trials)
+                         uint32_t to, double own)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const bool nvlink =
         fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic;
-    if (from == to || trials <= 0)
+    if (from == to)
         return;
-    const double own = copies * fmax(0, 1 - copies / trials);
     const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
     variance->of[kind][nvlink ? from : fabric_nic(fabric, from)] += own;
     variance->of[kind + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
@@ -36,13 +41,15 @@ static void add_variances(const struct form *form, struct variance *variance)
             const uint32_t node = fabric_node(fabric, rank);
             const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
             const double trials = loads->tokens[home] * (by_expert ? loads->topk : 1);
+            const double copies = transfer->pair[(size_t)home * fabric->ranks + rank];
             add_variance(form, variance, transfer->gather ? rank : via,
-                         transfer->gather ? via : rank,
-                         transfer->pair[(size_t)home * fabric->ranks + rank], trials);
-            if (transfer->rail && via == rank)
-                add_variance(
-                    form, variance, transfer->gather ? via : home, transfer->gather ? home : via,
-                    transfer->node[(size_t)home * fabric->nodes + node], loads->tokens[home]);
+                         transfer->gather ? via : rank, lane_variance(copies, trials));
+            if (transfer->rail && via == rank) {
+                const double crossing = transfer->node[(size_t)home * fabric->nodes + node];
+                add_variance(form, variance, transfer->gather ? via : home,
+                             transfer->gather ? home : via,
+                             lane_variance(crossing, loads->tokens[home]));
+            }
         }
 }
 

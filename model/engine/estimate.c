@@ -92,13 +92,20 @@ static double passes_before(const struct form *form, enum port_kind kind, uint32
     return its > mine || (its >= mine && other < rank) ? theirs : 0;
 }
 
-// Ranks share a port. Bytes begin to pass `head` after the ranks' own start when they
-// `send`, else after the earliest start of all.
-static void offer_port(struct form *form, uint32_t rank, enum port_kind kind, bool send,
-                       double head, double tail)
+// What must pass before a rank's first byte reaches its port (head), and after the last one has
+// left it (tail) until the rank's part is done. Bytes begin to pass `head` after the ranks' own
+// start when they `send`, else after the earliest start of all.
+struct passage {
+    bool send;
+    double head, tail;
+};
+
+static void offer_port(struct form *form, uint32_t rank, enum port_kind kind,
+                       struct passage passage)
 {
     const struct sharers sharers = sharers_of(&form->schedule->fabric, kind, rank);
     const double own = own_time(form, kind, rank);
+    const bool send = passage.send;
     double first = send ? form->start[rank] : form->earliest_start, turns = 0;
     const double alone = first + own;
     if (own <= 0)
@@ -107,33 +114,35 @@ static void offer_port(struct form *form, uint32_t rank, enum port_kind kind, bo
         turns += passes_before(form, kind, rank, r);
         first = send ? fmin(first, form->start[r]) : first;
     }
-    const double passed = fmax(alone, first + turns) + head;
-    offer(form, rank, passed + tail);
+    const double passed = fmax(alone, first + turns) + passage.head;
+    offer(form, rank, passed + passage.tail);
     offer_stage(form, rank, kind, passed);
 }
 
-// A rank's ports: what must pass before the first byte reaches the port (head), and after the last
-// one has left it (tail) until the rank's part is done.
 static void offer_own_ports(struct form *form, uint32_t rank)
 {
     const struct transfer *transfer = form->transfer;
+    const bool nics = transfer->inside_nic; // carry both stages
     const bool joins = transfer->rail && transfer->gather, forwards = transfer->rail && !joins;
     // A message of the rail peer's own results crosses no NVLink before it is sent on.
     const double packed = joins ? 0 : form->pack;
     // Where NICs carry both stages, the first to pass them are those results, not their sums.
-    const double into = joins && !transfer->inside_nic ? form->forward : packed;
+    const double into = joins && !nics ? form->forward : packed;
     const double out = packed + (forwards ? form->forward : 0);
-
-    // On its NIC a rail peer may pass on others' bytes before it has any of its own.
-    offer_port(form, rank, PORT_NIC_TX, !transfer->rail || (forwards && !transfer->inside_nic),
-               into, 0);
-    // Where NICs carry both stages, the last byte in may be one that nobody forwards.
-    offer_port(form, rank, PORT_NIC_RX, false, into + form->nic_hop,
-               transfer->inside_nic ? 0 : out - packed);
-    offer_port(form, rank, PORT_NVLINK_TX, !forwards, out, 0);
-    offer_port(form, rank, PORT_NVLINK_RX, false, out + form->nvlink_hop, 0);
+    // On its NIC a rail peer may pass on others' bytes before it has any of its own; where NICs
+    // carry both stages, the last byte in may be one that nobody forwards.
+    const struct passage nic_tx = {!transfer->rail || (forwards && !nics), into, 0};
+    const struct passage nic_rx = {false, into + form->nic_hop, nics ? 0 : out - packed};
+    const struct passage nvlink_tx = {!forwards, out, 0};
+    const struct passage nvlink_rx = {false, out + form->nvlink_hop, 0};
     // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
-    offer_port(form, rank, PORT_SPINE_DOWN, false, into + form->nic_hop, 0);
+    const struct passage spine_down = {false, into + form->nic_hop, 0};
+
+    offer_port(form, rank, PORT_NIC_TX, nic_tx);
+    offer_port(form, rank, PORT_NIC_RX, nic_rx);
+    offer_port(form, rank, PORT_NVLINK_TX, nvlink_tx);
+    offer_port(form, rank, PORT_NVLINK_RX, nvlink_rx);
+    offer_port(form, rank, PORT_SPINE_DOWN, spine_down);
     offer(form, rank, form->earliest_start + port_loads_copies_ps(&form->loads, form->costs, rank));
     offer(form, rank, form->start[rank] + form->times[rank].min_ps);
 }

@@ -64,11 +64,21 @@ static double passed(const struct form *form, const double *early, enum port_kin
     return form->earliest_start + form->pack + (rate > 0 ? bytes / rate * 1e12 : 0);
 }
 
+// Who sends to a rank, by what, and what follows the last byte until the rank has it.
+struct sending {
+    uint32_t to, from;
+    bool nvlink;
+    double tail;
+};
+
 // A rank waits for each that sends to it, over NVLink or through its NIC.
-static void offer_last_sender(struct form *form, const struct late *late, uint32_t to,
-                              uint32_t from, bool nvlink, double tail)
+static void offer_last_sender(struct form *form, const struct late *late,
+                              const struct sending *sending)
 {
     const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t to = sending->to, from = sending->from;
+    const bool nvlink = sending->nvlink;
+    const double tail = sending->tail;
     const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
                               : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
     const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
@@ -81,31 +91,42 @@ static void offer_last_sender(struct form *form, const struct late *late, uint32
     }
 }
 
-// A lane's paths between a home and one rank that serves it, as the schedule draws them.
-static void offer_lane_senders(struct form *form, const struct late *late, uint32_t home,
+// A lane's path between a home and one rank that serves it, as the schedule draws it: direct.
+static void offer_direct_sender(struct form *form, const struct late *late, uint32_t home,
+                                uint32_t rank)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const bool inside = fabric_node(fabric, home) == fabric_node(fabric, rank);
+    const struct sending sending = {.to = transfer->gather ? home : rank,
+                                    .from = transfer->gather ? rank : home,
+                                    .nvlink = inside && !transfer->inside_nic};
+    if (home != rank)
+        offer_last_sender(form, late, &sending);
+}
+
+// Over a rail: the rail peer's sending inside the node, and the crossing before or after it.
+static void offer_rail_senders(struct form *form, const struct late *late, uint32_t home,
                                uint32_t rank)
 {
     const struct transfer *transfer = form->transfer;
     const struct fabric *fabric = &form->schedule->fabric;
     const bool gather = transfer->gather;
-    const bool inside = fabric_node(fabric, home) == fabric_node(fabric, rank);
-    const uint32_t via =
-        transfer->rail ? fabric_rail_peer(fabric, home, fabric_node(fabric, rank)) : home;
-    if (!transfer->rail) {
-        if (home != rank)
-            offer_last_sender(form, late, gather ? home : rank, gather ? rank : home,
-                              inside && !transfer->inside_nic, 0);
-        return;
-    }
+    const uint32_t node = fabric_node(fabric, rank), via = fabric_rail_peer(fabric, home, node);
+    const bool crosses = fabric_node(fabric, home) != node;
+    const uint32_t to = gather ? home : rank;
     const double hop = transfer->inside_nic ? form->nic_hop : form->nvlink_hop;
     const double forwarded = via == rank ? 0 : form->piece + hop;
+    const struct sending inside = {.to = to,
+                                   .from = gather ? rank : via,
+                                   .nvlink = !transfer->inside_nic,
+                                   .tail = gather && crosses ? form->forward + form->nic_hop : 0};
+    const struct sending crossing = {
+        .to = to, .from = gather ? via : home, .tail = gather ? 0 : form->forward + forwarded};
     if (via != rank)
-        offer_last_sender(form, late, gather ? home : rank, gather ? rank : via,
-                          !transfer->inside_nic,
-                          gather && !inside ? form->forward + form->nic_hop : 0);
-    if (!inside)
-        offer_last_sender(form, late, gather ? home : rank, gather ? via : home, false,
-                          gather ? 0 : form->forward + forwarded);
+        offer_last_sender(form, late, &inside);
+    if (crosses)
+        offer_last_sender(form, late, &crossing);
 }
 
 // When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
@@ -196,7 +217,8 @@ static void offer_last_senders(struct form *form)
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)
-                offer_lane_senders(form, &late, home, rank);
+                (form->transfer->rail ? offer_rail_senders : offer_direct_sender)(form, &late, home,
+                                                                                  rank);
     free(late.nic);
     free(late.nvlink);
     free(late.uplink);

@@ -6,36 +6,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+// What moves between two ranks; messages start at the first of the ports.
+struct hop_load {
+    double bytes, messages;
+};
+
 // A port's load, and the rank's own part of it where ranks share the port.
 static void add_to_port(struct port_loads *loads, enum port_kind kind, uint32_t port, uint32_t rank,
-                        double bytes, double messages)
+                        const struct hop_load *load)
 {
-    loads->bytes[kind][port] += bytes;
-    loads->messages[kind][port] += messages;
-    loads->own_bytes[kind][rank] += bytes;
-    loads->own_messages[kind][rank] += messages;
+    loads->bytes[kind][port] += load->bytes;
+    loads->messages[kind][port] += load->messages;
+    loads->own_bytes[kind][rank] += load->bytes;
+    loads->own_messages[kind][rank] += load->messages;
 }
 
-// Bytes, and messages where they start, on the ports between two ranks.
-static void add_port_hop(const struct schedule *schedule, const struct transfer *transfer,
-                         struct port_loads *loads, uint32_t from, uint32_t to, double tokens,
-                         double messages)
+static void add_hop(struct port_loads *loads, const struct kernel_costs *costs, uint32_t from,
+                    uint32_t to, struct hop_load load)
 {
-    const struct fabric *fabric = &schedule->fabric;
-    const double bytes = tokens * (double)transfer->token_bytes;
+    const struct fabric *fabric = &costs->schedule->fabric;
+    const struct hop_load later = {.bytes = load.bytes}; // at the ports behind the first
     const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
-    if (from == to || tokens <= 0)
+    if (from == to || load.bytes <= 0)
         return;
-    if (inside && !transfer->inside_nic) {
-        add_to_port(loads, PORT_NVLINK_TX, from, from, bytes, messages);
-        add_to_port(loads, PORT_NVLINK_RX, to, to, bytes, 0);
+    if (inside && !costs->transfer->inside_nic) {
+        add_to_port(loads, PORT_NVLINK_TX, from, from, &load);
+        add_to_port(loads, PORT_NVLINK_RX, to, to, &later);
         return;
     }
-    add_to_port(loads, PORT_NIC_TX, fabric_nic(fabric, from), from, bytes, messages);
-    add_to_port(loads, PORT_NIC_RX, fabric_nic(fabric, to), to, bytes, 0);
+    add_to_port(loads, PORT_NIC_TX, fabric_nic(fabric, from), from, &load);
+    add_to_port(loads, PORT_NIC_RX, fabric_nic(fabric, to), to, &later);
     if (fabric_crosses_spine(fabric, from, to)) {
-        add_to_port(loads, PORT_SPINE_UP, fabric_node(fabric, from), from, bytes, 0);
-        add_to_port(loads, PORT_SPINE_DOWN, fabric_node(fabric, to), to, bytes, 0);
+        add_to_port(loads, PORT_SPINE_UP, fabric_node(fabric, from), from, &later);
+        add_to_port(loads, PORT_SPINE_DOWN, fabric_node(fabric, to), to, &later);
     }
 }
 
@@ -62,18 +65,17 @@ static double lane_messages(const struct transfer *transfer, double tokens)
 // Both ends of a direct path copy: the sender's kernel into the wire's buffers, the receiver's out.
 static void add_direct(struct port_loads *loads, const struct kernel_costs *costs)
 {
-    const struct schedule *schedule = costs->schedule;
     const struct transfer *transfer = costs->transfer;
     const double copy_ps = costs->copies.copy_ps;
-    const uint32_t ranks = schedule->fabric.ranks;
+    const uint32_t ranks = costs->schedule->fabric.ranks;
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t peer = 0; peer < ranks; peer++) {
             const double tokens = transfer->pair[(size_t)home * ranks + peer];
             const uint32_t from = transfer->gather ? peer : home;
             const uint32_t to = transfer->gather ? home : peer;
             const double bytes = tokens * (double)transfer->token_bytes;
-            add_port_hop(schedule, transfer, loads, from, to, tokens,
-                         lane_messages(transfer, tokens));
+            add_hop(loads, costs, from, to,
+                    (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, tokens)});
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
             loads->copies_ps[0][from] += tokens * copy_ps;
@@ -82,34 +84,47 @@ static void add_direct(struct port_loads *loads, const struct kernel_costs *cost
         }
 }
 
+// Of a rail, what crosses between a home and its rail peer in another node.
+static void add_crossing(struct port_loads *loads, const struct kernel_costs *costs, uint32_t home,
+                         uint32_t peer)
+{
+    const struct transfer *transfer = costs->transfer;
+    const struct fabric *fabric = &costs->schedule->fabric;
+    const size_t lane = (size_t)home * fabric->nodes + fabric_node(fabric, peer);
+    const double crossing = transfer->node[lane], bytes = crossing * (double)transfer->token_bytes;
+    const uint32_t from = transfer->gather ? peer : home, to = transfer->gather ? home : peer;
+    add_hop(loads, costs, from, to,
+            (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, crossing)});
+    loads->bytes[PORT_SM][home] += bytes;
+    loads->copies_ps[0][home] += crossing * costs->copies.home_ps;
+    loads->copies_ps[0][peer] += crossing * costs->copies.visit_ps;
+    loads->peers[from] += crossing > 0 && from != to;
+}
+
+// And what the rail peer passes on to a rank of its node, or sums of it.
+static void add_inside(struct port_loads *loads, const struct kernel_costs *costs, uint32_t home,
+                       uint32_t peer, uint32_t rank)
+{
+    const struct transfer *transfer = costs->transfer;
+    const double tokens = transfer->pair[(size_t)home * costs->schedule->fabric.ranks + rank];
+    const double bytes = tokens * (double)transfer->token_bytes;
+    add_hop(loads, costs, transfer->gather ? rank : peer, transfer->gather ? peer : rank,
+            (struct hop_load){.bytes = bytes});
+    loads->bytes[PORT_SM][peer] += bytes;
+    loads->copies_ps[0][peer] += tokens * costs->copies.copy_ps;
+}
+
 // A home copies each token once for each node it goes to; the rail peer there visits it, and copies
 // it for (or sums it over) the ranks of its node. One kernel does both.
 static void add_rail(struct port_loads *loads, const struct kernel_costs *costs)
 {
-    const struct schedule *schedule = costs->schedule;
-    const struct transfer *transfer = costs->transfer;
-    const struct copy_times *copies = &costs->copies;
-    const struct fabric *fabric = &schedule->fabric;
-    const uint32_t ranks = fabric->ranks, nodes = fabric->nodes, gpus = fabric->gpus_per_node;
-    for (uint32_t home = 0; home < ranks; home++)
-        for (uint32_t node = 0; node < nodes; node++) {
-            const double crossing = transfer->node[(size_t)home * nodes + node];
+    const struct fabric *fabric = &costs->schedule->fabric;
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t node = 0; node < fabric->nodes; node++) {
             const uint32_t peer = fabric_rail_peer(fabric, home, node);
-            const uint32_t from = transfer->gather ? peer : home;
-            const uint32_t to = transfer->gather ? home : peer;
-            add_port_hop(schedule, transfer, loads, from, to, crossing,
-                         lane_messages(transfer, crossing));
-            loads->bytes[PORT_SM][home] += crossing * (double)transfer->token_bytes;
-            loads->copies_ps[0][home] += crossing * copies->home_ps;
-            loads->copies_ps[0][peer] += crossing * copies->visit_ps;
-            loads->peers[from] += crossing > 0 && from != to;
-            for (uint32_t rank = node * gpus; rank < (node + 1) * gpus; rank++) {
-                const double tokens = transfer->pair[(size_t)home * ranks + rank];
-                add_port_hop(schedule, transfer, loads, transfer->gather ? rank : peer,
-                             transfer->gather ? peer : rank, tokens, 0);
-                loads->bytes[PORT_SM][peer] += tokens * (double)transfer->token_bytes;
-                loads->copies_ps[0][peer] += tokens * copies->copy_ps;
-            }
+            add_crossing(loads, costs, home, peer);
+            for (uint32_t i = 0; i < fabric->gpus_per_node; i++)
+                add_inside(loads, costs, home, peer, node * fabric->gpus_per_node + i);
         }
 }
 

@@ -79,13 +79,23 @@ void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *
     phase->bound_ps = port_loads_bound_ps(loads, fabric, phase->busiest);
 }
 
+// A layer under way, by one engine.
+struct walk {
+    const struct schedule *schedule;
+    const struct run *run;
+    struct timing *timing;
+    walk_transfer_times *times;
+    void *context;
+    struct clocks clocks;
+};
+
 // Starts a phase on every rank's clock, after alignment when benchmarks would align.
-static void walk_begin(const struct run *run, struct timing *timing, struct clocks *clocks,
-                       enum phase phase)
+static void walk_begin(struct walk *walk, enum phase phase)
 {
-    if (run->aligned)
-        clocks_align(clocks);
-    memcpy(timing->phases[phase].start_ps, clocks->now_ps, clocks->ranks * sizeof(uint64_t));
+    if (walk->run->aligned)
+        clocks_align(&walk->clocks);
+    memcpy(walk->timing->phases[phase].start_ps, walk->clocks.now_ps,
+           walk->clocks.ranks * sizeof(uint64_t));
 }
 
 // Ranks that compute no faster than this one: the busiest of them, at its rate, is a matter of
@@ -100,32 +110,39 @@ static uint32_t ranks_no_faster(const struct schedule *schedule, uint32_t rank)
     return fabric->slow.count ? count : fabric->ranks;
 }
 
-static void walk_compute(const struct schedule *schedule, const struct run *run,
-                         struct timing *timing, struct clocks *clocks, enum phase phase)
+// From expected loads the busiest rank's share is known only as a distribution: choices it serves
+// are nearly binomial, of all choices with a chance of 1 / ranks each. A slow rank is no luckier
+// than healthy ones are.
+static void set_late_experts(const struct schedule *schedule, struct phase_timing *p,
+                             uint32_t ranks)
 {
-    struct phase_timing *p = &timing->phases[phase];
-    walk_begin(run, timing, clocks, phase);
-    for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = p->end_ps[r] = p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
-    strcpy(p->bottleneck, "compute");
-    if (phase != PHASE_EXPERTS || !schedule->loads->expected || schedule->loads->balanced)
-        return;
-    // The busiest rank's share is known only as a distribution: choices it serves are nearly
-    // binomial.
     double choices = 0;
-    for (uint32_t r = 0; r < clocks->ranks; r++)
+    for (uint32_t r = 0; r < ranks; r++)
         choices += schedule->loads->tokens[r] * schedule->loads->topk;
-    const double mean = choices / clocks->ranks;
-    const double sd = sqrt(mean * (1 - 1.0 / clocks->ranks));
-    uint64_t most = 0; // of healthy ranks: a slow one is no luckier than they are
-    for (uint32_t r = 0; r < clocks->ranks; r++) {
+    const double mean = choices / ranks, sd = sqrt(mean * (1 - 1.0 / ranks));
+    uint64_t most = 0; // of healthy ranks
+    for (uint32_t r = 0; r < ranks; r++) {
         const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
         p->late_ps[r] = compute_experts_ps(schedule, r, extra);
         if (fabric_work(&schedule->fabric, r) <= 1 && p->late_ps[r] > most)
             most = p->late_ps[r];
     }
-    for (uint32_t r = 0; r < clocks->ranks; r++)
+    for (uint32_t r = 0; r < ranks; r++)
         p->late_ps[r] = p->start_ps[r] + (p->late_ps[r] > most ? p->late_ps[r] : most);
+}
+
+static void walk_compute(struct walk *walk, enum phase phase)
+{
+    const struct schedule *schedule = walk->schedule;
+    const uint32_t ranks = walk->clocks.ranks;
+    struct phase_timing *p = &walk->timing->phases[phase];
+    walk_begin(walk, phase);
+    for (uint32_t r = 0; r < ranks; r++)
+        walk->clocks.now_ps[r] = p->end_ps[r] =
+            p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
+    strcpy(p->bottleneck, "compute");
+    if (phase == PHASE_EXPERTS && schedule->loads->expected && !schedule->loads->balanced)
+        set_late_experts(schedule, p, ranks);
 }
 
 // The slowest GPU's kernels, for all wait for them.
@@ -138,16 +155,17 @@ static double most_work(const struct fabric *fabric)
 }
 
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
-static void walk_notify(const struct schedule *schedule, const struct run *run,
-                        struct timing *timing, struct clocks *clocks)
+static void walk_notify(struct walk *walk)
 {
-    struct phase_timing *p = &timing->phases[PHASE_NOTIFY];
+    const struct schedule *schedule = walk->schedule;
+    struct clocks *clocks = &walk->clocks;
+    struct phase_timing *p = &walk->timing->phases[PHASE_NOTIFY];
     const struct dispatcher *dispatcher = &schedule->dispatcher;
     const double exchange_ps =
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
         cluster_move_slowdown(&schedule->cluster) * most_work(&schedule->fabric);
-    walk_begin(run, timing, clocks, PHASE_NOTIFY);
+    walk_begin(walk, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = p->end_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps);
@@ -156,13 +174,14 @@ static void walk_notify(const struct schedule *schedule, const struct run *run,
 
 // The shared expert beside a transfer: it starts with it on the SMs that are left, and what comes
 // next waits for both.
-static void walk_shared_beside(const struct schedule *schedule, const struct transfer *transfer,
-                               struct timing *timing, struct clocks *clocks)
+static void walk_shared_beside(struct walk *walk, enum phase moved)
 {
-    struct phase_timing *shared = &timing->phases[PHASE_SHARED];
+    const struct schedule *schedule = walk->schedule;
+    struct clocks *clocks = &walk->clocks;
+    struct phase_timing *shared = &walk->timing->phases[PHASE_SHARED];
     const double share = compute_sm_share(schedule);
     for (uint32_t r = 0; r < clocks->ranks; r++) {
-        shared->start_ps[r] = timing->phases[transfer->phase].start_ps[r];
+        shared->start_ps[r] = walk->timing->phases[moved].start_ps[r];
         shared->end_ps[r] =
             shared->start_ps[r] + compute_phase_ps(schedule, PHASE_SHARED, r, share);
         if (shared->end_ps[r] > clocks->now_ps[r])
@@ -179,18 +198,17 @@ static bool shared_is_beside(const struct schedule *schedule, const struct run *
             (run->overlap == OVERLAP_COMBINE && phase == PHASE_COMBINE));
 }
 
-static void walk_transfer(const struct schedule *schedule, const struct transfer *transfer,
-                          const struct run *run, struct timing *timing, struct clocks *clocks,
-                          walk_transfer_times *times, void *context)
+static void walk_transfer(struct walk *walk, const struct transfer *transfer)
 {
+    const enum phase phase = transfer->phase;
     struct kernel_costs costs;
-    walk_begin(run, timing, clocks, transfer->phase);
-    kernel_costs_init(&costs, schedule, transfer);
-    times(context, &costs, run, timing);
-    memcpy(clocks->now_ps, timing->phases[transfer->phase].end_ps,
-           clocks->ranks * sizeof(uint64_t));
-    if (shared_is_beside(schedule, run, transfer->phase))
-        walk_shared_beside(schedule, transfer, timing, clocks);
+    walk_begin(walk, phase);
+    kernel_costs_init(&costs, walk->schedule, transfer);
+    walk->times(walk->context, &costs, walk->run, walk->timing);
+    memcpy(walk->clocks.now_ps, walk->timing->phases[phase].end_ps,
+           walk->clocks.ranks * sizeof(uint64_t));
+    if (shared_is_beside(walk->schedule, walk->run, phase))
+        walk_shared_beside(walk, phase);
 }
 
 static const struct transfer *transfer_of(const struct schedule *schedule, enum phase phase)
@@ -211,25 +229,33 @@ static void carry_late(const struct timing *timing, struct clocks *clocks, enum 
             clocks->now_ps[r] = timing->phases[phase].late_ps[r];
 }
 
+// Whether a phase was timed already, beside another.
+static bool is_beside(const struct schedule *schedule, const struct run *run, enum phase phase)
+{
+    return phase == PHASE_SHARED && run->overlap != OVERLAP_NONE &&
+           schedule->present[PHASE_DISPATCH] && schedule->present[PHASE_COMBINE];
+}
+
+static void walk_phase(struct walk *walk, enum phase phase)
+{
+    const struct transfer *moves = transfer_of(walk->schedule, phase);
+    if (moves)
+        walk_transfer(walk, moves);
+    else if (phase == PHASE_NOTIFY)
+        walk_notify(walk);
+    else
+        walk_compute(walk, phase);
+    carry_late(walk->timing, &walk->clocks, phase);
+}
+
 void walk_layer(const struct schedule *schedule, const struct run *run, struct timing *timing,
                 walk_transfer_times *times, void *context)
 {
-    struct clocks clocks;
-    clocks_init(&clocks, schedule, run);
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        const struct transfer *moves = transfer_of(schedule, phase);
-        if (!schedule->present[phase])
-            continue;
-        if (phase == PHASE_SHARED && run->overlap != OVERLAP_NONE &&
-            schedule->present[PHASE_DISPATCH] && schedule->present[PHASE_COMBINE])
-            continue; // already beside a transfer
-        if (moves)
-            walk_transfer(schedule, moves, run, timing, &clocks, times, context);
-        else if (phase == PHASE_NOTIFY)
-            walk_notify(schedule, run, timing, &clocks);
-        else
-            walk_compute(schedule, run, timing, &clocks, phase);
-        carry_late(timing, &clocks, phase);
-    }
-    clocks_release(&clocks);
+    struct walk walk = {
+        .schedule = schedule, .run = run, .timing = timing, .times = times, .context = context};
+    clocks_init(&walk.clocks, schedule, run);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (schedule->present[phase] && !is_beside(schedule, run, phase))
+            walk_phase(&walk, phase);
+    clocks_release(&walk.clocks);
 }

@@ -24,8 +24,10 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
 static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t start_ps)
 {
     if (mover->timeline)
-        timeline_busy(mover->timeline, mover->transfer->phase, kind, index, start_ps,
-                      mover->ports[kind][index].free_ps);
+        timeline_busy(mover->timeline, kind, index,
+                      (struct stretch){.phase = mover->transfer->phase,
+                                       .start_ps = start_ps,
+                                       .end_ps = mover->ports[kind][index].free_ps});
 }
 
 // Lets a port serve bytes that are there; returns when it begins.

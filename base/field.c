@@ -111,22 +111,33 @@ static const char *name_at(const void *names, size_t index)
     return ((const char *const *)names)[index];
 }
 
-static bool refuse_name(const struct field *field, const char *text, size_t count,
-                        struct error *err)
+// The names of an enum or of named objects, by their place.
+struct name_list {
+    const char *(*at)(const void *context, size_t index);
+    const void *context;
+    size_t count;
+};
+
+static bool refuse_name(const struct name_list *names, const char *text, struct error *err)
 {
     char list[512] = "", quoted[ERROR_QUOTE_BYTES];
     size_t used = 0;
-    for (size_t i = 0; i < count && used < sizeof list; i++) {
+    for (size_t i = 0; i < names->count && used < sizeof list; i++) {
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
-                                 field->names[i]);
+                                 names->at(names->context, i));
     }
     error_quote(text, quoted);
-    const char *near = field_nearest(text, count, name_at, field->names);
+    const char *near = field_nearest(text, names->count, names->at, names->context);
     if (near != NULL) {
         return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected one of %s", quoted,
                          near, list);
     }
     return error_set(err, EXIT_INPUT, "'%s': expected one of %s", quoted, list);
+}
+
+static const char *object_at(const void *objects, size_t index)
+{
+    return *(const char *const *)((const void *const *)objects)[index];
 }
 
 static bool parse_enum(const struct field *field, const char *text, void *member, struct error *err)
@@ -138,7 +149,22 @@ static bool parse_enum(const struct field *field, const char *text, void *member
             return true;
         }
     }
-    return refuse_name(field, text, index, err);
+    const struct name_list names = {.at = name_at, .context = field->names, .count = index};
+    return refuse_name(&names, text, err);
+}
+
+static bool parse_named(const struct field *field, const char *text, void *member,
+                        struct error *err)
+{
+    size_t index = 0;
+    for (; field->objects[index] != NULL; index++) {
+        if (strcmp(object_at(field->objects, index), text) == 0) {
+            memcpy(member, &field->objects[index], sizeof field->objects[index]);
+            return true;
+        }
+    }
+    const struct name_list names = {.at = object_at, .context = field->objects, .count = index};
+    return refuse_name(&names, text, err);
 }
 
 bool field_parse(const struct field *field, const char *text, void *object, struct error *err)
@@ -151,6 +177,8 @@ bool field_parse(const struct field *field, const char *text, void *object, stru
         return parse_text(text, member, err);
     case FIELD_ENUM:
         return parse_enum(field, text, member, err);
+    case FIELD_NAMED:
+        return parse_named(field, text, member, err);
     case FIELD_U32:
     case FIELD_U64:
     case FIELD_NUMBER:
@@ -190,6 +218,7 @@ static void format_number(const struct field *field, const void *member, char *b
 char *field_format(const struct field *field, const void *object, char *buffer)
 {
     const void *member = (const char *)object + field->offset;
+    const void *named;
     uint32_t index;
     switch (field->kind) {
     case FIELD_BOOL:
@@ -201,6 +230,10 @@ char *field_format(const struct field *field, const void *object, char *buffer)
     case FIELD_ENUM:
         memcpy(&index, member, sizeof index);
         snprintf(buffer, FIELD_TEXT_BYTES, "%s", field->names[index]);
+        break;
+    case FIELD_NAMED:
+        memcpy(&named, member, sizeof named);
+        snprintf(buffer, FIELD_TEXT_BYTES, "%s", *(const char *const *)named);
         break;
     case FIELD_U32:
     case FIELD_U64:
@@ -230,7 +263,7 @@ char *field_exact(const struct field *field, const void *object, char *buffer)
     } kinds[] = {[FIELD_NUMBER] = {"", UNIT_NUMBER, true},
                  [FIELD_RATE] = {"B/s", UNIT_RATE, true},
                  [FIELD_FLOPS] = {"FLOPS", UNIT_FLOPS, true},
-                 [FIELD_ENUM] = {"", UNIT_NUMBER, false}};
+                 [FIELD_NAMED] = {"", UNIT_NUMBER, false}};
     struct error err;
     double real, back;
     field_format(field, object, buffer);
@@ -243,6 +276,22 @@ char *field_exact(const struct field *field, const void *object, char *buffer)
         snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, kinds[field->kind].suffix);
     }
     return buffer;
+}
+
+void field_scale(const struct field *field, void *object, double factor)
+{
+    void *member = member_of(field, object);
+    uint64_t time_ps;
+    double rate;
+    if (field->kind == FIELD_TIME) {
+        memcpy(&time_ps, member, sizeof time_ps);
+        time_ps = (uint64_t)ceil((double)time_ps * factor);
+        memcpy(member, &time_ps, sizeof time_ps);
+    } else if (field->kind == FIELD_RATE) {
+        memcpy(&rate, member, sizeof rate);
+        rate /= factor;
+        memcpy(member, &rate, sizeof rate);
+    }
 }
 
 void field_print_quoted(const char *text, FILE *out)

@@ -22,6 +22,7 @@ enum field_kind {
     FIELD_FLOPS,  // double operations per second, given as 1979TFLOPS
     FIELD_TEXT,   // char[FIELD_TEXT_BYTES]
     FIELD_ENUM,   // enum or uint32_t: index into names
+    FIELD_NAMED,  // pointer to one of objects, by its name
 };
 
 struct field {
@@ -31,6 +32,9 @@ struct field {
     double min, max;          // inclusive, in the base unit; both 0: only what the kind implies
     const char *const *names; // FIELD_ENUM: NULL-terminated
     const char *help;         // one line; says the unit and what it means in the field
+    const void *const
+        *objects; // FIELD_NAMED: NULL-terminated; each begins with its const char *name
+    unsigned tag; // of the table's owner
 };
 
 // Reads text into the member of *object. The message has no place in it: prefix with one.
@@ -41,6 +45,10 @@ char *field_format(const struct field *field, const void *object, char *buffer);
 
 // The same with as many digits as reading back exactly takes.
 char *field_exact(const struct field *field, const void *object, char *buffer);
+
+// Makes what the member says `factor` times as slow: a time longer, rounded up, a rate lower. Other
+// kinds stay as they are.
+void field_scale(const struct field *field, void *object, double factor);
 
 // Any text as a double-quoted scalar of YAML.
 void field_print_quoted(const char *text, FILE *out);

@@ -234,6 +234,7 @@ static bool worth_showing(const struct field *field, const char *value)
     case FIELD_TEXT:
         return *value != '\0';
     case FIELD_ENUM:
+    case FIELD_NAMED:
         return true;
     case FIELD_U32:
     case FIELD_U64:

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "cli/belief.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "model/timing.h"
 #include "study/compare.h"
 #include "study/rows/measured_load.h"

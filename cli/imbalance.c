@@ -42,7 +42,7 @@ static json_t *worst_json(const struct straggler *worst)
 
 void imbalance_json(json_t *document, const struct imbalance *imbalance)
 {
-    const double even = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
+    const double balanced = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
     json_t *json = json_object(), *causes = json_object();
     struct table *table = imbalance_table(imbalance);
     char *sentences = imbalance_sentences(imbalance);
@@ -52,8 +52,8 @@ void imbalance_json(json_t *document, const struct imbalance *imbalance)
             causes, keys[cause],
             table_json_real(US(imbalance_cause_ps(imbalance, (enum imbalance_cause)cause))));
     json_object_set_new(json, "cost_us", table_json_real(US(cost)));
-    json_object_set_new(json, "even_us", table_json_real(US(even)));
-    json_object_set_new(json, "share", table_json_real(cost / (even + cost)));
+    json_object_set_new(json, "even_us", table_json_real(US(balanced)));
+    json_object_set_new(json, "share", table_json_real(cost / (balanced + cost)));
     json_object_set_new(json, "causes", causes);
     json_object_set_new(json, "rows", table_json(table));
     json_object_set_new(json, "worst", worst_json(&imbalance->worst));

@@ -166,9 +166,10 @@ json_t *json_config(const struct invocation *invocation, const struct scenario *
     json_object_set_new(config, "ep", json_integer(cluster_ranks(&scenario->cluster)));
     json_object_set_new(config, "cluster",
                         json_fields(cluster_fields, cluster_field_count, &scenario->cluster));
-    json_object_set_new(
-        config, "dispatcher",
-        json_fields(dispatcher_fields, dispatcher_field_count, &scenario->dispatcher));
+    json_object_set_new(config, "dispatcher",
+                        json_fields(scenario->dispatcher.cost_model->fields,
+                                    scenario->dispatcher.cost_model->field_count,
+                                    &scenario->dispatcher));
     json_object_set_new(config, "skew_us", table_json_real(def->skew_us));
     json_object_set_new(config, "overlap", json_string(overlap_names[def->overlap]));
     json_object_set_new(config, "aligned", json_boolean(def->aligned));

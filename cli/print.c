@@ -79,8 +79,8 @@ static struct table *ports_table(const struct schedule *schedule, const struct t
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
         table_text(table, phase_names[port->phase]);
-        table_text(table, fabric_port_name(&schedule->fabric, port->class, port->port, name));
-        table_text(table, port_class_names[port->class]);
+        table_text(table, fabric_port_name(&schedule->fabric, port->kind, port->port, name));
+        table_text(table, port_kind_names[port->kind]);
         table_count(table, (uint64_t)llround(port->bytes));
         table_real(table, US(port->busy_ps));
         table_real(table, utilisation(timing, port));
@@ -90,18 +90,18 @@ static struct table *ports_table(const struct schedule *schedule, const struct t
     return table;
 }
 
-// The ports of one class in one phase, added up; busiest NULL: nothing moved.
+// The ports of one kind in one phase, added up; busiest NULL: nothing moved.
 struct link {
     double bytes, longest_wait_ps;
     const struct port_timing *busiest;
 };
 
-static struct link link_of(const struct timing *timing, enum phase phase, enum port_class class)
+static struct link link_of(const struct timing *timing, enum phase phase, enum port_kind kind)
 {
     struct link link = {0};
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
-        if (port->phase != phase || port->class != class)
+        if (port->phase != phase || port->kind != kind)
             continue;
         link.bytes += port->bytes;
         link.longest_wait_ps = fmax(link.longest_wait_ps, port->longest_wait_ps);
@@ -118,13 +118,13 @@ static struct table *links_table(const struct schedule *schedule, const struct t
     struct table *table = table_new("links", columns);
     char name[48];
     for (enum phase p = 0; p < PHASE_COUNT; p++)
-        for (enum port_class class = 0; class < PORT_CLASSES; class ++) {
-            const struct link link = link_of(timing, p, class);
+        for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++) {
+            const struct link link = link_of(timing, p, kind);
             if (!link.busiest)
                 continue;
             table_text(table, phase_names[p]);
-            table_text(table, port_class_names[class]);
-            table_text(table, fabric_port_name(&schedule->fabric, class, link.busiest->port, name));
+            table_text(table, port_kind_names[kind]);
+            table_text(table, fabric_port_name(&schedule->fabric, kind, link.busiest->port, name));
             table_count(table, (uint64_t)llround(link.bytes));
             table_real(table, utilisation(timing, link.busiest));
             table_wait(table, timing, link.longest_wait_ps);

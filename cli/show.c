@@ -55,7 +55,7 @@ static void write_parts(void *context, FILE *out)
 // Flags that have no part in what would run.
 static bool check_show(const struct invocation *invocation, struct error *err)
 {
-    static const char *const others[] = {"json",     "tsv",           "timeline", "check",
+    static const char *const others[] = {"json",     "tsv",           "timeline",  "check",
                                          "measured", "tolerance_pct", "imbalance", "interval"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (invocation_given(invocation, others[i]))
@@ -95,6 +95,8 @@ static bool find_sources(struct presets *presets, const struct scenario_def *def
     presets->moe = scenario->moe;
     presets->cluster = scenario->cluster;
     presets->dispatcher = scenario->dispatcher;
+    presets->parts[SHOW_DISPATCHER].fields = scenario->dispatcher.cost_model->fields;
+    presets->parts[SHOW_DISPATCHER].count = scenario->dispatcher.cost_model->field_count;
     if (def->sms)
         drop_source(&presets->parts[SHOW_DISPATCHER], "sms");
     return true;
@@ -134,7 +136,7 @@ enum exit_code run_show(struct invocation *invocation, struct error *err)
     presets->parts[SHOW_CLUSTER] =
         (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {0}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
-        "dispatcher", dispatcher_fields, dispatcher_field_count, &presets->dispatcher, {0}};
+        .title = "dispatcher", .object = &presets->dispatcher}; // its keys: its cost model's
     const bool ok = resolve(presets, &invocation->def, err) &&
                     output_write(invocation, write_parts, presets, err);
     presets_free(presets);

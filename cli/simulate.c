@@ -3,8 +3,8 @@
 #include "cli/cli.h"
 #include "cli/imbalance.h"
 #include "cli/print.h"
-#include "model/check.h"
-#include "model/estimate.h"
+#include "model/engine/check.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stdlib.h>

@@ -3,7 +3,6 @@
 
 #include "base/mem.h"
 #include "model/preset.h"
-#include "model/slow.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -41,7 +40,7 @@
         .min = (low), .max = (high), .help = text                                                  \
     }
 
-static const char *const inside_names[] = {"nvlink", "nic", NULL};
+const char *const inside_names[] = {"nvlink", "nic", NULL};
 
 const struct field cluster_fields[] = {
     {.key = "name",
@@ -176,7 +175,18 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
     return inside_fault(cluster, err);
 }
 
-static const char *cluster_fault(const struct cluster *cluster, struct error *err)
+static bool read_slow(struct cluster *cluster, struct error *err)
+{
+    const struct slow_place place = {.nodes = cluster->nodes,
+                                     .gpus_per_node = cluster->gpus_per_node,
+                                     .nic_ports = cluster_nic_ports(cluster),
+                                     .nics = cluster->nic_Bps > 0,
+                                     .nvlink =
+                                         cluster->nvlink_Bps > 0 && cluster->inside != INSIDE_NIC};
+    return slow_parse(&cluster->slow_parts, cluster->slow, &place, err);
+}
+
+static const char *cluster_fault(struct cluster *cluster, struct error *err)
 {
     if (cluster->nodes == 0)
         return preset_fault(err, "nodes", "0: expected at least 1");
@@ -192,13 +202,12 @@ static const char *cluster_fault(const struct cluster *cluster, struct error *er
     if (strpbrk(cluster->name, ",\n")) // the one-line form could not be read back
         return preset_fault(err, "name", "'%.200s': expected no comma", cluster->name);
     const char *key = link_fault(cluster, err);
-    struct slow slow;
     if (key)
         return key;
-    return slow_parse(&slow, cluster->slow, cluster, err) ? NULL : "slow";
+    return read_slow(cluster, err) ? NULL : "slow";
 }
 
-bool cluster_check(const struct cluster *cluster, struct error *err)
+bool cluster_check(struct cluster *cluster, struct error *err)
 {
     const char *key = cluster_fault(cluster, err);
     return key ? error_prefix(err, "%s", key) : true;
@@ -408,20 +417,20 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
 }
 
 // ',' would end the key in the one-line form.
-void cluster_heal(struct cluster *cluster)
-{
-    cluster->slow[0] = '\0';
-}
-
 bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *err)
 {
-    struct slow parts;
     snprintf(cluster->slow, sizeof cluster->slow, "%s", slow);
     for (char *at = cluster->slow; *at; at++)
         *at = *at == ',' ? '+' : *at;
     if (cluster->name[strlen(cluster->name) - 1] != '*')
         mark_changed(cluster);
-    return slow_parse(&parts, cluster->slow, cluster, err);
+    return read_slow(cluster, err);
+}
+
+void cluster_clear_slow(struct cluster *cluster)
+{
+    cluster->slow[0] = '\0';
+    cluster->slow_parts.count = 0;
 }
 
 bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err)

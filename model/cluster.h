@@ -5,6 +5,7 @@
 #define MODEL_CLUSTER_H
 
 #include "base/field.h"
+#include "model/slow.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 
 // Which links carry traffic inside a node.
 enum inside { INSIDE_NVLINK, INSIDE_NIC };
+extern const char *const inside_names[];
 
 struct cluster {
     char name[FIELD_TEXT_BYTES];
@@ -43,8 +45,8 @@ struct cluster {
     uint64_t
         gemm_least_ps; // the shortest matrix product: one tile's way through the inner dimension
     uint64_t select_ps;
-    char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late: slow_parse; "":
-                                 // none
+    char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late; "": none
+    struct slow slow_parts;      // the same as cluster_check and cluster_set_slow read it
 };
 
 extern const struct field cluster_fields[];
@@ -73,17 +75,17 @@ bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err);
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err);
 
-// Refuses what cannot be: no GPUs, a link of rate zero where ranks need it (nic only with more than
-// one node), NICs that do not divide GPUs nor are divided by them, too many ranks, slow parts that
-// are not there.
-bool cluster_check(const struct cluster *cluster, struct error *err);
+// Reads what is slow, for the cluster's shape of now, and refuses what cannot be: no GPUs, a link
+// of rate zero where ranks need it (nic only with more than one node), NICs that do not divide GPUs
+// nor are divided by them, too many ranks, slow parts that are not there.
+bool cluster_check(struct cluster *cluster, struct error *err);
 
 // Sets what is slow, in place of what the cluster says itself, and marks its name: it is not the
 // cluster that was measured. Its shape is final.
 bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *err);
 
-// Leaves no part of it slow or late.
-void cluster_heal(struct cluster *cluster);
+// All parts healthy; the name stays.
+void cluster_clear_slow(struct cluster *cluster);
 
 // How long a rank computes what takes it `alone_ps` by itself, when all ranks are busy together
 // with what they share, each with its share. Within its first time slice nobody is in its way: its

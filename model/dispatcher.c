@@ -9,150 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const dedupe_names[] = {"expert", "rank", "node", "all", NULL};
-static const char *const route_names[] = {"direct", "rail", NULL};
-static const char *const reduce_names[] = {"home", "rank", "node", NULL};
-static const char *const inside_names[] = {"nvlink", "nic", NULL};
-static const char *const counts_names[] = {"exchange", "none", "padded", NULL};
-static const char *const sync_names[] = {"none", "barrier", NULL};
-static const char *const op_names[] = {"push", "pull", NULL};
-static const char *const law_names[] = {"stream", "staged", "nccl", "warps", "waves", NULL};
+const char *const dedupe_names[] = {"expert", "rank", "node", "all", NULL};
+const char *const route_names[] = {"direct", "rail", NULL};
+const char *const reduce_names[] = {"home", "rank", "node", NULL};
+const char *const counts_names[] = {"exchange", "none", "padded", NULL};
+const char *const sync_names[] = {"none", "barrier", NULL};
+const char *const op_names[] = {"push", "pull", NULL};
 
 #define TOKENS_MAX (1 << 24)
-#define TIME_MAX 1e12 // picoseconds: a second
-
-#define CHOICE(member, text)                                                                       \
-    {                                                                                              \
-        .key = #member, .kind = FIELD_ENUM, .offset = offsetof(struct dispatcher, member),         \
-        .names = member##_names, .help = text                                                      \
-    }
-#define COUNT(member, low, high, text)                                                             \
-    {                                                                                              \
-        .key = #member, .kind = FIELD_U32, .offset = offsetof(struct dispatcher, member),          \
-        .min = (low), .max = (high), .help = text                                                  \
-    }
-#define TIME(name, member, text)                                                                   \
-    {                                                                                              \
-        .key = name, .kind = FIELD_TIME, .offset = offsetof(struct dispatcher, member),            \
-        .max = TIME_MAX, .help = text                                                              \
-    }
-#define RATE(name, member, text)                                                                   \
-    {                                                                                              \
-        .key = name, .kind = FIELD_RATE, .offset = offsetof(struct dispatcher, member),            \
-        .max = 1e15, .help = text                                                                  \
-    }
-#define NUMBER(name, member, text)                                                                 \
-    {                                                                                              \
-        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct dispatcher, member),          \
-        .max = 1e9, .help = text                                                                   \
-    }
-#define SHARE(name, member, text)                                                                  \
-    {                                                                                              \
-        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct dispatcher, member),          \
-        .max = 1, .help = text                                                                     \
-    }
-#define BYTES(name, member, text)                                                                  \
-    {                                                                                              \
-        .key = name, .kind = FIELD_BYTES, .offset = offsetof(struct dispatcher, member),           \
-        .max = 1e12, .help = text                                                                  \
-    }
-#define COSTS(side)                                                                                \
-    TIME(#side "_fixed", side.fixed_ps, "a rank's " #side " kernel with no tokens, one node"),     \
-        TIME(#side "_fixed_inter", side.fixed_inter_ps, "added with more than one node"),          \
-        TIME(#side "_per_peer", side.per_peer_ps, "at the sender, a peer it has something for"),   \
-        TIME(#side "_per_message", side.per_message_ps, "at the port, a message"),                 \
-        RATE(#side "_sm_rate", side.sm_Bps, "bytes that one SM moves in " #side "; 0: no limit"),  \
-        TIME(#side "_per_node", side.per_node_ps, "a node beyond the second"),                     \
-        TIME(#side "_per_node_doubling", side.per_node_doubling_ps, "times log2 of the nodes"),    \
-        TIME(#side "_per_rank_doubling", side.per_rank_doubling_ps, "times log2 of the ranks"),    \
-        TIME(#side "_per_expert", side.per_expert_ps, "an expert: its counter and flag"),          \
-        TIME(#side "_per_expert_group", side.per_expert_group_ps, "an expert of one SM"),          \
-        TIME(#side "_per_warp", side.per_warp_ps, "law warps: a warp of a block"),                 \
-        TIME(#side "_copy", side.copy_ps, "SM time of a copy, whatever its size"),                 \
-        TIME(#side "_token", side.token_ps, "SM time of a token that a stage handles"),            \
-        RATE(#side "_token_rate", side.token_Bps, "and the rate of its bytes; 0: no limit"),       \
-        TIME(#side "_sum", side.sum_ps, "SM time of a choice summed at its expert's rank"),        \
-        RATE(#side "_row_rate", side.row_Bps, "law stream: a row through one warp"),               \
-        NUMBER(#side "_ramp_tokens", side.ramp_tokens, "rows of a channel that do not overlap"),   \
-        NUMBER(#side "_ramp_half", side.ramp_half_tokens, "rows of a channel at half of that"),    \
-        NUMBER(#side "_large_work", side.large_work, "growth of SM time with gigabytes received"), \
-        NUMBER(#side "_inter_work", side.inter_work, "SM time across nodes over that of one"),     \
-        SHARE(#side "_nvlink_share", side.nvlink_share, "of NVLink's rate; 0: all"),               \
-        NUMBER(#side "_idle_sm_loss", side.idle_sm_loss, "of NVLink's rate with few SMs"),         \
-        SHARE(#side "_hbm_share", side.hbm_share, "of memory's rate: sums, packing; 0: no bound"), \
-        NUMBER(#side "_kernels", side.kernels, "launched around it: packing, summing"),            \
-        TIME(#side "_least", side.least_ps,                                                        \
-             "laws stream (one node) and waves: from the first byte on, whatever moves"),          \
-        TIME(#side "_least_tray", side.least_tray_ps, "law waves: added above four ranks"),        \
-        TIME(#side "_wave", side.wave_ps, "law waves: tail of later waves"),                       \
-        TIME(#side "_scales", side.scales_ps, "law warps: the scales of nvfp4"),                   \
-        TIME(#side "_quantise", side.quantise_ps, "law warps: nvfp4 made in the kernel"),          \
-        TIME(#side "_quantise_copy", side.quantise_copy_ps, "and its SM time a copy")
-
-const struct field dispatcher_fields[] = {
-    {.key = "name",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct dispatcher, name),
-     .help = "name of the dispatcher"},
-    CHOICE(dedupe, "copies of a token that leave its rank: one an expert, rank or node, or to all"),
-    CHOICE(route, "between nodes: direct, or to the same index (rail), then over NVLink"),
-    CHOICE(reduce, "where a token's results are first summed"),
-    CHOICE(inside, "links that carry traffic inside a node"),
-    CHOICE(counts, "how receivers learn what comes"),
-    CHOICE(sync, "barrier: every rank waits for the slowest before data moves"),
-    CHOICE(op, "who moves the data, sender or receiver"),
-    CHOICE(law, "how kernels share time between SMs and wires"),
-    {.key = "one_stage_inside",
-     .kind = FIELD_BOOL,
-     .offset = offsetof(struct dispatcher, one_stage_inside),
-     .help = "rail: in one node tokens go straight to the ranks, by another kernel"},
-    COUNT(sms, 0, 4096, "SMs that move data; 0: all of the GPU"),
-    {.key = "hook",
-     .kind = FIELD_BOOL,
-     .offset = offsetof(struct dispatcher, hook),
-     .help = "the network works without SMs between the send and the receive kernel"},
-    COUNT(channels, 0, 4096, "parallel slices of a rank's tokens; 0: sms / 2"),
-    COUNT(chunk_tokens, 1, TOKENS_MAX, "tokens of a message in dispatch"),
-    COUNT(combine_chunk_tokens, 1, TOKENS_MAX, "tokens of a message in combine"),
-    COUNT(window_tokens, 0, TOKENS_MAX, "tokens under way of a channel and peer; 0: no limit"),
-    {.key = "chunk_bytes",
-     .kind = FIELD_BYTES,
-     .offset = offsetof(struct dispatcher, chunk_bytes),
-     .min = 0,
-     .max = 1e12,
-     .help = "bytes of a message where a byte matrix is moved; 0: moves none"},
-    COUNT(header_bytes, 0, 65536, "metadata bytes of a token in dispatch"),
-    COUNT(combine_header_bytes, 0, 65536, "metadata bytes of a token in combine"),
-    COUNT(choice_bytes, 0, 65536, "metadata bytes of a chosen expert in dispatch"),
-    COUNT(combine_choice_bytes, 0, 65536, "metadata bytes of a chosen expert in combine"),
-    COUNT(align_bytes, 1, 65536, "a token's bytes are rounded up to a multiple of this"),
-    {.key = "no_home_copy",
-     .kind = FIELD_BOOL,
-     .offset = offsetof(struct dispatcher, no_home_copy),
-     .help = "rail: NICs take tokens where they are; no SM copies them first"},
-    COUNT(scale_bytes, 0, 4, "of a block of 128 fp8 values in dispatch"),
-    COUNT(line_payload_bytes, 0, 128, "payload of 128 bytes on the wire, the rest flags; 0: all"),
-    COUNT(max_tokens, 0, TOKENS_MAX, "tokens of a rank that the library takes; 0: no limit"),
-    TIME("notify", notify_ps, "exchange of counts, one node, without waiting for late ranks"),
-    TIME("notify_inter", notify_inter_ps, "added to notify with more than one node"),
-    COSTS(dispatch),
-    COSTS(combine),
-    NUMBER("nccl_channels", nccl.channels, "law nccl: channels of all peers, an SM each"),
-    BYTES("nccl_part", nccl.part_bytes, "least that a channel is given"),
-    BYTES("nccl_ll_limit", nccl.ll_limit_bytes, "largest message of protocol LL"),
-    BYTES("nccl_ll_chunk", nccl.ll_chunk_bytes, "chunk of protocol LL"),
-    RATE("nccl_ll_channel_rate", nccl.ll_channel_Bps, "one channel, protocol LL"),
-    RATE("nccl_ll_rate", nccl.ll_Bps, "all of a rank's bytes with its own, protocol LL"),
-    NUMBER("nccl_simple_start", nccl.simple_start, "start of protocol Simple over that of LL"),
-    BYTES("nccl_chunk", nccl.chunk_bytes, "chunk of protocol Simple"),
-    RATE("nccl_channel_rate", nccl.channel_Bps, "one channel, protocol Simple"),
-    NUMBER("nccl_fill", nccl.fill_share, "share of the first chunk that nothing overlaps"),
-    BYTES("nccl_cached", nccl.cached_bytes, "of a rank's bytes that caches serve"),
-    NUMBER("nccl_cache_boost", nccl.cache_boost, "rate from caches over that from memory"),
-};
-#define DISPATCHER_FIELDS (sizeof dispatcher_fields / sizeof dispatcher_fields[0])
-const size_t dispatcher_field_count = DISPATCHER_FIELDS;
-_Static_assert(DISPATCHER_FIELDS <= DISPATCHER_MAX_FIELDS, "a variant's mark for every key");
 
 struct dispatcher dispatcher_default(void)
 {
@@ -169,8 +33,16 @@ struct dispatcher dispatcher_default(void)
         .combine_chunk_tokens = 1,
         .align_bytes = 1,
         .scale_bytes = 4,
-        .nccl = {.channels = 32, .part_bytes = 65536, .simple_start = 1},
+        .cost_model = cost_models[0],
     };
+}
+
+void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_model *model)
+{
+    dispatcher->cost_model = model;
+    dispatcher->own = (union own_costs){0};
+    if (model->defaults)
+        memcpy(dispatcher->own.bytes, model->defaults, model->defaults_bytes);
 }
 
 // Copies that are made or summed in another node need somewhere there to land: the rail.
@@ -265,12 +137,14 @@ struct reading {
     struct dispatcher *dispatcher;
     char **sources;
     struct error *err;
-    bool seen[DISPATCHER_FIELDS];
+    const struct cost_model *model; // the dispatcher's: its rows are the keys
+    bool seen[COST_MAX_FIELDS];
 };
 
-static size_t row_of(const char *key)
+static size_t dispatcher_row(const struct reading *reading, const char *key)
 {
-    return (size_t)(field_find(dispatcher_fields, DISPATCHER_FIELDS, key) - dispatcher_fields);
+    const struct cost_model *model = reading->model;
+    return (size_t)(field_find(model->fields, model->field_count, key) - model->fields);
 }
 
 static bool read_chunk_row(const struct reading *reading, doc_node item, uint32_t last_ep,
@@ -303,8 +177,10 @@ static doc_node chunk_list(struct reading *reading, doc_node node)
         return node;
     const doc_node source = doc_get(doc, node, "source");
     if (reading->sources && source != DOC_NONE && doc_kind(doc, source) == DOC_SCALAR) {
-        reading->sources[row_of("chunk_tokens")] = mem_copy_text(doc_text(doc, source));
-        reading->sources[row_of("combine_chunk_tokens")] = mem_copy_text(doc_text(doc, source));
+        reading->sources[dispatcher_row(reading, "chunk_tokens")] =
+            mem_copy_text(doc_text(doc, source));
+        reading->sources[dispatcher_row(reading, "combine_chunk_tokens")] =
+            mem_copy_text(doc_text(doc, source));
     }
     return doc_get(doc, node, "value");
 }
@@ -315,7 +191,8 @@ static bool read_chunks(struct reading *reading, uint32_t ep)
     const doc_node node = doc_get(reading->doc, reading->root, CHUNK_KEY);
     if (node == DOC_NONE)
         return true;
-    if (reading->seen[row_of("chunk_tokens")] || reading->seen[row_of("combine_chunk_tokens")])
+    if (reading->seen[dispatcher_row(reading, "chunk_tokens")] ||
+        reading->seen[dispatcher_row(reading, "combine_chunk_tokens")])
         return doc_error(reading->doc, node, reading->err,
                          CHUNK_KEY ": expected either this or chunk_tokens, not both");
     const doc_node list = chunk_list(reading, node);
@@ -337,19 +214,20 @@ static bool read_chunks(struct reading *reading, uint32_t ep)
 }
 
 // doc_bind, told that the map is open, leaves chunk_by_ep aside; the rest is refused here.
-static bool refuse_key(const struct reading *reading, size_t index)
+static bool refuse_dispatcher_key(const struct reading *reading, size_t index)
 {
     const struct doc *doc = reading->doc;
+    const struct cost_model *model = reading->model;
     const char *key = doc_key(doc, reading->root, index);
     if (strcmp(key, CHUNK_KEY) == 0)
         return true;
-    if (field_find(dispatcher_fields, DISPATCHER_FIELDS, key)) {
+    if (field_find(model->fields, model->field_count, key)) {
         const doc_node value = doc_value(doc, reading->root, index);
         return !doc_is_null(doc, value) ||
                doc_error(doc, value, reading->err, "%s: no value given", key);
     }
     char quoted[ERROR_QUOTE_BYTES];
-    const char *near = field_nearest_key(dispatcher_fields, DISPATCHER_FIELDS, key);
+    const char *near = field_nearest_key(model->fields, model->field_count, key);
     return error_set(reading->err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s%s%s", doc_name(doc),
                      doc_key_line(doc, reading->root, index), error_quote(key, quoted),
                      near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -358,15 +236,28 @@ static bool refuse_key(const struct reading *reading, size_t index)
 static bool refuse_keys(const struct reading *reading)
 {
     for (size_t i = 0; i < doc_size(reading->doc, reading->root); i++)
-        if (!refuse_key(reading, i))
+        if (!refuse_dispatcher_key(reading, i))
             return false;
+    return true;
+}
+
+// Key `law` comes first, wherever it stands: it says which other keys there are.
+static bool read_law(struct reading *reading)
+{
+    static const struct field law = DISPATCHER_LAW_ROW;
+    struct dispatcher *dispatcher = reading->dispatcher;
+    const struct doc_bind bind = {.fields = &law, .count = 1, .object = dispatcher, .open = true};
+    if (!doc_bind(reading->doc, reading->root, &bind, reading->err))
+        return false;
+    dispatcher_set_cost_model(dispatcher, dispatcher->cost_model);
+    reading->model = dispatcher->cost_model;
     return true;
 }
 
 static bool read_fields(struct reading *reading)
 {
-    const struct doc_bind bind = {.fields = dispatcher_fields,
-                                  .count = DISPATCHER_FIELDS,
+    const struct doc_bind bind = {.fields = reading->model->fields,
+                                  .count = reading->model->field_count,
                                   .object = reading->dispatcher,
                                   .sources = reading->sources,
                                   .seen = reading->seen,
@@ -376,45 +267,57 @@ static bool read_fields(struct reading *reading)
         return false;
     static const char *const needed[] = {"dedupe", "route", "reduce"};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
-        if (!reading->seen[row_of(needed[i])])
+        if (!reading->seen[dispatcher_row(reading, needed[i])])
             return doc_error(reading->doc, reading->root, reading->err,
                              "%s: missing; a dispatcher needs dedupe, route and reduce", needed[i]);
     return true;
 }
 
-static bool read_doc(struct reading *reading, uint32_t ep)
+static bool read_dispatcher_doc(struct reading *reading, uint32_t ep)
 {
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err,
                          "expected a dispatcher's keys and values");
-    if (!read_fields(reading) || !read_chunks(reading, ep))
+    if (!read_law(reading) || !read_fields(reading) || !read_chunks(reading, ep))
         return false;
     const char *key = dispatcher_fault(reading->dispatcher, reading->err);
     return key ? preset_blame(reading->doc, key, reading->err) : true;
+}
+
+// Binds a variant's keys. It has the keys of its preset's cost model, and cannot have another.
+static bool bind_variant(const struct doc *doc, struct dispatcher *dispatcher, bool *seen,
+                         char **sources, struct error *err)
+{
+    const struct cost_model *model = dispatcher->cost_model;
+    const doc_node root = doc_root(doc);
+    const struct doc_bind bind = {.fields = model->fields,
+                                  .count = model->field_count,
+                                  .object = dispatcher,
+                                  .sources = sources,
+                                  .seen = seen};
+    if (doc_kind(doc, root) != DOC_MAP)
+        return doc_error(doc, root, err, "expected keys and values");
+    if (!doc_bind(doc, root, &bind, err))
+        return false;
+    if (dispatcher->cost_model != model)
+        return doc_error(doc, doc_get(doc, root, "law"), err, "law: %s: expected the preset's, %s",
+                         dispatcher->cost_model->name, model->name);
+    const char *fault = dispatcher_fault(dispatcher, err);
+    return fault ? preset_blame(doc, fault, err) : true;
 }
 
 // Takes a variant's keys instead of the preset's own.
 static bool read_variant(const char *what, const char *variant, enum dispatcher_variant which,
                          struct dispatcher *dispatcher, char **sources, struct error *err)
 {
-    char *own[DISPATCHER_FIELDS] = {NULL};
-    bool seen[DISPATCHER_FIELDS] = {false};
+    char *own[COST_MAX_FIELDS] = {NULL};
+    bool seen[COST_MAX_FIELDS] = {false};
     err->text[0] = '\0';
     struct doc *doc = preset_load_variant("dispatchers", what, variant, err);
     if (!doc)
         return !err->text[0];
-    const struct doc_bind bind = {.fields = dispatcher_fields,
-                                  .count = DISPATCHER_FIELDS,
-                                  .object = dispatcher,
-                                  .sources = own,
-                                  .seen = seen};
-    const bool ok = doc_kind(doc, doc_root(doc)) != DOC_MAP
-                        ? doc_error(doc, doc_root(doc), err, "expected keys and values")
-                        : doc_bind(doc, doc_root(doc), &bind, err);
-    const char *fault = ok ? dispatcher_fault(dispatcher, err) : NULL;
-    if (fault)
-        preset_blame(doc, fault, err);
-    for (size_t i = 0; i < DISPATCHER_FIELDS; i++) {
+    const bool ok = bind_variant(doc, dispatcher, seen, own, err);
+    for (size_t i = 0; i < COST_MAX_FIELDS; i++) {
         if (seen[i])
             dispatcher->variant[i] = (uint8_t)which;
         if (sources && seen[i]) {
@@ -425,7 +328,7 @@ static bool read_variant(const char *what, const char *variant, enum dispatcher_
         }
     }
     doc_free(doc);
-    return ok && !fault;
+    return ok;
 }
 
 const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
@@ -457,7 +360,7 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                               .dispatcher = dispatcher,
                               .sources = sources,
                               .err = err};
-    const bool done = read_doc(&reading, cluster_ranks(cluster));
+    const bool done = read_dispatcher_doc(&reading, cluster_ranks(cluster));
     doc_free(doc);
     return done && read_variants(what, cluster, dispatcher, sources, err);
 }

@@ -1,10 +1,11 @@
-// The dispatcher: how tokens travel to experts and back, as a row of orthogonal choices and the
-// constants of the library that makes them.
+// The dispatcher: how tokens travel to experts and back, as a row of orthogonal choices, the cost
+// model of the library's kernels and their constants.
 #ifndef MODEL_DISPATCHER_H
 #define MODEL_DISPATCHER_H
 
 #include "base/field.h"
 #include "model/cluster.h"
+#include "model/costs/cost.h"
 #include "model/moe.h"
 
 #include <stdbool.h>
@@ -41,60 +42,8 @@ enum sync {
 };
 enum op { OP_PUSH, OP_PULL };
 
-// How a library's kernels share time between SMs and wires (model/law.h).
-enum law { LAW_STREAM, LAW_STAGED, LAW_NCCL, LAW_WARPS, LAW_WAVES };
-
-// Costs of one direction (dispatch or combine); each with its source in the preset. SM times are
-// of one SM; a law says what they are shared out over.
-struct transfer_cost {
-    uint64_t fixed_ps;       // a rank's kernel with no tokens, one node: launch, prologue, flags
-    uint64_t fixed_inter_ps; // added when the cluster has more than one node
-    uint64_t per_peer_ps;    // at the sender, a peer it has something for
-    uint64_t per_message_ps; // at the NIC or NVLink port, a message (chunk)
-    uint64_t per_node_ps;    // a node beyond the second
-    uint64_t per_node_doubling_ps; // times log2 of the nodes
-    uint64_t per_rank_doubling_ps; // times log2 of the ranks
-    uint64_t per_expert_ps;        // an expert of the layer: its counter and flag
-    uint64_t per_expert_group_ps;  // an expert of one SM, after the others of that SM
-    uint64_t per_warp_ps;          // warps: a warp of a block
-    double sm_Bps;                 // copy (dispatch) or reduce (combine) rate of one SM
-    uint64_t copy_ps;              // SM time of a copy, whatever its size
-    uint64_t token_ps;             // SM time of a token that a stage handles, whatever its copies
-    double token_Bps;              // and what its bytes add
-    uint64_t sum_ps;               // combine: a choice summed where its expert is
-    double row_Bps;                // stream: latency of a row through one warp
-    double ramp_tokens, ramp_half_tokens; // stream: rows of a channel that do not overlap
-    double large_work;   // stream, one node: SM time grows by this share times V / (1 + V), V
-                         // gigabytes received; where it comes from is not known
-    double inter_work;   // stream: SM time with more than one node over that of one; 0: the same
-    double nvlink_share; // of NVLink's rate that stores reach; 0: all
-    double idle_sm_loss; // NVLink's rate is divided by 1 + this x the share of SMs that do not send
-    double hbm_share;    // of memory's rate: staged, of the sum, 0: no bound; stream and nccl, of
-                         // packing before and summing after, 0: neither takes time of its own
-    double kernels;      // launched around the exchange: packing, summing
-    uint64_t least_ps;   // from the first byte on, whatever moves
-    uint64_t least_tray_ps;                 // waves: added above four ranks
-    uint64_t wave_ps;                       // waves: tail of later waves
-    uint64_t scales_ps;                     // warps: nvfp4's scales, a field of their own
-    uint64_t quantise_ps, quantise_copy_ps; // warps: nvfp4 made in the kernel: latency, SM time
-};
-
-// NCCL's two protocols (law nccl).
-struct nccl_cost {
-    double channels;     // for all peers
-    uint64_t part_bytes; // least that a channel is given
-    uint64_t ll_limit_bytes, ll_chunk_bytes;
-    double ll_channel_Bps, ll_Bps; // of one channel, of all a rank's bytes with its own
-    double simple_start;           // start of the bulk protocol over that of the other
-    uint64_t chunk_bytes;
-    double channel_Bps, fill_share;
-    uint64_t cached_bytes; // of a rank's bytes that caches serve
-    double cache_boost;
-};
-
 // Who says a key: the preset, or what its variant for the GPU or the cluster says instead.
 enum dispatcher_variant { VARIANT_NONE, VARIANT_GPU, VARIANT_CLUSTER };
-#define DISPATCHER_MAX_FIELDS 112
 
 struct dispatcher {
     char name[FIELD_TEXT_BYTES];
@@ -105,13 +54,12 @@ struct dispatcher {
     enum counts counts;
     enum sync sync;
     enum op op;
-    uint32_t sms; // SMs that move data; 0: all of the GPU
-    enum law law;
+    uint32_t sms;                        // SMs that move data; 0: all of the GPU
+    const struct cost_model *cost_model; // how kernels share time between SMs and wires; key `law`
     bool one_stage_inside; // rail: in one node tokens go straight to the ranks, by another kernel
     bool no_home_copy;     // rail: NICs take tokens where they are; no SM copies them first
     uint32_t scale_bytes;  // of a block of 128 fp8 values
     uint32_t line_payload_bytes; // of 128 bytes on the wire, the rest flags; 0: all
-    struct nccl_cost nccl;
     bool hook;             // sends and receives are kernels of their own, and the network works in
                            // between without SMs (DeepEP's low-latency receive hook)
     uint32_t channels;     // parallel slices of a rank's tokens; 0: sms / 2
@@ -127,20 +75,34 @@ struct dispatcher {
     uint32_t max_tokens;  // a rank, the library's own limit; 0: none
     uint64_t notify_ps;   // counts kernel of one node, without waiting for late ranks
     uint64_t notify_inter_ps;
-    struct transfer_cost dispatch;
-    struct transfer_cost combine;
-    uint8_t variant[DISPATCHER_MAX_FIELDS]; // by row of dispatcher_fields: who says it
+    struct common_costs dispatch, combine; // constants, each with its source in the preset
+    union own_costs own;                   // those of the cost model alone, both directions
+    uint8_t variant[COST_MAX_FIELDS];      // by row of cost_model->fields: who says it
 };
 
-extern const struct field dispatcher_fields[];
-extern const size_t dispatcher_field_count;
+extern const char *const dedupe_names[], *const route_names[], *const reduce_names[];
+extern const char *const counts_names[], *const sync_names[], *const op_names[];
 
+// Key `law` (struct field): it says which other keys there are, cost_model->fields.
+#define DISPATCHER_LAW_ROW                                                                         \
+    {                                                                                              \
+        .key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),      \
+        .objects = cost_models, .tag = COST_MOVES,                                                 \
+        .help = "how kernels share time between SMs and wires"                                     \
+    }
+
+// Copies per rank straight to the rank, one token a message, cost model stream without costs.
 struct dispatcher dispatcher_default(void);
 
-// Reads a preset's name or a YAML file; chunk sizes that a preset lists by EP ("chunk_by_ep": a
-// list of {ep: N, dispatch: D, combine: C}, the first with ep >= N wins) are resolved for the
-// cluster's ranks. Of a preset NAME, what the presets NAME@GPU and NAME@CLUSTER say for this
-// cluster's GPU (cluster.gpu) and name comes instead, in that order, where they exist.
+// Gives it another cost model, with that one's defaults for constants of its own.
+void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_model *model);
+
+// Reads a preset's name or a YAML file: keys are those of the table of the cost model that its
+// `law` names (sources: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes that
+// a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first with
+// ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets NAME@GPU
+// and NAME@CLUSTER say for this cluster's GPU (cluster.gpu) and name comes instead, in that order,
+// where they exist.
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      char **sources, struct error *err);
 

@@ -1,11 +1,13 @@
 #include "model/fabric.h"
 
-#include <assert.h>
 #include <stdio.h>
 
-const char *const port_class_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
-                                        "spine.up", "spine.down", "sm"};
+const char *const port_kind_names[] = {"nic.tx",   "nic.rx",     "nvlink.tx", "nvlink.rx",
+                                       "spine.up", "spine.down", "sm"};
 
+// Where ranks share the cores that move data, each wire has its share of them: rates fall by the
+// slowdown. A node's uplink carries its NICs' rate over the oversubscription; at 1 it is never full
+// before they are, and is left out. Odd kinds are the receiving side of the even ones.
 struct fabric fabric_from_cluster(const struct cluster *cluster)
 {
     const uint32_t ranks = cluster_ranks(cluster), nics = cluster_nic_ports(cluster);
@@ -21,42 +23,43 @@ struct fabric fabric_from_cluster(const struct cluster *cluster)
         .rails = cluster->rails,
         .nic_latency_ps = cluster->nic_latency_ps,
         .nvlink_latency_ps = cluster->nvlink_latency_ps,
+        .slow = cluster->slow_parts,
     };
-    struct error err;
-    const bool sound = slow_parse(&fabric.slow, cluster->slow, cluster, &err);
-    assert(sound);
-    (void)sound;
     fabric.count[PORT_SM] = ranks;
-    for (int way = 0; way < 2; way++) {
-        fabric.count[PORT_NIC_TX + way] = nics * cluster->nodes;
-        fabric.rate_Bps[PORT_NIC_TX + way] = nic_Bps;
-        fabric.count[PORT_NVLINK_TX + way] = ranks;
-        fabric.rate_Bps[PORT_NVLINK_TX + way] = cluster->nvlink_Bps / slowdown;
-        fabric.count[PORT_SPINE_UP + way] = fabric.spine ? cluster->nodes : 0;
-        fabric.rate_Bps[PORT_SPINE_UP + way] = spine_Bps;
+    for (int rx = 0; rx < 2; rx++) {
+        fabric.count[PORT_NIC_TX + rx] = nics * cluster->nodes;
+        fabric.rate_Bps[PORT_NIC_TX + rx] = nic_Bps;
+        fabric.count[PORT_NVLINK_TX + rx] = ranks;
+        fabric.rate_Bps[PORT_NVLINK_TX + rx] = cluster->nvlink_Bps / slowdown;
+        fabric.count[PORT_SPINE_UP + rx] = fabric.spine ? cluster->nodes : 0;
+        fabric.rate_Bps[PORT_SPINE_UP + rx] = spine_Bps;
     }
     return fabric;
 }
 
-double fabric_rate(const struct fabric *fabric, enum port_class class, uint32_t port)
+// A port has the share of its rate that is said of the GPU; a NIC, of any of those that use it.
+double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t port)
 {
-    const double healthy = fabric->rate_Bps[class];
+    const double healthy = fabric->rate_Bps[kind];
     if (!fabric->slow.count)
         return healthy;
-    if (class == PORT_NVLINK_TX || class == PORT_NVLINK_RX)
+    if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
         return healthy * slow_share(&fabric->slow, SLOW_NVLINK, port);
-    if (class == PORT_NIC_TX || class == PORT_NIC_RX) {
+    if (kind == PORT_NIC_TX || kind == PORT_NIC_RX) {
         const uint32_t each = fabric->gpus_per_node / fabric->nic_ports; // ranks of a NIC
         return healthy * slow_nic_share(&fabric->slow, port * each, each);
     }
     return healthy;
 }
 
+// A GPU that computes at a share s of the healthy rate takes 1 / s as long.
 double fabric_work(const struct fabric *fabric, uint32_t rank)
 {
     return 1 / slow_share(&fabric->slow, SLOW_COMPUTE, rank);
 }
 
+// With rails each NIC index has a leaf of its own that joins all nodes: only traffic from one index
+// to another goes up. Without, a node's NICs have one leaf, and all that leaves the node goes up.
 bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t to)
 {
     if (!fabric->spine)
@@ -67,17 +70,17 @@ bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t t
            fabric_nic(fabric, to) % fabric->nic_ports;
 }
 
-char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
+char *fabric_port_name(const struct fabric *fabric, enum port_kind kind, uint32_t port,
                        char *buffer)
 {
     const size_t size = 48;
-    const char *name = port_class_names[class];
-    const bool nic = class == PORT_NIC_TX || class == PORT_NIC_RX;
-    if (class == PORT_SPINE_UP || class == PORT_SPINE_DOWN)
+    const char *name = port_kind_names[kind];
+    const bool nic = kind == PORT_NIC_TX || kind == PORT_NIC_RX;
+    if (kind == PORT_SPINE_UP || kind == PORT_SPINE_DOWN)
         snprintf(buffer, size, "node%u.%s", port, name);
     else if (nic && fabric->nic_ports != fabric->gpus_per_node)
         snprintf(buffer, size, "node%u.nic%u.%s", port / fabric->nic_ports,
-                 port % fabric->nic_ports, class == PORT_NIC_TX ? "tx" : "rx");
+                 port % fabric->nic_ports, kind == PORT_NIC_TX ? "tx" : "rx");
     else
         snprintf(buffer, size, "gpu%u.%s", port, name);
     return buffer;

@@ -1,27 +1,26 @@
-// The fabric: the ports of a cluster and the way between two ranks, as numbers. Shared by the
+// The fabric: the ports of a cluster and the path between two ranks, as numbers. Shared by the
 // closed form, the simulator and the physical bound, so that all speak of the same ports.
 #ifndef MODEL_FABRIC_H
 #define MODEL_FABRIC_H
 
 #include "model/cluster.h"
-#include "model/slow.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-enum port_class {
+enum port_kind {
     PORT_NIC_TX,
     PORT_NIC_RX,
     PORT_NVLINK_TX,
     PORT_NVLINK_RX,
-    PORT_SPINE_UP,   // of a node, to the spine; only when oversubscribed
-    PORT_SPINE_DOWN, // of a node, from the spine
-    PORT_LINKS,      // the classes before this are wires: the physical bound is over them alone
+    PORT_SPINE_UP,        // of a node, to the spine; only when oversubscribed
+    PORT_SPINE_DOWN,      // of a node, from the spine
+    PORT_LINKS,           // the kinds before this are wires: the physical bound is over them alone
     PORT_SM = PORT_LINKS, // the SMs of a GPU that move data, as one engine
     PORT_CLASSES,
 };
-extern const char *const port_class_names[]; // "nic.tx", ...
+extern const char *const port_kind_names[]; // "nic.tx", ...
 
 struct fabric {
     uint32_t ranks, nodes, gpus_per_node;
@@ -38,7 +37,7 @@ struct fabric {
 struct fabric fabric_from_cluster(const struct cluster *cluster);
 
 // The rate of one port, slow parts told apart.
-double fabric_rate(const struct fabric *fabric, enum port_class class, uint32_t port);
+double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t port);
 
 // How many times as long as on a healthy GPU a rank's own work takes: its operations, memory,
 // launches and the kernels that move data. At least 1.
@@ -69,7 +68,7 @@ bool fabric_crosses_spine(const struct fabric *fabric, uint32_t from, uint32_t t
 
 // "gpu3.nvlink.tx", "gpu3.nic.rx", "node1.nic2.tx" (shared NIC), "node1.spine.up". buffer: 48
 // bytes.
-char *fabric_port_name(const struct fabric *fabric, enum port_class class, uint32_t port,
+char *fabric_port_name(const struct fabric *fabric, enum port_kind kind, uint32_t port,
                        char *buffer);
 
 #endif

@@ -19,7 +19,7 @@ struct loads {
     uint32_t ranks, nodes, slots;
     uint32_t topk;
     bool expected;         // means over routings, not counts of one
-    bool even;             // nothing is left to chance (loads_even)
+    bool balanced;         // nothing is left to chance (loads_balanced)
     double *tokens;        // [ranks] each rank's own tokens
     double *expert_copies; // [source * ranks + rank]: choices of source's tokens served by rank
     double *rank_copies;   // [source * ranks + rank]: source's tokens with a choice on rank

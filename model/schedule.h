@@ -1,6 +1,6 @@
 // The schedule: who sends how much to whom, in which stage, order and chunk size, and what each
-// rank computes. Every engine reads the same one. It holds no time that anything takes; the
-// dispatcher's costs, credits and SM rates ride along in a transfer for the engines that put times.
+// rank computes. Every engine reads the same one. It holds no time that anything takes, nor any
+// cost: what a transfer's kernels take follows from it (model/costs/kernel_costs.h).
 #ifndef MODEL_SCHEDULE_H
 #define MODEL_SCHEDULE_H
 
@@ -39,7 +39,7 @@ extern const char *const stage_names[];
 // NICs between nodes (stage inter) or NVLink inside one (stage intra).
 // Rail: for every (home, node), node[home * nodes + node] tokens cross to the home's rail peer in
 // that node (inter), where each is forwarded to the ranks that need it, pair[home * ranks + rank]
-// copies (intra). A gather (combine) runs the same ways backward: copies come together at the rail
+// copies (intra). A gather (combine) runs the same paths backward: copies come together at the rail
 // peer, are summed, and one a token crosses.
 //
 // Order: a rank cuts its tokens into `channels` contiguous slices that move side by side; within a
@@ -58,10 +58,6 @@ struct transfer {
     uint64_t message_tokens; // tokens a message on the wire
     uint64_t chunk_tokens;   // tokens the simulator moves as one: a multiple of message_tokens
     uint64_t window_tokens;  // credit a (channel, lane); 0: none
-    // Copy engines of one channel (law stream), picoseconds: a copy, a token that a rail's stage
-    // handles, and a node's copy at the token's own rank, its share of the token included.
-    double copy_ps, visit_ps, home_ps;
-    struct transfer_cost cost;
 };
 
 struct schedule {
@@ -100,38 +96,8 @@ static inline uint64_t schedule_slice(uint64_t tokens, uint32_t home, uint32_t c
     return (tokens + channels - 1 - (channel + home) % channels) / channels;
 }
 
-// Bytes that a transfer puts on every port, messages that it starts there, and bytes that each
-// rank's copy engines handle. Exact for counted loads.
-struct port_loads {
-    double *bytes[PORT_CLASSES];    // [fabric.count[class]]
-    double *messages[PORT_CLASSES]; // at tx ports
-    double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
-    double *own_messages[PORT_LINKS];
-    double *copies_ps[2]; // [ranks] time of one channel's copy engines, if there were one channel;
-                          // the second kernel is that of a direct transfer that receives
-    double *peers;        // [ranks] lanes that the rank starts
-};
-void schedule_port_loads(const struct schedule *schedule, const struct transfer *transfer,
-                         struct port_loads *loads);
-void port_loads_release(struct port_loads *loads);
-
-// Time that binds a rank's copy engines, its channels side by side. A direct transfer sends by one
-// kernel and receives by another, each with all of the transfer's SMs: the larger. A rail's kernel
-// does both: the sum.
-double schedule_copies_ps(const struct transfer *transfer, const struct port_loads *loads,
-                          uint32_t rank);
-
-// Rate of one port, a wire, for a transfer: of NVLink what the law's stores reach.
-double schedule_port_rate(const struct schedule *schedule, const struct transfer *transfer,
-                          enum port_class class, uint32_t port);
-
 // Bytes that move from one rank to another over NIC or NVLink in a transfer, [from * ranks + to].
 // Freed by the caller.
 double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer);
-
-// Physical bound: the busiest NIC, NVLink or spine port's bytes over its rate, in picoseconds; its
-// name (48 bytes), or "none" when nothing moves.
-double schedule_bound_ps(const struct schedule *schedule, const struct transfer *transfer,
-                         char *busiest);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/units.h"
-#include "model/cluster.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -14,18 +13,18 @@
 const char *const slow_key_names[] = {"nic", "nvlink", "compute", "late", NULL};
 
 // What is being read: parts go to `slow`, and trouble to `err`.
-struct reader {
+struct slow_reader {
     struct slow *slow;
-    const struct cluster *cluster;
+    const struct slow_place *place;
     struct error *err;
 };
 
-static bool overlap(const struct slow_part *part, uint32_t first, uint32_t count)
+static bool overlaps(const struct slow_part *part, uint32_t first, uint32_t count)
 {
     return part->first < first + count && first < part->first + part->count;
 }
 
-static bool read_share(const char *text, double *share, struct error *err)
+static bool read_slow_share(const char *text, double *share, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     struct error inner;
@@ -35,7 +34,7 @@ static bool read_share(const char *text, double *share, struct error *err)
                      error_quote(text, quoted), LEAST_SHARE);
 }
 
-static bool read_late(const char *text, uint64_t *late_ps, struct error *err)
+static bool read_slow_late(const char *text, uint64_t *late_ps, struct error *err)
 {
     double value;
     if (!units_parse(UNIT_TIME, text, &value, err))
@@ -45,20 +44,20 @@ static bool read_late(const char *text, uint64_t *late_ps, struct error *err)
 }
 
 // A link that the cluster lacks cannot be slow.
-static bool check_link(const struct cluster *cluster, enum slow_key key, struct error *err)
+static bool check_slow_link(const struct slow_place *place, enum slow_key key, struct error *err)
 {
-    if (key == SLOW_NIC && !(cluster->nic_Bps > 0))
+    if (key == SLOW_NIC && !place->nics)
         return error_set(err, EXIT_INPUT,
                          "the cluster has no NICs; expected nvlink, compute or "
                          "late");
-    if (key == SLOW_NVLINK && (!(cluster->nvlink_Bps > 0) || cluster->inside == INSIDE_NIC))
+    if (key == SLOW_NVLINK && !place->nvlink)
         return error_set(err, EXIT_INPUT,
                          "the cluster has no NVLink in use; expected nic, compute or late");
     return true;
 }
 
-static bool read_key(const struct reader *reader, struct slow_part *part, const char *name,
-                     const char *value)
+static bool read_slow_key(const struct slow_reader *reader, struct slow_part *part,
+                          const char *name, const char *value)
 {
     char quoted[ERROR_QUOTE_BYTES];
     int key = 0;
@@ -71,67 +70,67 @@ static bool read_key(const struct reader *reader, struct slow_part *part, const 
     if (part->said[key])
         return error_set(reader->err, EXIT_INPUT, "%s: given twice; expected once", name);
     part->said[key] = true;
-    if (!check_link(reader->cluster, (enum slow_key)key, reader->err) ||
-        !(key == SLOW_LATE ? read_late(value, &part->late_ps, reader->err)
-                           : read_share(value, &part->share[key], reader->err)))
+    if (!check_slow_link(reader->place, (enum slow_key)key, reader->err) ||
+        !(key == SLOW_LATE ? read_slow_late(value, &part->late_ps, reader->err)
+                           : read_slow_share(value, &part->share[key], reader->err)))
         return error_prefix(reader->err, "%s", name);
     return true;
 }
 
 // "gpu=5" or "node=1": the ranks that the part is about.
-static bool read_place(const struct reader *reader, struct slow_part *part, const char *place)
+static bool read_slow_place(const struct slow_reader *reader, struct slow_part *part,
+                            const char *text)
 {
-    const struct cluster *cluster = reader->cluster;
-    const bool node = !strncmp(place, "node=", 5), gpu = !strncmp(place, "gpu=", 4);
-    const char *digits = strchr(place, '=');
-    const uint32_t most = node ? cluster->nodes : cluster_ranks(cluster);
+    const struct slow_place *place = reader->place;
+    const bool node = !strncmp(text, "node=", 5), gpu = !strncmp(text, "gpu=", 4);
+    const char *digits = strchr(text, '=');
+    const uint32_t most = node ? place->nodes : place->nodes * place->gpus_per_node;
     char quoted[ERROR_QUOTE_BYTES], *end;
     if (!node && !gpu)
         return error_set(reader->err, EXIT_INPUT,
                          "'%s': expected gpu=N or node=N, then what is slow, as in gpu=5:nic=0.5",
-                         error_quote(place, quoted));
+                         error_quote(text, quoted));
     const bool number = isdigit((unsigned char)*++digits);
     const unsigned long index = strtoul(digits, &end, 10);
     if (!number || *end || index >= most)
         return error_set(reader->err, EXIT_INPUT, "'%s': expected 0 to %u, the cluster's %s",
-                         error_quote(place, quoted), most - 1, node ? "nodes" : "GPUs");
-    part->count = node ? cluster->gpus_per_node : 1;
+                         error_quote(text, quoted), most - 1, node ? "nodes" : "GPUs");
+    part->count = node ? place->gpus_per_node : 1;
     part->first = (uint32_t)index * part->count;
     return true;
 }
 
-// The ranks that use the NIC of a rank stand together.
-static uint32_t nic_sharers(const struct cluster *cluster)
-{
-    return cluster->gpus_per_node / cluster_nic_ports(cluster);
-}
-
 // The same part may not be said twice, nor a NIC have two shares by two GPUs that use it.
-static bool check_apart(const struct reader *reader, const struct slow_part *part)
+static bool check_key_apart(const struct slow_reader *reader, const struct slow_part *part,
+                            const struct slow_part *other, enum slow_key key)
 {
-    const uint32_t each = nic_sharers(reader->cluster);
+    const uint32_t each = reader->place->gpus_per_node / reader->place->nic_ports; // GPUs of a NIC
     const uint32_t first = part->first / each * each;
     const uint32_t last = (part->first + part->count + each - 1) / each * each;
-    for (uint32_t p = 0; p < reader->slow->count; p++) {
-        const struct slow_part *other = &reader->slow->parts[p];
-        for (int key = 0; key < SLOW_KEYS; key++) {
-            if (!part->said[key] || !other->said[key])
-                continue;
-            if (overlap(other, part->first, part->count))
-                return error_set(reader->err, EXIT_INPUT,
-                                 "%s: given twice, of gpu%u too; expected once of a GPU",
-                                 slow_key_names[key], other->first);
-            if (key == SLOW_NIC && overlap(other, first, last - first) &&
-                part->share[key] != other->share[key])
-                return error_set(reader->err, EXIT_INPUT,
-                                 "nic: %g, and %g by gpu%u, which shares it; expected one share",
-                                 part->share[key], other->share[key], other->first);
-        }
-    }
+    if (!part->said[key] || !other->said[key])
+        return true;
+    if (overlaps(other, part->first, part->count))
+        return error_set(reader->err, EXIT_INPUT,
+                         "%s: given twice, of gpu%u too; expected once of a GPU",
+                         slow_key_names[key], other->first);
+    if (key == SLOW_NIC && overlaps(other, first, last - first) &&
+        part->share[key] != other->share[key])
+        return error_set(reader->err, EXIT_INPUT,
+                         "nic: %g, and %g by gpu%u, which shares it; expected one share",
+                         part->share[key], other->share[key], other->first);
     return true;
 }
 
-static bool read_keys(const struct reader *reader, struct slow_part *part, char *keys)
+static bool check_part_apart(const struct slow_reader *reader, const struct slow_part *part)
+{
+    for (uint32_t p = 0; p < reader->slow->count; p++)
+        for (int key = 0; key < SLOW_KEYS; key++)
+            if (!check_key_apart(reader, part, &reader->slow->parts[p], (enum slow_key)key))
+                return false;
+    return true;
+}
+
+static bool read_slow_keys(const struct slow_reader *reader, struct slow_part *part, char *keys)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (!keys || !*keys)
@@ -146,32 +145,32 @@ static bool read_keys(const struct reader *reader, struct slow_part *part, char 
             return error_set(reader->err, EXIT_INPUT, "'%s': expected a name and a share, nic=0.5",
                              error_quote(key, quoted));
         *equals = '\0';
-        if (!read_key(reader, part, key, equals + 1))
+        if (!read_slow_key(reader, part, key, equals + 1))
             return false;
     }
     return true;
 }
 
-static bool read_part(const struct reader *reader, char *text)
+static bool read_slow_part(const struct slow_reader *reader, char *text)
 {
     struct slow_part part = {.share = {1, 1, 1}};
     char *keys = strchr(text, ':');
     if (keys)
         *keys++ = '\0';
-    if (!read_place(reader, &part, text))
+    if (!read_slow_place(reader, &part, text))
         return false;
     if (reader->slow->count == SLOW_PARTS)
         return error_set(reader->err, EXIT_INPUT, "expected at most %d parts", SLOW_PARTS);
-    if (!read_keys(reader, &part, keys) || !check_apart(reader, &part))
+    if (!read_slow_keys(reader, &part, keys) || !check_part_apart(reader, &part))
         return error_prefix(reader->err, "%s", text);
     reader->slow->parts[reader->slow->count++] = part;
     return true;
 }
 
-bool slow_parse(struct slow *slow, const char *text, const struct cluster *cluster,
+bool slow_parse(struct slow *slow, const char *text, const struct slow_place *place,
                 struct error *err)
 {
-    const struct reader reader = {.slow = slow, .cluster = cluster, .err = err};
+    const struct slow_reader reader = {.slow = slow, .place = place, .err = err};
     *slow = (struct slow){0};
     if (!*text)
         return true;
@@ -181,16 +180,17 @@ bool slow_parse(struct slow *slow, const char *text, const struct cluster *clust
         next = strpbrk(part, ",+");
         if (next)
             *next++ = '\0';
-        ok = read_part(&reader, part);
+        ok = read_slow_part(&reader, part);
     }
     free(copy);
     return ok;
 }
 
+// The same key is said once of a rank at most (check_part_apart): the first part that has it.
 double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank)
 {
     for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[key] && overlap(&slow->parts[p], rank, 1))
+        if (slow->parts[p].said[key] && overlaps(&slow->parts[p], rank, 1))
             return slow->parts[p].share[key];
     return 1;
 }
@@ -198,7 +198,7 @@ double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank)
 double slow_nic_share(const struct slow *slow, uint32_t first, uint32_t count)
 {
     for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_NIC] && overlap(&slow->parts[p], first, count))
+        if (slow->parts[p].said[SLOW_NIC] && overlaps(&slow->parts[p], first, count))
             return slow->parts[p].share[SLOW_NIC];
     return 1;
 }
@@ -206,7 +206,7 @@ double slow_nic_share(const struct slow *slow, uint32_t first, uint32_t count)
 uint64_t slow_late_ps(const struct slow *slow, uint32_t rank)
 {
     for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_LATE] && overlap(&slow->parts[p], rank, 1))
+        if (slow->parts[p].said[SLOW_LATE] && overlaps(&slow->parts[p], rank, 1))
             return slow->parts[p].late_ps;
     return 0;
 }

@@ -8,8 +8,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct cluster;
-
 #define SLOW_PARTS 24 // more than a text field holds
 
 // What can be said of a part.
@@ -36,11 +34,18 @@ struct slow {
     struct slow_part parts[SLOW_PARTS];
 };
 
+// What there is that can be slow.
+struct slow_place {
+    uint32_t nodes, gpus_per_node;
+    uint32_t nic_ports; // of a node; the GPUs that share one stand together
+    bool nics, nvlink;  // in use
+};
+
 // Reads "gpu=5:nic=0.5:late=300us,node=1:compute=0.8"; '+' may stand for ',', which separates keys
-// in a cluster's one-line form. Refuses what the cluster does not have, unknown names, shares out
+// in a cluster's one-line form. Refuses what the place does not have, unknown names, shares out
 // of range, the same said twice of a GPU, and two shares of one NIC. An empty text: all are
 // healthy. The message has no place in it.
-bool slow_parse(struct slow *slow, const char *text, const struct cluster *cluster,
+bool slow_parse(struct slow *slow, const char *text, const struct slow_place *place,
                 struct error *err);
 
 // Shares of a rank and delay. 1 and 0 where nothing is said.

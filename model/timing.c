@@ -12,6 +12,7 @@ const char *const overlap_names[] = {"none", "dispatch", "combine", NULL};
 
 #define ARRIVAL_STREAM UINT64_C(0x617272697665) // apart from every routing stream
 
+// Uniform over the skew, from a stream of the rank's own: the same whatever else is drawn.
 uint64_t run_arrival_ps(const struct run *run, uint32_t rank)
 {
     struct rng rng = rng_stream(run->seed, rank, ARRIVAL_STREAM, 0);
@@ -28,11 +29,11 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
         phase->start_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->late_ps = mem_alloc(ranks, sizeof(uint64_t));
-        phase->feeder = mem_alloc(ranks, sizeof(uint32_t));
+        phase->last_sender = mem_alloc(ranks, sizeof(uint32_t));
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s] = mem_alloc(ranks, sizeof(uint64_t));
         for (uint32_t r = 0; r < ranks; r++)
-            phase->feeder[r] = r;
+            phase->last_sender[r] = r;
         strcpy(phase->busiest, "none");
         strcpy(phase->bottleneck, "none");
     }
@@ -46,7 +47,7 @@ void timing_release(struct timing *timing)
         free(timing->phases[p].start_ps);
         free(timing->phases[p].end_ps);
         free(timing->phases[p].late_ps);
-        free(timing->phases[p].feeder);
+        free(timing->phases[p].last_sender);
         for (int s = 0; s < STAGES; s++)
             free(timing->phases[p].stage_end_ps[s]);
     }
@@ -54,7 +55,7 @@ void timing_release(struct timing *timing)
     *timing = (struct timing){0};
 }
 
-struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_kind kind,
                                     uint32_t port)
 {
     if (timing->port_count == timing->port_capacity) {
@@ -62,10 +63,13 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
         timing->ports = mem_grow(timing->ports, timing->port_capacity, sizeof *timing->ports);
     }
     struct port_timing *added = &timing->ports[timing->port_count++];
-    *added = (struct port_timing){.phase = phase, .class = class, .port = port};
+    *added = (struct port_timing){.phase = phase, .kind = kind, .port = port};
     return added;
 }
 
+// The phase is over when the last rank is, when the unluckiest is expected to be (late_ps), or when
+// a shared port has passed its bytes (floor_ps), whichever is last; means are of the ranks' own
+// times.
 struct phase_span timing_span(const struct timing *timing, enum phase phase)
 {
     const struct phase_timing *p = &timing->phases[phase];
@@ -100,6 +104,7 @@ struct phase_span timing_stage_span(const struct timing *timing, enum phase phas
                                .latency_mean_ps = sum / timing->ranks};
 }
 
+// Phases may overlap (the shared expert), so their spans do not add up.
 double timing_layer_ps(const struct timing *timing)
 {
     double first = INFINITY, last = 0;
@@ -113,6 +118,7 @@ double timing_layer_ps(const struct timing *timing)
     return last > first ? last - first : 0;
 }
 
+// FNV-1a, a byte at a time from the lowest: the same on every machine.
 static uint64_t hash_word(uint64_t hash, uint64_t word)
 {
     for (int byte = 0; byte < 8; byte++)

@@ -34,22 +34,22 @@ struct phase_timing {
     uint64_t *start_ps, *end_ps;    // [ranks]
     uint64_t *stage_end_ps[STAGES]; // [ranks] the last byte of a transfer's stage, or when the rank
                                     // had started where it has none
-    uint32_t *feeder;    // [ranks] whose data a rank waited for last; itself when its own
-    uint64_t *late_ps;   // [ranks] estimate from expected loads: when a rank ends that is as
-                         // unlucky as the slowest of all is expected to be; else 0
-    uint64_t floor_ps;   // estimate: the phase cannot be over everywhere before a port that
-                         // ranks share has passed all of its bytes, whoever's come last
-    double bytes;        // on the wire, NIC and NVLink, summed over ranks
-    double bound_ps;     // physical port bound (schedule_bound_ps); 0: moves nothing
-    char bottleneck[96]; // what binds (model/binding.h): a port's name, "gpu3.sm", "compute",
-                         // "latency"
-    char busiest[48];    // the port of the bound
+    uint32_t *last_sender; // [ranks] whose data a rank waited for last; itself when its own
+    uint64_t *late_ps;     // [ranks] estimate from expected loads: when a rank ends that is as
+                           // unlucky as the slowest of all is expected to be; else 0
+    uint64_t floor_ps;     // estimate: the phase cannot be over everywhere before a port that
+                           // ranks share has passed all of its bytes, whoever's come last
+    double bytes;          // on the wire, NIC and NVLink, summed over ranks
+    double bound_ps;       // physical port bound (schedule_bound_ps); 0: moves nothing
+    char bottleneck[96];   // a port's name, "gpu3.sm", "compute",
+                           // "latency"
+    char busiest[48];      // the port of the bound
 };
 
 // One port in one phase that moves data.
 struct port_timing {
     enum phase phase;
-    enum port_class class;
+    enum port_kind kind;
     uint32_t port;
     double bytes;
     double busy_ps;
@@ -78,7 +78,7 @@ struct timing {
 
 void timing_init(struct timing *timing, const char *engine, const struct schedule *schedule);
 void timing_release(struct timing *timing);
-struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_class class,
+struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_kind kind,
                                     uint32_t port);
 
 // A phase in four numbers, picoseconds. latency is the slowest: first start to last end;

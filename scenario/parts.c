@@ -54,7 +54,7 @@ static bool check_traffic(const struct dispatcher *dispatcher, const char *name,
                          "--dispatcher %s: does not move a byte matrix; expected raw or "
                          "nccl-alltoall with --traffic",
                          name);
-    if (traffic && dispatcher->law != LAW_NCCL && dispatcher->law != LAW_STREAM)
+    if (traffic && !dispatcher->cost_model->moves_bytes)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: its law is about tokens; expected law: stream or nccl "
                          "with --traffic",

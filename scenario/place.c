@@ -68,7 +68,7 @@ bool place_settle(struct place *place, const struct scenario_def *def, struct er
     if (!place_use_gpu(&place->cluster, def->gpu, err))
         return error_prefix(err, "--cluster");
     if (def->slow[0])
-        cluster_heal(&place->cluster);
+        cluster_clear_slow(&place->cluster);
     if (!place_shape(place, def, err))
         return false;
     return !def->slow[0] || cluster_set_slow(&place->cluster, def->slow, err) ||

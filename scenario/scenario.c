@@ -2,8 +2,8 @@
 
 #include "base/mem.h"
 #include "base/units.h"
-#include "model/check.h"
-#include "model/even.h"
+#include "model/engine/check.h"
+#include "model/balanced.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -116,7 +116,7 @@ void scenario_run_without(const struct scenario *scenario, unsigned causes,
     struct schedule schedule;
     struct loads loads;
     if (balanced)
-        loads_even(&loads, scenario->loads, scenario->layout);
+        loads_balanced(&loads, scenario->loads, scenario->layout);
     make_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
     drop_slow(&schedule.fabric.slow, causes);
     run.timeline = NULL;

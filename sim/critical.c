@@ -18,6 +18,7 @@ static uint32_t last_to(const uint64_t *times, uint32_t ranks)
     return last;
 }
 
+// Whether a phase starts for everybody when the last rank has come.
 static bool meets(const struct schedule *schedule, const struct run *run, int phase)
 {
     if (run->aligned || phase == PHASE_NOTIFY)
@@ -30,11 +31,11 @@ static bool meets(const struct schedule *schedule, const struct run *run, int ph
 
 // The step before `place`: the rank whose start held it up, in the latest phase that ended by then.
 static struct place before(const struct schedule *schedule, const struct run *run,
-                           const struct timing *timing, struct place place, uint32_t feeder)
+                           const struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
     const uint32_t rank =
-        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : feeder;
+        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : last_sender;
     struct place found = {.phase = -1, .rank = rank};
     uint64_t latest = 0;
     for (int p = 0; p < PHASE_COUNT; p++) {
@@ -49,23 +50,25 @@ static struct place before(const struct schedule *schedule, const struct run *ru
     return found;
 }
 
-static void add_step(struct timing *timing, struct place place, uint32_t feeder)
+// Why a step could not end earlier: the bottleneck of its phase, and whose data came last.
+static void add_step(struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
     struct critical_step *step = &timing->path[timing->path_count++];
-    char binding[sizeof phase->bottleneck];
-    strcpy(binding, phase->bottleneck);
+    char bottleneck[sizeof phase->bottleneck];
+    strcpy(bottleneck, phase->bottleneck);
     *step = (struct critical_step){.phase = (enum phase)place.phase,
                                    .rank = place.rank,
                                    .start_ps = phase->start_ps[place.rank],
                                    .end_ps = phase->end_ps[place.rank]};
-    if (feeder != place.rank)
-        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", feeder,
-                 binding);
+    if (last_sender != place.rank)
+        snprintf(step->cause, sizeof step->cause, "last data from gpu%u; %s binds", last_sender,
+                 bottleneck);
     else
-        snprintf(step->cause, sizeof step->cause, "%s", binding);
+        snprintf(step->cause, sizeof step->cause, "%s", bottleneck);
 }
 
+// Where the layer ends: of phases that end together the later one.
 static struct place last_place(const struct timing *timing)
 {
     struct place place = {.phase = -1};
@@ -82,15 +85,17 @@ static struct place last_place(const struct timing *timing)
     return place;
 }
 
+// From the layer's last event backward: at each step to the rank whose data came last, or where all
+// meet the one that came last, and to the phase that it had ended before. Then turned round.
 void critical_path(const struct schedule *schedule, const struct run *run, struct timing *timing)
 {
     const size_t room = sizeof timing->path / sizeof timing->path[0];
     struct place place = last_place(timing);
     timing->path_count = 0;
     while (place.phase >= 0 && timing->path_count < room) {
-        const uint32_t feeder = timing->phases[place.phase].feeder[place.rank];
-        add_step(timing, place, feeder);
-        place = before(schedule, run, timing, place, feeder);
+        const uint32_t last_sender = timing->phases[place.phase].last_sender[place.rank];
+        add_step(timing, place, last_sender);
+        place = before(schedule, run, timing, place, last_sender);
     }
     for (size_t i = 0; i < timing->path_count / 2; i++) {
         const struct critical_step step = timing->path[i];

@@ -5,7 +5,7 @@
 
 #include "model/timing.h"
 
-// Fills timing->path from the phases' ends and feeders.
+// Fills timing->path from the phases' ends and last senders.
 void critical_path(const struct schedule *schedule, const struct run *run, struct timing *timing);
 
 #endif

@@ -54,22 +54,19 @@ uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, 
     return tokens;
 }
 
-static uint64_t init_flow(struct flows *flows, uint32_t home, uint32_t peer, uint32_t channel,
-                          uint64_t tokens, uint64_t first)
+// A channel's slice of a lane, cut into as few chunks as hold it. Returns where the next channel's
+// tokens begin.
+static uint64_t init_flow(struct flows *flows, struct flow place, uint64_t tokens)
 {
     const struct transfer *transfer = flows->transfer;
-    struct flow *flow = &flows->flows[flow_index(flows, home, peer, channel)];
-    const uint64_t slice = schedule_slice(tokens, home, channel, transfer->channels);
-    *flow = (struct flow){
-        .tokens = slice,
-        .first = first,
-        .home = home,
-        .peer = peer,
-        .channel = channel,
-        .chunks = (uint32_t)((slice + transfer->chunk_tokens - 1) / transfer->chunk_tokens),
-        .first_pending = (uint32_t)flows->chunk_count};
+    const uint64_t chunk = transfer->chunk_tokens;
+    struct flow *flow = &flows->flows[flow_index(flows, place.home, place.peer, place.channel)];
+    *flow = place;
+    flow->tokens = schedule_slice(tokens, place.home, place.channel, transfer->channels);
+    flow->chunks = (uint32_t)((flow->tokens + chunk - 1) / chunk);
+    flow->first_pending = (uint32_t)flows->chunk_count;
     flows->chunk_count += flow->chunks;
-    return first + slice;
+    return flow->first + flow->tokens;
 }
 
 static void init_flows(struct flows *flows)
@@ -83,9 +80,9 @@ static void init_flows(struct flows *flows)
     for (uint32_t home = 0; home < fabric->ranks; home++)
         for (uint32_t peer = 0; peer < peers; peer++) {
             const uint64_t lane = (uint64_t)tokens[(size_t)home * peers + peer];
-            uint64_t first = 0;
-            for (uint32_t c = 0; c < transfer->channels; c++)
-                first = init_flow(flows, home, peer, c, lane, first);
+            struct flow place = {.home = home, .peer = peer};
+            for (; place.channel < transfer->channels; place.channel++)
+                place.first = init_flow(flows, place, lane);
         }
 }
 
@@ -147,6 +144,17 @@ static void add_rail_lanes(struct flows *flows, struct sender *sender)
     }
 }
 
+static void init_sender(struct flows *flows, uint32_t rank, uint32_t channel, uint32_t medium)
+{
+    struct sender *sender = &flows->senders[sender_index(flows, rank, channel, medium)];
+    *sender = (struct sender){
+        .first = flows->lane_count, .rank = rank, .channel = channel, .asleep = true};
+    if (!flows->transfer->rail)
+        add_direct_lanes(flows, sender, medium);
+    else if (medium == MEDIUM_INSIDE)
+        add_rail_lanes(flows, sender);
+}
+
 static void init_senders(struct flows *flows)
 {
     const struct transfer *transfer = flows->transfer;
@@ -157,28 +165,29 @@ static void init_senders(struct flows *flows)
     flows->lanes = mem_alloc(fabric->ranks * lanes * transfer->channels, sizeof *flows->lanes);
     for (uint32_t rank = 0; rank < fabric->ranks; rank++)
         for (uint32_t c = 0; c < transfer->channels; c++)
-            for (uint32_t medium = 0; medium < 2; medium++) {
-                struct sender *sender = &flows->senders[sender_index(flows, rank, c, medium)];
-                *sender = (struct sender){
-                    .first = flows->lane_count, .rank = rank, .channel = c, .asleep = true};
-                if (!transfer->rail)
-                    add_direct_lanes(flows, sender, medium);
-                else if (medium == MEDIUM_INSIDE)
-                    add_rail_lanes(flows, sender);
-            }
+            for (uint32_t medium = 0; medium < 2; medium++)
+                init_sender(flows, rank, c, medium);
+}
+
+// Ranks of a flow's node that have a part of it: each sends a piece of every chunk.
+static uint16_t flow_senders(const struct flows *flows, const struct flow *flow)
+{
+    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
+    uint16_t senders = 0;
+    for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
+        senders = (uint16_t)(senders + (pair_slice(flows, flow, rank) > 0));
+    return senders;
 }
 
 // Every chunk of a rail gather waits for one piece of each rank that has a part of it.
 static void init_pending(struct flows *flows)
 {
-    const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
     flows->pending = mem_alloc(flows->chunk_count, sizeof *flows->pending);
     for (uint32_t f = 0; f < flows->flow_count; f++) {
         const struct flow *flow = &flows->flows[f];
-        for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-            if (flow->chunks && pair_slice(flows, flow, rank))
-                for (uint32_t k = 0; k < flow->chunks; k++)
-                    flows->pending[flow->first_pending + k]++;
+        const uint16_t senders = flow->chunks ? flow_senders(flows, flow) : 0;
+        for (uint32_t k = 0; k < flow->chunks; k++)
+            flows->pending[flow->first_pending + k] = senders;
     }
 }
 
@@ -211,6 +220,9 @@ void flows_release(struct flows *flows)
     *flows = (struct flows){0};
 }
 
+// Lanes advance in proportion: chunk k of n stands at (2 k + 1) / 2 n of its lane's share, and the
+// lane whose next chunk stands lowest goes; of equals the first in rotated order. Shares are 32-bit
+// fixed point, so that no rounding of floating point decides an order.
 struct lane *sender_next(struct flows *flows, struct sender *sender)
 {
     struct lane *next = NULL;

@@ -15,7 +15,8 @@
 struct flow {
     uint64_t tokens;
     uint64_t left_ps; // rail scatter: when the last piece of a chunk so far has left the rail peer
-    uint64_t first; // its tokens' place among the home's for that peer: channels before it have these
+    uint64_t
+        first; // its tokens' place among the home's for that peer: channels before it have these
     uint32_t home;
     uint32_t peer; // rank, or rail: node
     uint32_t channel;

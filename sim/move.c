@@ -1,489 +1,22 @@
-// The event loop of one transfer. Handlers are named by what has just happened; each finds the next
-// port on the chunk's way, lets it be served, and schedules what follows.
-//
-//   direct          step -> [copy] -> launched -> wire -> received -> [copy] -> done
-//   rail, scatter   step -> copy -> launched -> wire -> received -> copy -> forwarded -> pieces
-//   rail, gather    step -> launched -> pieces join -> reduce -> reduced -> wire -> received -> add
 #include "sim/move.h"
 
 #include "base/mem.h"
-#include "model/law.h"
-#include "sim/flows.h"
-#include "sim/heap.h"
-#include "sim/port.h"
+#include "sim/mover.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-enum event_kind {
-    EVENT_STEP,       // a sender may issue its next chunk
-    EVENT_LAUNCHED,   // a chunk is packed and goes to the first wire
-    EVENT_SPINE_UP,   // reaches the spine
-    EVENT_SPINE_DOWN, // leaves it
-    EVENT_ARRIVES,    // reaches the receiving NIC or NVLink port
-    EVENT_RECEIVED,   // is in memory there
-    EVENT_FORWARDED,  // rail scatter: copied towards the ranks of the node
-    EVENT_PIECE,      // rail: one rank's part reaches an NVLink port
-    EVENT_JOINED,     // rail gather: a piece is in memory at the rail peer
-    EVENT_REDUCED,    // rail gather: summed over the node
-    EVENT_CREDIT,     // room for one more chunk of a flow
-};
-
-struct mover {
-    const struct schedule *schedule;
-    const struct transfer *transfer;
-    const struct fabric *fabric;
-    struct flows flows;
-    struct heap heap;
-    struct port *ports[PORT_CLASSES]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
-    uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
-    uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
-    uint32_t *feeder;                 // [ranks]
-    uint64_t *tail_ps;                // [ranks] that follows the last of them
-    double *work;                     // [ranks] fabric_work
-    uint64_t now_ps;
-    struct timeline *timeline;
-};
-
-// An event's payload: what happened (4 bits), to which rank of a node (10), chunk (18) and flow or
-// sender (32).
-static uint64_t pack_event(enum event_kind kind, uint32_t index, uint32_t chunk, uint32_t local)
+static void mover_init_ports(struct mover *mover)
 {
-    assert(chunk < 1u << 18 && local < 1u << 10);
-    return (uint64_t)kind << 60 | (uint64_t)local << 50 | (uint64_t)chunk << 32 | index;
-}
-
-static void schedule_event(struct mover *mover, uint64_t time_ps, enum event_kind kind,
-                           uint32_t index, uint32_t chunk, uint32_t local)
-{
-    heap_push(&mover->heap, time_ps, pack_event(kind, index, chunk, local));
-}
-
-// Something of a rank's part ended: what moved between it and `other` had to do with `feeder`.
-static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t other,
-                  uint32_t feeder)
-{
-    const bool inside = fabric_node(mover->fabric, rank) == fabric_node(mover->fabric, other);
-    uint64_t *stage = &mover->stage_ps[inside ? STAGE_INTRA : STAGE_INTER][rank];
-    *stage = time_ps > *stage ? time_ps : *stage;
-    if (time_ps <= mover->last_ps[rank])
-        return;
-    mover->last_ps[rank] = time_ps;
-    mover->feeder[rank] = feeder;
-}
-
-static void show_busy(struct mover *mover, enum port_class class, uint32_t index, uint64_t start_ps)
-{
-    if (mover->timeline)
-        timeline_busy(mover->timeline, mover->transfer->phase, class, index, start_ps,
-                      mover->ports[class][index].free_ps);
-}
-
-static uint64_t serve(struct mover *mover, enum port_class class, uint32_t index, uint64_t bytes,
-                      uint64_t extra_ps)
-{
-    const uint64_t start = port_serve(&mover->ports[class][index], mover->now_ps, bytes, extra_ps);
-    show_busy(mover, class, index, start);
-    return start;
-}
-
-// The kernel that copies: a direct transfer receives with one of its own, so that what a rank sends
-// never queues behind what comes in.
-enum kernel { KERNEL_MAIN, KERNEL_RECEIVE, KERNELS };
-
-// What a chunk asks of a copy engine.
-struct job {
-    uint64_t tokens, bytes;
-    double work_ps;
-};
-
-// Lets a channel's copy engine work; returns when it is done. Kernels take tokens as they come, so
-// only the last one's work is sure to follow the chunk's arrival (cut-through); an engine that is
-// behind works chunk after chunk.
-static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uint32_t channel,
-                     struct job job)
-{
-    const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
-    struct port *engine = &mover->ports[PORT_SM][index];
-    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->work[rank]);
-    const uint64_t early = job.tokens ? work - work / job.tokens : 0;
-    const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
-    show_busy(mover, PORT_SM, index, start);
-    return engine->free_ps;
-}
-
-static uint64_t bytes_of(const struct mover *mover, uint64_t tokens)
-{
-    return tokens * mover->transfer->token_bytes;
-}
-
-// Ends of the wire that a flow's chunks cross: the two ranks, or home and rail peer.
-static uint32_t far_end(const struct mover *mover, const struct flow *flow)
-{
-    return mover->transfer->rail ? fabric_rail_peer(mover->fabric, flow->home, flow->peer)
-                                 : flow->peer;
-}
-
-static uint32_t wire_from(const struct mover *mover, const struct flow *flow)
-{
-    return mover->transfer->gather ? far_end(mover, flow) : flow->home;
-}
-
-static uint32_t wire_to(const struct mover *mover, const struct flow *flow)
-{
-    return mover->transfer->gather ? flow->home : far_end(mover, flow);
-}
-
-static bool over_nvlink(const struct mover *mover, uint32_t from, uint32_t to)
-{
-    return fabric_node(mover->fabric, from) == fabric_node(mover->fabric, to) &&
-           !mover->transfer->inside_nic;
-}
-
-static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
-{
-    const uint64_t each = mover->transfer->message_tokens;
-    return (tokens + each - 1) / each * mover->transfer->cost.per_message_ps;
-}
-
-// Sends the chunk on from one port to the next, with the wire's latency where there is one.
-static void hop(struct mover *mover, const struct port *port, uint64_t start_ps,
-                const struct port *next, uint64_t bytes, uint64_t latency_ps, uint64_t event)
-{
-    heap_push(&mover->heap, port_reaches(port, start_ps, next, bytes) + latency_ps, event);
-}
-
-// The ports of a way between two ranks, and its latency.
-struct way {
-    enum port_class tx, rx;
-    uint32_t from, to; // ports
-    uint64_t latency_ps;
-};
-
-static struct way way_between(const struct mover *mover, uint32_t from, uint32_t to)
-{
-    const struct fabric *fabric = mover->fabric;
-    if (over_nvlink(mover, from, to))
-        return (struct way){PORT_NVLINK_TX, PORT_NVLINK_RX, from, to, fabric->nvlink_latency_ps};
-    return (struct way){PORT_NIC_TX, PORT_NIC_RX, fabric_nic(fabric, from), fabric_nic(fabric, to),
-                        fabric->nic_latency_ps};
-}
-
-// Puts one rank's piece of a chunk on the way inside a node; returns when its first byte leaves.
-static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
-                           uint64_t event)
-{
-    const struct way way = way_between(mover, from, to);
-    const uint64_t start = serve(mover, way.tx, way.from, bytes, 0);
-    hop(mover, &mover->ports[way.tx][way.from], start, &mover->ports[way.rx][way.to], bytes,
-        way.latency_ps, event);
-    return start;
-}
-
-static uint64_t tx_free(const struct mover *mover, uint32_t from, uint32_t to)
-{
-    const struct way way = way_between(mover, from, to);
-    return mover->ports[way.tx][way.from].free_ps;
-}
-
-// Puts a chunk on the wire between two ranks; returns when its first byte leaves.
-static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t from,
-                         uint32_t to)
-{
-    const struct fabric *fabric = mover->fabric;
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
-    const uint64_t bytes = bytes_of(mover, tokens), extra = message_cost(mover, tokens);
-    const struct way way = way_between(mover, from, to);
-    const uint64_t start = serve(mover, way.tx, way.from, bytes, extra);
-    const struct port *tx = &mover->ports[way.tx][way.from];
-
-    touch(mover, from, tx->free_ps, to, from);
-    if (way.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to))
-        hop(mover, tx, start, &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)], bytes, 0,
-            pack_event(EVENT_SPINE_UP, index, chunk, 0));
-    else
-        hop(mover, tx, start, &mover->ports[way.rx][way.to], bytes, way.latency_ps,
-            pack_event(EVENT_ARRIVES, index, chunk, 0));
-    return start;
-}
-
-// At its tokens' own rank, or at both ends of a direct way.
-static struct job home_job(const struct mover *mover, const struct flow *flow, uint32_t chunk)
-{
-    const struct transfer *transfer = mover->transfer;
-    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
-    return (struct job){.tokens = tokens,
-                        .bytes = bytes_of(mover, tokens),
-                        .work_ps = (double)tokens *
-                                   (transfer->rail ? transfer->home_ps : transfer->copy_ps)};
-}
-
-// At the rail peer: every token, and every copy for a rank of the node.
-static struct job pieces_job(const struct mover *mover, const struct flow *flow, uint32_t chunk)
-{
-    const struct transfer *transfer = mover->transfer;
-    const uint64_t copies = flow_pieces_tokens(&mover->flows, flow, chunk);
-    return (struct job){.tokens = flow_chunk_tokens(flow, chunk),
-                        .bytes = bytes_of(mover, copies),
-                        .work_ps = (double)flow_chunk_tokens(flow, chunk) * transfer->visit_ps +
-                                   (double)copies * transfer->copy_ps};
-}
-
-static void on_step(struct mover *mover, uint32_t index)
-{
-    struct sender *sender = &mover->flows.senders[index];
-    const struct lane *lane = sender_next(&mover->flows, sender);
-    sender->asleep = lane == NULL;
-    if (!lane)
-        return;
-    const struct flow *flow = &mover->flows.flows[lane->flow];
-    const uint32_t chunk = lane->sent - 1;
-    const uint32_t local = sender->rank % mover->fabric->gpus_per_node;
-    uint64_t ready = mover->now_ps;
-    if (!(mover->transfer->rail && mover->transfer->gather))
-        ready =
-            copy(mover, sender->rank, KERNEL_MAIN, sender->channel, home_job(mover, flow, chunk));
-    schedule_event(mover, ready, EVENT_LAUNCHED, lane->flow, chunk, local);
-}
-
-// Copies a chunk of the home's towards the ranks of the node it has reached, one rank's part after
-// the other. Peers take turns at being first, so that a node's forwarders do not all start at one.
-static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t peer = far_end(mover, flow), gpus = mover->fabric->gpus_per_node;
-    const struct job job = pieces_job(mover, flow, chunk);
-    const uint64_t done = copy(mover, peer, KERNEL_MAIN, flow->channel, job);
-    for (uint32_t i = 0; i < gpus; i++) {
-        const uint32_t rank = flow->peer * gpus + (peer + 1 + i) % gpus;
-        const uint64_t after = (uint64_t)(job.work_ps * mover->work[peer] * (gpus - 1 - i) / gpus);
-        if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
-            continue;
-        const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;
-        schedule_event(mover, copied, EVENT_FORWARDED, index, chunk, rank % gpus);
-    }
-}
-
-static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool remote)
-{
-    if (mover->flows.window_chunks)
-        schedule_event(mover, time_ps + (remote ? mover->fabric->nic_latency_ps : 0), EVENT_CREDIT,
-                       index, 0, 0);
-}
-
-// Rail gather: one rank's piece of a chunk starts for the rail peer.
-static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
-{
-    const struct fabric *fabric = mover->fabric;
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-    uint64_t start = mover->now_ps;
-    if (rank == peer || bytes == 0) {
-        schedule_event(mover, mover->now_ps, EVENT_JOINED, index, chunk, local);
-    } else {
-        start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-        touch(mover, rank, tx_free(mover, rank, peer), peer, rank);
-    }
-    schedule_event(mover, start, EVENT_STEP, sender_index(&mover->flows, rank, flow->channel, 0), 0,
-                   0);
-}
-
-static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
-{
-    const struct transfer *transfer = mover->transfer;
-    const struct flow *flow = &mover->flows.flows[index];
-    if (transfer->rail && transfer->gather) {
-        launch_piece(mover, index, chunk, local);
-        return;
-    }
-    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    uint64_t start = mover->now_ps;
-    if (from != to)
-        start = transmit(mover, index, chunk, from, to);
-    else if (transfer->rail)
-        forward(mover, index, chunk);
-    else
-        schedule_event(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
-    schedule_event(mover, start, EVENT_STEP, flow->sender, 0, 0);
-}
-
-static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool up)
-{
-    const struct fabric *fabric = mover->fabric;
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
-    const enum port_class class = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
-    const uint32_t port = fabric_node(fabric, up ? from : to);
-    const uint64_t start = serve(mover, class, port, bytes, 0);
-    if (up)
-        hop(mover, &mover->ports[class][port], start,
-            &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)], bytes, 0,
-            pack_event(EVENT_SPINE_DOWN, index, chunk, 0));
-    else
-        hop(mover, &mover->ports[class][port], start,
-            &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)], bytes, fabric->nic_latency_ps,
-            pack_event(EVENT_ARRIVES, index, chunk, 0));
-}
-
-static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const uint64_t bytes = bytes_of(mover, flow_chunk_tokens(flow, chunk));
-    const struct way way = way_between(mover, from, to);
-    serve(mover, way.rx, way.to, bytes, 0);
-    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
-    touch(mover, to, done, from, from);
-    schedule_event(mover, done, EVENT_RECEIVED, index, chunk, 0);
-}
-
-static void on_received(struct mover *mover, uint32_t index, uint32_t chunk)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    if (mover->transfer->rail && !mover->transfer->gather) {
-        forward(mover, index, chunk);
-        return;
-    }
-    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
-    const enum kernel kernel = mover->transfer->rail ? KERNEL_MAIN : KERNEL_RECEIVE;
-    const uint64_t done = copy(mover, to, kernel, flow->channel, home_job(mover, flow, chunk));
-    touch(mover, to, done, from, from);
-    credit(mover, index, done, from != to && !over_nvlink(mover, from, to));
-}
-
-// One rank's part of a chunk has been copied. The last to be is what stays with the peer itself.
-static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
-{
-    struct flow *flow = &mover->flows.flows[index];
-    const uint32_t peer = far_end(mover, flow);
-    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-    if (rank != peer) {
-        if (bytes) {
-            send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-            flow->left_ps = tx_free(mover, peer, rank);
-        }
-        return;
-    }
-    const uint64_t left = flow->left_ps > mover->now_ps ? flow->left_ps : mover->now_ps;
-    touch(mover, peer, left, peer, flow->home);
-    credit(mover, index, left, peer != flow->home);
-}
-
-static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
-    const uint32_t peer = far_end(mover, flow);
-    const bool gather = mover->transfer->gather;
-    const uint32_t to = gather ? peer : rank;
-    const struct way way = way_between(mover, gather ? rank : peer, to);
-    const uint64_t bytes = bytes_of(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
-    serve(mover, way.rx, way.to, bytes, 0);
-    const uint64_t done = mover->ports[way.rx][way.to].free_ps;
-    touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
-    if (mover->transfer->gather)
-        schedule_event(mover, done, EVENT_JOINED, index, chunk, local);
-}
-
-static void on_joined(struct mover *mover, uint32_t index, uint32_t chunk)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    if (--mover->flows.pending[flow->first_pending + chunk])
-        return;
-    const uint64_t done = copy(mover, far_end(mover, flow), KERNEL_MAIN, flow->channel,
-                               pieces_job(mover, flow, chunk));
-    schedule_event(mover, done, EVENT_REDUCED, index, chunk, 0);
-}
-
-static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
-{
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t peer = far_end(mover, flow);
-    touch(mover, peer, mover->now_ps, peer, peer);
-    if (peer == flow->home) {
-        schedule_event(mover, mover->now_ps, EVENT_RECEIVED, index, chunk, 0);
-        return;
-    }
-    transmit(mover, index, chunk, peer, flow->home);
-}
-
-static void wake(struct mover *mover, uint32_t index)
-{
-    if (!mover->flows.senders[index].asleep)
-        return;
-    mover->flows.senders[index].asleep = false;
-    schedule_event(mover, mover->now_ps, EVENT_STEP, index, 0, 0);
-}
-
-static void on_credit(struct mover *mover, uint32_t index)
-{
-    struct flow *flow = &mover->flows.flows[index];
-    const uint32_t gpus = mover->fabric->gpus_per_node;
-    flow->done++;
-    if (!(mover->transfer->rail && mover->transfer->gather)) {
-        wake(mover, flow->sender);
-        return;
-    }
-    for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-        wake(mover, sender_index(&mover->flows, rank, flow->channel, 0));
-}
-
-static void handle(struct mover *mover, uint64_t payload)
-{
-    const enum event_kind kind = (enum event_kind)(payload >> 60);
-    const uint32_t index = (uint32_t)payload, chunk = payload >> 32 & 0x3ffff;
-    const uint32_t local = payload >> 50 & 0x3ff;
-    switch (kind) {
-    case EVENT_STEP:
-        on_step(mover, index);
-        break;
-    case EVENT_LAUNCHED:
-        on_launched(mover, index, chunk, local);
-        break;
-    case EVENT_SPINE_UP:
-    case EVENT_SPINE_DOWN:
-        on_spine(mover, index, chunk, kind == EVENT_SPINE_UP);
-        break;
-    case EVENT_ARRIVES:
-        on_arrives(mover, index, chunk);
-        break;
-    case EVENT_RECEIVED:
-        on_received(mover, index, chunk);
-        break;
-    case EVENT_FORWARDED:
-        on_forwarded(mover, index, chunk, local);
-        break;
-    case EVENT_PIECE:
-        on_piece(mover, index, chunk, local);
-        break;
-    case EVENT_JOINED:
-        on_joined(mover, index, chunk);
-        break;
-    case EVENT_REDUCED:
-        on_reduced(mover, index, chunk);
-        break;
-    case EVENT_CREDIT:
-        on_credit(mover, index);
-        break;
-    }
-}
-
-static void init_ports(struct mover *mover)
-{
-    for (int class = 0; class < PORT_CLASSES; class ++) {
-        const bool sm = class == PORT_SM;
+    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+        const bool sm = kind == PORT_SM;
         const uint32_t count =
-            mover->fabric->count[class] * (sm ? KERNELS * mover->transfer->channels : 1);
-        mover->ports[class] = mem_alloc(count, sizeof(struct port));
+            mover->fabric->count[kind] * (sm ? KERNELS * mover->transfer->channels : 1);
+        mover->ports[kind] = mem_alloc(count, sizeof(struct port));
         for (uint32_t p = 0; !sm && p < count; p++) {
-            const double rate =
-                schedule_port_rate(mover->schedule, mover->transfer, (enum port_class) class, p);
-            mover->ports[class][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
+            const double rate = kernel_port_rate(mover->costs, (enum port_kind)kind, p);
+            mover->ports[kind][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
         }
     }
 }
@@ -498,55 +31,63 @@ static uint32_t most_events(const struct flows *flows)
     return (uint32_t)most;
 }
 
-// A channel's share of a node's tokens may be whole while every rank's share of them is nought (two
-// tokens for two ranks): such chunks wait for nobody and start with their rail peer.
-static void start_lone_chunks(struct mover *mover, uint32_t rank, uint64_t begin_ps)
+// The chunks of one flow that wait for nobody.
+static void start_lone_chunks(struct mover *mover, uint32_t index, uint64_t begin_ps)
 {
-    for (uint32_t home = 0; home < mover->fabric->ranks; home++) {
-        const uint32_t node = fabric_node(mover->fabric, rank);
-        if (fabric_rail_peer(mover->fabric, home, node) != rank)
+    const struct flow *flow = &mover->flows.flows[index];
+    uint16_t *pending = &mover->flows.pending[flow->first_pending];
+    for (uint32_t k = 0; k < flow->chunks; k++) {
+        if (pending[k])
             continue;
-        for (uint32_t c = 0; c < mover->transfer->channels; c++) {
-            const uint32_t index = flow_index(&mover->flows, home, node, c);
-            const struct flow *flow = &mover->flows.flows[index];
-            for (uint32_t k = 0; k < flow->chunks; k++)
-                if (mover->flows.pending[flow->first_pending + k] == 0) {
-                    mover->flows.pending[flow->first_pending + k] = 1;
-                    schedule_event(mover, begin_ps, EVENT_JOINED, index, k, 0);
-                }
-        }
+        pending[k] = 1;
+        mover_schedule(mover, begin_ps, pack_event(EVENT_JOINED, index, k, 0));
     }
 }
 
-// When each rank's senders begin: its own arrival or the last one's, plus what the kernel costs.
-static void start_senders(struct mover *mover, const struct phase_timing *phase)
+// A channel's share of a node's tokens may be whole while every rank's share of them is nought (two
+// tokens for two ranks): such chunks start with their rail peer.
+static void start_lone_flows(struct mover *mover, uint32_t rank, uint64_t begin_ps)
 {
-    const struct fabric *fabric = mover->fabric;
-    struct port_loads loads;
-    uint64_t last = 0;
-    schedule_port_loads(mover->schedule, mover->transfer, &loads);
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
-    for (uint32_t r = 0; r < fabric->ranks; r++) {
-        struct law_terms terms;
-        law_terms(mover->schedule, mover->transfer, &loads, r, &terms);
-        const uint64_t begin =
-            (mover->transfer->barrier ? last : phase->start_ps[r]) + (uint64_t)ceil(terms.head_ps);
-        mover->tail_ps[r] = (uint64_t)ceil(terms.tail_ps);
-        mover->last_ps[r] = begin + (uint64_t)ceil(terms.least_ps);
-        mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] = begin;
-        mover->feeder[r] = r;
-        for (uint32_t e = 0; e < KERNELS * mover->transfer->channels; e++)
-            mover->ports[PORT_SM][r * KERNELS * mover->transfer->channels + e].free_ps = begin;
-        for (uint32_t s = 0; s < 2 * mover->transfer->channels; s++) {
-            const uint32_t index = 2 * r * mover->transfer->channels + s;
-            mover->flows.senders[index].asleep = false;
-            schedule_event(mover, begin, EVENT_STEP, index, 0, 0);
-        }
-        if (mover->transfer->rail && mover->transfer->gather)
-            start_lone_chunks(mover, r, begin);
+    const uint32_t node = fabric_node(mover->fabric, rank);
+    for (uint32_t home = 0; home < mover->fabric->ranks; home++)
+        for (uint32_t c = 0; c < mover->transfer->channels; c++)
+            if (fabric_rail_peer(mover->fabric, home, node) == rank)
+                start_lone_chunks(mover, flow_index(&mover->flows, home, node, c), begin_ps);
+}
+
+// A rank's copy engines and senders begin; two kernels and two senders a channel.
+static void start_rank(struct mover *mover, uint32_t rank, uint64_t begin_ps)
+{
+    const uint32_t channels = mover->transfer->channels;
+    for (uint32_t e = 0; e < KERNELS * channels; e++)
+        mover->ports[PORT_SM][rank * KERNELS * channels + e].free_ps = begin_ps;
+    for (uint32_t s = 0; s < 2 * channels; s++) {
+        const uint32_t index = 2 * rank * channels + s;
+        mover->flows.senders[index].asleep = false;
+        mover_schedule(mover, begin_ps, pack_event(EVENT_STEP, index, 0, 0));
     }
-    port_loads_release(&loads);
+    if (mover->transfer->rail && mover->transfer->gather)
+        start_lone_flows(mover, rank, begin_ps);
+}
+
+// A rank's data begins to move after its own arrival or, with a barrier, the last one's, and what
+// its kernels take first. It is not done before what they take at least.
+static void start_ranks(struct mover *mover, const double *peers, const struct phase_timing *phase)
+{
+    const uint32_t ranks = mover->fabric->ranks;
+    uint64_t last = 0;
+    for (uint32_t r = 0; r < ranks; r++)
+        last = phase->start_ps[r] > last ? phase->start_ps[r] : last;
+    for (uint32_t r = 0; r < ranks; r++) {
+        const struct kernel_times times = kernel_times(mover->costs, r, peers[r]);
+        const uint64_t start = mover->transfer->barrier ? last : phase->start_ps[r];
+        const uint64_t begin = start + (uint64_t)ceil(times.head_ps);
+        mover->tail_ps[r] = (uint64_t)ceil(times.tail_ps);
+        mover->last_ps[r] = begin + (uint64_t)ceil(times.min_ps);
+        mover->stage_ps[STAGE_INTER][r] = mover->stage_ps[STAGE_INTRA][r] = begin;
+        mover->last_sender[r] = r;
+        start_rank(mover, r, begin);
+    }
 }
 
 // One entry for `parts` ports that work side by side.
@@ -577,18 +118,18 @@ static struct port_timing sum_kernels(const struct port *ports, uint32_t channel
     return sum;
 }
 
-static void note_port(struct mover *mover, struct timing *timing, enum port_class class,
-                      uint32_t index)
+static void mover_note_port(struct mover *mover, struct timing *timing, enum port_kind kind,
+                            uint32_t index)
 {
     const uint32_t channels = mover->transfer->channels;
     const struct port *ports =
-        &mover->ports[class][class == PORT_SM ? index * KERNELS * channels : index];
-    struct port_timing sum = class == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
-    if (class == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
+        &mover->ports[kind][kind == PORT_SM ? index * KERNELS * channels : index];
+    struct port_timing sum = kind == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
+    if (kind == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
-    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, class, index);
+    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, kind, index);
     sum.phase = entry->phase;
-    sum.class = class;
+    sum.kind = kind;
     sum.port = index;
     *entry = sum;
 }
@@ -603,53 +144,61 @@ static void assert_delivered(const struct mover *mover)
         assert(flows->pending[k] == 0);
 }
 
-static void finish(struct mover *mover, struct timing *timing)
+static void mover_finish(struct mover *mover, struct timing *timing)
 {
     assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < mover->fabric->count[class]; p++)
-            note_port(mover, timing, (enum port_class) class, p);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < mover->fabric->count[kind]; p++)
+            mover_note_port(mover, timing, (enum port_kind)kind, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         phase->end_ps[r] = mover->last_ps[r] + mover->tail_ps[r];
-        phase->feeder[r] = mover->feeder[r];
+        phase->last_sender[r] = mover->last_sender[r];
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s][r] = mover->stage_ps[s][r];
     }
     timing->events += mover->heap.popped;
 }
 
-void move(const struct schedule *schedule, const struct transfer *transfer,
-          struct timeline *timeline, struct timing *timing)
+static void mover_init(struct mover *mover, const struct kernel_costs *costs)
 {
-    struct mover mover = {.schedule = schedule,
-                          .transfer = transfer,
-                          .fabric = &schedule->fabric,
-                          .timeline = timeline};
-    uint64_t payload;
-    flows_init(&mover.flows, schedule, transfer);
-    heap_init(&mover.heap, most_events(&mover.flows));
-    init_ports(&mover);
-    mover.last_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
-    mover.feeder = mem_alloc(mover.fabric->ranks, sizeof(uint32_t));
-    mover.tail_ps = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
-    mover.work = mem_alloc(mover.fabric->ranks, sizeof(double));
-    for (uint32_t r = 0; r < mover.fabric->ranks; r++)
-        mover.work[r] = fabric_work(mover.fabric, r);
+    const struct fabric *fabric = &costs->schedule->fabric;
+    *mover = (struct mover){.costs = costs, .transfer = costs->transfer, .fabric = fabric};
+    flows_init(&mover->flows, costs->schedule, costs->transfer);
+    heap_init(&mover->heap, most_events(&mover->flows));
+    mover_init_ports(mover);
+    mover->last_ps = mem_alloc(fabric->ranks, sizeof(uint64_t));
+    mover->last_sender = mem_alloc(fabric->ranks, sizeof(uint32_t));
+    mover->tail_ps = mem_alloc(fabric->ranks, sizeof(uint64_t));
+    mover->work = mem_alloc(fabric->ranks, sizeof(double));
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        mover->work[r] = fabric_work(fabric, r);
     for (int s = 0; s < STAGES; s++)
-        mover.stage_ps[s] = mem_alloc(mover.fabric->ranks, sizeof(uint64_t));
-    start_senders(&mover, &timing->phases[transfer->phase]);
-    while (heap_pop(&mover.heap, &mover.now_ps, &payload))
-        handle(&mover, payload);
-    finish(&mover, timing);
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        free(mover.ports[class]);
-    free(mover.last_ps);
-    free(mover.feeder);
-    free(mover.tail_ps);
-    free(mover.work);
+        mover->stage_ps[s] = mem_alloc(fabric->ranks, sizeof(uint64_t));
+}
+
+static void mover_release(struct mover *mover)
+{
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        free(mover->ports[kind]);
+    free(mover->last_ps);
+    free(mover->last_sender);
+    free(mover->tail_ps);
+    free(mover->work);
     for (int s = 0; s < STAGES; s++)
-        free(mover.stage_ps[s]);
-    heap_release(&mover.heap);
-    flows_release(&mover.flows);
+        free(mover->stage_ps[s]);
+    heap_release(&mover->heap);
+    flows_release(&mover->flows);
+}
+
+void move_transfer(const struct kernel_costs *costs, const double *peers, struct timeline *timeline,
+                   struct timing *timing)
+{
+    struct mover mover;
+    mover_init(&mover, costs);
+    mover.timeline = timeline;
+    start_ranks(&mover, peers, &timing->phases[costs->transfer->phase]);
+    mover_run(&mover);
+    mover_finish(&mover, timing);
+    mover_release(&mover);
 }

@@ -1,37 +1,38 @@
 #include "sim/simulate.h"
 
-#include "model/binding.h"
-#include "model/engine.h"
+#include "model/engine/bottleneck.h"
+#include "model/engine/walk.h"
 #include "sim/critical.h"
 #include "sim/move.h"
 
-static void name_binding(const struct schedule *schedule, const struct transfer *transfer,
-                         struct timing *timing)
+// Bytes that left ranks in the phase, from its port entries, which begin at `first`.
+static double sent_bytes(const struct timing *timing, size_t first)
 {
-    struct port_loads loads;
-    struct law_terms slowest;
-    schedule_port_loads(schedule, transfer, &loads);
-    law_terms(schedule, transfer, &loads, binding_slowest(timing, transfer->phase), &slowest);
-    binding_name(schedule, transfer, &slowest, timing);
-    port_loads_release(&loads);
+    double bytes = 0;
+    for (size_t i = first; i < timing->port_count; i++)
+        if (timing->ports[i].kind == PORT_NIC_TX || timing->ports[i].kind == PORT_NVLINK_TX)
+            bytes += timing->ports[i].bytes;
+    return bytes;
 }
 
-static void simulate_transfer(void *context, const struct schedule *schedule,
-                              const struct transfer *transfer, const struct run *run,
-                              struct timing *timing)
+static void simulate_transfer(void *context, const struct kernel_costs *costs,
+                              const struct run *run, struct timing *timing)
 {
-    struct phase_timing *phase = &timing->phases[transfer->phase];
+    const enum phase moved = costs->transfer->phase;
+    struct phase_timing *phase = &timing->phases[moved];
     const size_t first = timing->port_count;
+    struct port_loads loads;
     (void)run;
-    move(schedule, transfer, context, timing);
+    port_loads_init(&loads, costs);
+    move_transfer(costs, loads.peers, context, timing);
     if (context)
         timeline_flush(context);
-    phase->bytes = 0;
-    for (size_t i = first; i < timing->port_count; i++)
-        if (timing->ports[i].class == PORT_NIC_TX || timing->ports[i].class == PORT_NVLINK_TX)
-            phase->bytes += timing->ports[i].bytes;
-    phase->bound_ps = schedule_bound_ps(schedule, transfer, phase->busiest);
-    name_binding(schedule, transfer, timing);
+    phase->bytes = sent_bytes(timing, first);
+    phase->bound_ps = port_loads_bound_ps(&loads, &costs->schedule->fabric, phase->busiest);
+    const uint32_t rank = bottleneck_slowest(timing, moved);
+    const struct kernel_times slowest = kernel_times(costs, rank, loads.peers[rank]);
+    bottleneck_name(costs, &slowest, timing);
+    port_loads_release(&loads);
 }
 
 void simulate(const struct schedule *schedule, const struct run *run, struct timing *timing)
@@ -41,7 +42,7 @@ void simulate(const struct schedule *schedule, const struct run *run, struct tim
                                      schedule->transfers[0].channels, TIMELINE_PORTS)
                       : NULL;
     timing_init(timing, "simulate", schedule);
-    engine_walk(schedule, run, timing, simulate_transfer, timeline);
+    walk_layer(schedule, run, timing, simulate_transfer, timeline);
     critical_path(schedule, run, timing);
     if (!timeline)
         return;

@@ -8,33 +8,33 @@
 
 #define MERGE_PS 1000000 // ports idle for less than 1 us stay one event
 
-struct busy {
-    enum phase phase;
-    uint64_t start_ps, end_ps;
+// Where an event stands: a process and one of its threads.
+struct track {
+    uint32_t pid, tid;
 };
 
 struct timeline {
     FILE *out;
     struct fabric fabric;
-    struct busy *held[PORT_CLASSES]; // PORT_SM: a GPU's channels and kernels together
+    struct stretch *held[PORT_CLASSES]; // PORT_SM: a GPU's channels and kernels together
     uint32_t channels;
 };
 
-// Threads of a node's process: per GPU one for phases and one a port class, so that they sort
+// Threads of a node's process: per GPU one for phases and one a port kind, so that they sort
 // together.
-static uint32_t thread_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+static uint32_t thread_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     const struct fabric *fabric = &timeline->fabric;
-    assert(fabric->nodes > 0 && fabric->count[class] > 0); // only a class with ports is asked for
-    const uint32_t per_node = fabric->count[class] / fabric->nodes;
-    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t) class;
+    assert(fabric->nodes > 0 && fabric->count[kind] > 0); // only a kind with ports is asked for
+    const uint32_t per_node = fabric->count[kind] / fabric->nodes;
+    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)kind;
 }
 
-static uint32_t process_of(const struct timeline *timeline, enum port_class class, uint32_t port)
+static uint32_t process_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     const struct fabric *fabric = &timeline->fabric;
-    assert(fabric->nodes > 0 && fabric->count[class] > 0);
-    return port / (fabric->count[class] / fabric->nodes);
+    assert(fabric->nodes > 0 && fabric->count[kind] > 0);
+    return port / (fabric->count[kind] / fabric->nodes);
 }
 
 static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
@@ -73,11 +73,11 @@ static void name_ports(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
     char name[48];
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < fabric->count[class]; p++)
-            name_thread(timeline, process_of(timeline, (enum port_class) class, p),
-                        thread_of(timeline, (enum port_class) class, p),
-                        fabric_port_name(fabric, (enum port_class) class, p, name));
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < fabric->count[kind]; p++)
+            name_thread(timeline, process_of(timeline, (enum port_kind)kind, p),
+                        thread_of(timeline, (enum port_kind)kind, p),
+                        fabric_port_name(fabric, (enum port_kind)kind, p, name));
 }
 
 // A process after the nodes, sorted before them.
@@ -99,65 +99,76 @@ struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t c
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){
         .out = out, .fabric = *fabric, .channels = channels};
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        timeline->held[class] = mem_alloc(fabric->count[class], sizeof(struct busy));
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        timeline->held[kind] = mem_alloc(fabric->count[kind], sizeof(struct stretch));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     name_ranks(timeline);
     (rows == TIMELINE_PORTS ? name_ports : name_layers)(timeline);
     return timeline;
 }
 
-static void write_event(struct timeline *timeline, const char *name, uint32_t pid, uint32_t tid,
-                        uint64_t start_ps, uint64_t end_ps)
+static void write_event(struct timeline *timeline, const char *name, struct track track,
+                        const struct stretch *stretch)
 {
     fprintf(timeline->out,
             "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
-            name, pid, tid, (double)start_ps / 1e6, (double)(end_ps - start_ps) / 1e6);
+            name, track.pid, track.tid, (double)stretch->start_ps / 1e6,
+            (double)(stretch->end_ps - stretch->start_ps) / 1e6);
 }
 
-static void write_held(struct timeline *timeline, enum port_class class, uint32_t port)
+static void write_held(struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
-    struct busy *busy = &timeline->held[class][port];
-    if (busy->end_ps > busy->start_ps)
-        write_event(timeline, phase_names[busy->phase], process_of(timeline, class, port),
-                    thread_of(timeline, class, port), busy->start_ps, busy->end_ps);
-    *busy = (struct busy){0};
+    struct stretch *held = &timeline->held[kind][port];
+    const struct track track = {process_of(timeline, kind, port), thread_of(timeline, kind, port)};
+    if (held->end_ps > held->start_ps)
+        write_event(timeline, phase_names[held->phase], track, held);
+    *held = (struct stretch){0};
 }
 
-void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
-                   uint32_t index, uint64_t start_ps, uint64_t end_ps)
+// A port's stretches less than MERGE_PS apart are held and grow together; the next further one
+// writes what is held.
+void timeline_busy(struct timeline *timeline, enum port_kind kind, uint32_t index,
+                   struct stretch stretch)
 {
-    const uint32_t port = class == PORT_SM ? index / (2 * timeline->channels) : index;
-    struct busy *busy = &timeline->held[class][port];
+    const uint32_t port = kind == PORT_SM ? index / (2 * timeline->channels) : index;
+    struct stretch *held = &timeline->held[kind][port];
+    const uint64_t start_ps = stretch.start_ps, end_ps = stretch.end_ps;
     if (end_ps == start_ps)
         return;
-    if (busy->end_ps == 0 || busy->phase != phase || start_ps > busy->end_ps + MERGE_PS) {
-        write_held(timeline, class, port);
-        *busy = (struct busy){.phase = phase, .start_ps = start_ps, .end_ps = end_ps};
+    if (held->end_ps == 0 || held->phase != stretch.phase || start_ps > held->end_ps + MERGE_PS) {
+        write_held(timeline, kind, port);
+        *held = stretch;
         return;
     }
-    busy->start_ps = start_ps < busy->start_ps ? start_ps : busy->start_ps;
-    busy->end_ps = end_ps > busy->end_ps ? end_ps : busy->end_ps;
+    held->start_ps = start_ps < held->start_ps ? start_ps : held->start_ps;
+    held->end_ps = end_ps > held->end_ps ? end_ps : held->end_ps;
 }
 
 void timeline_flush(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t p = 0; p < fabric->count[class]; p++)
-            write_held(timeline, (enum port_class) class, p);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t p = 0; p < fabric->count[kind]; p++)
+            write_held(timeline, (enum port_kind)kind, p);
+}
+
+static void write_phase(struct timeline *timeline, const struct phase_timing *timed,
+                        enum phase phase, uint32_t rank, uint64_t from_ps)
+{
+    const struct fabric *fabric = &timeline->fabric;
+    const struct track track = {fabric_node(fabric, rank),
+                                rank % fabric->gpus_per_node * (PORT_CLASSES + 1)};
+    const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[rank],
+                                    .end_ps = from_ps + timed->end_ps[rank]};
+    write_event(timeline, phase_names[phase], track, &stretch);
 }
 
 uint64_t timeline_phases(struct timeline *timeline, const struct timing *timing, uint64_t from_ps)
 {
-    const struct fabric *fabric = &timeline->fabric;
     uint64_t events = 0;
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++, events++)
-            write_event(timeline, phase_names[phase], fabric_node(fabric, r),
-                        r % fabric->gpus_per_node * (PORT_CLASSES + 1),
-                        from_ps + timing->phases[phase].start_ps[r],
-                        from_ps + timing->phases[phase].end_ps[r]);
+            write_phase(timeline, &timing->phases[phase], phase, r, from_ps);
     return events;
 }
 
@@ -167,7 +178,8 @@ void timeline_layer(struct timeline *timeline, enum timeline_depth depth, uint64
     char name[48];
     snprintf(name, sizeof name, "%s %llu", depth == TIMELINE_STEP ? "step" : "layer",
              (unsigned long long)number);
-    write_event(timeline, name, timeline->fabric.nodes, depth, start_ps, end_ps);
+    const struct track track = {timeline->fabric.nodes, depth};
+    write_event(timeline, name, track, &(struct stretch){.start_ps = start_ps, .end_ps = end_ps});
 }
 
 void timeline_finish(struct timeline *timeline, const char *engine)
@@ -177,7 +189,7 @@ void timeline_finish(struct timeline *timeline, const char *engine)
             "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
             "%s\"}}\n]}\n",
             engine);
-    for (int class = 0; class < PORT_CLASSES; class ++)
-        free(timeline->held[class]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++)
+        free(timeline->held[kind]);
     free(timeline);
 }

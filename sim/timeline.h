@@ -18,10 +18,16 @@ enum timeline_rows { TIMELINE_PORTS, TIMELINE_LAYERS };
 struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t channels,
                               enum timeline_rows rows);
 
-// A port is busy from start to end (PORT_SM: index counts two kernels a rank, each of the
+// A time of a phase, on a rank or a port.
+struct stretch {
+    enum phase phase;
+    uint64_t start_ps, end_ps;
+};
+
+// A port is busy for a stretch (PORT_SM: index counts two kernels a rank, each of the
 // channels); stretches less than 1 us apart are merged into one event.
-void timeline_busy(struct timeline *timeline, enum phase phase, enum port_class class,
-                   uint32_t index, uint64_t start_ps, uint64_t end_ps);
+void timeline_busy(struct timeline *timeline, enum port_kind kind, uint32_t index,
+                   struct stretch stretch);
 
 // Writes what is still held of the ports' busy times: at the end of a transfer.
 void timeline_flush(struct timeline *timeline);

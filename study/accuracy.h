@@ -16,7 +16,7 @@ struct accuracy_row {
     bool skipped;
     char why[256]; // of a skipped row
     double predicted_us, error_pct;
-    char bottleneck[96];         // of the prediction's phase, as the engine names it
+    char bottleneck[96];         // of the predicted phase, as the engine names it
     struct support support;      // of this row by itself
     struct interval interval_us; // NaN: none asked, or no rows stand behind the prediction
 };

@@ -1,7 +1,7 @@
 #include "study/compare.h"
 
 #include "base/mem.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stdlib.h>

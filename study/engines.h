@@ -3,7 +3,7 @@
 #define STUDY_ENGINES_H
 
 #include "model/engine/engine.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stddef.h>

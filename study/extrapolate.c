@@ -126,13 +126,6 @@ static uint8_t keys_of(const struct parameter *parameter, const struct scenario 
            parameter_depends(parameter, scenario, PHASE_COMBINE);
 }
 
-static double value_of(const struct scenario *scenario, enum parameter_part part,
-                       const struct field *field)
-{
-    return parameter_get(field, part == PART_CLUSTER ? (const void *)&scenario->cluster
-                                                     : (const void *)&scenario->dispatcher);
-}
-
 // Whether the parameter is of the scenario's cluster, or of its dispatcher or any variant of that: a
 // file that --show wrote says as the dispatcher's own what a variant had said.
 static bool is_of(const struct parameter *parameter, const struct scenario *scenario)
@@ -153,7 +146,7 @@ static bool is_of(const struct parameter *parameter, const struct scenario *scen
 static bool is_found(const struct looking *looking, enum parameter_part part,
                      const struct field *field)
 {
-    const double value = value_of(looking->scenario, part, field);
+    const double value = parameter_value(part, field, looking->scenario);
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];

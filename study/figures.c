@@ -82,29 +82,39 @@ static int64_t figure_of(struct lookup *lookup, const struct field *field, const
 // ---- pairs ------------------------------------------------------------------------------------
 
 static int64_t *figures_of(struct lookup *lookup, const struct field *fields, size_t count,
-                           const void *object, char **sources)
+                           const void *object, char *const *sources)
 {
     int64_t *figures = mem_alloc(count, sizeof *figures);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         figures[i] = figure_of(lookup, &fields[i], object, sources[i]);
-        free(sources[i]);
-    }
-    free(sources);
     return figures;
+}
+
+static void sources_free(char **sources, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(sources[i]);
+    free(sources);
 }
 
 static void load_pair(struct lookup *lookup, struct pair *pair)
 {
     struct error err = {0};
+    struct dispatcher *dispatcher = &pair->dispatcher;
     char **of_cluster = mem_alloc(cluster_field_count, sizeof *of_cluster);
-    char **of_dispatcher = mem_alloc(dispatcher_field_count, sizeof *of_dispatcher);
-    pair->known = cluster_load(pair->cluster_word, &pair->cluster, of_cluster, &err) &&
-                  dispatcher_load(pair->dispatcher_word, &pair->cluster, &pair->dispatcher,
-                                  of_dispatcher, &err);
-    pair->of_cluster =
-        figures_of(lookup, cluster_fields, cluster_field_count, &pair->cluster, of_cluster);
-    pair->of_dispatcher = figures_of(lookup, dispatcher_fields, dispatcher_field_count,
-                                     &pair->dispatcher, of_dispatcher);
+    char **of_dispatcher = mem_alloc(COST_MAX_FIELDS, sizeof *of_dispatcher);
+    pair->known =
+        cluster_load(pair->cluster_word, &pair->cluster, of_cluster, &err) &&
+        dispatcher_load(pair->dispatcher_word, &pair->cluster, dispatcher, of_dispatcher, &err);
+    if (pair->known) {
+        pair->of_cluster =
+            figures_of(lookup, cluster_fields, cluster_field_count, &pair->cluster, of_cluster);
+        pair->of_dispatcher =
+            figures_of(lookup, dispatcher->cost_model->fields, dispatcher->cost_model->field_count,
+                       dispatcher, of_dispatcher);
+    }
+    sources_free(of_cluster, cluster_field_count);
+    sources_free(of_dispatcher, COST_MAX_FIELDS);
 }
 
 static const struct pair *pair_of(struct lookup *lookup, const char *cluster,
@@ -138,12 +148,13 @@ static void read_row(struct figure_row *row, const struct pair *pair,
 {
     const struct reads reads = {
         .row = measured, .cluster = &pair->cluster, .dispatcher = &pair->dispatcher};
-    row->figures = mem_alloc(cluster_field_count + dispatcher_field_count, sizeof *row->figures);
+    const struct cost_model *model = pair->dispatcher.cost_model;
+    row->figures = mem_alloc(cluster_field_count + COST_MAX_FIELDS, sizeof *row->figures);
     for (size_t i = 0; pair->known && i < cluster_field_count; i++)
         if (reads_cluster(&reads, &cluster_fields[i]))
             add_figure(row, pair->of_cluster[i]);
-    for (size_t i = 0; pair->known && i < dispatcher_field_count; i++)
-        if (reads_dispatcher(&reads, &dispatcher_fields[i]))
+    for (size_t i = 0; pair->known && i < model->field_count; i++)
+        if (reads_dispatcher(&reads, &model->fields[i]))
             add_figure(row, pair->of_dispatcher[i]);
 }
 

@@ -21,7 +21,7 @@ struct reading {
 static const char *nearest_key(enum parameter_part part, const char *key)
 {
     return part == PART_CLUSTER ? field_nearest_key(cluster_fields, cluster_field_count, key)
-                                : field_nearest_key(dispatcher_fields, dispatcher_field_count, key);
+                                : cost_nearest_key(key);
 }
 
 static bool is_continuous(const struct field *field)
@@ -81,6 +81,12 @@ static bool load_there(struct reading *reading, const char *base, struct dispatc
     return true;
 }
 
+static bool says_itself(const struct dispatcher *dispatcher, const struct field *key)
+{
+    const struct field *row = parameter_row(key, dispatcher);
+    return row && dispatcher->variant[row - dispatcher->cost_model->fields];
+}
+
 // A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
 static bool load_variant(struct reading *reading, const char *word,
                          const struct parameter *parameter, struct dispatcher *dispatcher)
@@ -96,7 +102,7 @@ static bool load_variant(struct reading *reading, const char *word,
         return false;
     const struct field *const keys[] = {parameter->field, parameter->also};
     for (size_t k = 0; variant && k < 2; k++)
-        if (keys[k] && !dispatcher->variant[keys[k] - dispatcher_fields])
+        if (keys[k] && !says_itself(dispatcher, keys[k]))
             return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
                              keys[k]->key);
     if (variant)
@@ -123,6 +129,23 @@ static bool load_cluster(struct reading *reading, const char *word, struct clust
                                          : load_asked(reading, cluster);
 }
 
+// A preset whose cost model does not read a key cannot tell it.
+static bool check_has_key(struct reading *reading, doc_node node, const struct field *key,
+                          const struct dispatcher *dispatcher)
+{
+    return !key || parameter_row(key, dispatcher) ||
+           doc_error(reading->doc, node, reading->err, "%s: law %s has no key %s", dispatcher->name,
+                     dispatcher->cost_model->name, key->key);
+}
+
+static double preset_value(const struct parameter *parameter, const union object *object)
+{
+    return parameter->part == PART_CLUSTER
+               ? parameter_get(parameter->field, &object->cluster)
+               : parameter_get(parameter_row(parameter->field, &object->dispatcher),
+                               &object->dispatcher);
+}
+
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct reading *reading, doc_node node, struct parameter *parameter)
 {
@@ -136,12 +159,15 @@ static bool read_preset(struct reading *reading, doc_node node, struct parameter
                   : load_dispatcher(reading, word, parameter, &object.dispatcher)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
+    if (!cluster && (!check_has_key(reading, node, parameter->field, &object.dispatcher) ||
+                     !check_has_key(reading, node, parameter->also, &object.dispatcher)))
+        return false;
     parameter->presets[at] = mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
     parameter->words[at] = mem_copy_text(
         cluster && !strcmp(word, CALIBRATE_ASKED) ? reading->calibration->asked.cluster : word);
     parameter->preset_count++;
     if (at == 0)
-        parameter->start = parameter_get(parameter->field, &object);
+        parameter->start = preset_value(parameter, &object);
     return true;
 }
 
@@ -221,7 +247,7 @@ static bool read_range(struct reading *reading, doc_node item, struct parameter 
 // A width of 3 is a factor of 20 either way: as good as none.
 static bool read_prior(struct reading *reading, doc_node map, double *width)
 {
-    static const struct field field = {"prior", FIELD_NUMBER, 0, 0.01, 3, NULL, NULL};
+    static const struct field field = {.key = "prior", .kind = FIELD_NUMBER, .min = 0.01, .max = 3};
     const doc_node node = doc_get(reading->doc, map, field.key);
     if (node == DOC_NONE)
         return true;

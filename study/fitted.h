@@ -54,8 +54,8 @@ struct fitted_place {
     struct span sizes; // tokens a rank; bytes a rank in a byte exchange
 };
 
-// How far off rows are. Between nodes a law has more to go wrong with, so its rows, when there are
-// enough of either kind, have a spread of their own.
+// How far off rows are. Between nodes a cost model has more to go wrong with, so its rows, when
+// there are enough of either kind, have a spread of their own.
 struct fitted_spread {
     uint32_t nodes; // of a case, from as many on
     size_t rows;

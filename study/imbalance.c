@@ -93,13 +93,13 @@ static void blame_port(struct straggler *worst, const struct schedule *schedule,
     if (!busiest)
         return;
     for (size_t i = 0; i < asked->port_count; i++)
-        if (asked->ports[i].phase == phase && asked->ports[i].class == busiest->class)
+        if (asked->ports[i].phase == phase && asked->ports[i].kind == busiest->kind)
             sum += asked->ports[i].bytes;
-    fabric_port_name(fabric, busiest->class, busiest->port, worst->name);
-    worst->load = sum > 0 ? busiest->bytes * fabric->count[busiest->class] / sum : 0;
-    worst->share = busiest->class == PORT_SM ? 1 / fabric_work(fabric, busiest->port)
-                                             : fabric_rate(fabric, busiest->class, busiest->port) /
-                                                   fabric->rate_Bps[busiest->class];
+    fabric_port_name(fabric, busiest->kind, busiest->port, worst->name);
+    worst->load = sum > 0 ? busiest->bytes * fabric->count[busiest->kind] / sum : 0;
+    worst->share = busiest->kind == PORT_SM ? 1 / fabric_work(fabric, busiest->port)
+                                            : fabric_rate(fabric, busiest->kind, busiest->port) /
+                                                  fabric->rate_Bps[busiest->kind];
 }
 
 // The rank that computes longest in a phase.
@@ -287,19 +287,19 @@ static void print_worst(FILE *out, const struct imbalance *imbalance)
 
 char *imbalance_sentences(const struct imbalance *imbalance)
 {
-    const double even = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
-    char cost_us[TABLE_NUMBER_BYTES], layer_us[TABLE_NUMBER_BYTES], even_us[TABLE_NUMBER_BYTES];
+    const double balanced = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
+    char cost_us[TABLE_NUMBER_BYTES], layer_us[TABLE_NUMBER_BYTES], balanced_us[TABLE_NUMBER_BYTES];
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);
     fprintf(out, "Imbalance costs %s us of %s us (%.1f%%)", table_short(cost / 1e6, cost_us),
-            table_short((even + cost) / 1e6, layer_us), 100 * cost / (even + cost));
+            table_short((balanced + cost) / 1e6, layer_us), 100 * cost / (balanced + cost));
     print_rows(out, imbalance);
     print_causes(out, imbalance);
     fprintf(out,
             ".\nThe same traffic spread evenly over ranks, no part slow and all arriving together, "
             "takes %s us.\n",
-            table_short(even / 1e6, even_us));
+            table_short(balanced / 1e6, balanced_us));
     print_worst(out, imbalance);
     fputc('\n', out);
     fclose(out);

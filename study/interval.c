@@ -1,7 +1,7 @@
 #include "study/interval.h"
 
 #include "base/mem.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
@@ -66,11 +66,10 @@ static struct logs slope(struct scenario *closed, const struct parameter *parame
 // what was fitted.
 static uint8_t still(const struct parameter *parameter, uint8_t on, const struct scenario *scenario)
 {
-    const void *object = parameter->part == PART_CLUSTER ? (const void *)&scenario->cluster
-                                                         : (const void *)&scenario->dispatcher;
-    if ((on & ON_KEY) && parameter_get(parameter->field, object) != parameter->start)
+    const enum parameter_part part = parameter->part;
+    if ((on & ON_KEY) && parameter_value(part, parameter->field, scenario) != parameter->start)
         on &= (uint8_t)~ON_KEY;
-    if ((on & ON_OTHER_KEY) && parameter_get(parameter->also, object) != parameter->start)
+    if ((on & ON_OTHER_KEY) && parameter_value(part, parameter->also, scenario) != parameter->start)
         on &= (uint8_t)~ON_OTHER_KEY;
     return on;
 }

@@ -1,6 +1,7 @@
 #include "study/layout_cost.h"
 
-#include "model/compute.h"
+#include "model/costs/kernel_costs.h"
+#include "model/engine/compute.h"
 
 #include <assert.h>
 #include <math.h>
@@ -9,11 +10,13 @@
 static struct transfer_weight weigh(const struct schedule *schedule,
                                     const struct transfer *transfer)
 {
+    struct kernel_costs costs;
+    kernel_costs_init(&costs, schedule, transfer);
     const struct fabric *fabric = &schedule->fabric;
     const double bytes = (double)transfer->token_bytes * 1e12;
     const double nics = (double)fabric->count[PORT_NIC_TX] / fabric->ranks;
-    const double nic = schedule_port_rate(schedule, transfer, PORT_NIC_TX, 0) * nics;
-    const double nvlink = schedule_port_rate(schedule, transfer, PORT_NVLINK_TX, 0);
+    const double nic = kernel_port_rate(&costs, PORT_NIC_TX, 0) * nics;
+    const double nvlink = kernel_port_rate(&costs, PORT_NVLINK_TX, 0);
     if (schedule->all_pairs)
         return (struct transfer_weight){0};
     return (struct transfer_weight){.rail = transfer->rail,
@@ -21,9 +24,9 @@ static struct transfer_weight weigh(const struct schedule *schedule,
                                     .inside_nic = transfer->inside_nic,
                                     .nic_ps = nic > 0 ? bytes / nic : 0,
                                     .nvlink_ps = nvlink > 0 ? bytes / nvlink : 0,
-                                    .copy_ps = transfer->copy_ps / transfer->channels,
-                                    .visit_ps = transfer->visit_ps / transfer->channels,
-                                    .home_ps = transfer->home_ps / transfer->channels};
+                                    .copy_ps = costs.copies.copy_ps / transfer->channels,
+                                    .visit_ps = costs.copies.visit_ps / transfer->channels,
+                                    .home_ps = costs.copies.home_ps / transfer->channels};
 }
 
 // Half a standard error: as many as served best on average over halves of the bundled trace, its

@@ -1,7 +1,7 @@
 #include "study/layout_plan.h"
 
 #include "base/mem.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "study/layout_judge.h"
 #include "study/layout_search.h"
 
@@ -248,7 +248,7 @@ bool layout_plan(const struct layout_task *task, enum placement_rule rule, struc
     const uint32_t count = task->layer_count;
     struct scenario healthy;
     scenario_clone(&healthy, &task->scenario);
-    cluster_heal(&healthy.cluster);
+    cluster_clear_slow(&healthy.cluster);
     const struct planner planner = {
         .task = task, .healthy = &healthy, .plan = task->plan, .trial = task->plan};
     *layouts = (struct layouts){.count = count,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put(const struct field *field, void *object, double value)
+static void put_member(const struct field *field, void *object, double value)
 {
     char *member = (char *)object + field->offset;
     if (field->kind == FIELD_TIME)
@@ -50,7 +50,22 @@ char *parameter_format(const struct parameter *parameter, double value, char *bu
 const struct field *parameter_field(enum parameter_part part, const char *key)
 {
     return part == PART_CLUSTER ? field_find(cluster_fields, cluster_field_count, key)
-                                : field_find(dispatcher_fields, dispatcher_field_count, key);
+                                : cost_key(key);
+}
+
+const struct field *parameter_row(const struct field *field, const struct dispatcher *dispatcher)
+{
+    const struct cost_model *model = dispatcher->cost_model;
+    return field_find(model->fields, model->field_count, field->key);
+}
+
+double parameter_value(enum parameter_part part, const struct field *field,
+                       const struct scenario *scenario)
+{
+    if (part == PART_CLUSTER)
+        return parameter_get(field, &scenario->cluster);
+    const struct field *row = parameter_row(field, &scenario->dispatcher);
+    return row ? parameter_get(row, &scenario->dispatcher) : 0;
 }
 
 static bool names(const struct parameter *parameter, const char *preset)
@@ -77,9 +92,10 @@ static bool depends(const struct parameter *parameter, const struct field *field
         return false;
     if (parameter->part == PART_CLUSTER)
         return reads_cluster(&reads, field) && names(parameter, scenario->cluster.name);
-    if (!reads_dispatcher(&reads, field))
+    const struct field *own = parameter_row(field, dispatcher);
+    if (!own || !reads_dispatcher(&reads, own))
         return false;
-    const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
+    const uint8_t variant = dispatcher->variant[own - dispatcher->cost_model->fields];
     if (variant == VARIANT_NONE && !parameter->asked)
         return names(parameter, dispatcher->name);
     char *name = mem_format("%s@%s", dispatcher->name,
@@ -98,15 +114,22 @@ uint8_t parameter_depends(const struct parameter *parameter, const struct scenar
                      (depends(parameter, parameter->also, scenario, phase) ? ON_OTHER_KEY : 0));
 }
 
+static void put_row(const struct parameter *parameter, const struct field *field, double value,
+                    struct scenario *scenario)
+{
+    if (parameter->part == PART_CLUSTER)
+        put_member(field, &scenario->cluster, value);
+    else
+        put_member(parameter_row(field, &scenario->dispatcher), &scenario->dispatcher, value);
+}
+
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct scenario *scenario)
 {
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&scenario->cluster : (void *)&scenario->dispatcher;
     if (on & ON_KEY)
-        put(parameter->field, object, value);
+        put_row(parameter, parameter->field, value, scenario);
     if (on & ON_OTHER_KEY)
-        put(parameter->also, object, value);
+        put_row(parameter, parameter->also, value, scenario);
 }
 
 void parameter_release(struct parameter *parameter)

@@ -43,7 +43,15 @@ uint8_t parameter_depends(const struct parameter *parameter, const struct scenar
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct scenario *scenario);
 
-// The key's value in a cluster or a dispatcher, in base units.
+// The row of a key in the dispatcher's own table: one key has another row, and another place, under
+// every cost model. NULL: the dispatcher has no such key.
+const struct field *parameter_row(const struct field *field, const struct dispatcher *dispatcher);
+
+// A key's value in the scenario's cluster or dispatcher, in base units; 0 where it has no such key.
+double parameter_value(enum parameter_part part, const struct field *field,
+                       const struct scenario *scenario);
+
+// What a row's member has in an object of that row's table, in base units.
 double parameter_get(const struct field *field, const void *object);
 
 // A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
@@ -51,7 +59,8 @@ double parameter_get(const struct field *field, const void *object);
 char *parameter_format(const struct parameter *parameter, double value, char *buffer);
 char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer);
 
-// The field of the part's table, or NULL.
+// The row of the part's table, of dispatchers the first that any cost model has (cost_key), or
+// NULL: which key it is, its kind and range; its place is parameter_row's.
 const struct field *parameter_field(enum parameter_part part, const char *key);
 
 void parameter_release(struct parameter *parameter);

@@ -17,9 +17,9 @@ struct reads {
 };
 
 // Whether the row's prediction by simulate and estimate can change with a rate, time, number or
-// FLOPS of cluster_fields or dispatcher_fields. False is sure: figures of another phase, of links
-// between nodes with one node, of NVLink where NICs carry all, of datasheets. True where only the
-// size of what moves decides.
+// FLOPS of cluster_fields or of the table of the dispatcher's cost model. False is sure: figures of
+// another phase, of links between nodes with one node, of NVLink where NICs carry all, of
+// datasheets. True where only the size of what moves decides.
 bool reads_cluster(const struct reads *reads, const struct field *field);
 bool reads_dispatcher(const struct reads *reads, const struct field *field);
 

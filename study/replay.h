@@ -52,8 +52,8 @@ struct replay_layer {
     uint32_t layer, layer_id; // index into the trace's layers, and of the model
     struct quantiles routed[REPLAY_FIGURES];
     double balanced_ps[REPLAY_FIGURES]; // sum over steps: the same engine on balanced loads
-    struct quantiles max_mean_ppm;  // of each step, millionths
-    struct replay_rank *ranks;      // [ranks]
+    struct quantiles max_mean_ppm;      // of each step, millionths
+    struct replay_rank *ranks;          // [ranks]
 };
 
 struct replay {
@@ -72,15 +72,16 @@ struct replay {
 // Opens the scenario and its trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err);
 
-// Runs the engine at every place, twice: as routed, and on balanced loads (model/even.h). Places
-// are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order, and
-// results do not depend on their number. Refuses what schedule_check refuses, after having visited
-// what comes well before.
+// Runs the engine at every place, twice: as routed, and on balanced loads (model/balanced.h).
+// Places are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order,
+// and results do not depend on their number. Refuses what schedule_check refuses, after having
+// visited what comes well before.
 bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err);
 
 void replay_release(struct replay *replay);
 
-// What routing's imbalance costs: mean latency as routed less that on balanced loads, in picoseconds.
+// What routing's imbalance costs: mean latency as routed less that on balanced loads, in
+// picoseconds.
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.

@@ -2,7 +2,7 @@
 // usage: bench EPSIM
 #include "base/mem.h"
 #include "base/rng.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "scenario/scenario.h"
 #include "sim/heap.h"
 #include "sim/simulate.h"
@@ -201,8 +201,7 @@ static void bench_program(const char *epsim)
 {
     static const char *const lines[] = {"epsim simulate --ep 32 --tokens 4096",
                                         "epsim simulate --ep 32 --tokens 128",
-                                        "epsim estimate --ep 32 --tokens 4096",
-                                        "epsim --version"};
+                                        "epsim estimate --ep 32 --tokens 4096", "epsim --version"};
     char path[] = "/tmp/epsim-bench-XXXXXX", line[160];
     static uint64_t bytes[32 * 32];
     const int descriptor = mkstemp(path);
@@ -215,7 +214,8 @@ static void bench_program(const char *epsim)
     fclose(out);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         bench_process(epsim, lines[i] + strlen("epsim "), lines[i]);
-    snprintf(line, sizeof line, "simulate --cluster 4x8:nvlink=160GB/s,nic=50GB/s --traffic %s", path);
+    snprintf(line, sizeof line, "simulate --cluster 4x8:nvlink=160GB/s,nic=50GB/s --traffic %s",
+             path);
     bench_process(epsim, line, "epsim simulate --traffic (the uneven matrix)");
     unlink(path);
 }

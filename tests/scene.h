@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/units.h"
+#include "model/engine/port_loads.h"
 #include "scenario/scenario.h"
 #include "study/engines.h"
 
@@ -101,6 +102,21 @@ static inline void scene_cluster(struct scene *scene)
     cluster->fp8_flops = cluster->bf16_flops = spec->flops;
 }
 
+// A rate, share or number of the dispatcher; NULL: its cost model has no such key.
+static inline double *scene_constant(struct dispatcher *dispatcher, const char *key)
+{
+    const struct cost_model *model = dispatcher->cost_model;
+    const struct field *field = field_find(model->fields, model->field_count, key);
+    return field ? (double *)(void *)((char *)dispatcher + field->offset) : NULL;
+}
+
+static inline void scene_scale(struct dispatcher *dispatcher, const char *key, double factor)
+{
+    double *constant = scene_constant(dispatcher, key);
+    if (constant)
+        *constant *= factor;
+}
+
 static inline void scene_dispatcher(struct scene *scene)
 {
     struct dispatcher *dispatcher = &scene->scenario.dispatcher;
@@ -110,8 +126,26 @@ static inline void scene_dispatcher(struct scene *scene)
         "%s", err.text);
     if (scene->spec.sms)
         dispatcher->sms = scene->spec.sms;
-    dispatcher->dispatch.sm_Bps *= scene->spec.sm_scale;
-    dispatcher->combine.sm_Bps *= scene->spec.sm_scale;
+    scene_scale(dispatcher, "dispatch_sm_rate", scene->spec.sm_scale);
+    scene_scale(dispatcher, "combine_sm_rate", scene->spec.sm_scale);
+}
+
+static inline void scene_port_loads(const struct schedule *schedule,
+                                    const struct transfer *transfer, struct port_loads *loads)
+{
+    struct kernel_costs costs;
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(loads, &costs);
+}
+
+static inline double scene_bound_ps(const struct schedule *schedule,
+                                    const struct transfer *transfer, char *busiest)
+{
+    struct port_loads loads;
+    scene_port_loads(schedule, transfer, &loads);
+    const double bound = port_loads_bound_ps(&loads, &schedule->fabric, busiest);
+    port_loads_release(&loads);
+    return bound;
 }
 
 static inline struct routing scene_routing(const struct spec *spec)

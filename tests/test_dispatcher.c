@@ -3,6 +3,10 @@
 #include "model/dispatcher.h"
 #include "model/preset.h"
 #include "tests/fixture.h"
+#include "tests/scratch.h"
+
+#include <string.h>
+#include <sys/stat.h>
 
 // A cluster of one node with that many ranks, of no name and no GPU's model.
 static const struct cluster *cluster_of(uint32_t ranks)
@@ -88,23 +92,24 @@ END_TEST
 // Choices and the number of channels say what a dispatcher is; every other figure has a source.
 static bool needs_source(const struct field *field)
 {
-    return field->kind != FIELD_ENUM && field->kind != FIELD_TEXT &&
+    return field->kind != FIELD_ENUM && field->kind != FIELD_NAMED && field->kind != FIELD_TEXT &&
            strcmp(field->key, "channels") != 0;
 }
 
 START_TEST(preset_figures_have_sources)
 {
     ck_assert_uint_eq(preset_count("dispatchers"), sizeof rows / sizeof rows[0]);
-    char **sources = mem_alloc(dispatcher_field_count, sizeof *sources);
-    const struct dispatcher standard = dispatcher_default();
+    char **sources = mem_alloc(COST_MAX_FIELDS, sizeof *sources);
+    struct dispatcher standard = dispatcher_default();
     for (size_t i = 0; i < preset_count("dispatchers"); i++) {
         struct dispatcher d;
         struct error err;
         const char *name = preset_name("dispatchers", i);
         ck_assert_msg(dispatcher_load(name, cluster_of(32), &d, sources, &err), "%s", err.text);
-        for (size_t row = 0; row < dispatcher_field_count; row++) {
+        dispatcher_set_cost_model(&standard, d.cost_model);
+        for (size_t row = 0; row < d.cost_model->field_count; row++) {
             char a[FIELD_TEXT_BYTES], b[FIELD_TEXT_BYTES];
-            const struct field *field = &dispatcher_fields[row];
+            const struct field *field = &d.cost_model->fields[row];
             const bool moved =
                 strcmp(field_format(field, &d, a), field_format(field, &standard, b)) != 0;
             ck_assert_msg(!moved || !needs_source(field) || sources[row], "%s: %s has no source",
@@ -199,6 +204,17 @@ static const struct {
     {"dedupe: rank\nroute: direct\n", ":1: reduce: missing"},
     {BASE "chunk_token: 3\n", ":4: unknown key 'chunk_token'; did you mean 'chunk_tokens'?"},
     {BASE "qqqqqqqq: 3\n", ":4: unknown key 'qqqqqqqq'"},
+    {BASE "law: strem\n",
+     ":4: law: 'strem': did you mean 'stream'? Expected one of stream, staged, "
+     "nccl, warps, waves"},
+    {BASE "law: 3us\n", ":4: law: '3us': expected one of stream, staged, nccl, warps, waves"},
+    {BASE "law:\n", ":4: law: no value given"},
+    // A key is one of the cost model's, wherever `law` stands.
+    {BASE "nccl_chunk: 64KiB\nlaw: staged\n", ":4: unknown key 'nccl_chunk'"},
+    {"law: nccl\n" BASE "dispatch_sm_rate: 20GB/s\n", ":5: unknown key 'dispatch_sm_rate'"},
+    {BASE "law: waves\ndispatch_token_rate: 20GB/s\n",
+     ":5: unknown key 'dispatch_token_rate'; did you mean 'dispatch_sm_rate'?"},
+    {BASE "combine_ramp_tokens: 3\nlaw: warps\n", ":4: unknown key 'combine_ramp_tokens'"},
     {BASE "sms: 1\nsms: 2\n", ":5: sms: given twice; first on line 4"},
     {BASE "sms:\n", ":4: sms: no value given"},
     {BASE "sms: -1\n", ":4: sms: '-1': must not be negative"},
@@ -258,6 +274,28 @@ START_TEST(bad_name)
 }
 END_TEST
 
+// A variant says constants of its preset's cost model; it cannot bring another.
+START_TEST(variant_keeps_the_cost_model)
+{
+    static const char base[] = BASE "law: waves\n", same[] = "law: waves\ncombine_wave: 3us\n",
+                      other[] = "combine_fixed: 3us\nlaw: nccl\n";
+    struct cluster cluster = *cluster_of(8);
+    struct dispatcher dispatcher;
+    struct error err;
+    ck_assert_int_eq(mkdir(scratch_path("dispatchers"), 0700), 0);
+    scratch_write("dispatchers/mine.yaml", base, strlen(base));
+    scratch_write("dispatchers/mine@a.yaml", same, strlen(same));
+    scratch_write("dispatchers/mine@b.yaml", other, strlen(other));
+    ck_assert_msg(preset_folder(scratch_folder, &err), "%s", err.text);
+    strcpy(cluster.gpu, "a");
+    ck_assert_msg(dispatcher_load("mine", &cluster, &dispatcher, NULL, &err), "%s", err.text);
+    strcpy(cluster.gpu, "b");
+    ck_assert(!dispatcher_load("mine", &cluster, &dispatcher, NULL, &err));
+    ck_assert_msg(strstr(err.text, ":2: law: nccl: expected the preset's, waves"), "%s", err.text);
+    preset_folder(NULL, NULL);
+}
+END_TEST
+
 START_TEST(own_file)
 {
     const struct fixture fixture =
@@ -305,6 +343,10 @@ int main(void)
     tcase_add_test(tcase, own_file);
     tcase_add_test(tcase, check_without_file);
     suite_add_tcase(suite, tcase);
+    TCase *variants = tcase_create("variants");
+    tcase_add_checked_fixture(variants, scratch_make, scratch_clear);
+    tcase_add_test(variants, variant_keeps_the_cost_model);
+    suite_add_tcase(suite, variants);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

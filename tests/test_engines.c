@@ -1,6 +1,6 @@
 // The engines against each other, on the same counted loads: the closed form is a floor for the
 // simulator, close to it where ranks are alike, and both answer more work with more time.
-#include "model/check.h"
+#include "model/engine/check.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 
@@ -105,8 +105,8 @@ START_TEST(nics_carry_what_nvlink_would)
                           scene_name(&spec));
             bytes[off] = timing.phases[PHASE_DISPATCH].bytes + timing.phases[PHASE_COMBINE].bytes;
             for (size_t p = 0; off && p < timing.port_count; p++)
-                ck_assert(timing.ports[p].class != PORT_NVLINK_TX &&
-                          timing.ports[p].class != PORT_NVLINK_RX);
+                ck_assert(timing.ports[p].kind != PORT_NVLINK_TX &&
+                          timing.ports[p].kind != PORT_NVLINK_RX);
             timing_release(&timing);
             scenario_release(&scene.scenario);
         }
@@ -124,13 +124,12 @@ START_TEST(sharing_slows_in_proportion)
     struct scenario *scenario = &scene.scenario;
     struct timing alone, shared;
     // Packing is a GPU's work, and is shared as computing is.
-    scenario->dispatcher.dispatch.hbm_share = scenario->dispatcher.combine.hbm_share = 0;
-    schedule_release(scenario->schedule);
+    scene_scale(&scenario->dispatcher, "dispatch_hbm_share", 0);
+    scene_scale(&scenario->dispatcher, "combine_hbm_share", 0);
     scene_reschedule(scenario);
     estimate(scenario->schedule, &scenario->run, &alone);
     scenario->cluster.shared_gpus = 2;
     scenario->cluster.shared_cores = 4;
-    schedule_release(scenario->schedule);
     scene_reschedule(scenario);
     estimate(scenario->schedule, &scenario->run, &shared);
     for (int p = PHASE_RMSNORM; p <= PHASE_COMBINE; p++) {

@@ -16,6 +16,13 @@
 enum colour { RED, GREEN, BLUE_GREEN };
 static const char *const colours[] = {"red", "green", "blue-green", NULL};
 
+struct shape {
+    const char *name;
+    uint32_t corners;
+};
+static const struct shape square = {"square", 4}, triangle = {"triangle", 3};
+static const void *const shapes[] = {&square, &triangle, NULL};
+
 struct thing {
     bool rails, json;
     uint32_t nodes, topk_groups;
@@ -23,22 +30,24 @@ struct thing {
     double skew, nic_Bps, flops;
     char name[FIELD_TEXT_BYTES];
     enum colour colour;
+    const struct shape *shape;
 };
 
 #define AT(member) offsetof(struct thing, member)
 
 static const struct field fields[] = {
-    {"rails", FIELD_BOOL, AT(rails), 0, 0, NULL, "one switch a NIC index"},
-    {"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains"},
-    {"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use"},
-    {"seed", FIELD_U64, AT(seed), 0, 0, NULL, "of every draw"},
-    {"chunk", FIELD_BYTES, AT(chunk_bytes), 1, 1 << 20, NULL, "bytes a message"},
-    {"latency", FIELD_TIME, AT(latency_ps), 0, 1e12, NULL, "one way"},
-    {"skew", FIELD_NUMBER, AT(skew), 0.5, INFINITY, NULL, "ratio"},
-    {"nic", FIELD_RATE, AT(nic_Bps), 0, 0, NULL, "bytes a second, each way"},
-    {"fp8_flops", FIELD_FLOPS, AT(flops), 0, 0, NULL, "dense"},
-    {"name", FIELD_TEXT, AT(name), 0, 0, NULL, "for people"},
-    {"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the bicycle shed"},
+    {"rails", FIELD_BOOL, AT(rails), 0, 0, NULL, "one switch a NIC index", NULL, 0},
+    {"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains", NULL, 0},
+    {"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use", NULL, 0},
+    {"seed", FIELD_U64, AT(seed), 0, 0, NULL, "of every draw", NULL, 0},
+    {"chunk", FIELD_BYTES, AT(chunk_bytes), 1, 1 << 20, NULL, "bytes a message", NULL, 0},
+    {"latency", FIELD_TIME, AT(latency_ps), 0, 1e12, NULL, "one way", NULL, 0},
+    {"skew", FIELD_NUMBER, AT(skew), 0.5, INFINITY, NULL, "ratio", NULL, 0},
+    {"nic", FIELD_RATE, AT(nic_Bps), 0, 0, NULL, "bytes a second, each way", NULL, 0},
+    {"fp8_flops", FIELD_FLOPS, AT(flops), 0, 0, NULL, "dense", NULL, 0},
+    {"name", FIELD_TEXT, AT(name), 0, 0, NULL, "for people", NULL, 0},
+    {"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the bicycle shed", NULL, 0},
+    {"shape", FIELD_NAMED, AT(shape), 0, 0, NULL, "of its plan", shapes, 0},
 };
 
 static const struct field *row(const char *key)
@@ -75,6 +84,7 @@ static const struct {
     {"name", "", ""},
     {"name", "H800, 8 \u00d7 CX7", "H800, 8 \u00d7 CX7"},
     {"colour", "blue-green", "blue-green"},
+    {"shape", "triangle", "triangle"},
 };
 
 START_TEST(field_reads)
@@ -116,6 +126,8 @@ static const struct {
      "'" X50 "xxxxxxxxxx...': 256 bytes long; expected at most 255"},
     {"colour", "gren", "'gren': did you mean 'green'? Expected one of red, green, blue-green"},
     {"colour", "3", "'3': expected one of red, green, blue-green"},
+    {"shape", "sqare", "'sqare': did you mean 'square'? Expected one of square, triangle"},
+    {"shape", "disc", "'disc': expected one of square, triangle"},
 };
 
 START_TEST(field_refuses)
@@ -126,6 +138,21 @@ START_TEST(field_refuses)
     ck_assert(!field_parse(row(bad[_i].key), bad[_i].text, &thing, &err));
     ck_assert_str_eq(err.text, bad[_i].message);
     ck_assert_int_eq(err.code, EXIT_INPUT);
+    ck_assert_mem_eq(&thing, &before, sizeof thing);
+}
+END_TEST
+
+// Times grow, rounded up, and rates fall; a ratio, a count or a name is of no speed.
+START_TEST(field_scales)
+{
+    const struct thing before = {.nodes = 3, .latency_ps = 1001, .skew = 2, .nic_Bps = 5e9};
+    struct thing thing = before;
+    for (size_t i = 0; i < (size_t)COUNT(fields); i++)
+        field_scale(&fields[i], &thing, 2.5);
+    ck_assert_uint_eq(thing.latency_ps, 2503);
+    ck_assert_double_eq(thing.nic_Bps, 2e9);
+    thing.latency_ps = before.latency_ps;
+    thing.nic_Bps = before.nic_Bps;
     ck_assert_mem_eq(&thing, &before, sizeof thing);
 }
 END_TEST
@@ -143,7 +170,8 @@ START_TEST(field_round_trips)
                           .chunk_bytes = 1 + rng_below(&rng, 1 << 20),
                           .rails = n % 2 == 0,
                           .latency_ps = rng_next(&rng) % 1000000000000,
-                          .colour = (enum colour)(n % 3)};
+                          .colour = (enum colour)(n % 3),
+                          .shape = n % 2 ? &square : &triangle};
         struct thing b = {0};
         for (int i = 0; i < COUNT(fields); i++) {
             struct error err;
@@ -153,7 +181,7 @@ START_TEST(field_round_trips)
         }
         ck_assert(a.nodes == b.nodes && a.topk_groups == b.topk_groups && a.seed == b.seed);
         ck_assert(a.chunk_bytes == b.chunk_bytes && a.latency_ps == b.latency_ps);
-        ck_assert(a.rails == b.rails && a.colour == b.colour);
+        ck_assert(a.rails == b.rails && a.colour == b.colour && a.shape == b.shape);
         ck_assert(fabs(a.skew - b.skew) <= 1e-9 * a.skew);
         ck_assert(fabs(a.nic_Bps - b.nic_Bps) <= 1e-9 * a.nic_Bps);
         ck_assert(fabs(a.flops - b.flops) <= 1e-9 * a.flops);
@@ -214,28 +242,36 @@ END_TEST
 enum { SIMULATE = 1, PLAN = 2 };
 
 static const struct option_row rows[] = {
-    {{"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains"}, "N", SIMULATE, 'n', "Shape"},
-    {{"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use"},
+    {{"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains", NULL, 0},
+     "N",
+     SIMULATE,
+     'n',
+     "Shape"},
+    {{"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use", NULL, 0},
      "N",
      SIMULATE | PLAN,
      0,
      "Shape"},
-    {{"json", FIELD_BOOL, AT(json), 0, 0, NULL, "one JSON document"},
+    {{"json", FIELD_BOOL, AT(json), 0, 0, NULL, "one JSON document", NULL, 0},
      NULL,
      SIMULATE,
      'j',
      "Output"},
-    {{"output", FIELD_TEXT, AT(name), 0, 0, NULL, "where to write"},
+    {{"output", FIELD_TEXT, AT(name), 0, 0, NULL, "where to write", NULL, 0},
      "FILE",
      SIMULATE,
      'o',
      "Output"},
-    {{"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the shed"},
+    {{"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the shed", NULL, 0},
      "NAME",
      SIMULATE,
      0,
      "Shape"},
-    {{"latency", FIELD_TIME, AT(latency_ps), 0, 0, NULL, "objective"}, "TIME", PLAN, 0, "Shape"},
+    {{"latency", FIELD_TIME, AT(latency_ps), 0, 0, NULL, "objective", NULL, 0},
+     "TIME",
+     PLAN,
+     0,
+     "Shape"},
 };
 
 static const struct option_table table = {"epsim simulate", rows, (size_t)COUNT(rows), SIMULATE};
@@ -369,6 +405,7 @@ int main(void)
     tcase_add_loop_test(field, field_reads, 0, COUNT(good));
     tcase_add_loop_test(field, field_refuses, 0, COUNT(bad));
     tcase_add_loop_test(field, field_hints, 0, COUNT(slips));
+    tcase_add_test(field, field_scales);
     tcase_add_test(field, field_round_trips);
     tcase_add_test(field, field_prints_the_unparsable);
     tcase_add_test(field, field_found_by_either_spelling);

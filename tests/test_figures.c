@@ -34,7 +34,7 @@ static struct fixture rows_file(const char *rows)
 
 // ---- what a prediction reads ------------------------------------------------------------------
 
-// One case a phase and shape: each law, one node and several, NICs inside and out.
+// One case a phase and shape: each cost model, one node and several, NICs inside and out.
 static const char every_kind[] =
     "a,f,h800-cx7,deepep-normal,1,8,256,8,,512,7168,fp8,dispatch,20,1,0,s\n"
     "b,f,h800-cx7,deepep-normal,4,8,256,8,,512,7168,bf16,combine,20,1,0,s\n"
@@ -119,8 +119,9 @@ START_TEST(unread_figures_move_nothing)
                       "%s: %s", measured.rows[r].id, err.text);
         for (size_t i = 0; i < cluster_field_count; i++)
             try_field(&scenario, &measured.rows[r], &cluster_fields[i], true, &tally);
-        for (size_t i = 0; i < dispatcher_field_count; i++)
-            try_field(&scenario, &measured.rows[r], &dispatcher_fields[i], false, &tally);
+        const struct cost_model *model = scenario.dispatcher.cost_model;
+        for (size_t i = 0; i < model->field_count; i++)
+            try_field(&scenario, &measured.rows[r], &model->fields[i], false, &tally);
         scenario_release(&scenario);
     }
     ck_assert_uint_gt(tally.unread, tally.read / 2);

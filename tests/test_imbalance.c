@@ -1,6 +1,6 @@
 // Even loads, and what imbalance costs against them.
-#include "model/check.h"
-#include "model/even.h"
+#include "model/engine/check.h"
+#include "model/balanced.h"
 #include "study/imbalance.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -23,7 +23,8 @@ static struct spec random_spec(uint64_t suite, uint32_t number, uint32_t tokens)
     return spec;
 }
 
-// ---- even loads --------------------------------------------------------------------------------
+// ---- balanced loads
+// --------------------------------------------------------------------------------
 
 static double sum_of(const double *values, size_t count)
 {
@@ -51,55 +52,55 @@ static void expect_level(const double *pairs, uint32_t ranks, const struct spec 
             sums[0] += pairs[a * ranks + b];
             sums[1] += pairs[b * ranks + a];
         }
-        for (int way = 0; way < 2; way++) {
-            least[way] = fmin(least[way], sums[way]);
-            most[way] = fmax(most[way], sums[way]);
+        for (int rx = 0; rx < 2; rx++) {
+            least[rx] = fmin(least[rx], sums[rx]);
+            most[rx] = fmax(most[rx], sums[rx]);
         }
     }
-    for (int way = 0; way < 2; way++)
-        ck_assert_msg(most[way] - least[way] <= 4 + 1e-9 * most[way], "%g to %g: %s", least[way],
-                      most[way], scene_name(spec));
+    for (int rx = 0; rx < 2; rx++)
+        ck_assert_msg(most[rx] - least[rx] <= 4 + 1e-9 * most[rx], "%g to %g: %s", least[rx],
+                      most[rx], scene_name(spec));
 }
 
-START_TEST(even_loads_are_the_same_traffic)
+START_TEST(balanced_loads_are_the_same_traffic)
 {
     for (uint32_t i = 0; i < SCENE_CASES(200); i++) {
         const struct spec spec = random_spec(41, i, 2000);
         struct scene scene;
-        struct loads even;
+        struct loads balanced;
         scene_build(&scene, &spec);
         const struct loads *loads = scene.scenario.loads;
         const size_t ranks = loads->ranks;
-        loads_even(&even, loads, scene.scenario.layout);
-        expect_total(even.tokens, loads->tokens, ranks, "tokens", &spec);
-        expect_total(even.expert_copies, loads->expert_copies, ranks * ranks, "choices", &spec);
-        expect_total(even.rank_copies, loads->rank_copies, ranks * ranks, "rank copies", &spec);
-        expect_total(even.slot_tokens, loads->slot_tokens, loads->slots, "slots", &spec);
-        expect_level(even.expert_copies, loads->ranks, &spec);
-        expect_level(even.rank_copies, loads->ranks, &spec);
+        loads_balanced(&balanced, loads, scene.scenario.layout);
+        expect_total(balanced.tokens, loads->tokens, ranks, "tokens", &spec);
+        expect_total(balanced.expert_copies, loads->expert_copies, ranks * ranks, "choices", &spec);
+        expect_total(balanced.rank_copies, loads->rank_copies, ranks * ranks, "rank copies", &spec);
+        expect_total(balanced.slot_tokens, loads->slot_tokens, loads->slots, "slots", &spec);
+        expect_level(balanced.expert_copies, loads->ranks, &spec);
+        expect_level(balanced.rank_copies, loads->ranks, &spec);
         if (loads->expected || spec.tokens > 200)
-            ck_assert_double_eq_tol(loads_nodes_per_token(&even), loads_nodes_per_token(loads),
+            ck_assert_double_eq_tol(loads_nodes_per_token(&balanced), loads_nodes_per_token(loads),
                                     1e-2);
-        loads_release(&even);
+        loads_release(&balanced);
         scenario_release(&scene.scenario);
     }
 }
 END_TEST
 
 // The engines may run on them: conserved, above the bound, whole tokens.
-START_TEST(even_loads_are_sound)
+START_TEST(balanced_loads_are_sound)
 {
     for (uint32_t i = 0; i < SCENE_CASES(200); i++) {
         const struct spec spec =
             random_spec(42, i, i % 2 ? 4 : 500); // tiny ones: mostly remainders
         struct scene scene;
-        struct loads even;
+        struct loads balanced;
         struct error err;
         scene_build(&scene, &spec);
-        loads_even(&even, scene.scenario.loads, scene.scenario.layout);
+        loads_balanced(&balanced, scene.scenario.loads, scene.scenario.layout);
         struct schedule schedule;
         schedule_layer(&schedule, &scene.scenario.moe, &scene.scenario.cluster,
-                       &scene.scenario.dispatcher, &even, scene.scenario.layout);
+                       &scene.scenario.dispatcher, &balanced, scene.scenario.layout);
         for (int e = 0; e < 2; e++) {
             struct timing timing;
             engines[e]->run(&schedule, &scene.scenario.run, &timing);
@@ -108,13 +109,13 @@ START_TEST(even_loads_are_sound)
             timing_release(&timing);
         }
         schedule_release(&schedule);
-        loads_release(&even);
+        loads_release(&balanced);
         scenario_release(&scene.scenario);
     }
 }
 END_TEST
 
-START_TEST(even_again_changes_nothing)
+START_TEST(balancing_again_changes_nothing)
 {
     for (uint32_t i = 0; i < SCENE_CASES(50); i++) {
         const struct spec spec = random_spec(43, i, 2000);
@@ -122,8 +123,8 @@ START_TEST(even_again_changes_nothing)
         struct loads once, twice;
         scene_build(&scene, &spec);
         const size_t ranks = scene.scenario.loads->ranks;
-        loads_even(&once, scene.scenario.loads, scene.scenario.layout);
-        loads_even(&twice, &once, scene.scenario.layout);
+        loads_balanced(&once, scene.scenario.loads, scene.scenario.layout);
+        loads_balanced(&twice, &once, scene.scenario.layout);
         for (size_t p = 0; p < ranks * ranks; p++)
             ck_assert_double_eq_tol(twice.rank_copies[p], once.rank_copies[p],
                                     1e-9 * (1 + once.rank_copies[p]));
@@ -134,18 +135,18 @@ START_TEST(even_again_changes_nothing)
 }
 END_TEST
 
-START_TEST(even_bytes)
+START_TEST(balanced_bytes)
 {
     const uint64_t bytes[] = {0, 8, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0};
     // 8 bytes over the four pairs of a node, none by rail, 4 + 3 over the four other pairs.
     const double wants[] = {0, 2, 0, 2, 2, 0, 2, 0, 0, 2, 0, 2, 1, 0, 2, 0};
-    struct loads loads, even;
+    struct loads loads, balanced;
     loads_from_bytes(&loads, bytes, 4, 2);
-    loads_even(&even, &loads, NULL);
+    loads_balanced(&balanced, &loads, NULL);
     for (size_t p = 0; p < 16; p++)
-        ck_assert_double_eq(even.rank_copies[p], wants[p]);
+        ck_assert_double_eq(balanced.rank_copies[p], wants[p]);
     loads_release(&loads);
-    loads_release(&even);
+    loads_release(&balanced);
 }
 END_TEST
 
@@ -314,10 +315,10 @@ int main(void)
     Suite *suite = suite_create("imbalance");
     TCase *tests = tcase_create("even");
     tcase_set_timeout(tests, 120);
-    tcase_add_test(tests, even_loads_are_the_same_traffic);
-    tcase_add_test(tests, even_loads_are_sound);
-    tcase_add_test(tests, even_again_changes_nothing);
-    tcase_add_test(tests, even_bytes);
+    tcase_add_test(tests, balanced_loads_are_the_same_traffic);
+    tcase_add_test(tests, balanced_loads_are_sound);
+    tcase_add_test(tests, balancing_again_changes_nothing);
+    tcase_add_test(tests, balanced_bytes);
     suite_add_tcase(suite, tests);
     tests = tcase_create("cost");
     tcase_set_timeout(tests, 120);

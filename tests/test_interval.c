@@ -1,7 +1,7 @@
 // study/interval, study/extrapolate and the fits that they read: intervals cover what they say
 // where the truth is known, widen where rows are far, and what leaves the rows is named.
 #include "base/rng.h"
-#include "model/estimate.h"
+#include "model/engine/estimate.h"
 #include "model/preset.h"
 #include "study/accuracy.h"
 #include "study/extrapolate.h"

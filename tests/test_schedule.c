@@ -80,7 +80,7 @@ static double bound_us(const char *cluster, const uint64_t *bytes, char *busiest
     struct error err;
     ck_assert_msg(cluster_load(cluster, &scenario.cluster, NULL, &err), "%s", err.text);
     scene_exchange(&scenario, bytes);
-    const double ps = schedule_bound_ps(scenario.schedule, &scenario.schedule->transfers[0], busiest);
+    const double ps = scene_bound_ps(scenario.schedule, &scenario.schedule->transfers[0], busiest);
     scenario_release(&scenario);
     return ps / 1e6;
 }
@@ -166,15 +166,14 @@ static void expect_sound(const struct schedule *schedule, const struct transfer 
     struct port_loads loads;
     char busiest[48];
     double bound = 0;
-    schedule_port_loads(schedule, transfer, &loads);
+    scene_port_loads(schedule, transfer, &loads);
     expect_balance(&schedule->fabric, &loads);
     expect_pairs(schedule, transfer, &loads);
-    for (int class = 0; class < PORT_LINKS; class ++)
-        for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
-            bound =
-                fmax(bound, loads.bytes[class][p] /
-                                fabric_rate(&schedule->fabric, (enum port_class) class, p) * 1e12);
-    ck_assert_double_eq(schedule_bound_ps(schedule, transfer, busiest), bound);
+    for (int kind = 0; kind < PORT_LINKS; kind++)
+        for (uint32_t p = 0; p < schedule->fabric.count[kind]; p++)
+            bound = fmax(bound, loads.bytes[kind][p] /
+                                    fabric_rate(&schedule->fabric, (enum port_kind)kind, p) * 1e12);
+    ck_assert_double_eq(scene_bound_ps(schedule, transfer, busiest), bound);
     port_loads_release(&loads);
 }
 
@@ -235,7 +234,7 @@ START_TEST(spine_is_met)
     scene_build(&scene, &spec);
     const struct schedule *schedule = scene.scenario.schedule;
     for (uint32_t t = 0; t < 2; t++) {
-        schedule_port_loads(schedule, &schedule->transfers[t], &loads);
+        scene_port_loads(schedule, &schedule->transfers[t], &loads);
         ck_assert(spines[_i].meets ==
                   (sum_of(loads.bytes[PORT_SPINE_UP], schedule->fabric.count[PORT_SPINE_UP]) > 0));
         port_loads_release(&loads);
@@ -253,7 +252,7 @@ START_TEST(messages_are_counted)
     struct error err;
     ck_assert(cluster_load("2x1:nvlink=160GB/s,nic=50GB/s", &scenario.cluster, NULL, &err));
     scene_exchange(&scenario, bytes); // chunks of 64 KiB
-    schedule_port_loads(scenario.schedule, &scenario.schedule->transfers[0], &loads);
+    scene_port_loads(scenario.schedule, &scenario.schedule->transfers[0], &loads);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][0], 3);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][1], 1);
     ck_assert_double_eq(loads.messages[PORT_NIC_RX][1], 0);

@@ -9,7 +9,7 @@ static void open_exchange(struct scenario *scenario, const struct cluster *clust
 {
     struct error err;
     *scenario = (struct scenario){.cluster = *cluster};
-    ck_assert_msg(cluster_check(cluster, &err), "%s", err.text);
+    ck_assert_msg(cluster_check(&scenario->cluster, &err), "%s", err.text);
     scene_exchange(scenario, bytes);
 }
 
@@ -17,24 +17,24 @@ static void open_exchange(struct scenario *scenario, const struct cluster *clust
 static void expect_ports(const struct schedule *schedule, const struct transfer *transfer,
                          const struct timing *timing, const char *name)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
-    schedule_port_loads(schedule, transfer, &loads);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
         if (port->phase != transfer->phase)
             continue;
-        double *bytes = &loads.bytes[port->class][port->port];
+        double *bytes = &loads.bytes[port->kind][port->port];
         ck_assert_msg(port->bytes == *bytes, "%s: port %d.%u: %.0f bytes simulated, %.0f scheduled",
-                      name, port->class, port->port, port->bytes, *bytes);
+                      name, port->kind, port->port, port->bytes, *bytes);
         *bytes = 0;
     }
-    for (int class = 0; class < PORT_CLASSES; class ++) // and no port was left out
-        for (uint32_t p = 0; p < schedule->fabric.count[class]; p++)
-            ck_assert_msg(loads.bytes[class][p] == 0 ||
-                              schedule_port_rate(schedule, transfer, (enum port_class) class, p) <=
-                                  0,
-                          "%s: port %d.%u: %.0f bytes never simulated", name, class, p,
-                          loads.bytes[class][p]);
+    for (int kind = 0; kind < PORT_CLASSES; kind++) // and no port was left out
+        for (uint32_t p = 0; p < schedule->fabric.count[kind]; p++)
+            ck_assert_msg(
+                loads.bytes[kind][p] == 0 || kernel_port_rate(&costs, (enum port_kind)kind, p) <= 0,
+                "%s: port %d.%u: %.0f bytes never simulated", name, kind, p, loads.bytes[kind][p]);
     port_loads_release(&loads);
 }
 
@@ -48,7 +48,7 @@ static double traffic_us(const struct cluster *cluster, const uint64_t *bytes, c
     const struct transfer *transfer = &scenario.schedule->transfers[0];
     simulate(scenario.schedule, &run, &timing);
     const double ps = timing_layer_ps(&timing);
-    const double bound = schedule_bound_ps(scenario.schedule, transfer, busiest);
+    const double bound = scene_bound_ps(scenario.schedule, transfer, busiest);
     ck_assert_msg(ps >= bound, "%s: %.6f us is below %s's bound of %.6f us", name, ps / 1e6,
                   busiest, bound / 1e6);
     expect_ports(scenario.schedule, transfer, &timing, name);

@@ -1,6 +1,6 @@
 // Slow and late parts: what a list may say, and that both engines answer a slower part with the
 // time it must take.
-#include "model/check.h"
+#include "model/engine/check.h"
 #include "model/slow.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -47,10 +47,10 @@ START_TEST(reads)
     const uint32_t rank = read_rows[_i].rank, nic = fabric_nic(&healthy, rank);
     ck_assert_msg(cluster_set_slow(&slowed, read_rows[_i].list, &err), "%s", err.text);
     const struct fabric fabric = fabric_from_cluster(&slowed);
-    for (int way = 0; way < 2; way++) {
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_class)(PORT_NIC_TX + way), nic),
+    for (int rx = 0; rx < 2; rx++) {
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NIC_TX + rx), nic),
                             cluster.nic_Bps * read_rows[_i].nic);
-        ck_assert_double_eq(fabric_rate(&fabric, (enum port_class)(PORT_NVLINK_TX + way), rank),
+        ck_assert_double_eq(fabric_rate(&fabric, (enum port_kind)(PORT_NVLINK_TX + rx), rank),
                             cluster.nvlink_Bps * read_rows[_i].nvlink);
     }
     ck_assert_double_eq(fabric_work(&fabric, rank), 1 / read_rows[_i].compute);
@@ -92,10 +92,9 @@ static const struct {
 
 START_TEST(refuses)
 {
-    const struct cluster cluster = cluster_of(refused[_i].cluster);
-    struct slow slow;
+    struct cluster cluster = cluster_of(refused[_i].cluster);
     struct error err;
-    ck_assert_msg(!slow_parse(&slow, refused[_i].list, &cluster, &err), "%s", refused[_i].list);
+    ck_assert_msg(!cluster_set_slow(&cluster, refused[_i].list, &err), "%s", refused[_i].list);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     for (int i = 0; i < 2 && refused[_i].wants[i]; i++)
         ck_assert_msg(strstr(err.text, refused[_i].wants[i]) != NULL, "no '%s' in: %s",
@@ -301,7 +300,7 @@ static struct spec prefill(uint32_t tokens)
 
 static double bound_of(const struct scene *scene, size_t transfer, char *busiest)
 {
-    return schedule_bound_ps(scene->scenario.schedule, &scene->scenario.schedule->transfers[transfer],
+    return scene_bound_ps(scene->scenario.schedule, &scene->scenario.schedule->transfers[transfer],
                              busiest);
 }
 

@@ -358,9 +358,9 @@ struct thing {
 };
 
 static const struct field fields[] = {
-    {"nodes", FIELD_U32, offsetof(struct thing, nodes), 1, 1024, NULL, "domains"},
-    {"nic_rate", FIELD_RATE, offsetof(struct thing, nic_Bps), 0, 0, NULL, "each way"},
-    {"name", FIELD_TEXT, offsetof(struct thing, name), 0, 0, NULL, "for people"},
+    {"nodes", FIELD_U32, offsetof(struct thing, nodes), 1, 1024, NULL, "domains", NULL, 0},
+    {"nic_rate", FIELD_RATE, offsetof(struct thing, nic_Bps), 0, 0, NULL, "each way", NULL, 0},
+    {"name", FIELD_TEXT, offsetof(struct thing, name), 0, 0, NULL, "for people", NULL, 0},
 };
 
 START_TEST(binds)

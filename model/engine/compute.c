@@ -1,4 +1,4 @@
-#include "model/compute.h"
+#include "model/engine/compute.h"
 
 #include <assert.h>
 #include <math.h>
@@ -15,7 +15,9 @@ struct work {
     uint32_t launches, products; // matrix products, one after another
 };
 
-// On a healthy GPU that a rank has for itself.
+// Roofline (Williams et al. 2009): the larger of operations over the rate that GEMMs reach and
+// bytes over memory's rate, and no less than a tile's path through the inner dimension for each
+// product; launches follow one another on top. On a healthy GPU that a rank has for itself.
 static double roofline_ps(const struct cluster *cluster, const struct work *work)
 {
     const double ps = fmax(work->flop_seconds, work->bytes / cluster->hbm_Bps) * 1e12;
@@ -23,6 +25,8 @@ static double roofline_ps(const struct cluster *cluster, const struct work *work
     return fmax(ps, least) + (double)(work->launches * cluster->kernel_launch_ps);
 }
 
+// Scores are one product, T x hidden x experts in BF16: 2 operations a multiply-add; T rows and the
+// weights are read. Selection (groups, top-k, weights) is by token: `select`. Two kernels.
 static double router_ps(const struct schedule *schedule, double tokens)
 {
     const struct cluster *cluster = &schedule->cluster;
@@ -37,13 +41,17 @@ static double router_ps(const struct schedule *schedule, double tokens)
 }
 
 // On the rank's own GPU, or its share of one.
-static double own_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
+static double own_gpu_ps(const struct schedule *schedule, uint32_t rank, double healthy_ps)
 {
     const double alone = healthy_ps * fabric_work(&schedule->fabric, rank);
     return ceil(cluster_computed_ps(&schedule->cluster, alone));
 }
 
-// A gated FFN: up and gate (hidden -> 2 x intermediate), then down.
+// A gated FFN: up and gate (hidden -> 2 x intermediate), then down: 3 x hidden x intermediate
+// weights, 2 operations each and token. Weights of every active expert are read once; of a token,
+// hidden states in and out, and the intermediate written twice and read once, all BF16. Two grouped
+// products, launched one after another; on a share of the SMs the operations take longer, not
+// memory.
 static double ffn_ps(const struct schedule *schedule, double tokens, double experts,
                      double intermediate, double sm_share)
 {
@@ -60,14 +68,15 @@ static double ffn_ps(const struct schedule *schedule, double tokens, double expe
     return roofline_ps(cluster, &work);
 }
 
-// Whether a slot has any token; from a mean, how likely it is (nearly Poisson).
+// Whether a slot has any token, so that its weights are read; from a mean m, how likely it is: many
+// tokens choose it rarely, so their number is nearly Poisson, and P(any) = 1 - exp(-m).
 static double chance_of_any(const struct loads *loads, uint32_t slot)
 {
     const double tokens = loads->slot_tokens[slot];
     return loads->expected ? 1 - exp(-tokens) : tokens > 0;
 }
 
-static double experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
+static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
     const struct layout *layout = schedule->layout;
     double tokens = extra, active = 0;
@@ -80,9 +89,11 @@ static double experts_ps(const struct schedule *schedule, uint32_t rank, double 
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    return (uint64_t)own_ps(schedule, rank, experts_ps(schedule, rank, extra));
+    return (uint64_t)own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, extra));
 }
 
+// Kernels that move data take their SMs for as long as they run, but for a receive hook's, which
+// leave while the network works. Where they take all, one is left: something must progress.
 double compute_sm_share(const struct schedule *schedule)
 {
     const uint32_t sms = schedule->cluster.sms;
@@ -100,13 +111,13 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
     const double tokens = schedule->loads->tokens[rank], hidden = moe->hidden;
     assert(sm_share > 0 && sm_share <= 1);
     switch (phase) {
-    case PHASE_RMSNORM:
+    case PHASE_RMSNORM: // memory alone: the residual stream is read and written
         return roofline_ps(
             cluster, &(struct work){.bytes = 2 * tokens * hidden * BF16_BYTES, .launches = 1});
     case PHASE_ROUTER:
         return router_ps(schedule, tokens);
     case PHASE_EXPERTS:
-        return experts_ps(schedule, rank, 0);
+        return experts_healthy_ps(schedule, rank, 0);
     case PHASE_SHARED:
         return ffn_ps(schedule, tokens, 1, moe->shared_intermediate, sm_share);
     default:
@@ -118,7 +129,7 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
 double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                               double sm_share)
 {
-    return own_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
+    return own_gpu_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
 }
 
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,

@@ -1,68 +1,71 @@
-#include "model/check.h"
+#include "model/engine/check.h"
 
-#include "model/compute.h"
-#include "model/law.h"
+#include "model/engine/compute.h"
+#include "model/engine/port_loads.h"
 
 #include <math.h>
 
 #define LONGEST_PS 1e15 // of one port or phase: 1,000 s
 #define MOST_LANES (1u << 26)
 
-static bool check_port(const struct schedule *schedule, const struct transfer *transfer,
-                       const struct port_loads *loads, enum port_class class, uint32_t port,
-                       struct error *err)
+// As long as walk_note_ports says a port is busy: times are integers, added up over all phases.
+static bool check_port(const struct kernel_costs *costs, const struct port_loads *loads,
+                       enum port_kind kind, uint32_t port, struct error *err)
 {
     char name[48];
-    const double rate = schedule_port_rate(schedule, transfer, class, port);
-    const double bytes = loads->bytes[class][port];
-    const double messages = loads->messages[class][port];
-    const double copies = class == PORT_SM ? schedule_copies_ps(transfer, loads, port) : 0;
+    const struct schedule *schedule = costs->schedule;
+    const double rate = kernel_port_rate(costs, kind, port);
+    const double bytes = loads->bytes[kind][port];
+    const double messages = loads->messages[kind][port];
+    const double copies = kind == PORT_SM ? port_loads_copies_ps(loads, costs, port) : 0;
     const double busy = (rate > 0 ? bytes / rate * 1e12 : 0) + copies +
-                        messages * (double)transfer->cost.per_message_ps;
-    fabric_port_name(&schedule->fabric, class, port, name);
-    if (bytes > 0 && rate <= 0 && class != PORT_SM)
+                        messages * (double)costs->common.per_message_ps;
+    fabric_port_name(&schedule->fabric, kind, port, name);
+    if (bytes > 0 && rate <= 0 && kind != PORT_SM)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s moves bytes through %s, but the cluster has no %s rate",
-                         schedule->dispatcher.name, name,
-                         class < PORT_NVLINK_TX ? "nic" : "nvlink");
+                         schedule->dispatcher.name, name, kind < PORT_NVLINK_TX ? "nic" : "nvlink");
     if (busy > LONGEST_PS)
         return error_set(
             err, EXIT_INPUT,
             "%s: %s would be busy for %.3g s: expected at most 1000 s; are its rate and "
             "the traffic right?",
-            phase_names[transfer->phase], name, busy / 1e12);
+            phase_names[costs->transfer->phase], name, busy / 1e12);
     return true;
 }
 
-// What the dispatcher's law adds to a rank, bounded as ports are: constants may be anything.
-static bool check_law(const struct schedule *schedule, const struct transfer *transfer,
-                      const struct port_loads *loads, uint32_t rank, struct error *err)
+// What the dispatcher's kernels add to a rank, bounded as ports are: constants may be anything.
+static bool check_kernels(const struct kernel_costs *costs, const struct port_loads *loads,
+                          uint32_t rank, struct error *err)
 {
-    struct law_terms terms;
-    law_terms(schedule, transfer, loads, rank, &terms);
-    const double most = fmax(terms.head_ps, fmax(terms.least_ps, terms.tail_ps));
+    const struct kernel_times times = kernel_times(costs, rank, loads->peers[rank]);
+    const double most = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
     return most <= LONGEST_PS ||
            error_set(err, EXIT_INPUT,
                      "%s: --dispatcher %s: rank %u's kernels would take %.3g s: expected at most "
                      "1000 s; are its constants right?",
-                     phase_names[transfer->phase], schedule->dispatcher.name, rank, most / 1e12);
+                     phase_names[costs->transfer->phase], costs->schedule->dispatcher.name, rank,
+                     most / 1e12);
 }
 
 static bool check_busy(const struct schedule *schedule, const struct transfer *transfer,
                        struct error *err)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
     bool ok = true;
-    schedule_port_loads(schedule, transfer, &loads);
-    for (enum port_class class = 0; class < PORT_CLASSES; class ++)
-        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++)
-            ok = check_port(schedule, transfer, &loads, class, port, err);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++)
+            ok = check_port(&costs, &loads, kind, port, err);
     for (uint32_t r = 0; ok && r < schedule->fabric.ranks; r++)
-        ok = check_law(schedule, transfer, &loads, r, err);
+        ok = check_kernels(&costs, &loads, r, err);
     port_loads_release(&loads);
     return ok;
 }
 
+// What the simulator lays out for a transfer: a lane each channel, rank and peer.
 static bool check_lanes(const struct schedule *schedule, const struct transfer *transfer,
                         struct error *err)
 {
@@ -78,6 +81,7 @@ static bool check_lanes(const struct schedule *schedule, const struct transfer *
     return true;
 }
 
+// At the smallest share of SMs that a phase may be left with, whatever the run overlaps.
 static bool check_compute(const struct schedule *schedule, struct error *err)
 {
     static const enum phase computes[] = {PHASE_RMSNORM, PHASE_ROUTER, PHASE_EXPERTS, PHASE_SHARED};
@@ -102,7 +106,7 @@ bool schedule_check(const struct schedule *schedule, struct error *err)
     return check_compute(schedule, err);
 }
 
-static double sum_of(const double *values, size_t count)
+static double total_of(const double *values, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
@@ -110,23 +114,26 @@ static double sum_of(const double *values, size_t count)
     return sum;
 }
 
-static bool agree(double a, double b)
+// Sums of the same numbers in another order differ in their last bits.
+static bool sums_agree(double a, double b)
 {
     return fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
 }
 
+// Conservation: what was chosen, less what capacity dropped, was sent, and what was sent is served,
+// at every rank.
 static bool check_choices(const struct schedule *schedule, struct error *err)
 {
     const struct loads *loads = schedule->loads;
     const size_t ranks = loads->ranks;
     if (!schedule->layout)
         return true;
-    const double served = sum_of(loads->slot_tokens, loads->slots);
-    const double sent = sum_of(loads->expert_copies, ranks * ranks);
-    if (!agree(served, sent))
+    const double served = total_of(loads->slot_tokens, loads->slots);
+    const double sent = total_of(loads->expert_copies, ranks * ranks);
+    if (!sums_agree(served, sent))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices sent, %.0f served", sent, served);
-    const double asked = sum_of(loads->tokens, ranks) * loads->topk - loads->dropped;
-    if (!agree(sent, asked))
+    const double asked = total_of(loads->tokens, ranks) * loads->topk - loads->dropped;
+    if (!sums_agree(sent, asked))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices made, %.0f sent", asked, sent);
     for (size_t r = 0; r < ranks; r++) {
         double slots = 0, copies = 0;
@@ -135,7 +142,7 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
             slots += loads->slot_tokens[s];
         for (size_t source = 0; source < ranks; source++)
             copies += loads->expert_copies[source * ranks + r];
-        if (!agree(slots, copies))
+        if (!sums_agree(slots, copies))
             return error_set(err, EXIT_RUNTIME, "check: gpu%zu serves %.0f of %.0f choices", r,
                              slots, copies);
     }
@@ -143,22 +150,22 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
 }
 
 // Bytes that a port carried in a phase.
-static double port_bytes(const struct timing *timing, enum phase phase, enum port_class class,
+static double port_bytes(const struct timing *timing, enum phase phase, enum port_kind kind,
                          uint32_t port)
 {
     for (size_t i = 0; i < timing->port_count; i++)
-        if (timing->ports[i].phase == phase && timing->ports[i].class == class &&
+        if (timing->ports[i].phase == phase && timing->ports[i].kind == kind &&
             timing->ports[i].port == port)
             return timing->ports[i].bytes;
     return 0;
 }
 
-static double class_bytes(const struct schedule *schedule, const struct timing *timing,
-                          enum phase phase, enum port_class class)
+static double kind_bytes(const struct schedule *schedule, const struct timing *timing,
+                         enum phase phase, enum port_kind kind)
 {
     double bytes = 0;
-    for (uint32_t port = 0; port < schedule->fabric.count[class]; port++)
-        bytes += port_bytes(timing, phase, class, port);
+    for (uint32_t port = 0; port < schedule->fabric.count[kind]; port++)
+        bytes += port_bytes(timing, phase, kind, port);
     return bytes;
 }
 
@@ -172,19 +179,20 @@ static bool moves_loads(const struct schedule *schedule, const struct timing *ti
 static bool check_ports(const struct schedule *schedule, const struct transfer *transfer,
                         const struct timing *timing, struct error *err)
 {
+    struct kernel_costs costs;
     struct port_loads loads;
     char name[48];
     bool ok = true;
-    schedule_port_loads(schedule, transfer, &loads);
-    for (enum port_class class = 0; class < PORT_LINKS; class ++)
-        for (uint32_t port = 0; ok && port < schedule->fabric.count[class]; port++) {
-            const double carried = port_bytes(timing, transfer->phase, class, port);
-            if (!agree(carried, loads.bytes[class][port]))
-                ok = error_set(err, EXIT_RUNTIME,
-                               "check: %s: %.0f bytes at %s, %.0f in the schedule",
-                               phase_names[transfer->phase], carried,
-                               fabric_port_name(&schedule->fabric, class, port, name),
-                               loads.bytes[class][port]);
+    kernel_costs_init(&costs, schedule, transfer);
+    port_loads_init(&loads, &costs);
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++) {
+            const double carried = port_bytes(timing, transfer->phase, kind, port);
+            if (!sums_agree(carried, loads.bytes[kind][port]))
+                ok = error_set(
+                    err, EXIT_RUNTIME, "check: %s: %.0f bytes at %s, %.0f in the schedule",
+                    phase_names[transfer->phase], carried,
+                    fabric_port_name(&schedule->fabric, kind, port, name), loads.bytes[kind][port]);
         }
     port_loads_release(&loads);
     return ok;
@@ -194,13 +202,13 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
 static bool check_conserved(const struct schedule *schedule, enum phase phase,
                             const struct timing *timing, struct error *err)
 {
-    for (enum port_class class = 0; class < PORT_LINKS; class += 2) {
-        const double out = class_bytes(schedule, timing, phase, class);
-        const double in = class_bytes(schedule, timing, phase, class + 1);
-        if (!agree(out, in))
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind += 2) {
+        const double out = kind_bytes(schedule, timing, phase, kind);
+        const double in = kind_bytes(schedule, timing, phase, kind + 1);
+        if (!sums_agree(out, in))
             return error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes left %s, %.0f came to %s",
-                             phase_names[phase], out, port_class_names[class], in,
-                             port_class_names[class + 1]);
+                             phase_names[phase], out, port_kind_names[kind], in,
+                             port_kind_names[kind + 1]);
     }
     return true;
 }

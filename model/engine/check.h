@@ -1,6 +1,6 @@
 // Checks of any question and any run: what must hold whatever was asked.
-#ifndef MODEL_CHECK_H
-#define MODEL_CHECK_H
+#ifndef MODEL_ENGINE_CHECK_H
+#define MODEL_ENGINE_CHECK_H
 
 #include "model/timing.h"
 

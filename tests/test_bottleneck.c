@@ -1,6 +1,7 @@
-// model/binding: both engines name the same kind of thing, and of equal ports the sending one.
-#include "model/binding.h"
-#include "model/estimate.h"
+// model/engine/bottleneck: both engines name the same kind of thing, and of equal ports the sending
+// one.
+#include "model/engine/bottleneck.h"
+#include "model/engine/estimate.h"
 #include "scenario/scenario.h"
 #include "sim/simulate.h"
 #include "tests/suite.h"
@@ -33,7 +34,7 @@ static const struct {
     // Four SMs copy less than NVLink moves.
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_DISPATCH, ".sm", "gpu0.sm"},
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_COMBINE, ".sm", "gpu0.sm"},
-    // Work of SMs that a law says, before, beside and after the wires, is more than theirs.
+    // Work of SMs that a cost model says, before, beside and after the wires, is more than theirs.
     {"h800-cx7:nvlink=2000GB/s", "deepep-ll", "", 8, 1024, 0, PHASE_COMBINE, ".sm", "gpu0.sm"},
     {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
 };
@@ -101,8 +102,8 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("binding");
-    TCase *tests = tcase_create("binding");
+    Suite *suite = suite_create("bottleneck");
+    TCase *tests = tcase_create("bottleneck");
     tcase_add_loop_test(tests, names, 0, SUITE_COUNT(cases));
     tcase_add_test(tests, late_arrival);
     suite_add_tcase(suite, tests);

@@ -1,7 +1,7 @@
 // Compute phases as rooflines: the larger of operations over rate and bytes over HBM, plus kernel
 // launches. Both engines use these durations; only communication differs between them.
-#ifndef MODEL_COMPUTE_H
-#define MODEL_COMPUTE_H
+#ifndef MODEL_ENGINE_COMPUTE_H
+#define MODEL_ENGINE_COMPUTE_H
 
 #include "model/schedule.h"
 

@@ -1,6 +1,6 @@
 // The closed form: the same timing struct from the same loads, without events.
-#ifndef MODEL_ESTIMATE_H
-#define MODEL_ESTIMATE_H
+#ifndef MODEL_ENGINE_ESTIMATE_H
+#define MODEL_ENGINE_ESTIMATE_H
 
 #include "model/engine/engine.h"
 

@@ -1,4 +1,4 @@
-#include "model/even.h"
+#include "model/balanced.h"
 
 #include <math.h>
 
@@ -19,7 +19,7 @@ struct spread {
     uint64_t offsets[KINDS]; // of a kind
 };
 
-static enum kind kind_of(uint32_t node_offset, uint32_t gpu_offset)
+static enum kind pair_kind(uint32_t node_offset, uint32_t gpu_offset)
 {
     if (node_offset == 0)
         return gpu_offset == 0 ? SELF : SAME_NODE;
@@ -33,12 +33,12 @@ static uint32_t rank_at(const struct grid *grid, uint32_t home, uint32_t node_of
     return node * grid->gpus + (home % grid->gpus + gpu_offset) % grid->gpus;
 }
 
-static void add_up(struct spread *spread, const double *copies)
+static void add_kinds(struct spread *spread, const double *copies)
 {
     const struct grid *grid = spread->grid;
     for (uint32_t n = 0; n < grid->nodes; n++)
         for (uint32_t g = 0; g < grid->gpus; g++) {
-            const enum kind kind = kind_of(n, g);
+            const enum kind kind = pair_kind(n, g);
             spread->offsets[kind]++;
             for (uint32_t home = 0; home < grid->ranks; home++)
                 spread->total[kind] +=
@@ -49,8 +49,8 @@ static void add_up(struct spread *spread, const double *copies)
 // The part of a total that one of `ranks` homes has for the `index`-th of `offsets` peers. Whole
 // parts: the same for all homes, and what is left over goes to the first of them, by the first
 // offset.
-static double part_of(double total, const struct grid *grid, uint32_t home, uint64_t index,
-                      uint64_t offsets)
+static double balanced_part(double total, const struct grid *grid, uint32_t home, uint64_t index,
+                            uint64_t offsets)
 {
     if (!grid->whole)
         return total / grid->ranks / (double)offsets;
@@ -61,23 +61,23 @@ static double part_of(double total, const struct grid *grid, uint32_t home, uint
     return (double)whole;
 }
 
-static void spread_pairs(const struct grid *grid, double *even, const double *copies)
+static void spread_pairs(const struct grid *grid, double *balanced, const double *copies)
 {
     struct spread spread = {.grid = grid};
     uint64_t index[KINDS] = {0};
-    add_up(&spread, copies);
+    add_kinds(&spread, copies);
     for (uint32_t n = 0; n < grid->nodes; n++)
         for (uint32_t g = 0; g < grid->gpus; g++) {
-            const enum kind kind = kind_of(n, g);
+            const enum kind kind = pair_kind(n, g);
             for (uint32_t home = 0; home < grid->ranks; home++)
-                even[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] =
-                    part_of(spread.total[kind], grid, home, index[kind], spread.offsets[kind]);
+                balanced[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] = balanced_part(
+                    spread.total[kind], grid, home, index[kind], spread.offsets[kind]);
             index[kind]++;
         }
 }
 
 // Copies a node, own node and others apart.
-static void spread_nodes(const struct grid *grid, double *even, const double *copies)
+static void spread_nodes(const struct grid *grid, double *balanced, const double *copies)
 {
     const uint32_t nodes = grid->nodes;
     double own = 0, others = 0;
@@ -86,19 +86,20 @@ static void spread_nodes(const struct grid *grid, double *even, const double *co
             *(home / grid->gpus == n ? &own : &others) += copies[(size_t)home * nodes + n];
     for (uint32_t home = 0; home < grid->ranks; home++)
         for (uint32_t n = 0; n < nodes; n++)
-            even[(size_t)home * nodes + (home / grid->gpus + n) % nodes] =
-                n ? part_of(others, grid, home, n - 1, nodes - 1) : part_of(own, grid, home, 0, 1);
+            balanced[(size_t)home * nodes + (home / grid->gpus + n) % nodes] =
+                n ? balanced_part(others, grid, home, n - 1, nodes - 1)
+                  : balanced_part(own, grid, home, 0, 1);
 }
 
 // Where a kind has hardly a token a pair, what was left over may stand apart: a node gets no more
 // copies than its ranks, and no fewer than any of them.
-static void join_nodes(const struct grid *grid, struct loads *even)
+static void join_nodes(const struct grid *grid, struct loads *balanced)
 {
     for (uint32_t home = 0; home < grid->ranks; home++)
         for (uint32_t n = 0; n < grid->nodes; n++) {
-            double *copies = &even->node_copies[(size_t)home * grid->nodes + n];
+            double *copies = &balanced->node_copies[(size_t)home * grid->nodes + n];
             const double *ranks =
-                &even->rank_copies[(size_t)home * grid->ranks + (size_t)n * grid->gpus];
+                &balanced->rank_copies[(size_t)home * grid->ranks + (size_t)n * grid->gpus];
             double most = 0, sum = 0;
             for (uint32_t g = 0; g < grid->gpus; g++) {
                 most = fmax(most, ranks[g]);
@@ -119,7 +120,8 @@ static double slot_part(double choices, uint64_t index, uint64_t parts, bool who
 }
 
 // Choices that a rank serves, over as many of its slots as an even share of those that serve any.
-static void spread_slots(struct loads *even, const struct loads *loads, const struct layout *layout)
+static void spread_slots(struct loads *balanced, const struct loads *loads,
+                         const struct layout *layout)
 {
     const uint64_t ranks = loads->ranks;
     uint64_t active = 0;
@@ -130,34 +132,34 @@ static void spread_slots(struct loads *even, const struct loads *loads, const st
         uint64_t used = (r + 1) * active / ranks - r * active / ranks;
         double choices = 0;
         for (size_t home = 0; home < ranks; home++)
-            choices += even->expert_copies[home * ranks + r];
+            choices += balanced->expert_copies[home * ranks + r];
         used = used < 1 ? 1 : used > slots ? slots : used;
         for (uint32_t i = 0; i < used; i++)
-            even->slot_tokens[first + i] = slot_part(choices, i, used, !loads->expected);
+            balanced->slot_tokens[first + i] = slot_part(choices, i, used, !loads->expected);
     }
 }
 
-void loads_even(struct loads *even, const struct loads *loads, const struct layout *layout)
+void loads_balanced(struct loads *balanced, const struct loads *loads, const struct layout *layout)
 {
     const struct grid grid = {.nodes = loads->nodes,
                               .gpus = loads->ranks / loads->nodes,
                               .ranks = loads->ranks,
                               .whole = !loads->expected};
     double tokens = 0;
-    loads_init(even, loads->ranks, loads->nodes, loads->slots);
-    even->topk = loads->topk;
-    even->expected = loads->expected;
-    even->even = true;
-    even->dropped = loads->dropped;
+    loads_init(balanced, loads->ranks, loads->nodes, loads->slots);
+    balanced->topk = loads->topk;
+    balanced->expected = loads->expected;
+    balanced->balanced = true;
+    balanced->dropped = loads->dropped;
     for (uint32_t r = 0; r < loads->ranks; r++)
         tokens += loads->tokens[r];
     for (uint32_t r = 0; r < loads->ranks; r++)
-        even->tokens[r] = part_of(tokens, &grid, r, 0, 1);
-    spread_pairs(&grid, even->expert_copies, loads->expert_copies);
-    spread_pairs(&grid, even->rank_copies, loads->rank_copies);
-    spread_nodes(&grid, even->node_copies, loads->node_copies);
+        balanced->tokens[r] = balanced_part(tokens, &grid, r, 0, 1);
+    spread_pairs(&grid, balanced->expert_copies, loads->expert_copies);
+    spread_pairs(&grid, balanced->rank_copies, loads->rank_copies);
+    spread_nodes(&grid, balanced->node_copies, loads->node_copies);
     if (grid.whole && layout)
-        join_nodes(&grid, even);
+        join_nodes(&grid, balanced);
     if (layout)
-        spread_slots(even, loads, layout);
+        spread_slots(balanced, loads, layout);
 }

@@ -1,9 +1,10 @@
-// model/law: grids of SMs, variants by GPU, no cliffs over tokens, and a protocol switch that never
-// steps down.
-#include "model/estimate.h"
-#include "model/law.h"
+// model/costs: grids of SMs, variants by GPU, no cliffs over tokens, and a protocol switch that
+// never steps down.
+#include "model/engine/estimate.h"
+#include "model/costs/kernel_costs.h"
 #include "scenario/scenario.h"
 #include "sim/simulate.h"
+#include "tests/scene.h"
 #include "tests/suite.h"
 
 #include <math.h>
@@ -40,10 +41,39 @@ START_TEST(sms_of_low_latency_kernels)
 {
     const struct schedule schedule = {.moe = {.experts = grids[_i].experts},
                                       .cluster = {.sms = 132},
-                                      .dispatcher = {.law = LAW_STAGED}};
-    ck_assert_uint_eq(law_sms(&schedule), grids[_i].sms);
+                                      .dispatcher = {.cost_model = &cost_staged}};
+    ck_assert_uint_eq(kernel_sms(&schedule), grids[_i].sms);
 }
 END_TEST
+
+// Every cost model's table: a key once, read in one phase or direction, kept inside a dispatcher
+// and apart from every other's member.
+START_TEST(tables_are_sound)
+{
+    const unsigned phases = COST_MOVES | COST_NOTIFY | COST_DISPATCH | COST_COMBINE;
+    for (size_t m = 0; cost_models[m]; m++) {
+        const struct cost_model *model = cost_models[m];
+        for (size_t i = 0; i < model->field_count; i++) {
+            const struct field *field = &model->fields[i];
+            const unsigned phase = field->tag & phases;
+            ck_assert_msg(phase && !(phase & (phase - 1)), "%s: %s", model->name, field->key);
+            ck_assert_uint_lt(field->offset, sizeof(struct dispatcher));
+            ck_assert_ptr_eq(field_find(model->fields, model->field_count, field->key), field);
+            ck_assert_ptr_nonnull(cost_key(field->key));
+            for (size_t j = 0; j < i; j++)
+                ck_assert_msg(model->fields[j].offset != field->offset, "%s: %s and %s",
+                              model->name, model->fields[j].key, field->key);
+        }
+    }
+}
+END_TEST
+
+static uint64_t token_ps(const struct dispatcher *dispatcher)
+{
+    const struct cost_model *model = dispatcher->cost_model;
+    const struct field *field = field_find(model->fields, model->field_count, "dispatch_token");
+    return *(const uint64_t *)(const void *)((const char *)dispatcher + field->offset);
+}
 
 // H200's kernels start sooner; a cluster of no GPU's name takes the preset as it is.
 START_TEST(variants_by_gpu)
@@ -55,8 +85,8 @@ START_TEST(variants_by_gpu)
     resolve(&a, &h100, LOADS_EXPECTED);
     resolve(&b, &h200, LOADS_EXPECTED);
     resolve(&c, &plain, LOADS_EXPECTED);
-    ck_assert_uint_lt(b.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
-    ck_assert_uint_eq(c.dispatcher.dispatch.token_ps, a.dispatcher.dispatch.token_ps);
+    ck_assert_uint_lt(token_ps(&b.dispatcher), token_ps(&a.dispatcher));
+    ck_assert_uint_eq(token_ps(&c.dispatcher), token_ps(&a.dispatcher));
     scenario_release(&a);
     scenario_release(&b);
     scenario_release(&c);
@@ -175,7 +205,7 @@ START_TEST(packing_goes_through_memory)
         copies += scenario.schedule->transfers[0].pair[pair] / 8;
     const double wire = (double)scenario.schedule->transfers[0].token_bytes;
     const double bytes = copies * (2.0 * 7168 + wire);
-    const double share = scenario.dispatcher.dispatch.hbm_share;
+    const double share = *scene_constant(&scenario.dispatcher, "dispatch_hbm_share");
     ck_assert_double_eq_tol(slow[0] - fast[0], bytes / share * (1 / half - 1 / full) * 1e6, 0.5);
     ck_assert_double_gt(slow[1] - fast[1], slow[0] - fast[0]); // twice through memory, in BF16
     scenario_release(&scenario);
@@ -227,10 +257,11 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("law");
-    TCase *tests = tcase_create("law");
+    Suite *suite = suite_create("costs");
+    TCase *tests = tcase_create("costs");
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, sms_of_low_latency_kernels, 0, SUITE_COUNT(grids));
+    tcase_add_test(tests, tables_are_sound);
     tcase_add_test(tests, variants_by_gpu);
     tcase_add_loop_test(tests, no_cliffs_in_closed_form, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, no_cliffs_by_events, 0, SUITE_COUNT(smooth));

@@ -1,0 +1,117 @@
+#include "model/costs/kernel_costs.h"
+
+#include <math.h>
+
+uint32_t kernel_expert_groups(const struct schedule *schedule)
+{
+    const uint32_t sms = schedule->cluster.sms, experts = schedule->moe.experts;
+    return experts ? (experts + sms - 1) / sms : 1;
+}
+
+uint32_t kernel_sms(const struct schedule *schedule)
+{
+    const struct dispatcher *dispatcher = &schedule->dispatcher;
+    const struct cost_model *model = dispatcher->cost_model;
+    return model->sms ? model->sms(schedule) : dispatcher_sms(dispatcher, schedule->cluster.sms);
+}
+
+// Where ranks share the cores that start their messages, each has its share of them: times of a
+// direction's constants grow, and rates fall, by that factor. Constants of a protocol (nccl) are of
+// wires and stay.
+static void set_constants(struct kernel_costs *costs)
+{
+    const double slowdown = cluster_move_slowdown(&costs->schedule->cluster);
+    const bool combine = costs->transfer->gather;
+    const unsigned side = combine ? COST_COMBINE : COST_DISPATCH;
+    struct dispatcher dispatcher = costs->schedule->dispatcher;
+    const struct cost_model *model = dispatcher.cost_model;
+    for (size_t i = 0; slowdown > 1 && i < model->field_count; i++)
+        if (model->fields[i].tag & side)
+            field_scale(&model->fields[i], &dispatcher, slowdown);
+    costs->common = combine ? dispatcher.combine : dispatcher.dispatch;
+    costs->own = dispatcher.own;
+}
+
+// Stores reach a share of NVLink's rate, and less where fewer SMs make them: with a share i of the
+// SMs idle, rate = share / (1 + loss x i). Measured on deepep-ll, where 80 of 132 SMs send for 160
+// experts, and 8 for 8.
+static double nvlink_share(const struct kernel_costs *costs)
+{
+    const double idle = 1 - (double)costs->sms / costs->schedule->cluster.sms;
+    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
+    return share / (1 + costs->common.idle_sm_loss * idle);
+}
+
+void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedule,
+                       const struct transfer *transfer)
+{
+    const struct cost_model *model = schedule->dispatcher.cost_model;
+    *costs = (struct kernel_costs){
+        .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
+    set_constants(costs);
+    costs->nvlink_share = nvlink_share(costs);
+    if (model->copies)
+        costs->copies = model->copies(costs);
+}
+
+// What passes before the first byte under every cost model: launch, flags, handshakes. A constant,
+// and what grows with peers, ranks (a barrier's tree: log2), experts (a counter each, several in
+// turn where experts outnumber SMs) and nodes. That growth is linear in nodes for one library and
+// logarithmic for another is not told apart by the rows there are.
+static double start_ps(const struct kernel_costs *costs, double peers)
+{
+    const struct common_costs *common = &costs->common;
+    const struct schedule *schedule = costs->schedule;
+    const struct fabric *fabric = &schedule->fabric;
+    double start = (double)common->fixed_ps + peers * (double)common->per_peer_ps +
+                   log2(fabric->ranks) * (double)common->per_rank_doubling_ps +
+                   schedule->moe.experts * (double)common->per_expert_ps +
+                   kernel_expert_groups(schedule) * (double)common->per_expert_group_ps;
+    start += cluster_computed_ps(&schedule->cluster,
+                                 common->kernels * (double)schedule->cluster.kernel_launch_ps);
+    if (fabric->nodes > 1)
+        start += (double)common->fixed_inter_ps +
+                 (fabric->nodes - 2) * (double)common->per_node_ps +
+                 log2(fabric->nodes) * (double)common->per_node_doubling_ps;
+    return start;
+}
+
+static void scale_times(struct kernel_times *times, double work)
+{
+    times->head_ps *= work;
+    times->head_fixed_ps *= work;
+    times->min_ps *= work;
+    times->min_fixed_ps *= work;
+    times->tail_ps *= work;
+}
+
+// A slow GPU's kernels take longer by the same factor throughout; wires keep their latency. With
+// pull a request goes one way before data comes the other. The last byte of work beside the wires
+// is there a wire's latency after it was stored.
+struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank, double peers)
+{
+    const struct fabric *fabric = &costs->schedule->fabric;
+    const double start = start_ps(costs, peers);
+    const double nic = (double)fabric->nic_latency_ps, nvlink = (double)fabric->nvlink_latency_ps;
+    struct kernel_times times = {.head_ps = start, .head_fixed_ps = start};
+    costs->schedule->dispatcher.cost_model->work(costs, rank, &times);
+    scale_times(&times, fabric_work(fabric, rank));
+    if (costs->transfer->pull) {
+        const double request = fabric->nodes > 1 ? nic : nvlink;
+        times.head_ps += request;
+        times.head_fixed_ps += request;
+    }
+    if (times.min_ps > 0) {
+        const double hop = costs->transfer->inside_nic ? nic : nvlink;
+        times.min_ps += hop;
+        times.min_fixed_ps += hop;
+    }
+    return times;
+}
+
+double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, uint32_t port)
+{
+    const double rate = fabric_rate(&costs->schedule->fabric, kind, port);
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
+    return nvlink ? rate * costs->nvlink_share : rate;
+}

@@ -1,0 +1,146 @@
+// Cost model stream (DeepEP normal, csrc/kernels/legacy): SMs copy chunk by chunk while wires move
+// other chunks; the larger is the bottleneck. Engines serve the copies themselves (struct
+// copy_times); what is left for a rank's times is what did not overlap. MODEL.md section 5.
+#include "model/costs/work.h"
+
+#include <math.h>
+
+// Of one direction. SM times are of one SM.
+struct stream_side {
+    uint64_t copy_ps;                     // of a copy, whatever its size
+    double sm_Bps;                        // copy (dispatch) or reduce (combine) rate
+    uint64_t token_ps;                    // of a token that a stage handles, whatever its copies
+    double token_Bps;                     // and what its bytes add
+    double row_Bps;                       // latency of a row through one warp
+    double ramp_tokens, ramp_half_tokens; // rows of a channel that do not overlap
+    double large_work; // one node: SM time grows by this share times V / (1 + V), V gigabytes
+                       // received; where it comes from is not known
+    double inter_work; // SM time with more than one node over that of one; 0: the same
+    double hbm_share;  // of memory's rate: packing before and summing after; 0: neither takes time
+    uint64_t min_ps;   // one node: from the first byte on, whatever moves
+};
+
+struct stream_constants {
+    struct stream_side dispatch, combine;
+    uint64_t combine_sum_ps; // a choice summed where its expert is
+};
+_Static_assert(sizeof(struct stream_constants) <= COST_OWN_BYTES, "room for own constants");
+
+#define OWN_CONSTANTS struct stream_constants
+#include "model/costs/rows.h"
+
+// clang-format off
+#define SIDE_COPIES(side)                                                                          \
+    ROWS_START(side), ROW_SM_RATE(side), ROWS_GROWTH(side), ROW_COPY(side), ROW_TOKEN(side),       \
+    ROW_TOKEN_RATE(side)
+#define SIDE_REST(side)                                                                            \
+    ROW_OWN_RATE(side, "row_rate", row_Bps, "law stream: a row through one warp"),                 \
+    ROW_OWN_NUMBER(side, "ramp_tokens", ramp_tokens, 0, "rows of a channel that do not overlap"),  \
+    ROW_OWN_NUMBER(side, "ramp_half", ramp_half_tokens, 0, "rows of a channel at half of that"),   \
+    ROW_OWN_NUMBER(side, "large_work", large_work, COST_ONE_NODE,                                  \
+                   "growth of SM time with gigabytes received"),                                   \
+    ROW_OWN_NUMBER(side, "inter_work", inter_work, COST_NODES,                                     \
+                   "SM time across nodes over that of one"),                                       \
+    ROWS_NVLINK(side), ROW_HBM_SHARE(side), ROWS_KERNELS(side), ROW_MIN(side)
+
+static const struct field fields[] = {
+    ROWS_CHOICES,
+    SIDE_COPIES(dispatch), SIDE_REST(dispatch),
+    SIDE_COPIES(combine), ROW_COMBINE_SUM, SIDE_REST(combine),
+};
+// clang-format on
+_Static_assert(ROWS_COUNT(fields) <= COST_MAX_FIELDS, "a variant's mark for every key");
+
+static const struct stream_constants *stream_own(const struct kernel_costs *costs)
+{
+    return (const void *)costs->own.bytes;
+}
+
+static const struct stream_side *stream_side(const struct kernel_costs *costs)
+{
+    const struct stream_constants *own = stream_own(costs);
+    return costs->transfer->gather ? &own->combine : &own->dispatch;
+}
+
+// How much longer SMs take than their constants say. Across nodes by a factor, 7 to 10 % in the
+// rows there are, unexplained; in one node by up to `large_work` as the bytes that a rank receives
+// pass a gigabyte, address translation suspected: V / (1 + V) is 0 for few and 1 for many.
+static double stream_growth(const struct kernel_costs *costs)
+{
+    const struct stream_side *side = stream_side(costs);
+    const struct transfer *transfer = costs->transfer;
+    const size_t ranks = costs->schedule->fabric.ranks;
+    if (costs->schedule->fabric.nodes > 1)
+        return side->inter_work > 0 ? side->inter_work : 1;
+    double copies = 0;
+    for (size_t i = 0; i < ranks * ranks; i++)
+        copies += transfer->pair[i];
+    const double received = copies / (double)ranks * (double)transfer->token_bytes / 1e9;
+    return 1 + side->large_work * received / (1 + received);
+}
+
+// A copy takes `copy` + B / `sm_rate` of one SM, a token that a stage visits `token` + B /
+// `token_rate`; a channel has S / channels SMs. At home a token is visited once for all the nodes
+// it goes to: each node's copy carries its share of the visit.
+static struct copy_times stream_copies(const struct kernel_costs *costs)
+{
+    const struct stream_side *side = stream_side(costs);
+    const struct dispatcher *dispatcher = &costs->schedule->dispatcher;
+    const uint64_t bytes = costs->transfer->token_bytes;
+    const double sms = (double)costs->sms / costs->transfer->channels; // of a channel
+    const double nodes = loads_nodes_per_token(costs->schedule->loads);
+    const double growth = stream_growth(costs);
+    const bool crosses = costs->schedule->fabric.nodes > 1 || !dispatcher->one_stage_inside;
+    struct copy_times times = {
+        .copy_ps = work_ps(side->copy_ps, bytes, side->sm_Bps) * growth / sms,
+        .visit_ps = work_ps(side->token_ps, bytes, side->token_Bps) * growth / sms};
+    if (crosses && !dispatcher->no_home_copy)
+        times.home_ps = times.copy_ps + (nodes > 0 ? times.visit_ps / nodes : 0);
+    return times;
+}
+
+// SM time of a channel that one of a rank's tokens asks for. In dispatch what is not overlapped is
+// the receiving side's alone.
+static double stream_token_ps(const struct kernel_costs *costs, double copies)
+{
+    const struct transfer *transfer = costs->transfer;
+    const struct schedule *schedule = costs->schedule;
+    const bool crosses = transfer->rail && transfer->gather && schedule->fabric.nodes > 1;
+    const double nodes = crosses ? loads_nodes_per_token(schedule->loads) : 0;
+    return (transfer->rail ? 1 + nodes : 0) * costs->copies.visit_ps +
+           (copies + nodes) * costs->copies.copy_ps;
+}
+
+// Behind the last byte: one row through one warp (in combine C / (C + 1) of it, for sources
+// overlap), and the ramp, the rows of a channel whose work overlaps nothing. It is a channel's
+// effect: residuals over tokens collapse on n = T / channels, as A n / (n + n0). Why it saturates
+// near a chunk a rank is plausible, not proven.
+static void stream_work(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)
+{
+    const struct stream_side *side = stream_side(costs);
+    const struct schedule *schedule = costs->schedule;
+    const bool gather = costs->transfer->gather;
+    const uint64_t sum_ps = gather ? stream_own(costs)->combine_sum_ps : 0;
+    const double tokens = work_posted_tokens(schedule, rank);
+    const double copies = work_copies_per_token(costs, rank);
+    const double n = fmax(1, tokens / costs->transfer->channels);
+    if (schedule->fabric.nodes == 1)
+        times->min_ps = times->min_fixed_ps = (double)side->min_ps;
+    if (sum_ps > 0)
+        times->head_ps += work_choices_served(schedule, rank) * (double)sum_ps / costs->sms;
+    if (tokens > 0) {
+        const double lead = kernel_bytes_ps((double)costs->transfer->token_bytes, side->row_Bps);
+        times->tail_ps = gather ? lead * copies / (copies + 1) : lead;
+        if (side->ramp_tokens > 0)
+            times->tail_ps += side->ramp_tokens * n / (n + side->ramp_half_tokens) *
+                              stream_token_ps(costs, copies);
+    }
+    work_through_memory(costs, side->hbm_share, rank, times);
+}
+
+const struct cost_model cost_stream = {.name = "stream",
+                                       .fields = fields,
+                                       .field_count = ROWS_COUNT(fields),
+                                       .moves_bytes = true,
+                                       .work = stream_work,
+                                       .copies = stream_copies};

@@ -1,0 +1,131 @@
+// Of the closed form: from expected loads all ranks are alike, and the slowest of them is a matter
+// of chance. MODEL.md section 6.
+#include "base/mem.h"
+#include "model/engine/form.h"
+
+#include <stdlib.h>
+
+// Variance of the copies on each port, as sums over lanes.
+struct variance {
+    double *of[PORT_LINKS]; // [fabric.count[kind]]
+};
+
+// A lane's copies are so many trials that come out with the same chance each, p = copies / trials:
+// binomial, with variance trials p (1 - p).
+static double lane_variance(double copies, double trials)
+{
+    return trials > 0 ? copies * fmax(0, 1 - copies / trials) : 0;
+}
+
+static void add_variance(const struct form *form, struct variance *variance, uint32_t from,
+                         uint32_t to, double own)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const bool nvlink =
+        fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic;
+    if (from == to)
+        return;
+    const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
+    variance->of[kind][nvlink ? from : fabric_nic(fabric, from)] += own;
+    variance->of[kind + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
+}
+
+static void add_variances(const struct form *form, struct variance *variance)
+{
+    const struct transfer *transfer = form->transfer;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const struct loads *loads = form->schedule->loads;
+    const bool by_expert = transfer->pair == loads->expert_copies;
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t rank = 0; rank < fabric->ranks; rank++) {
+            const uint32_t node = fabric_node(fabric, rank);
+            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
+            const double trials = loads->tokens[home] * (by_expert ? loads->topk : 1);
+            const double copies = transfer->pair[(size_t)home * fabric->ranks + rank];
+            add_variance(form, variance, transfer->gather ? rank : via,
+                         transfer->gather ? via : rank, lane_variance(copies, trials));
+            if (transfer->rail && via == rank) {
+                const double crossing = transfer->node[(size_t)home * fabric->nodes + node];
+                add_variance(form, variance, transfer->gather ? via : home,
+                             transfer->gather ? home : via,
+                             lane_variance(crossing, loads->tokens[home]));
+            }
+        }
+}
+
+// Whether ranks differ by chance in what they have on a kind of ports. A home's own tokens are
+// given, and choices of one token exclude each other, so what leaves homes (or comes back to them)
+// hardly varies.
+static bool varies(const struct transfer *transfer, enum port_kind kind)
+{
+    const bool receives = kind == PORT_NIC_RX || kind == PORT_NVLINK_RX;
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
+    return receives != transfer->gather || (transfer->rail && nvlink);
+}
+
+// Ports of a kind that are no faster than this one: a slow port is not the unluckiest of all as
+// well, and no slower one could be done sooner than at this rate.
+static uint32_t ports_no_faster(const struct fabric *fabric, enum port_kind kind, uint32_t port)
+{
+    const double rate = fabric_rate(fabric, kind, port);
+    uint32_t count = 0;
+    for (uint32_t p = 0; fabric->slow.count && p < fabric->count[kind]; p++)
+        count += fabric_rate(fabric, kind, p) <= rate;
+    return fabric->slow.count ? count : fabric->count[kind];
+}
+
+// When a rank ends whose port has as many bytes as the busiest of those no faster is expected
+// to have.
+static double late_end(const struct form *form, const struct variance *variance,
+                       enum port_kind kind, uint32_t rank)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t port = sharers_of(fabric, kind, rank).port;
+    const double token_bytes = (double)form->transfer->token_bytes;
+    const double copies = form->loads.bytes[kind][port] / token_bytes;
+    const double most = loads_expected_max(copies, sqrt(variance->of[kind][port]),
+                                           ports_no_faster(fabric, kind, port));
+    const double hop = kind == PORT_NIC_RX      ? form->nic_hop
+                       : kind == PORT_NVLINK_RX ? form->nvlink_hop
+                                                : 0;
+    const double rate = kernel_port_rate(form->costs, kind, port);
+    if (copies <= 0 || rate <= 0)
+        return 0;
+    return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +
+           form->times[rank].tail_ps;
+}
+
+// One with a slow port is no luckier than those with faster ones.
+static void set_kind_late_ends(struct form *form, const struct variance *variance,
+                               enum port_kind kind)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    double *end = mem_alloc(fabric->ranks, sizeof *end);
+    for (uint32_t r = 0; r < fabric->ranks; r++)
+        end[r] = late_end(form, variance, kind, r);
+    for (uint32_t r = 0; r < fabric->ranks; r++) {
+        const double rate = fabric_rate(fabric, kind, sharers_of(fabric, kind, r).port);
+        double late = end[r];
+        for (uint32_t o = 0; fabric->slow.count && o < fabric->ranks; o++)
+            if (fabric_rate(fabric, kind, sharers_of(fabric, kind, o).port) > rate)
+                late = fmax(late, end[o]);
+        if (late > (double)form->phase->late_ps[r])
+            form->phase->late_ps[r] = (uint64_t)ceil(late);
+    }
+    free(end);
+}
+
+// From expected loads, all ranks are alike and the slowest is a matter of chance.
+void form_set_late_ends(struct form *form)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    struct variance variance;
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        variance.of[kind] = mem_alloc(fabric->count[kind], sizeof(double));
+    add_variances(form, &variance);
+    for (enum port_kind kind = PORT_NIC_TX; kind <= PORT_NVLINK_RX; kind++)
+        if (varies(form->transfer, kind))
+            set_kind_late_ends(form, &variance, kind);
+    for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
+        free(variance.of[kind]);
+}

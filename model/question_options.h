@@ -1,30 +1,27 @@
-// The flags of a question, for every program that asks one. Offsets count from a struct question
-// that stands first in the program's own struct.
+// The flags of a question, in groups: every program and command that asks one lists those that it
+// takes, in this order. Offsets count from a struct question; the seed's from the seed itself, which
+// commands without a question take too.
 #ifndef MODEL_QUESTION_OPTIONS_H
 #define MODEL_QUESTION_OPTIONS_H
 
 #include "base/options.h"
 #include "model/question.h"
 
-// Rows fall into parts; a program says which of its subcommands take each part.
-enum question_part {
-    QUESTION_CLUSTER, // cluster, ep
-    QUESTION_LAYOUT,
-    QUESTION_LAYER, // model, dispatcher, sms, trace
-    QUESTION_RULE,  // routing
-    QUESTION_PLACE, // layer, step: one of each
-    QUESTION_TRAFFIC,
-    QUESTION_SEED,
-    QUESTION_RUN,    // slow, skew_us, overlap
-    QUESTION_ENGINE, // aligned
-    QUESTION_LOADS,
-    QUESTION_PARTS,
-};
+#define HEADING_ASKED "What is asked"
+#define HEADING_RUNS "How it runs"
 
-#define QUESTION_OPTIONS 17
-
-// Writes the rows; commands[part] is the set of subcommand bits that take it.
-void question_options(struct option_row out[QUESTION_OPTIONS],
-                      const uint32_t commands[QUESTION_PARTS]);
+extern const struct option_group question_model_options;
+extern const struct option_group question_cluster_options;    // cluster, ep
+extern const struct option_group question_dispatcher_options; // dispatcher, sms
+extern const struct option_group question_routing_options;
+extern const struct option_group question_layout_options;
+extern const struct option_group question_trace_options;
+extern const struct option_group question_place_options; // layer, step: one of each
+extern const struct option_group question_traffic_options;
+extern const struct option_group question_seed_options;
+extern const struct option_group question_slow_options;
+extern const struct option_group question_run_options; // skew_us, overlap
+extern const struct option_group question_aligned_options;
+extern const struct option_group question_loads_options;
 
 #endif

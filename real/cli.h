@@ -13,7 +13,7 @@ enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 enum transport_choice { TRANSPORT_AUTO, TRANSPORT_MPI, TRANSPORT_NCCL };
 
 struct real_invocation {
-    struct question question; // first: question_options counts from it
+    struct question question;
     char tokens[FIELD_TEXT_BYTES];
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
     uint32_t transport; // enum transport_choice
@@ -28,12 +28,10 @@ struct real_invocation {
     char family[FIELD_TEXT_BYTES];
     bool json, raw, quiet, help;
 
-    bool given[64];
+    struct command_line line;
 };
 
-extern struct option_row real_options[];
-extern const size_t real_option_count;
-void real_options_init(void);
+const struct option_table *real_options(enum real_command command);
 struct real_invocation real_invocation_default(void);
 bool real_given(const struct real_invocation *invocation, const char *key);
 

@@ -1,5 +1,5 @@
 // The flags of a question, in groups: every program and command that asks one lists those that it
-// takes, in this order. Offsets count from a struct question; the seed's from the seed itself, which
+// takes, in this order. Offsets count from a struct question; the seed's count from the seed, which
 // commands without a question take too.
 #ifndef MODEL_QUESTION_OPTIONS_H
 #define MODEL_QUESTION_OPTIONS_H

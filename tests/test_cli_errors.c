@@ -361,6 +361,13 @@ static const struct bad bad_rows[] = {
     {"frobnicate", {"'frobnicate'", "--help"}},
     {"help frobnicate", {"'frobnicate'", "--help"}},
     {"help trace inf", {"'inf'", "trace"}},
+    {"help trace make more", {"'make'", "help trace takes no more words"}},
+    {"help layout make", {"'make'", "help layout takes no more words"}},
+    {"trace --ep 4 import x", {"trace: expected: epsim trace info FOLDER"}},
+    {"layout inspect $D/layout-eight.yaml --tokens 4",
+     {"--tokens has no meaning with layout inspect"}},
+    {"layout export $D/layout-eight.yaml --plan-on 0..1",
+     {"--plan-on has no meaning with layout export"}},
     {"help simulate info", {"'info'", "simulate"}},
 };
 

@@ -53,6 +53,35 @@ START_TEST(notices)
 }
 END_TEST
 
+// ---- help --------------------------------------------------------------------------------------
+
+static const char *const pages[] = {
+    "simulate", "estimate",     "compare",      "replay",     "accuracy", "calibrate",
+    "trace",    "trace import", "trace export", "trace make", "layout",   "plot",
+};
+
+// A command's page, by either way to ask for it, in the list of all.
+START_TEST(help_is_one_page)
+{
+    char arguments[64], line[64];
+    snprintf(arguments, sizeof arguments, "help %s", pages[_i]);
+    struct outcome help = run(arguments);
+    snprintf(arguments, sizeof arguments, "%s --help", pages[_i]);
+    struct outcome flag = run(arguments);
+    struct outcome list = run("--help");
+    ck_assert_int_eq(help.exit, 0);
+    ck_assert_int_eq(flag.exit, 0);
+    ck_assert_str_eq(help.out, flag.out);
+    snprintf(line, sizeof line, "epsim %s: ", pages[_i]);
+    ck_assert_int_eq(strncmp(help.out, line, strlen(line)), 0);
+    snprintf(line, sizeof line, "\n  %-12s ", pages[_i]);
+    ck_assert_ptr_nonnull(strstr(list.out, line));
+    outcome_release(&help);
+    outcome_release(&flag);
+    outcome_release(&list);
+}
+END_TEST
+
 // ---- JSON --------------------------------------------------------------------------------------
 
 static json_t *parse(const char *arguments, const char *text)
@@ -440,6 +469,7 @@ int main(void)
     TCase *tests = cli_case("cli output");
     if (!tests)
         return 0;
+    tcase_add_loop_test(tests, help_is_one_page, 0, (int)COUNT(pages));
     tcase_add_loop_test(tests, json_of_a_layer, 0, (int)COUNT(layer_runs));
     tcase_add_test(tests, json_of_a_matrix);
     tcase_add_test(tests, json_of_accuracy);

@@ -1,36 +1,52 @@
 // epsim accuracy: predicted against measured, by group.
-#include "cli/cli.h"
+#include "cli/accuracy.h"
 
-#include "base/mem.h"
-#include "study/accuracy.h"
+#include "cli/belief.h"
+#include "cli/command.h"
+#include "cli/judge.h"
+#include "cli/output.h"
 
-#include <assert.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-// What the engines said of one file.
-struct judged {
-    struct accuracy of[ENGINES];
-    size_t count;
-    struct grouping grouping;
-    bool each;           // of its columns makes groups by itself, not all together
-    size_t worst;        // rows of each engine to show instead of groups; 0: groups
-    double interval_pct; // of intervals that were asked for; 0: none
+struct accuracy_options {
+    char engine[FIELD_TEXT_BYTES];    // a list
+    double tolerance_pct, median_pct; // of a row, of all rows
+    char by[FIELD_TEXT_BYTES];        // columns that make a group
+    char each[FIELD_TEXT_BYTES];      // columns that make groups by themselves
+    uint32_t worst;                   // rows of each engine; 0: groups
+    struct judge_options judge;
+    double interval_pct; // 0: not asked
+    struct common_options common;
 };
 
-// A cell of a key column: counts are numbers, a blank one stays blank.
-static void put_key(struct table *table, enum group_key key, const struct measured_row *row)
-{
-    char text[FIELD_TEXT_BYTES];
-    group_key_text(key, row, text);
-    if (!text[0])
-        table_blank(table);
-    else if (key == GROUP_NODES || key == GROUP_SMS)
-        table_count(table, key == GROUP_NODES ? row->nodes : row->sms);
-    else
-        table_text(table, text);
-}
+#define AT(member) offsetof(struct accuracy_options, member)
+
+static const struct option_row engine_rows[] = {
+    {OPTION_TEXT("engine", AT(engine), "LIST", "simulate, estimate, naive, or several with commas"),
+     .always_said = true},
+    {OPTION_NUMBER("tolerance_pct", FIELD_NUMBER, AT(tolerance_pct), "PCT", 0, 1e6,
+                   "exit 1 when a row is further off")},
+    {OPTION_NUMBER("median_pct", FIELD_NUMBER, AT(median_pct), "PCT", 0, 1e6,
+                   "exit 1 when an engine's median error is larger")},
+};
+static const struct option_group engine_options = {HEADING_JUDGED, OPTION_ROWS(engine_rows)};
+
+static const struct option_row view_rows[] = {
+    {OPTION_TEXT("by", AT(by), "COLUMNS",
+                 "what makes a group: a list of family, cluster, dispatcher, nodes, phase, stage, "
+                 "tokens, sms, dtype")},
+    {OPTION_TEXT("each", AT(each), "COLUMNS",
+                 "groups of each of those columns by itself, one after the other")},
+    {OPTION_NUMBER("worst", FIELD_U32, AT(worst), "N", 1, 1e6,
+                   "the N rows furthest off of each engine, and what binds there, not groups")},
+};
+static const struct option_group view_options = {HEADING_JUDGED, OPTION_ROWS(view_rows)};
+
+static const struct option_row tsv_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND", "table for programs: accuracy or accuracy-rows")},
+};
+static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
 
 static void judged_release(struct judged *judged)
 {
@@ -38,372 +54,53 @@ static void judged_release(struct judged *judged)
         accuracy_release(&judged->of[i]);
 }
 
-static bool parse_engines(const struct invocation *invocation, const struct engine *engines[ENGINES],
-                          size_t *count, struct error *err)
+// What --engine lists.
+struct engine_list {
+    const struct engine *of[ENGINES];
+    size_t count;
+};
+
+static bool parse_engines(const char *names, struct engine_list *engines, struct error *err)
 {
     char list[FIELD_TEXT_BYTES], quoted[ERROR_QUOTE_BYTES], *save = NULL;
-    strcpy(list, invocation->engine);
-    *count = 0;
+    strcpy(list, names);
+    engines->count = 0;
     for (char *word = strtok_r(list, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
         const struct engine *engine = engine_find(word);
         if (!engine)
             return error_set(err, EXIT_INPUT,
                              "--engine: '%s': expected simulate, estimate, naive, or a list",
                              error_quote(word, quoted));
-        for (size_t i = 0; i < *count; i++)
-            if (engines[i] == engine)
+        for (size_t i = 0; i < engines->count; i++)
+            if (engines->of[i] == engine)
                 return error_set(err, EXIT_INPUT, "--engine: '%s' stands twice", word);
-        engines[(*count)++] = engine;
+        engines->of[engines->count++] = engine;
     }
-    return *count > 0 || error_set(err, EXIT_INPUT,
-                                   "--engine: empty: expected simulate, estimate, "
-                                   "naive, or a list");
+    return engines->count > 0 || error_set(err, EXIT_INPUT,
+                                           "--engine: empty: expected simulate, estimate, "
+                                           "naive, or a list");
 }
 
-static void put_support(struct table *table, const struct support *support)
+static bool output_accuracy(const struct command_line *line, const struct judged *judged,
+                            struct error *err)
 {
-    table_count(table, support->parameters);
-    if (support->parameters)
-        table_count(table, support->fitted_rows);
-    else
-        table_blank(table);
-    table_real(table, support->own_parameters);
-    if (support_proves_nothing(support))
-        table_text(table, "proves nothing");
-    else
-        table_blank(table);
-}
-
-static void put_group(struct table *table, const struct accuracy_group *group, bool intervals)
-{
-    table_count(table, group->count);
-    table_real(table, group->median_abs_pct);
-    table_real(table, group->p90_abs_pct);
-    table_real(table, group->worst_abs_pct);
-    table_real(table, group->bias_pct);
-    put_support(table, &group->support);
-    if (intervals)
-        table_real(table, group->inside_pct);
-}
-
-static void put_groups(struct table *table, const struct accuracy *accuracy,
-                       const struct judged *judged)
-{
-    const struct grouping *grouping = &judged->grouping;
-    for (size_t g = 0; g < accuracy->group_count; g++) {
-        const struct accuracy_group *group = &accuracy->groups[g];
-        table_text(table, accuracy->engine->name);
-        for (size_t k = 0; k < grouping->count; k++)
-            put_key(table, grouping->keys[k], group->first);
-        put_group(table, group, judged->interval_pct > 0);
-    }
-}
-
-// The groups of every column by itself.
-static void put_each(struct table *table, const struct accuracy *accuracy,
-                     const struct judged *judged)
-{
-    const struct grouping *grouping = &judged->grouping;
-    struct accuracy again = *accuracy; // shares all but its groups
-    again.groups = NULL;
-    for (size_t k = 0; k < grouping->count; k++) {
-        const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
-        accuracy_group(&again, &alone);
-        for (size_t g = 0; g < again.group_count; g++) {
-            table_text(table, accuracy->engine->name);
-            table_text(table, group_key_names[grouping->keys[k]]);
-            put_key(table, grouping->keys[k], again.groups[g].first);
-            put_group(table, &again.groups[g], judged->interval_pct > 0);
-        }
-    }
-    free(again.groups);
-}
-
-static struct table *groups_table(const struct judged *judged)
-{
-    static const char *const figures[] = {
-        "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
-        "parameters", "fitted_rows",    "own_parameters", "verdict"};
-    const size_t figure_count = sizeof figures / sizeof figures[0];
-    const char *columns[4 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
-    const struct grouping *grouping = &judged->grouping;
-    size_t count = 1;
-    if (judged->each) {
-        columns[count++] = "by";
-        columns[count++] = "value";
-    }
-    for (size_t k = 0; k < grouping->count && !judged->each; k++)
-        columns[count++] = group_key_names[grouping->keys[k]];
-    memcpy(columns + count, figures, sizeof figures);
-    if (judged->interval_pct > 0)
-        columns[count + figure_count] = "inside_pct";
-    struct table *table = table_new("accuracy", columns);
-    for (size_t i = 0; i < judged->count; i++)
-        (judged->each ? put_each : put_groups)(table, &judged->of[i], judged);
-    return table;
-}
-
-static void put_keys(struct table *table, const enum group_key *keys, size_t count,
-                     const struct measured_row *row)
-{
-    for (size_t k = 0; k < count; k++)
-        put_key(table, keys[k], row);
-}
-
-static void put_errors(struct table *table, const struct accuracy_row *row)
-{
-    table_real(table, row->measured->latency_us);
-    table_real(table, row->predicted_us);
-    table_real(table, row->error_pct);
-    table_text(table, row->bottleneck);
-}
-
-// One of the two is what the row has; the other is blank.
-static void put_size(struct table *table, const struct measured_row *row)
-{
-    if (row->bytes_per_rank)
-        table_blank(table);
-    else
-        table_count(table, row->tokens_per_gpu);
-    if (row->bytes_per_rank)
-        table_count(table, row->bytes_per_rank);
-    else
-        table_blank(table);
-}
-
-static void put_interval(struct table *table, const struct accuracy_row *row, bool asked)
-{
-    if (!asked)
-        return;
-    table_real(table, row->interval_us.low);
-    table_real(table, row->interval_us.high);
-}
-
-// All of a row, for programs.
-static void put_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
-                    bool intervals)
-{
-    static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
-                                          GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
-                                          GROUP_DTYPE,  GROUP_SMS};
-    const struct measured_row *measured = row->measured;
-    table_text(table, engine->name);
-    table_text(table, measured->id);
-    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
-    table_text(table, measured->stat[0] ? measured->stat : "mean");
-    table_count(table, measured->nodes * measured->gpus_per_node);
-    put_size(table, measured);
-    put_errors(table, row);
-    put_support(table, &row->support);
-    put_interval(table, row, intervals);
-}
-
-// What a person looks for first.
-static void put_brief_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
-                          bool intervals)
-{
-    static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
-                                          GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
-    const struct measured_row *measured = row->measured;
-    char bytes[FIELD_TEXT_BYTES];
-    table_text(table, engine->name);
-    table_text(table, measured->id);
-    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
-    snprintf(bytes, sizeof bytes, "bytes:%llu", (unsigned long long)measured->bytes_per_rank);
-    if (measured->bytes_per_rank)
-        table_text(table, bytes);
-    else
-        table_count(table, measured->tokens_per_gpu);
-    put_errors(table, row);
-    put_interval(table, row, intervals);
-}
-
-// Which rows of an engine are shown, in order: all that were predicted, or the worst of them.
-// Freed by the caller.
-static size_t *shown_rows(const struct judged *judged, const struct accuracy *accuracy,
-                          size_t *count)
-{
-    if (judged->worst)
-        return accuracy_worst(accuracy, judged->worst, count);
-    size_t *rows = mem_alloc(accuracy->count, sizeof *rows);
-    *count = 0;
-    for (size_t r = 0; r < accuracy->count; r++)
-        if (!accuracy->rows[r].skipped)
-            rows[(*count)++] = r;
-    return rows;
-}
-
-static struct table *rows_table(const struct judged *judged, bool brief)
-{
-    const bool intervals = judged->interval_pct > 0;
-    const char *const columns[] = {"engine",
-                                   "id",
-                                   "family",
-                                   "cluster",
-                                   "dispatcher",
-                                   "nodes",
-                                   "phase",
-                                   "stage",
-                                   "dtype",
-                                   "sms",
-                                   "stat",
-                                   "ep",
-                                   "tokens_per_gpu",
-                                   "bytes_per_rank",
-                                   "measured_us",
-                                   "predicted_us",
-                                   "error_pct",
-                                   "bottleneck",
-                                   "parameters",
-                                   "fitted_rows",
-                                   "own_parameters",
-                                   "verdict",
-                                   intervals ? "low_us" : NULL,
-                                   "high_us",
-                                   NULL};
-    const char *const brief_columns[] = {"engine",         "id",
-                                         "cluster",        "dispatcher",
-                                         "nodes",          "phase",
-                                         "stage",          "sms",
-                                         "tokens_per_gpu", "measured_us",
-                                         "predicted_us",   "error_pct",
-                                         "bottleneck",     intervals ? "low_us" : NULL,
-                                         "high_us",        NULL};
-    struct table *table = table_new("accuracy-rows", brief ? brief_columns : columns);
-    for (size_t i = 0; i < judged->count; i++) {
-        const struct accuracy *accuracy = &judged->of[i];
-        size_t count;
-        size_t *rows = shown_rows(judged, accuracy, &count);
-        for (size_t r = 0; r < count; r++)
-            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine,
-                                              intervals);
-        free(rows);
-    }
-    return table;
-}
-
-static void comment_totals(struct table *table, const struct judged *judged)
-{
-    for (size_t i = 0; i < judged->count; i++) {
-        const struct accuracy *accuracy = &judged->of[i];
-        table_comment(table, "%s: %zu rows, %zu skipped, median %.3g%%, 90th percentile %.3g%%",
-                      accuracy->engine->name, accuracy->count, accuracy->skipped,
-                      accuracy->median_abs_pct, accuracy->p90_abs_pct);
-    }
-    for (size_t i = 0; judged->interval_pct > 0 && i < judged->count; i++)
-        if (!isnan(judged->of[i].inside_pct))
-            table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
-                          judged->of[i].engine->name, judged->of[i].inside_pct,
-                          judged->interval_pct);
-    for (size_t r = 0; r < judged->of[0].count; r++)
-        if (judged->of[0].rows[r].skipped)
-            table_comment(table, "skipped: %s: %s", judged->of[0].rows[r].measured->id,
-                          judged->of[0].rows[r].why);
-}
-
-static json_t *row_json(const struct accuracy_row *row)
-{
-    json_t *item = json_object();
-    json_object_set_new(item, "id", json_string(row->measured->id));
-    json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
-    json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
-    json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
-    json_object_set_new(item, "bottleneck", json_string(row->bottleneck));
-    json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
-    if (!isnan(row->interval_us.low)) {
-        json_object_set_new(item, "low_us", table_json_real(row->interval_us.low));
-        json_object_set_new(item, "high_us", table_json_real(row->interval_us.high));
-    }
-    return item;
-}
-
-static json_t *rows_json(const struct judged *judged, const struct accuracy *accuracy)
-{
-    json_t *items = json_array();
-    size_t count;
-    size_t *rows = shown_rows(judged, accuracy, &count);
-    for (size_t r = 0; r < count; r++)
-        json_array_append_new(items, row_json(&accuracy->rows[rows[r]]));
-    free(rows);
-    return items;
-}
-
-static json_t *skipped_json(const struct accuracy *accuracy)
-{
-    json_t *items = json_array();
-    for (size_t i = 0; i < accuracy->count; i++) {
-        const struct accuracy_row *row = &accuracy->rows[i];
-        if (!row->skipped)
-            continue;
-        json_t *item = json_object();
-        json_object_set_new(item, "id", json_string(row->measured->id));
-        json_object_set_new(item, "why", json_string(row->why));
-        json_array_append_new(items, item);
-    }
-    return items;
-}
-
-static json_t *groups_json(const struct judged *judged, const struct accuracy *accuracy)
-{
-    const struct judged one = {.of = {*accuracy},
-                               .count = 1,
-                               .grouping = judged->grouping,
-                               .each = judged->each,
-                               .interval_pct = judged->interval_pct};
-    struct table *table = groups_table(&one);
-    json_t *rows = table_json(table);
-    table_free(table);
-    return rows;
-}
-
-static void put_engine(json_t *document, const struct judged *judged,
-                       const struct accuracy *accuracy)
-{
-    json_object_set_new(document, "engine", json_string(accuracy->engine->name));
-    json_object_set_new(document, "rows", rows_json(judged, accuracy));
-    json_object_set_new(document, "groups", groups_json(judged, accuracy));
-    json_object_set_new(document, "skipped", skipped_json(accuracy));
-    json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
-    json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
-    if (judged->interval_pct > 0)
-        json_object_set_new(document, "inside_pct", table_json_real(accuracy->inside_pct));
-}
-
-// The first engine's figures stand at the top; any further engines' in "others".
-static json_t *accuracy_json(const struct invocation *invocation, const struct judged *judged,
-                             const char *command)
-{
-    assert(judged->count > 0);
-    json_t *document = json_head(invocation, "epsim.accuracy/1", command);
-    put_engine(document, judged, &judged->of[0]);
-    if (judged->count > 1) {
-        json_t *others = json_array();
-        for (size_t i = 1; i < judged->count; i++) {
-            json_t *other = json_object();
-            put_engine(other, judged, &judged->of[i]);
-            json_array_append_new(others, other);
-        }
-        json_object_set_new(document, "others", others);
-    }
-    return document;
-}
-
-static bool output(const struct invocation *invocation, const struct judged *judged,
-                   struct error *err)
-{
-    char *command = command_line(invocation);
-    const bool rows = judged->worst || !strcmp(invocation->tsv, "accuracy-rows");
-    struct table *table = rows ? rows_table(judged, !invocation->tsv[0]) : groups_table(judged);
-    table_head(table, invocation, command, NULL);
-    comment_totals(table, judged);
-    const bool ok =
-        output_table(invocation, table, accuracy_json(invocation, judged, command), err);
+    struct accuracy_options *options = line->options;
+    const char *tsv = options->common.tsv;
+    char *command = command_text(line);
+    const bool rows = judged->worst || !strcmp(tsv, "accuracy-rows");
+    struct table *table =
+        rows ? accuracy_rows_table(judged, !tsv[0]) : accuracy_groups_table(judged);
+    table_head(table, options->judge.seed, command, NULL);
+    accuracy_comment_totals(table, judged);
+    json_t *document = json_head("epsim.accuracy/1", options->judge.seed, command);
+    accuracy_json(judged, document);
+    const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     free(command);
     return ok;
 }
 
-static bool outside(const struct judged *judged, double tolerance_pct, double median_pct)
+static bool outside_tolerance(const struct judged *judged, double tolerance_pct, double median_pct)
 {
     for (size_t i = 0; i < judged->count; i++) // NaN, of no rows, is within nothing that was asked
         if ((isfinite(median_pct) && !(judged->of[i].median_abs_pct <= median_pct)) ||
@@ -418,34 +115,34 @@ static bool outside(const struct judged *judged, double tolerance_pct, double me
 }
 
 // At most one of what is shown.
-static bool check_one_view(const struct invocation *invocation, struct error *err)
+static bool check_one_view(const struct command_line *line, struct error *err)
 {
+    const struct accuracy_options *options = line->options;
     static const char *const views[] = {"by", "each", "worst"};
     const char *asked = NULL;
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
-        if (!invocation_given(invocation, views[i]))
+        if (!options_given(line, views[i]))
             continue;
         if (asked)
             return error_set(err, EXIT_INPUT, "--%s and --%s: expected one of them", asked,
                              views[i]);
         asked = views[i];
     }
-    return !asked || strcmp(asked, "worst") != 0 || strcmp(invocation->tsv, "accuracy") != 0 ||
+    return !asked || strcmp(asked, "worst") != 0 || strcmp(options->common.tsv, "accuracy") != 0 ||
            error_set(err, EXIT_INPUT, "--worst with --tsv accuracy: expected --tsv accuracy-rows");
 }
 
-static bool parse_view(const struct invocation *invocation, struct judged *judged,
-                       struct error *err)
+static bool parse_view(const struct command_line *line, struct judged *judged, struct error *err)
 {
-    if (!check_one_view(invocation, err))
+    const struct accuracy_options *options = line->options;
+    if (!check_one_view(line, err))
         return false;
-    judged->worst = invocation->worst;
-    judged->each = invocation_given(invocation, "each");
+    judged->worst = options->worst;
+    judged->each = options->each[0] != '\0';
     if (judged->each)
-        return grouping_parse(&judged->grouping, invocation->each, err) ||
-               error_prefix(err, "--each");
-    if (invocation_given(invocation, "by"))
-        return grouping_parse(&judged->grouping, invocation->by, err) || error_prefix(err, "--by");
+        return grouping_parse(&judged->grouping, options->each, err) || error_prefix(err, "--each");
+    if (options->by[0])
+        return grouping_parse(&judged->grouping, options->by, err) || error_prefix(err, "--by");
     return true;
 }
 
@@ -461,24 +158,18 @@ static bool check_any(const struct judged *judged, const struct measured *measur
                      measured->path, measured->count, judged->of[0].rows[0].why);
 }
 
-// What --engine lists.
-struct engine_list {
-    const struct engine *engines[ENGINES];
-    size_t count;
-};
-
-static bool judge(const struct invocation *invocation, const struct measured *measured,
-                  const struct engine_list *list, struct judged *judged, struct error *err)
+static bool judge_engines(const struct accuracy_options *options, const struct measured *measured,
+                          const struct engine_list *list, struct judged *judged, struct error *err)
 {
-    const struct row_overrides overrides = row_overrides(invocation);
+    const struct row_overrides terms = judge_overrides(&options->judge);
     struct fits fits = {0};
-    judged->interval_pct = invocation->interval_pct;
+    judged->interval_pct = options->interval_pct;
     if (judged->interval_pct > 0 && !fits_load(&fits, err))
         return false;
-    const struct accuracy_asked asked = {.fits = &fits, .pct = invocation->interval_pct};
+    const struct accuracy_asked asked = {.fits = &fits, .pct = options->interval_pct};
     for (; judged->count < list->count; judged->count++) {
         struct accuracy *accuracy = &judged->of[judged->count];
-        accuracy_judge(accuracy, measured, list->engines[judged->count], &overrides,
+        accuracy_judge(accuracy, measured, list->of[judged->count], &terms,
                        judged->interval_pct > 0 ? &asked : NULL);
         accuracy_group(accuracy, &judged->grouping);
     }
@@ -486,27 +177,83 @@ static bool judge(const struct invocation *invocation, const struct measured *me
     return true;
 }
 
-enum exit_code run_accuracy(struct invocation *invocation, struct error *err)
+static enum exit_code run_accuracy(struct command_line *line, struct error *err)
 {
+    const struct accuracy_options *options = line->options;
     struct engine_list list;
     struct measured measured;
     struct judged judged = {.grouping = grouping_default()};
-    if (!check_files(invocation, err) ||
-        !check_tsv_kind(invocation, "accuracy or accuracy-rows", err) ||
-        !parse_view(invocation, &judged, err) ||
-        !parse_engines(invocation, list.engines, &list.count, err) ||
-        !load_measured(invocation, &measured, err))
+    if (!check_files(line, err) ||
+        !check_tsv_kind(&options->common, "accuracy or accuracy-rows", err) ||
+        !parse_view(line, &judged, err) || !parse_engines(options->engine, &list, err) ||
+        !load_measured(line, &options->judge, &measured, err))
         return err->code;
     const bool quiet = notice_quiet(true); // what one row goes beyond, its error says
-    const bool done = judge(invocation, &measured, &list, &judged, err);
+    const bool done = judge_engines(options, &measured, &list, &judged, err);
     notice_quiet(quiet);
     if (!done) {
         measured_release(&measured);
         return err->code;
     }
-    const bool ok = check_any(&judged, &measured, err) && output(invocation, &judged, err);
-    const bool off = outside(&judged, invocation->tolerance_pct, invocation->median_pct);
+    const bool ok = check_any(&judged, &measured, err) && output_accuracy(line, &judged, err);
+    const bool off = outside_tolerance(&judged, options->tolerance_pct, options->median_pct);
     judged_release(&judged);
     measured_release(&measured);
     return !ok ? err->code : off ? EXIT_TOLERANCE : EXIT_DONE;
 }
+
+static void accuracy_defaults(void *options)
+{
+    *(struct accuracy_options *)options =
+        (struct accuracy_options){.judge.seed = scenario_def_default().seed,
+                                  .engine = "simulate",
+                                  .tolerance_pct = INFINITY,
+                                  .median_pct = INFINITY};
+}
+
+static const struct option_part accuracy_parts[] = {
+    {&scenario_seed_options, AT(judge.seed)},
+    {&engine_options, 0},
+    {&judge_from_options, AT(judge)},
+    {&view_options, 0},
+    {&judge_options, AT(judge)},
+    {&presets_options, AT(common)},
+    {&tsv_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&interval_options, AT(interval_pct)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_accuracy = {
+    .name = "accuracy",
+    .summary = "predicted against measured, by family",
+    .usage = "FILE... [flags]",
+    .examples = "  epsim accuracy study/measured/h800-cx7.csv\n"
+                "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"
+                "  epsim accuracy rows.csv --each nodes,phase,tokens,sms\n"
+                "  epsim accuracy rows.csv --engine estimate --worst 10\n",
+    .notes = JUDGE_FILES_NOTES
+    "\ncolumns, one row an engine and group (errors: predicted over measured, less one):\n"
+    "  n                rows of the group\n"
+    "  median_abs_pct   median of the errors' absolute values, per cent\n"
+    "  p90_abs_pct      element floor(0.9 (n - 1)) of them, sorted\n"
+    "  worst_abs_pct    the largest\n"
+    "  bias_pct         mean of the errors with their sign\n"
+    "  parameters       distinct figures that these predictions read and that were fitted to rows, "
+    "as their source says\n"
+    "  fitted_rows      the fewest rows that one of those was fitted to\n"
+    "  own_parameters   how many of them these rows may have fixed themselves: one fitted to N "
+    "rows counts M/N where M\n"
+    "                   of these read it, 1 at most, and 0 where --only or --except held these "
+    "out\n"
+    "  verdict          proves nothing: fewer than three rows an own parameter\n"
+    "rows (--worst, --tsv accuracy-rows):\n"
+    "  error_pct        predicted over measured, less one\n"
+    "  bottleneck       what binds the predicted phase, as simulate and estimate say it\n"
+    "naive: the busiest port's bytes over its nominal rate, and 10 us.\n",
+    COMMAND_OPTIONS(accuracy_options, accuracy_parts),
+    .set_defaults = accuracy_defaults,
+    .opens_output = true,
+    .run = run_accuracy,
+};

@@ -4,11 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool belief_find(struct belief *belief, const struct invocation *invocation,
-                 const struct scenario *scenario, const struct engine *engine, struct error *err)
+static const struct option_row interval_rows[] = {
+    {OPTION_NUMBER("interval", FIELD_NUMBER, 0, "PCT", 1, 99.9,
+                   "bounds between which so many of 100 measurements should lie, as 90")},
+};
+const struct option_group interval_options = {HEADING_BELIEF, OPTION_ROWS(interval_rows)};
+
+bool belief_find(struct belief *belief, double interval_pct, const struct scenario *scenario,
+                 const struct engine *engine, struct error *err)
 {
     struct fits fits;
-    *belief = (struct belief){.pct = invocation->interval_pct};
+    *belief = (struct belief){.pct = interval_pct};
     if (!fits_load(&fits, err))
         return false;
     extrapolation_find(&belief->extrapolation, &fits, scenario);

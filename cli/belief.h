@@ -3,9 +3,15 @@
 #ifndef CLI_BELIEF_H
 #define CLI_BELIEF_H
 
-#include "cli/cli.h"
+#include "base/table.h"
+#include "cli/common.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
+
+#include <jansson.h>
+
+// --interval. The offset counts from the double, 0 where it is not asked.
+extern const struct option_group interval_options;
 
 struct belief {
     double pct; // of --interval; 0: not asked, and doubts are empty
@@ -14,8 +20,8 @@ struct belief {
 };
 
 // Looks at a loaded scenario. Released by belief_release.
-bool belief_find(struct belief *belief, const struct invocation *invocation,
-                 const struct scenario *scenario, const struct engine *engine, struct error *err);
+bool belief_find(struct belief *belief, double interval_pct, const struct scenario *scenario,
+                 const struct engine *engine, struct error *err);
 void belief_release(struct belief *belief);
 
 // "# extrapolates: ..." where it does, and what each interval is made of.

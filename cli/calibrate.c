@@ -1,10 +1,40 @@
 // epsim calibrate: constants of clusters and dispatchers from measured rows.
-#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/judge.h"
+#include "cli/output.h"
 #include "study/calibrate.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct calibrate_options {
+    struct judge_options judge;
+    char fit[FIELD_TEXT_BYTES];
+    bool leave_out, between;
+    char write[FIELD_TEXT_BYTES];
+    struct common_options common;
+};
+
+#define AT(member) offsetof(struct calibrate_options, member)
+
+static const struct option_row fit_rows[] = {
+    {OPTION_TEXT("fit", AT(fit), "FILE",
+                 "YAML: which keys of which presets may move, and what shares them")},
+    {OPTION_SWITCH("leave_out", AT(leave_out),
+                   "fit without each group of rows in turn, and say how far off it is then")},
+    {OPTION_SWITCH("between", AT(between),
+                   "fit halfway between estimate and simulate, not estimate alone")},
+};
+static const struct option_group fit_options = {HEADING_JUDGED, OPTION_ROWS(fit_rows)};
+
+static const struct option_row written_rows[] = {
+    {OPTION_TEXT("write", AT(write), "FOLDER",
+                 "write the fitted presets there, as --presets reads them")},
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
+                 "table for programs: calibrate, or with --leave-out left-out")},
+};
+static const struct option_group written_options = {HEADING_OUTPUT, OPTION_ROWS(written_rows)};
 
 #define CORRELATED 0.95 // two parameters that the data hardly tell apart
 
@@ -99,68 +129,118 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
                           calibration->rows[r].why);
 }
 
-static bool output(const struct invocation *invocation, const struct calibration *calibration,
-                   const char *command, struct error *err)
+static bool output_calibration(struct calibrate_options *options,
+                               const struct calibration *calibration, const char *command,
+                               struct error *err)
 {
     struct table *table =
-        invocation->leave_out ? left_out_table(calibration) : parameters_table(calibration);
-    table_head(table, invocation, command, NULL);
+        options->leave_out ? left_out_table(calibration) : parameters_table(calibration);
+    table_head(table, options->judge.seed, command, NULL);
     comment_fit(table, calibration);
-    json_t *document = json_head(invocation, "epsim.calibrate/1", command);
-    json_object_set_new(document, invocation->leave_out ? "left_out" : "parameters",
+    json_t *document = json_head("epsim.calibrate/1", options->judge.seed, command);
+    json_object_set_new(document, options->leave_out ? "left_out" : "parameters",
                         table_json(table));
     json_object_set_new(document, "median_abs_pct", table_json_real(calibration->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(calibration->p90_abs_pct));
-    const bool ok = output_table(invocation, table, document, err);
+    const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     return ok;
 }
 
-static bool calibrate(const struct invocation *invocation, struct calibration *calibration,
+static bool calibrate(const struct command_line *line, struct calibration *calibration,
                       const struct measured *measured, struct error *err)
 {
-    const struct row_overrides overrides = row_overrides(invocation);
+    struct calibrate_options *options = line->options;
+    const struct row_overrides terms = judge_overrides(&options->judge);
     const bool quiet = notice_quiet(true); // rows by the hundred would say the same
-    const bool found = calibration_run(calibration, measured, &overrides, invocation->between, err);
+    const bool found = calibration_run(calibration, measured, &terms, options->between, err);
     notice_quiet(quiet);
     if (!found)
         return false;
-    char *command = command_line(invocation);
+    char *command = command_text(line);
     const bool ok =
-        (!invocation->write[0] || calibration_write(calibration, invocation->write, command, err) ||
+        (!options->write[0] || calibration_write(calibration, options->write, command, err) ||
          error_prefix(err, "--write")) &&
-        output(invocation, calibration, command, err);
+        output_calibration(options, calibration, command, err);
     free(command);
     return ok;
 }
 
-static bool load_and_calibrate(const struct invocation *invocation, struct error *err)
+static bool load_and_calibrate(const struct command_line *line, struct error *err)
 {
+    const struct calibrate_options *options = line->options;
     struct calibration calibration;
     struct measured measured;
-    if (!load_measured(invocation, &measured, err))
+    if (!load_measured(line, &options->judge, &measured, err))
         return false;
-    const struct calibrate_asked asked = {.cluster = row_overrides(invocation).cluster,
+    const struct calibrate_asked asked = {.cluster = judge_overrides(&options->judge).cluster,
                                           .gpu = measured_gpu(&measured)};
     bool ok =
-        calibration_load(&calibration, invocation->fit, &asked, err) || error_prefix(err, "--fit");
+        calibration_load(&calibration, options->fit, &asked, err) || error_prefix(err, "--fit");
     if (ok) {
-        ok = calibrate(invocation, &calibration, &measured, err);
+        ok = calibrate(line, &calibration, &measured, err);
         calibration_release(&calibration);
     }
     measured_release(&measured);
     return ok;
 }
 
-enum exit_code run_calibrate(struct invocation *invocation, struct error *err)
+static enum exit_code run_calibrate(struct command_line *line, struct error *err)
 {
-    const char *kind = invocation->leave_out ? "left-out" : "calibrate";
-    if (!check_files(invocation, err))
+    const struct calibrate_options *options = line->options;
+    const char *kind = options->leave_out ? "left-out" : "calibrate";
+    if (!check_files(line, err))
         return err->code;
-    if (!invocation->fit[0])
+    if (!options->fit[0])
         return error_set(err, EXIT_INPUT, "--fit: missing: expected a file of what may move"),
                err->code;
-    if (!check_tsv_kind(invocation, kind, err) || !load_and_calibrate(invocation, err))
+    if (!check_tsv_kind(&options->common, kind, err) || !load_and_calibrate(line, err))
         return err->code;
     return EXIT_DONE;
 }
+
+static void calibrate_defaults(void *options)
+{
+    *(struct calibrate_options *)options =
+        (struct calibrate_options){.judge.seed = scenario_def_default().seed};
+}
+
+static const struct option_part calibrate_parts[] = {
+    {&scenario_seed_options, AT(judge.seed)},
+    {&judge_from_options, AT(judge)},
+    {&judge_options, AT(judge)},
+    {&fit_options, 0},
+    {&presets_options, AT(common)},
+    {&written_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_calibrate = {
+    .name = "calibrate",
+    .summary = "constants of clusters and dispatchers from measured rows",
+    .usage = "FILE... --fit FIT.yaml [flags]",
+    .examples = "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
+                "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
+                "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
+                "  epsim simulate --cluster mine --presets fitted\n"
+                "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
+    .notes = JUDGE_FILES_NOTES
+    "\ncolumns, one row a parameter of the fit file:\n"
+    "  key                 what moved, of a cluster or dispatcher\n"
+    "  presets             that share it; NAME@CLUSTER: what dispatcher NAME says there\n"
+    "  start, value        before and after the fit\n"
+    "  standard_error_pct  of the value; -: the data say nothing of it\n"
+    "  rows                that depend on the key\n"
+    "  verdict             found: to be used;\n"
+    "                      loose: a standard error above half the value, or blind data;\n"
+    "                      at bound: it wants to go further than min or max;\n"
+    "                      unused: no row's prediction moves with it, and it is not written\n"
+    "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
+    "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n",
+    COMMAND_OPTIONS(calibrate_options, calibrate_parts),
+    .set_defaults = calibrate_defaults,
+    .opens_output = true,
+    .run = run_calibrate,
+};

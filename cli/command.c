@@ -1,9 +1,54 @@
-// The command line that an output carries: every row of the option table in force but those that
-// only say where results go, so that sh runs the very same question again.
-#include "cli/cli.h"
+#include "cli/command.h"
 
-#include <stdlib.h>
+#include "base/mem.h"
+
+#include <stdio.h>
 #include <string.h>
+
+void *command_options(const struct command *command)
+{
+    void *options = mem_alloc(1, command->options_size);
+    if (command->set_defaults)
+        command->set_defaults(options);
+    return options;
+}
+
+// ---- verbs -------------------------------------------------------------------------------------
+
+static const struct verb *verb_of_words(const struct command *command,
+                                        const struct command_line *line)
+{
+    const char *word = line->word_count ? line->words[0] : "";
+    for (const struct verb *verb = command->verbs; verb && verb->name; verb++)
+        if (!verb->own && !strcmp(word, verb->name))
+            return verb;
+    return NULL;
+}
+
+static bool check_verb(const struct command *command, const struct verb *verb,
+                       const struct command_line *line, struct error *err)
+{
+    char flag[OPTION_FLAG_BYTES];
+    if (line->word_count < verb->min_words || line->word_count > verb->max_words)
+        return error_set(err, EXIT_INPUT, "%s: expected: epsim %s %s %s", command->name,
+                         command->name, verb->name, verb->words);
+    for (const char *const *key = verb->refused; key && *key; key++)
+        if (options_given(line, *key))
+            return error_set(err, EXIT_INPUT, "%s has no meaning with %s %s",
+                             options_flag(*key, flag), command->name, verb->name);
+    return true;
+}
+
+enum exit_code command_start(const struct command *command, struct command_line *line,
+                             struct error *err)
+{
+    const struct verb *verb = verb_of_words(command, line);
+    if (!verb)
+        return command->run(line, err);
+    return check_verb(command, verb, line, err) ? verb->run(line, err) : err->code;
+}
+
+// ---- the command line that an output carries ---------------------------------------------------
 
 // A word of sh.
 static void print_word(FILE *out, const char *text)
@@ -20,124 +65,52 @@ static void print_word(FILE *out, const char *text)
     fputc('\'', out);
 }
 
-static void print_flag(FILE *out, const struct option_row *row, const struct invocation *asked)
+static void print_flag(FILE *out, const struct option_place *place, const void *options)
 {
-    char value[FIELD_TEXT_BYTES];
-    fputs(" --", out);
-    for (const char *at = row->field.key; *at; at++)
-        fputc(*at == '_' ? '-' : *at, out);
-    if (!row->argument)
+    char flag[OPTION_FLAG_BYTES], value[FIELD_TEXT_BYTES];
+    fprintf(out, " %s", options_flag(place->row->field.key, flag));
+    if (!place->row->argument)
         return;
-    field_exact(&row->field, asked, value);
+    field_exact(&place->row->field, (const char *)options + place->offset, value);
     fputc(*value == '-' ? '=' : ' ', out); // "--layout -x" would be a forgotten value
     print_word(out, value);
 }
 
-// Said even where nobody did: what an output was asked stays plain when a default changes.
-static bool always_said(size_t row)
+static void print_words(FILE *out, const struct command_line *line)
 {
-    static const char *const keys[] = {"cluster", "ep", "engine", "seed"};
-    const char *key = cli_options[row].field.key;
-    if (cli_options[row].commands & (ACCURACY | CALIBRATE) && !strcmp(key, "cluster"))
-        return false; // the rows name their own
-    if (cli_options[row].commands == LAYOUT && !strcmp(key, "engine"))
-        return false; // not of every verb
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (!strcmp(key, keys[i]))
-            return true;
-    return false;
-}
-
-static void print_words(FILE *out, const struct invocation *asked)
-{
-    for (size_t i = 0; i < asked->word_count; i++) {
+    for (size_t i = 0; i < line->word_count; i++) {
         fputc(' ', out);
-        print_word(out, asked->words[i]);
+        print_word(out, line->words[i]);
     }
 }
 
 // Whether a positional argument would be taken for a flag where it stands before them.
-static bool dashed(const struct invocation *asked)
+static bool has_dashed_word(const struct command_line *line)
 {
-    for (size_t i = 0; i < asked->word_count; i++)
-        if (asked->words[i][0] == '-')
+    for (size_t i = 0; i < line->word_count; i++)
+        if (line->words[i][0] == '-')
             return true;
     return false;
 }
 
-char *command_line(const struct invocation *asked)
+char *command_text(const struct command_line *line)
 {
     char *text = NULL;
     size_t length;
     FILE *out = open_memstream(&text, &length);
-    fprintf(out, "epsim %s", asked->command);
-    if (!dashed(asked))
-        print_words(out, asked);
-    for (size_t i = 0; i < cli_option_count; i++) {
-        const struct option_row *row = &cli_options[i];
-        if ((row->commands & asked->bit) && strcmp(row->group, OUTPUT_GROUP) &&
-            (asked->given[i] || always_said(i)))
-            print_flag(out, row, asked);
-    }
-    if (dashed(asked)) {
+    const bool dashed = has_dashed_word(line);
+    struct option_place place;
+    fprintf(out, "epsim %s", line->table->program);
+    if (!dashed)
+        print_words(out, line);
+    for (size_t i = 0; (place = options_at(line->table, i)).row; i++)
+        if (strcmp(place.group->heading, HEADING_OUTPUT) &&
+            (line->given[i] || place.row->always_said))
+            print_flag(out, &place, line->options);
+    if (dashed) {
         fputs(" --", out);
-        print_words(out, asked);
+        print_words(out, line);
     }
     fclose(out);
     return text;
-}
-
-void invocation_say(struct invocation *asked, const char *key)
-{
-    for (size_t i = 0; i < cli_option_count; i++)
-        if (!strcmp(cli_options[i].field.key, key))
-            asked->given[i] = true;
-}
-
-// compare's and replay's are lists. Where they were not asked, compare takes what is measured, or
-// the first, and replay all.
-static void say_place(struct invocation *asked)
-{
-    if (asked->bit == REPLAY || (asked->bit == COMPARE && asked->measured[0]))
-        return;
-    if (!asked->layers[0])
-        strcpy(asked->layers, "0");
-    if (!asked->steps[0])
-        strcpy(asked->steps, "0");
-    invocation_say(asked, "layer");
-    invocation_say(asked, "step");
-}
-
-static void say_layer(struct invocation *asked, const struct scenario *scenario)
-{
-    struct scenario_def *def = &asked->def;
-    if (def->trace[0]) {
-        say_place(asked);
-    } else {
-        if (!def->model[0])
-            strcpy(def->model, scenario->moe.name);
-        invocation_say(asked, "model");
-        invocation_say(asked, "routing");
-    }
-    // A trace says what it holds for a rank, and that may be more on some than on others.
-    if (!asked->tokens[0] && !def->trace[0])
-        snprintf(asked->tokens, sizeof asked->tokens, "%u", scenario->tokens[0]);
-    if (asked->tokens[0])
-        invocation_say(asked, "tokens");
-}
-
-char *setting_command(const struct invocation *invocation, const struct scenario *scenario)
-{
-    struct invocation asked = *invocation;
-    struct scenario_def *def = &asked.def;
-    def->ep = cluster_ranks(&scenario->cluster);
-    if (!def->traffic[0])
-        say_layer(&asked, scenario);
-    // Over a list of token counts, or steps of a trace, the dispatcher may change on the way.
-    if (asked.bit != COMPARE && asked.bit != REPLAY) {
-        if (!def->dispatcher[0])
-            strcpy(def->dispatcher, scenario->dispatcher.name);
-        invocation_say(&asked, "dispatcher");
-    }
-    return command_line(&asked);
 }

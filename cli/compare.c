@@ -2,7 +2,9 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "cli/belief.h"
-#include "model/engine/estimate.h"
+#include "cli/command.h"
+#include "cli/output.h"
+#include "cli/show.h"
 #include "model/timing.h"
 #include "study/compare.h"
 #include "study/rows/measured_load.h"
@@ -10,6 +12,42 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct compare_options {
+    struct workload_options workload;
+    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // lists
+    double tolerance_pct;
+    char measured[FIELD_TEXT_BYTES];
+    double interval_pct; // 0: not asked
+    struct common_options common;
+};
+
+#define AT(member) offsetof(struct compare_options, member)
+
+static const struct option_row list_rows[] = {
+    {OPTION_TEXT("tokens", AT(workload.tokens), "LIST",
+                 "tokens a GPU (" TEXT_OF(
+                     SCENARIO_TOKENS) "): one, several or a range: 128,4096 or 1..4096:log")},
+    {OPTION_TEXT("layer", AT(layers), "LIST",
+                 "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (those measured, or 0); or a "
+                 "stream of drawn routing")},
+    {OPTION_TEXT("step", AT(steps), "LIST",
+                 "steps of the trace, from 0, as 0..12:4 (those measured, or 0)")},
+};
+static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
+
+static const struct option_row judged_rows[] = {
+    {OPTION_NUMBER("tolerance_pct", FIELD_NUMBER, AT(tolerance_pct), "PCT", 0, 1e6,
+                   "exit 1 when a row is further off")},
+    {OPTION_TEXT("measured", AT(measured), "CSV", "measured rows to lay beside")},
+};
+static const struct option_group judged_options = {HEADING_JUDGED, OPTION_ROWS(judged_rows)};
+
+static const struct option_row tsv_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
+                 "table for programs: compare, or with --trace steps")},
+};
+static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
 
 static double off_pct(double predicted, const struct measured_row *row)
 {
@@ -27,15 +65,15 @@ static const char *const measured_columns[] = {"measured_us", "simulate_pct", "e
                                                "measured_id", NULL};
 #define MOST_COLUMNS 17
 
-static bool over_steps(const struct invocation *invocation)
+static bool over_steps(const struct compare_options *options)
 {
-    return invocation->def.trace[0] != '\0';
+    return options->workload.def.trace[0] != '\0';
 }
 
 // The one table, and its name among programs.
-static const char *kind(const struct invocation *invocation)
+static const char *kind(const struct compare_options *options)
 {
-    return over_steps(invocation) ? "steps" : "compare";
+    return over_steps(options) ? "steps" : "compare";
 }
 
 static void add_interval(struct table *table, const struct interval *interval, bool asked)
@@ -46,7 +84,7 @@ static void add_interval(struct table *table, const struct interval *interval, b
     table_real(table, interval->high);
 }
 
-static void add_row(struct table *table, const struct compared *row, bool steps, bool asked)
+static void add_compared(struct table *table, const struct compared *row, bool steps, bool asked)
 {
     table_count(table, row->tokens);
     if (steps) {
@@ -70,10 +108,10 @@ static void add_row(struct table *table, const struct compared *row, bool steps,
         table_blank(table);
 }
 
-static struct table *fill_table(const struct invocation *invocation,
-                                const struct comparison *comparison)
+static struct table *comparison_table(const struct compare_options *options,
+                                      const struct comparison *comparison)
 {
-    const bool steps = over_steps(invocation), asked = comparison->pct > 0;
+    const bool steps = over_steps(options), asked = comparison->pct > 0;
     const char *const *const parts[] = {steps ? step_columns : token_columns,
                                         asked ? interval_columns : engine_columns,
                                         measured_columns};
@@ -82,9 +120,9 @@ static struct table *fill_table(const struct invocation *invocation,
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
         for (size_t c = 0; parts[p][c]; c++)
             columns[count++] = parts[p][c];
-    struct table *table = table_new(kind(invocation), columns);
+    struct table *table = table_new(kind(options), columns);
     for (size_t i = 0; i < comparison->count; i++)
-        add_row(table, &comparison->rows[i], steps, asked);
+        add_compared(table, &comparison->rows[i], steps, asked);
     return table;
 }
 
@@ -118,13 +156,14 @@ static void lists_release(struct lists *lists)
 }
 
 // A trace and a list of token counts cut the trace differently at each; one count is the default.
-static bool read_counts(const struct invocation *invocation, struct lists *lists, struct error *err)
+static bool read_token_counts(const struct compare_options *options, struct lists *lists,
+                              struct error *err)
 {
-    if (invocation->tokens[0])
-        return range_parse(invocation->tokens, &lists->tokens, &lists->token_count, err) ||
+    if (options->workload.tokens[0])
+        return range_parse(options->workload.tokens, &lists->tokens, &lists->token_count, err) ||
                error_prefix(err, "--tokens");
     lists->tokens = mem_alloc(1, sizeof *lists->tokens);
-    *lists->tokens = invocation->def.trace[0] ? 0 : SCENARIO_TOKENS;
+    *lists->tokens = options->workload.def.trace[0] ? 0 : SCENARIO_TOKENS;
     lists->token_count = 1;
     return true;
 }
@@ -137,34 +176,33 @@ static bool read_indices(const char *flag, const char *text, uint32_t **values, 
 }
 
 // The question's own layer and step, which stand in what is told of it, are the first.
-static bool read_lists(struct invocation *invocation, struct lists *lists, struct error *err)
+static bool read_lists(struct compare_options *options, struct lists *lists, struct error *err)
 {
-    if (!read_counts(invocation, lists, err) ||
-        !read_indices("--layer", invocation->layers, &lists->layers, &lists->layer_count, err) ||
-        !read_indices("--step", invocation->steps, &lists->steps, &lists->step_count, err))
+    if (!read_token_counts(options, lists, err) ||
+        !read_indices("--layer", options->layers, &lists->layers, &lists->layer_count, err) ||
+        !read_indices("--step", options->steps, &lists->steps, &lists->step_count, err))
         return false;
-    if (!over_steps(invocation) && lists->layer_count > 1)
+    if (!over_steps(options) && lists->layer_count > 1)
         return error_set(err, EXIT_INPUT,
                          "--layer %s: %zu values: expected one, or --trace FOLDER with a list",
-                         invocation->layers, lists->layer_count);
-    invocation->def.layer = lists->layer_count ? lists->layers[0] : 0;
-    invocation->def.step = lists->step_count ? lists->steps[0] : 0;
+                         options->layers, lists->layer_count);
+    options->workload.def.layer = lists->layer_count ? lists->layers[0] : 0;
+    options->workload.def.step = lists->step_count ? lists->steps[0] : 0;
     return true;
 }
 
-static bool ask_both(const struct invocation *invocation, const struct measured *measured,
+static bool ask_both(const struct compare_options *options, const struct measured *measured,
                      const struct lists *lists, struct comparison *comparison, struct error *err)
 {
     const struct compare_places places = {.layers = lists->layers,
                                           .steps = lists->steps,
                                           .layer_count = lists->layer_count,
                                           .step_count = lists->step_count};
-    struct scenario_def sized = invocation->def;
+    struct scenario_def sized = options->workload.def;
     for (size_t i = 0; i < lists->token_count; i++) {
         sized.tokens = lists->tokens[i];
-        if (over_steps(invocation)
-                ? !compare_steps(&sized, &places, measured, comparison, err)
-                : !compare_tokens(&sized, sized.tokens, measured, comparison, err))
+        if (over_steps(options) ? !compare_steps(&sized, &places, measured, comparison, err)
+                                : !compare_tokens(&sized, sized.tokens, measured, comparison, err))
             return false;
     }
     return true;
@@ -180,11 +218,11 @@ static const struct measured_row *first_matched(const struct comparison *compari
     return NULL;
 }
 
-static void tell_unmatched(const struct invocation *invocation, const struct scenario *scenario)
+static void tell_unmatched(const struct compare_options *options, const struct scenario *scenario)
 {
     const struct moe *moe = &scenario->moe;
-    const struct scenario_def *def = &invocation->def;
-    const bool list = strpbrk(invocation->tokens, ",.") && !def->dispatcher[0];
+    const struct scenario_def *def = &options->workload.def;
+    const bool list = strpbrk(options->workload.tokens, ",.") && !def->dispatcher[0];
     char sms[32] = "its default", tokens[32];
     snprintf(tokens, sizeof tokens, "%u", routing_most_tokens(&scenario->routing));
     if (scenario->dispatcher.sms)
@@ -193,11 +231,11 @@ static void tell_unmatched(const struct invocation *invocation, const struct sce
         "no row of %s is of this case. A row must agree in cluster (%s), dispatcher (%s), nodes x "
         "GPUs (%ux%u), experts (%u), top-k (%u), hidden (%u), tokens a GPU (%s), layout (%s), "
         "dtype (dispatch %s, combine %s), and SMs (%s) unless blank; its routing must %s",
-        invocation->measured, def->cluster, list ? "by tokens" : scenario->dispatcher.name,
+        options->measured, def->cluster, list ? "by tokens" : scenario->dispatcher.name,
         scenario->cluster.nodes, scenario->cluster.gpus_per_node, moe->experts, moe->topk,
-        moe->hidden, invocation->tokens[0] ? invocation->tokens : tokens, def->layout,
-        dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
-        over_steps(invocation) ? "be trace, at a layer and step that are asked" : "not be trace");
+        moe->hidden, options->workload.tokens[0] ? options->workload.tokens : tokens,
+        def->layout, dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
+        over_steps(options) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
 
 // The rule that a row was measured under, as `epsim accuracy` takes it.
@@ -245,10 +283,10 @@ static void tell_routing(const struct scenario_def *head, const struct scenario 
 // ---- the output --------------------------------------------------------------------------------
 
 // Each row says its own layer and step.
-static json_t *config_json(const struct invocation *invocation, const struct scenario *scenario)
+static json_t *config_json(const struct compare_options *options, const struct scenario *scenario)
 {
-    json_t *config = json_config(invocation, scenario);
-    if (over_steps(invocation)) {
+    json_t *config = json_config(&options->workload.def, scenario);
+    if (over_steps(options)) {
         json_object_del(config, "layer");
         json_object_del(config, "step");
     }
@@ -266,66 +304,89 @@ static void comment_belief(const struct comparison *comparison, struct table *ta
             comparison->pct);
 }
 
-static bool output(const struct invocation *invocation, const struct scenario *scenario,
-                   const struct comparison *comparison, struct error *err)
+// With what was resolved. Over a list of token counts, or steps of a trace, the dispatcher may
+// change on the way; where no place was asked, what is measured says it, else it is the first.
+static char *compare_command(const struct command_line *line, const struct scenario *scenario)
 {
-    struct table *table = fill_table(invocation, comparison);
-    const bool steps = over_steps(invocation);
-    char *command = setting_command(invocation, scenario);
-    json_t *document = json_head(invocation, steps ? "epsim.steps/1" : "epsim.compare/1", command);
-    json_object_set_new(document, "config", config_json(invocation, scenario));
+    struct command_line again = *line;
+    struct compare_options said = *(const struct compare_options *)line->options;
+    again.options = &said;
+    workload_say(&again, &said.workload, scenario);
+    if (over_steps(&said) && !said.measured[0]) {
+        if (!said.layers[0])
+            strcpy(said.layers, "0");
+        if (!said.steps[0])
+            strcpy(said.steps, "0");
+        options_say(&again, "layer");
+        options_say(&again, "step");
+    }
+    return command_text(&again);
+}
+
+static bool output_comparison(struct command_line *line, const struct scenario *scenario,
+                              const struct comparison *comparison, struct error *err)
+{
+    struct compare_options *options = line->options;
+    const uint64_t seed = options->workload.def.seed;
+    struct table *table = comparison_table(options, comparison);
+    const bool steps = over_steps(options);
+    char *command = compare_command(line, scenario);
+    json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, command);
+    json_object_set_new(document, "config", config_json(options, scenario));
     json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
-    table_head(table, invocation, command, &scenario->cluster);
+    table_head(table, seed, command, &scenario->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
                   steps ? "mean over ranks, or slowest of ranks," : "means over ranks",
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
     comment_belief(comparison, table);
-    const bool ok = output_table(invocation, table, document, err);
+    const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     free(command);
     return ok;
 }
 
 // The configuration at the head is that of the first case.
-static bool output_head(const struct invocation *invocation, uint32_t first_tokens,
+static bool output_head(struct command_line *line, uint32_t first_tokens,
                         const struct comparison *comparison, struct error *err)
 {
+    const struct compare_options *options = line->options;
     const struct measured_row *matched = first_matched(comparison);
     struct scenario scenario;
-    struct scenario_def head = invocation->def;
+    struct scenario_def head = options->workload.def;
     head.tokens = first_tokens;
     notice_quiet(true); // what there was to say, the first case's run has said
     const bool resolved = scenario_open(&scenario, &head, err);
-    notice_quiet(invocation->quiet);
+    notice_quiet(options->common.quiet);
     if (!resolved)
         return false;
-    if (invocation->measured[0] && !matched)
-        tell_unmatched(invocation, &scenario);
+    if (options->measured[0] && !matched)
+        tell_unmatched(options, &scenario);
     if (matched)
         tell_routing(&head, &scenario, matched);
-    const bool ok = output(invocation, &scenario, comparison, err);
+    const bool ok = output_comparison(line, &scenario, comparison, err);
     scenario_release(&scenario);
     return ok;
 }
 
-static bool compare(const struct invocation *invocation, const struct lists *lists, double *worst,
+static bool compare(struct command_line *line, const struct lists *lists, double *worst,
                     struct error *err)
 {
+    const struct compare_options *options = line->options;
     struct measured measured = {0};
     struct fits fits;
-    struct comparison comparison = {.fits = &fits, .pct = invocation->interval_pct};
-    const bool judged = invocation->measured[0] != '\0';
-    if (judged && !measured_load(&measured, invocation->measured, err))
+    struct comparison comparison = {.fits = &fits, .pct = options->interval_pct};
+    const bool judged = options->measured[0] != '\0';
+    if (judged && !measured_load(&measured, options->measured, err))
         return error_prefix(err, "--measured");
     if (!fits_load(&fits, err)) {
         measured_release(&measured);
         return false;
     }
-    const bool ok = ask_both(invocation, judged ? &measured : NULL, lists, &comparison, err) &&
-                    output_head(invocation, lists->tokens[0], &comparison, err);
+    const bool ok = ask_both(options, judged ? &measured : NULL, lists, &comparison, err) &&
+                    output_head(line, lists->tokens[0], &comparison, err);
     *worst = worst_pct(&comparison);
     comparison_release(&comparison);
     measured_release(&measured);
@@ -333,28 +394,81 @@ static bool compare(const struct invocation *invocation, const struct lists *lis
     return ok;
 }
 
-static bool check_asked(const struct invocation *invocation, struct error *err)
+static bool check_compare(const struct command_line *line, struct error *err)
 {
-    if (!check_tsv_kind(invocation, kind(invocation), err) || !check_together(invocation, err))
+    const struct compare_options *options = line->options;
+    if (!check_tsv_kind(&options->common, kind(options), err) ||
+        !check_together(line, &options->workload.def, err))
         return false;
-    return !invocation_given(invocation, "tolerance_pct") || invocation->measured[0] ||
+    return !options_given(line, "tolerance_pct") || options->measured[0] ||
            error_set(err, EXIT_INPUT, "--tolerance-pct has a meaning only with --measured");
 }
 
-enum exit_code run_compare(struct invocation *invocation, struct error *err)
+static enum exit_code run_compare(struct command_line *line, struct error *err)
 {
+    struct compare_options *options = line->options;
     struct lists lists = {0};
     double worst = 0;
-    bool ok = check_no_words(invocation, err) && read_lists(invocation, &lists, err);
-    if (ok && invocation->show) {
+    bool ok = check_no_words(line, err) && read_lists(options, &lists, err);
+    if (ok && options->workload.show) {
         lists_release(&lists);
-        return run_show(invocation, err);
+        return show_parts(line, &options->workload, &options->common, err);
     }
-    ok = ok && check_asked(invocation, err) && compare(invocation, &lists, &worst, err);
+    ok = ok && check_compare(line, err) && compare(line, &lists, &worst, err);
     lists_release(&lists);
     if (!ok)
         return err->code;
-    return isfinite(invocation->tolerance_pct) && !(worst <= invocation->tolerance_pct)
-               ? EXIT_TOLERANCE
-               : EXIT_DONE;
+    return isfinite(options->tolerance_pct) && !(worst <= options->tolerance_pct) ? EXIT_TOLERANCE
+                                                                                  : EXIT_DONE;
 }
+
+static void compare_defaults(void *options)
+{
+    *(struct compare_options *)options = (struct compare_options){
+        .workload.def = scenario_def_default(), .tolerance_pct = INFINITY};
+}
+
+static const struct option_part compare_parts[] = {
+    {&scenario_model_options, AT(workload.def)},
+    {&scenario_cluster_options, AT(workload.def)},
+    {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_routing_options, AT(workload.def)},
+    {&scenario_layout_options, AT(workload.def)},
+    {&scenario_trace_options, AT(workload.def)},
+    {&scenario_seed_options, AT(workload.def.seed)},
+    {&scenario_slow_options, AT(workload.def)},
+    {&scenario_run_options, AT(workload.def)},
+    {&list_options, 0},
+    {&judged_options, 0},
+    {&presets_options, AT(common)},
+    {&tsv_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&interval_options, AT(interval_pct)},
+    {&show_options, AT(workload.show)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_compare = {
+    .name = "compare",
+    .summary = "both engines and measured rows side by side, over token counts or a trace's steps",
+    .usage = "[flags]",
+    .examples =
+        "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
+        "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n"
+        "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
+        "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step "
+        "that epsim-real ran\n",
+    .notes =
+        "\ncolumns, one row a phase and token count, or with --trace a phase, layer and step:\n"
+        "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat "
+        "says)\n"
+        "  estimate_us   the same in closed form\n"
+        "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
+        "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
+        "  stat          mean over ranks, or the slowest rank\n",
+    COMMAND_OPTIONS(compare_options, compare_parts),
+    .set_defaults = compare_defaults,
+    .opens_output = true,
+    .run = run_compare,
+};

@@ -4,98 +4,83 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "base/version.h"
+#include "cli/output.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-// ---- verbs and their flags ---------------------------------------------------------------------
+#define AT(member) offsetof(struct layout_options, member)
 
-enum verb { MAKE = 1, COMPARE_LAYOUTS = 2, INSPECT = 4, IMPORT = 8, EXPORT = 16 };
-
-struct verb_row {
-    const char *name;
-    enum verb verb;
-    enum exit_code (*run)(struct invocation *invocation, struct error *err);
-    const char *words; // after the verb
-    size_t least, most;
+static const struct option_row plan_rows[] = {
+    {OPTION_TEXT("layer", AT(layers), "LIST",
+                 "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (all)")},
+    {OPTION_NUMBER("redundant", FIELD_U32, AT(redundant), "N", 0, LAYOUT_MAX_SLOTS,
+                   "slots beyond one an expert, for replicas")},
+    {OPTION_TEXT("plan_on", AT(plan_on), "PART",
+                 "part of the trace that layouts are made from, as 0..0.5 (make: all; compare: "
+                 "0..0.5)")},
+    {OPTION_TEXT("replay_on", AT(replay_on), "PART",
+                 "part that they are judged on (what --plan-on leaves)")},
+    {OPTION_NUMBER("search_steps", FIELD_U32, AT(search_steps), "N", 0, 1e9,
+                   "steps that the search tries in a layer")},
+    {OPTION_TEXT("engine", AT(engine), "NAME", "compare by simulate or estimate")},
 };
+static const struct option_group plan_options = {HEADING_ASKED, OPTION_ROWS(plan_rows)};
 
-static const struct {
-    const char *key;
-    unsigned verbs; // that it has a meaning with
-} meanings[] = {
-    {"trace", MAKE | COMPARE_LAYOUTS},
-    {"dispatcher", MAKE | COMPARE_LAYOUTS},
-    {"sms", MAKE | COMPARE_LAYOUTS},
-    {"tokens", MAKE | COMPARE_LAYOUTS},
-    {"layer", MAKE | COMPARE_LAYOUTS},
-    {"redundant", MAKE | COMPARE_LAYOUTS},
-    {"plan_on", MAKE | COMPARE_LAYOUTS},
-    {"search_steps", MAKE | COMPARE_LAYOUTS},
-    {"replay_on", COMPARE_LAYOUTS},
-    {"engine", COMPARE_LAYOUTS},
-    {"tsv", COMPARE_LAYOUTS | INSPECT},
-    {"json", COMPARE_LAYOUTS | INSPECT},
-    {"format", MAKE | IMPORT | EXPORT},
+static const struct option_row form_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
+                 "table for programs: compare: layouts; inspect: layout")},
+    {OPTION_TEXT("format", AT(format), "NAME",
+                 "of a layout file: trtllm or sglang (by the output's name; export: sglang)")},
 };
-
-static bool check_flags(const struct invocation *invocation, const struct verb_row *verb,
-                        struct error *err)
-{
-    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
-        if ((meanings[i].verbs & verb->verb) || !invocation_given(invocation, meanings[i].key))
-            continue;
-        char flag[32];
-        snprintf(flag, sizeof flag, "%s", meanings[i].key);
-        for (char *at = flag; *at; at++)
-            *at = *at == '_' ? '-' : *at;
-        return error_set(err, EXIT_INPUT, "--%s has no meaning with layout %s", flag, verb->name);
-    }
-    if (verb->verb & (MAKE | COMPARE_LAYOUTS) && !invocation->def.trace[0])
-        return error_set(err, EXIT_INPUT, "layout %s: expected --trace FOLDER", verb->name);
-    return true;
-}
+static const struct option_group form_options = {HEADING_OUTPUT, OPTION_ROWS(form_rows)};
 
 // ---- what verbs share --------------------------------------------------------------------------
 
+bool layout_check_trace(const struct layout_options *options, const char *verb, struct error *err)
+{
+    return options->workload.def.trace[0] ||
+           error_set(err, EXIT_INPUT, "layout %s: expected --trace FOLDER", verb);
+}
+
 // Reads a list of layers; none given: count 0.
-static bool read_layers(const struct invocation *invocation, struct layout_task_def *asked,
-                        uint32_t **layers, struct error *err)
+static bool read_plan_layers(const struct layout_options *options, struct layout_task_def *asked,
+                             uint32_t **layers, struct error *err)
 {
     size_t count = 0;
     *layers = NULL;
-    if (invocation->layers[0] && !range_parse_indices(invocation->layers, layers, &count, err))
+    if (options->layers[0] && !range_parse_indices(options->layers, layers, &count, err))
         return error_prefix(err, "--layer");
     asked->layers = *layers;
     asked->layer_count = (uint32_t)count;
     return true;
 }
 
-bool layout_task_ask(struct invocation *invocation, struct layout_task_def *asked,
+bool layout_task_ask(struct layout_options *options, struct layout_task_def *asked,
                      struct layout_task *task, struct error *err)
 {
     uint32_t *layers;
-    if (!read_tokens(invocation, err) || !read_layers(invocation, asked, &layers, err))
+    if (!workload_tokens(&options->workload, err) ||
+        !read_plan_layers(options, asked, &layers, err))
         return false;
-    asked->scenario = &invocation->def;
-    asked->redundant = invocation->redundant;
-    asked->search_steps = invocation->search_steps;
+    asked->scenario = &options->workload.def;
+    asked->redundant = options->redundant;
+    asked->search_steps = options->search_steps;
     const bool ok = layout_task_init(task, asked, err);
     free(layers);
     return ok;
 }
 
-void layout_say(struct invocation *asked, const struct layout_task *task)
+void layout_say(struct command_line *line, struct layout_options *said,
+                const struct layout_task *task)
 {
-    struct scenario_def *def = &asked->def;
-    def->ep = cluster_ranks(&task->scenario.cluster);
-    if (!def->dispatcher[0])
-        strcpy(def->dispatcher, task->scenario.dispatcher.name);
-    if (!asked->tokens[0] && layout_task_tokens(task))
-        snprintf(asked->tokens, sizeof asked->tokens, "%u", layout_task_tokens(task));
-    invocation_say(asked, "dispatcher");
-    if (asked->tokens[0])
-        invocation_say(asked, "tokens");
+    struct workload_options *workload = &said->workload;
+    workload->def.ep = cluster_ranks(&task->scenario.cluster);
+    workload_say_dispatcher(line, workload, &task->scenario);
+    if (!workload->tokens[0] && layout_task_tokens(task))
+        snprintf(workload->tokens, sizeof workload->tokens, "%u", layout_task_tokens(task));
+    if (workload->tokens[0])
+        options_say(line, "tokens");
 }
 
 bool layout_rule(const char *word, enum placement_rule *rule)
@@ -122,39 +107,40 @@ static void write_layouts(void *context, FILE *out)
     layouts_write(written->layouts, written->format, written->comment, out);
 }
 
-static bool ends_in(const char *text, const char *suffix)
+static bool has_suffix(const char *text, const char *suffix)
 {
     const size_t length = strlen(text), tail = strlen(suffix);
     return length >= tail && !strcmp(text + length - tail, suffix);
 }
 
 // --format, else what the output's name says, else `usual`.
-static bool pick_format(const struct invocation *invocation, enum layout_format usual,
+static bool pick_format(const struct layout_options *options, enum layout_format usual,
                         enum layout_format *format, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    *format = ends_in(invocation->output, ".json")   ? LAYOUT_SGLANG
-              : ends_in(invocation->output, ".yaml") ? LAYOUT_TRTLLM
-                                                     : usual;
-    if (!invocation_given(invocation, "format"))
+    *format = has_suffix(options->common.output, ".json")   ? LAYOUT_SGLANG
+              : has_suffix(options->common.output, ".yaml") ? LAYOUT_TRTLLM
+                                                            : usual;
+    if (!options->format[0])
         return true;
     for (int f = 0; layout_format_names[f]; f++)
-        if (!strcmp(invocation->format, layout_format_names[f])) {
+        if (!strcmp(options->format, layout_format_names[f])) {
             *format = (enum layout_format)f;
             return true;
         }
     return error_set(err, EXIT_INPUT, "--format: '%s': expected trtllm or sglang",
-                     error_quote(invocation->format, quoted));
+                     error_quote(options->format, quoted));
 }
 
-static bool output_layouts(const struct invocation *invocation, const struct layouts *layouts,
+static bool output_layouts(const struct command_line *line, const struct layouts *layouts,
                            enum layout_format format, struct error *err)
 {
-    char *command = command_line(invocation);
+    struct layout_options *options = line->options;
+    char *command = command_text(line);
     struct written written = {.layouts = layouts, .format = format};
     written.comment = mem_format("# epsim: %s\n# seed: %llu\n# command: %s\n", version(),
-                                 (unsigned long long)invocation->def.seed, command);
-    const bool ok = output_write(invocation, write_layouts, &written, err);
+                                 (unsigned long long)options->workload.def.seed, command);
+    const bool ok = output_write(&options->common, write_layouts, &written, err);
     free(written.comment);
     free(command);
     return ok;
@@ -162,11 +148,9 @@ static bool output_layouts(const struct invocation *invocation, const struct lay
 
 // ---- make --------------------------------------------------------------------------------------
 
-static bool make_rule(const struct invocation *invocation, enum placement_rule *rule,
-                      struct error *err)
+static bool make_rule(const char *word, enum placement_rule *rule, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    const char *word = invocation->words[1];
     return layout_rule(word, rule) ||
            error_set(err, EXIT_INPUT,
                      "layout make: '%s': expected contiguous, random, greedy, eplb, eplb-global or "
@@ -174,26 +158,30 @@ static bool make_rule(const struct invocation *invocation, enum placement_rule *
                      error_quote(word, quoted));
 }
 
-static enum exit_code run_make(struct invocation *invocation, struct error *err)
+static enum exit_code run_make(struct command_line *line, struct error *err)
 {
+    struct layout_options *options = line->options;
     struct layout_task_def asked = {.plan = {0, 1}};
     struct layout_task task;
     struct layouts layouts;
     enum placement_rule rule = PLACEMENT_CONTIGUOUS;
     enum layout_format format;
-    if (!make_rule(invocation, &rule, err) || !pick_format(invocation, LAYOUT_TRTLLM, &format, err))
+    if (!layout_check_trace(options, "make", err) || !make_rule(line->words[1], &rule, err) ||
+        !pick_format(options, LAYOUT_TRTLLM, &format, err))
         return err->code;
-    if (invocation->plan_on[0] &&
-        !range_parse_share(invocation->plan_on, &asked.plan.from, &asked.plan.to, err))
+    if (options->plan_on[0] &&
+        !range_parse_share(options->plan_on, &asked.plan.from, &asked.plan.to, err))
         return error_prefix(err, "--plan-on"), err->code;
     asked.replay = asked.plan;
-    if (!layout_task_ask(invocation, &asked, &task, err))
+    if (!layout_task_ask(options, &asked, &task, err))
         return err->code;
     bool ok = layout_plan(&task, rule, &layouts, err);
     if (ok) {
-        struct invocation said = *invocation;
-        layout_say(&said, &task);
-        ok = output_layouts(&said, &layouts, format, err);
+        struct command_line again = *line;
+        struct layout_options said = *options;
+        again.options = &said;
+        layout_say(&again, &said, &task);
+        ok = output_layouts(&again, &layouts, format, err);
         layouts_release(&layouts);
     }
     layout_task_release(&task);
@@ -203,13 +191,12 @@ static enum exit_code run_make(struct invocation *invocation, struct error *err)
 // ---- inspect, import, export -------------------------------------------------------------------
 
 // Ranks by --cluster and --ep; experts by --model, else 0.
-static bool resolve_file(struct invocation *invocation, struct cluster *cluster, uint32_t *experts,
-                         struct error *err)
+static bool resolve_file(const struct scenario_def *def, struct cluster *cluster,
+                         uint32_t *experts, struct error *err)
 {
-    const struct scenario_def *def = &invocation->def;
+    struct place place;
     struct moe moe;
     *experts = 0;
-    struct place place;
     if (!place_open(&place, def, err))
         return false;
     *cluster = place.cluster;
@@ -222,39 +209,40 @@ static bool resolve_file(struct invocation *invocation, struct cluster *cluster,
     return true;
 }
 
-static bool load_file(struct invocation *invocation, struct cluster *cluster,
+static bool load_file(const struct command_line *line, struct cluster *cluster,
                       struct layouts *layouts, struct error *err)
 {
+    struct scenario_def *def = &((struct layout_options *)line->options)->workload.def;
     uint32_t experts;
-    if (!resolve_file(invocation, cluster, &experts, err) ||
-        !layouts_load(layouts, invocation->words[1], experts, cluster_ranks(cluster), err))
+    if (!resolve_file(def, cluster, &experts, err) ||
+        !layouts_load(layouts, line->words[1], experts, cluster_ranks(cluster), err))
         return false;
-    invocation->def.ep = cluster_ranks(cluster);
+    def->ep = cluster_ranks(cluster);
     return true;
 }
 
-static enum exit_code convert(struct invocation *invocation, enum layout_format usual,
+static enum exit_code convert(struct command_line *line, enum layout_format usual,
                               struct error *err)
 {
     struct cluster cluster;
     struct layouts layouts;
     enum layout_format format;
-    if (!pick_format(invocation, usual, &format, err) ||
-        !load_file(invocation, &cluster, &layouts, err))
+    if (!pick_format(line->options, usual, &format, err) ||
+        !load_file(line, &cluster, &layouts, err))
         return err->code;
-    const bool ok = output_layouts(invocation, &layouts, format, err);
+    const bool ok = output_layouts(line, &layouts, format, err);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
 }
 
-static enum exit_code run_import(struct invocation *invocation, struct error *err)
+static enum exit_code run_import(struct command_line *line, struct error *err)
 {
-    return convert(invocation, LAYOUT_TRTLLM, err);
+    return convert(line, LAYOUT_TRTLLM, err);
 }
 
-static enum exit_code run_export(struct invocation *invocation, struct error *err)
+static enum exit_code run_export(struct command_line *line, struct error *err)
 {
-    return convert(invocation, LAYOUT_SGLANG, err);
+    return convert(line, LAYOUT_SGLANG, err);
 }
 
 // Slots of experts that their rank, or their node, has already.
@@ -303,52 +291,110 @@ static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes
     return table;
 }
 
-static enum exit_code run_inspect(struct invocation *invocation, struct error *err)
+static enum exit_code run_inspect(struct command_line *line, struct error *err)
 {
+    struct layout_options *options = line->options;
+    const uint64_t seed = options->workload.def.seed;
     struct cluster cluster;
     struct layouts layouts;
-    if (!check_tsv_kind(invocation, "layout", err) ||
-        !load_file(invocation, &cluster, &layouts, err))
+    if (!check_tsv_kind(&options->common, "layout", err) ||
+        !load_file(line, &cluster, &layouts, err))
         return err->code;
-    char *command = command_line(invocation);
+    char *command = command_text(line);
     struct table *table = inspect_table(&layouts, cluster.nodes);
-    json_t *document = json_head(invocation, "epsim.layout/1", command);
+    json_t *document = json_head("epsim.layout/1", seed, command);
     json_object_set_new(document, "layers", table_json(table));
-    table_head(table, invocation, command, &cluster);
-    const bool ok = output_table(invocation, table, document, err);
+    table_head(table, seed, command, &cluster);
+    const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     free(command);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
 }
 
-// ---- the front ---------------------------------------------------------------------------------
+// ---- the command -------------------------------------------------------------------------------
 
-static const struct verb_row verbs[] = {
-    {"make", MAKE, run_make, "RULE --trace FOLDER", 2, 2},
-    {"compare", COMPARE_LAYOUTS, run_layout_compare, "[LAYOUT...] --trace FOLDER", 1, 64},
-    {"inspect", INSPECT, run_inspect, "FILE", 2, 2},
-    {"import", IMPORT, run_import, "FILE", 2, 2},
-    {"export", EXPORT, run_export, "FILE", 2, 2},
-};
-#define VERBS (sizeof verbs / sizeof verbs[0])
-
-enum exit_code run_layout(struct invocation *invocation, struct error *err)
+static enum exit_code refuse_verb(struct command_line *line, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    const char *word = invocation->word_count ? invocation->words[0] : "";
-    for (size_t v = 0; v < VERBS; v++) {
-        const struct verb_row *verb = &verbs[v];
-        if (strcmp(word, verb->name))
-            continue;
-        if (invocation->word_count < verb->least || invocation->word_count > verb->most)
-            return error_set(err, EXIT_INPUT, "layout: expected: epsim layout %s %s", verb->name,
-                             verb->words),
-                   err->code;
-        return check_flags(invocation, verb, err) ? verb->run(invocation, err) : err->code;
-    }
     return error_set(err, EXIT_INPUT,
                      "layout: '%s': expected make, compare, inspect, import or export",
-                     error_quote(word, quoted)),
+                     error_quote(line->word_count ? line->words[0] : "", quoted)),
            err->code;
 }
+
+static void layout_defaults(void *options)
+{
+    *(struct layout_options *)options =
+        (struct layout_options){.workload.def = scenario_def_default(),
+                                .engine = "simulate",
+                                .search_steps = LAYOUT_SEARCH_STEPS};
+}
+
+static const struct option_part layout_parts[] = {
+    {&scenario_model_options, AT(workload.def)},
+    {&scenario_cluster_options, AT(workload.def)},
+    {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_trace_options, AT(workload.def)},
+    {&scenario_seed_options, AT(workload.def.seed)},
+    {&tokens_options, AT(workload.tokens)},
+    {&plan_options, 0},
+    {&presets_options, AT(common)},
+    {&form_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&help_options, AT(common)},
+};
+
+// Flags that a verb has no use for.
+#define OF_PLANS                                                                                   \
+    "trace", "dispatcher", "sms", "tokens", "layer", "redundant", "plan_on", "search_steps"
+static const char *const not_make[] = {"replay_on", "engine", "tsv", "json", NULL};
+static const char *const not_compare[] = {"format", NULL};
+static const char *const not_inspect[] = {OF_PLANS, "replay_on", "engine", "format", NULL};
+static const char *const not_convert[] = {OF_PLANS, "replay_on", "engine", "tsv", "json", NULL};
+
+// clang-format off
+static const struct verb layout_verbs[] = {
+    {"make",    NULL, "RULE --trace FOLDER",        2, 2,  not_make,    run_make},
+    {"compare", NULL, "[LAYOUT...] --trace FOLDER", 1, 64, not_compare, run_layout_compare},
+    {"inspect", NULL, "FILE",                       2, 2,  not_inspect, run_inspect},
+    {"import",  NULL, "FILE",                       2, 2,  not_convert, run_import},
+    {"export",  NULL, "FILE",                       2, 2,  not_convert, run_export},
+    {0},
+};
+// clang-format on
+
+const struct command command_layout = {
+    .name = "layout",
+    .summary = "placements of experts: make, compare, inspect, import, export",
+    .usage = "make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]",
+    .examples =
+        "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o "
+        "layout.yaml\n"
+        "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
+        "  epsim layout inspect layout.yaml --ep 32\n"
+        "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's "
+        "--init-expert-location\n",
+    .notes =
+        "\nrules (compare takes files too, and by itself contiguous, eplb and search):\n"
+        "  contiguous   in id order, and around again\n"
+        "  random       by --seed\n"
+        "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
+        "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
+        "  eplb-global  its global policy\n"
+        "  search       from eplb on, as long as the predicted layer gets shorter\n"
+        "columns of compare, means over the steps judged:\n"
+        "  against_first_pct   layer_us over that of the first layout, less one\n"
+        "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
+        "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
+        "  most_replicas       of any expert\n"
+        "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does "
+        "the\n"
+        "other); sglang, JSON for --init-expert-location\n",
+    COMMAND_OPTIONS(layout_options, layout_parts),
+    .set_defaults = layout_defaults,
+    .opens_output = true,
+    .run = refuse_verb,
+    .verbs = layout_verbs,
+};

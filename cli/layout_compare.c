@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/range.h"
 #include "cli/layout.h"
+#include "cli/output.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -64,15 +65,15 @@ static bool check_word(const char *word, struct error *err)
         error_quote(word, quoted));
 }
 
-static bool check_words(const struct invocation *invocation, struct error *err)
+static bool check_words(const struct command_line *line, struct error *err)
 {
-    for (size_t w = 1; w < invocation->word_count; w++)
-        if (!check_word(invocation->words[w], err))
+    for (size_t w = 1; w < line->word_count; w++)
+        if (!check_word(line->words[w], err))
             return false;
     return true;
 }
 
-static bool fill(struct side_by_side *side, struct column *column, struct error *err)
+static bool fill_column(struct side_by_side *side, struct column *column, struct error *err)
 {
     enum placement_rule rule = PLACEMENT_CONTIGUOUS;
     // "contiguous" is --layout's, without redundant slots.
@@ -83,7 +84,7 @@ static bool fill(struct side_by_side *side, struct column *column, struct error 
 
 // Layers and layouts side by side on all threads. Every one is tried, so that the first that fails
 // is the same whatever the threads.
-static bool judge(struct side_by_side *side, struct error *err)
+static bool judge_layouts(struct side_by_side *side, struct error *err)
 {
     const uint32_t layers = side->task->layer_count;
     const size_t count = side->count * layers;
@@ -108,14 +109,14 @@ static bool judge(struct side_by_side *side, struct error *err)
     return failed == count;
 }
 
-static void name_columns(struct side_by_side *side, const struct invocation *invocation)
+static void name_columns(struct side_by_side *side, const struct command_line *line)
 {
     static const char *const usual[] = {"contiguous", "eplb", "search"};
-    const bool asked = invocation->word_count > 1;
-    side->count = asked ? invocation->word_count - 1 : sizeof usual / sizeof usual[0];
+    const bool asked = line->word_count > 1;
+    side->count = asked ? line->word_count - 1 : sizeof usual / sizeof usual[0];
     side->columns = mem_alloc(side->count, sizeof *side->columns);
     for (size_t c = 0; c < side->count; c++) {
-        side->columns[c].name = asked ? invocation->words[c + 1] : usual[c];
+        side->columns[c].name = asked ? line->words[c + 1] : usual[c];
         side->columns[c].figures =
             mem_alloc(side->task->layer_count, sizeof *side->columns[c].figures);
     }
@@ -137,8 +138,8 @@ static const char *const columns[] = {"layout",
                                       "most_replicas",
                                       NULL};
 
-static void add_row(struct table *table, const struct column *column, const char *layer,
-                    const struct layout_figures *figures, double first_us)
+static void add_layout_row(struct table *table, const struct column *column, const char *layer,
+                           const struct layout_figures *figures, double first_us)
 {
     table_text(table, column->name);
     table_text(table, layer);
@@ -154,7 +155,7 @@ static void add_row(struct table *table, const struct column *column, const char
     table_real(table, figures->replicas);
 }
 
-static struct layout_figures mean_of(const struct column *column, uint32_t layers)
+static struct layout_figures mean_figures(const struct column *column, uint32_t layers)
 {
     struct layout_figures mean = {0};
     for (uint32_t l = 0; l < layers; l++) {
@@ -172,7 +173,7 @@ static struct layout_figures mean_of(const struct column *column, uint32_t layer
     return mean;
 }
 
-static struct table *fill_table(const struct side_by_side *side)
+static struct table *layouts_table(const struct side_by_side *side)
 {
     struct table *table = table_new("layouts", columns);
     const uint32_t layers = side->task->layer_count;
@@ -180,38 +181,47 @@ static struct table *fill_table(const struct side_by_side *side)
         for (size_t c = 0; c < side->count; c++) {
             char layer[16];
             snprintf(layer, sizeof layer, "%u", side->columns[c].layouts.layer_ids[l]);
-            add_row(table, &side->columns[c], layer, &side->columns[c].figures[l],
-                    side->columns[0].figures[l].layer_us);
+            add_layout_row(table, &side->columns[c], layer, &side->columns[c].figures[l],
+                           side->columns[0].figures[l].layer_us);
         }
     for (size_t c = 0; c < side->count; c++) {
-        const struct layout_figures mean = mean_of(&side->columns[c], layers);
-        add_row(table, &side->columns[c], "mean", &mean,
-                mean_of(&side->columns[0], layers).layer_us);
+        const struct layout_figures mean = mean_figures(&side->columns[c], layers);
+        add_layout_row(table, &side->columns[c], "mean", &mean,
+                       mean_figures(&side->columns[0], layers).layer_us);
     }
     return table;
 }
 
-static bool output(const struct invocation *invocation, const struct side_by_side *side,
-                   const struct layout_task_def *asked, struct error *err)
+static char *layouts_command(const struct command_line *line, const struct layout_task *task)
 {
-    struct invocation said = *invocation;
+    struct command_line again = *line;
+    struct layout_options said = *(const struct layout_options *)line->options;
+    again.options = &said;
+    layout_say(&again, &said, task);
+    options_say(&again, "engine");
+    return command_text(&again);
+}
+
+static bool output_side_by_side(const struct command_line *line, const struct side_by_side *side,
+                                const struct layout_task_def *asked, struct error *err)
+{
+    struct layout_options *options = line->options;
+    const struct scenario_def *def = &options->workload.def;
     const struct layout_task *task = side->task;
-    layout_say(&said, task);
-    invocation_say(&said, "engine");
-    char *command = command_line(&said);
-    struct table *table = fill_table(side);
-    json_t *document = json_head(invocation, "epsim.layouts/1", command);
+    char *command = layouts_command(line, task);
+    struct table *table = layouts_table(side);
+    json_t *document = json_head("epsim.layouts/1", def->seed, command);
     json_object_set_new(document, "layouts", table_json(table));
-    table_head(table, invocation, command, &task->scenario.cluster);
+    table_head(table, def->seed, command, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
-                  invocation->def.trace, task->shape.ranks, task->scenario.cluster.name,
+                  def->trace, task->shape.ranks, task->scenario.cluster.name,
                   task->scenario.dispatcher.name, side->engine->name, task->shape.slots);
     table_comment(table,
                   "parts: made on %g..%g of the trace, judged on %g..%g; means over steps of %u "
                   "tokens a GPU",
                   asked->plan.from, asked->plan.to, asked->replay.from, asked->replay.to,
                   layout_task_tokens(task));
-    const bool ok = output_table(invocation, table, document, err);
+    const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     free(command);
     return ok;
@@ -229,37 +239,38 @@ static bool rest_of(const struct share *plan, struct share *rest)
     return first || last;
 }
 
-static bool read_parts(const struct invocation *invocation, struct layout_task_def *asked,
+static bool read_parts(const struct layout_options *options, struct layout_task_def *asked,
                        struct error *err)
 {
     asked->plan = (struct share){0, 0.5};
-    if (invocation->plan_on[0] &&
-        !range_parse_share(invocation->plan_on, &asked->plan.from, &asked->plan.to, err))
+    if (options->plan_on[0] &&
+        !range_parse_share(options->plan_on, &asked->plan.from, &asked->plan.to, err))
         return error_prefix(err, "--plan-on");
-    if (invocation->replay_on[0])
-        return range_parse_share(invocation->replay_on, &asked->replay.from, &asked->replay.to,
-                                 err) ||
+    if (options->replay_on[0])
+        return range_parse_share(options->replay_on, &asked->replay.from, &asked->replay.to, err) ||
                error_prefix(err, "--replay-on");
     return rest_of(&asked->plan, &asked->replay) ||
            error_set(err, EXIT_INPUT,
                      "--plan-on %s: a part from the middle: give --replay-on, as 0.5..1",
-                     invocation->plan_on);
+                     options->plan_on);
 }
 
-enum exit_code run_layout_compare(struct invocation *invocation, struct error *err)
+enum exit_code run_layout_compare(struct command_line *line, struct error *err)
 {
+    struct layout_options *options = line->options;
     struct layout_task_def asked = {0};
     struct layout_task task;
     struct side_by_side side = {.task = &task};
-    if (!check_tsv_kind(invocation, "layouts", err) || !check_words(invocation, err) ||
-        !read_engine(invocation, &side.engine, err) || !read_parts(invocation, &asked, err) ||
-        !layout_task_ask(invocation, &asked, &task, err))
+    if (!layout_check_trace(options, "compare", err) ||
+        !check_tsv_kind(&options->common, "layouts", err) || !check_words(line, err) ||
+        !read_engine(options->engine, &side.engine, err) || !read_parts(options, &asked, err) ||
+        !layout_task_ask(options, &asked, &task, err))
         return err->code;
-    name_columns(&side, invocation);
+    name_columns(&side, line);
     bool ok = true;
     for (size_t c = 0; ok && c < side.count; c++)
-        ok = fill(&side, &side.columns[c], err);
-    ok = ok && judge(&side, err) && output(invocation, &side, &asked, err);
+        ok = fill_column(&side, &side.columns[c], err);
+    ok = ok && judge_layouts(&side, err) && output_side_by_side(line, &side, &asked, err);
     release(&side);
     layout_task_release(&task);
     return ok ? EXIT_DONE : err->code;

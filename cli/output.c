@@ -1,5 +1,5 @@
 // Where results go and what stands above them.
-#include "cli/cli.h"
+#include "cli/output.h"
 
 #include "base/mem.h"
 #include "base/version.h"
@@ -8,22 +8,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
-bool output_write(const struct invocation *invocation, output_writer *writer, void *context,
+bool output_write(struct common_options *common, output_writer *writer, void *context,
                   struct error *err)
 {
-    writer(context, invocation->out->stream);
-    return outfile_commit(invocation->out, err);
+    writer(context, common->out.stream);
+    return outfile_commit(&common->out, err);
 }
 
-static void write_json(void *context, FILE *out)
+static void write_json_document(void *context, FILE *out)
 {
     json_dumpf(context, out, JSON_INDENT(1) | TABLE_JSON_FLAGS);
     fputc('\n', out);
 }
 
-bool output_json(const struct invocation *invocation, json_t *json, struct error *err)
+bool output_json(struct common_options *common, json_t *json, struct error *err)
 {
-    const bool ok = output_write(invocation, write_json, json, err);
+    const bool ok = output_write(common, write_json_document, json, err);
     json_decref(json);
     return ok;
 }
@@ -38,14 +38,14 @@ static void write_tsv(void *context, FILE *out)
     table_print_tsv(context, out);
 }
 
-bool output_table(const struct invocation *invocation, const struct table *table, json_t *json,
+bool output_table(struct common_options *common, const struct table *table, json_t *json,
                   struct error *err)
 {
-    if (invocation->json)
-        return output_json(invocation, json ? json : table_json(table), err);
+    if (common->json)
+        return output_json(common, json ? json : table_json(table), err);
     json_decref(json);
-    return output_write(invocation, invocation->tsv[0] ? write_tsv : write_table,
-                        (void *)(uintptr_t)table, err);
+    return output_write(common, common->tsv[0] ? write_tsv : write_table, (void *)(uintptr_t)table,
+                        err);
 }
 
 // The folder of a path and the name in it.
@@ -79,31 +79,31 @@ static bool same_file(const char *a, const char *b)
     return same_place(a, b);
 }
 
-bool check_timeline(const struct invocation *invocation, struct error *err)
+bool check_timeline(const char *timeline, const struct common_options *common, struct error *err)
 {
-    if (!invocation->timeline[0])
+    if (!timeline[0])
         return true;
-    if (!strcmp(invocation->timeline, "-"))
+    if (!strcmp(timeline, "-"))
         return error_set(err, EXIT_INPUT, "--timeline -: expected a file");
-    return !same_file(invocation->timeline, invocation->output) ||
+    return !same_file(timeline, common->output) ||
            error_set(err, EXIT_INPUT, "--timeline %s: the same file as --output; expected two",
-                     invocation->timeline);
+                     timeline);
 }
 
-bool open_timeline(const struct invocation *invocation, struct outfile *file, struct error *err)
+bool open_timeline(const char *timeline, const struct common_options *common, struct outfile *file,
+                   struct error *err)
 {
     *file = (struct outfile){0};
-    return !invocation->timeline[0] ||
-           (check_timeline(invocation, err) &&
-            (outfile_open(file, invocation->timeline, err) || error_prefix(err, "--timeline")));
+    return !timeline[0] || (check_timeline(timeline, common, err) &&
+                            (outfile_open(file, timeline, err) || error_prefix(err, "--timeline")));
 }
 
-void table_head(struct table *table, const struct invocation *invocation, const char *command_line,
+void table_head(struct table *table, uint64_t seed, const char *command,
                 const struct cluster *cluster)
 {
     table_comment(table, "epsim: %s", version());
-    table_comment(table, "seed: %llu", (unsigned long long)invocation->def.seed);
-    table_comment(table, "command: %s", command_line);
+    table_comment(table, "seed: %llu", (unsigned long long)seed);
+    table_comment(table, "command: %s", command);
     if (cluster) {
         char *line = cluster_line(cluster);
         table_comment(table, "cluster: %s", line);
@@ -111,67 +111,12 @@ void table_head(struct table *table, const struct invocation *invocation, const 
     }
 }
 
-json_t *json_head(const struct invocation *invocation, const char *schema, const char *command_line)
+json_t *json_head(const char *schema, uint64_t seed, const char *command)
 {
     json_t *head = json_object();
     json_object_set_new(head, "schema", json_string(schema));
     json_object_set_new(head, "version", json_string(version()));
-    json_object_set_new(head, "seed", json_integer((json_int_t)invocation->def.seed));
-    json_object_set_new(head, "command", json_string(command_line));
+    json_object_set_new(head, "seed", json_integer((json_int_t)seed));
+    json_object_set_new(head, "command", json_string(command));
     return head;
-}
-
-// A struct's members by its field table: counts as numbers, quantities as text with their unit.
-static json_t *json_fields(const struct field *fields, size_t count, const void *object)
-{
-    char text[FIELD_TEXT_BYTES];
-    json_t *json = json_object();
-    for (size_t i = 0; i < count; i++) {
-        const void *member = (const char *)object + fields[i].offset;
-        json_t *value;
-        if (fields[i].kind == FIELD_U32)
-            value = json_integer(*(const uint32_t *)member);
-        else if (fields[i].kind == FIELD_BOOL)
-            value = json_boolean(*(const bool *)member);
-        else if (fields[i].kind == FIELD_NUMBER)
-            value = table_json_real(*(const double *)member);
-        else
-            value = json_string(field_format(&fields[i], object, text));
-        json_object_set_new(json, fields[i].key, value);
-    }
-    return json;
-}
-
-json_t *json_config(const struct invocation *invocation, const struct scenario *scenario)
-{
-    const struct scenario_def *def = &invocation->def;
-    json_t *config = json_object();
-    if (scenario->traffic) {
-        json_object_set_new(config, "traffic", json_string(def->traffic));
-    } else {
-        json_object_set_new(config, "model",
-                            json_fields(moe_fields, moe_field_count, &scenario->moe));
-        json_object_set_new(config, "tokens_per_gpu", json_integer(scenario->tokens[0]));
-        json_object_set_new(config, "routing",
-                            json_string(routing_rule_names[scenario->routing.rule]));
-        json_object_set_new(config, "layout", json_string(def->layout));
-        json_object_set_new(config, "loads",
-                            json_string(scenario->loads && scenario->loads->expected ? "expected" : "counted"));
-    }
-    if (def->trace[0]) {
-        json_object_set_new(config, "trace", json_string(def->trace));
-        json_object_set_new(config, "step", json_integer((json_int_t)def->step));
-    }
-    json_object_set_new(config, "layer", json_integer(def->layer));
-    json_object_set_new(config, "ep", json_integer(cluster_ranks(&scenario->cluster)));
-    json_object_set_new(config, "cluster",
-                        json_fields(cluster_fields, cluster_field_count, &scenario->cluster));
-    json_object_set_new(config, "dispatcher",
-                        json_fields(scenario->dispatcher.cost_model->fields,
-                                    scenario->dispatcher.cost_model->field_count,
-                                    &scenario->dispatcher));
-    json_object_set_new(config, "skew_us", table_json_real(def->skew_us));
-    json_object_set_new(config, "overlap", json_string(overlap_names[def->overlap]));
-    json_object_set_new(config, "aligned", json_boolean(def->aligned));
-    return config;
 }

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const tsv_kind_names[] = {"",        "phases", "ranks",     "ports", "links",
+                                      "traffic", "path",   "imbalance", NULL};
+
 #define US(ps) ((double)(ps) / 1e6)
 
 // Queueing, of which the closed form knows nothing.
@@ -191,7 +194,7 @@ struct table *timing_table(const struct schedule *schedule, const struct timing 
     }
 }
 
-static void set_rows(json_t *document, const char *key, struct table *table)
+static void set_timing_rows(json_t *document, const char *key, struct table *table)
 {
     json_object_set_new(document, key, table_json(table));
     table_free(table);
@@ -204,16 +207,16 @@ void timing_json(json_t *document, const struct schedule *schedule, const struct
     json_object_set_new(copies, "nodes_per_token", table_json_real(timing->nodes_per_token));
     json_object_set_new(copies, "ranks_per_token", table_json_real(timing->ranks_per_token));
     json_object_set_new(document, "engine", json_string(timing->engine));
-    set_rows(document, "phases", phases_table(timing, belief));
+    set_timing_rows(document, "phases", phases_table(timing, belief));
     json_object_set_new(document, "layer_us", table_json_real(US(timing_layer_ps(timing))));
     belief_json(belief, timing, document);
-    set_rows(document, "links", links_table(schedule, timing));
+    set_timing_rows(document, "links", links_table(schedule, timing));
     json_object_set_new(document, "copies", copies);
     json_object_set_new(document, "events", json_integer((json_int_t)timing->events));
-    set_rows(document, "path", path_table(timing));
+    set_timing_rows(document, "path", path_table(timing));
 }
 
-static void print_part(FILE *out, const char *title, struct table *table)
+static void print_timing_part(FILE *out, const char *title, struct table *table)
 {
     if (table_rows(table)) {
         fprintf(out, "\n%s\n", title);
@@ -249,9 +252,10 @@ void timing_report(FILE *out, const struct schedule *schedule, const struct timi
     for (enum phase p = 0; p < PHASE_COUNT; p++)
         if (timing->phases[p].present && timing->phases[p].bound_ps > 0)
             fprintf(out, "  %s\n", timing_sentence(timing, p, sentence));
-    print_part(out,
-               "links (bytes of all ports; utilisation of the busiest over its phase; longest "
-               "queueing of a chunk)",
-               links_table(schedule, timing));
-    print_part(out, "critical path", path_table(timing));
+    print_timing_part(
+        out,
+        "links (bytes of all ports; utilisation of the busiest over its phase; longest "
+        "queueing of a chunk)",
+        links_table(schedule, timing));
+    print_timing_part(out, "critical path", path_table(timing));
 }

@@ -4,6 +4,19 @@
 
 #include "cli/belief.h"
 
+// Kinds of tables.
+enum tsv_kind {
+    TSV_NONE,
+    TSV_PHASES,
+    TSV_RANKS,
+    TSV_PORTS,
+    TSV_LINKS,
+    TSV_TRAFFIC,
+    TSV_PATH,
+    TSV_IMBALANCE // not of print.c
+};
+extern const char *const tsv_kind_names[];
+
 // Of phases, the columns low_us and high_us stand beside latency_us where an interval is asked.
 struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
                            enum tsv_kind kind, const struct belief *belief);

@@ -3,14 +3,48 @@
 
 #include "base/progress.h"
 #include "base/range.h"
-#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/output.h"
 #include "cli/replay.h"
+#include "cli/show.h"
+#include "model/engine/estimate.h"
+#include "sim/simulate.h"
 #include "study/replay_timeline.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define KINDS "replay, replay-layers, replay-ranks or replay-steps"
+
+struct replay_options {
+    struct workload_options workload;
+    char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // lists
+    char engine[FIELD_TEXT_BYTES];
+    char timeline[FIELD_TEXT_BYTES];
+    struct common_options common;
+};
+
+#define AT(member) offsetof(struct replay_options, member)
+
+static const struct option_row list_rows[] = {
+    {OPTION_TEXT("layer", AT(layers), "LIST",
+                 "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (all)")},
+    {OPTION_TEXT("step", AT(steps), "LIST", "steps of the trace, from 0, as 0..12:4 (all)")},
+    {OPTION_TEXT("engine", AT(engine), "NAME", "simulate or estimate"), .always_said = true},
+};
+static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
+
+static const struct option_row tsv_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
+                 "table for programs: " KINDS " (as they are done)")},
+};
+static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+
+static const struct option_row timeline_rows[] = {
+    {OPTION_TEXT("timeline", AT(timeline), "FILE",
+                 "Chrome/Perfetto trace of steps, layers and ranks")},
+};
+static const struct option_group timeline_options = {HEADING_OUTPUT, OPTION_ROWS(timeline_rows)};
 
 // ---- what is asked -----------------------------------------------------------------------------
 
@@ -19,13 +53,14 @@ struct asked {
     uint32_t *layers, *steps;
 };
 
-static bool read_places(const struct invocation *invocation, struct asked *asked, struct error *err)
+static bool read_replay_places(const struct replay_options *options, struct asked *asked,
+                               struct error *err)
 {
-    if (invocation->layers[0] &&
-        !range_parse_indices(invocation->layers, &asked->layers, &asked->replay.layer_count, err))
+    if (options->layers[0] &&
+        !range_parse_indices(options->layers, &asked->layers, &asked->replay.layer_count, err))
         return error_prefix(err, "--layer");
-    if (invocation->steps[0] &&
-        !range_parse_indices(invocation->steps, &asked->steps, &asked->replay.step_count, err))
+    if (options->steps[0] &&
+        !range_parse_indices(options->steps, &asked->steps, &asked->replay.step_count, err))
         return error_prefix(err, "--step");
     asked->replay.layers = asked->layers;
     asked->replay.steps = asked->steps;
@@ -33,23 +68,26 @@ static bool read_places(const struct invocation *invocation, struct asked *asked
 }
 
 // The question's own layer and step, which stand in what is told of it, are the first.
-static bool read_asked(struct invocation *invocation, struct asked *asked, struct error *err)
+static bool read_asked(struct replay_options *options, struct asked *asked, struct error *err)
 {
-    if (!read_engine(invocation, &asked->replay.engine, err) || !read_tokens(invocation, err) ||
-        !read_places(invocation, asked, err))
+    struct scenario_def *def = &options->workload.def;
+    if (!read_engine(options->engine, &asked->replay.engine, err) || !workload_tokens(&options->workload, err) ||
+        !read_replay_places(options, asked, err))
         return false;
-    invocation->def.layer = asked->layers ? asked->layers[0] : 0;
-    invocation->def.step = asked->steps ? asked->steps[0] : 0;
-    asked->replay.scenario = invocation->def;
+    def->layer = asked->layers ? asked->layers[0] : 0;
+    def->step = asked->steps ? asked->steps[0] : 0;
+    asked->replay.scenario = *def;
     return true;
 }
 
-static bool check_asked(const struct invocation *invocation, struct error *err)
+static bool check_replay(const struct command_line *line, struct error *err)
 {
-    if (!invocation->def.trace[0])
+    const struct replay_options *options = line->options;
+    if (!options->workload.def.trace[0])
         return error_set(err, EXIT_INPUT, "--trace: expected a folder of recorded routing");
-    return check_tsv_kind(invocation, KINDS, err) && check_together(invocation, err) &&
-           check_timeline(invocation, err);
+    return check_tsv_kind(&options->common, KINDS, err) &&
+           check_together(line, &options->workload.def, err) &&
+           check_timeline(options->timeline, &options->common, err);
 }
 
 // What is written while the replay runs.
@@ -61,7 +99,7 @@ struct live {
     uint32_t layers;
 };
 
-static void visit(void *context, const struct replay_place *place)
+static void visit_place(void *context, const struct replay_place *place)
 {
     struct live *live = context;
     progress_show(&live->progress, place->done, place->total);
@@ -75,54 +113,53 @@ static void visit(void *context, const struct replay_place *place)
 
 // ---- the output --------------------------------------------------------------------------------
 
-static void head(struct table *table, const struct invocation *invocation,
-                 const struct replay *replay, const char *command)
+static void replay_head(struct table *table, const struct replay_options *options,
+                        const struct replay *replay, const char *command)
 {
     const struct scenario *scenario = &replay->scenario;
     const uint32_t most = routing_most_tokens(&scenario->routing);
-    table_head(table, invocation, command, &scenario->cluster);
+    table_head(table, options->workload.def.seed, command, &scenario->cluster);
     table_comment(table, "replay: %s, %llu step%s of %u layer%s, %u tokens a GPU%s, %s",
-                  scenario_trace(&replay->scenario)->path, (unsigned long long)replay->steps,
+                  scenario_trace(scenario)->path, (unsigned long long)replay->steps,
                   replay->steps == 1 ? "" : "s", replay->layer_count,
                   replay->layer_count == 1 ? "" : "s", most,
-                  scenario_trace(&replay->scenario)->steps.data ? " in the first" : "", invocation->engine);
+                  scenario_trace(scenario)->steps.data ? " in the first" : "", options->engine);
     table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
-                  scenario->cluster.name, scenario->dispatcher.name, invocation->engine);
+                  scenario->cluster.name, scenario->dispatcher.name, options->engine);
 }
 
-static struct table *table_of(const struct invocation *invocation, const struct replay *replay)
+static struct table *table_of(const struct replay_options *options, const struct replay *replay)
 {
-    if (!strcmp(invocation->tsv, "replay-layers"))
+    if (!strcmp(options->common.tsv, "replay-layers"))
         return replay_hurt(replay, true);
-    if (!strcmp(invocation->tsv, "replay-ranks"))
+    if (!strcmp(options->common.tsv, "replay-ranks"))
         return replay_ranks(replay);
     return replay_figures(replay);
 }
 
-static void set_rows(json_t *document, const char *key, struct table *table)
+static void set_replay_rows(json_t *document, const char *key, struct table *table)
 {
     json_object_set_new(document, key, table_json(table));
     table_free(table);
 }
 
-static json_t *document_of(const struct invocation *invocation, const struct replay *replay,
+static json_t *document_of(const struct replay_options *options, const struct replay *replay,
                            const char *command)
 {
-    json_t *document = json_head(invocation, "epsim.replay/1", command);
-    json_t *config = json_config(invocation, &replay->scenario);
+    json_t *document = json_head("epsim.replay/1", options->workload.def.seed, command);
+    json_t *config = json_config(&options->workload.def, &replay->scenario);
     json_object_del(config, "layer");
-    json_object_set_new(config, "step",
-                        json_string(invocation->steps[0] ? invocation->steps : "all"));
+    json_object_set_new(config, "step", json_string(options->steps[0] ? options->steps : "all"));
     json_object_set_new(document, "config", config);
-    json_object_set_new(document, "engine", json_string(invocation->engine));
+    json_object_set_new(document, "engine", json_string(options->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
-    set_rows(document, "phases", replay_figures(replay));
-    set_rows(document, "layers", replay_hurt(replay, true));
-    set_rows(document, "ranks", replay_ranks(replay));
+    set_replay_rows(document, "phases", replay_figures(replay));
+    set_replay_rows(document, "layers", replay_hurt(replay, true));
+    set_replay_rows(document, "ranks", replay_ranks(replay));
     return document;
 }
 
-static void print_part(FILE *out, const char *title, struct table *table)
+static void print_replay_part(FILE *out, const char *title, struct table *table)
 {
     fprintf(out, "\n%s\n", title);
     table_print(table, out);
@@ -131,37 +168,38 @@ static void print_part(FILE *out, const char *title, struct table *table)
 
 // What a report is written from.
 struct report {
-    const struct invocation *invocation;
+    const struct replay_options *options;
     const struct replay *replay;
     const char *command;
 };
 
-static void write_report(void *context, FILE *out)
+static void write_replay_report(void *context, FILE *out)
 {
     const struct report *report = context;
     struct table *all = replay_all(report->replay);
-    head(all, report->invocation, report->replay, report->command);
+    replay_head(all, report->options, report->replay, report->command);
     table_comment(all, "a step: latencies summed over its layers; percentiles are over steps");
     table_print(all, out);
     table_free(all);
-    print_part(out, "layers (medians of dispatch, experts and combine; then of the whole layer)",
-               replay_latency(report->replay));
-    print_part(out, "imbalance (against the same tokens spread evenly over ranks)",
-               replay_hurt(report->replay, false));
+    print_replay_part(out,
+                      "layers (medians of dispatch, experts and combine; then of the whole layer)",
+                      replay_latency(report->replay));
+    print_replay_part(out, "imbalance (against the same tokens spread evenly over ranks)",
+                      replay_hurt(report->replay, false));
     replay_say_what_hurts(out, report->replay);
 }
 
-static bool output(const struct invocation *invocation, const struct replay *replay,
-                   const char *command, struct error *err)
+static bool output_replay(struct replay_options *options, const struct replay *replay,
+                          const char *command, struct error *err)
 {
-    struct report report = {invocation, replay, command};
-    if (invocation->json)
-        return output_json(invocation, document_of(invocation, replay, command), err);
-    if (!invocation->tsv[0])
-        return output_write(invocation, write_report, &report, err);
-    struct table *table = table_of(invocation, replay);
-    head(table, invocation, replay, command);
-    const bool ok = output_table(invocation, table, NULL, err);
+    struct report report = {options, replay, command};
+    if (options->common.json)
+        return output_json(&options->common, document_of(options, replay, command), err);
+    if (!options->common.tsv[0])
+        return output_write(&options->common, write_replay_report, &report, err);
+    struct table *table = table_of(options, replay);
+    replay_head(table, options, replay, command);
+    const bool ok = output_table(&options->common, table, NULL, err);
     table_free(table);
     return ok;
 }
@@ -175,17 +213,17 @@ static void tell_timeline(const struct replay *replay, const struct replay_timel
                (unsigned long long)timeline->steps, (unsigned long long)replay->steps);
 }
 
-static bool run_live(const struct invocation *invocation, struct replay *replay, struct live *live,
+static bool run_live(struct replay_options *options, struct replay *replay, struct live *live,
                      struct error *err)
 {
     struct outfile timeline;
-    if (!open_timeline(invocation, &timeline, err))
+    if (!open_timeline(options->timeline, &options->common, &timeline, err))
         return false;
     replay_timeline_begin(&live->timeline, timeline.stream, REPLAY_TIMELINE_EVENTS);
-    progress_begin(&live->progress, "layers of steps", invocation->quiet);
-    bool ok = replay_run(replay, visit, live, err);
+    progress_begin(&live->progress, "layers of steps", options->common.quiet);
+    bool ok = replay_run(replay, visit_place, live, err);
     progress_end(&live->progress);
-    replay_timeline_end(&live->timeline, invocation->engine);
+    replay_timeline_end(&live->timeline, options->engine);
     if (ok && timeline.stream) {
         tell_timeline(replay, &live->timeline);
         ok = outfile_commit(&timeline, err);
@@ -194,23 +232,35 @@ static bool run_live(const struct invocation *invocation, struct replay *replay,
     return ok;
 }
 
-static bool run_steps(const struct invocation *invocation, struct replay *replay,
-                      const char *command, struct error *err)
+static bool run_steps(struct replay_options *options, struct replay *replay, const char *command,
+                      struct error *err)
 {
-    struct live live = {.layers = replay->layer_count, .out = invocation->out->stream};
-    const bool steps = !strcmp(invocation->tsv, "replay-steps");
+    struct live live = {.layers = replay->layer_count, .out = options->common.out.stream};
+    const bool steps = !strcmp(options->common.tsv, "replay-steps");
     if (steps) {
         live.steps = replay_steps();
-        head(live.steps, invocation, replay, command);
+        replay_head(live.steps, options, replay, command);
     }
-    const bool ok = run_live(invocation, replay, &live, err);
+    const bool ok = run_live(options, replay, &live, err);
     table_free(live.steps);
     if (!ok)
         return false;
-    return steps ? outfile_commit(invocation->out, err) : output(invocation, replay, command, err);
+    return steps ? outfile_commit(&options->common.out, err)
+                 : output_replay(options, replay, command, err);
 }
 
-static bool replay_trace(const struct invocation *invocation, const struct replay_def *def,
+// With what was resolved but the places, all where none was asked, and the dispatcher, which may
+// change from step to step.
+static char *replay_command(const struct command_line *line, const struct scenario *scenario)
+{
+    struct command_line again = *line;
+    struct replay_options said = *(const struct replay_options *)line->options;
+    again.options = &said;
+    workload_say(&again, &said.workload, scenario);
+    return command_text(&again);
+}
+
+static bool replay_trace(const struct command_line *line, const struct replay_def *def,
                          struct error *err)
 {
     struct replay replay;
@@ -220,22 +270,71 @@ static bool replay_trace(const struct invocation *invocation, const struct repla
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
                routing_most_tokens(&replay.scenario.routing));
-    char *command = setting_command(invocation, &replay.scenario);
-    const bool ok = run_steps(invocation, &replay, command, err);
+    char *command = replay_command(line, &replay.scenario);
+    const bool ok = run_steps(line->options, &replay, command, err);
     free(command);
     replay_release(&replay);
     return ok;
 }
 
-enum exit_code run_replay(struct invocation *invocation, struct error *err)
+static enum exit_code run_replay(struct command_line *line, struct error *err)
 {
+    struct replay_options *options = line->options;
     struct asked asked = {0};
-    bool ok = check_no_words(invocation, err) && read_asked(invocation, &asked, err);
-    if (ok && !invocation->show)
-        ok = check_asked(invocation, err) && replay_trace(invocation, &asked.replay, err);
+    bool ok = check_no_words(line, err) && read_asked(options, &asked, err);
+    if (ok && !options->workload.show)
+        ok = check_replay(line, err) && replay_trace(line, &asked.replay, err);
     free(asked.layers);
     free(asked.steps);
     if (!ok)
         return err->code;
-    return invocation->show ? run_show(invocation, err) : EXIT_DONE;
+    return options->workload.show ? show_parts(line, &options->workload, &options->common, err)
+                                  : EXIT_DONE;
 }
+
+static void replay_defaults(void *options)
+{
+    *(struct replay_options *)options =
+        (struct replay_options){.workload.def = scenario_def_default(), .engine = "simulate"};
+}
+
+static const struct option_part replay_parts[] = {
+    {&scenario_model_options, AT(workload.def)},
+    {&scenario_cluster_options, AT(workload.def)},
+    {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_layout_options, AT(workload.def)},
+    {&scenario_trace_options, AT(workload.def)},
+    {&scenario_seed_options, AT(workload.def.seed)},
+    {&scenario_slow_options, AT(workload.def)},
+    {&scenario_run_options, AT(workload.def)},
+    {&scenario_aligned_options, AT(workload.def)},
+    {&tokens_options, AT(workload.tokens)},
+    {&list_options, 0},
+    {&presets_options, AT(common)},
+    {&tsv_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&timeline_options, 0},
+    {&show_options, AT(workload.show)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_replay = {
+    .name = "replay",
+    .summary =
+        "a trace's layers and steps through an engine: percentiles, and what imbalance costs",
+    .usage = "--trace FOLDER [flags]",
+    .examples =
+        "  epsim replay --trace traces/minimoe-256e --tokens 128\n"
+        "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
+        "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot "
+        "ranks.tsv -o ranks.svg\n",
+    .notes =
+        "\ncolumns are in README, \"Replay a trace\". Phases overlap between ranks, so they sum to "
+        "more\n"
+        "than the layer; imbalance is routing's alone, its per cent is of even_us.\n",
+    COMMAND_OPTIONS(replay_options, replay_parts),
+    .set_defaults = replay_defaults,
+    .opens_output = true,
+    .run = run_replay,
+};

@@ -31,8 +31,8 @@ static double cost_pct(const struct replay_layer *layer, enum replay_figure figu
            (quantiles_mean(&layer->routed[figure]) - replay_cost_ps(layer, figure));
 }
 
-static void add_figure(struct table *table, const struct replay_layer *layer,
-                       enum replay_figure figure)
+static void add_replay_figure(struct table *table, const struct replay_layer *layer,
+                              enum replay_figure figure)
 {
     const struct quantiles *routed = &layer->routed[figure];
     const double cost_ps = replay_cost_ps(layer, figure), mean_ps = quantiles_mean(routed);
@@ -58,7 +58,7 @@ static void add_figures(struct table *table, const struct replay *replay,
         if (!replay->present[figure])
             continue;
         add_layer_name(table, replay, layer, true);
-        add_figure(table, layer, figure);
+        add_replay_figure(table, layer, figure);
     }
 }
 
@@ -183,7 +183,7 @@ struct table *replay_all(const struct replay *replay)
     struct table *table = table_new("replay-all", columns);
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)
         if (replay->present[figure])
-            add_figure(table, &replay->all, figure);
+            add_replay_figure(table, &replay->all, figure);
     return table;
 }
 

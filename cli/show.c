@@ -1,13 +1,21 @@
 // --show: the model, cluster and dispatcher that a run would have, as YAML that is read back to the
 // very same run.
+#include "cli/show.h"
+
 #include "base/mem.h"
-#include "cli/cli.h"
+#include "cli/output.h"
 #include "model/preset.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-const char *const show_names[] = {"nothing", "model", "cluster", "dispatcher", "all", NULL};
+static const char *const show_names[] = {"nothing", "model", "cluster", "dispatcher", "all", NULL};
+
+static const struct option_row show_rows[] = {
+    {OPTION_CHOICE("show", 0, "PART", show_names,
+                   "print, with sources, what would run: model, cluster, dispatcher or all")},
+};
+const struct option_group show_options = {HEADING_OUTPUT, OPTION_ROWS(show_rows)};
 
 #define SOURCES 128 // above the rows of any field table
 
@@ -29,7 +37,7 @@ struct presets {
     bool has_model;
 };
 
-static void print_part(FILE *out, const struct shown *shown)
+static void print_shown(FILE *out, const struct shown *shown)
 {
     fprintf(out, "# %s\n", shown->title);
     preset_print(out, shown->fields, shown->count, shown->object, shown->sources);
@@ -39,7 +47,7 @@ static void write_parts(void *context, FILE *out)
 {
     const struct presets *presets = context;
     if (presets->part != SHOW_ALL) {
-        print_part(out, &presets->parts[presets->part]);
+        print_shown(out, &presets->parts[presets->part]);
         return;
     }
     for (int p = SHOW_MODEL; p < SHOW_ALL; p++) {
@@ -47,20 +55,21 @@ static void write_parts(void *context, FILE *out)
             continue;
         fprintf(out, "# ---- a file of its own for --%s: --show %s ----\n", show_names[p],
                 show_names[p]);
-        print_part(out, &presets->parts[p]);
+        print_shown(out, &presets->parts[p]);
         fputc('\n', out);
     }
 }
 
 // Flags that have no part in what would run.
-static bool check_show(const struct invocation *invocation, struct error *err)
+static bool check_show(const struct command_line *line, const struct workload_options *workload,
+                       struct error *err)
 {
     static const char *const others[] = {"json",     "tsv",           "timeline",  "check",
                                          "measured", "tolerance_pct", "imbalance", "interval"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-        if (invocation_given(invocation, others[i]))
+        if (options_given(line, others[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --show", others[i]);
-    if (invocation->def.traffic[0] && invocation->show == SHOW_MODEL)
+    if (workload->def.traffic[0] && workload->show == SHOW_MODEL)
         return error_set(err, EXIT_INPUT, "--show model: a byte matrix has no model");
     return true;
 }
@@ -102,7 +111,8 @@ static bool find_sources(struct presets *presets, const struct scenario_def *def
     return true;
 }
 
-static bool resolve(struct presets *presets, const struct scenario_def *def, struct error *err)
+static bool resolve_presets(struct presets *presets, const struct scenario_def *def,
+                            struct error *err)
 {
     struct scenario scenario;
     // A named model is shown whatever cluster it would fit.
@@ -124,21 +134,22 @@ static void presets_free(struct presets *presets)
     free(presets);
 }
 
-enum exit_code run_show(struct invocation *invocation, struct error *err)
+enum exit_code show_parts(const struct command_line *line, struct workload_options *workload,
+                          struct common_options *common, struct error *err)
 {
-    if (!check_show(invocation, err) || !check_together(invocation, err) ||
-        !read_tokens(invocation, err))
+    if (!check_show(line, workload, err) || !check_together(line, &workload->def, err) ||
+        !workload_tokens(workload, err))
         return err->code;
     struct presets *presets = mem_alloc(1, sizeof *presets);
-    presets->part = invocation->show;
+    presets->part = workload->show;
     presets->parts[SHOW_MODEL] =
         (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {0}};
     presets->parts[SHOW_CLUSTER] =
         (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {0}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
         .title = "dispatcher", .object = &presets->dispatcher}; // its keys: its cost model's
-    const bool ok = resolve(presets, &invocation->def, err) &&
-                    output_write(invocation, write_parts, presets, err);
+    const bool ok = resolve_presets(presets, &workload->def, err) &&
+                    output_write(common, write_parts, presets, err);
     presets_free(presets);
     return ok ? EXIT_DONE : err->code;
 }

@@ -1,8 +1,11 @@
-// epsim simulate and epsim estimate: one scenario, one engine.
+// epsim simulate: one scenario, by discrete events; and the run that estimate has too.
+#include "cli/simulate.h"
+
 #include "base/mem.h"
-#include "cli/cli.h"
 #include "cli/imbalance.h"
+#include "cli/output.h"
 #include "cli/print.h"
+#include "cli/show.h"
 #include "model/engine/check.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
@@ -10,33 +13,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const tsv_kind_names[] = {"",        "phases", "ranks",     "ports", "links",
-                                      "traffic", "path",   "imbalance", NULL};
+#define AT(member) offsetof(struct simulate_options, member)
 
-static bool parse_tsv(const struct invocation *invocation, enum tsv_kind *kind, struct error *err)
+static const struct option_row imbalance_rows[] = {
+    {OPTION_SWITCH("imbalance", AT(imbalance),
+                   "what uneven routing, slow parts and late ranks cost: runs again without them")},
+};
+const struct option_group imbalance_options = {HEADING_RUNS, OPTION_ROWS(imbalance_rows)};
+
+static const struct option_row tsv_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
+                 "table for programs: phases, ranks, ports, links, traffic, path or imbalance")},
+};
+const struct option_group layer_tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+
+static const struct option_row timeline_rows[] = {
+    {OPTION_TEXT("timeline", AT(timeline), "FILE", "Chrome/Perfetto trace of ranks and ports")},
+};
+static const struct option_group timeline_options = {HEADING_OUTPUT, OPTION_ROWS(timeline_rows)};
+
+static const struct option_row check_rows[] = {
+    {OPTION_SWITCH("check", AT(check),
+                   "verify conservation and the port bound; exit 4 when broken")},
+};
+const struct option_group check_options = {HEADING_OUTPUT, OPTION_ROWS(check_rows)};
+
+void simulate_defaults(void *options)
 {
-    char quoted[ERROR_QUOTE_BYTES];
-    *kind = TSV_NONE;
-    if (!invocation_given(invocation, "tsv"))
-        return true;
+    *(struct simulate_options *)options =
+        (struct simulate_options){.workload.def = scenario_def_default()};
+}
+
+static enum tsv_kind tsv_kind_of(const struct simulate_options *options)
+{
     for (int k = TSV_PHASES; tsv_kind_names[k]; k++)
-        if (!strcmp(invocation->tsv, tsv_kind_names[k]))
-            *kind = (enum tsv_kind)k;
-    if (*kind == TSV_NONE)
+        if (!strcmp(options->common.tsv, tsv_kind_names[k]))
+            return (enum tsv_kind)k;
+    return TSV_NONE;
+}
+
+static bool check_layer_tsv(const struct simulate_options *options, struct error *err)
+{
+    const char *tsv = options->common.tsv;
+    const enum tsv_kind kind = tsv_kind_of(options);
+    char quoted[ERROR_QUOTE_BYTES];
+    if (!tsv[0])
+        return true;
+    if (kind == TSV_NONE)
         return error_set(err, EXIT_INPUT,
                          "--tsv: '%s': expected phases, ranks, ports, links, traffic, path "
                          "or imbalance",
-                         error_quote(invocation->tsv, quoted));
-    if (invocation->json)
+                         error_quote(tsv, quoted));
+    if (options->common.json)
         return error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
-    return !invocation->imbalance || *kind == TSV_IMBALANCE ||
-           error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s",
-                     invocation->tsv);
+    return !options->imbalance || kind == TSV_IMBALANCE ||
+           error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s", tsv);
 }
 
 // What a report is written from.
 struct result {
-    const struct invocation *invocation;
+    const struct command_line *line;
     const struct schedule *schedule;
     const struct timing *timing;
     const struct imbalance *imbalance; // NULL: not asked
@@ -44,7 +80,7 @@ struct result {
     const struct table *head;
 };
 
-static void write_report(void *context, FILE *out)
+static void write_layer_report(void *context, FILE *out)
 {
     const struct result *result = context;
     timing_report(out, result->schedule, result->timing, result->belief, result->head);
@@ -55,7 +91,8 @@ static void write_report(void *context, FILE *out)
 static void comment_title(struct table *table, const struct result *result,
                           const struct scenario *scenario)
 {
-    const struct scenario_def *def = &result->invocation->def;
+    const struct simulate_options *options = result->line->options;
+    const struct scenario_def *def = &options->workload.def;
     char *what;
     if (scenario->traffic)
         what = mem_copy_text(def->traffic);
@@ -70,31 +107,47 @@ static void comment_title(struct table *table, const struct result *result,
     free(what);
 }
 
+// With what was resolved, so that it asks this very question again.
+static char *layer_command(const struct command_line *line, const struct scenario *scenario)
+{
+    struct command_line again = *line;
+    struct simulate_options said = *(const struct simulate_options *)line->options;
+    again.options = &said;
+    workload_say(&again, &said.workload, scenario);
+    workload_say_dispatcher(&again, &said.workload, scenario);
+    if (said.workload.def.trace[0]) {
+        options_say(&again, "layer");
+        options_say(&again, "step");
+    }
+    return command_text(&again);
+}
+
 static bool output_result(const struct result *result, const struct scenario *scenario,
                           enum tsv_kind kind, struct error *err)
 {
-    const struct invocation *invocation = result->invocation;
-    char *command = setting_command(invocation, scenario);
+    struct simulate_options *options = result->line->options;
+    const struct scenario_def *def = &options->workload.def;
+    char *command = layer_command(result->line, scenario);
     bool ok;
-    if (invocation->json) {
-        json_t *document = json_head(invocation, "epsim.timing/1", command);
-        json_object_set_new(document, "config", json_config(invocation, scenario));
+    if (options->common.json) {
+        json_t *document = json_head("epsim.timing/1", def->seed, command);
+        json_object_set_new(document, "config", json_config(def, scenario));
         timing_json(document, result->schedule, result->timing, result->belief);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
-        ok = output_json(invocation, document, err);
+        ok = output_json(&options->common, document, err);
     } else {
         struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
                                                     : timing_table(result->schedule, result->timing,
                                                                    kind, result->belief);
         struct result report = *result;
-        table_head(table, invocation, command, &scenario->cluster);
+        table_head(table, def->seed, command, &scenario->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
         comment_title(table, result, scenario);
         belief_comment(result->belief, result->schedule, table);
         report.head = table;
-        ok = kind == TSV_NONE ? output_write(invocation, write_report, &report, err)
-                              : output_table(invocation, table, NULL, err);
+        ok = kind == TSV_NONE ? output_write(&options->common, write_layer_report, &report, err)
+                              : output_table(&options->common, table, NULL, err);
         table_free(table);
     }
     free(command);
@@ -110,26 +163,26 @@ static bool check(const struct scenario *scenario, const struct timing *timing, 
 }
 
 // The closed form says it unasked where a cause is known: that takes no time.
-static bool wants_imbalance(const struct invocation *invocation, const struct scenario *scenario,
+static bool wants_imbalance(const struct simulate_options *options, const struct scenario *scenario,
                             const struct engine *engine, enum tsv_kind kind)
 {
     const bool cause = scenario->schedule->fabric.slow.count || scenario->run.skew_ps ||
-                       invocation->def.trace[0];
-    return invocation->imbalance || kind == TSV_IMBALANCE ||
+                       options->workload.def.trace[0];
+    return options->imbalance || kind == TSV_IMBALANCE ||
            (kind == TSV_NONE && !engine->has_queues && cause);
 }
 
 // With --timeline the trace file is complete before any result is shown.
-static bool run_timed(const struct invocation *invocation, struct scenario *scenario,
+static bool run_timed(const struct simulate_options *options, struct scenario *scenario,
                       const struct engine *engine, struct timing *timing, struct error *err)
 {
     struct outfile timeline;
-    if (!open_timeline(invocation, &timeline, err))
+    if (!open_timeline(options->timeline, &options->common, &timeline, err))
         return false;
     scenario->run.timeline = timeline.stream;
     bool ok = scenario_run(scenario, engine, timing, err);
     scenario->run.timeline = NULL;
-    if (ok && ((invocation->check && !check(scenario, timing, err)) ||
+    if (ok && ((options->check && !check(scenario, timing, err)) ||
                (timeline.stream && !outfile_commit(&timeline, err)))) {
         timing_release(timing);
         ok = false;
@@ -138,55 +191,102 @@ static bool run_timed(const struct invocation *invocation, struct scenario *scen
     return ok;
 }
 
-static bool print(const struct invocation *invocation, const struct scenario *scenario,
-                  const struct engine *engine, const struct timing *timing, enum tsv_kind kind,
-                  struct error *err)
+// Prints what the engine said of the scenario, and what imbalance costs in it.
+static bool print_answer(const struct command_line *line, const struct scenario *scenario,
+                         const struct engine *engine, const struct timing *timing,
+                         struct error *err)
 {
+    const struct simulate_options *options = line->options;
+    const enum tsv_kind kind = tsv_kind_of(options);
     struct imbalance imbalance;
     struct belief belief;
-    struct result result = {.invocation = invocation,
-                            .schedule = scenario->schedule,
-                            .timing = timing,
-                            .belief = &belief};
-    if (wants_imbalance(invocation, scenario, engine, kind)) {
+    struct result result = {
+        .line = line, .schedule = scenario->schedule, .timing = timing, .belief = &belief};
+    if (wants_imbalance(options, scenario, engine, kind)) {
         imbalance_find(&imbalance, scenario, engine, timing);
         result.imbalance = &imbalance;
     }
-    if (!belief_find(&belief, invocation, scenario, engine, err))
+    if (!belief_find(&belief, options->interval_pct, scenario, engine, err))
         return false;
     const bool ok = output_result(&result, scenario, kind, err);
     belief_release(&belief);
     return ok;
 }
 
-static enum exit_code run_engine(struct invocation *invocation, const struct engine *engine,
-                                 struct error *err)
+static bool read_layer(const struct command_line *line, struct simulate_options *options,
+                       struct error *err)
 {
+    return check_layer_tsv(options, err) && check_together(line, &options->workload.def, err) &&
+           workload_tokens(&options->workload, err);
+}
+
+static bool run_scenario(struct command_line *line, const struct engine *engine, struct error *err)
+{
+    struct simulate_options *options = line->options;
     struct scenario scenario;
     struct timing timing;
-    enum tsv_kind kind;
-    if (!check_no_words(invocation, err))
-        return err->code;
-    if (invocation->show)
-        return run_show(invocation, err);
-    if (!parse_tsv(invocation, &kind, err) || !check_together(invocation, err) ||
-        !read_tokens(invocation, err) || !scenario_open(&scenario, &invocation->def, err))
-        return err->code;
-    bool ok = run_timed(invocation, &scenario, engine, &timing, err);
+    if (!read_layer(line, options, err) || !scenario_open(&scenario, &options->workload.def, err))
+        return false;
+    bool ok = run_timed(options, &scenario, engine, &timing, err);
     if (ok) {
-        ok = print(invocation, &scenario, engine, &timing, kind, err);
+        ok = print_answer(line, &scenario, engine, &timing, err);
         timing_release(&timing);
     }
     scenario_release(&scenario);
-    return ok ? EXIT_DONE : err->code;
+    return ok;
 }
 
-enum exit_code run_simulate(struct invocation *invocation, struct error *err)
+enum exit_code run_engine(struct command_line *line, const struct engine *engine, struct error *err)
 {
-    return run_engine(invocation, &engine_simulate, err);
+    struct simulate_options *options = line->options;
+    if (!check_no_words(line, err))
+        return err->code;
+    if (options->workload.show)
+        return show_parts(line, &options->workload, &options->common, err);
+    return run_scenario(line, engine, err) ? EXIT_DONE : err->code;
 }
 
-enum exit_code run_estimate(struct invocation *invocation, struct error *err)
+static enum exit_code run_simulate(struct command_line *line, struct error *err)
 {
-    return run_engine(invocation, &engine_estimate, err);
+    return run_engine(line, &engine_simulate, err);
 }
+
+static const struct option_part simulate_parts[] = {
+    {&scenario_model_options, AT(workload.def)},
+    {&scenario_cluster_options, AT(workload.def)},
+    {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_routing_options, AT(workload.def)},
+    {&scenario_layout_options, AT(workload.def)},
+    {&scenario_trace_options, AT(workload.def)},
+    {&scenario_place_options, AT(workload.def)},
+    {&scenario_traffic_options, AT(workload.def)},
+    {&scenario_seed_options, AT(workload.def.seed)},
+    {&scenario_slow_options, AT(workload.def)},
+    {&scenario_run_options, AT(workload.def)},
+    {&scenario_aligned_options, AT(workload.def)},
+    {&tokens_options, AT(workload.tokens)},
+    {&presets_options, AT(common)},
+    {&imbalance_options, 0},
+    {&layer_tsv_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&interval_options, AT(interval_pct)},
+    {&timeline_options, 0},
+    {&check_options, 0},
+    {&show_options, AT(workload.show)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_simulate = {
+    .name = "simulate",
+    .summary = "one MoE layer, or a byte matrix, by discrete events",
+    .usage = "[flags]",
+    .examples = "  epsim simulate --routing deepep --check\n"
+                "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
+                "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n",
+    .notes = LAYER_NOTES,
+    COMMAND_OPTIONS(simulate_options, simulate_parts),
+    .set_defaults = simulate_defaults,
+    .opens_output = true,
+    .run = run_simulate,
+};

@@ -1,11 +1,24 @@
-// epsim trace: what a recorded trace holds.
+// epsim trace: what a recorded trace holds, and the verbs that have files of their own.
 #include "base/mem.h"
-#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/output.h"
 #include "traces/lags.h"
 #include "traces/stats.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+struct trace_options {
+    struct scenario_def def; // its cluster, ranks and layout
+    struct common_options common;
+};
+
+#define AT(member) offsetof(struct trace_options, member)
+
+static const struct option_row tsv_rows[] = {
+    {OPTION_TEXT("tsv", AT(common.tsv), "KIND", "table for programs: trace or lags")},
+};
+static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
 
 #define FIXED_COLUMNS 3
 
@@ -101,32 +114,34 @@ static void comment_trace(struct table *table, const struct trace *trace,
         table_comment(table, "source: %s", trace->source);
 }
 
-static bool output(const struct invocation *invocation, const struct trace *trace,
-                   const struct cluster *cluster, const struct trace_stats *stats,
-                   struct error *err)
+static bool output_trace(const struct command_line *line, const struct trace *trace,
+                         const struct cluster *cluster, const struct trace_stats *stats,
+                         struct error *err)
 {
-    struct invocation asked = *invocation;
-    struct table *table = !strcmp(invocation->tsv, "lags")
+    struct command_line again = *line;
+    struct trace_options said = *(const struct trace_options *)line->options;
+    struct common_options *common = &((struct trace_options *)line->options)->common;
+    const uint64_t seed = said.def.seed;
+    struct table *table = !strcmp(common->tsv, "lags")
                               ? lags_table(trace)
-                              : stats_table(stats, invocation->json || invocation->tsv[0]);
-    asked.def.ep = cluster_ranks(cluster);
-    char *command = command_line(&asked);
-    table_head(table, invocation, command, cluster);
+                              : stats_table(stats, common->json || common->tsv[0]);
+    again.options = &said;
+    said.def.ep = cluster_ranks(cluster);
+    char *command = command_text(&again);
+    table_head(table, seed, command, cluster);
     comment_trace(table, trace, cluster, stats);
     json_t *document =
-        invocation->json
-            ? stats_json(trace, stats, table, json_head(invocation, "epsim.trace/1", command))
-            : NULL;
-    const bool ok = output_table(invocation, table, document, err);
+        common->json ? stats_json(trace, stats, table, json_head("epsim.trace/1", seed, command))
+                     : NULL;
+    const bool ok = output_table(common, table, document, err);
     table_free(table);
     free(command);
     return ok;
 }
 
-static bool resolve(const struct invocation *invocation, const struct trace *trace,
-                    struct cluster *cluster, struct layout *layouts, struct error *err)
+static bool resolve_layouts(const struct scenario_def *def, const struct trace *trace,
+                            struct cluster *cluster, struct layout *layouts, struct error *err)
 {
-    const struct scenario_def *def = &invocation->def;
     struct place place;
     if (!place_open(&place, def, err))
         return false;
@@ -139,14 +154,15 @@ static bool resolve(const struct invocation *invocation, const struct trace *tra
     return true;
 }
 
-static bool info(const struct invocation *invocation, const struct trace *trace, struct error *err)
+static bool info(const struct command_line *line, const struct trace *trace, struct error *err)
 {
+    const struct trace_options *options = line->options;
     struct cluster cluster;
     struct layout *layouts = mem_alloc(trace->layers, sizeof *layouts);
     struct trace_stats stats;
-    const bool ok = resolve(invocation, trace, &cluster, layouts, err) &&
+    const bool ok = resolve_layouts(&options->def, trace, &cluster, layouts, err) &&
                     trace_stats_make(&stats, trace, layouts, cluster.nodes, err);
-    const bool written = ok && output(invocation, trace, &cluster, &stats, err);
+    const bool written = ok && output_trace(line, trace, &cluster, &stats, err);
     if (ok)
         trace_stats_release(&stats);
     for (uint32_t l = 0; l < trace->layers; l++)
@@ -155,19 +171,80 @@ static bool info(const struct invocation *invocation, const struct trace *trace,
     return written;
 }
 
-enum exit_code run_trace(struct invocation *invocation, struct error *err)
+static enum exit_code run_info(struct command_line *line, struct error *err)
 {
+    const struct trace_options *options = line->options;
     struct trace trace;
-    if (invocation->word_count != 2 || strcmp(invocation->words[0], "info"))
-        return error_set(
-                   err, EXIT_INPUT,
-                   "trace: expected: epsim trace info FOLDER (or trace import, trace export)"),
-               err->code;
-    if (!check_tsv_kind(invocation, "trace or lags", err))
+    if (!check_tsv_kind(&options->common, "trace or lags", err))
         return err->code;
-    if (!trace_open(&trace, invocation->words[1], err))
+    if (!trace_open(&trace, line->words[1], err))
         return err->code;
-    const bool ok = info(invocation, &trace, err);
+    const bool ok = info(line, &trace, err);
     trace_release(&trace);
     return ok ? EXIT_DONE : err->code;
 }
+
+#define INFO_WORDS "FOLDER (or trace import, trace export)"
+
+static enum exit_code refuse_words(struct command_line *line, struct error *err)
+{
+    (void)line;
+    return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info " INFO_WORDS), err->code;
+}
+
+static void trace_defaults(void *options)
+{
+    *(struct trace_options *)options = (struct trace_options){.def = scenario_def_default()};
+}
+
+static const struct option_part trace_parts[] = {
+    {&scenario_cluster_options, AT(def)},
+    {&scenario_layout_options, AT(def)},
+    {&presets_options, AT(common)},
+    {&tsv_options, 0},
+    {&json_options, AT(common)},
+    {&output_options, AT(common)},
+    {&help_options, AT(common)},
+};
+
+static const struct verb trace_verbs[] = {
+    {.name = "info", .words = INFO_WORDS, .min_words = 2, .max_words = 2, .run = run_info},
+    {.name = "import", .own = &command_trace_import},
+    {.name = "export", .own = &command_trace_export},
+    {.name = "make", .own = &command_trace_make},
+    {0},
+};
+
+const struct command command_trace = {
+    .name = "trace",
+    .summary = "what a recorded routing trace holds",
+    .usage = "info FOLDER [flags]",
+    .examples = "  epsim trace info traces/minimoe-256e\n"
+                "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
+                "  epsim trace info traces/minimoe-256e --tsv lags\n",
+    .notes =
+        "\ncolumns, one row a layer (the load of an expert, rank or node: choices that went to "
+        "it):\n"
+        "  hottest_expert    its id\n"
+        "  idle_experts      experts that nothing went to *\n"
+        "  expert_max_mean   the hottest expert's load over the mean\n"
+        "  load_p10 ... p99  quantiles over experts of load over mean *\n"
+        "  gini              0: all experts have the same load; towards 1: one has all\n"
+        "  sigma_ln_load     standard deviation of ln load over experts that have any *\n"
+        "  top_eighth_share  the hottest eighth of the experts' share of the load *\n"
+        "  rank_max_mean     the busiest rank's load over the mean, by --layout and --ep\n"
+        "  node_max_mean     the same of nodes\n"
+        "  ranks_per_token   distinct ranks that a token's choices live on, mean\n"
+        "  nodes_per_token   the same of nodes\n"
+        "  lag1_common       experts that a token shares with the token before it, mean *\n"
+        "  * only in --tsv and --json\n"
+        "\n--tsv lags: lag1 ... lag200, the experts that a token shares with the one that far "
+        "before it in\n"
+        "the file, mean; independent: what tokens of the same loads would share by chance.\n"
+        "See also: epsim help trace import, epsim help trace export.\n",
+    COMMAND_OPTIONS(trace_options, trace_parts),
+    .set_defaults = trace_defaults,
+    .opens_output = true,
+    .run = refuse_words,
+    .verbs = trace_verbs,
+};

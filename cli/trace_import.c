@@ -1,8 +1,46 @@
 // epsim trace import: what serving engines wrote, as a native trace.
-#include "cli/cli.h"
+#include "cli/command.h"
+#include "cli/workload.h"
 #include "traces/import.h"
 
 #include <string.h>
+
+struct import_options {
+    uint64_t seed;
+    char model[FIELD_TEXT_BYTES];
+    char shape[FIELD_TEXT_BYTES];
+    enum import_order order;
+    uint32_t ep;
+    char tokens[FIELD_TEXT_BYTES];
+    char source[FIELD_TEXT_BYTES], licence[FIELD_TEXT_BYTES];
+    struct common_options common;
+};
+
+#define AT(member) offsetof(struct import_options, member)
+
+static const struct option_row input_rows[] = {
+    {OPTION_TEXT("model", AT(model), "MODEL",
+                 "preset, epsim YAML or config.json: the shape that the input leaves unsaid, and "
+                 "its layers")},
+    {OPTION_TEXT("shape", AT(shape), "SHAPE",
+                 "of raw int32 ids: LAYERS,TOPK or TOKENS,LAYERS,TOPK")},
+    {OPTION_CHOICE("order", AT(order), "ORDER", import_order_names,
+                   "requests: one after another; positions: side by side, request i on rank i mod "
+                   "EP, its n-th token in step n")},
+    {OPTION_NUMBER("ep", FIELD_U32, AT(ep), "N", 1, 1024,
+                   "ranks that positions, or counts summed over ranks, are shared out to")},
+    {OPTION_TEXT("tokens", AT(tokens), "N",
+                 "of counts: draw that many tokens a GPU and step by their odds (all that were "
+                 "counted)")},
+};
+static const struct option_group input_options = {HEADING_ASKED, OPTION_ROWS(input_rows)};
+
+static const struct option_row manifest_rows[] = {
+    {OPTION_TEXT("source", AT(source), "TEXT",
+                 "what trace.yaml says of where it comes from (the format and the input's name)")},
+    {OPTION_TEXT("licence", AT(licence), "TEXT", "what trace.yaml says of that")},
+};
+static const struct option_group manifest_options = {HEADING_OUTPUT, OPTION_ROWS(manifest_rows)};
 
 static void say(const struct import_report *report, const char *folder, bool drawn)
 {
@@ -20,29 +58,69 @@ static void say(const struct import_report *report, const char *folder, bool dra
                (unsigned long long)report->dropped);
 }
 
-enum exit_code run_trace_import(struct invocation *invocation, struct error *err)
+static enum exit_code run_trace_import(struct command_line *line, struct error *err)
 {
+    const struct import_options *options = line->options;
+    const char *folder = options->common.output;
+    uint32_t tokens = 0;
     struct import_report report;
-    if (!invocation->word_count)
+    if (!line->word_count)
         return error_set(err, EXIT_INPUT, "trace import: expected one file or folder, or several"),
                err->code;
-    if (!invocation->output[0] || !strcmp(invocation->output, "-"))
+    if (!folder[0] || !strcmp(folder, "-"))
         return error_set(err, EXIT_INPUT, "trace import: expected --output FOLDER"), err->code;
-    if (!read_tokens(invocation, err))
+    if (!read_tokens(options->tokens, false, &tokens, err))
         return err->code;
-    const struct import_ask ask = {.inputs = (const char *const *)invocation->words,
-                                   .input_count = invocation->word_count,
-                                   .folder = invocation->output,
-                                   .model = invocation->def.model,
-                                   .shape = invocation->shape,
-                                   .source = invocation->source,
-                                   .licence = invocation->licence,
-                                   .order = invocation->order,
-                                   .ranks = invocation->def.ep,
-                                   .tokens = invocation->def.tokens,
-                                   .seed = invocation->def.seed};
+    const struct import_ask ask = {.inputs = (const char *const *)line->words,
+                                   .input_count = line->word_count,
+                                   .folder = folder,
+                                   .model = options->model,
+                                   .shape = options->shape,
+                                   .source = options->source,
+                                   .licence = options->licence,
+                                   .order = options->order,
+                                   .ranks = options->ep,
+                                   .tokens = tokens,
+                                   .seed = options->seed};
     if (!trace_import(&ask, &report, err))
         return err->code;
-    say(&report, invocation->output, ask.tokens > 0);
+    say(&report, folder, ask.tokens > 0);
     return EXIT_DONE;
 }
+
+static void import_defaults(void *options)
+{
+    *(struct import_options *)options = (struct import_options){.seed = scenario_def_default().seed};
+}
+
+static const struct option_part import_parts[] = {
+    {&scenario_seed_options, AT(seed)},
+    {&presets_options, AT(common)},
+    {&input_options, 0},
+    {&manifest_options, 0},
+    {&folder_options, AT(common)},
+    {&help_options, AT(common)},
+};
+
+const struct command command_trace_import = {
+    .name = "trace import",
+    .summary = "routing that serving engines wrote, as a trace",
+    .usage = "INPUT... -o FOLDER [flags]",
+    .examples =
+        "  epsim trace import request-*.npy --model deepseek-v3 -o my-trace\n"
+        "  epsim trace import statistics/ -o my-trace        TensorRT-LLM's meta_info.json and "
+        "ranks\n",
+    .notes =
+        "\nformats, told by content (all inputs of one; several are requests, in order):\n"
+        "  .npy, .npz      routed_experts [tokens, layers, k]; .npy too: counts [steps, layers, "
+        "experts]\n"
+        "  JSON            answers with routed_experts (vLLM, SGLang); per-request lists of "
+        "steps;\n"
+        "                  logical_count (SGLang's expert location); load_history\n"
+        "  base64          of a .npy file, or of raw int32 with --shape; raw int32 itself\n"
+        "  a folder        TensorRT-LLM's expert statistics, counts or raw\n"
+        "  SGLang's .pt    by python3 traces/sglang_pt.py, which writes a trace itself\n",
+    COMMAND_OPTIONS(import_options, import_parts),
+    .set_defaults = import_defaults,
+    .run = run_trace_import,
+};

@@ -161,8 +161,8 @@ static bool is_whole(const char *figure, size_t length)
     return false;
 }
 
-static bool draw(const struct drawing *drawing, const struct scratch *scratch, const sigset_t *mask,
-                 FILE *out, struct error *err)
+static bool draw_figure(const struct drawing *drawing, const struct scratch *scratch,
+                        const sigset_t *mask, FILE *out, struct error *err)
 {
     if (!write_embedded(scratch->path[SCRATCH_SCRIPT], drawing->script, err) ||
         !write_embedded(scratch->path[SCRATCH_STYLE], "style", err) ||
@@ -193,8 +193,8 @@ bool gnuplot_draw(const struct drawing *drawing, FILE *out, struct error *err)
     sigaddset(&held, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &held, &before);
     struct scratch scratch;
-    const bool drawn =
-        scratch_open(&scratch, drawing->suffix, err) && draw(drawing, &scratch, &before, out, err);
+    const bool drawn = scratch_open(&scratch, drawing->suffix, err) &&
+                       draw_figure(drawing, &scratch, &before, out, err);
     scratch_close(&scratch);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return drawn;

@@ -112,7 +112,7 @@ static bool skip_prefix(struct span *span, const char *prefix)
 }
 
 // Cuts the part up to the next `mark`, or all of it, off *rest; false when nothing is left.
-static bool cut(struct span *rest, char mark, struct span *part)
+static bool cut_span(struct span *rest, char mark, struct span *part)
 {
     if (!rest->at)
         return false;
@@ -133,7 +133,7 @@ static char *quote(struct span span, char *buffer)
     return error_quote(text, buffer);
 }
 
-static bool fail(const struct tsv *tsv, size_t line, struct error *err, const char *what)
+static bool fail_at(const struct tsv *tsv, size_t line, struct error *err, const char *what)
 {
     return error_set(err, EXIT_INPUT, "%s:%zu: %s", tsv->path, line, what);
 }
@@ -142,7 +142,7 @@ static bool read_kind(struct tsv *tsv, struct span line, struct error *err)
 {
     if (!skip_prefix(&line, "# epsim.") || line.length < 3 ||
         memcmp(line.at + line.length - 2, "/1", 2) != 0)
-        return fail(tsv, 1, err, "not a TSV of epsim; expected '# epsim.KIND/1'");
+        return fail_at(tsv, 1, err, "not a TSV of epsim; expected '# epsim.KIND/1'");
     line.length -= 2;
     char known[128] = "";
     size_t used = 0;
@@ -159,12 +159,12 @@ static bool read_kind(struct tsv *tsv, struct span line, struct error *err)
     return true;
 }
 
-static bool read_header(struct tsv *tsv, struct span line, size_t number, struct error *err)
+static bool read_columns(struct tsv *tsv, struct span line, size_t number, struct error *err)
 {
     const struct figure *figure = tsv->figure;
     bool found[MAX_COLUMNS] = {false};
     struct span cell;
-    while (cut(&line, '\t', &cell)) {
+    while (cut_span(&line, '\t', &cell)) {
         for (size_t c = 0; c < MAX_COLUMNS && figure->columns[c].name; c++) {
             if (!span_is(cell, figure->columns[c].name))
                 continue;
@@ -233,14 +233,14 @@ static bool check_cell(struct tsv *tsv, size_t place, struct span cell, size_t n
     return true;
 }
 
-static bool read_row(struct tsv *tsv, struct span line, size_t number, struct error *err)
+static bool read_tsv_row(struct tsv *tsv, struct span line, size_t number, struct error *err)
 {
     if (memchr(line.at, '"', line.length)) // gnuplot would read on to the next one
         return error_set(err, EXIT_INPUT, "%s:%zu: a quote: expected plain cells", tsv->path,
                          number);
     size_t cells = 0;
     struct span cell;
-    while (cut(&line, '\t', &cell))
+    while (cut_span(&line, '\t', &cell))
         if (!check_cell(tsv, cells++, cell, number, err))
             return false;
     if (cells != tsv->columns)
@@ -250,7 +250,7 @@ static bool read_row(struct tsv *tsv, struct span line, size_t number, struct er
     return true;
 }
 
-static bool read_line(struct tsv *tsv, struct span line, size_t number, struct error *err)
+static bool read_tsv_line(struct tsv *tsv, struct span line, size_t number, struct error *err)
 {
     if (number == 1)
         return read_kind(tsv, line, err);
@@ -260,8 +260,8 @@ static bool read_line(struct tsv *tsv, struct span line, size_t number, struct e
         return true;
     }
     if (tsv->columns == 0)
-        return read_header(tsv, line, number, err);
-    return read_row(tsv, line, number, err);
+        return read_columns(tsv, line, number, err);
+    return read_tsv_row(tsv, line, number, err);
 }
 
 static bool has_values(const struct figure *figure)
@@ -284,8 +284,8 @@ static bool tsv_load(struct tsv *tsv, const char *path, struct error *err)
     // The last line need not end in a newline; what follows one is no line.
     const size_t whole = tsv->length - (tsv->text[tsv->length - 1] == '\n');
     struct span rest = {tsv->text, whole}, line;
-    for (size_t number = 1; cut(&rest, '\n', &line); number++)
-        if (!read_line(tsv, line, number, err))
+    for (size_t number = 1; cut_span(&rest, '\n', &line); number++)
+        if (!read_tsv_line(tsv, line, number, err))
             return false;
     if (tsv->rows == 0)
         return error_set(err, EXIT_INPUT, "%s: no rows; nothing to draw", path);

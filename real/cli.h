@@ -11,7 +11,7 @@
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
 struct real_invocation {
-    struct scenario_def def; // first: scenario_options counts from it
+    struct scenario_def def;
     char tokens[FIELD_TEXT_BYTES];
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
     uint32_t transport; // enum transport_choice: real/world.h
@@ -26,12 +26,10 @@ struct real_invocation {
     char family[FIELD_TEXT_BYTES];
     bool json, raw, quiet, help;
 
-    bool given[64];
+    struct command_line line;
 };
 
-extern struct option_row real_options[];
-extern const size_t real_option_count;
-void real_options_init(void);
+const struct option_table *real_options(enum real_command command);
 struct real_invocation real_invocation_default(void);
 bool real_given(const struct real_invocation *invocation, const char *key);
 

@@ -34,30 +34,20 @@ static enum real_command command_of(int argc, char **argv)
     return argc > 1 && !strcmp(argv[1], "probe") ? REAL_PROBE : REAL_LAYER;
 }
 
-static struct option_table options_of(enum real_command command)
-{
-    return (struct option_table){.program =
-                                     command == REAL_PROBE ? "epsim-real probe" : "epsim-real",
-                                 .rows = real_options,
-                                 .count = real_option_count,
-                                 .command = command};
-}
-
 static bool read_command_line(int argc, char **argv, struct real_invocation *invocation,
                               struct error *err)
 {
     const enum real_command command = command_of(argc, argv);
-    const struct option_table table = options_of(command);
     const int skip = command == REAL_PROBE;
-    char **words = NULL;
-    size_t word_count = 0;
-    real_options_init();
     *invocation = real_invocation_default();
-    bool ok = options_parse(&table, argc - skip, argv + skip, invocation, invocation->given, &words,
-                            &word_count, err);
-    if (ok && word_count)
-        ok = error_set(err, EXIT_INPUT, "'%.60s': %s takes only flags", words[0], table.program);
-    free(words);
+    struct command_line *line = &invocation->line;
+    *line = (struct command_line){.table = real_options(command), .options = invocation};
+    bool ok = options_parse(line, argc - skip, argv + skip, err);
+    if (ok && line->word_count)
+        ok = error_set(err, EXIT_INPUT, "'%.60s': %s takes only flags", line->words[0],
+                       line->table->program);
+    free(line->words);
+    line->words = NULL;
     return ok;
 }
 
@@ -83,9 +73,8 @@ static const char probe_help[] =
 static void print_real_help(enum real_command command)
 {
     const struct real_invocation defaults = real_invocation_default();
-    const struct option_table table = options_of(command);
     fputs(command == REAL_PROBE ? probe_help : layer_help, stdout);
-    options_help(&table, &defaults, stdout);
+    options_help(real_options(command), &defaults, stdout);
 }
 
 static enum exit_code tell_outcome(bool ok, const struct error *err)

@@ -1,116 +1,125 @@
-// Every flag of epsim-real: the scenario's, then its own.
+// Every flag of epsim-real: the question's, then its own.
 #include "scenario/options.h"
 #include "real/cli.h"
 
-#include <string.h>
-
 #define AT(member) offsetof(struct real_invocation, member)
-#define RUN "How it runs"
-#define OUT "Output"
-#define BOTH (REAL_LAYER | REAL_PROBE)
+#define HEADING_OUTPUT "Output"
 
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 
-#define TEXT(name, member, placeholder, who, heading, words)                                       \
-    {                                                                                              \
-        .field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},           \
-        .argument = placeholder, .commands = who, .group = heading                                 \
-    }
-#define COUNT(name, least, most, heading, words)                                                   \
-    {                                                                                              \
-        .field = {.key = #name,                                                                    \
-                  .kind = FIELD_U32,                                                               \
-                  .offset = AT(name),                                                              \
-                  .min = least,                                                                    \
-                  .max = most,                                                                     \
-                  .help = words},                                                                  \
-        .argument = "N", .commands = BOTH, .group = heading                                        \
-    }
-#define SWITCH(name, one_letter, who, heading, words)                                              \
-    {                                                                                              \
-        .field = {.key = #name, .kind = FIELD_BOOL, .offset = AT(name), .help = words},            \
-        .commands = who, .letter = one_letter, .group = heading                                    \
-    }
-
-static const struct option_row own_rows[] = {
-    TEXT("tokens", tokens, "LIST", REAL_LAYER, "What is asked",
-         "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names every "
-         "rank's"),
-    TEXT("layer", layers, "LIST", REAL_LAYER, "What is asked",
-         "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or streams of "
-         "drawn "
-         "routing"),
-    TEXT("step", steps, "LIST", REAL_LAYER, "What is asked",
-         "steps of the trace, from 0, as 0..12:4 (0), each measured"),
-    {.field = {.key = "transport",
-               .kind = FIELD_ENUM,
-               .offset = AT(transport),
-               .names = transport_names,
-               .help = "mpi (host memory) or nccl (GPUs); auto: nccl when built with CUDA"},
-     .argument = "NAME",
-     .commands = BOTH,
-     .group = RUN},
-    SWITCH(share_gpu, 0, BOTH, RUN, "several ranks may have one GPU (start the MPS daemon first)"),
-    COUNT(warmup, 0, 1000000, RUN, "iterations before those that count"),
-    COUNT(iterations, 1, 1000000, RUN, "iterations that count"),
-    {.field = {.key = "verify",
-               .kind = FIELD_U32,
-               .offset = AT(verify),
-               .max = 1e9,
-               .min = 0,
-               .help = "tokens of the job to check against a float64 reference; 0: none"},
-     .argument = "N",
-     .commands = REAL_LAYER,
-     .group = RUN},
-    {.field =
-         {.key = "tolerance",
-          .kind = FIELD_NUMBER,
-          .offset = AT(tolerance),
-          .help = "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 dispatch)"},
-     .argument = "X",
-     .commands = REAL_LAYER,
-     .group = RUN},
-    {.field = {.key = "most",
-               .kind = FIELD_BYTES,
-               .offset = AT(most),
-               .min = 1 << 10,
-               .max = 64.0 * (1 << 30),
-               .help = "a rank's bytes in the largest exchange; sizes go from 1KiB by fours"},
-     .argument = "SIZE",
-     .commands = REAL_PROBE,
-     .group = RUN},
-    TEXT("write_trace", write_trace, "FOLDER", REAL_LAYER, OUT,
-         "save the choices of this run as a trace"),
-    TEXT("timeline", timeline, "FILE", REAL_LAYER, OUT,
-         "Chrome/Perfetto trace of the last iteration"),
-    TEXT("output", output, "FILE", BOTH, OUT, "measured CSV (or JSON); - is standard output"),
-    TEXT("family", family, "NAME", BOTH, OUT, "what to call the rows (measured)"),
-    SWITCH(json, 0, BOTH, OUT, "one JSON document with the environment"),
-    SWITCH(raw, 0, REAL_LAYER, OUT, "every iteration's times of every rank, in the JSON"),
-    SWITCH(quiet, 'q', BOTH, OUT, "no notices"),
-    SWITCH(help, 'h', BOTH, OUT, "this text"),
+static const struct option_row list_rows[] = {
+    {OPTION_TEXT("tokens", AT(tokens), "LIST",
+                 "tokens a rank (4096); a list, as 1..4096:log, measures each; 8/0/3/... names "
+                 "every rank's")},
+    {OPTION_TEXT("layer", AT(layers), "LIST",
+                 "MoE layers of the trace, from 0, as 1, 0,2 or 0..3 (0), each measured; or "
+                 "streams of drawn routing")},
+    {OPTION_TEXT("step", AT(steps), "LIST",
+                 "steps of the trace, from 0, as 0..12:4 (0), each measured")},
 };
-#define OWN_ROWS (sizeof own_rows / sizeof own_rows[0])
+static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
 
-struct option_row real_options[SCENARIO_OPTIONS + OWN_ROWS];
-const size_t real_option_count = SCENARIO_OPTIONS + OWN_ROWS;
+static const struct option_row run_rows[] = {
+    {OPTION_CHOICE("transport", AT(transport), "NAME", transport_names,
+                   "mpi (host memory) or nccl (GPUs); auto: nccl when built with CUDA")},
+    {OPTION_SWITCH("share_gpu", AT(share_gpu),
+                   "several ranks may have one GPU (start the MPS daemon first)")},
+    {OPTION_NUMBER("warmup", FIELD_U32, AT(warmup), "N", 0, 1000000,
+                   "iterations before those that count")},
+    {OPTION_NUMBER("iterations", FIELD_U32, AT(iterations), "N", 1, 1000000,
+                   "iterations that count")},
+};
+static const struct option_group run_options = {HEADING_RUNS, OPTION_ROWS(run_rows)};
 
-_Static_assert(SCENARIO_OPTIONS + OWN_ROWS <= sizeof((struct real_invocation *)0)->given,
-               "a place each");
-_Static_assert(offsetof(struct real_invocation, def) == 0, "scenario_options counts from it");
+static const struct option_row verify_rows[] = {
+    {OPTION_NUMBER("verify", FIELD_U32, AT(verify), "N", 0, 1e9,
+                   "tokens of the job to check against a float64 reference; 0: none")},
+    {OPTION_NUMBER("tolerance", FIELD_NUMBER, AT(tolerance), "X", 0, 0,
+                   "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 "
+                   "dispatch)")},
+};
+static const struct option_group verify_options = {HEADING_RUNS, OPTION_ROWS(verify_rows)};
 
-void real_options_init(void)
+static const struct option_row probe_rows[] = {
+    {OPTION_NUMBER("most", FIELD_BYTES, AT(most), "SIZE", 1 << 10, 64.0 * (1 << 30),
+                   "a rank's bytes in the largest exchange; sizes go from 1KiB by fours")},
+};
+static const struct option_group probe_options = {HEADING_RUNS, OPTION_ROWS(probe_rows)};
+
+static const struct option_row written_rows[] = {
+    {OPTION_TEXT("write_trace", AT(write_trace), "FOLDER",
+                 "save the choices of this run as a trace")},
+    {OPTION_TEXT("timeline", AT(timeline), "FILE", "Chrome/Perfetto trace of the last iteration")},
+};
+static const struct option_group written_options = {HEADING_OUTPUT, OPTION_ROWS(written_rows)};
+
+static const struct option_row output_rows[] = {
+    {OPTION_TEXT("output", AT(output), "FILE", "measured CSV (or JSON); - is standard output"),
+     .letter = 'o'},
+    {OPTION_TEXT("family", AT(family), "NAME", "what to call the rows (measured)")},
+    {OPTION_SWITCH("json", AT(json), "one JSON document with the environment")},
+};
+static const struct option_group output_options = {HEADING_OUTPUT, OPTION_ROWS(output_rows)};
+
+static const struct option_row raw_rows[] = {
+    {OPTION_SWITCH("raw", AT(raw), "every iteration's times of every rank, in the JSON")},
+};
+static const struct option_group raw_options = {HEADING_OUTPUT, OPTION_ROWS(raw_rows)};
+
+static const struct option_row help_rows[] = {
+    {OPTION_SWITCH("quiet", AT(quiet), "no notices"), .letter = 'q'},
+    {OPTION_SWITCH("help", AT(help), "this text"), .letter = 'h'},
+};
+static const struct option_group help_options = {HEADING_OUTPUT, OPTION_ROWS(help_rows)};
+
+static const struct option_part layer_parts[] = {
+    {&scenario_model_options, AT(def)},
+    {&scenario_cluster_options, AT(def)},
+    {&scenario_dispatcher_options, AT(def)},
+    {&scenario_routing_options, AT(def)},
+    {&scenario_layout_options, AT(def)},
+    {&scenario_trace_options, AT(def)},
+    {&scenario_seed_options, AT(def.seed)},
+    {&list_options, 0},
+    {&run_options, 0},
+    {&verify_options, 0},
+    {&written_options, 0},
+    {&output_options, 0},
+    {&raw_options, 0},
+    {&help_options, 0},
+};
+
+static const struct option_part probing_parts[] = {
+    {&scenario_cluster_options, AT(def)},
+    {&scenario_layout_options, AT(def)},
+    {&run_options, 0},
+    {&probe_options, 0},
+    {&output_options, 0},
+    {&help_options, 0},
+};
+
+// Of a question, what epsim alone takes.
+static const struct option_part epsim_parts[] = {
+    {&scenario_traffic_options, 0}, {&scenario_slow_options, 0},  {&scenario_run_options, 0},
+    {&scenario_aligned_options, 0}, {&scenario_loads_options, 0},
+};
+
+static bool any_program_takes(const char *flag)
 {
-    static const uint32_t takers[SCENARIO_PART_PARTS] = {[SCENARIO_PART_CLUSTER] = BOTH,
-                                                    [SCENARIO_PART_LAYOUT] = BOTH,
-                                                    [SCENARIO_PART_LAYER] = REAL_LAYER,
-                                                    [SCENARIO_PART_RULE] = REAL_LAYER,
-                                                    [SCENARIO_PART_SEED] = REAL_LAYER};
-    scenario_options(real_options, takers);
-    memcpy(real_options + SCENARIO_OPTIONS, own_rows, sizeof own_rows);
-    for (size_t i = 0; i < real_option_count; i++)
-        if (!strcmp(real_options[i].field.key, "output"))
-            real_options[i].letter = 'o';
+    const struct option_table epsim = {"epsim", epsim_parts,
+                                       sizeof epsim_parts / sizeof *epsim_parts, NULL};
+    return options_has(real_options(REAL_LAYER), flag) ||
+           options_has(real_options(REAL_PROBE), flag) || options_has(&epsim, flag);
+}
+
+const struct option_table *real_options(enum real_command command)
+{
+    static const struct option_table layer = {
+        "epsim-real", layer_parts, sizeof layer_parts / sizeof *layer_parts, any_program_takes};
+    static const struct option_table probe = {"epsim-real probe", probing_parts,
+                                              sizeof probing_parts / sizeof *probing_parts,
+                                              any_program_takes};
+    return command == REAL_PROBE ? &probe : &layer;
 }
 
 struct real_invocation real_invocation_default(void)
@@ -127,8 +136,5 @@ struct real_invocation real_invocation_default(void)
 
 bool real_given(const struct real_invocation *invocation, const char *key)
 {
-    for (size_t i = 0; i < real_option_count; i++)
-        if (invocation->given[i] && !strcmp(real_options[i].field.key, key))
-            return true;
-    return false;
+    return options_given(&invocation->line, key);
 }

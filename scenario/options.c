@@ -3,95 +3,102 @@
 #include <stddef.h>
 
 #define AT(member) offsetof(struct scenario_def, member)
-#define ASKED "What is asked"
-#define RUNS "How it runs"
-
-#define TEXT(name, member, placeholder, who, heading, words)                                       \
-    {                                                                                              \
-        .field = {.key = name, .kind = FIELD_TEXT, .offset = AT(member), .help = words},           \
-        .argument = placeholder, .commands = who, .group = heading                                 \
-    }
-#define COUNT(name, member, wide, least, most, who, heading, words)                                \
-    {                                                                                              \
-        .field = {.key = name,                                                                     \
-                  .kind = wide,                                                                    \
-                  .offset = AT(member),                                                            \
-                  .min = least,                                                                    \
-                  .max = most,                                                                     \
-                  .help = words},                                                                  \
-        .argument = "N", .commands = who, .group = heading                                         \
-    }
-#define CHOICE(name, member, list, who, heading, words)                                            \
-    {                                                                                              \
-        .field = {.key = name,                                                                     \
-                  .kind = FIELD_ENUM,                                                              \
-                  .offset = AT(member),                                                            \
-                  .names = list,                                                                   \
-                  .help = words},                                                                  \
-        .argument = "NAME", .commands = who, .group = heading                                      \
-    }
 
 // A macro's value as text.
 #define DIGITS_OF(number) #number
 #define DIGITS(number) DIGITS_OF(number)
 
-// .commands holds the row's part until scenario_options puts the program's own bits there.
-static const struct option_row rows[] = {
-    TEXT("model", model, "MODEL", SCENARIO_PART_LAYER, ASKED,
-         "preset, epsim YAML or a Hugging Face config.json (deepseek-v3; a trace: its own shape)"),
-    TEXT("cluster", cluster, "CLUSTER", SCENARIO_PART_CLUSTER, ASKED,
-         "preset, YAML, either with keys changed (h800-cx7:nic=23GB/s), or one line of "
-         "effective rates: 4x8:nvlink=138GB/s,nic=46GB/s"),
-    COUNT("ep", ep, FIELD_U32, 1, 1024, SCENARIO_PART_CLUSTER, ASKED,
-          "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
-    TEXT("dispatcher", dispatcher, "NAME", SCENARIO_PART_LAYER, ASKED,
-         "preset or YAML (deepep-normal; up to " DIGITS(
-             SCENARIO_LL_TOKENS) " tokens deepep-ll; with --traffic raw)"),
-    COUNT("sms", sms, FIELD_U32, 1, 4096, SCENARIO_PART_LAYER, ASKED,
-          "SMs that move data (the dispatcher's own)"),
-    CHOICE("routing", routing, routing_rule_names, SCENARIO_PART_RULE, ASKED,
-           "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); balanced"),
-    TEXT("layout", layout, "LAYOUT", SCENARIO_PART_LAYOUT, ASKED,
-         "contiguous, round-robin, or a file as epsim layout, TensorRT-LLM or SGLang write them"),
-    TEXT("trace", trace, "FOLDER", SCENARIO_PART_LAYER, ASKED, "recorded routing in place of a rule"),
-    COUNT("layer", layer, FIELD_U32, 0, 1e6, SCENARIO_PART_PLACE, ASKED,
-          "MoE layer of the trace, from 0; another stream of drawn routing"),
-    COUNT("step", step, FIELD_U64, 0, 0, SCENARIO_PART_PLACE, ASKED, "step of the trace, from 0"),
-    TEXT("traffic", traffic, "MATRIX", SCENARIO_PART_TRAFFIC, ASKED,
-         "bytes from rank to rank instead of a layer: a file, uniform:1MiB, ring:1MiB, inside:, "
-         "between:, pair:0:8:1MiB or distance:"),
-    COUNT("seed", seed, FIELD_U64, 0, 0, SCENARIO_PART_SEED, ASKED, "of all that is drawn"),
-    TEXT("slow", slow, "LIST", SCENARIO_PART_RUN, ASKED,
-         "slow parts, shares of nic, nvlink, compute, or late: gpu=5:nic=0.5,node=1:late=300us"),
-    {.field = {.key = "skew_us",
-               .kind = FIELD_NUMBER,
-               .offset = AT(skew_us),
-               .min = 0,
-               .max = 1e9,
-               .help = "ranks arrive within this many microseconds"},
-     .argument = "US",
-     .commands = SCENARIO_PART_RUN,
-     .group = RUNS},
-    CHOICE("overlap", overlap, overlap_names, SCENARIO_PART_RUN, RUNS,
-           "shared expert: none (after combine), beside dispatch, or beside combine"),
-    {.field = {.key = "aligned",
-               .kind = FIELD_BOOL,
-               .offset = AT(aligned),
-               .help =
-                   "every phase starts when all ranks have ended the one before, as benchmarks do"},
-     .commands = SCENARIO_PART_ENGINE,
-     .group = RUNS},
-    CHOICE("loads", loads, loads_kind_names, SCENARIO_PART_LOADS, RUNS,
-           "counted (of drawn routing) or expected (in closed form; the default without --trace)"),
+static const struct option_row model_rows[] = {
+    {OPTION_TEXT("model", AT(model), "MODEL",
+                 "preset, epsim YAML or a Hugging Face config.json (deepseek-v3; a trace: its own "
+                 "shape)")},
 };
+const struct option_group scenario_model_options = {HEADING_ASKED, OPTION_ROWS(model_rows)};
 
-_Static_assert(sizeof rows / sizeof rows[0] == SCENARIO_OPTIONS, "the count that the header says");
+static const struct option_row cluster_rows[] = {
+    {OPTION_TEXT("cluster", AT(cluster), "CLUSTER",
+                 "preset, YAML, either with keys changed (h800-cx7:nic=23GB/s), or one line of "
+                 "effective rates: 4x8:nvlink=138GB/s,nic=46GB/s"),
+     .always_said = true},
+    {OPTION_NUMBER("ep", FIELD_U32, AT(ep), "N", 1, 1024,
+                   "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
+     .always_said = true},
+};
+const struct option_group scenario_cluster_options = {HEADING_ASKED, OPTION_ROWS(cluster_rows)};
 
-void scenario_options(struct option_row out[SCENARIO_OPTIONS],
-                      const uint32_t commands[SCENARIO_PART_PARTS])
-{
-    for (size_t i = 0; i < SCENARIO_OPTIONS; i++) {
-        out[i] = rows[i];
-        out[i].commands = commands[rows[i].commands];
-    }
-}
+static const struct option_row dispatcher_rows[] = {
+    {OPTION_TEXT("dispatcher", AT(dispatcher), "NAME",
+                 "preset or YAML (deepep-normal; up to " DIGITS(
+                     SCENARIO_LL_TOKENS) " tokens deepep-ll; with --traffic raw)")},
+    {OPTION_NUMBER("sms", FIELD_U32, AT(sms), "N", 1, 4096,
+                   "SMs that move data (the dispatcher's own)")},
+};
+const struct option_group scenario_dispatcher_options = {HEADING_ASKED, OPTION_ROWS(dispatcher_rows)};
+
+static const struct option_row routing_rows[] = {
+    {OPTION_CHOICE("routing", AT(routing), "NAME", routing_rule_names,
+                   "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); "
+                   "balanced")},
+};
+const struct option_group scenario_routing_options = {HEADING_ASKED, OPTION_ROWS(routing_rows)};
+
+static const struct option_row layout_rows[] = {
+    {OPTION_TEXT("layout", AT(layout), "LAYOUT",
+                 "contiguous, round-robin, or a file as epsim layout, TensorRT-LLM or SGLang write "
+                 "them")},
+};
+const struct option_group scenario_layout_options = {HEADING_ASKED, OPTION_ROWS(layout_rows)};
+
+static const struct option_row trace_rows[] = {
+    {OPTION_TEXT("trace", AT(trace), "FOLDER", "recorded routing in place of a rule")},
+};
+const struct option_group scenario_trace_options = {HEADING_ASKED, OPTION_ROWS(trace_rows)};
+
+static const struct option_row place_rows[] = {
+    {OPTION_NUMBER("layer", FIELD_U32, AT(layer), "N", 0, 1e6,
+                   "MoE layer of the trace, from 0; another stream of drawn routing")},
+    {OPTION_NUMBER("step", FIELD_U64, AT(step), "N", 0, 0, "step of the trace, from 0")},
+};
+const struct option_group scenario_place_options = {HEADING_ASKED, OPTION_ROWS(place_rows)};
+
+static const struct option_row traffic_rows[] = {
+    {OPTION_TEXT("traffic", AT(traffic), "MATRIX",
+                 "bytes from rank to rank instead of a layer: a file, uniform:1MiB, ring:1MiB, "
+                 "inside:, between:, pair:0:8:1MiB or distance:")},
+};
+const struct option_group scenario_traffic_options = {HEADING_ASKED, OPTION_ROWS(traffic_rows)};
+
+static const struct option_row seed_rows[] = {
+    {OPTION_NUMBER("seed", FIELD_U64, 0, "N", 0, 0, "of all that is drawn"),
+     .always_said = true},
+};
+const struct option_group scenario_seed_options = {HEADING_ASKED, OPTION_ROWS(seed_rows)};
+
+static const struct option_row slow_rows[] = {
+    {OPTION_TEXT("slow", AT(slow), "LIST",
+                 "slow parts, shares of nic, nvlink, compute, or late: "
+                 "gpu=5:nic=0.5,node=1:late=300us")},
+};
+const struct option_group scenario_slow_options = {HEADING_ASKED, OPTION_ROWS(slow_rows)};
+
+static const struct option_row run_rows[] = {
+    {OPTION_NUMBER("skew_us", FIELD_NUMBER, AT(skew_us), "US", 0, 1e9,
+                   "ranks arrive within this many microseconds")},
+    {OPTION_CHOICE("overlap", AT(overlap), "NAME", overlap_names,
+                   "shared expert: none (after combine), beside dispatch, or beside combine")},
+};
+const struct option_group scenario_run_options = {HEADING_RUNS, OPTION_ROWS(run_rows)};
+
+static const struct option_row aligned_rows[] = {
+    {OPTION_SWITCH("aligned", AT(aligned),
+                   "every phase starts when all ranks have ended the one before, as benchmarks "
+                   "do")},
+};
+const struct option_group scenario_aligned_options = {HEADING_RUNS, OPTION_ROWS(aligned_rows)};
+
+static const struct option_row loads_rows[] = {
+    {OPTION_CHOICE("loads", AT(loads), "NAME", loads_kind_names,
+                   "counted (of drawn routing) or expected (in closed form; the default without "
+                   "--trace)")},
+};
+const struct option_group scenario_loads_options = {HEADING_RUNS, OPTION_ROWS(loads_rows)};

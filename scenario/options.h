@@ -1,30 +1,27 @@
-// The flags of a scenario, for every program that asks one. Offsets count from a struct scenario_def
-// that stands first in the program's own struct.
+// The flags of a question, in groups: every program and command that asks one lists those that it
+// takes, in this order. Offsets count from a struct scenario_def; the seed's count from the seed, which
+// commands without a question take too.
 #ifndef SCENARIO_OPTIONS_H
 #define SCENARIO_OPTIONS_H
 
 #include "base/options.h"
-#include "scenario/scenario_def.h"
+#include "scenario/scenario.h"
 
-// Rows fall into parts; a program says which of its subcommands take each part.
-enum scenario_part {
-    SCENARIO_PART_CLUSTER, // cluster, ep
-    SCENARIO_PART_LAYOUT,
-    SCENARIO_PART_LAYER, // model, dispatcher, sms, trace
-    SCENARIO_PART_RULE,  // routing
-    SCENARIO_PART_PLACE, // layer, step: one of each
-    SCENARIO_PART_TRAFFIC,
-    SCENARIO_PART_SEED,
-    SCENARIO_PART_RUN,    // slow, skew_us, overlap
-    SCENARIO_PART_ENGINE, // aligned
-    SCENARIO_PART_LOADS,
-    SCENARIO_PART_PARTS,
-};
+#define HEADING_ASKED "What is asked"
+#define HEADING_RUNS "How it runs"
 
-#define SCENARIO_OPTIONS 17
-
-// Writes the rows; commands[part] is the set of subcommand bits that take it.
-void scenario_options(struct option_row out[SCENARIO_OPTIONS],
-                      const uint32_t commands[SCENARIO_PART_PARTS]);
+extern const struct option_group scenario_model_options;
+extern const struct option_group scenario_cluster_options;    // cluster, ep
+extern const struct option_group scenario_dispatcher_options; // dispatcher, sms
+extern const struct option_group scenario_routing_options;
+extern const struct option_group scenario_layout_options;
+extern const struct option_group scenario_trace_options;
+extern const struct option_group scenario_place_options; // layer, step: one of each
+extern const struct option_group scenario_traffic_options;
+extern const struct option_group scenario_seed_options;
+extern const struct option_group scenario_slow_options;
+extern const struct option_group scenario_run_options; // skew_us, overlap
+extern const struct option_group scenario_aligned_options;
+extern const struct option_group scenario_loads_options;
 
 #endif

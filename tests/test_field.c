@@ -239,50 +239,38 @@ END_TEST
 
 // ---- options -----------------------------------------------------------------------------------
 
-enum { SIMULATE = 1, PLAN = 2 };
-
-static const struct option_row rows[] = {
-    {{"nodes", FIELD_U32, AT(nodes), 1, 1024, NULL, "NVLink domains", NULL, 0},
-     "N",
-     SIMULATE,
-     'n',
-     "Shape"},
-    {{"topk_groups", FIELD_U32, AT(topk_groups), 0, 0, NULL, "groups a token may use", NULL, 0},
-     "N",
-     SIMULATE | PLAN,
-     0,
-     "Shape"},
-    {{"json", FIELD_BOOL, AT(json), 0, 0, NULL, "one JSON document", NULL, 0},
-     NULL,
-     SIMULATE,
-     'j',
-     "Output"},
-    {{"output", FIELD_TEXT, AT(name), 0, 0, NULL, "where to write", NULL, 0},
-     "FILE",
-     SIMULATE,
-     'o',
-     "Output"},
-    {{"colour", FIELD_ENUM, AT(colour), 0, 0, colours, "of the shed", NULL, 0},
-     "NAME",
-     SIMULATE,
-     0,
-     "Shape"},
-    {{"latency", FIELD_TIME, AT(latency_ps), 0, 0, NULL, "objective", NULL, 0},
-     "TIME",
-     PLAN,
-     0,
-     "Shape"},
+static const struct option_row shape_rows[] = {
+    {OPTION_NUMBER("nodes", FIELD_U32, AT(nodes), "N", 1, 1024, "NVLink domains"), .letter = 'n'},
+    {OPTION_NUMBER("topk_groups", FIELD_U32, AT(topk_groups), "N", 0, 0, "groups a token may use")},
+};
+static const struct option_row output_rows[] = {
+    {OPTION_SWITCH("json", AT(json), "one JSON document"), .letter = 'j'},
+    {OPTION_TEXT("output", AT(name), "FILE", "where to write"), .letter = 'o'},
+};
+static const struct option_row colour_rows[] = {
+    {OPTION_CHOICE("colour", 0, "NAME", colours, "of the shed")},
 };
 
-static const struct option_table table = {"epsim simulate", rows, (size_t)COUNT(rows), SIMULATE};
+static const struct option_group shape = {"Shape", OPTION_ROWS(shape_rows)};
+static const struct option_group output = {"Output", OPTION_ROWS(output_rows)};
+static const struct option_group colour = {"Shape", OPTION_ROWS(colour_rows)};
+
+// The colour's group counts from itself.
+static const struct option_part parts[] = {{&shape, 0}, {&output, 0}, {&colour, AT(colour)}};
+
+static bool plans_flag(const char *flag)
+{
+    return !strcmp(flag, "--latency") || !strcmp(flag, "--nodes");
+}
+
+static const struct option_table table = {"epsim simulate", parts, (size_t)COUNT(parts),
+                                          plans_flag};
 
 #define ARGUMENTS 8
 
 struct parsed {
     struct thing thing;
-    bool given[COUNT(rows)];
-    char **words;
-    size_t count;
+    struct command_line line;
     struct error err;
 };
 
@@ -297,9 +285,8 @@ static bool parse(const char *const *arguments, struct parsed *parsed)
         snprintf(text[argc], sizeof text[argc], "%s", arguments[argc - 1]);
         argv[argc] = text[argc];
     }
-    *parsed = (struct parsed){.given = {true, true}};
-    return options_parse(&table, argc, argv, &parsed->thing, parsed->given, &parsed->words,
-                         &parsed->count, &parsed->err);
+    *parsed = (struct parsed){.line = {&table, &parsed->thing, .given = {true, true}}};
+    return options_parse(&parsed->line, argc, argv, &parsed->err);
 }
 
 static const struct {
@@ -329,14 +316,18 @@ START_TEST(options_read)
     ck_assert_uint_eq(parsed.thing.topk_groups, lines[_i].topk_groups);
     ck_assert_int_eq(parsed.thing.json, lines[_i].json);
     ck_assert_str_eq(parsed.thing.name, lines[_i].output);
-    for (size_t i = 0; i < parsed.count; i++) {
-        strcat(strcat(words, i > 0 ? "|" : ""), parsed.words[i]);
+    for (size_t i = 0; i < parsed.line.word_count; i++) {
+        strcat(strcat(words, i > 0 ? "|" : ""), parsed.line.words[i]);
     }
     ck_assert_str_eq(words, lines[_i].words);
-    ck_assert_int_eq(parsed.given[0], lines[_i].nodes != 0);
-    ck_assert_int_eq(parsed.given[1], lines[_i].topk_groups != 0);
-    ck_assert_int_eq(parsed.given[2], lines[_i].json);
-    free(parsed.words);
+    ck_assert_int_eq(parsed.line.given[0], lines[_i].nodes != 0);
+    ck_assert_int_eq(parsed.line.given[1], lines[_i].topk_groups != 0);
+    ck_assert_int_eq(parsed.line.given[2], lines[_i].json);
+    ck_assert_int_eq(options_given(&parsed.line, "topk_groups"), lines[_i].topk_groups != 0);
+    ck_assert(!options_given(&parsed.line, "latency"));
+    options_say(&parsed.line, "topk_groups");
+    ck_assert(options_given(&parsed.line, "topk_groups"));
+    free(parsed.line.words);
 }
 END_TEST
 
@@ -375,8 +366,8 @@ START_TEST(options_refuse)
     ck_assert(!parse(refused[_i].arguments, &parsed));
     ck_assert_str_eq(parsed.err.text, refused[_i].message);
     ck_assert_int_eq(parsed.err.code, EXIT_INPUT);
-    ck_assert_ptr_null(parsed.words);
-    ck_assert_uint_eq(parsed.count, 0);
+    ck_assert_ptr_null(parsed.line.words);
+    ck_assert_uint_eq(parsed.line.word_count, 0);
 }
 END_TEST
 

@@ -1,0 +1,347 @@
+// The tables and JSON of accuracy.
+#include "cli/accuracy.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A cell of a key column: counts are numbers, a blank one stays blank.
+static void put_key(struct table *table, enum group_key key, const struct measured_row *row)
+{
+    char text[FIELD_TEXT_BYTES];
+    group_key_text(key, row, text);
+    if (!text[0])
+        table_blank(table);
+    else if (key == GROUP_NODES || key == GROUP_SMS)
+        table_count(table, key == GROUP_NODES ? row->nodes : row->sms);
+    else
+        table_text(table, text);
+}
+
+static void put_support(struct table *table, const struct support *support)
+{
+    table_count(table, support->parameters);
+    if (support->parameters)
+        table_count(table, support->fitted_rows);
+    else
+        table_blank(table);
+    table_real(table, support->own_parameters);
+    if (support_proves_nothing(support))
+        table_text(table, "proves nothing");
+    else
+        table_blank(table);
+}
+
+static void put_group(struct table *table, const struct accuracy_group *group, bool intervals)
+{
+    table_count(table, group->count);
+    table_real(table, group->median_abs_pct);
+    table_real(table, group->p90_abs_pct);
+    table_real(table, group->worst_abs_pct);
+    table_real(table, group->bias_pct);
+    put_support(table, &group->support);
+    if (intervals)
+        table_real(table, group->inside_pct);
+}
+
+static void put_groups(struct table *table, const struct accuracy *accuracy,
+                       const struct judged *judged)
+{
+    const struct grouping *grouping = &judged->grouping;
+    for (size_t g = 0; g < accuracy->group_count; g++) {
+        const struct accuracy_group *group = &accuracy->groups[g];
+        table_text(table, accuracy->engine->name);
+        for (size_t k = 0; k < grouping->count; k++)
+            put_key(table, grouping->keys[k], group->first);
+        put_group(table, group, judged->interval_pct > 0);
+    }
+}
+
+// The groups of every column by itself.
+static void put_each(struct table *table, const struct accuracy *accuracy,
+                     const struct judged *judged)
+{
+    const struct grouping *grouping = &judged->grouping;
+    struct accuracy again = *accuracy; // shares all but its groups
+    again.groups = NULL;
+    for (size_t k = 0; k < grouping->count; k++) {
+        const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
+        accuracy_group(&again, &alone);
+        for (size_t g = 0; g < again.group_count; g++) {
+            table_text(table, accuracy->engine->name);
+            table_text(table, group_key_names[grouping->keys[k]]);
+            put_key(table, grouping->keys[k], again.groups[g].first);
+            put_group(table, &again.groups[g], judged->interval_pct > 0);
+        }
+    }
+    free(again.groups);
+}
+
+struct table *accuracy_groups_table(const struct judged *judged)
+{
+    static const char *const figures[] = {
+        "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
+        "parameters", "fitted_rows",    "own_parameters", "verdict"};
+    const size_t figure_count = sizeof figures / sizeof figures[0];
+    const char *columns[4 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
+    const struct grouping *grouping = &judged->grouping;
+    size_t count = 1;
+    if (judged->each) {
+        columns[count++] = "by";
+        columns[count++] = "value";
+    }
+    for (size_t k = 0; k < grouping->count && !judged->each; k++)
+        columns[count++] = group_key_names[grouping->keys[k]];
+    memcpy(columns + count, figures, sizeof figures);
+    if (judged->interval_pct > 0)
+        columns[count + figure_count] = "inside_pct";
+    struct table *table = table_new("accuracy", columns);
+    for (size_t i = 0; i < judged->count; i++)
+        (judged->each ? put_each : put_groups)(table, &judged->of[i], judged);
+    return table;
+}
+
+static void put_keys(struct table *table, const enum group_key *keys, size_t count,
+                     const struct measured_row *row)
+{
+    for (size_t k = 0; k < count; k++)
+        put_key(table, keys[k], row);
+}
+
+static void put_errors(struct table *table, const struct accuracy_row *row)
+{
+    table_real(table, row->measured->latency_us);
+    table_real(table, row->predicted_us);
+    table_real(table, row->error_pct);
+    table_text(table, row->bottleneck);
+}
+
+// One of the two is what the row has; the other is blank.
+static void put_size(struct table *table, const struct measured_row *row)
+{
+    if (row->bytes_per_rank)
+        table_blank(table);
+    else
+        table_count(table, row->tokens_per_gpu);
+    if (row->bytes_per_rank)
+        table_count(table, row->bytes_per_rank);
+    else
+        table_blank(table);
+}
+
+static void put_interval(struct table *table, const struct accuracy_row *row, bool asked)
+{
+    if (!asked)
+        return;
+    table_real(table, row->interval_us.low);
+    table_real(table, row->interval_us.high);
+}
+
+// All of a row, for programs.
+static void put_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
+                    bool intervals)
+{
+    static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
+                                          GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
+                                          GROUP_DTYPE,  GROUP_SMS};
+    const struct measured_row *measured = row->measured;
+    table_text(table, engine->name);
+    table_text(table, measured->id);
+    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
+    table_text(table, measured->stat[0] ? measured->stat : "mean");
+    table_count(table, measured->nodes * measured->gpus_per_node);
+    put_size(table, measured);
+    put_errors(table, row);
+    put_support(table, &row->support);
+    put_interval(table, row, intervals);
+}
+
+// What a person looks for first.
+static void put_brief_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
+                          bool intervals)
+{
+    static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
+                                          GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
+    const struct measured_row *measured = row->measured;
+    char bytes[FIELD_TEXT_BYTES];
+    table_text(table, engine->name);
+    table_text(table, measured->id);
+    put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
+    snprintf(bytes, sizeof bytes, "bytes:%llu", (unsigned long long)measured->bytes_per_rank);
+    if (measured->bytes_per_rank)
+        table_text(table, bytes);
+    else
+        table_count(table, measured->tokens_per_gpu);
+    put_errors(table, row);
+    put_interval(table, row, intervals);
+}
+
+// Which rows of an engine are shown, in order: all that were predicted, or the worst of them.
+// Freed by the caller.
+static size_t *shown_rows(const struct judged *judged, const struct accuracy *accuracy,
+                          size_t *count)
+{
+    if (judged->worst)
+        return accuracy_worst(accuracy, judged->worst, count);
+    size_t *rows = mem_alloc(accuracy->count, sizeof *rows);
+    *count = 0;
+    for (size_t r = 0; r < accuracy->count; r++)
+        if (!accuracy->rows[r].skipped)
+            rows[(*count)++] = r;
+    return rows;
+}
+
+struct table *accuracy_rows_table(const struct judged *judged, bool brief)
+{
+    const bool intervals = judged->interval_pct > 0;
+    const char *const columns[] = {"engine",
+                                   "id",
+                                   "family",
+                                   "cluster",
+                                   "dispatcher",
+                                   "nodes",
+                                   "phase",
+                                   "stage",
+                                   "dtype",
+                                   "sms",
+                                   "stat",
+                                   "ep",
+                                   "tokens_per_gpu",
+                                   "bytes_per_rank",
+                                   "measured_us",
+                                   "predicted_us",
+                                   "error_pct",
+                                   "bottleneck",
+                                   "parameters",
+                                   "fitted_rows",
+                                   "own_parameters",
+                                   "verdict",
+                                   intervals ? "low_us" : NULL,
+                                   "high_us",
+                                   NULL};
+    const char *const brief_columns[] = {"engine",         "id",
+                                         "cluster",        "dispatcher",
+                                         "nodes",          "phase",
+                                         "stage",          "sms",
+                                         "tokens_per_gpu", "measured_us",
+                                         "predicted_us",   "error_pct",
+                                         "bottleneck",     intervals ? "low_us" : NULL,
+                                         "high_us",        NULL};
+    struct table *table = table_new("accuracy-rows", brief ? brief_columns : columns);
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct accuracy *accuracy = &judged->of[i];
+        size_t count;
+        size_t *rows = shown_rows(judged, accuracy, &count);
+        for (size_t r = 0; r < count; r++)
+            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine,
+                                              intervals);
+        free(rows);
+    }
+    return table;
+}
+
+void accuracy_comment_totals(struct table *table, const struct judged *judged)
+{
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct accuracy *accuracy = &judged->of[i];
+        table_comment(table, "%s: %zu rows, %zu skipped, median %.3g%%, 90th percentile %.3g%%",
+                      accuracy->engine->name, accuracy->count, accuracy->skipped,
+                      accuracy->median_abs_pct, accuracy->p90_abs_pct);
+    }
+    for (size_t i = 0; judged->interval_pct > 0 && i < judged->count; i++)
+        if (!isnan(judged->of[i].inside_pct))
+            table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
+                          judged->of[i].engine->name, judged->of[i].inside_pct,
+                          judged->interval_pct);
+    for (size_t r = 0; r < judged->of[0].count; r++)
+        if (judged->of[0].rows[r].skipped)
+            table_comment(table, "skipped: %s: %s", judged->of[0].rows[r].measured->id,
+                          judged->of[0].rows[r].why);
+}
+
+static json_t *row_json(const struct accuracy_row *row)
+{
+    json_t *item = json_object();
+    json_object_set_new(item, "id", json_string(row->measured->id));
+    json_object_set_new(item, "measured_us", table_json_real(row->measured->latency_us));
+    json_object_set_new(item, "predicted_us", table_json_real(row->predicted_us));
+    json_object_set_new(item, "error_pct", table_json_real(row->error_pct));
+    json_object_set_new(item, "bottleneck", json_string(row->bottleneck));
+    json_object_set_new(item, "parameters", json_integer((json_int_t)row->support.parameters));
+    if (!isnan(row->interval_us.low)) {
+        json_object_set_new(item, "low_us", table_json_real(row->interval_us.low));
+        json_object_set_new(item, "high_us", table_json_real(row->interval_us.high));
+    }
+    return item;
+}
+
+static json_t *rows_json(const struct judged *judged, const struct accuracy *accuracy)
+{
+    json_t *items = json_array();
+    size_t count;
+    size_t *rows = shown_rows(judged, accuracy, &count);
+    for (size_t r = 0; r < count; r++)
+        json_array_append_new(items, row_json(&accuracy->rows[rows[r]]));
+    free(rows);
+    return items;
+}
+
+static json_t *skipped_json(const struct accuracy *accuracy)
+{
+    json_t *items = json_array();
+    for (size_t i = 0; i < accuracy->count; i++) {
+        const struct accuracy_row *row = &accuracy->rows[i];
+        if (!row->skipped)
+            continue;
+        json_t *item = json_object();
+        json_object_set_new(item, "id", json_string(row->measured->id));
+        json_object_set_new(item, "why", json_string(row->why));
+        json_array_append_new(items, item);
+    }
+    return items;
+}
+
+static json_t *groups_json(const struct judged *judged, const struct accuracy *accuracy)
+{
+    const struct judged one = {.of = {*accuracy},
+                               .count = 1,
+                               .grouping = judged->grouping,
+                               .each = judged->each,
+                               .interval_pct = judged->interval_pct};
+    struct table *table = accuracy_groups_table(&one);
+    json_t *rows = table_json(table);
+    table_free(table);
+    return rows;
+}
+
+static void put_engine(json_t *document, const struct judged *judged,
+                       const struct accuracy *accuracy)
+{
+    json_object_set_new(document, "engine", json_string(accuracy->engine->name));
+    json_object_set_new(document, "rows", rows_json(judged, accuracy));
+    json_object_set_new(document, "groups", groups_json(judged, accuracy));
+    json_object_set_new(document, "skipped", skipped_json(accuracy));
+    json_object_set_new(document, "median_abs_pct", table_json_real(accuracy->median_abs_pct));
+    json_object_set_new(document, "p90_abs_pct", table_json_real(accuracy->p90_abs_pct));
+    if (judged->interval_pct > 0)
+        json_object_set_new(document, "inside_pct", table_json_real(accuracy->inside_pct));
+}
+
+// The first engine's figures stand at the top; any further engines' in "others".
+void accuracy_json(const struct judged *judged, json_t *document)
+{
+    assert(judged->count > 0);
+    put_engine(document, judged, &judged->of[0]);
+    if (judged->count > 1) {
+        json_t *others = json_array();
+        for (size_t i = 1; i < judged->count; i++) {
+            json_t *other = json_object();
+            put_engine(other, judged, &judged->of[i]);
+            json_array_append_new(others, other);
+        }
+        json_object_set_new(document, "others", others);
+    }
+}

@@ -1,0 +1,41 @@
+// What accuracy and calibrate share: measured rows of files, and what stands in for columns that
+// they lack. Private to cli/.
+#ifndef CLI_JUDGE_H
+#define CLI_JUDGE_H
+
+#include "cli/common.h"
+#include "study/row.h"
+#include "study/rows/measured.h"
+
+struct judge_options {
+    double from_us;                 // rows measured at that or longer
+    char cluster[FIELD_TEXT_BYTES]; // instead of the rows'
+    char traffic[FIELD_TEXT_BYTES]; // the matrix of rows that do not hold theirs
+    char model[FIELD_TEXT_BYTES];
+    char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the rows
+    uint64_t seed;
+};
+
+// Offsets count from a struct judge_options.
+extern const struct option_group judge_from_options; // from_us
+extern const struct option_group judge_options;      // cluster, traffic, model, only, except
+
+// The files, in help.
+#define JUDGE_FILES_NOTES                                                                          \
+    "\nfiles, one or more, each known by its text:\n"                                              \
+    "  measured CSV   published rows, and what epsim-real writes\n"                                \
+    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs "          \
+    "--cluster\n"                                                                                  \
+    "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
+
+// Refuses a command line without files of measurements.
+bool check_files(const struct command_line *line, struct error *err);
+
+// The measured rows of all files that --from-us, --only or --except leave.
+bool load_measured(const struct command_line *line, const struct judge_options *judge,
+                   struct measured *measured, struct error *err);
+
+// What stands in for columns that the rows lack. Borrows from the options.
+struct row_overrides judge_overrides(const struct judge_options *judge);
+
+#endif

@@ -1,0 +1,48 @@
+// What the commands share that ask of a workload on a cluster: simulate, estimate, compare, replay,
+// layout and trace export. Private to cli/.
+#ifndef CLI_WORKLOAD_H
+#define CLI_WORKLOAD_H
+
+#include "cli/common.h"
+#include "study/row.h"
+#include "scenario/scenario.h"
+
+#include <jansson.h>
+
+// What --show prints instead of running.
+enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
+
+// The groups of a question fill `question`.
+struct workload_options {
+    struct scenario_def def;
+    char tokens[FIELD_TEXT_BYTES]; // a count; compare: a list
+    enum show_part show;
+};
+
+// --tokens, one count. The offset counts from the text.
+extern const struct option_group tokens_options;
+
+// Refuses flags that a byte matrix has no use for, a trace none for a rule, and the like.
+bool check_together(const struct command_line *line, const struct scenario_def *def,
+                    struct error *err);
+
+// --tokens, one count; "" leaves *tokens alone. shown: --show stands beside it. workload_tokens:
+// into the question.
+bool read_tokens(const char *text, bool shown, uint32_t *tokens, struct error *err);
+bool workload_tokens(struct workload_options *workload, struct error *err);
+
+// --engine of what runs the schedule of counted loads: simulate or estimate.
+bool read_engine(const char *name, const struct engine **engine, struct error *err);
+
+// Puts what was resolved into the workload and among the flags of its command line, so that
+// command_text asks this very question again: ranks, and of a layer its model, routing and tokens;
+// the dispatcher, where it stays the same all through a run.
+void workload_say(struct command_line *line, struct workload_options *workload,
+                  const struct scenario *scenario);
+void workload_say_dispatcher(struct command_line *line, struct workload_options *workload,
+                             const struct scenario *scenario);
+
+// The resolved configuration.
+json_t *json_config(const struct scenario_def *def, const struct scenario *scenario);
+
+#endif

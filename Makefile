@@ -53,7 +53,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
 FIGURES := $(sort $(wildcard plots/*.gp))
 
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded.o
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded_files.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
 REAL_C := $(filter-out $(wildcard real/check_cuda*.c) $(if $(filter 1,$(CUDA)),, \
@@ -92,15 +92,15 @@ $(BUILD)/%.o: %.c
 # The version is a file that changes only when git's answer does, so that one object is rebuilt.
 $(BUILD)/gen/version.txt: FORCE
 	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
-$(BUILD)/base/version.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
-$(BUILD)/base/version.o: $(BUILD)/gen/version.txt
+$(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
+$(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
 
 # Presets and figure scripts are files in the tree, and bytes in the binary.
-$(BUILD)/gen/embedded.c: model/embed.sh $(PRESETS) $(FIGURES)
+$(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES)
 	@mkdir -p $(@D)
-	sh model/embed.sh $(PRESETS) $(FIGURES) > $@
-$(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c
+	sh base/embed.sh $(PRESETS) $(FIGURES) > $@
+$(BUILD)/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 deps:
@@ -181,14 +181,14 @@ build/fuzz/lib/%.o: %.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
-build/fuzz/lib/base/version.o: FUZZ_FLAGS += -DEPSIM_VERSION='"fuzz"'
+build/fuzz/lib/base/embedded.o: FUZZ_FLAGS += -DEPSIM_VERSION='"fuzz"'
 
-build/fuzz/lib/gen/embedded.o: $(BUILD)/gen/embedded.c
+build/fuzz/lib/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
 FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(foreach room,base model traces,$(wildcard $(room)/*.c))) \
-            build/fuzz/lib/gen/embedded.o
+            build/fuzz/lib/gen/embedded_files.o
 .PRECIOUS: build/fuzz/lib/%.o
 
 build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o $(FUZZ_LIB)

@@ -106,7 +106,7 @@ static bool parse_text(const char *text, char *member, struct error *err)
     return true;
 }
 
-static const char *name_at(const void *names, size_t index)
+static const char *choice_at(const void *names, size_t index)
 {
     return ((const char *const *)names)[index];
 }
@@ -121,7 +121,7 @@ static bool refuse_name(const struct field *field, const char *text, size_t coun
                                  field->names[i]);
     }
     error_quote(text, quoted);
-    const char *near = field_nearest(text, count, name_at, field->names);
+    const char *near = field_nearest(text, count, choice_at, field->names);
     if (near != NULL) {
         return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected one of %s", quoted,
                          near, list);
@@ -278,7 +278,7 @@ static size_t least(size_t a, size_t b)
 }
 
 // Optimal string alignment distance: insert, delete, replace and swap of neighbours cost 1 each.
-static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
+static size_t word_distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[3][WORD_LONGEST + 1];
     for (size_t j = 0; j <= b_length; j++)
@@ -343,7 +343,7 @@ const char *field_nearest(const char *word, size_t count,
         const size_t candidate_length = strlen(candidate);
         if (candidate_length > WORD_LONGEST)
             continue;
-        const size_t d = distance(word, length, candidate, candidate_length);
+        const size_t d = word_distance(word, length, candidate, candidate_length);
         if (d < best) {
             best = d;
             nearest = candidate;

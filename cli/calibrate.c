@@ -1,4 +1,6 @@
 // epsim calibrate: constants of clusters and dispatchers from measured rows.
+#include "base/mem.h"
+#include "base/object.h"
 #include "cli/cli.h"
 #include "study/calibrate.h"
 
@@ -116,6 +118,36 @@ static bool output(const struct invocation *invocation, const struct calibration
     return ok;
 }
 
+// What fitted constants call the rows: as the fit file says, else by the names of their files.
+static char *data_name(const struct calibration *calibration, const struct measured *measured)
+{
+    char *name = mem_copy_text(calibration->data);
+    for (size_t i = 0; !calibration->data[0] && i < measured->file_count; i++) {
+        const char *slash = strrchr(measured->files[i], '/');
+        char *longer =
+            mem_format("%s%s%s", name, i ? ", " : "", slash ? slash + 1 : measured->files[i]);
+        free(name);
+        name = longer;
+    }
+    return name;
+}
+
+static bool write_presets(const struct invocation *invocation,
+                          const struct calibration *calibration, const struct measured *measured,
+                          struct error *err)
+{
+    char *data = data_name(calibration, measured);
+    const struct provenance origin = {.fit = data,
+                                      .only = invocation->only[0] ? (char *)invocation->only : NULL,
+                                      .except =
+                                          invocation->except[0] ? (char *)invocation->except : NULL,
+                                      .seed = invocation->question.seed};
+    const bool ok = calibration_write(calibration, invocation->write, &origin, err) ||
+                    error_prefix(err, "--write");
+    free(data);
+    return ok;
+}
+
 static bool calibrate(const struct invocation *invocation, struct calibration *calibration,
                       const struct measured *measured, struct error *err)
 {
@@ -127,8 +159,7 @@ static bool calibrate(const struct invocation *invocation, struct calibration *c
         return false;
     char *command = command_line(invocation);
     const bool ok =
-        (!invocation->write[0] || calibration_write(calibration, invocation->write, command, err) ||
-         error_prefix(err, "--write")) &&
+        (!invocation->write[0] || write_presets(invocation, calibration, measured, err)) &&
         output(invocation, calibration, command, err);
     free(command);
     return ok;

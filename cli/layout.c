@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "base/range.h"
-#include "base/version.h"
+#include "base/embedded.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 // epsim: the front door. Finds the subcommand, parses its flags, runs it; the only place that
 // prints an error and exits.
-#include "base/version.h"
+#include "base/embedded.h"
 #include "cli/cli.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
 #include <gsl/gsl_errno.h>
 #include <omp.h>

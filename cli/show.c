@@ -1,8 +1,8 @@
 // --show: the model, cluster and dispatcher that a run would have, as YAML that is read back to the
 // very same run.
 #include "base/mem.h"
+#include "base/object.h"
 #include "cli/cli.h"
-#include "model/preset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@ struct shown {
     const struct field *fields;
     size_t count;
     const void *object;
-    char *sources[SOURCES];
+    struct provenance provenance[SOURCES];
 };
 
 struct presets {
@@ -32,7 +32,11 @@ struct presets {
 static void print_part(FILE *out, const struct shown *shown)
 {
     fprintf(out, "# %s\n", shown->title);
-    preset_print(out, shown->fields, shown->count, shown->object, shown->sources);
+    const struct object_text text = {.fields = shown->fields,
+                                     .count = shown->count,
+                                     .object = shown->object,
+                                     .provenance = shown->provenance};
+    object_print(out, &text);
 }
 
 static void write_parts(void *context, FILE *out)
@@ -55,7 +59,7 @@ static void write_parts(void *context, FILE *out)
 // Flags that have no part in what would run.
 static bool check_show(const struct invocation *invocation, struct error *err)
 {
-    static const char *const others[] = {"json",     "tsv",           "timeline", "check",
+    static const char *const others[] = {"json",     "tsv",           "timeline",  "check",
                                          "measured", "tolerance_pct", "imbalance", "interval"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (invocation_given(invocation, others[i]))
@@ -69,8 +73,7 @@ static bool check_show(const struct invocation *invocation, struct error *err)
 static void drop_source(struct shown *shown, const char *key)
 {
     const size_t row = (size_t)(field_find(shown->fields, shown->count, key) - shown->fields);
-    free(shown->sources[row]);
-    shown->sources[row] = NULL;
+    provenance_release(&shown->provenance[row], 1);
 }
 
 // Loads each part once more for its sources; the figures are the setting's.
@@ -84,13 +87,13 @@ static bool find_sources(struct presets *presets, const struct question *questio
         question->dispatcher[0] ? question->dispatcher : setting->dispatcher.name;
     presets->has_model = !setting->traffic;
     if (presets->has_model && model &&
-        !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].sources, err))
+        !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].provenance, err))
         return error_prefix(err, "--model");
-    if (!cluster_load(question->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].sources,
+    if (!cluster_load(question->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].provenance,
                       err))
         return error_prefix(err, "--cluster");
     if (!dispatcher_load(dispatcher, &setting->cluster, &presets->dispatcher,
-                         presets->parts[SHOW_DISPATCHER].sources, err))
+                         presets->parts[SHOW_DISPATCHER].provenance, err))
         return error_prefix(err, "--dispatcher");
     presets->moe = setting->moe;
     presets->cluster = setting->cluster;
@@ -105,7 +108,8 @@ static bool resolve(struct presets *presets, const struct question *question, st
     struct answerable answerable;
     // A named model is shown whatever cluster it would fit.
     if (presets->part == SHOW_MODEL && question->model[0] && !question->trace[0])
-        return moe_load(question->model, &presets->moe, presets->parts[SHOW_MODEL].sources, err) ||
+        return moe_load(question->model, &presets->moe, presets->parts[SHOW_MODEL].provenance,
+                        err) ||
                error_prefix(err, "--model");
     if (!ask_resolve(&answerable, question, err))
         return false;
@@ -117,8 +121,7 @@ static bool resolve(struct presets *presets, const struct question *question, st
 static void presets_free(struct presets *presets)
 {
     for (int p = SHOW_MODEL; p < SHOW_ALL; p++)
-        for (size_t i = 0; i < SOURCES; i++)
-            free(presets->parts[p].sources[i]);
+        provenance_release(presets->parts[p].provenance, SOURCES);
     free(presets);
 }
 
@@ -130,11 +133,11 @@ enum exit_code run_show(struct invocation *invocation, struct error *err)
     struct presets *presets = mem_alloc(1, sizeof *presets);
     presets->part = invocation->show;
     presets->parts[SHOW_MODEL] =
-        (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {0}};
+        (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {{0}}};
     presets->parts[SHOW_CLUSTER] =
-        (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {0}};
+        (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {{0}}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
-        "dispatcher", dispatcher_fields, dispatcher_field_count, &presets->dispatcher, {0}};
+        "dispatcher", dispatcher_fields, dispatcher_field_count, &presets->dispatcher, {{0}}};
     const bool ok = resolve(presets, &invocation->question, err) &&
                     output_write(invocation, write_parts, presets, err);
     presets_free(presets);

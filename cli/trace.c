@@ -1,5 +1,6 @@
 // epsim trace: what a recorded trace holds.
 #include "base/mem.h"
+#include "model/layout_file.h"
 #include "cli/cli.h"
 #include "traces/lags.h"
 #include "traces/stats.h"

@@ -3,7 +3,8 @@
 #include "model/dispatcher.h"
 
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/object.h"
+#include "base/preset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -263,7 +264,7 @@ struct reading {
     const struct doc *doc;
     doc_node root;
     struct dispatcher *dispatcher;
-    char **sources;
+    struct provenance *sources;
     struct error *err;
     bool seen[DISPATCHER_FIELDS];
 };
@@ -277,12 +278,12 @@ static bool read_chunk_row(const struct reading *reading, doc_node item, uint32_
                            struct chunk_row *row)
 {
     bool seen[CHUNK_FIELDS] = {false};
-    const struct doc_bind bind = {
+    const struct object_bind bind = {
         .fields = chunk_fields, .count = CHUNK_FIELDS, .object = row, .seen = seen};
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err,
                          CHUNK_KEY ": expected {ep: N, dispatch: N, combine: N}");
-    if (!doc_bind(reading->doc, item, &bind, reading->err))
+    if (!object_bind(reading->doc, item, &bind, reading->err))
         return false;
     for (size_t i = 0; i < CHUNK_FIELDS; i++)
         if (!seen[i])
@@ -303,8 +304,9 @@ static doc_node chunk_list(struct reading *reading, doc_node node)
         return node;
     const doc_node source = doc_get(doc, node, "source");
     if (reading->sources && source != DOC_NONE && doc_kind(doc, source) == DOC_SCALAR) {
-        reading->sources[row_of("chunk_tokens")] = mem_copy_text(doc_text(doc, source));
-        reading->sources[row_of("combine_chunk_tokens")] = mem_copy_text(doc_text(doc, source));
+        reading->sources[row_of("chunk_tokens")].source = mem_copy_text(doc_text(doc, source));
+        reading->sources[row_of("combine_chunk_tokens")].source =
+            mem_copy_text(doc_text(doc, source));
     }
     return doc_get(doc, node, "value");
 }
@@ -336,7 +338,7 @@ static bool read_chunks(struct reading *reading, uint32_t ep)
     return true;
 }
 
-// doc_bind, told that the map is open, leaves chunk_by_ep aside; the rest is refused here.
+// object_bind, told that the map is open, leaves chunk_by_ep aside; the rest is refused here.
 static bool refuse_key(const struct reading *reading, size_t index)
 {
     const struct doc *doc = reading->doc;
@@ -365,14 +367,14 @@ static bool refuse_keys(const struct reading *reading)
 
 static bool read_fields(struct reading *reading)
 {
-    const struct doc_bind bind = {.fields = dispatcher_fields,
-                                  .count = DISPATCHER_FIELDS,
-                                  .object = reading->dispatcher,
-                                  .sources = reading->sources,
-                                  .seen = reading->seen,
-                                  .open = true};
+    const struct object_bind bind = {.fields = dispatcher_fields,
+                                     .count = DISPATCHER_FIELDS,
+                                     .object = reading->dispatcher,
+                                     .provenance = reading->sources,
+                                     .seen = reading->seen,
+                                     .open = true};
     preset_title(reading->doc, reading->dispatcher->name);
-    if (!refuse_keys(reading) || !doc_bind(reading->doc, reading->root, &bind, reading->err))
+    if (!refuse_keys(reading) || !object_bind(reading->doc, reading->root, &bind, reading->err))
         return false;
     static const char *const needed[] = {"dedupe", "route", "reduce"};
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
@@ -395,22 +397,23 @@ static bool read_doc(struct reading *reading, uint32_t ep)
 
 // Takes a variant's keys instead of the preset's own.
 static bool read_variant(const char *what, const char *variant, enum dispatcher_variant which,
-                         struct dispatcher *dispatcher, char **sources, struct error *err)
+                         struct dispatcher *dispatcher, struct provenance *sources,
+                         struct error *err)
 {
-    char *own[DISPATCHER_FIELDS] = {NULL};
+    struct provenance own[DISPATCHER_FIELDS] = {0};
     bool seen[DISPATCHER_FIELDS] = {false};
     err->text[0] = '\0';
     struct doc *doc = preset_load_variant("dispatchers", what, variant, err);
     if (!doc)
         return !err->text[0];
-    const struct doc_bind bind = {.fields = dispatcher_fields,
-                                  .count = DISPATCHER_FIELDS,
-                                  .object = dispatcher,
-                                  .sources = own,
-                                  .seen = seen};
+    const struct object_bind bind = {.fields = dispatcher_fields,
+                                     .count = DISPATCHER_FIELDS,
+                                     .object = dispatcher,
+                                     .provenance = own,
+                                     .seen = seen};
     const bool ok = doc_kind(doc, doc_root(doc)) != DOC_MAP
                         ? doc_error(doc, doc_root(doc), err, "expected keys and values")
-                        : doc_bind(doc, doc_root(doc), &bind, err);
+                        : object_bind(doc, doc_root(doc), &bind, err);
     const char *fault = ok ? dispatcher_fault(dispatcher, err) : NULL;
     if (fault)
         preset_blame(doc, fault, err);
@@ -418,10 +421,10 @@ static bool read_variant(const char *what, const char *variant, enum dispatcher_
         if (seen[i])
             dispatcher->variant[i] = (uint8_t)which;
         if (sources && seen[i]) {
-            free(sources[i]);
+            provenance_release(&sources[i], 1);
             sources[i] = own[i];
         } else {
-            free(own[i]);
+            provenance_release(&own[i], 1);
         }
     }
     doc_free(doc);
@@ -436,7 +439,8 @@ const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
 }
 
 static bool read_variants(const char *what, const struct cluster *cluster,
-                          struct dispatcher *dispatcher, char **sources, struct error *err)
+                          struct dispatcher *dispatcher, struct provenance *sources,
+                          struct error *err)
 {
     char name[FIELD_TEXT_BYTES];
     return (!cluster->gpu[0] ||
@@ -446,7 +450,7 @@ static bool read_variants(const char *what, const struct cluster *cluster,
 }
 
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
-                     char **sources, struct error *err)
+                     struct provenance *sources, struct error *err)
 {
     *dispatcher = dispatcher_default();
     struct doc *doc = preset_load("dispatchers", what, err);

@@ -4,6 +4,7 @@
 #define MODEL_DISPATCHER_H
 
 #include "base/field.h"
+#include "base/object.h"
 #include "model/cluster.h"
 #include "model/moe.h"
 
@@ -142,7 +143,7 @@ struct dispatcher dispatcher_default(void);
 // cluster's ranks. Of a preset NAME, what the presets NAME@GPU and NAME@CLUSTER say for this
 // cluster's GPU (cluster.gpu) and name comes instead, in that order, where they exist.
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
-                     char **sources, struct error *err);
+                     struct provenance *sources, struct error *err);
 
 // The cluster's name as variants of dispatchers call it: without the '*' that says that keys were
 // changed. buffer has FIELD_TEXT_BYTES.

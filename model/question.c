@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
+#include "model/layout_file.h"
 #include "model/traffic.h"
 
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "base/range.h"
-#include "base/version.h"
+#include "base/embedded.h"
 #include "real/cli.h"
 #include "real/environment.h"
 #include "real/lost.h"

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/outfile.h"
-#include "base/version.h"
+#include "base/embedded.h"
 #include "real/environment.h"
 #include "real/measure.h"
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put(const struct field *field, void *object, double value)
+static void put_value(const struct field *field, void *object, double value)
 {
     char *member = (char *)object + field->offset;
     if (field->kind == FIELD_TIME)
@@ -53,7 +53,7 @@ const struct field *parameter_field(enum parameter_part part, const char *key)
                                 : field_find(dispatcher_fields, dispatcher_field_count, key);
 }
 
-static bool names(const struct parameter *parameter, const char *preset)
+bool parameter_has(const struct parameter *parameter, const char *preset)
 {
     for (size_t i = 0; i < parameter->preset_count; i++)
         if (!strcmp(parameter->presets[i], preset))
@@ -76,17 +76,17 @@ static bool depends(const struct parameter *parameter, const struct field *field
     if (!field)
         return false;
     if (parameter->part == PART_CLUSTER)
-        return reads_cluster(&reads, field) && names(parameter, setting->cluster.name);
+        return reads_cluster(&reads, field) && parameter_has(parameter, setting->cluster.name);
     if (!reads_dispatcher(&reads, field))
         return false;
     const uint8_t variant = dispatcher->variant[field - dispatcher_fields];
     if (variant == VARIANT_NONE && !parameter->asked)
-        return names(parameter, dispatcher->name);
+        return parameter_has(parameter, dispatcher->name);
     char *name = mem_format("%s@%s", dispatcher->name,
                             variant == VARIANT_GPU && !parameter->asked
                                 ? setting->cluster.gpu
                                 : dispatcher_cluster_name(&setting->cluster, cluster));
-    const bool named = names(parameter, name);
+    const bool named = parameter_has(parameter, name);
     free(name);
     return named;
 }
@@ -104,9 +104,9 @@ void parameter_put(const struct parameter *parameter, uint8_t on, double value,
     void *object =
         parameter->part == PART_CLUSTER ? (void *)&setting->cluster : (void *)&setting->dispatcher;
     if (on & ON_KEY)
-        put(parameter->field, object, value);
+        put_value(parameter->field, object, value);
     if (on & ON_OTHER_KEY)
-        put(parameter->also, object, value);
+        put_value(parameter->also, object, value);
 }
 
 void parameter_release(struct parameter *parameter)

@@ -32,6 +32,9 @@ enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 uint8_t parameter_depends(const struct parameter *parameter, const struct setting *setting,
                           enum phase phase);
 
+// Whether the preset, by its name, is among those whose key it is.
+bool parameter_has(const struct parameter *parameter, const char *preset);
+
 // Writes the value into the keys of the setting's cluster or dispatcher; its schedule is stale
 // then.
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,

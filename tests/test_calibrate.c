@@ -1,6 +1,6 @@
 // study/fit and study/calibrate: known constants are found again, and what the data cannot say is
 // said so.
-#include "model/preset.h"
+#include "base/preset.h"
 #include "study/accuracy.h"
 #include "study/calibrate.h"
 #include "study/part.h"
@@ -238,9 +238,10 @@ START_TEST(writes_presets)
     struct calibration calibration;
     struct measured measured;
     struct accuracy accuracy;
+    const struct provenance origin = {.fit = (char *)"a test"};
     struct error err = {0};
     run(&calibration, &measured, fit.path, rows.path);
-    ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
     accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));

@@ -1,7 +1,7 @@
 // model/dispatcher: presets, wire bytes, chunk sizes by EP, and every refusal.
 #include "base/mem.h"
 #include "model/dispatcher.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "tests/fixture.h"
 
 // A cluster of one node with that many ranks, of no name and no GPU's model.
@@ -95,7 +95,7 @@ static bool needs_source(const struct field *field)
 START_TEST(preset_figures_have_sources)
 {
     ck_assert_uint_eq(preset_count("dispatchers"), sizeof rows / sizeof rows[0]);
-    char **sources = mem_alloc(dispatcher_field_count, sizeof *sources);
+    struct provenance *sources = mem_alloc(dispatcher_field_count, sizeof *sources);
     const struct dispatcher standard = dispatcher_default();
     for (size_t i = 0; i < preset_count("dispatchers"); i++) {
         struct dispatcher d;
@@ -107,11 +107,10 @@ START_TEST(preset_figures_have_sources)
             const struct field *field = &dispatcher_fields[row];
             const bool moved =
                 strcmp(field_format(field, &d, a), field_format(field, &standard, b)) != 0;
-            ck_assert_msg(!moved || !needs_source(field) || sources[row], "%s: %s has no source",
-                          name, field->key);
-            free(sources[row]);
-            sources[row] = NULL;
+            ck_assert_msg(!moved || !needs_source(field) || provenance_given(&sources[row]),
+                          "%s: %s has no source", name, field->key);
         }
+        provenance_release(sources, dispatcher_field_count);
     }
     free(sources);
 }

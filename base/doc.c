@@ -376,11 +376,11 @@ bool doc_error(const struct doc *doc, doc_node node, struct error *err, const ch
     return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, doc_line(doc, node), text);
 }
 
-bool doc_field(const struct doc *doc, doc_node node, const struct field *field, const char *name,
-               void *object, struct error *err)
+bool doc_field(const struct doc *doc, doc_node node, const struct field *field, void *object,
+               struct error *err)
 {
     return field_parse(field, doc_text(doc, node), object, err) ||
-           error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, node), name);
+           error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, node), field->key);
 }
 
 const char *doc_kind_name(enum doc_kind kind)

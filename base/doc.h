@@ -47,9 +47,9 @@ bool doc_error(const struct doc *doc, doc_node node, struct error *err, const ch
     __attribute__((format(printf, 4, 5)));
 
 // Reads a scalar as the field does, into the field's member of *object; asserts that it is one. The
-// message is "file:line: name: what was wrong", name being what the document calls it.
-bool doc_field(const struct doc *doc, doc_node node, const struct field *field, const char *name,
-               void *object, struct error *err);
+// message is "file:line: key: what was wrong", key being the field's.
+bool doc_field(const struct doc *doc, doc_node node, const struct field *field, void *object,
+               struct error *err);
 
 // "a list", "a map" or "a single value", for messages.
 const char *doc_kind_name(enum doc_kind kind);

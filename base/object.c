@@ -142,9 +142,11 @@ static bool open_beside_value(const struct opening *opening, const struct beside
         return doc_error(doc, node, opening->err, "%s: %s: found %s; expected text", opening->key,
                          beside->key, doc_kind_name(doc_kind(doc, node)));
     if (beside->field.key) {
-        char name[FIELD_TEXT_BYTES];
-        snprintf(name, sizeof name, "%s: %s", opening->key, beside->key);
-        return doc_field(doc, node, &beside->field, name, opening->provenance, opening->err);
+        char key[FIELD_TEXT_BYTES];
+        struct field field = beside->field;
+        snprintf(key, sizeof key, "%s: %s", opening->key, beside->key);
+        field.key = key;
+        return doc_field(doc, node, &field, opening->provenance, opening->err);
     }
     char *text = mem_copy_text(doc_text(doc, node));
     memcpy((char *)opening->provenance + beside->text, &text, sizeof text);
@@ -252,7 +254,7 @@ static bool bind_value(const struct binding *binding, doc_node value, const stru
                          field->key, doc_kind_name(doc_kind(doc, value)));
     if (doc_is_null(doc, value))
         return doc_error(doc, value, binding->err, "%s: no value given", field->key);
-    return doc_field(doc, value, field, field->key, binding->bind->object, binding->err);
+    return doc_field(doc, value, field, binding->bind->object, binding->err);
 }
 
 // Binds one known key; it is seen unless it was passed over for its null.

@@ -261,7 +261,9 @@ static bool config_take(struct config_reading *config, const char *field, const 
     const size_t row = moe_row(field);
     if (doc_kind(config->doc, node) != DOC_SCALAR)
         return doc_error(config->doc, node, config->err, "%s: expected one value", key);
-    if (!doc_field(config->doc, node, &moe_fields[row], key, config->moe, config->err))
+    struct field called = moe_fields[row];
+    called.key = key;
+    if (!doc_field(config->doc, node, &called, config->moe, config->err))
         return false;
     config->reading->seen[row] = true;
     config->key[row] = key;

@@ -30,22 +30,18 @@ static bool is_continuous(const struct field *field)
            field->kind == FIELD_FLOPS;
 }
 
-// A cluster's or dispatcher's members, of which only one is used: where field_parse writes.
-union object {
-    struct cluster cluster;
-    struct dispatcher dispatcher;
-};
-
 static bool read_bound(struct fit_reading *reading, doc_node item, const char *key,
                        const struct parameter *parameter, double *value)
 {
     const doc_node node = doc_get(reading->doc, item, key);
-    union object object;
+    struct field field = *parameter->field;
+    union parameter_object object;
+    field.key = key;
     if (node == DOC_NONE)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "%s: expected a value", key);
-    if (!doc_field(reading->doc, node, parameter->field, key, &object, reading->err))
+    if (!doc_field(reading->doc, node, &field, &object, reading->err))
         return false;
     *value = parameter_get(parameter->field, &object);
     return true;
@@ -124,7 +120,7 @@ static bool load_cluster(struct fit_reading *reading, const char *word, struct c
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct fit_reading *reading, doc_node node, struct parameter *parameter)
 {
-    union object object;
+    union parameter_object object;
     const size_t at = parameter->preset_count;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
@@ -226,7 +222,7 @@ static bool read_prior(struct fit_reading *reading, doc_node map, double *width)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "prior: expected a number");
-    return doc_field(reading->doc, node, &field, field.key, width, reading->err);
+    return doc_field(reading->doc, node, &field, width, reading->err);
 }
 
 static bool check_keys(struct fit_reading *reading, doc_node item)
@@ -309,7 +305,7 @@ static bool read_data(struct fit_reading *reading, doc_node root)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "data: expected a name");
-    return doc_field(reading->doc, node, &field, field.key, reading->calibration, reading->err);
+    return doc_field(reading->doc, node, &field, reading->calibration, reading->err);
 }
 
 static bool read_fit_file(struct fit_reading *reading)

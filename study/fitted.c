@@ -185,14 +185,12 @@ static void set_fitted_groups(struct fitted *fitted, const struct calibration *c
 // The value as a preset has it: what was fitted is written there rounded (parameter_format).
 static double written(const struct parameter *parameter, double value)
 {
-    struct setting setting;
+    union parameter_object object;
     struct error err;
     char text[FIELD_TEXT_BYTES];
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
     parameter_format(parameter, value, text);
-    return field_parse(parameter->field, text, object, &err)
-               ? parameter_get(parameter->field, object)
+    return field_parse(parameter->field, text, &object, &err)
+               ? parameter_get(parameter->field, &object)
                : value;
 }
 

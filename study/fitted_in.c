@@ -70,10 +70,11 @@ static bool fits_counts(const struct fitted_reading *reading, doc_node list, siz
 static bool read_nodes(const struct fitted_reading *reading, doc_node node, uint32_t before,
                        uint32_t *nodes)
 {
-    const struct field field = {
-        .key = "nodes", .kind = FIELD_U32, .min = before + 1.0, .max = UINT32_MAX};
-    return doc_field(reading->doc, node, &field, before ? "nodes, ascending" : "nodes", nodes,
-                     reading->err);
+    const struct field field = {.key = before ? "nodes, ascending" : "nodes",
+                                .kind = FIELD_U32,
+                                .min = before + 1.0,
+                                .max = UINT32_MAX};
+    return doc_field(reading->doc, node, &field, nodes, reading->err);
 }
 
 static bool fits_names(const struct fitted_reading *reading, doc_node list, char ***names,
@@ -122,14 +123,14 @@ static bool fits_value(const struct fitted_reading *reading, doc_node item,
                        struct parameter *parameter)
 {
     doc_node node;
-    struct setting setting;
+    union parameter_object object;
     if (!fits_need(reading, item, "value", DOC_SCALAR, &node))
         return false;
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
-    if (!doc_field(reading->doc, node, parameter->field, "value", object, reading->err))
+    struct field field = *parameter->field;
+    field.key = "value";
+    if (!doc_field(reading->doc, node, &field, &object, reading->err))
         return false;
-    parameter->start = parameter_get(parameter->field, object);
+    parameter->start = parameter_get(parameter->field, &object);
     return parameter->start > 0 ||
            doc_error(reading->doc, node, reading->err, "value: expected one above zero");
 }
@@ -301,7 +302,7 @@ static bool read_dispatcher(const struct fitted_reading *reading, doc_node item,
                                        .offset = offsetof(struct fitted_group, dispatcher)};
     doc_node node;
     return fits_need(reading, item, field.key, DOC_SCALAR, &node) &&
-           doc_field(reading->doc, node, &field, field.key, group, reading->err);
+           doc_field(reading->doc, node, &field, group, reading->err);
 }
 
 static bool read_group(const struct fitted_reading *reading, doc_node item)

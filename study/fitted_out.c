@@ -27,14 +27,12 @@ static void print_list(FILE *out, char *const *names, size_t count)
 // field_exact takes whichever is shortest, 47774MB/s where the preset says 47.774GB/s.
 static char *exact(const struct parameter *parameter, char *buffer)
 {
-    struct setting setting;
+    union parameter_object object;
     struct error err;
-    void *object =
-        parameter->part == PART_CLUSTER ? (void *)&setting.cluster : (void *)&setting.dispatcher;
     for (int digits = 5; digits <= 17; digits++) {
         parameter_print(parameter, parameter->start, digits, buffer);
-        if (field_parse(parameter->field, buffer, object, &err) &&
-            parameter_get(parameter->field, object) == parameter->start)
+        if (field_parse(parameter->field, buffer, &object, &err) &&
+            parameter_get(parameter->field, &object) == parameter->start)
             break;
     }
     return buffer;

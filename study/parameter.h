@@ -23,6 +23,13 @@ struct parameter {
     size_t rows;               // that depend on it
 };
 
+// Where a key's value is read to by itself: a cluster or a dispatcher, of which only that member is
+// used.
+union parameter_object {
+    struct cluster cluster;
+    struct dispatcher dispatcher;
+};
+
 // Bits of parameter_depends.
 enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 

@@ -1,5 +1,7 @@
 // study/fit and study/calibrate: known constants are found again, and what the data cannot say is
 // said so.
+#include "base/mem.h"
+#include "base/object.h"
 #include "base/preset.h"
 #include "study/accuracy.h"
 #include "study/calibrate.h"
@@ -229,6 +231,25 @@ START_TEST(finds_constants_again)
 }
 END_TEST
 
+// A written constant says what it was fitted to, and how surely it is known.
+static void check_provenance(const struct calibration *calibration, const struct provenance *origin)
+{
+    struct provenance *said = mem_alloc(cluster_field_count, sizeof *said);
+    struct cluster cluster;
+    struct error err = {0};
+    ck_assert_msg(cluster_load("h800-cx7", &cluster, said, &err), "%s", err.text);
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct provenance *mine = &said[calibration->parameters[p].field - cluster_fields];
+        ck_assert_str_eq(mine->fit, origin->fit);
+        ck_assert_str_eq(mine->only, origin->only);
+        ck_assert_uint_eq(mine->seed, origin->seed);
+        ck_assert_uint_eq(mine->rows, calibration->parameters[p].rows);
+        ck_assert(!mine->source && mine->stderr_pct > 0);
+    }
+    provenance_release(said, cluster_field_count);
+    free(said);
+}
+
 // Fitted presets are read back by name, and predict what the fit predicted.
 START_TEST(writes_presets)
 {
@@ -238,11 +259,12 @@ START_TEST(writes_presets)
     struct calibration calibration;
     struct measured measured;
     struct accuracy accuracy;
-    const struct provenance origin = {.fit = (char *)"a test"};
+    const struct provenance origin = {.fit = (char *)"a test", .only = (char *)"1/2", .seed = 3};
     struct error err = {0};
     run(&calibration, &measured, fit.path, rows.path);
     ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
+    check_provenance(&calibration, &origin);
     accuracy_judge(&accuracy, &measured, ENGINE_ESTIMATE, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
@@ -287,6 +309,7 @@ static const struct {
 } refused[] = {
     {"nothing: 1\n", ":1: parameters: expected a list"},
     {"parameters: []\n", "parameters: expected a list"},
+    {"data: [a]\nparameters: [5]\n", ":1: data: expected a name"},
     {"parameters: [5]\n", ":1: expected {key"},
     {"parameters:\n  - {key: nik, clusters: [h800-cx7]}\n", ":2: key: 'nik': no such key"},
     {"parameters:\n  - {key: nodes, clusters: [h800-cx7]}\n", ":2: key: 'nodes' is a count"},

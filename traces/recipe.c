@@ -205,15 +205,16 @@ static size_t recipe_row(const char *key)
 static bool read_entries(const struct object_reading *reading, const struct list *list,
                          doc_node node, double *entries)
 {
-    const struct field *field = &recipe_fields[recipe_row(list->field)];
+    struct field field = recipe_fields[recipe_row(list->field)];
     struct recipe scratch;
+    field.key = list->key;
     for (size_t i = 0; i < doc_size(reading->doc, node); i++) {
         const doc_node item = doc_item(reading->doc, node, i);
         if (doc_kind(reading->doc, item) != DOC_SCALAR)
             return doc_error(reading->doc, item, reading->err, "%s: expected numbers", list->key);
-        if (!doc_field(reading->doc, item, field, list->key, &scratch, reading->err))
+        if (!doc_field(reading->doc, item, &field, &scratch, reading->err))
             return false;
-        memcpy(&entries[i], (const char *)&scratch + field->offset, sizeof entries[i]);
+        memcpy(&entries[i], (const char *)&scratch + field.offset, sizeof entries[i]);
     }
     return true;
 }

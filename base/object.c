@@ -396,7 +396,7 @@ static bool read_variant_keys(struct object_reading *reading, struct provenance 
 {
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err, "expected keys and values");
-    return begin_document(reading) && bind_document(reading, own, NULL) && check_document(reading);
+    return bind_document(reading, own, NULL) && check_document(reading);
 }
 
 static void take_provenance(struct object_reading *reading, struct provenance *own)

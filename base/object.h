@@ -116,12 +116,14 @@ size_t object_row(const struct object_reading *reading, const char *key);
 // A preset by its name, or a file. The object's name is the file's unless it says another.
 bool object_load(struct object_reading *reading, const char *what);
 
-// What NAME@VARIANT says, where there is such a preset, in place of what the object has; what it
-// gives no provenance loses the old one. `seen` says which keys those are. True when there is none.
+// After object_load: what NAME@VARIANT says, where there is such a preset, in place of what the
+// object has, by the same table; what it gives no provenance loses the old one. `seen` says which
+// keys those are. True when there is none.
 bool object_load_variant(struct object_reading *reading, const char *what, const char *variant);
 
-// "key=value,key=value" (cut in place) over the object. A changed value has no provenance any more,
-// and the object's name gets a '*', so that it does not pass for what was measured.
+// After object_load: "key=value,key=value" (cut in place) over the object. A changed value has no
+// provenance any more, and the object's name gets a '*', so that it does not pass for what was
+// measured.
 bool object_change(struct object_reading *reading, char *items);
 
 // Puts the '*' behind a name of FIELD_TEXT_BYTES.

@@ -185,10 +185,9 @@ static const struct field long_fields[] = {
 // A document that says `kind: long` has a key more.
 static bool choose_table(struct object_reading *reading)
 {
-    if (doc_get(reading->doc, reading->root, "kind") != DOC_NONE || reading->context) {
+    if (doc_get(reading->doc, reading->root, "kind") != DOC_NONE) {
         reading->fields = long_fields;
         reading->count = COUNT(long_fields);
-        reading->context = reading->object;
     }
     return true;
 }

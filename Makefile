@@ -10,7 +10,9 @@
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
 #   make presets         refit the presets to published rows (MEASURED=FILE.csv)
 #   make bench           speed and memory of the engines
-#   make lint format install clean
+#   make lint            the house rules that a program can check: includes, sizes, names
+#   make tidy            clang-tidy and cppcheck, where they are; some minutes
+#   make format install clean
 #
 # V=1 shows whole commands.#
 # VARIANT=release|debug|san chooses the flavour; each has its own folder under build/.
@@ -68,7 +70,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -235,9 +237,20 @@ bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim
 
 lint:
-	clang-tidy --quiet $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) -- $(filter-out -fopenmp,$(CFLAGS_ALL))
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
+	sh tests/guards.sh
+	sh tests/guards_test.sh
+
+TIDY_FLAGS := $(filter-out -fopenmp,$(CFLAGS_ALL))
+
+tidy:
+	@if command -v clang-tidy >/dev/null; then \
+	    printf '%s\n' $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) | \
+	        xargs -P "$$(nproc)" -I FILE clang-tidy --quiet FILE -- $(TIDY_FLAGS); \
+	else echo "tidy: skipped: no clang-tidy"; fi
+	@if command -v cppcheck >/dev/null; then \
+	    cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	        --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli real; \
+	else echo "tidy: skipped: no cppcheck"; fi
 
 format:
 	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h) $(wildcard real/*.c)

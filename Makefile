@@ -4,7 +4,7 @@
 #   make all             build ./epsim
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
-#   make test            every suite, twice: as released, and under the sanitizers
+#   make test            lint, and every suite twice: as released, and under the sanitizers
 #   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
 #   make accuracy        predicted against the published rows in the tree: README's tables
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
@@ -112,9 +112,10 @@ demo: deps
 	$(MAKE) all
 	sh tests/demo.sh
 
-# Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
-# UBSan.
+# Tests: the house rules, the suites, golden runs and the real backend as released, then the suites
+# under ASan and UBSan.
 test: deps
+	$(MAKE) lint
 	$(MAKE) check golden check-accuracy check-real check-extrapolation check-pt check-fuzz
 	$(MAKE) VARIANT=san check
 

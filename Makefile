@@ -4,13 +4,15 @@
 #   make all             build ./epsim
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
-#   make test            every suite, twice: as released, and under the sanitizers
+#   make test            lint, and every suite twice: as released, and under the sanitizers
 #   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
 #   make accuracy        predicted against the published rows in the tree: README's tables
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
 #   make presets         refit the presets to published rows (MEASURED=FILE.csv)
 #   make bench           speed and memory of the engines
-#   make lint format install clean
+#   make lint            the house rules that a program can check: includes, sizes, names
+#   make tidy            clang-tidy and cppcheck, where they are; some minutes
+#   make format install clean
 #
 # V=1 shows whole commands.#
 # VARIANT=release|debug|san chooses the flavour; each has its own folder under build/.
@@ -55,7 +57,7 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
 FIGURES := $(sort $(wildcard plots/*.gp))
 
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded.o
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded_files.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
 REAL_C := $(filter-out $(wildcard real/check_cuda*.c) $(if $(filter 1,$(CUDA)),, \
@@ -70,7 +72,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint format install clean
+.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -94,15 +96,15 @@ $(BUILD)/%.o: %.c
 # The version is a file that changes only when git's answer does, so that one object is rebuilt.
 $(BUILD)/gen/version.txt: FORCE
 	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
-$(BUILD)/base/version.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
-$(BUILD)/base/version.o: $(BUILD)/gen/version.txt
+$(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
+$(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
 
 # Presets and figure scripts are files in the tree, and bytes in the binary.
-$(BUILD)/gen/embedded.c: model/embed.sh $(PRESETS) $(FIGURES)
+$(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES)
 	@mkdir -p $(@D)
-	sh model/embed.sh $(PRESETS) $(FIGURES) > $@
-$(BUILD)/gen/embedded.o: $(BUILD)/gen/embedded.c
+	sh base/embed.sh $(PRESETS) $(FIGURES) > $@
+$(BUILD)/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
 deps:
@@ -112,9 +114,10 @@ demo: deps
 	$(MAKE) all
 	sh tests/demo.sh
 
-# Tests: the suites, golden runs and the real backend as released, then the suites under ASan and
-# UBSan.
+# Tests: the house rules, the suites, golden runs and the real backend as released, then the suites
+# under ASan and UBSan.
 test: deps
+	$(MAKE) lint
 	$(MAKE) check golden check-accuracy check-real check-extrapolation check-pt check-fuzz
 	$(MAKE) VARIANT=san check
 
@@ -183,14 +186,14 @@ build/fuzz/lib/%.o: %.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
-build/fuzz/lib/base/version.o: FUZZ_FLAGS += -DEPSIM_VERSION='"fuzz"'
+build/fuzz/lib/base/embedded.o: FUZZ_FLAGS += -DEPSIM_VERSION='"fuzz"'
 
-build/fuzz/lib/gen/embedded.o: $(BUILD)/gen/embedded.c
+build/fuzz/lib/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
 FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces)) \
-            build/fuzz/lib/gen/embedded.o
+            build/fuzz/lib/gen/embedded_files.o
 .PRECIOUS: build/fuzz/lib/%.o
 
 build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o $(FUZZ_LIB)
@@ -240,9 +243,20 @@ bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim
 
 lint:
-	clang-tidy --quiet $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) -- $(filter-out -fopenmp,$(CFLAGS_ALL))
-	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	         --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli
+	sh tests/guards.sh
+	sh tests/guards_test.sh
+
+TIDY_FLAGS := $(filter-out -fopenmp,$(CFLAGS_ALL))
+
+tidy:
+	@if command -v clang-tidy >/dev/null; then \
+	    printf '%s\n' $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) | \
+	        xargs -P "$$(nproc)" -I FILE clang-tidy --quiet FILE -- $(TIDY_FLAGS); \
+	else echo "tidy: skipped: no clang-tidy"; fi
+	@if command -v cppcheck >/dev/null; then \
+	    cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	        --suppress=missingIncludeSystem --error-exitcode=1 -I. $(ROOMS) cli real; \
+	else echo "tidy: skipped: no cppcheck"; fi
 
 format:
 	clang-format -i $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(wildcard */*.h */*/*.h) $(wildcard real/*.c)

@@ -28,7 +28,7 @@ struct load {
     bool failed;
 };
 
-static void add_cell(void *bytes, size_t length, void *context)
+static void csvfile_add_cell(void *bytes, size_t length, void *context)
 {
     struct load *load = context;
     struct csvfile *csv = load->csv;
@@ -85,20 +85,20 @@ static bool parse_lines(struct load *load, struct csv_parser *parser, const char
         const size_t length = (size_t)((newline != NULL ? newline + 1 : end) - text);
         if (load->fill == 0 && !parser->quoted)
             load->row_line = load->line;
-        if (csv_parse(parser, text, length, add_cell, end_row, load) != length)
+        if (csv_parse(parser, text, length, csvfile_add_cell, end_row, load) != length)
             return quoting_error(load, load->line);
         if (load->failed)
             return false;
         text += length;
         load->line++;
     }
-    if (csv_fini(parser, add_cell, end_row, load) != 0)
+    if (csv_fini(parser, csvfile_add_cell, end_row, load) != 0)
         return quoting_error(load, load->row_line);
     return !load->failed;
 }
 
 // Past a byte-order mark, comments and blank lines: the header's first character.
-static const char *find_header(const char *text, const char *end, size_t *line)
+static const char *csvfile_find_header(const char *text, const char *end, size_t *line)
 {
     if (end - text >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3;
@@ -123,10 +123,10 @@ static bool check_header(const struct csvfile *csv, size_t header_line, struct e
     return true;
 }
 
-static bool parse(struct csvfile *csv, const char *text, size_t length, struct error *err)
+static bool csvfile_read(struct csvfile *csv, const char *text, size_t length, struct error *err)
 {
     struct load load = {.csv = csv, .err = err, .line = 1};
-    const char *header = find_header(text, text + length, &load.line);
+    const char *header = csvfile_find_header(text, text + length, &load.line);
     struct csv_parser parser;
     if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0)
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", csv->name);
@@ -155,7 +155,7 @@ struct csvfile *csvfile_parse(const char *name, const char *text, size_t length,
 {
     struct csvfile *csv = mem_alloc(1, sizeof *csv);
     csv->name = mem_copy_text(name);
-    if (parse(csv, text, length, err))
+    if (csvfile_read(csv, text, length, err))
         return csv;
     csvfile_free(csv);
     return NULL;

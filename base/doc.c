@@ -227,7 +227,7 @@ static bool check_events(const struct doc *doc, const char *text, size_t length,
     return good;
 }
 
-static bool parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
+static bool doc_parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
     if (!yaml_parser_load(parser, &doc->tree))
         return syntax_error(doc, parser, err);
@@ -242,7 +242,7 @@ static bool build(struct doc *doc, const char *text, size_t length, struct error
     if (!yaml_parser_initialize(&parser))
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    const bool good = parse(doc, &parser, err);
+    const bool good = doc_parse(doc, &parser, err);
     yaml_parser_delete(&parser);
     return good;
 }
@@ -376,120 +376,14 @@ bool doc_error(const struct doc *doc, doc_node node, struct error *err, const ch
     return error_set(err, EXIT_INPUT, "%s:%zu: %s", doc->name, doc_line(doc, node), text);
 }
 
-// ---- binding to a table ------------------------------------------------------------------------
+bool doc_field(const struct doc *doc, doc_node node, const struct field *field, void *object,
+               struct error *err)
+{
+    return field_parse(field, doc_text(doc, node), object, err) ||
+           error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, node), field->key);
+}
 
-static const char *kind_name(enum doc_kind kind)
+const char *doc_kind_name(enum doc_kind kind)
 {
     return kind == DOC_LIST ? "a list" : kind == DOC_MAP ? "a map" : "a single value";
-}
-
-static bool unknown_key(const struct doc *doc, doc_node map, size_t index,
-                        const struct doc_bind *bind, struct error *err)
-{
-    const char *key = doc_key(doc, map, index);
-    const char *near = field_nearest_key(bind->fields, bind->count, key);
-    char quoted[ERROR_QUOTE_BYTES], hint[128] = "";
-    if (near != NULL)
-        snprintf(hint, sizeof hint, "; did you mean '%s'?", near);
-    return error_set(err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s", doc->name,
-                     doc_key_line(doc, map, index), error_quote(key, quoted), hint);
-}
-
-// Takes {value: ..., source: ...} apart; *value and *source stay DOC_NONE where not given.
-static bool open_sourced(const struct doc *doc, const char *key, doc_node map, doc_node *value,
-                         doc_node *source, struct error *err)
-{
-    for (size_t i = 0; i < doc_size(doc, map); i++) {
-        const char *part = doc_key(doc, map, i);
-        const doc_node node = doc_value(doc, map, i);
-        char quoted[ERROR_QUOTE_BYTES];
-        if (strcmp(part, "value") == 0) {
-            *value = node;
-        } else if (strcmp(part, "source") == 0) {
-            *source = node;
-        } else {
-            return doc_error(doc, node, err, "%s: unknown key '%s'; expected value and source", key,
-                             error_quote(part, quoted));
-        }
-    }
-    if (*value == DOC_NONE) {
-        return doc_error(doc, map, err, "%s: a map without 'value'; expected value and source",
-                         key);
-    }
-    if (*source != DOC_NONE && doc_kind(doc, *source) != DOC_SCALAR) {
-        return doc_error(doc, *source, err, "%s: source: found %s; expected text", key,
-                         kind_name(doc_kind(doc, *source)));
-    }
-    return true;
-}
-
-static bool bind_value(const struct doc *doc, doc_node value, const struct field *field,
-                       void *object, struct error *err)
-{
-    if (doc_kind(doc, value) != DOC_SCALAR) {
-        return doc_error(doc, value, err, "%s: found %s; expected a single value", field->key,
-                         kind_name(doc_kind(doc, value)));
-    }
-    if (doc_is_null(doc, value))
-        return doc_error(doc, value, err, "%s: no value given", field->key);
-    if (!field_parse(field, doc_text(doc, value), object, err))
-        return error_prefix(err, "%s:%zu: %s", doc->name, doc_line(doc, value), field->key);
-    return true;
-}
-
-// Binds one known key; *null is set when it was passed over for its null.
-static bool bind_field(const struct doc *doc, doc_node value, const struct field *field,
-                       const struct doc_bind *bind, bool *null, struct error *err)
-{
-    const size_t row = (size_t)(field - bind->fields);
-    doc_node source = DOC_NONE;
-    if (doc_kind(doc, value) == DOC_MAP) {
-        const doc_node parts = value;
-        value = DOC_NONE;
-        if (!open_sourced(doc, field->key, parts, &value, &source, err))
-            return false;
-    }
-    *null = bind->open && doc_is_null(doc, value);
-    if (*null)
-        return true;
-    if (!bind_value(doc, value, field, bind->object, err))
-        return false;
-    if (bind->sources != NULL && source != DOC_NONE) {
-        free(bind->sources[row]);
-        bind->sources[row] = mem_copy_text(doc_text(doc, source));
-    }
-    return true;
-}
-
-static bool bind_pair(const struct doc *doc, doc_node map, size_t index,
-                      const struct doc_bind *bind, bool *seen, struct error *err)
-{
-    const struct field *field = field_find(bind->fields, bind->count, doc_key(doc, map, index));
-    if (field == NULL)
-        return bind->open || unknown_key(doc, map, index, bind, err);
-    bool *met = &seen[field - bind->fields];
-    if (*met) { // as 'nic-rate' and 'nic_rate', which the duplicate check tells apart
-        return error_set(err, EXIT_INPUT, "%s:%zu: %s: given twice", doc->name,
-                         doc_key_line(doc, map, index), field->key);
-    }
-    bool null;
-    const bool good = bind_field(doc, doc_value(doc, map, index), field, bind, &null, err);
-    *met = good && !null;
-    return good;
-}
-
-bool doc_bind(const struct doc *doc, doc_node map, const struct doc_bind *bind, struct error *err)
-{
-    if (doc_kind(doc, map) != DOC_MAP) {
-        return doc_error(doc, map, err, "found %s; expected a map, 'key: value' lines",
-                         kind_name(doc_kind(doc, map)));
-    }
-    bool *seen = mem_alloc(bind->count, sizeof *seen);
-    bool good = true;
-    for (size_t i = 0; good && i < doc_size(doc, map); i++)
-        good = bind_pair(doc, map, i, bind, seen, err);
-    for (size_t row = 0; bind->seen != NULL && row < bind->count; row++)
-        bind->seen[row] = bind->seen[row] || seen[row];
-    free(seen);
-    return good;
 }

@@ -46,19 +46,12 @@ doc_node doc_get(const struct doc *doc, doc_node map, const char *key); // or DO
 bool doc_error(const struct doc *doc, doc_node node, struct error *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-// Reads every pair of `map` into *object by the table. A value is a scalar, or a map
-// {value: ..., source: "..."}; the source text is stored, copied, in sources[row] (sources may be
-// NULL; entries are freed by the caller). Unknown keys are refused with the nearest known one
-// unless `open` (foreign files). seen[row], when not NULL, is set for each key found. A plain null
-// is refused, or, when `open`, as if the key were absent.
-struct doc_bind {
-    const struct field *fields;
-    size_t count;
-    void *object;
-    char **sources;
-    bool *seen;
-    bool open;
-};
-bool doc_bind(const struct doc *doc, doc_node map, const struct doc_bind *bind, struct error *err);
+// Reads a scalar as the field does, into the field's member of *object; asserts that it is one. The
+// message is "file:line: key: what was wrong", key being the field's.
+bool doc_field(const struct doc *doc, doc_node node, const struct field *field, void *object,
+               struct error *err);
+
+// "a list", "a map" or "a single value", for messages.
+const char *doc_kind_name(enum doc_kind kind);
 
 #endif

@@ -106,7 +106,7 @@ static bool parse_text(const char *text, char *member, struct error *err)
     return true;
 }
 
-static const char *name_at(const void *names, size_t index)
+static const char *choice_at(const void *names, size_t index)
 {
     return ((const char *const *)names)[index];
 }
@@ -149,7 +149,7 @@ static bool parse_enum(const struct field *field, const char *text, void *member
             return true;
         }
     }
-    const struct name_list names = {.at = name_at, .context = field->names, .count = index};
+    const struct name_list names = {.at = choice_at, .context = field->names, .count = index};
     return refuse_name(&names, text, err);
 }
 
@@ -327,7 +327,7 @@ static size_t least(size_t a, size_t b)
 }
 
 // Optimal string alignment distance: insert, delete, replace and swap of neighbours cost 1 each.
-static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
+static size_t word_distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[3][WORD_LONGEST + 1];
     for (size_t j = 0; j <= b_length; j++)
@@ -392,7 +392,7 @@ const char *field_nearest(const char *word, size_t count,
         const size_t candidate_length = strlen(candidate);
         if (candidate_length > WORD_LONGEST)
             continue;
-        const size_t d = distance(word, length, candidate, candidate_length);
+        const size_t d = word_distance(word, length, candidate, candidate_length);
         if (d < best) {
             best = d;
             nearest = candidate;

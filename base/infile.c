@@ -46,7 +46,7 @@ static bool too_large(const struct input *input, struct error *err)
 }
 
 // A regular file tells its size at once; a device and a pipe do not.
-static bool check_size(const struct input *input, struct error *err)
+static bool check_file_size(const struct input *input, struct error *err)
 {
     struct stat status;
     if (fstat(fileno(input->stream), &status) == 0 && S_ISREG(status.st_mode) &&
@@ -83,12 +83,13 @@ static bool read_some(struct input *input, bool text, bool *more, struct error *
     return input->used <= input->limit || too_large(input, err);
 }
 
-static char *read_all(const char *path, size_t limit, bool text, size_t *length, struct error *err)
+static char *read_stream(const char *path, size_t limit, bool text, size_t *length,
+                         struct error *err)
 {
     struct input input = {.path = path, .stream = infile_open(path, err), .limit = limit};
     if (input.stream == NULL)
         return NULL;
-    bool good = check_size(&input, err), more = true;
+    bool good = check_file_size(&input, err), more = true;
     while (good && more)
         good = read_some(&input, text, &more, err);
     fclose(input.stream);
@@ -103,10 +104,10 @@ static char *read_all(const char *path, size_t limit, bool text, size_t *length,
 
 char *infile_read(const char *path, size_t limit, size_t *length, struct error *err)
 {
-    return read_all(path, limit, false, length, err);
+    return read_stream(path, limit, false, length, err);
 }
 
 char *infile_read_text(const char *path, size_t limit, size_t *length, struct error *err)
 {
-    return read_all(path, limit, true, length, err);
+    return read_stream(path, limit, true, length, err);
 }

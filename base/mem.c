@@ -14,7 +14,7 @@ static _Noreturn void out_of_memory(void)
 }
 
 // At least one byte, so that NULL never means "an empty array".
-static size_t bytes_of(size_t count, size_t size)
+static size_t array_bytes(size_t count, size_t size)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
@@ -24,7 +24,7 @@ static size_t bytes_of(size_t count, size_t size)
 
 void *mem_alloc(size_t count, size_t size)
 {
-    void *memory = calloc(1, bytes_of(count, size));
+    void *memory = calloc(1, array_bytes(count, size));
     if (memory == NULL)
         out_of_memory();
     return memory;
@@ -32,7 +32,7 @@ void *mem_alloc(size_t count, size_t size)
 
 void *mem_grow(void *array, size_t count, size_t size)
 {
-    void *memory = realloc(array, bytes_of(count, size));
+    void *memory = realloc(array, array_bytes(count, size));
     if (memory == NULL)
         out_of_memory();
     return memory;

@@ -22,7 +22,7 @@
 // forked child that exits must not take its parent's files away.
 static _Atomic(char *) temporaries[OPEN_LIMIT];
 static volatile sig_atomic_t owner;
-// Files between creation and watch(): a handler on another thread waits for them.
+// Files between creation and watch_signals(): a handler on another thread waits for them.
 static atomic_int creating;
 
 // ---- cleaning up behind a signal ---------------------------------------------------------------
@@ -77,7 +77,7 @@ void outfile_watch_signals(void)
     }
 }
 
-static bool watch(char *temporary)
+static bool watch_signals(char *temporary)
 {
     for (size_t i = 0; i < OPEN_LIMIT; i++) {
         char *empty = NULL;
@@ -97,7 +97,7 @@ static void unwatch(char *temporary)
 
 // ---- opening -----------------------------------------------------------------------------------
 
-static bool fail(const char *path, int number, struct error *err)
+static bool outfile_fail(const char *path, int number, struct error *err)
 {
     return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(number));
 }
@@ -107,7 +107,7 @@ static bool open_in_place(struct outfile *file, const char *path, struct error *
 {
     file->stream = fopen(path, "we");
     if (file->stream == NULL)
-        return fail(path, errno, err);
+        return outfile_fail(path, errno, err);
     file->path = mem_copy_text(path);
     return true;
 }
@@ -154,18 +154,18 @@ static bool refuse_folder(struct outfile *file, int number, struct error *err)
     return false;
 }
 
-static bool open_beside(struct outfile *file, mode_t mode, struct error *err)
+static bool open_scratch(struct outfile *file, mode_t mode, struct error *err)
 {
     outfile_watch_signals();
-    // A signal between creation and watch() would leave the file behind, so none comes through
-    // here, and a handler on another thread waits.
+    // A signal between creation and watch_signals() would leave the file behind, so none comes
+    // through here, and a handler on another thread waits.
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     atomic_fetch_add(&creating, 1);
     const int descriptor = create_temporary(file, mode);
     const int number = errno;
-    const bool watched = descriptor >= 0 && watch(file->temporary);
+    const bool watched = descriptor >= 0 && watch_signals(file->temporary);
     atomic_fetch_sub(&creating, 1);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (descriptor < 0)
@@ -211,7 +211,7 @@ static bool open_new(struct outfile *file, const char *path, struct error *err)
         forget(file);
         return false;
     }
-    return open_beside(file, 0666, err);
+    return open_scratch(file, 0666, err);
 }
 
 bool outfile_open(struct outfile *file, const char *path, struct error *err)
@@ -230,15 +230,15 @@ bool outfile_open(struct outfile *file, const char *path, struct error *err)
     if (length == 0)
         return error_set(err, EXIT_INPUT, "'': expected a file's name");
     if (!exists)
-        return number == ELOOP ? fail(path, number, err) : open_new(file, path, err);
+        return number == ELOOP ? outfile_fail(path, number, err) : open_new(file, path, err);
     if (access(path, W_OK) != 0)
-        return fail(path, errno, err);
+        return outfile_fail(path, errno, err);
     // Through a symbolic link, the file it points to is the one to replace.
     char *real = S_ISREG(status.st_mode) ? realpath(path, NULL) : NULL;
     if (real == NULL)
         return open_in_place(file, path, err);
     file->path = real;
-    return open_beside(file, status.st_mode & 0777, err);
+    return open_scratch(file, status.st_mode & 0777, err);
 }
 
 // ---- closing -----------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ static int failed_before(const struct outfile *file)
 }
 
 // Flushes, and closes unless standard output; errno of the first failure, or 0.
-static int finish(struct outfile *file)
+static int outfile_finish(struct outfile *file)
 {
     errno = 0;
     int number = fflush(file->stream) != 0 ? errno : 0;
@@ -272,7 +272,7 @@ static int finish(struct outfile *file)
 bool outfile_commit(struct outfile *file, struct error *err)
 {
     assert(file->stream != NULL);
-    int number = finish(file);
+    int number = outfile_finish(file);
     if (number == 0 && file->temporary != NULL && rename(file->temporary, file->path) != 0)
         number = errno;
     if (number != 0) {
@@ -302,18 +302,18 @@ void outfile_abort(struct outfile *file)
 // ---- folders -----------------------------------------------------------------------------------
 
 // Only what a rename may take the place of: nothing, or an empty folder.
-static bool check_place(const char *path, struct error *err)
+static bool check_target(const char *path, struct error *err)
 {
     struct stat status;
     if (*path == '\0')
         return error_set(err, EXIT_INPUT, "'': expected a folder's name");
     if (lstat(path, &status) != 0)
-        return errno == ENOENT || fail(path, errno, err);
+        return errno == ENOENT || outfile_fail(path, errno, err);
     if (!S_ISDIR(status.st_mode))
         return error_set(err, EXIT_INPUT, "%s: exists; expected a new folder's name", path);
     DIR *folder = opendir(path);
     if (folder == NULL)
-        return fail(path, errno, err);
+        return outfile_fail(path, errno, err);
     size_t entries = 0;
     while (readdir(folder) != NULL)
         entries++;
@@ -346,7 +346,7 @@ static int create_folder(struct outfolder *folder)
 bool outfolder_open(struct outfolder *folder, const char *path, struct error *err)
 {
     *folder = (struct outfolder){.path = without_slashes(path)};
-    if (!check_place(folder->path, err)) {
+    if (!check_target(folder->path, err)) {
         outfolder_abort(folder);
         return false;
     }
@@ -356,7 +356,7 @@ bool outfolder_open(struct outfolder *folder, const char *path, struct error *er
     pthread_sigmask(SIG_SETMASK, &all, &before);
     atomic_fetch_add(&creating, 1);
     const int result = create_folder(folder), number = errno;
-    folder->made = result == 0 && watch(folder->temporary);
+    folder->made = result == 0 && watch_signals(folder->temporary);
     atomic_fetch_sub(&creating, 1);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (folder->made)
@@ -375,7 +375,7 @@ bool outfolder_file(struct outfolder *folder, const char *name, struct outfile *
 {
     assert(folder->made && folder->count < OUTFOLDER_FILES);
     char *path = mem_format("%s/%s", folder->temporary, name);
-    if (!watch(path)) {
+    if (!watch_signals(path)) {
         free(path);
         return error_set(err, EXIT_RUNTIME, "%s/%s: more than %d output files open", folder->path,
                          name, OPEN_LIMIT);

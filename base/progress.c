@@ -9,7 +9,7 @@
 #define EVERY_S (1 / 6.0)
 #define ERASE "\r\x1b[K"
 
-static double now_s(void)
+static double progress_now_s(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -19,12 +19,12 @@ static double now_s(void)
 void progress_begin(struct progress *progress, const char *what, bool quiet)
 {
     *progress = (struct progress){.wanted = !quiet && isatty(STDERR_FILENO), .what = what};
-    progress->start_s = progress->last_s = now_s();
+    progress->start_s = progress->last_s = progress_now_s();
 }
 
 void progress_show(struct progress *progress, uint64_t done, uint64_t total)
 {
-    const double now = progress->wanted ? now_s() : 0;
+    const double now = progress->wanted ? progress_now_s() : 0;
     if (!progress->wanted || now - progress->start_s < FIRST_S || now - progress->last_s < EVERY_S)
         return;
     const double left_s = (now - progress->start_s) * (double)(total - done) / (double)done;

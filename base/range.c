@@ -75,7 +75,7 @@ static bool add_range(struct list *list, const char *text, size_t length, const 
     return log || (to - from) % step == 0 ? add(list, to, err) : true;
 }
 
-static int ascending(const void *a, const void *b)
+static int range_ascends(const void *a, const void *b)
 {
     const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return (x > y) - (x < y);
@@ -84,15 +84,15 @@ static int ascending(const void *a, const void *b)
 static void sort_unique(struct list *list)
 {
     size_t kept = 0;
-    qsort(list->values, list->count, sizeof *list->values, ascending);
+    qsort(list->values, list->count, sizeof *list->values, range_ascends);
     for (size_t i = 0; i < list->count; i++)
         if (i == 0 || list->values[i] != list->values[kept - 1])
             list->values[kept++] = list->values[i];
     list->count = kept;
 }
 
-static bool parse(const struct kind *of, const char *text, uint32_t **values, size_t *count,
-                  struct error *err)
+static bool range_parse_span(const struct kind *of, const char *text, uint32_t **values,
+                             size_t *count, struct error *err)
 {
     struct list list = {.of = of, .values = mem_alloc(RANGE_MAX, sizeof *list.values)};
     const char *item = text;
@@ -119,12 +119,12 @@ static bool parse(const struct kind *of, const char *text, uint32_t **values, si
 
 bool range_parse(const char *text, uint32_t **values, size_t *count, struct error *err)
 {
-    return parse(&counts, text, values, count, err);
+    return range_parse_span(&counts, text, values, count, err);
 }
 
 bool range_parse_indices(const char *text, uint32_t **values, size_t *count, struct error *err)
 {
-    return parse(&indices, text, values, count, err);
+    return range_parse_span(&indices, text, values, count, err);
 }
 
 bool range_parse_share(const char *text, double *from, double *to, struct error *err)

@@ -104,7 +104,7 @@ void table_comment(struct table *table, const char *format, ...)
     lines_add(&table->comments, one_line(length >= 0 ? text : mem_copy_text("")));
 }
 
-static void add_cell(struct table *table, struct cell cell)
+static void table_add_cell(struct table *table, struct cell cell)
 {
     if (table->count == table->room) {
         table->room = 2 * table->room + 64;
@@ -115,12 +115,13 @@ static void add_cell(struct table *table, struct cell cell)
 
 void table_text(struct table *table, const char *text)
 {
-    add_cell(table, (struct cell){.kind = CELL_TEXT, .as.text = one_line(mem_copy_text(text))});
+    table_add_cell(table,
+                   (struct cell){.kind = CELL_TEXT, .as.text = one_line(mem_copy_text(text))});
 }
 
 void table_count(struct table *table, uint64_t value)
 {
-    add_cell(table, (struct cell){.kind = CELL_COUNT, .as.count = value});
+    table_add_cell(table, (struct cell){.kind = CELL_COUNT, .as.count = value});
 }
 
 void table_real(struct table *table, double value)
@@ -128,13 +129,13 @@ void table_real(struct table *table, double value)
     if (isnan(value)) {
         table_blank(table);
     } else {
-        add_cell(table, (struct cell){.kind = CELL_REAL, .as.real = table_round(value)});
+        table_add_cell(table, (struct cell){.kind = CELL_REAL, .as.real = table_round(value)});
     }
 }
 
 void table_blank(struct table *table)
 {
-    add_cell(table, (struct cell){.kind = CELL_BLANK});
+    table_add_cell(table, (struct cell){.kind = CELL_BLANK});
 }
 
 size_t table_rows(const struct table *table)

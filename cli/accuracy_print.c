@@ -28,7 +28,7 @@ static void put_support(struct table *table, const struct support *support)
         table_count(table, support->fitted_rows);
     else
         table_blank(table);
-    table_real(table, support->own_parameters);
+    table_real(table, support->effective_parameters);
     if (support_proves_nothing(support))
         table_text(table, "proves nothing");
     else

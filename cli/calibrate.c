@@ -1,4 +1,6 @@
 // epsim calibrate: constants of clusters and dispatchers from measured rows.
+#include "base/mem.h"
+#include "base/object.h"
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/output.h"
@@ -147,20 +149,49 @@ static bool output_calibration(struct calibrate_options *options,
     return ok;
 }
 
+// What fitted constants call the rows: as the fit file says, else by the names of their files.
+static char *data_name(const struct calibration *calibration, const struct measured *measured)
+{
+    char *name = mem_copy_text(calibration->data);
+    for (size_t i = 0; !calibration->data[0] && i < measured->file_count; i++) {
+        const char *slash = strrchr(measured->files[i], '/');
+        char *longer =
+            mem_format("%s%s%s", name, i ? ", " : "", slash ? slash + 1 : measured->files[i]);
+        free(name);
+        name = longer;
+    }
+    return name;
+}
+
+static bool write_presets(const struct calibrate_options *options,
+                          const struct calibration *calibration, const struct measured *measured,
+                          struct error *err)
+{
+    const struct judge_options *judge = &options->judge;
+    char *data = data_name(calibration, measured);
+    const struct provenance origin = {.fit = data,
+                                      .only = judge->only[0] ? (char *)judge->only : NULL,
+                                      .except = judge->except[0] ? (char *)judge->except : NULL,
+                                      .seed = judge->seed};
+    const bool ok = calibration_write(calibration, options->write, &origin, err) ||
+                    error_prefix(err, "--write");
+    free(data);
+    return ok;
+}
+
 static bool calibrate(const struct command_line *line, struct calibration *calibration,
                       const struct measured *measured, struct error *err)
 {
     struct calibrate_options *options = line->options;
-    const struct row_overrides terms = judge_overrides(&options->judge);
+    const struct row_overrides overrides = judge_overrides(&options->judge);
     const bool quiet = notice_quiet(true); // rows by the hundred would say the same
-    const bool found = calibration_run(calibration, measured, &terms, options->between, err);
+    const bool found = calibration_run(calibration, measured, &overrides, options->between, err);
     notice_quiet(quiet);
     if (!found)
         return false;
     char *command = command_text(line);
     const bool ok =
-        (!options->write[0] || calibration_write(calibration, options->write, command, err) ||
-         error_prefix(err, "--write")) &&
+        (!options->write[0] || write_presets(options, calibration, measured, err)) &&
         output_calibration(options, calibration, command, err);
     free(command);
     return ok;

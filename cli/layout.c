@@ -3,8 +3,9 @@
 
 #include "base/mem.h"
 #include "base/range.h"
-#include "base/version.h"
+#include "base/embedded.h"
 #include "cli/output.h"
+#include "base/embedded.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 // epsim: the front door. Finds the command, parses its flags, runs it; the only place that prints
 // an error and exits.
-#include "base/version.h"
+#include "base/embedded.h"
 #include "cli/commands.h"
 #include "cli/help.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
 #include <gsl/gsl_errno.h>
 #include <omp.h>

@@ -2,7 +2,7 @@
 #include "cli/output.h"
 
 #include "base/mem.h"
-#include "base/version.h"
+#include "base/embedded.h"
 
 #include <stdlib.h>
 #include <string.h>

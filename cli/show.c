@@ -3,8 +3,9 @@
 #include "cli/show.h"
 
 #include "base/mem.h"
+#include "base/object.h"
 #include "cli/output.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ struct shown {
     const struct field *fields;
     size_t count;
     const void *object;
-    char *sources[SOURCES];
+    struct provenance provenance[SOURCES];
 };
 
 struct presets {
@@ -40,7 +41,11 @@ struct presets {
 static void print_shown(FILE *out, const struct shown *shown)
 {
     fprintf(out, "# %s\n", shown->title);
-    preset_print(out, shown->fields, shown->count, shown->object, shown->sources);
+    const struct object_text text = {.fields = shown->fields,
+                                     .count = shown->count,
+                                     .object = shown->object,
+                                     .provenance = shown->provenance};
+    object_print(out, &text);
 }
 
 static void write_parts(void *context, FILE *out)
@@ -78,8 +83,7 @@ static bool check_show(const struct command_line *line, const struct workload_op
 static void drop_source(struct shown *shown, const char *key)
 {
     const size_t row = (size_t)(field_find(shown->fields, shown->count, key) - shown->fields);
-    free(shown->sources[row]);
-    shown->sources[row] = NULL;
+    provenance_release(&shown->provenance[row], 1);
 }
 
 // Loads each part once more for its sources; the figures are the scenario's.
@@ -93,13 +97,13 @@ static bool find_sources(struct presets *presets, const struct scenario_def *def
         def->dispatcher[0] ? def->dispatcher : scenario->dispatcher.name;
     presets->has_model = !scenario->traffic;
     if (presets->has_model && model &&
-        !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].sources, err))
+        !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].provenance, err))
         return error_prefix(err, "--model");
-    if (!cluster_load(def->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].sources,
+    if (!cluster_load(def->cluster, &presets->cluster, presets->parts[SHOW_CLUSTER].provenance,
                       err))
         return error_prefix(err, "--cluster");
     if (!dispatcher_load(dispatcher, &scenario->cluster, &presets->dispatcher,
-                         presets->parts[SHOW_DISPATCHER].sources, err))
+                         presets->parts[SHOW_DISPATCHER].provenance, err))
         return error_prefix(err, "--dispatcher");
     presets->moe = scenario->moe;
     presets->cluster = scenario->cluster;
@@ -117,7 +121,7 @@ static bool resolve_presets(struct presets *presets, const struct scenario_def *
     struct scenario scenario;
     // A named model is shown whatever cluster it would fit.
     if (presets->part == SHOW_MODEL && def->model[0] && !def->trace[0])
-        return moe_load(def->model, &presets->moe, presets->parts[SHOW_MODEL].sources, err) ||
+        return moe_load(def->model, &presets->moe, presets->parts[SHOW_MODEL].provenance, err) ||
                error_prefix(err, "--model");
     if (!scenario_open(&scenario, def, err))
         return false;
@@ -129,8 +133,7 @@ static bool resolve_presets(struct presets *presets, const struct scenario_def *
 static void presets_free(struct presets *presets)
 {
     for (int p = SHOW_MODEL; p < SHOW_ALL; p++)
-        for (size_t i = 0; i < SOURCES; i++)
-            free(presets->parts[p].sources[i]);
+        provenance_release(presets->parts[p].provenance, SOURCES);
     free(presets);
 }
 
@@ -143,9 +146,9 @@ enum exit_code show_parts(const struct command_line *line, struct workload_optio
     struct presets *presets = mem_alloc(1, sizeof *presets);
     presets->part = workload->show;
     presets->parts[SHOW_MODEL] =
-        (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {0}};
+        (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {{0}}};
     presets->parts[SHOW_CLUSTER] =
-        (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {0}};
+        (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {{0}}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
         .title = "dispatcher", .object = &presets->dispatcher}; // its keys: its cost model's
     const bool ok = resolve_presets(presets, &workload->def, err) &&

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "model/layout_file.h"
 #include "traces/lags.h"
 #include "traces/stats.h"
 

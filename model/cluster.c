@@ -2,7 +2,10 @@
 #include "model/cluster.h"
 
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/preset.h"
+#include "base/object.h"
+#include "base/preset.h"
+#include "model/slow.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -213,69 +216,69 @@ bool cluster_check(struct cluster *cluster, struct error *err)
     return key ? error_prefix(err, "%s", key) : true;
 }
 
-static size_t row_of(const char *key)
+static size_t cluster_row(const char *key)
 {
     return (size_t)(field_find(cluster_fields, CLUSTER_FIELDS, key) - cluster_fields);
 }
 
+// ---- reading ------------------------------------------------------------------------------------
+
 // A rate whose datasheet figure is not given is its own.
 static void nominal_default(struct cluster *cluster, const bool *seen)
 {
-    if (!seen[row_of("nvlink_nominal")])
+    if (!seen[cluster_row("nvlink_nominal")])
         cluster->nvlink_nominal_Bps = cluster->nvlink_Bps;
-    if (!seen[row_of("nic_nominal")])
+    if (!seen[cluster_row("nic_nominal")])
         cluster->nic_nominal_Bps = cluster->nic_Bps;
 }
 
-static bool read_doc(const struct doc *doc, struct cluster *cluster, char **sources,
-                     struct error *err)
+static void cluster_settle(struct object_reading *reading)
 {
-    const doc_node root = doc_root(doc);
-    if (doc_kind(doc, root) != DOC_MAP)
-        return doc_error(doc, root, err, "expected a cluster's keys and values");
-    bool seen[CLUSTER_FIELDS] = {false};
-    const struct doc_bind bind = {.fields = cluster_fields,
-                                  .count = CLUSTER_FIELDS,
-                                  .object = cluster,
-                                  .sources = sources,
-                                  .seen = seen};
-    preset_title(doc, cluster->name);
-    if (!doc_bind(doc, root, &bind, err))
-        return false;
-    static const char *const needed[] = {"nodes", "gpus_per_node"};
-    for (size_t i = 0; i < 2; i++)
-        if (!seen[row_of(needed[i])])
-            return doc_error(doc, root, err,
-                             "%s: missing; a cluster needs nodes, gpus_per_node and its links",
-                             needed[i]);
-    nominal_default(cluster, seen);
-    const char *key = cluster_fault(cluster, err);
-    return key ? preset_blame(doc, key, err) : true;
+    nominal_default(reading->object, reading->seen);
 }
 
-// One-line form: "4x8", then ":key=value,key=value".
-struct line {
-    struct cluster *cluster;
-    struct field_change change;
-    bool seen[CLUSTER_FIELDS];
-    bool based; // on a preset or file, whose nominal figures stay
-    struct error *err;
+static const char *cluster_object_fault(void *object, struct error *err)
+{
+    return cluster_fault(object, err);
+}
+
+static const char *const cluster_required[] = {"nodes", "gpus_per_node", NULL};
+static const struct object_reader cluster_reader = {
+    .kind = "clusters",
+    .whose = "a cluster's",
+    .fields = cluster_fields,
+    .count = CLUSTER_FIELDS,
+    .required = cluster_required,
+    .needs = "a cluster needs nodes, gpus_per_node and its links",
+    .settle = cluster_settle,
+    .fault = cluster_object_fault,
 };
 
-static bool line_shape(struct line *line, char *shape)
+static bool shape_changes(const struct field_change *change, char *shape, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     char *cross = strchr(shape, 'x');
     if (!cross || cross == shape || cross[1] == '\0')
-        return error_set(line->err, EXIT_INPUT,
+        return error_set(err, EXIT_INPUT,
                          "'%s': expected NODESxGPUS, such as 4x8, then :key=value,key=value",
                          error_quote(shape, quoted));
     *cross = '\0';
-    return field_set(&line->change, "nodes", shape, line->err) &&
-           field_set(&line->change, "gpus_per_node", cross + 1, line->err);
+    return field_set(change, "nodes", shape, err) &&
+           field_set(change, "gpus_per_node", cross + 1, err);
 }
 
-static bool is_shape(const char *text)
+// The one-line form of a cluster of no preset: "4x8", then ":key=value,key=value".
+static bool load_shape(char *shape, char *items, struct cluster *cluster, struct error *err)
+{
+    bool seen[CLUSTER_FIELDS] = {false};
+    const struct field_change change = {cluster_fields, CLUSTER_FIELDS, cluster, seen};
+    if (!shape_changes(&change, shape, err) || (items && !field_assign(&change, items, err)))
+        return false;
+    nominal_default(cluster, seen);
+    return cluster_check(cluster, err);
+}
+
+static bool begins_with_shape(const char *text)
 {
     const char *end = text;
     while (isdigit((unsigned char)*end))
@@ -283,80 +286,37 @@ static bool is_shape(const char *text)
     return end != text && *end == 'x';
 }
 
-// The mark keeps it from passing for the one that was measured.
-static void mark_changed(struct cluster *cluster)
-{
-    const size_t length = strlen(cluster->name);
-    if (length + 1 < sizeof cluster->name)
-        strcpy(cluster->name + length, "*");
-}
-
-// Keys after a preset's or file's name change that cluster.
-static bool line_base(struct line *line, const char *base, char **sources)
-{
-    if (!cluster_load(base, line->cluster, sources, line->err))
-        return false;
-    mark_changed(line->cluster);
-    line->based = true;
-    return true;
-}
-
-// An own figure has no source any more.
-static void drop_sources(const struct line *line, char **sources)
-{
-    for (size_t row = 0; sources && row < CLUSTER_FIELDS; row++)
-        if (line->seen[row]) {
-            free(sources[row]);
-            sources[row] = NULL;
-        }
-}
-
-static bool read_items(struct line *line, char *items, char **sources)
-{
-    if (!items)
-        return true;
-    if (!field_assign(&line->change, items, line->err))
-        return false;
-    drop_sources(line, sources);
-    return true;
-}
-
-static bool read_line(const char *what, struct cluster *cluster, char **sources, struct error *err)
-{
-    struct line line = {.cluster = cluster, .err = err};
-    line.change = (struct field_change){cluster_fields, CLUSTER_FIELDS, cluster, line.seen};
-    char *text = mem_copy_text(what);
-    char *items = strchr(text, ':');
-    if (items)
-        *items++ = '\0';
-    const bool shape = is_shape(text) || !items;
-    bool done = (shape ? line_shape(&line, text) : line_base(&line, text, sources)) &&
-                read_items(&line, items, shape ? NULL : sources);
-    free(text);
-    if (done && !line.based)
-        nominal_default(cluster, line.seen);
-    done = done && cluster_check(cluster, err);
-    char quoted[ERROR_QUOTE_BYTES];
-    return done ? true : error_prefix(err, "'%s'", error_quote(what, quoted));
-}
-
 // The one-line form begins with a digit and an x, or at least has a '=' and is no file.
 static bool looks_like_line(const char *what)
 {
-    return is_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
+    return begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
 }
 
-bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err)
+// A shape with its keys, or a preset or file with keys changed.
+static bool load_line(struct object_reading *reading, const char *what)
 {
+    char *text = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
+    char *items = strchr(text, ':');
+    if (items)
+        *items++ = '\0';
+    const bool done = begins_with_shape(text) || !items
+                          ? load_shape(text, items, reading->object, reading->err)
+                          : object_load(reading, text) && object_change(reading, items);
+    free(text);
+    return done || error_prefix(reading->err, "'%s'", error_quote(what, quoted));
+}
+
+bool cluster_load(const char *what, struct cluster *cluster, struct provenance *provenance,
+                  struct error *err)
+{
+    bool seen[CLUSTER_FIELDS] = {false};
+    struct object_reading reading = {.reader = &cluster_reader,
+                                     .object = cluster,
+                                     .provenance = provenance,
+                                     .seen = seen,
+                                     .err = err};
     *cluster = cluster_default();
-    if (looks_like_line(what))
-        return read_line(what, cluster, sources, err);
-    struct doc *doc = preset_load("clusters", what, err);
-    if (!doc)
-        return false;
-    const bool done = read_doc(doc, cluster, sources, err);
-    doc_free(doc);
-    return done;
+    return looks_like_line(what) ? load_line(&reading, what) : object_load(&reading, what);
 }
 
 char *cluster_line(const struct cluster *cluster)
@@ -371,7 +331,8 @@ char *cluster_line(const struct cluster *cluster)
         char mine[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
         field_format(field, cluster, mine);
         field_format(field, &base, theirs);
-        if (row == row_of("nodes") || row == row_of("gpus_per_node") || strcmp(mine, theirs) == 0)
+        if (row == cluster_row("nodes") || row == cluster_row("gpus_per_node") ||
+            strcmp(mine, theirs) == 0)
             continue;
         char *longer = mem_format("%s%c%s=%s", line, glue, field->key, mine);
         free(line);
@@ -423,7 +384,7 @@ bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *e
     for (char *at = cluster->slow; *at; at++)
         *at = *at == ',' ? '+' : *at;
     if (cluster->name[strlen(cluster->name) - 1] != '*')
-        mark_changed(cluster);
+        object_mark_changed(cluster->name);
     return read_slow(cluster, err);
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/field.h"
 #include "model/slow.h"
+#include "base/object.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -58,8 +59,9 @@ struct cluster cluster_default(void);
 // Reads a preset's name, a YAML file, or the one-line form "4x8:nvlink=160GB/s,nic=50GB/s" (nodes
 // x GPUs a node, then any keys of cluster_fields; a rate given alone is its nominal figure too), or
 // a preset or file with keys changed, "h800-cx7:nic=25GB/s"; its name then ends in '*'.
-// sources as in moe_load.
-bool cluster_load(const char *what, struct cluster *cluster, char **sources, struct error *err);
+// provenance as in moe_load.
+bool cluster_load(const char *what, struct cluster *cluster, struct provenance *provenance,
+                  struct error *err);
 
 // The one-line form of a cluster: every key that differs from cluster_default(). cluster_load reads
 // it back. Freed by the caller.

@@ -2,11 +2,10 @@
 // the bytes of a token on the wire.
 #include "model/dispatcher.h"
 
-#include "base/mem.h"
-#include "model/preset.h"
+#include "base/object.h"
+#include "base/preset.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *const dedupe_names[] = {"expert", "rank", "node", "all", NULL};
@@ -130,206 +129,136 @@ static const struct field chunk_fields[] = {
 #define CHUNK_FIELDS (sizeof chunk_fields / sizeof chunk_fields[0])
 #define CHUNK_KEY "chunk_by_ep"
 
-// A document being read.
-struct reading {
-    const struct doc *doc;
-    doc_node root;
-    struct dispatcher *dispatcher;
-    char **sources;
-    struct error *err;
-    const struct cost_model *model; // the dispatcher's: its rows are the keys
-    bool seen[COST_MAX_FIELDS];
+// What a dispatcher is read for, and what its preset turned out to be.
+struct dispatcher_context {
+    uint32_t ep;
+    const struct cost_model *cost_model;
 };
 
-static size_t dispatcher_row(const struct reading *reading, const char *key)
-{
-    const struct cost_model *model = reading->model;
-    return (size_t)(field_find(model->fields, model->field_count, key) - model->fields);
-}
-
-static bool read_chunk_row(const struct reading *reading, doc_node item, uint32_t last_ep,
+static bool read_chunk_row(const struct object_reading *reading, doc_node item, uint32_t last_ep,
                            struct chunk_row *row)
 {
+    const struct doc *doc = reading->doc;
     bool seen[CHUNK_FIELDS] = {false};
-    const struct doc_bind bind = {
+    const struct object_bind bind = {
         .fields = chunk_fields, .count = CHUNK_FIELDS, .object = row, .seen = seen};
-    if (doc_kind(reading->doc, item) != DOC_MAP)
-        return doc_error(reading->doc, item, reading->err,
+    if (doc_kind(doc, item) != DOC_MAP)
+        return doc_error(doc, item, reading->err,
                          CHUNK_KEY ": expected {ep: N, dispatch: N, combine: N}");
-    if (!doc_bind(reading->doc, item, &bind, reading->err))
+    if (!object_bind(doc, item, &bind, reading->err))
         return false;
     for (size_t i = 0; i < CHUNK_FIELDS; i++)
         if (!seen[i])
-            return doc_error(reading->doc, item, reading->err, CHUNK_KEY ": %s: missing",
+            return doc_error(doc, item, reading->err, CHUNK_KEY ": %s: missing",
                              chunk_fields[i].key);
     if (row->ep <= last_ep)
-        return doc_error(reading->doc, item, reading->err,
+        return doc_error(doc, item, reading->err,
                          CHUNK_KEY ": ep: %u: expected more than the %u before it", row->ep,
                          last_ep);
     return true;
 }
 
-// The list itself, with its source kept for both figures that come from it.
-static doc_node chunk_list(struct reading *reading, doc_node node)
+// Sizes of the first row with ep or more ranks; above the last row, of the last.
+static bool read_chunk_list(const struct object_reading *reading, doc_node list)
 {
-    const struct doc *doc = reading->doc;
-    if (doc_kind(doc, node) != DOC_MAP)
-        return node;
-    const doc_node source = doc_get(doc, node, "source");
-    if (reading->sources && source != DOC_NONE && doc_kind(doc, source) == DOC_SCALAR) {
-        reading->sources[dispatcher_row(reading, "chunk_tokens")] =
-            mem_copy_text(doc_text(doc, source));
-        reading->sources[dispatcher_row(reading, "combine_chunk_tokens")] =
-            mem_copy_text(doc_text(doc, source));
-    }
-    return doc_get(doc, node, "value");
-}
-
-// Chunk sizes of the first row with ep or more ranks; above the last row, of the last.
-static bool read_chunks(struct reading *reading, uint32_t ep)
-{
-    const doc_node node = doc_get(reading->doc, reading->root, CHUNK_KEY);
-    if (node == DOC_NONE)
-        return true;
-    if (reading->seen[dispatcher_row(reading, "chunk_tokens")] ||
-        reading->seen[dispatcher_row(reading, "combine_chunk_tokens")])
-        return doc_error(reading->doc, node, reading->err,
-                         CHUNK_KEY ": expected either this or chunk_tokens, not both");
-    const doc_node list = chunk_list(reading, node);
-    if (list == DOC_NONE || doc_kind(reading->doc, list) != DOC_LIST ||
-        doc_size(reading->doc, list) == 0)
-        return doc_error(reading->doc, node, reading->err,
-                         CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
+    const struct dispatcher_context *context = reading->context;
+    struct dispatcher *dispatcher = reading->object;
     struct chunk_row row = {0};
     for (size_t i = 0; i < doc_size(reading->doc, list); i++) {
         const uint32_t last_ep = row.ep;
         if (!read_chunk_row(reading, doc_item(reading->doc, list, i), last_ep, &row))
             return false;
-        if (i == 0 || last_ep < ep) {
-            reading->dispatcher->chunk_tokens = row.dispatch;
-            reading->dispatcher->combine_chunk_tokens = row.combine;
+        if (i == 0 || last_ep < context->ep) {
+            dispatcher->chunk_tokens = row.dispatch;
+            dispatcher->combine_chunk_tokens = row.combine;
         }
     }
     return true;
 }
 
-// doc_bind, told that the map is open, leaves chunk_by_ep aside; the rest is refused here.
-static bool refuse_dispatcher_key(const struct reading *reading, size_t index)
+// Both sizes come from the list, and so from where it comes.
+static void take_chunk_provenance(const struct object_reading *reading,
+                                  struct provenance *provenance)
 {
-    const struct doc *doc = reading->doc;
-    const struct cost_model *model = reading->model;
-    const char *key = doc_key(doc, reading->root, index);
-    if (strcmp(key, CHUNK_KEY) == 0)
-        return true;
-    if (field_find(model->fields, model->field_count, key)) {
-        const doc_node value = doc_value(doc, reading->root, index);
-        return !doc_is_null(doc, value) ||
-               doc_error(doc, value, reading->err, "%s: no value given", key);
+    if (reading->provenance && provenance_given(provenance)) {
+        reading->provenance[object_row(reading, "chunk_tokens")] = provenance_copy(provenance);
+        reading->provenance[object_row(reading, "combine_chunk_tokens")] =
+            provenance_copy(provenance);
     }
-    char quoted[ERROR_QUOTE_BYTES];
-    const char *near = field_nearest_key(model->fields, model->field_count, key);
-    return error_set(reading->err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s%s%s", doc_name(doc),
-                     doc_key_line(doc, reading->root, index), error_quote(key, quoted),
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    provenance_release(provenance, 1);
 }
 
-static bool refuse_keys(const struct reading *reading)
+static bool read_chunks(struct object_reading *reading)
 {
-    for (size_t i = 0; i < doc_size(reading->doc, reading->root); i++)
-        if (!refuse_dispatcher_key(reading, i))
-            return false;
-    return true;
+    const struct doc *doc = reading->doc;
+    struct provenance provenance = {0};
+    doc_node list = DOC_NONE;
+    const doc_node node = doc_get(doc, reading->root, CHUNK_KEY);
+    if (node == DOC_NONE)
+        return true;
+    if (reading->seen[object_row(reading, "chunk_tokens")] ||
+        reading->seen[object_row(reading, "combine_chunk_tokens")])
+        return doc_error(doc, node, reading->err,
+                         CHUNK_KEY ": expected either this or chunk_tokens, not both");
+    list = node;
+    if (!object_open(doc, CHUNK_KEY, &list, &provenance, reading->err)) {
+        provenance_release(&provenance, 1);
+        return false;
+    }
+    take_chunk_provenance(reading, &provenance);
+    if (doc_kind(doc, list) != DOC_LIST || doc_size(doc, list) == 0)
+        return doc_error(doc, node, reading->err,
+                         CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
+    return read_chunk_list(reading, list);
 }
 
 // Key `law` comes first, wherever it stands: it says which other keys there are.
-static bool read_law(struct reading *reading)
+static bool read_law(struct object_reading *reading)
 {
     static const struct field law = DISPATCHER_LAW_ROW;
-    struct dispatcher *dispatcher = reading->dispatcher;
-    const struct doc_bind bind = {.fields = &law, .count = 1, .object = dispatcher, .open = true};
-    if (!doc_bind(reading->doc, reading->root, &bind, reading->err))
+    struct dispatcher *dispatcher = reading->object;
+    struct dispatcher_context *context = reading->context;
+    const struct object_bind bind = {
+        .fields = &law, .count = 1, .object = dispatcher, .open = true};
+    if (!object_bind(reading->doc, reading->root, &bind, reading->err))
         return false;
     dispatcher_set_cost_model(dispatcher, dispatcher->cost_model);
-    reading->model = dispatcher->cost_model;
+    context->cost_model = dispatcher->cost_model;
+    reading->fields = dispatcher->cost_model->fields;
+    reading->count = dispatcher->cost_model->field_count;
     return true;
 }
 
-static bool read_fields(struct reading *reading)
+// A variant has the keys of its preset's cost model, and cannot have another.
+static bool check_law(struct object_reading *reading)
 {
-    const struct doc_bind bind = {.fields = reading->model->fields,
-                                  .count = reading->model->field_count,
-                                  .object = reading->dispatcher,
-                                  .sources = reading->sources,
-                                  .seen = reading->seen,
-                                  .open = true};
-    preset_title(reading->doc, reading->dispatcher->name);
-    if (!refuse_keys(reading) || !doc_bind(reading->doc, reading->root, &bind, reading->err))
-        return false;
-    static const char *const needed[] = {"dedupe", "route", "reduce"};
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
-        if (!reading->seen[dispatcher_row(reading, needed[i])])
-            return doc_error(reading->doc, reading->root, reading->err,
-                             "%s: missing; a dispatcher needs dedupe, route and reduce", needed[i]);
-    return true;
+    const struct dispatcher *dispatcher = reading->object;
+    const struct dispatcher_context *context = reading->context;
+    return dispatcher->cost_model == context->cost_model ||
+           doc_error(reading->doc, doc_get(reading->doc, reading->root, "law"), reading->err,
+                     "law: %s: expected the preset's, %s", dispatcher->cost_model->name,
+                     context->cost_model->name);
 }
 
-static bool read_dispatcher_doc(struct reading *reading, uint32_t ep)
+static const char *dispatcher_object_fault(void *object, struct error *err)
 {
-    if (doc_kind(reading->doc, reading->root) != DOC_MAP)
-        return doc_error(reading->doc, reading->root, reading->err,
-                         "expected a dispatcher's keys and values");
-    if (!read_law(reading) || !read_fields(reading) || !read_chunks(reading, ep))
-        return false;
-    const char *key = dispatcher_fault(reading->dispatcher, reading->err);
-    return key ? preset_blame(reading->doc, key, reading->err) : true;
+    return dispatcher_fault(object, err);
 }
 
-// Binds a variant's keys. It has the keys of its preset's cost model, and cannot have another.
-static bool bind_variant(const struct doc *doc, struct dispatcher *dispatcher, bool *seen,
-                         char **sources, struct error *err)
-{
-    const struct cost_model *model = dispatcher->cost_model;
-    const doc_node root = doc_root(doc);
-    const struct doc_bind bind = {.fields = model->fields,
-                                  .count = model->field_count,
-                                  .object = dispatcher,
-                                  .sources = sources,
-                                  .seen = seen};
-    if (doc_kind(doc, root) != DOC_MAP)
-        return doc_error(doc, root, err, "expected keys and values");
-    if (!doc_bind(doc, root, &bind, err))
-        return false;
-    if (dispatcher->cost_model != model)
-        return doc_error(doc, doc_get(doc, root, "law"), err, "law: %s: expected the preset's, %s",
-                         dispatcher->cost_model->name, model->name);
-    const char *fault = dispatcher_fault(dispatcher, err);
-    return fault ? preset_blame(doc, fault, err) : true;
-}
+static const char *const dispatcher_required[] = {"dedupe", "route", "reduce", NULL};
+static const char *const dispatcher_others[] = {CHUNK_KEY, NULL};
 
-// Takes a variant's keys instead of the preset's own.
-static bool read_variant(const char *what, const char *variant, enum dispatcher_variant which,
-                         struct dispatcher *dispatcher, char **sources, struct error *err)
-{
-    char *own[COST_MAX_FIELDS] = {NULL};
-    bool seen[COST_MAX_FIELDS] = {false};
-    err->text[0] = '\0';
-    struct doc *doc = preset_load_variant("dispatchers", what, variant, err);
-    if (!doc)
-        return !err->text[0];
-    const bool ok = bind_variant(doc, dispatcher, seen, own, err);
-    for (size_t i = 0; i < COST_MAX_FIELDS; i++) {
-        if (seen[i])
-            dispatcher->variant[i] = (uint8_t)which;
-        if (sources && seen[i]) {
-            free(sources[i]);
-            sources[i] = own[i];
-        } else {
-            free(own[i]);
-        }
-    }
-    doc_free(doc);
-    return ok;
-}
+static const struct object_reader dispatcher_reader = {
+    .kind = "dispatchers",
+    .whose = "a dispatcher's",
+    .required = dispatcher_required,
+    .needs = "a dispatcher needs dedupe, route and reduce",
+    .others = dispatcher_others,
+    .begin = read_law,
+    .read_others = read_chunks,
+    .check_variant = check_law,
+    .fault = dispatcher_object_fault,
+};
 
 const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
 {
@@ -338,31 +267,37 @@ const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
     return buffer;
 }
 
-static bool read_variants(const char *what, const struct cluster *cluster,
-                          struct dispatcher *dispatcher, char **sources, struct error *err)
+// Takes a variant's keys instead of the preset's own.
+static bool read_variant(struct object_reading *reading, const char *what, const char *variant,
+                         enum dispatcher_variant which)
 {
-    char name[FIELD_TEXT_BYTES];
-    return (!cluster->gpu[0] ||
-            read_variant(what, cluster->gpu, VARIANT_GPU, dispatcher, sources, err)) &&
-           (!dispatcher_cluster_name(cluster, name)[0] ||
-            read_variant(what, name, VARIANT_CLUSTER, dispatcher, sources, err));
+    struct dispatcher *dispatcher = reading->object;
+    memset(reading->seen, 0, reading->count * sizeof *reading->seen);
+    if (!object_load_variant(reading, what, variant))
+        return false;
+    for (size_t i = 0; i < reading->count; i++)
+        if (reading->seen[i])
+            dispatcher->variant[i] = (uint8_t)which;
+    return true;
 }
 
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
-                     char **sources, struct error *err)
+                     struct provenance *provenance, struct error *err)
 {
+    char name[FIELD_TEXT_BYTES];
+    bool seen[COST_MAX_FIELDS] = {false};
+    struct dispatcher_context context = {.ep = cluster_ranks(cluster)};
+    struct object_reading reading = {.reader = &dispatcher_reader,
+                                     .object = dispatcher,
+                                     .provenance = provenance,
+                                     .seen = seen,
+                                     .context = &context,
+                                     .err = err};
     *dispatcher = dispatcher_default();
-    struct doc *doc = preset_load("dispatchers", what, err);
-    if (!doc)
-        return false;
-    struct reading reading = {.doc = doc,
-                              .root = doc_root(doc),
-                              .dispatcher = dispatcher,
-                              .sources = sources,
-                              .err = err};
-    const bool done = read_dispatcher_doc(&reading, cluster_ranks(cluster));
-    doc_free(doc);
-    return done && read_variants(what, cluster, dispatcher, sources, err);
+    return object_load(&reading, what) &&
+           (!cluster->gpu[0] || read_variant(&reading, what, cluster->gpu, VARIANT_GPU)) &&
+           (!dispatcher_cluster_name(cluster, name)[0] ||
+            read_variant(&reading, what, name, VARIANT_CLUSTER));
 }
 
 static uint64_t round_up(uint64_t bytes, uint32_t multiple)

@@ -4,6 +4,7 @@
 #define MODEL_DISPATCHER_H
 
 #include "base/field.h"
+#include "base/object.h"
 #include "model/cluster.h"
 #include "model/costs/cost.h"
 #include "model/moe.h"
@@ -98,13 +99,13 @@ struct dispatcher dispatcher_default(void);
 void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_model *model);
 
 // Reads a preset's name or a YAML file: keys are those of the table of the cost model that its
-// `law` names (sources: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes that
+// `law` names (provenance: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes that
 // a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first with
 // ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets NAME@GPU
 // and NAME@CLUSTER say for this cluster's GPU (cluster.gpu) and name comes instead, in that order,
 // where they exist.
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
-                     char **sources, struct error *err);
+                     struct provenance *provenance, struct error *err);
 
 // The cluster's name as variants of dispatchers call it: without the '*' that says that keys were
 // changed. buffer has FIELD_TEXT_BYTES.

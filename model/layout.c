@@ -1,13 +1,10 @@
 // The layout: built from the expert of each slot; every maker ends in layout_from_slots.
 #include "model/layout.h"
 
-#include "base/field.h"
 #include "base/mem.h"
-#include "model/layout_file.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void layout_release(struct layout *layout)
 {
@@ -153,31 +150,4 @@ bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks,
     const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
     free(slot_expert);
     return done;
-}
-
-#define LAYOUTS_TEXT "contiguous, round-robin or a file"
-static const char *const rule_names[] = {"contiguous", "round-robin"};
-
-static const char *rule_name(const void *context, size_t index)
-{
-    return ((const char *const *)context)[index];
-}
-
-bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
-                 uint32_t ranks, struct error *err)
-{
-    *layout = (struct layout){0};
-    if (strcmp(what, rule_names[0]) == 0)
-        return layout_contiguous(layout, experts, ranks, err);
-    if (strcmp(what, rule_names[1]) == 0)
-        return layout_round_robin(layout, experts, ranks, err);
-    if (strpbrk(what, "/.") || (*what && access(what, F_OK) == 0))
-        return layout_from_file(layout, what, layer, experts, ranks, err);
-    char quoted[ERROR_QUOTE_BYTES];
-    const char *near = field_nearest(what, 2, rule_name, rule_names);
-    error_quote(what, quoted);
-    if (near)
-        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected %s", quoted, near,
-                         LAYOUTS_TEXT);
-    return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, LAYOUTS_TEXT);
 }

@@ -1,10 +1,12 @@
 #include "model/layout_file.h"
 
 #include "base/doc.h"
+#include "base/field.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SLOTS_KEY "num_slots"
 #define LAYERS_KEY "initial_global_assignments"
@@ -13,7 +15,7 @@
 const char *const layout_format_names[] = {"trtllm", "sglang", NULL};
 
 // A file being read.
-struct reading {
+struct layout_reading {
     struct doc *doc;
     enum layout_format format;
     doc_node layers; // map by layer id, or list of layers
@@ -25,35 +27,36 @@ struct reading {
 };
 
 // Puts "file:line: " before the message.
-static bool blame(const struct reading *reading, doc_node node)
+static bool layout_file_blame(const struct layout_reading *reading, doc_node node)
 {
     return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                         doc_line(reading->doc, node));
 }
 
 // Reads a whole number in 0 .. max; the message has no place in it.
-static bool read_number(const char *text, uint32_t max, uint32_t *value, struct error *err)
+static bool parse_index(const char *text, uint32_t max, uint32_t *value, struct error *err)
 {
     const struct field field = {.key = "count", .kind = FIELD_U32, .max = max};
     return field_parse(&field, text, value, err);
 }
 
-static bool read_count(const struct reading *reading, doc_node node, uint32_t max, uint32_t *value)
+static bool read_index(const struct layout_reading *reading, doc_node node, uint32_t max,
+                       uint32_t *value)
 {
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return error_set(reading->err, EXIT_INPUT, "expected a whole number");
-    return read_number(doc_text(reading->doc, node), max, value, reading->err);
+    return parse_index(doc_text(reading->doc, node), max, value, reading->err);
 }
 
 // ---- what is in the file -----------------------------------------------------------------------
 
-static bool begin_trtllm(struct reading *reading, doc_node slots)
+static bool begin_trtllm(struct layout_reading *reading, doc_node slots)
 {
     const struct doc *doc = reading->doc;
     const doc_node root = doc_root(doc);
-    if (!read_count(reading, slots, LAYOUT_MAX_SLOTS, &reading->slots)) {
+    if (!read_index(reading, slots, LAYOUT_MAX_SLOTS, &reading->slots)) {
         error_prefix(reading->err, SLOTS_KEY);
-        return blame(reading, slots);
+        return layout_file_blame(reading, slots);
     }
     reading->format = LAYOUT_TRTLLM;
     reading->layers = doc_get(doc, root, LAYERS_KEY);
@@ -64,7 +67,7 @@ static bool begin_trtllm(struct reading *reading, doc_node slots)
     return true;
 }
 
-static bool begin_sglang(struct reading *reading, doc_node map)
+static bool begin_sglang(struct layout_reading *reading, doc_node map)
 {
     const struct doc *doc = reading->doc;
     reading->format = LAYOUT_SGLANG;
@@ -81,7 +84,7 @@ static bool begin_sglang(struct reading *reading, doc_node map)
     return true;
 }
 
-static bool begin(struct reading *reading)
+static bool layout_file_begin(struct layout_reading *reading)
 {
     const struct doc *doc = reading->doc;
     const doc_node root = doc_root(doc);
@@ -97,13 +100,13 @@ static bool begin(struct reading *reading)
                                " and " LAYERS_KEY ", or " MAP_KEY);
 }
 
-static size_t layer_count(const struct reading *reading)
+static size_t layer_count(const struct layout_reading *reading)
 {
     return doc_size(reading->doc, reading->layers);
 }
 
 // Takes a layer of the file in hand.
-static bool take(struct reading *reading, size_t index)
+static bool take_layer(struct layout_reading *reading, size_t index)
 {
     const struct doc *doc = reading->doc;
     if (reading->format == LAYOUT_SGLANG) {
@@ -112,7 +115,7 @@ static bool take(struct reading *reading, size_t index)
         return true;
     }
     reading->list = doc_value(doc, reading->layers, index);
-    if (read_number(doc_key(doc, reading->layers, index), UINT16_MAX, &reading->layer,
+    if (parse_index(doc_key(doc, reading->layers, index), UINT16_MAX, &reading->layer,
                     reading->err))
         return true;
     return error_prefix(reading->err, "%s:%zu: " LAYERS_KEY ": layer", doc_name(doc),
@@ -120,11 +123,11 @@ static bool take(struct reading *reading, size_t index)
 }
 
 // Finds the wanted layer; a negative one takes the first listed.
-static bool find_layer(struct reading *reading, int layer)
+static bool find_layer(struct layout_reading *reading, int layer)
 {
     const size_t count = layer_count(reading);
     for (size_t index = 0; index < count; index++) {
-        if (!take(reading, index))
+        if (!take_layer(reading, index))
             return false;
         if (layer < 0 || reading->layer == (uint32_t)layer)
             return true;
@@ -140,7 +143,7 @@ static bool find_layer(struct reading *reading, int layer)
 
 // ---- a layer in hand ---------------------------------------------------------------------------
 
-static bool check_list(const struct reading *reading)
+static bool check_list(const struct layout_reading *reading)
 {
     const struct doc *doc = reading->doc;
     if (doc_kind(doc, reading->list) != DOC_LIST)
@@ -154,34 +157,34 @@ static bool check_list(const struct reading *reading)
     return true;
 }
 
-static bool read_slots(const struct reading *reading, uint32_t most, uint32_t *slot_expert)
+static bool read_slots(const struct layout_reading *reading, uint32_t most, uint32_t *slot_expert)
 {
     if (!check_list(reading))
         return false;
     for (size_t slot = 0; slot < reading->slots; slot++) {
         const doc_node item = doc_item(reading->doc, reading->list, slot);
-        if (read_count(reading, item, most, &slot_expert[slot]))
+        if (read_index(reading, item, most, &slot_expert[slot]))
             continue;
         error_prefix(reading->err, "layer %u: slot %zu: expert", reading->layer, slot);
-        return blame(reading, item);
+        return layout_file_blame(reading, item);
     }
     return true;
 }
 
-static bool read_layout(const struct reading *reading, struct layout *layout)
+static bool read_layout(const struct layout_reading *reading, struct layout *layout)
 {
     if (!check_list(reading))
         return false;
     if (!layout_sizes_check(reading->slots, reading->experts, reading->ranks, reading->err)) {
         error_prefix(reading->err, "layer %u", reading->layer);
-        return blame(reading, reading->list);
+        return layout_file_blame(reading, reading->list);
     }
     uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
     bool done = read_slots(reading, reading->experts - 1, slot_expert);
     if (done && !layout_from_slots(layout, slot_expert, reading->slots, reading->experts,
                                    reading->ranks, reading->err)) {
         error_prefix(reading->err, "layer %u", reading->layer);
-        done = blame(reading, reading->list);
+        done = layout_file_blame(reading, reading->list);
     }
     free(slot_expert);
     return done;
@@ -191,14 +194,41 @@ bool layout_from_file(struct layout *layout, const char *path, int layer, uint32
                       uint32_t ranks, struct error *err)
 {
     *layout = (struct layout){0};
-    struct reading reading = {
+    struct layout_reading reading = {
         .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
     if (!reading.doc)
         return false;
     const bool done =
-        begin(&reading) && find_layer(&reading, layer) && read_layout(&reading, layout);
+        layout_file_begin(&reading) && find_layer(&reading, layer) && read_layout(&reading, layout);
     doc_free(reading.doc);
     return done;
+}
+
+#define LAYOUTS_TEXT "contiguous, round-robin or a file"
+static const char *const layout_rules[] = {"contiguous", "round-robin"};
+
+static const char *layout_rule_name(const void *context, size_t index)
+{
+    return ((const char *const *)context)[index];
+}
+
+bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
+                 uint32_t ranks, struct error *err)
+{
+    *layout = (struct layout){0};
+    if (strcmp(what, layout_rules[0]) == 0)
+        return layout_contiguous(layout, experts, ranks, err);
+    if (strcmp(what, layout_rules[1]) == 0)
+        return layout_round_robin(layout, experts, ranks, err);
+    if (strpbrk(what, "/.") || (*what && access(what, F_OK) == 0))
+        return layout_from_file(layout, what, layer, experts, ranks, err);
+    char quoted[ERROR_QUOTE_BYTES];
+    const char *near = field_nearest(what, 2, layout_rule_name, layout_rules);
+    error_quote(what, quoted);
+    if (near)
+        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected %s", quoted, near,
+                         LAYOUTS_TEXT);
+    return error_set(err, EXIT_INPUT, "'%s': expected %s", quoted, LAYOUTS_TEXT);
 }
 
 // ---- all layers --------------------------------------------------------------------------------
@@ -213,12 +243,12 @@ void layouts_release(struct layouts *layouts)
 }
 
 // One more than the highest id that any layer names.
-static bool count_experts(struct reading *reading)
+static bool count_experts(struct layout_reading *reading)
 {
     uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
     bool ok = true;
     for (size_t l = 0; ok && l < layer_count(reading); l++) {
-        ok = take(reading, l) && read_slots(reading, LAYOUT_MAX_SLOTS - 1, slot_expert);
+        ok = take_layer(reading, l) && read_slots(reading, LAYOUT_MAX_SLOTS - 1, slot_expert);
         for (uint32_t slot = 0; ok && slot < reading->slots; slot++)
             if (slot_expert[slot] >= reading->experts)
                 reading->experts = slot_expert[slot] + 1;
@@ -228,7 +258,7 @@ static bool count_experts(struct reading *reading)
 }
 
 // Keeps the ids ascending; a file's keys may come in any order, but never twice.
-static void insert(struct layouts *layouts, uint32_t layer, const struct layout *layout)
+static void insert_layout(struct layouts *layouts, uint32_t layer, const struct layout *layout)
 {
     uint32_t at = layouts->count++;
     for (; at > 0 && layouts->layer_ids[at - 1] > layer; at--) {
@@ -239,7 +269,7 @@ static void insert(struct layouts *layouts, uint32_t layer, const struct layout 
     layouts->of[at] = *layout;
 }
 
-static bool read_all(struct reading *reading, struct layouts *layouts)
+static bool read_layouts(struct layout_reading *reading, struct layouts *layouts)
 {
     const size_t count = layer_count(reading);
     if (!reading->experts && !count_experts(reading))
@@ -248,9 +278,9 @@ static bool read_all(struct reading *reading, struct layouts *layouts)
     layouts->of = mem_alloc(count, sizeof *layouts->of);
     for (size_t l = 0; l < count; l++) {
         struct layout layout;
-        if (!take(reading, l) || !read_layout(reading, &layout))
+        if (!take_layer(reading, l) || !read_layout(reading, &layout))
             return false;
-        insert(layouts, reading->layer, &layout);
+        insert_layout(layouts, reading->layer, &layout);
     }
     return true;
 }
@@ -259,11 +289,11 @@ bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, u
                   struct error *err)
 {
     *layouts = (struct layouts){0};
-    struct reading reading = {
+    struct layout_reading reading = {
         .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
     if (!reading.doc)
         return false;
-    const bool done = begin(&reading) && read_all(&reading, layouts);
+    const bool done = layout_file_begin(&reading) && read_layouts(&reading, layouts);
     doc_free(reading.doc);
     if (!done)
         layouts_release(layouts);
@@ -272,7 +302,7 @@ bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, u
 
 // ---- writing -----------------------------------------------------------------------------------
 
-static void write_row(const struct layout *layout, FILE *out)
+static void write_slots(const struct layout *layout, FILE *out)
 {
     for (uint32_t slot = 0; slot < layout->slots; slot++)
         fprintf(out, "%s%u", slot ? ", " : "[", layout->slot_expert[slot]);
@@ -285,7 +315,7 @@ static void write_trtllm(const struct layouts *layouts, FILE *out)
             layouts->of[0].slots);
     for (uint32_t l = 0; l < layouts->count; l++) {
         fprintf(out, "  %u: ", layouts->layer_ids[l]);
-        write_row(&layouts->of[l], out);
+        write_slots(&layouts->of[l], out);
         fputc('\n', out);
     }
 }
@@ -305,7 +335,7 @@ static void write_sglang(const struct layouts *layouts, FILE *out)
         for (; next <= layouts->layer_ids[l]; next++) {
             fputs(next ? ",\n " : " ", out);
             if (next == layouts->layer_ids[l])
-                write_row(&layouts->of[l], out);
+                write_slots(&layouts->of[l], out);
             else
                 write_plain_row(&layouts->of[l], out);
         }

@@ -2,7 +2,8 @@
 #include "model/moe.h"
 
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/object.h"
+#include "base/preset.h"
 
 #include <string.h>
 
@@ -151,68 +152,58 @@ bool moe_check(const struct moe *moe, struct error *err)
     return key ? error_prefix(err, "%s", key) : true;
 }
 
-// Where each field came from while a document is read.
-struct reading {
-    const struct doc *doc;
-    doc_node map;
-    struct moe *moe;
-    char **sources;
-    struct error *err;
-    bool seen[MOE_FIELDS];
-    const char *key[MOE_FIELDS]; // as the document calls it
-    doc_node node[MOE_FIELDS];
-};
+// ---- epsim's own files --------------------------------------------------------------------------
 
-static size_t row_of(const char *key)
+static size_t moe_row(const char *key)
 {
     return (size_t)(field_find(moe_fields, MOE_FIELDS, key) - moe_fields);
 }
 
-static bool seen(const struct reading *reading, const char *key)
+// Defaults that hang on other members.
+static void moe_settle(struct object_reading *reading)
 {
-    return reading->seen[row_of(key)];
+    struct moe *moe = reading->object;
+    if (!reading->seen[moe_row("topk_groups")])
+        moe->topk_groups = moe->groups;
+    if (!reading->seen[moe_row("shared_intermediate")])
+        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
 }
 
-// Defaults that hang on other members, then the check, blamed on the line that is wrong.
-static bool finish(struct reading *reading)
+static const char *moe_object_fault(void *object, struct error *err)
 {
-    struct moe *moe = reading->moe;
-    if (!seen(reading, "topk_groups"))
-        moe->topk_groups = moe->groups;
-    if (!seen(reading, "shared_intermediate"))
-        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
-    const char *key = shape_fault(moe, reading->err);
+    return shape_fault(object, err);
+}
+
+// ---- published configurations -------------------------------------------------------------------
+
+// A config.json being read: what its keys are called, and where they stand.
+struct config_reading {
+    struct object_reading *reading;
+    const struct doc *doc;
+    doc_node map;
+    struct moe *moe;
+    struct error *err;
+    const char *key[MOE_FIELDS]; // as the document calls it
+    doc_node node[MOE_FIELDS];
+};
+
+static bool config_seen(const struct config_reading *config, const char *key)
+{
+    return config->reading->seen[moe_row(key)];
+}
+
+// What cannot be is blamed on the key that the document has for it.
+static bool config_finish(struct config_reading *config)
+{
+    moe_settle(config->reading);
+    const char *key = shape_fault(config->moe, config->err);
     if (!key)
         return true;
-    const size_t row = row_of(key);
-    if (!reading->seen[row])
-        return preset_blame(reading->doc, key, reading->err);
-    return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
-                        doc_line(reading->doc, reading->node[row]), reading->key[row]);
-}
-
-static bool read_native(struct reading *reading)
-{
-    const struct doc_bind bind = {
-        .fields = moe_fields,
-        .count = MOE_FIELDS,
-        .object = reading->moe,
-        .sources = reading->sources,
-        .seen = reading->seen,
-    };
-    if (!doc_bind(reading->doc, reading->map, &bind, reading->err))
-        return false;
-    for (size_t row = 0; row < MOE_FIELDS; row++) {
-        reading->key[row] = moe_fields[row].key;
-        reading->node[row] = doc_get(reading->doc, reading->map, moe_fields[row].key);
-    }
-    static const char *const needed[] = {"hidden", "experts", "topk", "intermediate"};
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
-        if (!seen(reading, needed[i]))
-            return doc_error(reading->doc, reading->map, reading->err,
-                             "%s: missing; a model needs hidden, experts, topk and intermediate",
-                             needed[i]);
-    return finish(reading);
+    const size_t row = moe_row(key);
+    if (!config->reading->seen[row])
+        return preset_blame(config->doc, key, config->err);
+    return error_prefix(config->err, "%s:%zu: %s", doc_name(config->doc),
+                        doc_line(config->doc, config->node[row]), config->key[row]);
 }
 
 // The keys of published configurations, the first present taken. Mixtral, gpt-oss and OLMoE call
@@ -248,35 +239,37 @@ static const struct config_row config_rows[] = {
 };
 
 // The node of a key, or DOC_NONE when absent or null.
-static doc_node config_get(const struct reading *reading, const char *key)
+static doc_node config_get(const struct config_reading *config, const char *key)
 {
-    const doc_node node = doc_get(reading->doc, reading->map, key);
-    return node != DOC_NONE && doc_is_null(reading->doc, node) ? DOC_NONE : node;
+    const doc_node node = doc_get(config->doc, config->map, key);
+    return node != DOC_NONE && doc_is_null(config->doc, node) ? DOC_NONE : node;
 }
 
 // Text of a scalar key, or "".
-static const char *config_text(const struct reading *reading, const char *key)
+static const char *config_text(const struct config_reading *config, const char *key)
 {
-    const doc_node node = config_get(reading, key);
-    if (node == DOC_NONE || doc_kind(reading->doc, node) != DOC_SCALAR)
+    const doc_node node = config_get(config, key);
+    if (node == DOC_NONE || doc_kind(config->doc, node) != DOC_SCALAR)
         return "";
-    return doc_text(reading->doc, node);
+    return doc_text(config->doc, node);
 }
 
 // Takes the value of a field from a node of the configuration.
-static bool config_take(struct reading *reading, const char *field, const char *key, doc_node node)
+static bool config_take(struct config_reading *config, const char *field, const char *key,
+                        doc_node node)
 {
-    const size_t row = row_of(field);
-    if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return doc_error(reading->doc, node, reading->err, "%s: expected one value", key);
-    if (!field_parse(&moe_fields[row], doc_text(reading->doc, node), reading->moe, reading->err))
-        return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
-                            doc_line(reading->doc, node), key);
-    reading->seen[row] = true;
-    reading->key[row] = key;
-    reading->node[row] = node;
-    if (reading->sources)
-        reading->sources[row] = mem_format("%s: %s", doc_name(reading->doc), key);
+    const size_t row = moe_row(field);
+    if (doc_kind(config->doc, node) != DOC_SCALAR)
+        return doc_error(config->doc, node, config->err, "%s: expected one value", key);
+    struct field called = moe_fields[row];
+    called.key = key;
+    if (!doc_field(config->doc, node, &called, config->moe, config->err))
+        return false;
+    config->reading->seen[row] = true;
+    config->key[row] = key;
+    config->node[row] = node;
+    if (config->reading->provenance)
+        config->reading->provenance[row].source = mem_format("%s: %s", doc_name(config->doc), key);
     return true;
 }
 
@@ -290,62 +283,62 @@ static void list_keys(const struct config_row *row, char *text, size_t bytes)
     }
 }
 
-static bool config_missing(struct reading *reading, const struct config_row *row)
+static bool config_missing(struct config_reading *config, const struct config_row *row)
 {
     char keys[256];
     list_keys(row, keys, sizeof keys);
-    return doc_error(reading->doc, reading->map, reading->err, "%s: missing; expected %s",
+    return doc_error(config->doc, config->map, config->err, "%s: missing; expected %s",
                      row->keys[0], keys);
 }
 
-static bool config_row_read(struct reading *reading, const struct config_row *row)
+static bool config_row_read(struct config_reading *config, const struct config_row *row)
 {
     for (size_t i = 0; row->keys[i]; i++) {
-        const doc_node node = config_get(reading, row->keys[i]);
+        const doc_node node = config_get(config, row->keys[i]);
         if (node == DOC_NONE)
             continue;
-        if (row->zero_is_absent && strcmp(config_text(reading, row->keys[i]), "0") == 0)
+        if (row->zero_is_absent && strcmp(config_text(config, row->keys[i]), "0") == 0)
             continue;
-        return config_take(reading, row->field, row->keys[i], node);
+        return config_take(config, row->field, row->keys[i], node);
     }
-    return row->required ? config_missing(reading, row) : true;
+    return row->required ? config_missing(config, row) : true;
 }
 
-static bool config_rows_read(struct reading *reading)
+static bool config_rows_read(struct config_reading *config)
 {
     for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++) {
-        if (!config_row_read(reading, &config_rows[i]))
+        if (!config_row_read(config, &config_rows[i]))
             return false;
-        if (i == 0 && !seen(reading, "experts")) {
+        if (i == 0 && !config_seen(config, "experts")) {
             char keys[256];
             list_keys(&config_rows[0], keys, sizeof keys);
-            return doc_error(reading->doc, reading->map, reading->err,
-                             "not an MoE model: none of %s", keys);
+            return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
+                             keys);
         }
     }
     return true;
 }
 
 // Families whose router takes sigmoids though their configuration may not say so.
-static bool scores_by_sigmoid(const struct reading *reading)
+static bool scores_by_sigmoid(const struct config_reading *config)
 {
     static const char *const types[] = {"deepseek_v3", "kimi_k2", "glm4_moe", "minimax_m2"};
-    const char *type = config_text(reading, "model_type");
+    const char *type = config_text(config, "model_type");
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(type, types[i]) == 0)
             return true;
-    return strcmp(config_text(reading, "topk_method"), "noaux_tc") == 0;
+    return strcmp(config_text(config, "topk_method"), "noaux_tc") == 0;
 }
 
-static void config_score(struct reading *reading)
+static void config_score(struct config_reading *config)
 {
-    const char *text = config_text(reading, "scoring_func");
+    const char *text = config_text(config, "scoring_func");
     char quoted[ERROR_QUOTE_BYTES];
-    if (strcmp(text, "sigmoid") == 0 || (*text == '\0' && scores_by_sigmoid(reading)))
-        reading->moe->score = SCORE_SIGMOID;
+    if (strcmp(text, "sigmoid") == 0 || (*text == '\0' && scores_by_sigmoid(config)))
+        config->moe->score = SCORE_SIGMOID;
     else if (*text && strcmp(text, "softmax") != 0)
         notice("%s: scoring_func '%s' is unknown; weights are made by softmax",
-               doc_name(reading->doc), error_quote(text, quoted));
+               doc_name(config->doc), error_quote(text, quoted));
 }
 
 static bool starts_with(const char *text, const char *start)
@@ -354,11 +347,11 @@ static bool starts_with(const char *text, const char *start)
 }
 
 // FP8 weights mean FP8 dispatch; DeepSeek's own serving sends FP8 whatever the checkpoint.
-static void config_dtypes(struct reading *reading)
+static void config_dtypes(struct config_reading *config)
 {
-    const struct doc *doc = reading->doc;
-    const char *type = config_text(reading, "model_type");
-    doc_node quantization = config_get(reading, "quantization_config");
+    const struct doc *doc = config->doc;
+    const char *type = config_text(config, "model_type");
+    doc_node quantization = config_get(config, "quantization_config");
     if (quantization == DOC_NONE) // beside a nested text_config
         quantization = doc_get(doc, doc_root(doc), "quantization_config");
     doc_node method = DOC_NONE;
@@ -367,53 +360,63 @@ static void config_dtypes(struct reading *reading)
     const bool fp8 = method != DOC_NONE && doc_kind(doc, method) == DOC_SCALAR &&
                      strcmp(doc_text(doc, method), "fp8") == 0;
     if (fp8)
-        reading->moe->weight_dtype = DTYPE_FP8;
+        config->moe->weight_dtype = DTYPE_FP8;
     if (fp8 || starts_with(type, "deepseek") || starts_with(type, "kimi"))
-        reading->moe->dispatch_dtype = DTYPE_FP8;
+        config->moe->dispatch_dtype = DTYPE_FP8;
 }
 
 // Named by the folder that holds the config.json, else by the kind of model.
-static void config_name(struct reading *reading)
+static void config_name(struct config_reading *config)
 {
-    const char *path = doc_name(reading->doc);
+    const char *path = doc_name(config->doc);
     const char *slash = strrchr(path, '/');
     const char *start = slash;
     while (start && start > path && start[-1] != '/')
         start--;
     const bool folder =
         slash && slash > start && *start != '.' && strcmp(slash, "/config.json") == 0;
-    const char *type = config_text(reading, "model_type");
+    const char *type = config_text(config, "model_type");
     if (folder)
-        snprintf(reading->moe->name, FIELD_TEXT_BYTES, "%.*s", (int)(slash - start), start);
+        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%.*s", (int)(slash - start), start);
     else if (*type && strcmp(slash ? slash + 1 : path, "config.json") == 0)
-        snprintf(reading->moe->name, FIELD_TEXT_BYTES, "%s", type);
+        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%s", type);
 }
 
 // The model counts all its layers; an MoE layer is one after the leading dense ones.
-static bool config_layers(struct reading *reading)
+static bool config_layers(struct config_reading *config)
 {
-    struct moe *moe = reading->moe;
+    struct moe *moe = config->moe;
     if (moe->dense_layers >= moe->layers)
-        return doc_error(reading->doc, reading->node[row_of("dense_layers")], reading->err,
+        return doc_error(config->doc, config->node[moe_row("dense_layers")], config->err,
                          "first_k_dense_replace: %u: expected fewer than the %u layers",
                          moe->dense_layers, moe->layers);
     moe->layers -= moe->dense_layers;
     return true;
 }
 
-static bool read_config(struct reading *reading)
+static bool read_config(struct config_reading *config)
 {
-    const doc_node text = doc_get(reading->doc, reading->map, "text_config");
-    if (text != DOC_NONE && doc_kind(reading->doc, text) == DOC_MAP)
-        reading->map = text;
-    if (!config_rows_read(reading) || !config_layers(reading))
+    const doc_node text = doc_get(config->doc, config->map, "text_config");
+    if (text != DOC_NONE && doc_kind(config->doc, text) == DOC_MAP)
+        config->map = text;
+    if (!config_rows_read(config) || !config_layers(config))
         return false;
-    config_score(reading);
-    config_dtypes(reading);
-    config_name(reading);
-    if (seen(reading, "shared_intermediate") && !seen(reading, "shared_experts"))
-        reading->moe->shared_experts = 1;
-    return finish(reading);
+    config_score(config);
+    config_dtypes(config);
+    config_name(config);
+    if (config_seen(config, "shared_intermediate") && !config_seen(config, "shared_experts"))
+        config->moe->shared_experts = 1;
+    return config_finish(config);
+}
+
+static bool moe_read_config(struct object_reading *reading)
+{
+    struct config_reading config = {.reading = reading,
+                                    .doc = reading->doc,
+                                    .map = reading->root,
+                                    .moe = reading->object,
+                                    .err = reading->err};
+    return read_config(&config);
 }
 
 // Published configurations name their architecture; epsim's own files have none of these keys.
@@ -427,24 +430,27 @@ static bool is_config(const struct doc *doc, doc_node root)
     return false;
 }
 
-static bool read_moe(struct reading *reading)
-{
-    if (doc_kind(reading->doc, reading->map) != DOC_MAP)
-        return doc_error(reading->doc, reading->map, reading->err,
-                         "expected a model's keys and values");
-    preset_title(reading->doc, reading->moe->name);
-    return is_config(reading->doc, reading->map) ? read_config(reading) : read_native(reading);
-}
+// ---- either -------------------------------------------------------------------------------------
 
-bool moe_load(const char *what, struct moe *moe, char **sources, struct error *err)
+static const char *const moe_required[] = {"hidden", "experts", "topk", "intermediate", NULL};
+static const struct object_reader moe_reader = {
+    .kind = "models",
+    .whose = "a model's",
+    .fields = moe_fields,
+    .count = MOE_FIELDS,
+    .required = moe_required,
+    .needs = "a model needs hidden, experts, topk and intermediate",
+    .settle = moe_settle,
+    .fault = moe_object_fault,
+    .is_foreign = is_config,
+    .read_foreign = moe_read_config,
+};
+
+bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, struct error *err)
 {
+    bool seen[MOE_FIELDS] = {false};
+    struct object_reading reading = {
+        .reader = &moe_reader, .object = moe, .provenance = provenance, .seen = seen, .err = err};
     *moe = moe_default();
-    struct doc *doc = preset_load("models", what, err);
-    if (!doc)
-        return false;
-    struct reading reading = {
-        .doc = doc, .map = doc_root(doc), .moe = moe, .sources = sources, .err = err};
-    const bool done = read_moe(&reading);
-    doc_free(doc);
-    return done;
+    return object_load(&reading, what);
 }

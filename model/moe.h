@@ -3,6 +3,7 @@
 #define MODEL_MOE_H
 
 #include "base/field.h"
+#include "base/object.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,8 +52,8 @@ struct moe moe_default(void);
 // Reads a preset's name ("deepseek-v3"), a path to epsim YAML, or a path to a Hugging Face
 // config.json as published (keys of DeepSeek, Qwen, Mixtral, gpt-oss, Kimi, GLM, OLMoE, and a
 // nested text_config). A word without '/' or '.' is a preset's name; unknown: the nearest is named.
-// sources, when not NULL, has moe_field_count entries and gets copies to be freed by the caller.
-bool moe_load(const char *what, struct moe *moe, char **sources, struct error *err);
+// provenance, when not NULL, has moe_field_count zeroed entries, released by the caller.
+bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, struct error *err);
 
 // Refuses a shape that cannot be: topk > experts, experts not divisible by groups, topk_groups >
 // groups, fewer than topk experts in the allowed groups, a zero where there must be something,

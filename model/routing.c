@@ -72,7 +72,7 @@ static void draw_grouped(const struct routing *routing, struct rng *rng, uint16_
         ids[k] = select_expert(best[k]);
 }
 
-static bool holds(const uint16_t *ids, uint32_t count, uint16_t id)
+static bool routing_holds(const uint16_t *ids, uint32_t count, uint16_t id)
 {
     for (uint32_t i = 0; i < count; i++)
         if (ids[i] == id)
@@ -86,7 +86,7 @@ static void draw_distinct(struct rng *rng, uint32_t bound, uint32_t count, uint1
     for (uint32_t k = 0; k < count; k++) {
         do
             out[k] = (uint16_t)rng_below(rng, bound);
-        while (holds(out, k, out[k]));
+        while (routing_holds(out, k, out[k]));
     }
 }
 

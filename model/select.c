@@ -32,7 +32,7 @@ static struct pair two_best(const uint32_t *keys, uint32_t size)
     return two;
 }
 
-static uint32_t group_worth(const struct selection *selection, struct pair two)
+static uint32_t select_group_worth(const struct selection *selection, struct pair two)
 {
     switch (selection->worth) {
     case SELECT_BEST:
@@ -59,7 +59,7 @@ static uint32_t choose_groups(const struct selection *selection, const uint32_t 
     for (uint32_t g = 0; g < groups; g++) {
         const struct pair two = two_best(keys + g * size, size);
         seconds[g] = two.second;
-        worth[g] = (uint64_t)group_worth(selection, two) << 16 | (UINT16_MAX - g);
+        worth[g] = (uint64_t)select_group_worth(selection, two) << 16 | (UINT16_MAX - g);
     }
     for (uint32_t round = 0; round < selection->topk_groups; round++) {
         uint32_t most = 0;

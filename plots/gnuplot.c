@@ -2,7 +2,7 @@
 
 #include "base/infile.h"
 #include "base/mem.h"
-#include "model/embedded.h"
+#include "base/embedded.h"
 #include "plots/printable.h"
 
 #include <assert.h>

@@ -4,7 +4,7 @@
 #include "base/outfile.h"
 #include "base/range.h"
 #include "base/table.h"
-#include "base/version.h"
+#include "base/embedded.h"
 #include "real/environment.h"
 #include "real/measure.h"
 #include "real/measure_out.h"

@@ -1,7 +1,7 @@
 #include "real/probe_out.h"
 
 #include "base/mem.h"
-#include "base/version.h"
+#include "base/embedded.h"
 #include "real/environment.h"
 #include "real/measure_out.h"
 

@@ -1,6 +1,6 @@
 #include "real/world.h"
 
-#include "base/version.h"
+#include "base/embedded.h"
 
 #include <mpi.h>
 #include <omp.h>

@@ -35,7 +35,7 @@ static uint32_t most_events(const struct flows *flows)
 static void start_lone_chunks(struct mover *mover, uint32_t index, uint64_t begin_ps)
 {
     const struct flow *flow = &mover->flows.flows[index];
-    uint16_t *pending = &mover->flows.pending[flow->first_pending];
+    uint16_t *pending = mover->flows.pending + flow->first_pending;
     for (uint32_t k = 0; k < flow->chunks; k++) {
         if (pending[k])
             continue;

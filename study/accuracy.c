@@ -73,7 +73,7 @@ static void sum_up(const struct accuracy *accuracy, const struct grouping *group
     group->bias_pct = sum / (double)group->count;
     group->inside_pct = inside_pct(accuracy, grouping, group->first);
     errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
-    group->support = figures_support(&accuracy->figures, taken);
+    group->support = constants_support(&accuracy->constants, taken);
     free(errors);
     free(taken);
 }
@@ -104,12 +104,12 @@ static void set_support(struct accuracy *accuracy, const struct measured *measur
 {
     bool *taken = mem_alloc(accuracy->count, sizeof *taken);
     if (accuracy->engine->is_calibrated)
-        figures_init(&accuracy->figures, measured, overrides);
+        constants_init(&accuracy->constants, measured, overrides);
     else
-        figures_none(&accuracy->figures, measured);
+        constants_none(&accuracy->constants, measured);
     for (size_t i = 0; i < accuracy->count; i++) {
         taken[i] = true;
-        accuracy->rows[i].support = figures_support(&accuracy->figures, taken);
+        accuracy->rows[i].support = constants_support(&accuracy->constants, taken);
         taken[i] = false;
     }
     free(taken);
@@ -167,7 +167,7 @@ size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *cou
 
 void accuracy_release(struct accuracy *accuracy)
 {
-    figures_release(&accuracy->figures);
+    constants_release(&accuracy->constants);
     free(accuracy->rows);
     free(accuracy->groups);
     *accuracy = (struct accuracy){0};

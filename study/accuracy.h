@@ -2,7 +2,7 @@
 #ifndef STUDY_ACCURACY_H
 #define STUDY_ACCURACY_H
 
-#include "study/figures.h"
+#include "study/constants.h"
 #include "study/group.h"
 #include "study/interval.h"
 #include "study/row.h"
@@ -43,8 +43,8 @@ struct accuracy {
     struct accuracy_group *groups; // in order of first appearance; none before accuracy_group
     size_t group_count;
     double median_abs_pct, p90_abs_pct; // NaN when every row was skipped
-    struct figures figures;             // what its predictions rest on; nothing of an engine
-                                        // that is not calibrated
+    struct constants constants;         // what its predictions rest on; of an engine that is not
+                                        // calibrated, nothing
     double inside_pct;                  // as of a group
 };
 

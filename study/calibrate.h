@@ -9,10 +9,12 @@
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
 //     prior: 0.5
+//     data: "DeepEP's kernels, published by 2026-11"
 //
-// `asked` stands for the cluster that the rows ran on (--cluster), and NAME@asked for what
-// dispatcher NAME says there: fitted, it is that cluster's variant, and other clusters' figures
-// stay. So one file serves every machine:
+// `data` is what fitted constants call the measured rows (their `fit`); without it they are called
+// by their file. `asked` stands for the cluster that the rows ran on (--cluster), and NAME@asked
+// for what dispatcher NAME says there: fitted, it is that cluster's variant, and other clusters'
+// figures stay. So one file serves every machine:
 //
 //       - {key: nic, clusters: [asked], start: 40GB/s}
 //       - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}
@@ -56,6 +58,7 @@ struct calibrate_asked {
 
 struct calibration {
     char name[FIELD_TEXT_BYTES]; // of the fit file, without folder and extension
+    char data[FIELD_TEXT_BYTES]; // what the fit file calls the measured data; "": it does not say
     struct calibrate_asked asked;
     struct parameter *parameters;
     size_t parameter_count;
@@ -73,13 +76,14 @@ struct calibration {
 bool calibration_load(struct calibration *calibration, const char *path,
                       const struct calibrate_asked *asked, struct error *err);
 
-// Writes every preset that a parameter names, with its fitted keys in place of the old ones and
-// `origin` as their source, as folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the
-// folders are made when absent. Parameters that no row depends on are left as they were. A cluster
-// that was asked in one line is written whole, under the name that it has. Beside them
-// folder/fits/NAME.yaml says how surely they are known (study/fitted.h).
+// Writes every preset that a parameter names, with its fitted keys in place of the old ones, as
+// folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the folders are made when absent.
+// Parameters that no row depends on are left as they were. A cluster that was asked in one line is
+// written whole, under the name that it has. Beside them folder/fits/NAME.yaml says how surely they
+// are known (study/fitted.h). `origin` says which data, or which part of them, they were fitted to:
+// its fit, only or except, and seed.
 bool calibration_write(const struct calibration *calibration, const char *folder,
-                       const char *origin, struct error *err);
+                       const struct provenance *origin, struct error *err);
 
 // Resolves the rows (those that cannot be predicted are skipped, and say why) and fits. Refuses
 // fewer usable rows than parameters. `measured` must outlive the calibration.

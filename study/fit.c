@@ -114,7 +114,7 @@ static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobi
 }
 
 // Priors keep their weight of 1, which is all that stands behind the problem's rows.
-static void weigh(const struct solving *solving, gsl_vector *weights, double scale)
+static void weigh_rows(const struct solving *solving, gsl_vector *weights, double scale)
 {
     gsl_vector_set_all(weights, 1);
     for (size_t r = 0; r < solving->problem->rows; r++)
@@ -154,7 +154,7 @@ static double loss_of(const struct solving *solving, double scale)
 }
 
 // The bounds again, so that a later round starts inside them.
-static void clamp(const struct fit_problem *problem, gsl_vector *logs)
+static void clamp_logs(const struct fit_problem *problem, gsl_vector *logs)
 {
     for (size_t p = 0; p < problem->parameters; p++)
         gsl_vector_set(
@@ -165,7 +165,7 @@ static void clamp(const struct fit_problem *problem, gsl_vector *logs)
 // The errors where a round begins.
 static void restart(struct solving *solving, gsl_vector *logs)
 {
-    clamp(solving->problem, logs);
+    clamp_logs(solving->problem, logs);
     set_base(solving, logs);
 }
 
@@ -328,8 +328,8 @@ static void judge_all(struct fit *fit, const struct fit_problem *problem, gsl_ma
     spread_release(&spread);
 }
 
-static void judge(struct fit *fit, struct solving *solving, const gsl_vector *logs,
-                  const gsl_vector *weights)
+static void fit_judge(struct fit *fit, struct solving *solving, const gsl_vector *logs,
+                      const gsl_vector *weights)
 {
     const size_t n = fit->parameters;
     gsl_matrix *jacobian = gsl_matrix_alloc(weights->size, n);
@@ -340,7 +340,7 @@ static void judge(struct fit *fit, struct solving *solving, const gsl_vector *lo
     judge_all(fit, solving->problem, jacobian);
 }
 
-static void begin(struct fit *fit, const struct fit_problem *problem)
+static void fit_begin(struct fit *fit, const struct fit_problem *problem)
 {
     const size_t n = problem->parameters;
     *fit = (struct fit){.parameters = n,
@@ -361,20 +361,20 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
                               .based_on = mem_alloc(n, sizeof(double)),
                               .moved = mem_alloc(rows, sizeof(double))};
     gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows + n);
-    begin(fit, problem);
+    fit_begin(fit, problem);
     for (size_t p = 0; p < n; p++)
         gsl_vector_set(logs, p, log(start[p]));
     restart(&solving, logs);
     for (size_t round = 0; round < ROUNDS; round++) {
         const double scale = loss_scales[round], before = loss_of(&solving, scale);
-        weigh(&solving, weights, scale);
+        weigh_rows(&solving, weights, scale);
         solving.scatter = scatter_of(&solving, weights, n);
         const bool ended = round_solve(&solving, logs, weights);
         restart(&solving, logs);
         // At a kink steps may go to and fro for ever, and gain nothing.
         fit->converged = ended || loss_of(&solving, scale) >= (1 - GAIN) * before;
     }
-    judge(fit, &solving, logs, weights);
+    fit_judge(fit, &solving, logs, weights);
     gsl_vector_free(logs);
     gsl_vector_free(weights);
     free(solving.values);

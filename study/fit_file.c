@@ -3,7 +3,7 @@
 
 #include "base/doc.h"
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define REACH 100 // a parameter without bounds may move by this factor either way
 
-struct reading {
+struct fit_reading {
     struct doc *doc;
     struct calibration *calibration;
     struct error *err;
@@ -30,31 +30,25 @@ static bool is_continuous(const struct field *field)
            field->kind == FIELD_FLOPS;
 }
 
-// A cluster's or dispatcher's members, of which only one is used: where field_parse writes.
-union object {
-    struct cluster cluster;
-    struct dispatcher dispatcher;
-};
-
-static bool read_number(struct reading *reading, doc_node item, const char *key,
-                        const struct parameter *parameter, double *value)
+static bool read_bound(struct fit_reading *reading, doc_node item, const char *key,
+                       const struct parameter *parameter, double *value)
 {
     const doc_node node = doc_get(reading->doc, item, key);
-    union object object;
     struct field field = *parameter->field;
+    union parameter_object object;
+    field.key = key;
     if (node == DOC_NONE)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "%s: expected a value", key);
-    if (!field_parse(&field, doc_text(reading->doc, node), &object, reading->err))
-        return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
-                            doc_line(reading->doc, node), key);
-    *value = parameter_get(&field, &object);
+    if (!doc_field(reading->doc, node, &field, &object, reading->err))
+        return false;
+    *value = parameter_get(parameter->field, &object);
     return true;
 }
 
 // The cluster that `asked` stands for.
-static bool load_asked(struct reading *reading, struct cluster *cluster)
+static bool load_asked(struct fit_reading *reading, struct cluster *cluster)
 {
     const struct calibrate_asked *asked = &reading->calibration->asked;
     if (!asked->cluster)
@@ -68,7 +62,7 @@ static bool load_asked(struct reading *reading, struct cluster *cluster)
 }
 
 // What a dispatcher says on the cluster that was asked, by the name of that cluster's variant.
-static bool load_there(struct reading *reading, const char *base, struct dispatcher *dispatcher)
+static bool load_there(struct fit_reading *reading, const char *base, struct dispatcher *dispatcher)
 {
     struct cluster cluster;
     char name[FIELD_TEXT_BYTES];
@@ -88,7 +82,7 @@ static bool says_itself(const struct dispatcher *dispatcher, const struct field 
 }
 
 // A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
-static bool load_variant(struct reading *reading, const char *word,
+static bool load_variant(struct fit_reading *reading, const char *word,
                          const struct parameter *parameter, struct dispatcher *dispatcher)
 {
     struct cluster cluster = cluster_default();
@@ -110,8 +104,8 @@ static bool load_variant(struct reading *reading, const char *word,
     return true;
 }
 
-static bool load_dispatcher(struct reading *reading, const char *word, struct parameter *parameter,
-                            struct dispatcher *dispatcher)
+static bool load_dispatcher(struct fit_reading *reading, const char *word,
+                            struct parameter *parameter, struct dispatcher *dispatcher)
 {
     const size_t length = strlen(word), tail = strlen("@" CALIBRATE_ASKED);
     if (length <= tail || strcmp(word + length - tail, "@" CALIBRATE_ASKED))
@@ -123,14 +117,14 @@ static bool load_dispatcher(struct reading *reading, const char *word, struct pa
     return ok;
 }
 
-static bool load_cluster(struct reading *reading, const char *word, struct cluster *cluster)
+static bool load_cluster(struct fit_reading *reading, const char *word, struct cluster *cluster)
 {
     return strcmp(word, CALIBRATE_ASKED) ? cluster_load(word, cluster, NULL, reading->err)
                                          : load_asked(reading, cluster);
 }
 
 // A preset whose cost model does not read a key cannot tell it.
-static bool check_has_key(struct reading *reading, doc_node node, const struct field *key,
+static bool check_has_key(struct fit_reading *reading, doc_node node, const struct field *key,
                           const struct dispatcher *dispatcher)
 {
     return !key || parameter_row(key, dispatcher) ||
@@ -138,7 +132,7 @@ static bool check_has_key(struct reading *reading, doc_node node, const struct f
                      dispatcher->cost_model->name, key->key);
 }
 
-static double preset_value(const struct parameter *parameter, const union object *object)
+static double preset_value(const struct parameter *parameter, const union parameter_object *object)
 {
     return parameter->part == PART_CLUSTER
                ? parameter_get(parameter->field, &object->cluster)
@@ -147,9 +141,9 @@ static double preset_value(const struct parameter *parameter, const union object
 }
 
 // Loads one preset of the list; its name and, for the first, its value as the start.
-static bool read_preset(struct reading *reading, doc_node node, struct parameter *parameter)
+static bool read_preset(struct fit_reading *reading, doc_node node, struct parameter *parameter)
 {
-    union object object;
+    union parameter_object object;
     const size_t at = parameter->preset_count;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
@@ -171,7 +165,7 @@ static bool read_preset(struct reading *reading, doc_node node, struct parameter
     return true;
 }
 
-static bool read_presets(struct reading *reading, doc_node list, struct parameter *parameter)
+static bool read_presets(struct fit_reading *reading, doc_node list, struct parameter *parameter)
 {
     if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) == 0)
         return doc_error(reading->doc, list, reading->err, "expected a list of presets");
@@ -185,8 +179,8 @@ static bool read_presets(struct reading *reading, doc_node list, struct paramete
 }
 
 // The field that a parameter's "key" or "also" names.
-static bool read_key(struct reading *reading, doc_node node, const char *key,
-                     const struct parameter *parameter, const struct field **field)
+static bool read_moved_key(struct fit_reading *reading, doc_node node, const char *key,
+                           const struct parameter *parameter, const struct field **field)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
@@ -206,26 +200,27 @@ static bool read_key(struct reading *reading, doc_node node, const char *key,
                      text);
 }
 
-static bool read_field(struct reading *reading, doc_node item, struct parameter *parameter)
+static bool read_moved_fields(struct fit_reading *reading, doc_node item,
+                              struct parameter *parameter)
 {
     const doc_node key = doc_get(reading->doc, item, "key");
     const doc_node also = doc_get(reading->doc, item, "also");
     if (key == DOC_NONE)
         return doc_error(reading->doc, item, reading->err, "key: missing: expected the key to fit");
-    if (!read_key(reading, key, "key", parameter, &parameter->field))
+    if (!read_moved_key(reading, key, "key", parameter, &parameter->field))
         return false;
     if (also == DOC_NONE)
         return true;
-    return read_key(reading, also, "also", parameter, &parameter->also) &&
+    return read_moved_key(reading, also, "also", parameter, &parameter->also) &&
            ((parameter->also->kind == parameter->field->kind &&
              parameter->also != parameter->field) ||
             doc_error(reading->doc, also, reading->err,
                       "also: expected another key of the same kind as %s", parameter->field->key));
 }
 
-static bool read_range(struct reading *reading, doc_node item, struct parameter *parameter)
+static bool read_range(struct fit_reading *reading, doc_node item, struct parameter *parameter)
 {
-    if (!read_number(reading, item, "start", parameter, &parameter->start))
+    if (!read_bound(reading, item, "start", parameter, &parameter->start))
         return false;
     if (!(parameter->start > 0))
         return doc_error(reading->doc, item, reading->err,
@@ -234,8 +229,8 @@ static bool read_range(struct reading *reading, doc_node item, struct parameter 
     parameter->most = parameter->start * REACH;
     if (parameter->field->max > 0)
         parameter->most = fmin(parameter->most, parameter->field->max);
-    if (!read_number(reading, item, "min", parameter, &parameter->least) ||
-        !read_number(reading, item, "max", parameter, &parameter->most))
+    if (!read_bound(reading, item, "min", parameter, &parameter->least) ||
+        !read_bound(reading, item, "max", parameter, &parameter->most))
         return false;
     if (parameter->least > 0 && parameter->least <= parameter->start &&
         parameter->start <= parameter->most && parameter->least < parameter->most)
@@ -245,7 +240,7 @@ static bool read_range(struct reading *reading, doc_node item, struct parameter 
 }
 
 // A width of 3 is a factor of 20 either way: as good as none.
-static bool read_prior(struct reading *reading, doc_node map, double *width)
+static bool read_prior(struct fit_reading *reading, doc_node map, double *width)
 {
     static const struct field field = {.key = "prior", .kind = FIELD_NUMBER, .min = 0.01, .max = 3};
     const doc_node node = doc_get(reading->doc, map, field.key);
@@ -253,12 +248,10 @@ static bool read_prior(struct reading *reading, doc_node map, double *width)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "prior: expected a number");
-    return field_parse(&field, doc_text(reading->doc, node), width, reading->err) ||
-           error_prefix(reading->err, "%s:%zu: prior", doc_name(reading->doc),
-                        doc_line(reading->doc, node));
+    return doc_field(reading->doc, node, &field, width, reading->err);
 }
 
-static bool check_keys(struct reading *reading, doc_node item)
+static bool check_keys(struct fit_reading *reading, doc_node item)
 {
     static const char *const known[] = {"key",   "also", "clusters", "dispatchers",
                                         "start", "min",  "max",      "prior"};
@@ -278,7 +271,7 @@ static bool check_keys(struct reading *reading, doc_node item)
     return true;
 }
 
-static bool read_parameter(struct reading *reading, doc_node item)
+static bool read_moved(struct fit_reading *reading, doc_node item)
 {
     struct calibration *calibration = reading->calibration;
     struct parameter *parameter = &calibration->parameters[calibration->parameter_count];
@@ -293,7 +286,7 @@ static bool read_parameter(struct reading *reading, doc_node item)
                          "expected one of clusters and dispatchers");
     calibration->parameter_count++; // from here on it is released with the rest
     parameter->part = clusters != DOC_NONE ? PART_CLUSTER : PART_DISPATCHER;
-    return read_field(reading, item, parameter) &&
+    return read_moved_fields(reading, item, parameter) &&
            read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
            read_range(reading, item, parameter) && read_prior(reading, item, &parameter->prior);
 }
@@ -304,23 +297,44 @@ static bool same_key(const struct parameter *a, const struct parameter *b)
            (a->also && a->also == b->also);
 }
 
+// A preset that both have the key of, or NULL.
+static const char *common_preset(const struct parameter *a, const struct parameter *b)
+{
+    for (size_t i = 0; i < a->preset_count && same_key(a, b); i++)
+        if (parameter_has(b, a->presets[i]))
+            return a->presets[i];
+    return NULL;
+}
+
 // One key of one preset has one parameter.
-static bool check_twice(struct reading *reading, doc_node item)
+static bool check_twice(struct fit_reading *reading, doc_node item)
 {
     const struct calibration *calibration = reading->calibration;
     const size_t last = calibration->parameter_count - 1;
     const struct parameter *mine = &calibration->parameters[last];
-    for (size_t p = 0; p < last; p++)
-        for (size_t i = 0; i < mine->preset_count; i++)
-            for (size_t j = 0; j < calibration->parameters[p].preset_count; j++)
-                if (same_key(&calibration->parameters[p], mine) &&
-                    !strcmp(mine->presets[i], calibration->parameters[p].presets[j]))
-                    return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
-                                     mine->field->key, mine->presets[i]);
+    for (size_t p = 0; p < last; p++) {
+        const char *preset = common_preset(mine, &calibration->parameters[p]);
+        if (preset)
+            return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
+                             mine->field->key, preset);
+    }
     return true;
 }
 
-static bool read_all(struct reading *reading)
+// What the measured rows are called, where the file says.
+static bool read_data(struct fit_reading *reading, doc_node root)
+{
+    static const struct field field = {
+        .key = "data", .kind = FIELD_TEXT, .offset = offsetof(struct calibration, data)};
+    const doc_node node = doc_get(reading->doc, root, field.key);
+    if (node == DOC_NONE)
+        return true;
+    if (doc_kind(reading->doc, node) != DOC_SCALAR)
+        return doc_error(reading->doc, node, reading->err, "data: expected a name");
+    return doc_field(reading->doc, node, &field, reading->calibration, reading->err);
+}
+
+static bool read_fit_file(struct fit_reading *reading)
 {
     const doc_node root = doc_root(reading->doc);
     const doc_node list = doc_kind(reading->doc, root) == DOC_MAP
@@ -332,13 +346,13 @@ static bool read_all(struct reading *reading)
                          "parameters: expected a list of parameters");
     const size_t count = doc_size(reading->doc, list);
     double prior = 0;
-    if (!read_prior(reading, root, &prior))
+    if (!read_prior(reading, root, &prior) || !read_data(reading, root))
         return false;
     reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
     for (size_t i = 0; i < count; i++) {
         reading->calibration->parameters[i].prior = prior;
         const doc_node item = doc_item(reading->doc, list, i);
-        if (!read_parameter(reading, item) || !check_twice(reading, item))
+        if (!read_moved(reading, item) || !check_twice(reading, item))
             return false;
     }
     return true;
@@ -352,8 +366,8 @@ bool calibration_load(struct calibration *calibration, const char *path,
     if (!doc)
         return false;
     preset_title(doc, calibration->name);
-    struct reading reading = {.doc = doc, .calibration = calibration, .err = err};
-    const bool done = read_all(&reading);
+    struct fit_reading reading = {.doc = doc, .calibration = calibration, .err = err};
+    const bool done = read_fit_file(&reading);
     doc_free(doc);
     if (!done)
         calibration_release(calibration);

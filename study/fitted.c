@@ -29,7 +29,7 @@ static void add_cluster(struct fitted_group *group, const char *name)
     group->clusters[group->cluster_count++] = mem_copy_text(name);
 }
 
-static void add_place(struct fitted_group *group, const struct measured_row *row)
+static void add_fitted_place(struct fitted_group *group, const struct measured_row *row)
 {
     size_t at = 0;
     while (at < group->place_count && group->places[at].nodes < row->nodes)
@@ -57,7 +57,7 @@ static void span_row(struct fitted_group *group, const struct calibrate_row *row
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
         widen(&group->spans[key], values[key]);
     add_cluster(group, scenario->cluster.name);
-    add_place(group, measured);
+    add_fitted_place(group, measured);
     group->dtypes |= 1u << measured->dtype;
 }
 
@@ -65,7 +65,7 @@ static void span_row(struct fitted_group *group, const struct calibrate_row *row
 
 // The standard deviation of a normal whose nine in ten are as near as those of the errors: a tail
 // of outliers stands outside an interval, as it should, and does not widen it for all.
-static double spread_of(double *errors, size_t n, double freedom)
+static double errors_spread(double *errors, size_t n, double freedom)
 {
     for (size_t i = 0; i < n; i++)
         errors[i] = fabs(errors[i]);
@@ -136,14 +136,14 @@ static void add_spread(struct fitted_group *group, const struct group_rows *rows
         for (size_t r = 0; r < rows->count; r++)
             if (rows->nodes[r] >= from && rows->nodes[r] <= to)
                 errors[n++] = rows->errors[e][r];
-        spread->of[e] = spread_of(errors, n, spread->freedom);
+        spread->of[e] = errors_spread(errors, n, spread->freedom);
         if (n < FITTED_ENOUGH)
             spread->of[e] = fmax(spread->of[e], calibration->fit.scatter);
     }
     free(errors);
 }
 
-static void set_spreads(struct fitted_group *group, const struct calibration *calibration)
+static void set_group_spreads(struct fitted_group *group, const struct calibration *calibration)
 {
     struct group_rows rows;
     size_t one = 0;
@@ -172,13 +172,13 @@ static struct fitted_group *group_for(struct fitted *fitted, const struct measur
     return group;
 }
 
-static void set_groups(struct fitted *fitted, const struct calibration *calibration)
+static void set_fitted_groups(struct fitted *fitted, const struct calibration *calibration)
 {
     for (size_t r = 0; r < calibration->row_count; r++)
         if (!calibration->rows[r].skipped && calibration->rows[r].moved)
             span_row(group_for(fitted, calibration->rows[r].measured), &calibration->rows[r]);
     for (size_t g = 0; g < fitted->group_count; g++)
-        set_spreads(&fitted->groups[g], calibration);
+        set_group_spreads(&fitted->groups[g], calibration);
 }
 
 // ---- what was found ----------------------------------------------------------------------------
@@ -235,7 +235,7 @@ void fitted_of(struct fitted *fitted, const struct calibration *calibration)
 {
     *fitted = (struct fitted){0};
     set_parameters(fitted, calibration);
-    set_groups(fitted, calibration);
+    set_fitted_groups(fitted, calibration);
 }
 
 void fitted_release(struct fitted *fitted)

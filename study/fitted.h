@@ -2,7 +2,7 @@
 // calibration_write beside the presets that they set, read to say how far a prediction is to be
 // believed (study/interval.h) and whether it leaves what was measured (study/extrapolate.h).
 //
-//     source: "epsim calibrate rows.csv ..."
+//     data: "DeepEP's kernels, published by 2026-11"   # then only or except, and seed, of a part
 //     parameters:
 //       - {key: nic, clusters: [h800-cx7, hopper-cx7], value: 46.242GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal], value: 23.1us}
@@ -112,7 +112,7 @@ void fitted_of(struct fitted *fitted, const struct calibration *calibration);
 void fitted_release(struct fitted *fitted);
 
 // Writes folder/fits/NAME.yaml, NAME that of the fit file; the folder is made when absent.
-bool fitted_write(const struct calibration *calibration, const char *folder, const char *origin,
-                  struct error *err);
+bool fitted_write(const struct calibration *calibration, const char *folder,
+                  const struct provenance *origin, struct error *err);
 
 #endif

@@ -3,13 +3,13 @@
 
 #include "base/doc.h"
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct reading {
+struct fitted_reading {
     const struct doc *doc;
     struct fitted *fitted;
     struct error *err;
@@ -18,8 +18,8 @@ struct reading {
 // ---- pieces ------------------------------------------------------------------------------------
 
 // The value of a key that must be there.
-static bool need(const struct reading *reading, doc_node map, const char *key, enum doc_kind kind,
-                 doc_node *value)
+static bool fits_need(const struct fitted_reading *reading, doc_node map, const char *key,
+                      enum doc_kind kind, doc_node *value)
 {
     static const char *const kinds[] = {"a value", "a list", "a map"};
     if (doc_kind(reading->doc, map) != DOC_MAP)
@@ -32,7 +32,8 @@ static bool need(const struct reading *reading, doc_node map, const char *key, e
 }
 
 // A number of at least `least`.
-static bool read_number(const struct reading *reading, doc_node node, double least, double *value)
+static bool fits_number(const struct fitted_reading *reading, doc_node node, double least,
+                        double *value)
 {
     char *end = NULL;
     if (doc_kind(reading->doc, node) == DOC_SCALAR) {
@@ -44,46 +45,40 @@ static bool read_number(const struct reading *reading, doc_node node, double lea
     return doc_error(reading->doc, node, reading->err, "expected a number of at least %g", least);
 }
 
-static bool read_count(const struct reading *reading, doc_node node, uint64_t *value)
+static bool fits_count(const struct fitted_reading *reading, doc_node node, uint64_t *value)
 {
     double number;
-    if (!read_number(reading, node, 0, &number))
+    if (!fits_number(reading, node, 0, &number))
         return false;
     *value = (uint64_t)number;
     return (number < 0x1p63 && (double)*value == number) ||
            doc_error(reading->doc, node, reading->err, "expected a whole number");
 }
 
-static bool read_counts(const struct reading *reading, doc_node list, size_t count,
+static bool fits_counts(const struct fitted_reading *reading, doc_node list, size_t count,
                         uint64_t *values)
 {
     if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) != count)
         return doc_error(reading->doc, list, reading->err, "expected a list of %zu", count);
     for (size_t i = 0; i < count; i++)
-        if (!read_count(reading, doc_item(reading->doc, list, i), &values[i]))
+        if (!fits_count(reading, doc_item(reading->doc, list, i), &values[i]))
             return false;
     return true;
 }
 
-// A scalar as the field reads it; `name` is what it is called.
-static bool read_as(const struct reading *reading, doc_node node, const struct field *field,
-                    const char *name, void *object)
-{
-    return field_parse(field, doc_text(reading->doc, node), object, reading->err) ||
-           error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
-                        doc_line(reading->doc, node), name);
-}
-
 // Nodes of a list's item, more than the item before it has (0: it is the first).
-static bool read_nodes(const struct reading *reading, doc_node node, uint32_t before,
+static bool read_nodes(const struct fitted_reading *reading, doc_node node, uint32_t before,
                        uint32_t *nodes)
 {
-    const struct field field = {
-        .key = "nodes", .kind = FIELD_U32, .min = before + 1.0, .max = UINT32_MAX};
-    return read_as(reading, node, &field, before ? "nodes, ascending" : "nodes", nodes);
+    const struct field field = {.key = before ? "nodes, ascending" : "nodes",
+                                .kind = FIELD_U32,
+                                .min = before + 1.0,
+                                .max = UINT32_MAX};
+    return doc_field(reading->doc, node, &field, nodes, reading->err);
 }
 
-static bool read_names(const struct reading *reading, doc_node list, char ***names, size_t *count)
+static bool fits_names(const struct fitted_reading *reading, doc_node list, char ***names,
+                       size_t *count)
 {
     const size_t size = doc_size(reading->doc, list);
     *names = mem_alloc(size, sizeof **names);
@@ -97,8 +92,8 @@ static bool read_names(const struct reading *reading, doc_node list, char ***nam
 }
 
 // One of a NULL-terminated list of names.
-static bool read_choice(const struct reading *reading, doc_node node, const char *const *names,
-                        uint32_t *choice)
+static bool read_choice(const struct fitted_reading *reading, doc_node node,
+                        const char *const *names, uint32_t *choice)
 {
     char quoted[ERROR_QUOTE_BYTES];
     const char *text =
@@ -112,32 +107,35 @@ static bool read_choice(const struct reading *reading, doc_node node, const char
 
 // ---- parameters --------------------------------------------------------------------------------
 
-static bool read_field(const struct reading *reading, doc_node item, const char *key,
+static bool fits_field(const struct fitted_reading *reading, doc_node item, const char *key,
                        enum parameter_part part, const struct field **field)
 {
     doc_node node;
     char quoted[ERROR_QUOTE_BYTES];
-    if (!need(reading, item, key, DOC_SCALAR, &node))
+    if (!fits_need(reading, item, key, DOC_SCALAR, &node))
         return false;
     *field = parameter_field(part, doc_text(reading->doc, node));
     return *field || doc_error(reading->doc, node, reading->err, "%s: '%s': no such key", key,
                                error_quote(doc_text(reading->doc, node), quoted));
 }
 
-static bool read_value(const struct reading *reading, doc_node item, struct parameter *parameter)
+static bool fits_value(const struct fitted_reading *reading, doc_node item,
+                       struct parameter *parameter)
 {
     doc_node node;
     union parameter_object object;
-    if (!need(reading, item, "value", DOC_SCALAR, &node))
+    if (!fits_need(reading, item, "value", DOC_SCALAR, &node))
         return false;
-    if (!read_as(reading, node, parameter->field, "value", &object))
+    struct field field = *parameter->field;
+    field.key = "value";
+    if (!doc_field(reading->doc, node, &field, &object, reading->err))
         return false;
     parameter->start = parameter_get(parameter->field, &object);
     return parameter->start > 0 ||
            doc_error(reading->doc, node, reading->err, "value: expected one above zero");
 }
 
-static bool read_parameter(const struct reading *reading, doc_node item)
+static bool fits_parameter(const struct fitted_reading *reading, doc_node item)
 {
     struct parameter *parameter = &reading->fitted->parameters[reading->fitted->parameter_count];
     doc_node presets;
@@ -146,29 +144,29 @@ static bool read_parameter(const struct reading *reading, doc_node item)
     const bool cluster = doc_get(reading->doc, item, "clusters") != DOC_NONE;
     parameter->part = cluster ? PART_CLUSTER : PART_DISPATCHER;
     reading->fitted->parameter_count++; // from here on it is released with the rest
-    return read_field(reading, item, "key", parameter->part, &parameter->field) &&
+    return fits_field(reading, item, "key", parameter->part, &parameter->field) &&
            (doc_get(reading->doc, item, "also") == DOC_NONE ||
-            read_field(reading, item, "also", parameter->part, &parameter->also)) &&
-           need(reading, item, cluster ? "clusters" : "dispatchers", DOC_LIST, &presets) &&
-           read_names(reading, presets, &parameter->presets, &parameter->preset_count) &&
-           read_value(reading, item, parameter);
+            fits_field(reading, item, "also", parameter->part, &parameter->also)) &&
+           fits_need(reading, item, cluster ? "clusters" : "dispatchers", DOC_LIST, &presets) &&
+           fits_names(reading, presets, &parameter->presets, &parameter->preset_count) &&
+           fits_value(reading, item, parameter);
 }
 
-static bool read_parameters(const struct reading *reading, doc_node root)
+static bool fits_parameters(const struct fitted_reading *reading, doc_node root)
 {
     doc_node list;
-    if (!need(reading, root, "parameters", DOC_LIST, &list))
+    if (!fits_need(reading, root, "parameters", DOC_LIST, &list))
         return false;
     const size_t count = doc_size(reading->doc, list);
     reading->fitted->parameters = mem_alloc(count, sizeof *reading->fitted->parameters);
     for (size_t i = 0; i < count; i++)
-        if (!read_parameter(reading, doc_item(reading->doc, list, i)))
+        if (!fits_parameter(reading, doc_item(reading->doc, list, i)))
             return false;
     return true;
 }
 
 // The numbers 0 to a of row a, in both triangles.
-static bool read_covariance_row(const struct reading *reading, doc_node node, size_t a)
+static bool read_covariance_row(const struct fitted_reading *reading, doc_node node, size_t a)
 {
     const size_t n = reading->fitted->parameter_count;
     double *matrix = reading->fitted->covariance;
@@ -187,11 +185,11 @@ static bool read_covariance_row(const struct reading *reading, doc_node node, si
                      "covariance: expected %zu numbers, the last not below zero", a + 1);
 }
 
-static bool read_covariance(const struct reading *reading, doc_node root)
+static bool read_covariance(const struct fitted_reading *reading, doc_node root)
 {
     const size_t n = reading->fitted->parameter_count;
     doc_node list;
-    if (!need(reading, root, "covariance", DOC_LIST, &list))
+    if (!fits_need(reading, root, "covariance", DOC_LIST, &list))
         return false;
     if (doc_size(reading->doc, list) != n)
         return doc_error(reading->doc, list, reading->err,
@@ -205,32 +203,34 @@ static bool read_covariance(const struct reading *reading, doc_node root)
 
 // ---- groups ------------------------------------------------------------------------------------
 
-static bool read_spread(const struct reading *reading, doc_node item, uint32_t before,
+static bool read_spread(const struct fitted_reading *reading, doc_node item, uint32_t before,
                         struct fitted_spread *spread)
 {
     doc_node nodes, rows, freedom;
     uint64_t count;
-    if (!need(reading, item, "nodes", DOC_SCALAR, &nodes) ||
+    if (!fits_need(reading, item, "nodes", DOC_SCALAR, &nodes) ||
         !read_nodes(reading, nodes, before, &spread->nodes) ||
-        !need(reading, item, "rows", DOC_SCALAR, &rows) || !read_count(reading, rows, &count) ||
-        !need(reading, item, "freedom", DOC_SCALAR, &freedom) ||
-        !read_number(reading, freedom, 1, &spread->freedom))
+        !fits_need(reading, item, "rows", DOC_SCALAR, &rows) ||
+        !fits_count(reading, rows, &count) ||
+        !fits_need(reading, item, "freedom", DOC_SCALAR, &freedom) ||
+        !fits_number(reading, freedom, 1, &spread->freedom))
         return false;
     spread->rows = (size_t)count;
     for (size_t e = 0; e < ENGINES; e++) {
         char *key = mem_format("%s_spread", engine_table[e]->name);
         const doc_node node = doc_get(reading->doc, item, key);
         free(key);
-        if (node != DOC_NONE && !read_number(reading, node, 0, &spread->of[e]))
+        if (node != DOC_NONE && !fits_number(reading, node, 0, &spread->of[e]))
             return false;
     }
     return true;
 }
 
-static bool read_spreads(const struct reading *reading, doc_node item, struct fitted_group *group)
+static bool read_spreads(const struct fitted_reading *reading, doc_node item,
+                         struct fitted_group *group)
 {
     doc_node list;
-    if (!need(reading, item, "spreads", DOC_LIST, &list))
+    if (!fits_need(reading, item, "spreads", DOC_LIST, &list))
         return false;
     const size_t count = doc_size(reading->doc, list);
     if (count < 1 || count > FITTED_SPREADS)
@@ -244,30 +244,32 @@ static bool read_spreads(const struct reading *reading, doc_node item, struct fi
     return true;
 }
 
-static bool read_spans(const struct reading *reading, doc_node item, struct fitted_group *group)
+static bool read_spans(const struct fitted_reading *reading, doc_node item,
+                       struct fitted_group *group)
 {
     for (enum span_key key = 0; key < SPAN_KEYS; key++) {
         doc_node node;
         uint64_t ends[2];
-        if (!need(reading, item, span_keys[key], DOC_LIST, &node) ||
-            !read_counts(reading, node, 2, ends))
+        if (!fits_need(reading, item, span_keys[key], DOC_LIST, &node) ||
+            !fits_counts(reading, node, 2, ends))
             return false;
         group->spans[key] = (struct span){ends[0], ends[1]};
     }
     return true;
 }
 
-static bool read_places(const struct reading *reading, doc_node item, struct fitted_group *group)
+static bool fits_places(const struct fitted_reading *reading, doc_node item,
+                        struct fitted_group *group)
 {
     doc_node list;
-    if (!need(reading, item, "places", DOC_LIST, &list))
+    if (!fits_need(reading, item, "places", DOC_LIST, &list))
         return false;
     const size_t count = doc_size(reading->doc, list);
     group->places = mem_alloc(count, sizeof *group->places);
     for (size_t i = 0; i < count; i++) {
         const doc_node place = doc_item(reading->doc, list, i);
         uint64_t values[3];
-        if (!read_counts(reading, place, 3, values) ||
+        if (!fits_counts(reading, place, 3, values) ||
             !read_nodes(reading, doc_item(reading->doc, place, 0),
                         i ? group->places[i - 1].nodes : 0, &group->places[i].nodes))
             return false;
@@ -277,10 +279,11 @@ static bool read_places(const struct reading *reading, doc_node item, struct fit
     return count > 0 || doc_error(reading->doc, list, reading->err, "places: expected some");
 }
 
-static bool read_dtypes(const struct reading *reading, doc_node item, struct fitted_group *group)
+static bool read_dtypes(const struct fitted_reading *reading, doc_node item,
+                        struct fitted_group *group)
 {
     doc_node list;
-    if (!need(reading, item, "dtypes", DOC_LIST, &list))
+    if (!fits_need(reading, item, "dtypes", DOC_LIST, &list))
         return false;
     for (size_t i = 0; i < doc_size(reading->doc, list); i++) {
         uint32_t dtype;
@@ -291,38 +294,38 @@ static bool read_dtypes(const struct reading *reading, doc_node item, struct fit
     return true;
 }
 
-static bool read_dispatcher(const struct reading *reading, doc_node item,
+static bool read_dispatcher(const struct fitted_reading *reading, doc_node item,
                             struct fitted_group *group)
 {
     static const struct field field = {.key = "dispatcher",
                                        .kind = FIELD_TEXT,
                                        .offset = offsetof(struct fitted_group, dispatcher)};
     doc_node node;
-    return need(reading, item, field.key, DOC_SCALAR, &node) &&
-           read_as(reading, node, &field, field.key, group);
+    return fits_need(reading, item, field.key, DOC_SCALAR, &node) &&
+           doc_field(reading->doc, node, &field, group, reading->err);
 }
 
-static bool read_group(const struct reading *reading, doc_node item)
+static bool read_group(const struct fitted_reading *reading, doc_node item)
 {
     struct fitted_group *group = &reading->fitted->groups[reading->fitted->group_count];
     doc_node phase, clusters;
     uint32_t choice;
     if (!read_dispatcher(reading, item, group) ||
-        !need(reading, item, "phase", DOC_SCALAR, &phase) ||
+        !fits_need(reading, item, "phase", DOC_SCALAR, &phase) ||
         !read_choice(reading, phase, phase_names, &choice) ||
-        !need(reading, item, "clusters", DOC_LIST, &clusters))
+        !fits_need(reading, item, "clusters", DOC_LIST, &clusters))
         return false;
     group->phase = (enum phase)choice;
     reading->fitted->group_count++;
-    return read_names(reading, clusters, &group->clusters, &group->cluster_count) &&
+    return fits_names(reading, clusters, &group->clusters, &group->cluster_count) &&
            read_spreads(reading, item, group) && read_spans(reading, item, group) &&
-           read_places(reading, item, group) && read_dtypes(reading, item, group);
+           fits_places(reading, item, group) && read_dtypes(reading, item, group);
 }
 
-static bool read_groups(const struct reading *reading, doc_node root)
+static bool read_groups(const struct fitted_reading *reading, doc_node root)
 {
     doc_node list;
-    if (!need(reading, root, "groups", DOC_LIST, &list))
+    if (!fits_need(reading, root, "groups", DOC_LIST, &list))
         return false;
     const size_t count = doc_size(reading->doc, list);
     reading->fitted->groups = mem_alloc(count, sizeof *reading->fitted->groups);
@@ -339,9 +342,9 @@ static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
     struct doc *doc = preset_load("fits", name, err);
     if (!doc)
         return false;
-    const struct reading reading = {.doc = doc, .fitted = fitted, .err = err};
+    const struct fitted_reading reading = {.doc = doc, .fitted = fitted, .err = err};
     const doc_node root = doc_root(doc);
-    const bool ok = read_parameters(&reading, root) && read_covariance(&reading, root) &&
+    const bool ok = fits_parameters(&reading, root) && read_covariance(&reading, root) &&
                     read_groups(&reading, root);
     doc_free(doc);
     return ok;

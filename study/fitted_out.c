@@ -113,11 +113,20 @@ static void print_group(FILE *out, const struct fitted_group *group)
     fputs("]\n", out);
 }
 
-static void print_fitted(FILE *out, const struct fitted *fitted, const char *origin)
+static void print_origin(FILE *out, const struct provenance *origin)
 {
-    fprintf(out, "%ssource: ", about);
-    field_print_quoted(origin, out);
+    fputs("data: ", out);
+    field_print_quoted(origin->fit, out);
+    if (origin->only || origin->except)
+        fprintf(out, "\n%s: %s\nseed: %llu", origin->only ? "only" : "except",
+                origin->only ? origin->only : origin->except, (unsigned long long)origin->seed);
     fputc('\n', out);
+}
+
+static void print_fitted(FILE *out, const struct fitted *fitted, const struct provenance *origin)
+{
+    fputs(about, out);
+    print_origin(out, origin);
     print_parameters(out, fitted);
     print_covariance(out, fitted);
     fputs("groups:\n", out);
@@ -125,8 +134,8 @@ static void print_fitted(FILE *out, const struct fitted *fitted, const char *ori
         print_group(out, &fitted->groups[g]);
 }
 
-bool fitted_write(const struct calibration *calibration, const char *folder, const char *origin,
-                  struct error *err)
+bool fitted_write(const struct calibration *calibration, const char *folder,
+                  const struct provenance *origin, struct error *err)
 {
     char *shelf = mem_format("%s/fits", folder);
     char *path = mem_format("%s/%s.yaml", shelf, calibration->name);

@@ -68,7 +68,7 @@ double parameter_value(enum parameter_part part, const struct field *field,
     return row ? parameter_get(row, &scenario->dispatcher) : 0;
 }
 
-static bool names(const struct parameter *parameter, const char *preset)
+bool parameter_has(const struct parameter *parameter, const char *preset)
 {
     for (size_t i = 0; i < parameter->preset_count; i++)
         if (!strcmp(parameter->presets[i], preset))
@@ -91,18 +91,18 @@ static bool depends(const struct parameter *parameter, const struct field *field
     if (!field)
         return false;
     if (parameter->part == PART_CLUSTER)
-        return reads_cluster(&reads, field) && names(parameter, scenario->cluster.name);
+        return reads_cluster(&reads, field) && parameter_has(parameter, scenario->cluster.name);
     const struct field *own = parameter_row(field, dispatcher);
     if (!own || !reads_dispatcher(&reads, own))
         return false;
     const uint8_t variant = dispatcher->variant[own - dispatcher->cost_model->fields];
     if (variant == VARIANT_NONE && !parameter->asked)
-        return names(parameter, dispatcher->name);
+        return parameter_has(parameter, dispatcher->name);
     char *name = mem_format("%s@%s", dispatcher->name,
                             variant == VARIANT_GPU && !parameter->asked
                                 ? scenario->cluster.gpu
                                 : dispatcher_cluster_name(&scenario->cluster, cluster));
-    const bool named = names(parameter, name);
+    const bool named = parameter_has(parameter, name);
     free(name);
     return named;
 }

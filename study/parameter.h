@@ -23,7 +23,8 @@ struct parameter {
     size_t rows;               // that depend on it
 };
 
-// What a parameter's field stands in: one object of the part.
+// Where a key's value is read to by itself: a cluster or a dispatcher, of which only that member is
+// used.
 union parameter_object {
     struct cluster cluster;
     struct dispatcher dispatcher;
@@ -37,6 +38,9 @@ enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
 // the key.
 uint8_t parameter_depends(const struct parameter *parameter, const struct scenario *scenario,
                           enum phase phase);
+
+// Whether the preset, by its name, is among those whose key it is.
+bool parameter_has(const struct parameter *parameter, const char *preset);
 
 // Writes the value into the keys of the scenario's cluster or dispatcher; its schedule is stale
 // then.

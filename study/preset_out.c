@@ -4,10 +4,10 @@
 #include "study/fitted.h"
 
 #include "base/mem.h"
+#include "base/object.h"
 #include "base/outfile.h"
-#include "model/preset.h"
+#include "base/preset.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -31,31 +31,40 @@ static size_t find(const struct calibration *calibration, enum parameter_part pa
         if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
             !(is_key(parameter->field, key, length) || is_key(parameter->also, key, length)))
             continue;
-        for (size_t i = 0; i < parameter->preset_count; i++)
-            if (!strcmp(parameter->presets[i], preset))
-                return p;
+        if (parameter_has(parameter, preset))
+            return p;
     }
     return calibration->parameter_count;
 }
 
-static void print_fitted(FILE *out, const struct calibration *calibration, size_t p,
-                         const struct field *field, const char *origin)
+struct rewriting {
+    const struct calibration *calibration;
+    enum parameter_part part;
+    const char *preset;
+    const struct provenance *origin; // the data that all were fitted to
+    bool *written;                   // [2 * parameters]: the key, the other key
+};
+
+static void print_constant(FILE *out, const struct rewriting *rewriting, size_t p,
+                           const struct field *field)
 {
+    const struct calibration *calibration = rewriting->calibration;
     const struct parameter *parameter = &calibration->parameters[p];
     const enum fit_verdict verdict = calibration->fit.verdicts[p];
-    char text[FIELD_TEXT_BYTES], surely[96];
-    if (verdict == FIT_FOUND)
-        snprintf(surely, sizeof surely, "standard error %.2g %%",
-                 100 * calibration->fit.standard_error[p]);
-    else
-        snprintf(surely, sizeof surely, "%s: not to be believed by itself",
+    struct provenance provenance = *rewriting->origin;
+    char text[FIELD_TEXT_BYTES], doubt[96];
+    provenance.rows = parameter->rows;
+    if (verdict == FIT_FOUND) {
+        provenance.stderr_pct = 100 * calibration->fit.standard_error[p];
+    } else {
+        snprintf(doubt, sizeof doubt, "%s: not to be believed by itself",
                  fit_verdict_names[verdict]);
-    char *source = mem_format("fitted to %zu rows: %s; %s", parameter->rows, origin, surely);
-    fprintf(out, "%s: {value: %s, source: ", field->key,
+        provenance.source = doubt;
+    }
+    fprintf(out, "%s: {value: %s", field->key,
             parameter_format(parameter, calibration->fit.values[p], text));
-    field_print_quoted(source, out);
+    provenance_print(&provenance, out);
     fputs("}\n", out);
-    free(source);
 }
 
 // A top-level key's text: its line and the indented ones (or a list's items) below.
@@ -76,13 +85,6 @@ static size_t key_length(const char *line)
     return line[length] == ':' ? length : 0;
 }
 
-struct rewriting {
-    const struct calibration *calibration;
-    enum parameter_part part;
-    const char *preset, *origin;
-    bool *written; // [2 * parameters]: the key, the other key
-};
-
 static void rewrite(const struct rewriting *rewriting, const char *text, FILE *out)
 {
     const size_t none = rewriting->calibration->parameter_count;
@@ -99,8 +101,7 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
         } else {
             const struct parameter *parameter = &rewriting->calibration->parameters[p];
             const bool also = is_key(parameter->also, text, length);
-            print_fitted(out, rewriting->calibration, p, also ? parameter->also : parameter->field,
-                         rewriting->origin);
+            print_constant(out, rewriting, p, also ? parameter->also : parameter->field);
             rewriting->written[2 * p + also] = true;
         }
         text = next;
@@ -117,7 +118,7 @@ static void append(const struct rewriting *rewriting, FILE *out)
         if (field && !rewriting->written[k] &&
             find(calibration, rewriting->part, rewriting->preset, field->key, strlen(field->key)) ==
                 k / 2)
-            print_fitted(out, calibration, k / 2, field, rewriting->origin);
+            print_constant(out, rewriting, k / 2, field);
     }
 }
 
@@ -154,19 +155,21 @@ static char *new_text(struct rewriting *rewriting, const char *text, const char 
 static char *print_asked(const struct calibration *calibration, const char *word, struct error *err)
 {
     struct cluster cluster;
-    char *text = NULL, *sources[64] = {NULL}, name[FIELD_TEXT_BYTES];
+    char *text = NULL, name[FIELD_TEXT_BYTES];
     size_t length;
-    assert(cluster_field_count <= sizeof sources / sizeof sources[0]);
-    if (!cluster_load(word, &cluster, sources, err))
-        return NULL;
-    if (!cluster.gpu[0])
-        snprintf(cluster.gpu, sizeof cluster.gpu, "%s", calibration->asked.gpu);
-    strcpy(cluster.name, dispatcher_cluster_name(&cluster, name));
-    FILE *out = open_memstream(&text, &length);
-    preset_print(out, cluster_fields, cluster_field_count, &cluster, sources);
-    fclose(out);
-    for (size_t i = 0; i < cluster_field_count; i++)
-        free(sources[i]);
+    struct provenance *provenance = mem_alloc(cluster_field_count, sizeof *provenance);
+    if (cluster_load(word, &cluster, provenance, err)) {
+        const struct object_text whole = {cluster_fields, cluster_field_count, &cluster, provenance,
+                                          true};
+        if (!cluster.gpu[0])
+            snprintf(cluster.gpu, sizeof cluster.gpu, "%s", calibration->asked.gpu);
+        strcpy(cluster.name, dispatcher_cluster_name(&cluster, name));
+        FILE *out = open_memstream(&text, &length);
+        object_print(out, &whole);
+        fclose(out);
+    }
+    provenance_release(provenance, cluster_field_count);
+    free(provenance);
     return text;
 }
 
@@ -211,7 +214,7 @@ static bool add_preset(struct pending *pending, struct rewriting *rewriting, con
     return made != NULL;
 }
 
-static bool write_all(const struct pending *pending, struct error *err)
+static bool write_pending(const struct pending *pending, struct error *err)
 {
     for (size_t i = 0; i < pending->count; i++) {
         struct outfile file;
@@ -239,9 +242,8 @@ static bool seen_before(const struct calibration *calibration, size_t p, size_t 
     const struct parameter *mine = &calibration->parameters[p];
     for (size_t q = 0; q < p; q++) {
         const struct parameter *other = &calibration->parameters[q];
-        for (size_t j = 0; other->part == mine->part && j < other->preset_count; j++)
-            if (!strcmp(mine->presets[i], other->presets[j]))
-                return true;
+        if (other->part == mine->part && parameter_has(other, mine->presets[i]))
+            return true;
     }
     return false;
 }
@@ -261,7 +263,7 @@ static bool make_folders(const char *folder, struct error *err)
 }
 
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
-                        const char *folder, const char *origin, struct error *err)
+                        const char *folder, const struct provenance *origin, struct error *err)
 {
     size_t most = 0;
     for (size_t p = 0; p < calibration->parameter_count; p++)
@@ -282,12 +284,12 @@ static bool add_presets(struct pending *pending, const struct calibration *calib
 }
 
 bool calibration_write(const struct calibration *calibration, const char *folder,
-                       const char *origin, struct error *err)
+                       const struct provenance *origin, struct error *err)
 {
     struct pending pending = {0};
     const bool ok = make_folders(folder, err) &&
                     add_presets(&pending, calibration, folder, origin, err) &&
-                    write_all(&pending, err) && fitted_write(calibration, folder, origin, err);
+                    write_pending(&pending, err) && fitted_write(calibration, folder, origin, err);
     pending_release(&pending);
     return ok;
 }

@@ -267,8 +267,8 @@ START_TEST(groups_have_support)
         ck_assert_uint_eq(support->rows, ours.groups[g].count);
         ck_assert_uint_gt(support->parameters, 0);
         ck_assert_uint_gt(support->fitted_rows, 0);
-        ck_assert_double_gt(support->own_parameters, 0);
-        ck_assert_double_le(support->own_parameters, (double)support->parameters);
+        ck_assert_double_gt(support->effective_parameters, 0);
+        ck_assert_double_le(support->effective_parameters, (double)support->parameters);
         ck_assert_uint_eq(naive.groups[g].support.parameters, 0);
         ck_assert(!support_proves_nothing(&naive.groups[g].support));
     }

@@ -1,6 +1,8 @@
 // study/fit and study/calibrate: known constants are found again, and what the data cannot say is
 // said so.
-#include "model/preset.h"
+#include "base/mem.h"
+#include "base/object.h"
+#include "base/preset.h"
 #include "study/accuracy.h"
 #include "study/calibrate.h"
 #include "study/part.h"
@@ -230,6 +232,25 @@ START_TEST(finds_constants_again)
 }
 END_TEST
 
+// A written constant says what it was fitted to, and how surely it is known.
+static void check_provenance(const struct calibration *calibration, const struct provenance *origin)
+{
+    struct provenance *said = mem_alloc(cluster_field_count, sizeof *said);
+    struct cluster cluster;
+    struct error err = {0};
+    ck_assert_msg(cluster_load("h800-cx7", &cluster, said, &err), "%s", err.text);
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct provenance *mine = &said[calibration->parameters[p].field - cluster_fields];
+        ck_assert_str_eq(mine->fit, origin->fit);
+        ck_assert_str_eq(mine->only, origin->only);
+        ck_assert_uint_eq(mine->seed, origin->seed);
+        ck_assert_uint_eq(mine->rows, calibration->parameters[p].rows);
+        ck_assert(!mine->source && mine->stderr_pct > 0);
+    }
+    provenance_release(said, cluster_field_count);
+    free(said);
+}
+
 // Fitted presets are read back by name, and predict what the fit predicted.
 START_TEST(writes_presets)
 {
@@ -239,10 +260,12 @@ START_TEST(writes_presets)
     struct calibration calibration;
     struct measured measured;
     struct accuracy accuracy;
+    const struct provenance origin = {.fit = (char *)"a test", .only = (char *)"1/2", .seed = 3};
     struct error err = {0};
     run(&calibration, &measured, fit.path, rows.path);
-    ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
+    check_provenance(&calibration, &origin);
     accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
@@ -287,9 +310,16 @@ static const struct {
 } refused[] = {
     {"nothing: 1\n", ":1: parameters: expected a list"},
     {"parameters: []\n", "parameters: expected a list"},
+    {"data: [a]\nparameters: [5]\n", ":1: data: expected a name"},
     {"parameters: [5]\n", ":1: expected {key"},
     {"parameters:\n  - {key: nik, clusters: [h800-cx7]}\n", ":2: key: 'nik': no such key"},
     {"parameters:\n  - {key: nodes, clusters: [h800-cx7]}\n", ":2: key: 'nodes' is a count"},
+    {"parameters:\n  - {key: nccl_chanel_rate, dispatchers: [nccl-alltoall]}\n",
+     ":2: key: 'nccl_chanel_rate': no such key of a dispatcher; did you mean nccl_channel_rate"},
+    {"parameters:\n  - {key: dispatch_row_rate, dispatchers: [deepep-ll]}\n",
+     ":2: deepep-ll: law staged has no key dispatch_row_rate"},
+    {"parameters:\n  - {key: dispatch_copy, also: combine_copy, dispatchers: [deepep-ll]}\n",
+     ":2: deepep-ll: law staged has no key combine_copy"},
     {"parameters:\n  - {key: nic, clusters: [h900]}\n", "'h900': no such cluster"},
     {"parameters:\n  - {key: nic, clusters: h800-cx7}\n", ":2: expected a list of presets"},
     {"parameters:\n  - {key: nic}\n", ":2: expected one of clusters and dispatchers"},

@@ -1,7 +1,7 @@
 // model/cluster: presets, YAML, the one-line form and back, and every refusal.
 #include "base/mem.h"
 #include "model/cluster.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "tests/fixture.h"
 
 static struct cluster load(const char *what)
@@ -41,7 +41,7 @@ END_TEST
 // Whatever a preset states beyond its size says where the figure comes from.
 START_TEST(preset_figures_have_sources)
 {
-    char **sources = mem_alloc(cluster_field_count, sizeof *sources);
+    struct provenance *sources = mem_alloc(cluster_field_count, sizeof *sources);
     const struct cluster standard = cluster_default();
     for (size_t i = 0; i < preset_count("clusters"); i++) {
         struct cluster cluster;
@@ -54,10 +54,10 @@ START_TEST(preset_figures_have_sources)
             const bool moved =
                 strcmp(field_format(field, &cluster, a), field_format(field, &standard, b)) != 0;
             const bool size = strcmp(field->key, "name") == 0 || strcmp(field->key, "nodes") == 0;
-            ck_assert_msg(!moved || size || sources[row], "%s: %s has no source", name, field->key);
-            free(sources[row]);
-            sources[row] = NULL;
+            ck_assert_msg(!moved || size || provenance_given(&sources[row]), "%s: %s has no source",
+                          name, field->key);
         }
+        provenance_release(sources, cluster_field_count);
     }
     free(sources);
 }
@@ -122,7 +122,7 @@ START_TEST(yaml_nominal_defaults_to_effective)
     const struct fixture fixture = fixture_make("nodes: 2\ngpus_per_node: 4\nnvlink: 100GB/s\n"
                                                 "nic: {value: 20GB/s, source: \"measured\"}\n",
                                                 ".yaml");
-    char **sources = mem_alloc(cluster_field_count, sizeof *sources);
+    struct provenance *sources = mem_alloc(cluster_field_count, sizeof *sources);
     struct cluster cluster;
     struct error err;
     ck_assert_msg(cluster_load(fixture.path, &cluster, sources, &err), "%s", err.text);
@@ -130,9 +130,8 @@ START_TEST(yaml_nominal_defaults_to_effective)
     ck_assert_double_eq(cluster.nvlink_nominal_Bps, 100e9);
     ck_assert_double_eq(cluster.nic_nominal_Bps, 20e9);
     const struct field *nic = field_find(cluster_fields, cluster_field_count, "nic");
-    ck_assert_str_eq(sources[nic - cluster_fields], "measured");
-    for (size_t i = 0; i < cluster_field_count; i++)
-        free(sources[i]);
+    ck_assert_str_eq(sources[nic - cluster_fields].source, "measured");
+    provenance_release(sources, cluster_field_count);
     free(sources);
 }
 END_TEST

@@ -1,7 +1,7 @@
 // model/dispatcher: presets, wire bytes, chunk sizes by EP, and every refusal.
 #include "base/mem.h"
 #include "model/dispatcher.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 
@@ -99,7 +99,7 @@ static bool needs_source(const struct field *field)
 START_TEST(preset_figures_have_sources)
 {
     ck_assert_uint_eq(preset_count("dispatchers"), sizeof rows / sizeof rows[0]);
-    char **sources = mem_alloc(COST_MAX_FIELDS, sizeof *sources);
+    struct provenance *sources = mem_alloc(COST_MAX_FIELDS, sizeof *sources);
     struct dispatcher standard = dispatcher_default();
     for (size_t i = 0; i < preset_count("dispatchers"); i++) {
         struct dispatcher d;
@@ -112,11 +112,10 @@ START_TEST(preset_figures_have_sources)
             const struct field *field = &d.cost_model->fields[row];
             const bool moved =
                 strcmp(field_format(field, &d, a), field_format(field, &standard, b)) != 0;
-            ck_assert_msg(!moved || !needs_source(field) || sources[row], "%s: %s has no source",
-                          name, field->key);
-            free(sources[row]);
-            sources[row] = NULL;
+            ck_assert_msg(!moved || !needs_source(field) || provenance_given(&sources[row]),
+                          "%s: %s has no source", name, field->key);
         }
+        provenance_release(sources, COST_MAX_FIELDS);
     }
     free(sources);
 }

@@ -2,7 +2,7 @@
 // where the truth is known, widen where rows are far, and what leaves the rows is named.
 #include "base/rng.h"
 #include "model/engine/estimate.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "study/accuracy.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
@@ -88,6 +88,7 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
 {
     const struct row_overrides terms = {.seed = 1};
+    const struct provenance origin = {.fit = (char *)"a test"};
     struct fixture rows = noisy_rows(nodes, noise, seed), moves = fixture_make(MOVES, ".yaml");
     struct calibration calibration;
     struct measured measured;
@@ -98,7 +99,7 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
     ck_assert_msg(measured_load(&measured, rows.path, &err), "%s", err.text);
     ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
     strcpy(calibration.name, "own");
-    ck_assert_msg(calibration_write(&calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
     calibration_release(&calibration);
     measured_release(&measured);

@@ -1,5 +1,5 @@
 // model/layout: makers, files of TensorRT-LLM's load balancer, and every refusal.
-#include "model/layout.h"
+#include "model/layout_file.h"
 #include "tests/fixture.h"
 
 #define EP32 "tests/data/layout/trtllm-ep32.yaml"

@@ -1,7 +1,7 @@
 // model/moe and model/preset: presets against published configurations, and every refusal.
 #include "base/mem.h"
 #include "model/moe.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "tests/fixture.h"
 
 static struct moe load(const char *what)
@@ -82,22 +82,19 @@ END_TEST
 
 START_TEST(sources_name_their_origin)
 {
-    char **sources = mem_alloc(moe_field_count, sizeof *sources);
+    struct provenance *sources = mem_alloc(moe_field_count, sizeof *sources);
     struct moe moe;
     struct error err;
     const size_t experts =
         (size_t)(field_find(moe_fields, moe_field_count, "experts") - moe_fields);
     ck_assert(moe_load("deepseek-v3", &moe, sources, &err));
-    ck_assert_str_eq(sources[experts],
+    ck_assert_str_eq(sources[experts].source,
                      "Hugging Face config.json of deepseek-ai/DeepSeek-V3: n_routed_experts");
-    for (size_t i = 0; i < moe_field_count; i++) {
-        free(sources[i]);
-        sources[i] = NULL;
-    }
+    provenance_release(sources, moe_field_count);
     ck_assert(moe_load("tests/data/config/mixtral-8x7b.json", &moe, sources, &err));
-    ck_assert_str_eq(sources[experts], "tests/data/config/mixtral-8x7b.json: num_local_experts");
-    for (size_t i = 0; i < moe_field_count; i++)
-        free(sources[i]);
+    ck_assert_str_eq(sources[experts].source,
+                     "tests/data/config/mixtral-8x7b.json: num_local_experts");
+    provenance_release(sources, moe_field_count);
     free(sources);
 }
 END_TEST

@@ -5,7 +5,7 @@
 // 2.19 of common.cu and util.cu); no output of a real run is among them.
 #include "base/rng.h"
 #include "study/rows/measured_load.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
@@ -369,10 +369,11 @@ static void check_written(const struct calibration *calibration)
 {
     struct cluster cluster, other;
     struct dispatcher there, elsewhere, before;
+    const struct provenance origin = {.fit = (char *)"a test"};
     struct error err = {0};
     ck_assert(cluster_load("h100-nvl8", &other, NULL, &err));
     ck_assert(dispatcher_load("nccl-alltoall", &other, &before, NULL, &err));
-    ck_assert_msg(calibration_write(calibration, scratch_folder, "a test", &err), "%s", err.text);
+    ck_assert_msg(calibration_write(calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
     ck_assert_msg(cluster_load("custom", &cluster, NULL, &err), "%s", err.text);
     ck_assert_str_eq(cluster.gpu, "h100");

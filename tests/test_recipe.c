@@ -18,15 +18,15 @@ START_TEST(presets_have_sources)
     struct error err;
     static const char *const names[] = {"balanced", "deepseek-v3-mixed",
                                         "deepseek-v3-single-domain", "hot-expert", "zipf"};
-    char **sources = mem_alloc(recipe_field_count, sizeof *sources);
+    struct provenance *sources = mem_alloc(recipe_field_count, sizeof *sources);
     ck_assert_msg(recipe_load(names[_i], &recipe, sources, &err), "%s", err.text);
     ck_assert_str_eq(recipe.name, names[_i]);
     size_t said = 0;
     for (size_t i = 0; i < recipe_field_count; i++) {
-        said += sources[i] != NULL;
-        ck_assert(!sources[i] || strlen(sources[i]) > 3);
-        free(sources[i]);
+        said += sources[i].source != NULL;
+        ck_assert(!sources[i].source || strlen(sources[i].source) > 3);
     }
+    provenance_release(sources, recipe_field_count);
     ck_assert_uint_ge(said, 3);
     free(sources);
     recipe_release(&recipe);

@@ -1,4 +1,4 @@
-// base/doc and base/infile: documents with their lines, every refusal, binding to a table.
+// base/doc and base/infile: documents with their lines, every refusal.
 #include "base/doc.h"
 #include "base/error.h"
 #include "base/infile.h"
@@ -349,95 +349,6 @@ START_TEST(file_from_a_pipe)
 }
 END_TEST
 
-// ---- binding -----------------------------------------------------------------------------------
-
-struct thing {
-    uint32_t nodes;
-    double nic_Bps;
-    char name[FIELD_TEXT_BYTES];
-};
-
-static const struct field fields[] = {
-    {"nodes", FIELD_U32, offsetof(struct thing, nodes), 1, 1024, NULL, "domains", NULL, 0},
-    {"nic_rate", FIELD_RATE, offsetof(struct thing, nic_Bps), 0, 0, NULL, "each way", NULL, 0},
-    {"name", FIELD_TEXT, offsetof(struct thing, name), 0, 0, NULL, "for people", NULL, 0},
-};
-
-START_TEST(binds)
-{
-    struct thing thing = {0};
-    struct error err = {0};
-    char *sources[COUNT(fields)] = {NULL, strdup("older"), NULL};
-    bool seen[COUNT(fields)] = {false};
-    struct doc *doc = load_good("nodes: 4\n"
-                                "nic-rate: {value: 46.7GB/s, source: \"DeepEP README\"}\n");
-    const struct doc_bind bind = {fields, (size_t)COUNT(fields), &thing, sources, seen, false};
-    ck_assert_msg(doc_bind(doc, doc_root(doc), &bind, &err), "%s", err.text);
-    doc_free(doc); // what was bound outlives the document
-    ck_assert_uint_eq(thing.nodes, 4);
-    ck_assert(thing.nic_Bps == 46.7e9);
-    ck_assert(seen[0] && seen[1] && !seen[2]);
-    ck_assert_ptr_null(sources[0]);
-    ck_assert_str_eq(sources[1], "DeepEP README");
-    free(sources[1]);
-}
-END_TEST
-
-START_TEST(binds_open)
-{
-    struct thing thing = {.nodes = 7};
-    struct error err = {0};
-    bool seen[COUNT(fields)] = {false};
-    struct doc *doc = load_good("{\"nodes\": null, \"torch_dtype\": \"x\", \"name\": \"y\",\n"
-                                " \"quantization_config\": {\"fmt\": [1, 2]}}");
-    struct doc_bind bind = {fields, (size_t)COUNT(fields), &thing, NULL, seen, true};
-    ck_assert_msg(doc_bind(doc, doc_root(doc), &bind, &err), "%s", err.text);
-    ck_assert_uint_eq(thing.nodes, 7);
-    ck_assert_str_eq(thing.name, "y");
-    ck_assert(!seen[0] && seen[2]);
-    bind.seen = NULL;
-    ck_assert(doc_bind(doc, doc_root(doc), &bind, &err));
-    doc_free(doc);
-}
-END_TEST
-
-static const struct {
-    const char *text, *message;
-} unbound[] = {
-    {"nodes: 0", "mine.yaml:1: nodes: '0': out of range; expected 1 to 1024"},
-    {"name: x\nnodes: nan", "mine.yaml:2: nodes: 'nan': expected a whole number"},
-    {"nic_rate: 50",
-     "mine.yaml:1: nic_rate: '50': expected a rate with its unit, such as 50GB/s or 400Gbps"},
-    {"nodes: 1\nnode: 1", "mine.yaml:2: unknown key 'node'; did you mean 'nodes'?"},
-    {"zebra: 1", "mine.yaml:1: unknown key 'zebra'"},
-    {"nic_rate: 1GB/s\nnic-rate: 1GB/s", "mine.yaml:2: nic_rate: given twice"},
-    {"nodes:", "mine.yaml:1: nodes: no value given"},
-    {"name: ~", "mine.yaml:1: name: no value given"},
-    {"nodes: [1]", "mine.yaml:1: nodes: found a list; expected a single value"},
-    {"nodes:\n  source: x", "mine.yaml:2: nodes: a map without 'value'; expected value and source"},
-    {"nodes: {value: [1]}", "mine.yaml:1: nodes: found a list; expected a single value"},
-    {"nodes: {value: 1, source: [x]}", "mine.yaml:1: nodes: source: found a list; expected text"},
-    {"nodes: {value: 1, sauce: x}",
-     "mine.yaml:1: nodes: unknown key 'sauce'; expected value and source"},
-    {"nodes:\n  value: 2000\n  source: x",
-     "mine.yaml:2: nodes: '2000': out of range; expected 1 to 1024"},
-    {"- nodes", "mine.yaml:1: found a list; expected a map, 'key: value' lines"},
-    {"nodes", "mine.yaml:1: found a single value; expected a map, 'key: value' lines"},
-};
-
-START_TEST(bind_refuses)
-{
-    struct thing thing = {0};
-    struct error err = {0};
-    struct doc *doc = load_good(unbound[_i].text);
-    const struct doc_bind bind = {fields, (size_t)COUNT(fields), &thing, NULL, NULL, false};
-    ck_assert(!doc_bind(doc, doc_root(doc), &bind, &err));
-    ck_assert_str_eq(err.text, unbound[_i].message);
-    ck_assert_int_eq(err.code, EXIT_INPUT);
-    doc_free(doc);
-}
-END_TEST
-
 START_TEST(place_in_errors)
 {
     struct error err = {0};
@@ -473,16 +384,11 @@ int main(void)
     tcase_add_test(files, file_limit);
     tcase_add_test(files, file_without_end);
     tcase_add_test(files, file_from_a_pipe);
-    TCase *binding = tcase_create("bind");
-    tcase_add_test(binding, binds);
-    tcase_add_test(binding, binds_open);
-    tcase_add_loop_test(binding, bind_refuses, 0, COUNT(unbound));
-    tcase_add_test(binding, place_in_errors);
+    tcase_add_test(trees, place_in_errors);
     Suite *suite = suite_create("yaml");
     suite_add_tcase(suite, trees);
     suite_add_tcase(suite, long_ones);
     suite_add_tcase(suite, files);
-    suite_add_tcase(suite, binding);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
     const int failed = srunner_ntests_failed(runner);

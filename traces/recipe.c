@@ -2,8 +2,9 @@
 
 #include "base/doc.h"
 #include "base/mem.h"
+#include "base/object.h"
+#include "base/preset.h"
 #include "model/moe.h"
-#include "model/preset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static const struct list {
 };
 #define LISTS (sizeof lists / sizeof lists[0])
 
-static double *list_of(const struct recipe *recipe, const struct list *list)
+static double *recipe_entries(const struct recipe *recipe, const struct list *list)
 {
     double *entries;
     memcpy(&entries, (const char *)recipe + list->offset, sizeof entries);
@@ -96,7 +97,7 @@ static double *list_of(const struct recipe *recipe, const struct list *list)
 
 static void set_list(struct recipe *recipe, const struct list *list, double *entries)
 {
-    free(list_of(recipe, list));
+    free(recipe_entries(recipe, list));
     memcpy((char *)recipe + list->offset, &entries, sizeof entries);
 }
 
@@ -110,7 +111,7 @@ const double *recipe_list(const struct recipe *recipe, const char *key)
 {
     for (size_t i = 0; i < LISTS; i++)
         if (strcmp(key, lists[i].field) == 0)
-            return list_of(recipe, &lists[i]);
+            return recipe_entries(recipe, &lists[i]);
     return NULL;
 }
 
@@ -195,84 +196,55 @@ bool recipe_check(const struct recipe *recipe, const struct moe *moe, struct err
 
 // --- reading -----------------------------------------------------------------------------------
 
-struct reading {
-    const struct doc *doc;
-    struct recipe *recipe;
-    char **sources;
-    struct error *err;
-};
-
-static const char *key_at(const void *context, size_t index)
-{
-    (void)context;
-    return index < LISTS ? lists[index].key : recipe_fields[index - LISTS].key;
-}
-
-// doc_bind, told that the map is open, leaves the lists aside; the rest is refused here.
-static bool refuse_key(const struct reading *reading, size_t index)
-{
-    const struct doc *doc = reading->doc;
-    const doc_node root = doc_root(doc);
-    const char *key = doc_key(doc, root, index);
-    for (size_t i = 0; i < LISTS; i++)
-        if (strcmp(key, lists[i].key) == 0)
-            return true;
-    if (field_find(recipe_fields, RECIPE_FIELDS, key)) {
-        const doc_node value = doc_value(doc, root, index);
-        return !doc_is_null(doc, value) ||
-               doc_error(doc, value, reading->err, "%s: no value given", key);
-    }
-    char quoted[ERROR_QUOTE_BYTES];
-    const char *near = field_nearest(key, LISTS + RECIPE_FIELDS, key_at, NULL);
-    return error_set(reading->err, EXIT_INPUT, "%s:%zu: unknown key '%s'%s%s%s", doc_name(doc),
-                     doc_key_line(doc, root, index), error_quote(key, quoted),
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-}
-
-static size_t row_of(const char *key)
+static size_t recipe_row(const char *key)
 {
     return (size_t)(field_find(recipe_fields, RECIPE_FIELDS, key) - recipe_fields);
 }
 
-// The list itself; its source is kept as that of the field that it stands for.
-static doc_node list_node(const struct reading *reading, const struct list *list, doc_node node)
-{
-    const struct doc *doc = reading->doc;
-    if (doc_kind(doc, node) != DOC_MAP)
-        return node;
-    const doc_node source = doc_get(doc, node, "source");
-    if (reading->sources && source != DOC_NONE && doc_kind(doc, source) == DOC_SCALAR)
-        reading->sources[row_of(list->field)] = mem_copy_text(doc_text(doc, source));
-    return doc_get(doc, node, "value");
-}
-
 // Each entry as the field reads it, by way of a recipe that nobody keeps.
-static bool read_entries(const struct reading *reading, const struct list *list, doc_node node,
-                         double *entries)
+static bool read_entries(const struct object_reading *reading, const struct list *list,
+                         doc_node node, double *entries)
 {
-    const struct field *field = &recipe_fields[row_of(list->field)];
+    struct field field = recipe_fields[recipe_row(list->field)];
     struct recipe scratch;
+    field.key = list->key;
     for (size_t i = 0; i < doc_size(reading->doc, node); i++) {
         const doc_node item = doc_item(reading->doc, node, i);
         if (doc_kind(reading->doc, item) != DOC_SCALAR)
             return doc_error(reading->doc, item, reading->err, "%s: expected numbers", list->key);
-        if (!field_parse(field, doc_text(reading->doc, item), &scratch, reading->err))
-            return error_prefix(reading->err, "%s:%zu: %s", doc_name(reading->doc),
-                                doc_line(reading->doc, item), list->key);
-        memcpy(&entries[i], (const char *)&scratch + field->offset, sizeof entries[i]);
+        if (!doc_field(reading->doc, item, &field, &scratch, reading->err))
+            return false;
+        memcpy(&entries[i], (const char *)&scratch + field.offset, sizeof entries[i]);
     }
     return true;
 }
 
-static bool read_list(const struct reading *reading, const struct list *list)
+// The list itself; where it comes from is kept as that of the field that it stands for.
+static bool open_list(const struct object_reading *reading, const struct list *list, doc_node *node)
+{
+    struct provenance provenance = {0};
+    const bool ok = object_open(reading->doc, list->key, node, &provenance, reading->err);
+    if (ok && reading->provenance) {
+        struct provenance *kept = &reading->provenance[recipe_row(list->field)];
+        provenance_release(kept, 1);
+        *kept = provenance;
+    } else {
+        provenance_release(&provenance, 1);
+    }
+    return ok;
+}
+
+static bool recipe_read_list(const struct object_reading *reading, const struct list *list)
 {
     const struct doc *doc = reading->doc;
-    struct recipe *recipe = reading->recipe;
-    const doc_node there = doc_get(doc, doc_root(doc), list->key);
+    struct recipe *recipe = reading->object;
+    const doc_node there = doc_get(doc, reading->root, list->key);
+    doc_node node = there;
     if (there == DOC_NONE)
         return true;
-    const doc_node node = list_node(reading, list, there);
-    if (node == DOC_NONE || doc_kind(doc, node) != DOC_LIST || doc_size(doc, node) == 0)
+    if (!open_list(reading, list, &node))
+        return false;
+    if (doc_kind(doc, node) != DOC_LIST || doc_size(doc, node) == 0)
         return doc_error(doc, there, reading->err, "%s: expected a list of numbers, one a layer",
                          list->key);
     const uint32_t count = (uint32_t)doc_size(doc, node);
@@ -285,79 +257,55 @@ static bool read_list(const struct reading *reading, const struct list *list)
     return read_entries(reading, list, node, entries);
 }
 
-static bool read_doc(const struct reading *reading)
+static bool recipe_read_lists(struct object_reading *reading)
 {
-    const struct doc *doc = reading->doc;
-    const doc_node root = doc_root(doc);
-    const struct doc_bind bind = {.fields = recipe_fields,
-                                  .count = RECIPE_FIELDS,
-                                  .object = reading->recipe,
-                                  .sources = reading->sources,
-                                  .open = true};
-    if (doc_kind(doc, root) != DOC_MAP)
-        return doc_error(doc, root, reading->err, "expected a recipe's keys and values");
-    preset_title(doc, reading->recipe->name);
-    for (size_t i = 0; i < doc_size(doc, root); i++)
-        if (!refuse_key(reading, i))
-            return false;
-    if (!doc_bind(doc, root, &bind, reading->err))
-        return false;
     for (size_t i = 0; i < LISTS; i++)
-        if (!read_list(reading, &lists[i]))
+        if (!recipe_read_list(reading, &lists[i]))
             return false;
-    const char *key = request_fault(reading->recipe, reading->err);
-    return !key || preset_blame(doc, key, reading->err);
+    return true;
 }
 
-static bool read_file(const char *what, struct recipe *recipe, char **sources, struct error *err)
+// A changed figure holds for all layers.
+static void recipe_changed(struct object_reading *reading)
 {
-    struct doc *doc = preset_load("recipes", what, err);
-    if (!doc)
-        return false;
-    const struct reading reading = {.doc = doc, .recipe = recipe, .sources = sources, .err = err};
-    const bool done = read_doc(&reading);
-    doc_free(doc);
-    return done;
-}
-
-// A changed figure has no source any more, and holds for all layers; the mark keeps the recipe from
-// passing for the preset.
-static void note_changes(struct recipe *recipe, const bool *seen, char **sources)
-{
-    const size_t length = strlen(recipe->name);
-    if (length + 1 < sizeof recipe->name && !seen[row_of("name")])
-        strcpy(recipe->name + length, "*");
-    for (size_t row = 0; sources && row < RECIPE_FIELDS; row++)
-        if (seen[row]) {
-            free(sources[row]);
-            sources[row] = NULL;
-        }
     for (size_t i = 0; i < LISTS; i++)
-        if (seen[row_of(lists[i].field)])
-            set_list(recipe, &lists[i], NULL);
+        if (reading->seen[recipe_row(lists[i].field)])
+            set_list(reading->object, &lists[i], NULL);
 }
 
-static bool read_changes(char *items, struct recipe *recipe, char **sources, struct error *err)
+static const char *recipe_object_fault(void *object, struct error *err)
+{
+    return request_fault(object, err);
+}
+
+static const char *const recipe_lists[] = {"layer_top_eighth_share", "layer_expert_max_mean", NULL};
+static const struct object_reader recipe_reader = {
+    .kind = "recipes",
+    .whose = "a recipe's",
+    .fields = recipe_fields,
+    .count = RECIPE_FIELDS,
+    .others = recipe_lists,
+    .read_others = recipe_read_lists,
+    .changed = recipe_changed,
+    .fault = recipe_object_fault,
+};
+
+bool recipe_load(const char *what, struct recipe *recipe, struct provenance *provenance,
+                 struct error *err)
 {
     bool seen[RECIPE_FIELDS] = {false};
-    const struct field_change change = {recipe_fields, RECIPE_FIELDS, recipe, seen};
-    if (!field_assign(&change, items, err))
-        return false;
-    note_changes(recipe, seen, sources);
-    const char *key = request_fault(recipe, err);
-    return !key || error_prefix(err, "%s", key);
-}
-
-bool recipe_load(const char *what, struct recipe *recipe, char **sources, struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    *recipe = recipe_default();
-    char *text = mem_copy_text(what);
+    struct object_reading reading = {.reader = &recipe_reader,
+                                     .object = recipe,
+                                     .provenance = provenance,
+                                     .seen = seen,
+                                     .err = err};
+    char *text = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
     char *items = access(what, F_OK) == 0 ? NULL : strchr(text, ':');
+    *recipe = recipe_default();
     if (items)
         *items++ = '\0';
-    bool done = read_file(text, recipe, sources, err);
-    if (done && items && !read_changes(items, recipe, sources, err))
+    bool done = object_load(&reading, text);
+    if (done && items && !object_change(&reading, items))
         done = error_prefix(err, "'%s'", error_quote(what, quoted));
     free(text);
     if (!done)

@@ -5,6 +5,7 @@
 #define TRACES_RECIPE_H
 
 #include "base/field.h"
+#include "base/object.h"
 
 #include <stdint.h>
 
@@ -54,8 +55,9 @@ struct recipe {
 extern const struct field recipe_fields[];
 extern const size_t recipe_field_count;
 
-// sources, when not NULL, has recipe_field_count entries and gets copies to be freed by the caller.
-bool recipe_load(const char *what, struct recipe *recipe, char **sources, struct error *err);
+// provenance, when not NULL, has recipe_field_count zeroed entries, released by the caller.
+bool recipe_load(const char *what, struct recipe *recipe, struct provenance *provenance,
+                 struct error *err);
 void recipe_release(struct recipe *recipe);
 
 // The figures of one of a model's layers.

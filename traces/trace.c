@@ -133,13 +133,13 @@ static bool finish_shape(struct trace *trace, const bool *seen, struct error *er
 static bool read_trace_shape(const struct doc *doc, struct trace *trace, struct error *err)
 {
     bool *seen = mem_alloc(moe_field_count, sizeof *seen);
-    const struct doc_bind bind = {.fields = moe_fields,
+    const struct object_bind bind = {.fields = moe_fields,
                                   .count = moe_field_count,
                                   .object = &trace->moe,
                                   .seen = seen,
                                   .open = true};
     trace->moe = moe_default();
-    bool ok = doc_bind(doc, doc_root(doc), &bind, err);
+    bool ok = object_bind(doc, doc_root(doc), &bind, err);
     if (ok && !finish_shape(trace, seen, err))
         ok = error_prefix(err, "%s", doc_name(doc));
     free(seen);

@@ -13,7 +13,6 @@ grep -vE ',epsim-real,(inter|intra),' "$at/points.csv" >"$work/phases.csv"
 "$epsim" calibrate "$work/phases.csv" --only "$part" --presets "$at/presets" --fit "$at/fit.yaml" \
     --write "$work/fitted" --quiet -o "$work/fit.txt" "$@"
 grep -v '^# skipped:' "$work/fit.txt"
-find "$work/fitted" -name '*.yaml' -exec sed -i "s|$work|$at|" {} +
 rm -rf "$at/fitted"
 cp -r "$work/fitted" "$at/"
 "$epsim" accuracy "$work/phases.csv" --except "$part" --presets "$at/fitted" --engine estimate,simulate --quiet \

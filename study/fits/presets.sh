@@ -14,8 +14,6 @@ for fit in deepep-ll deepep-normal nccl-alltoall trtllm others; do
         -o "$work/found.txt"
     grep -v '^# skipped:' "$work/found.txt"
 done
-# Where the presets of the moment stood is no part of where a figure comes from.
-sed -i "s| --presets $work||" "$work"/clusters/*.yaml "$work"/dispatchers/*.yaml "$work"/fits/*.yaml
 cp "$work"/clusters/*.yaml model/presets/clusters/
 cp "$work"/dispatchers/*.yaml model/presets/dispatchers/
 mkdir -p model/presets/fits

@@ -10,7 +10,7 @@ value() { # file, key: the number before its unit
 }
 
 put() { # preset, key, value, what it is
-    line="$2: {value: $3, source: \"fitted to four H100 of one host, half of the points of real/results/h100-x4 (its fit.sh): $4\"}"
+    line="$2: {value: $3, source: \"half of the points of four H100 of one host: $4\"}"
     sed -i "s|^$2:.*|$line|" "$presets/$1.yaml"
 }
 

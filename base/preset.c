@@ -1,10 +1,10 @@
-// Presets. A lookup composes the path and scans the embedded table, which needs neither an index
-// nor a lock; only the listing keeps a sorted copy of the names, made once.
-#include "model/preset.h"
+// A lookup composes the path and scans the embedded table, which needs neither an index nor a lock;
+// only the listing keeps a sorted copy of the names, made once.
+#include "base/preset.h"
 
 #include "base/infile.h"
 #include "base/mem.h"
-#include "model/embedded.h"
+#include "base/embedded.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -16,66 +16,75 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PRESET_FOLDER "model/presets/"
+#define PRESET_FOLDER "/presets/" // of whatever room
 #define PRESET_SUFFIX ".yaml"
 #define SHELF_NAMES 64
 #define NAME_BYTES 48
+#define SHELVES 8
 
+// The presets of one kind. What one is called in messages is the kind without its last letter:
+// "cluster" of "clusters".
 struct shelf {
-    const char *kind;
-    const char *noun; // for messages
+    char kind[NAME_BYTES];
     size_t count;
     char names[SHELF_NAMES][NAME_BYTES];
 };
 
-static struct shelf shelves[] = {
-    {.kind = "models", .noun = "model"},
-    {.kind = "clusters", .noun = "cluster"},
-    {.kind = "dispatchers", .noun = "dispatcher"},
-    {.kind = "recipes", .noun = "recipe"},
-    {.kind = "fits", .noun = "fit"},
-};
+static struct shelf shelves[SHELVES];
+static size_t shelf_count;
 static once_flag shelves_once = ONCE_FLAG_INIT;
 
-static bool skip(const char **text, const char *prefix)
+// "KIND/NAME.yaml" of a path in the tree, or NULL where that is no preset.
+static const char *preset_path(const char *path)
 {
-    const size_t length = strlen(prefix);
-    if (strncmp(*text, prefix, length) != 0)
-        return false;
-    *text += length;
-    return true;
+    const char *folder = strstr(path, PRESET_FOLDER);
+    return folder ? folder + strlen(PRESET_FOLDER) : NULL;
 }
 
-// Adds the file to its shelf, if it is a preset of that kind.
-static void shelve(struct shelf *shelf, const char *path)
+static struct shelf *shelf_for(const char *kind, size_t length)
 {
-    if (!skip(&path, PRESET_FOLDER) || !skip(&path, shelf->kind) || !skip(&path, "/"))
+    size_t s = 0;
+    while (s < shelf_count &&
+           (strncmp(shelves[s].kind, kind, length) || shelves[s].kind[length] != '\0'))
+        s++;
+    if (s == shelf_count) {
+        assert(shelf_count < SHELVES && length < NAME_BYTES);
+        memcpy(shelves[shelf_count++].kind, kind, length);
+    }
+    return &shelves[s];
+}
+
+// Variants are presets of no name of their own.
+static void shelve(const char *path)
+{
+    const char *kind = preset_path(path);
+    if (!kind || strchr(kind, '@'))
         return;
-    if (strchr(path, '@'))
-        return;
-    const size_t length = strlen(path) - strlen(PRESET_SUFFIX);
+    const size_t kind_length = strcspn(kind, "/");
+    struct shelf *shelf = shelf_for(kind, kind_length);
+    const char *name = kind + kind_length + 1;
+    const size_t length = strlen(name) - strlen(PRESET_SUFFIX);
     assert(shelf->count < SHELF_NAMES && length < NAME_BYTES);
-    memcpy(shelf->names[shelf->count++], path, length);
+    memcpy(shelf->names[shelf->count++], name, length);
 }
 
-static int by_name(const void *a, const void *b)
+static int by_preset_name(const void *a, const void *b)
 {
     return strcmp(a, b);
 }
 
 static void shelves_fill(void)
 {
-    for (size_t s = 0; s < sizeof shelves / sizeof shelves[0]; s++) {
-        for (size_t i = 0; i < embedded_count; i++)
-            shelve(&shelves[s], embedded_files[i].path);
-        qsort(shelves[s].names, shelves[s].count, NAME_BYTES, by_name);
-    }
+    for (size_t i = 0; i < embedded_count; i++)
+        shelve(embedded_files[i].path);
+    for (size_t s = 0; s < shelf_count; s++)
+        qsort(shelves[s].names, shelves[s].count, NAME_BYTES, by_preset_name);
 }
 
 static const struct shelf *shelf_of(const char *kind)
 {
     call_once(&shelves_once, shelves_fill);
-    for (size_t s = 0; s < sizeof shelves / sizeof shelves[0]; s++)
+    for (size_t s = 0; s < shelf_count; s++)
         if (strcmp(shelves[s].kind, kind) == 0)
             return &shelves[s];
     abort(); // a kind that is none is a slip of the programmer's
@@ -95,13 +104,15 @@ const char *preset_name(const char *kind, size_t index)
 
 static const struct embedded *find_embedded(const char *kind, const char *name)
 {
-    for (size_t i = 0; i < embedded_count; i++) {
-        const char *path = embedded_files[i].path;
-        if (skip(&path, PRESET_FOLDER) && skip(&path, kind) && skip(&path, "/") &&
-            skip(&path, name) && strcmp(path, PRESET_SUFFIX) == 0)
-            return &embedded_files[i];
+    char *wanted = mem_format("%s/%s" PRESET_SUFFIX, kind, name);
+    const struct embedded *found = NULL;
+    for (size_t i = 0; !found && i < embedded_count; i++) {
+        const char *path = preset_path(embedded_files[i].path);
+        if (path && strcmp(path, wanted) == 0)
+            found = &embedded_files[i];
     }
-    return NULL;
+    free(wanted);
+    return found;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -116,28 +127,29 @@ static bool looks_like_path(const char *what)
            ends_with(what, ".json") || (*what && access(what, F_OK) == 0);
 }
 
-static const char *name_at(const void *shelf, size_t index)
+static const char *shelf_name_at(const void *shelf, size_t index)
 {
     return ((const struct shelf *)shelf)->names[index];
 }
 
-static void refuse_unknown(const char *kind, const char *what, struct error *err)
+static void refuse_preset(const char *kind, const char *what, struct error *err)
 {
     const struct shelf *shelf = shelf_of(kind);
-    const char *near = field_nearest(what, shelf->count, name_at, shelf);
+    const char *near = field_nearest(what, shelf->count, shelf_name_at, shelf);
     char list[512] = "", quoted[ERROR_QUOTE_BYTES];
     size_t length = 0;
     for (size_t i = 0; i < shelf->count && length < sizeof list; i++)
         length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "",
                                    shelf->names[i]);
     error_quote(what, quoted);
+    const int noun = (int)strlen(kind) - 1;
     if (near)
         error_set(err, EXIT_INPUT,
-                  "'%s': no such %s; did you mean '%s'? Expected a file or one of %s", quoted,
-                  shelf->noun, near, list);
+                  "'%s': no such %.*s; did you mean '%s'? Expected a file or one of %s", quoted,
+                  noun, kind, near, list);
     else
-        error_set(err, EXIT_INPUT, "'%s': no such %s; expected a file or one of %s", quoted,
-                  shelf->noun, list);
+        error_set(err, EXIT_INPUT, "'%s': no such %.*s; expected a file or one of %s", quoted, noun,
+                  kind, list);
 }
 
 static char *own_folder; // of presets that stand before ours
@@ -220,7 +232,7 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err)
     if (own || looks_like_path(what))
         doc = doc_load(own ? own : what, err);
     else
-        refuse_unknown(kind, what, err);
+        refuse_preset(kind, what, err);
     free(own);
     return doc;
 }
@@ -254,7 +266,7 @@ char *preset_text(const char *kind, const char *what, struct error *err)
     if (own || looks_like_path(what))
         text = infile_read_text(own ? own : what, INFILE_LIMIT, &length, err);
     else
-        refuse_unknown(kind, what, err);
+        refuse_preset(kind, what, err);
     free(own);
     return text;
 }
@@ -265,31 +277,6 @@ bool preset_known(const char *kind, const char *what)
     const bool known = own || find_embedded(kind, what) || (*what && access(what, F_OK) == 0);
     free(own);
     return known;
-}
-
-static void print_value(FILE *out, const struct field *field, const void *object)
-{
-    char text[FIELD_TEXT_BYTES];
-    field_exact(field, object, text);
-    if (field->kind == FIELD_TEXT)
-        field_print_quoted(text, out);
-    else
-        fputs(text, out);
-}
-
-void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,
-                  char *const *sources)
-{
-    for (size_t i = 0; i < count; i++) {
-        fprintf(out, "%s: %s", fields[i].key, sources[i] ? "{value: " : "");
-        print_value(out, &fields[i], object);
-        if (sources[i]) {
-            fputs(", source: ", out);
-            field_print_quoted(sources[i], out);
-            fputc('}', out);
-        }
-        fputc('\n', out);
-    }
 }
 
 void preset_title(const struct doc *doc, char *title)

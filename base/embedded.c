@@ -1,4 +1,4 @@
-#include "base/version.h"
+#include "base/embedded.h"
 
 #ifndef EPSIM_VERSION
 #define EPSIM_VERSION "unknown"

@@ -1,8 +1,8 @@
-// study/reads and study/figures: which figures a prediction reads, told by moving them; and what
-// their sources say of the rows that fixed them.
-#include "study/figures.h"
+// study/reads and study/constants: which constants a prediction reads, told by moving them; and
+// what their provenance says of the rows that fixed them.
+#include "study/constants.h"
 #include "base/mem.h"
-#include "model/preset.h"
+#include "base/preset.h"
 #include "study/reads.h"
 #include "study/rows/measured_load.h"
 #include "tests/fixture.h"
@@ -105,7 +105,7 @@ static void try_field(const struct scenario *scenario, const struct measured_row
 }
 
 // What is said not to be read moves nothing, exactly; of what is said to be read much does.
-START_TEST(unread_figures_move_nothing)
+START_TEST(unread_constants_move_nothing)
 {
     const struct fixture file = rows_file(every_kind);
     const struct row_overrides terms = {.seed = 1};
@@ -131,43 +131,22 @@ START_TEST(unread_figures_move_nothing)
 }
 END_TEST
 
-// ---- sources ----------------------------------------------------------------------------------
-
-static const struct {
-    const char *source;
-    size_t rows;
-} sources[] = {{"fitted to 24 rows: epsim calibrate x.csv", 24},
-               {"fitted to 1 row: a table", 1},
-               {"fitted to 816 rows", 816},
-               {"fitted to rows", 0},
-               {"fitted to 7 machines", 0},
-               {"taken from another, fitted to 24 rows", 0},
-               {"assumption: none", 0},
-               {"", 0},
-               {NULL, 0}};
-
-START_TEST(source_rows)
-{
-    ck_assert_uint_eq(figures_source_rows(sources[_i].source), sources[_i].rows);
-}
-END_TEST
-
 // ---- support ----------------------------------------------------------------------------------
 
-// A cluster and a dispatcher with figures of known rows, in the suite's folder.
+// A cluster and a dispatcher with constants of known rows, in the suite's folder.
 static void write_presets(void)
 {
     struct error err = {0};
     ck_assert_int_eq(mkdir(scratch_path("clusters"), 0700), 0);
     ck_assert_int_eq(mkdir(scratch_path("dispatchers"), 0700), 0);
     static const char cluster[] =
-        "nodes: 2\ngpus_per_node: 8\nnvlink: {value: 150GB/s, source: \"fitted to 20 rows: us\"}\n"
-        "nic: {value: 50GB/s, source: \"fitted to 10 rows: x --seed 1 --only 1/3; error\"}\n";
+        "nodes: 2\ngpus_per_node: 8\nnvlink: {value: 150GB/s, fit: us, rows: 20}\n"
+        "nic: {value: 50GB/s, fit: us, rows: 10, stderr_pct: 3, only: 1/3, seed: 1}\n";
     static const char dispatcher[] =
         "dedupe: rank\nroute: direct\nreduce: rank\ncounts: none\n"
-        "dispatch_fixed: {value: 9us, source: \"fitted to 4 rows: us\"}\n"
-        "combine_fixed: {value: 9us, source: \"fitted to 4 rows: us\"}\n"
-        "combine_sum: {value: 0.1us, source: \"fitted to 2 rows: us\"}\n"
+        "dispatch_fixed: {value: 9us, fit: us, rows: 4}\n"
+        "combine_fixed: {value: 9us, fit: us, rows: 4}\n"
+        "combine_sum: {value: 0.1us, fit: us, rows: 2}\n"
         "dispatch_fixed_inter: {value: 3us, source: \"assumption: none\"}\n";
     scratch_write("clusters/ours.yaml", cluster, strlen(cluster));
     scratch_write("dispatchers/mine.yaml", dispatcher, strlen(dispatcher));
@@ -203,27 +182,27 @@ START_TEST(support_of_rows)
     const struct fixture file = rows_file(four_rows);
     struct row_overrides terms = {.seed = 1};
     struct measured measured;
-    struct figures figures;
+    struct constants constants;
     bool taken[4];
     strcpy(terms.held_out, supports[_i].held_out);
     load(&measured, file.path);
-    figures_init(&figures, &measured, &terms);
+    constants_init(&constants, &measured, &terms);
     for (size_t r = 0; r < 4; r++)
         taken[r] = strchr(supports[_i].rows, measured.rows[r].id[0]) != NULL;
-    const struct support support = figures_support(&figures, taken);
+    const struct support support = constants_support(&constants, taken);
     ck_assert_uint_eq(support.rows, strlen(supports[_i].rows));
     ck_assert_uint_eq(support.parameters, supports[_i].parameters);
     ck_assert_uint_eq(support.fitted_rows, supports[_i].fitted_rows);
-    ck_assert_double_eq_tol(support.own_parameters, supports[_i].own, 1e-12);
+    ck_assert_double_eq_tol(support.effective_parameters, supports[_i].own, 1e-12);
     ck_assert_int_eq(support_proves_nothing(&support), supports[_i].proves_nothing);
-    figures_release(&figures);
+    constants_release(&constants);
     measured_release(&measured);
     fixture_remove(&file);
 }
 END_TEST
 
-// More rows than a figure was fitted to cannot all have fixed it.
-START_TEST(own_parameters_are_at_most_all)
+// More rows than a constant was fitted to cannot all have fixed it.
+START_TEST(effective_parameters_are_at_most_all)
 {
     write_presets();
     char text[8192] = "";
@@ -233,16 +212,16 @@ START_TEST(own_parameters_are_at_most_all)
     const struct fixture file = rows_file(text);
     const struct row_overrides terms = {.seed = 1};
     struct measured measured;
-    struct figures figures;
+    struct constants constants;
     bool taken[60];
     load(&measured, file.path);
-    figures_init(&figures, &measured, &terms);
+    constants_init(&constants, &measured, &terms);
     memset(taken, 1, sizeof taken);
-    const struct support support = figures_support(&figures, taken);
+    const struct support support = constants_support(&constants, taken);
     ck_assert_uint_eq(support.parameters, 3);
-    ck_assert_double_eq_tol(support.own_parameters, 3, 1e-12);
+    ck_assert_double_eq_tol(support.effective_parameters, 3, 1e-12);
     ck_assert(!support_proves_nothing(&support));
-    figures_release(&figures);
+    constants_release(&constants);
     measured_release(&measured);
     fixture_remove(&file);
 }
@@ -256,14 +235,13 @@ static void clear(void)
 
 int main(void)
 {
-    Suite *suite = suite_create("figures");
-    TCase *tests = tcase_create("figures");
+    Suite *suite = suite_create("constants");
+    TCase *tests = tcase_create("constants");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, scratch_make, clear);
-    tcase_add_test(tests, unread_figures_move_nothing);
-    tcase_add_loop_test(tests, source_rows, 0, SUITE_COUNT(sources));
+    tcase_add_test(tests, unread_constants_move_nothing);
     tcase_add_loop_test(tests, support_of_rows, 0, SUITE_COUNT(supports));
-    tcase_add_test(tests, own_parameters_are_at_most_all);
+    tcase_add_test(tests, effective_parameters_are_at_most_all);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

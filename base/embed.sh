@@ -1,8 +1,8 @@
 #!/bin/sh
 # Prints a C file that holds the named files as bytes (C17 has no #embed, and string literals are
-# limited to 4,095 characters): the table that model/embedded.h describes.
+# limited to 4,095 characters): the table that base/embedded.h describes.
 set -eu
-echo '#include "model/embedded.h"'
+echo '#include "base/embedded.h"'
 i=0
 for file in "$@"; do
     printf 'static const unsigned char bytes_%d[] = {' "$i"

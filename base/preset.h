@@ -1,16 +1,16 @@
-// Presets: named YAML files compiled into the binary (model/presets/KIND/NAME.yaml).
-#ifndef MODEL_PRESET_H
-#define MODEL_PRESET_H
+// Presets: named YAML files compiled into the binary (ROOM/presets/KIND/NAME.yaml).
+#ifndef BASE_PRESET_H
+#define BASE_PRESET_H
 
 #include "base/doc.h"
-#include "base/field.h"
+#include "base/error.h"
 
-#include <stdio.h>
+#include <stddef.h>
 
-// kind is "models", "clusters", "dispatchers", "recipes" or "fits" (study/fitted.h). Loads a preset
-// by its exact name, or a file by its path. A word that is neither is taken for a path when it has
-// '/' in it or ends in .yaml, .yml or .json, else for a preset's name ("glm-4.5" has a dot): the
-// nearest and all known are then named.
+// kind is a folder of presets, in the plural: "clusters". Loads a preset by its exact name, or a
+// file by its path. A word that is neither is taken for a path when it has '/' in it or ends in
+// .yaml, .yml or .json, else for a preset's name ("glm-4.5" has a dot): the nearest and all known
+// are then named.
 struct doc *preset_load(const char *kind, const char *what, struct error *err);
 
 // What the preset `what` says otherwise for one variant of its surroundings: NAME@VARIANT, of the
@@ -25,10 +25,6 @@ char *preset_text(const char *kind, const char *what, struct error *err);
 
 // Whether there is a preset of that name, built in or of one's own, or a file of that path.
 bool preset_known(const char *kind, const char *what);
-
-// An object as a preset's text, a key a line, each with its source where sources[i] is there.
-void preset_print(FILE *out, const struct field *fields, size_t count, const void *object,
-                  char *const *sources);
 
 // From here on folder/KIND/NAME.yaml, where it exists, stands for the preset of that name, in the
 // whole process (--presets); names that are only there are presets too. "" or NULL: none. Copied.

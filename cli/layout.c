@@ -108,7 +108,7 @@ static void write_layouts(void *context, FILE *out)
     layouts_write(written->layouts, written->format, written->comment, out);
 }
 
-static bool has_suffix(const char *text, const char *suffix)
+static bool ends_in(const char *text, const char *suffix)
 {
     const size_t length = strlen(text), tail = strlen(suffix);
     return length >= tail && !strcmp(text + length - tail, suffix);
@@ -119,8 +119,8 @@ static bool pick_format(const struct layout_options *options, enum layout_format
                         enum layout_format *format, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    *format = has_suffix(options->common.output, ".json")   ? LAYOUT_SGLANG
-              : has_suffix(options->common.output, ".yaml") ? LAYOUT_TRTLLM
+    *format = ends_in(options->common.output, ".json")   ? LAYOUT_SGLANG
+              : ends_in(options->common.output, ".yaml") ? LAYOUT_TRTLLM
                                                             : usual;
     if (!options->format[0])
         return true;

@@ -99,7 +99,7 @@ struct live {
     uint32_t layers;
 };
 
-static void visit_place(void *context, const struct replay_place *place)
+static void show_place(void *context, const struct replay_place *place)
 {
     struct live *live = context;
     progress_show(&live->progress, place->done, place->total);
@@ -221,7 +221,7 @@ static bool run_live(struct replay_options *options, struct replay *replay, stru
         return false;
     replay_timeline_begin(&live->timeline, timeline.stream, REPLAY_TIMELINE_EVENTS);
     progress_begin(&live->progress, "layers of steps", options->common.quiet);
-    bool ok = replay_run(replay, visit_place, live, err);
+    bool ok = replay_run(replay, show_place, live, err);
     progress_end(&live->progress);
     replay_timeline_end(&live->timeline, options->engine);
     if (ok && timeline.stream) {

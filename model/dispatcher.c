@@ -188,10 +188,28 @@ static void take_chunk_provenance(const struct object_reading *reading,
     provenance_release(provenance, 1);
 }
 
-static bool read_chunks(struct object_reading *reading)
+static bool refuse_chunks(const struct object_reading *reading, doc_node node)
+{
+    return doc_error(reading->doc, node, reading->err,
+                     CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
+}
+
+// The list itself, out of {value: ..., source: ...} where it stands in one.
+static bool open_chunks(const struct object_reading *reading, doc_node node, doc_node *list)
 {
     const struct doc *doc = reading->doc;
     struct provenance provenance = {0};
+    if (doc_kind(doc, node) == DOC_MAP && doc_get(doc, node, "value") == DOC_NONE)
+        return refuse_chunks(reading, node);
+    *list = node;
+    const bool ok = object_open(doc, CHUNK_KEY, list, &provenance, reading->err);
+    take_chunk_provenance(reading, &provenance);
+    return ok;
+}
+
+static bool read_chunks(struct object_reading *reading)
+{
+    const struct doc *doc = reading->doc;
     doc_node list = DOC_NONE;
     const doc_node node = doc_get(doc, reading->root, CHUNK_KEY);
     if (node == DOC_NONE)
@@ -200,15 +218,10 @@ static bool read_chunks(struct object_reading *reading)
         reading->seen[object_row(reading, "combine_chunk_tokens")])
         return doc_error(doc, node, reading->err,
                          CHUNK_KEY ": expected either this or chunk_tokens, not both");
-    list = node;
-    if (!object_open(doc, CHUNK_KEY, &list, &provenance, reading->err)) {
-        provenance_release(&provenance, 1);
+    if (!open_chunks(reading, node, &list))
         return false;
-    }
-    take_chunk_provenance(reading, &provenance);
     if (doc_kind(doc, list) != DOC_LIST || doc_size(doc, list) == 0)
-        return doc_error(doc, node, reading->err,
-                         CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
+        return refuse_chunks(reading, node);
     return read_chunk_list(reading, list);
 }
 

@@ -402,7 +402,7 @@ static void check_values(void)
     check_rmsnorm(7);
 }
 
-static bool check_kernels(struct error *err)
+static bool check_cuda_kernels(struct error *err)
 {
     check_rows();
     check_values();
@@ -412,5 +412,5 @@ static bool check_kernels(struct error *err)
 
 int main(void)
 {
-    return check_program("check_cuda", "failed", check_kernels);
+    return check_program("check_cuda", "failed", check_cuda_kernels);
 }

@@ -34,7 +34,7 @@ static float *gather_weights(const struct world *world, struct layer *layer)
     return all;
 }
 
-static bool write_trace_manifest(const struct layer *layer, const char *path, struct error *err)
+static bool write_run_manifest(const struct layer *layer, const char *path, struct error *err)
 {
     const struct trace_plan plan = {.moe = &layer->setup.scenario->moe,
                                     .layers = 1,
@@ -73,7 +73,7 @@ static bool write_files(const struct layer *layer, const float *weights, const c
     // The manifest comes last: a folder without one is no trace.
     const bool ok = npy_write(ids, NPY_U16, shape, 3, layer->all_ids, err) &&
                     npy_write(values, NPY_F32, shape, 3, weights, err) &&
-                    write_steps(layer, steps, err) && write_trace_manifest(layer, manifest, err);
+                    write_steps(layer, steps, err) && write_run_manifest(layer, manifest, err);
     free(ids);
     free(values);
     free(steps);

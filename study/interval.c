@@ -227,7 +227,7 @@ static void clone_in_closed_form(struct scenario *closed, const struct scenario 
     closed->def.loads = LOADS_EXPECTED;
 }
 
-static void set_constants(struct doubts *doubts, const struct variances *variances)
+static void set_uncertainties(struct doubts *doubts, const struct variances *variances)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         doubts->slowest[phase].constants = sqrt(fmax(variances->slowest[phase], 0));
@@ -255,7 +255,7 @@ void doubts_find(struct doubts *doubts, const struct fits *fits, const struct sc
     set_spreads(doubts, fits, scenario, engine);
     set_routing(doubts, &timing);
     set_layer(doubts, scenario, &base);
-    set_constants(doubts, &variances);
+    set_uncertainties(doubts, &variances);
     timing_release(&timing);
     scenario_release(&closed);
 }

@@ -41,7 +41,7 @@ static bool pick_layers(struct layout_task *task, const struct trace *trace,
 }
 
 // Tokens per rank that both parts hold, unless some are asked; a trace with steps says them itself.
-static bool pick_tokens(const struct parts *parts, uint32_t ranks, uint32_t *tokens,
+static bool pick_task_tokens(const struct parts *parts, uint32_t ranks, uint32_t *tokens,
                         struct error *err)
 {
     const struct trace *replay_trace = recorded_trace(parts->replay);
@@ -76,7 +76,7 @@ static void tell_steps(const struct layout_task *task, const struct layout_task_
 }
 
 // The first step judged decides the default dispatcher, for all steps.
-static bool open_scenario(struct layout_task *task, const struct layout_task_def *def,
+static bool open_task_scenario(struct layout_task *task, const struct layout_task_def *def,
                           const struct place *place, const struct parts *parts, struct error *err)
 {
     const struct place judged = {.cluster = place->cluster, .recorded = parts->replay};
@@ -85,7 +85,7 @@ static bool open_scenario(struct layout_task *task, const struct layout_task_def
     first.unplaced = true;
     first.layer = 0;
     first.step = 0;
-    if (!pick_tokens(parts, cluster_ranks(&place->cluster), &first.tokens, err) ||
+    if (!pick_task_tokens(parts, cluster_ranks(&place->cluster), &first.tokens, err) ||
         !pick_layers(task, recorded_trace(place->recorded), def, err) ||
         !scenario_open_at(scenario, &first, &judged, err))
         return false;
@@ -104,7 +104,7 @@ bool layout_task_init(struct layout_task *task, const struct layout_task_def *de
     if (!place_open(&place, def->scenario, err))
         return false;
     bool ok = cut_parts(&parts, &place, def, err) &&
-              open_scenario(task, def, &place, &parts, err);
+              open_task_scenario(task, def, &place, &parts, err);
     if (ok) {
         tell_steps(task, def);
         ok = set_shape(task, def->redundant, err);

@@ -114,7 +114,7 @@ uint8_t parameter_depends(const struct parameter *parameter, const struct scenar
                      (depends(parameter, parameter->also, scenario, phase) ? ON_OTHER_KEY : 0));
 }
 
-static void put_row(const struct parameter *parameter, const struct field *field, double value,
+static void put_key_value(const struct parameter *parameter, const struct field *field, double value,
                     struct scenario *scenario)
 {
     if (parameter->part == PART_CLUSTER)
@@ -127,9 +127,9 @@ void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct scenario *scenario)
 {
     if (on & ON_KEY)
-        put_row(parameter, parameter->field, value, scenario);
+        put_key_value(parameter, parameter->field, value, scenario);
     if (on & ON_OTHER_KEY)
-        put_row(parameter, parameter->also, value, scenario);
+        put_key_value(parameter, parameter->also, value, scenario);
 }
 
 void parameter_release(struct parameter *parameter)

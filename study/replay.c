@@ -286,7 +286,7 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
 
 // The last layer and step are the ones that the trace may lack; the first are where the replay
 // begins, and decide what stands at the head of its output.
-static bool open_scenario(struct replay *replay, struct error *err)
+static bool open_replay_scenario(struct replay *replay, struct error *err)
 {
     const struct replay_def *def = replay->def;
     struct scenario_def last = def->scenario;
@@ -305,7 +305,7 @@ bool replay_open(struct replay *replay, const struct replay_def *def, struct err
 {
     *replay = (struct replay){.def = def};
     assert(def->scenario.trace[0]);
-    if (!open_scenario(replay, err))
+    if (!open_replay_scenario(replay, err))
         return false;
     const struct trace *trace = scenario_trace(&replay->scenario);
     replay->fabric = fabric_from_cluster(&replay->scenario.cluster);

@@ -166,7 +166,7 @@ static double busiest_bytes(const struct scenario *scenario)
 
 // A matrix must be the one that ran: alltoallv_perf may have scaled it, and rounds each cell down
 // to 16 bytes.
-static bool check_matrix(const struct measured_row *row, const struct scenario *scenario,
+static bool check_row_matrix(const struct measured_row *row, const struct scenario *scenario,
                          struct error *err)
 {
     if (strcmp(row->traffic, "matrix"))
@@ -193,7 +193,7 @@ bool row_open(struct scenario *scenario, const struct measured_row *row,
         !shape(&def.shape, row, overrides, err) || !scenario_open(scenario, &def, err))
         return false;
     bool ok = scenario_prepare(scenario, engine, err);
-    ok = ok && check_stage(row, err) && check_matrix(row, scenario, err);
+    ok = ok && check_stage(row, err) && check_row_matrix(row, scenario, err);
     if (ok && !scenario->schedule->present[row->phase])
         ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
                        row->dispatcher, phase_names[row->phase]);

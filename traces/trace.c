@@ -49,7 +49,7 @@ static const char *manifest_key(const void *context, size_t index)
 }
 
 // doc_bind cannot do this: it knows nothing of the keys that are no fields of the shape.
-static bool refuse_unknown_key(const struct doc *doc, struct error *err)
+static bool refuse_manifest_key(const struct doc *doc, struct error *err)
 {
     const doc_node root = doc_root(doc);
     const size_t known = OWN_KEYS + moe_field_count;
@@ -150,7 +150,7 @@ static bool read_manifest(const struct doc *doc, struct trace *trace, struct err
 {
     if (doc_kind(doc, doc_root(doc)) != DOC_MAP)
         return doc_error(doc, doc_root(doc), err, "expected 'key: value' lines");
-    return refuse_unknown_key(doc, err) && read_layer_ids(doc, trace, err) &&
+    return refuse_manifest_key(doc, err) && read_layer_ids(doc, trace, err) &&
            read_trace_shape(doc, trace, err) &&
            read_manifest_text(doc, "source", &trace->source, err) &&
            read_manifest_text(doc, "licence", &trace->licence, err);

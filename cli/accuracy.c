@@ -119,16 +119,16 @@ static bool check_one_view(const struct command_line *line, struct error *err)
 {
     const struct accuracy_options *options = line->options;
     static const char *const views[] = {"by", "each", "worst"};
-    const char *asked = NULL;
+    const char *view = NULL;
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         if (!options_given(line, views[i]))
             continue;
-        if (asked)
-            return error_set(err, EXIT_INPUT, "--%s and --%s: expected one of them", asked,
+        if (view)
+            return error_set(err, EXIT_INPUT, "--%s and --%s: expected one of them", view,
                              views[i]);
-        asked = views[i];
+        view = views[i];
     }
-    return !asked || strcmp(asked, "worst") != 0 || strcmp(options->common.tsv, "accuracy") != 0 ||
+    return !view || strcmp(view, "worst") != 0 || strcmp(options->common.tsv, "accuracy") != 0 ||
            error_set(err, EXIT_INPUT, "--worst with --tsv accuracy: expected --tsv accuracy-rows");
 }
 
@@ -166,11 +166,11 @@ static bool judge_engines(const struct accuracy_options *options, const struct m
     judged->interval_pct = options->interval_pct;
     if (judged->interval_pct > 0 && !fits_load(&fits, err))
         return false;
-    const struct accuracy_asked asked = {.fits = &fits, .pct = options->interval_pct};
+    const struct accuracy_intervals intervals = {.fits = &fits, .pct = options->interval_pct};
     for (; judged->count < list->count; judged->count++) {
         struct accuracy *accuracy = &judged->of[judged->count];
         accuracy_judge(accuracy, measured, list->of[judged->count], &terms,
-                       judged->interval_pct > 0 ? &asked : NULL);
+                       judged->interval_pct > 0 ? &intervals : NULL);
         accuracy_group(accuracy, &judged->grouping);
     }
     fits_release(&fits);

@@ -190,9 +190,8 @@ static bool calibrate(const struct command_line *line, struct calibration *calib
     if (!found)
         return false;
     char *command = command_text(line);
-    const bool ok =
-        (!options->write[0] || write_presets(options, calibration, measured, err)) &&
-        output_calibration(options, calibration, command, err);
+    const bool ok = (!options->write[0] || write_presets(options, calibration, measured, err)) &&
+                    output_calibration(options, calibration, command, err);
     free(command);
     return ok;
 }
@@ -204,8 +203,8 @@ static bool load_and_calibrate(const struct command_line *line, struct error *er
     struct measured measured;
     if (!load_measured(line, &options->judge, &measured, err))
         return false;
-    const struct calibrate_asked asked = {.cluster = judge_overrides(&options->judge).cluster,
-                                          .gpu = measured_gpu(&measured)};
+    const struct calibrate_target asked = {.cluster = judge_overrides(&options->judge).cluster,
+                                           .gpu = measured_gpu(&measured)};
     bool ok =
         calibration_load(&calibration, options->fit, &asked, err) || error_prefix(err, "--fit");
     if (ok) {

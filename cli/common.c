@@ -9,7 +9,7 @@ static const struct option_row presets_rows[] = {
                  "presets that stand before the built-in ones: FOLDER/clusters/NAME.yaml, "
                  ".../dispatchers, recipes, fits, models")},
 };
-const struct option_group presets_options = {HEADING_ASKED, OPTION_ROWS(presets_rows)};
+const struct option_group presets_options = {HEADING_WORKLOAD, OPTION_ROWS(presets_rows)};
 
 static const struct option_row json_rows[] = {
     {OPTION_SWITCH("json", AT(json), "one JSON document")},

@@ -34,7 +34,7 @@ static const struct option_row list_rows[] = {
     {OPTION_TEXT("step", AT(steps), "LIST",
                  "steps of the trace, from 0, as 0..12:4 (those measured, or 0)")},
 };
-static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
+static const struct option_group list_options = {HEADING_WORKLOAD, OPTION_ROWS(list_rows)};
 
 static const struct option_row judged_rows[] = {
     {OPTION_NUMBER("tolerance_pct", FIELD_NUMBER, AT(tolerance_pct), "PCT", 0, 1e6,
@@ -233,8 +233,8 @@ static void tell_unmatched(const struct compare_options *options, const struct s
         "dtype (dispatch %s, combine %s), and SMs (%s) unless blank; its routing must %s",
         options->measured, def->cluster, list ? "by tokens" : scenario->dispatcher.name,
         scenario->cluster.nodes, scenario->cluster.gpus_per_node, moe->experts, moe->topk,
-        moe->hidden, options->workload.tokens[0] ? options->workload.tokens : tokens,
-        def->layout, dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
+        moe->hidden, options->workload.tokens[0] ? options->workload.tokens : tokens, def->layout,
+        dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
         over_steps(options) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
 
@@ -424,8 +424,8 @@ static enum exit_code run_compare(struct command_line *line, struct error *err)
 
 static void compare_defaults(void *options)
 {
-    *(struct compare_options *)options = (struct compare_options){
-        .workload.def = scenario_def_default(), .tolerance_pct = INFINITY};
+    *(struct compare_options *)options =
+        (struct compare_options){.workload.def = scenario_def_default(), .tolerance_pct = INFINITY};
 }
 
 static const struct option_part compare_parts[] = {

@@ -26,7 +26,7 @@ static const struct option_row plan_rows[] = {
                    "steps that the search tries in a layer")},
     {OPTION_TEXT("engine", AT(engine), "NAME", "compare by simulate or estimate")},
 };
-static const struct option_group plan_options = {HEADING_ASKED, OPTION_ROWS(plan_rows)};
+static const struct option_group plan_options = {HEADING_WORKLOAD, OPTION_ROWS(plan_rows)};
 
 static const struct option_row form_rows[] = {
     {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
@@ -45,29 +45,28 @@ bool layout_check_trace(const struct layout_options *options, const char *verb, 
 }
 
 // Reads a list of layers; none given: count 0.
-static bool read_plan_layers(const struct layout_options *options, struct layout_task_def *asked,
+static bool read_plan_layers(const struct layout_options *options, struct layout_task_def *def,
                              uint32_t **layers, struct error *err)
 {
     size_t count = 0;
     *layers = NULL;
     if (options->layers[0] && !range_parse_indices(options->layers, layers, &count, err))
         return error_prefix(err, "--layer");
-    asked->layers = *layers;
-    asked->layer_count = (uint32_t)count;
+    def->layers = *layers;
+    def->layer_count = (uint32_t)count;
     return true;
 }
 
-bool layout_task_ask(struct layout_options *options, struct layout_task_def *asked,
-                     struct layout_task *task, struct error *err)
+bool layout_task_read(struct layout_options *options, struct layout_task_def *def,
+                      struct layout_task *task, struct error *err)
 {
     uint32_t *layers;
-    if (!workload_tokens(&options->workload, err) ||
-        !read_plan_layers(options, asked, &layers, err))
+    if (!workload_tokens(&options->workload, err) || !read_plan_layers(options, def, &layers, err))
         return false;
-    asked->scenario = &options->workload.def;
-    asked->redundant = options->redundant;
-    asked->search_steps = options->search_steps;
-    const bool ok = layout_task_init(task, asked, err);
+    def->scenario = &options->workload.def;
+    def->redundant = options->redundant;
+    def->search_steps = options->search_steps;
+    const bool ok = layout_task_init(task, def, err);
     free(layers);
     return ok;
 }
@@ -121,7 +120,7 @@ static bool pick_format(const struct layout_options *options, enum layout_format
     char quoted[ERROR_QUOTE_BYTES];
     *format = ends_in(options->common.output, ".json")   ? LAYOUT_SGLANG
               : ends_in(options->common.output, ".yaml") ? LAYOUT_TRTLLM
-                                                            : usual;
+                                                         : usual;
     if (!options->format[0])
         return true;
     for (int f = 0; layout_format_names[f]; f++)
@@ -162,7 +161,7 @@ static bool make_rule(const char *word, enum placement_rule *rule, struct error 
 static enum exit_code run_make(struct command_line *line, struct error *err)
 {
     struct layout_options *options = line->options;
-    struct layout_task_def asked = {.plan = {0, 1}};
+    struct layout_task_def def = {.plan = {0, 1}};
     struct layout_task task;
     struct layouts layouts;
     enum placement_rule rule = PLACEMENT_CONTIGUOUS;
@@ -171,10 +170,10 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
         !pick_format(options, LAYOUT_TRTLLM, &format, err))
         return err->code;
     if (options->plan_on[0] &&
-        !range_parse_share(options->plan_on, &asked.plan.from, &asked.plan.to, err))
+        !range_parse_share(options->plan_on, &def.plan.from, &def.plan.to, err))
         return error_prefix(err, "--plan-on"), err->code;
-    asked.replay = asked.plan;
-    if (!layout_task_ask(options, &asked, &task, err))
+    def.replay = def.plan;
+    if (!layout_task_read(options, &def, &task, err))
         return err->code;
     bool ok = layout_plan(&task, rule, &layouts, err);
     if (ok) {
@@ -192,8 +191,8 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
 // ---- inspect, import, export -------------------------------------------------------------------
 
 // Ranks by --cluster and --ep; experts by --model, else 0.
-static bool resolve_file(const struct scenario_def *def, struct cluster *cluster,
-                         uint32_t *experts, struct error *err)
+static bool resolve_file(const struct scenario_def *def, struct cluster *cluster, uint32_t *experts,
+                         struct error *err)
 {
     struct place place;
     struct moe moe;

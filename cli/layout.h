@@ -22,8 +22,8 @@ struct layout_options {
 bool layout_check_trace(const struct layout_options *options, const char *verb, struct error *err);
 
 // Resolves the task: all of `asked` but its parts comes from the flags.
-bool layout_task_ask(struct layout_options *options, struct layout_task_def *asked,
-                     struct layout_task *task, struct error *err);
+bool layout_task_read(struct layout_options *options, struct layout_task_def *def,
+                      struct layout_task *task, struct error *err);
 
 // Puts what was resolved into the options and their line, so that command_text asks the very same
 // again.

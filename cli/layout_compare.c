@@ -112,11 +112,11 @@ static bool judge_layouts(struct side_by_side *side, struct error *err)
 static void name_columns(struct side_by_side *side, const struct command_line *line)
 {
     static const char *const usual[] = {"contiguous", "eplb", "search"};
-    const bool asked = line->word_count > 1;
-    side->count = asked ? line->word_count - 1 : sizeof usual / sizeof usual[0];
+    const bool def = line->word_count > 1;
+    side->count = def ? line->word_count - 1 : sizeof usual / sizeof usual[0];
     side->columns = mem_alloc(side->count, sizeof *side->columns);
     for (size_t c = 0; c < side->count; c++) {
-        side->columns[c].name = asked ? line->words[c + 1] : usual[c];
+        side->columns[c].name = def ? line->words[c + 1] : usual[c];
         side->columns[c].figures =
             mem_alloc(side->task->layer_count, sizeof *side->columns[c].figures);
     }
@@ -203,23 +203,22 @@ static char *layouts_command(const struct command_line *line, const struct layou
 }
 
 static bool output_side_by_side(const struct command_line *line, const struct side_by_side *side,
-                                const struct layout_task_def *asked, struct error *err)
+                                const struct layout_task_def *def, struct error *err)
 {
     struct layout_options *options = line->options;
-    const struct scenario_def *def = &options->workload.def;
     const struct layout_task *task = side->task;
     char *command = layouts_command(line, task);
     struct table *table = layouts_table(side);
-    json_t *document = json_head("epsim.layouts/1", def->seed, command);
+    json_t *document = json_head("epsim.layouts/1", def->scenario->seed, command);
     json_object_set_new(document, "layouts", table_json(table));
-    table_head(table, def->seed, command, &task->scenario.cluster);
+    table_head(table, def->scenario->seed, command, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
-                  def->trace, task->shape.ranks, task->scenario.cluster.name,
+                  def->scenario->trace, task->shape.ranks, task->scenario.cluster.name,
                   task->scenario.dispatcher.name, side->engine->name, task->shape.slots);
     table_comment(table,
                   "parts: made on %g..%g of the trace, judged on %g..%g; means over steps of %u "
                   "tokens a GPU",
-                  asked->plan.from, asked->plan.to, asked->replay.from, asked->replay.to,
+                  def->plan.from, def->plan.to, def->replay.from, def->replay.to,
                   layout_task_tokens(task));
     const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
@@ -239,17 +238,17 @@ static bool rest_of(const struct share *plan, struct share *rest)
     return first || last;
 }
 
-static bool read_parts(const struct layout_options *options, struct layout_task_def *asked,
+static bool read_parts(const struct layout_options *options, struct layout_task_def *def,
                        struct error *err)
 {
-    asked->plan = (struct share){0, 0.5};
+    def->plan = (struct share){0, 0.5};
     if (options->plan_on[0] &&
-        !range_parse_share(options->plan_on, &asked->plan.from, &asked->plan.to, err))
+        !range_parse_share(options->plan_on, &def->plan.from, &def->plan.to, err))
         return error_prefix(err, "--plan-on");
     if (options->replay_on[0])
-        return range_parse_share(options->replay_on, &asked->replay.from, &asked->replay.to, err) ||
+        return range_parse_share(options->replay_on, &def->replay.from, &def->replay.to, err) ||
                error_prefix(err, "--replay-on");
-    return rest_of(&asked->plan, &asked->replay) ||
+    return rest_of(&def->plan, &def->replay) ||
            error_set(err, EXIT_INPUT,
                      "--plan-on %s: a part from the middle: give --replay-on, as 0.5..1",
                      options->plan_on);
@@ -258,19 +257,19 @@ static bool read_parts(const struct layout_options *options, struct layout_task_
 enum exit_code run_layout_compare(struct command_line *line, struct error *err)
 {
     struct layout_options *options = line->options;
-    struct layout_task_def asked = {0};
+    struct layout_task_def def = {0};
     struct layout_task task;
     struct side_by_side side = {.task = &task};
     if (!layout_check_trace(options, "compare", err) ||
         !check_tsv_kind(&options->common, "layouts", err) || !check_words(line, err) ||
-        !read_engine(options->engine, &side.engine, err) || !read_parts(options, &asked, err) ||
-        !layout_task_ask(options, &asked, &task, err))
+        !read_engine(options->engine, &side.engine, err) || !read_parts(options, &def, err) ||
+        !layout_task_read(options, &def, &task, err))
         return err->code;
     name_columns(&side, line);
     bool ok = true;
     for (size_t c = 0; ok && c < side.count; c++)
         ok = fill_column(&side, &side.columns[c], err);
-    ok = ok && judge_layouts(&side, err) && output_side_by_side(line, &side, &asked, err);
+    ok = ok && judge_layouts(&side, err) && output_side_by_side(line, &side, &def, err);
     release(&side);
     layout_task_release(&task);
     return ok ? EXIT_DONE : err->code;

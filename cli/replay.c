@@ -32,7 +32,7 @@ static const struct option_row list_rows[] = {
     {OPTION_TEXT("step", AT(steps), "LIST", "steps of the trace, from 0, as 0..12:4 (all)")},
     {OPTION_TEXT("engine", AT(engine), "NAME", "simulate or estimate"), .always_said = true},
 };
-static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
+static const struct option_group list_options = {HEADING_WORKLOAD, OPTION_ROWS(list_rows)};
 
 static const struct option_row tsv_rows[] = {
     {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
@@ -48,35 +48,36 @@ static const struct option_group timeline_options = {HEADING_OUTPUT, OPTION_ROWS
 
 // ---- what is asked -----------------------------------------------------------------------------
 
-struct asked {
+struct places {
     struct replay_def replay;
     uint32_t *layers, *steps;
 };
 
-static bool read_replay_places(const struct replay_options *options, struct asked *asked,
+static bool read_replay_places(const struct replay_options *options, struct places *places,
                                struct error *err)
 {
     if (options->layers[0] &&
-        !range_parse_indices(options->layers, &asked->layers, &asked->replay.layer_count, err))
+        !range_parse_indices(options->layers, &places->layers, &places->replay.layer_count, err))
         return error_prefix(err, "--layer");
     if (options->steps[0] &&
-        !range_parse_indices(options->steps, &asked->steps, &asked->replay.step_count, err))
+        !range_parse_indices(options->steps, &places->steps, &places->replay.step_count, err))
         return error_prefix(err, "--step");
-    asked->replay.layers = asked->layers;
-    asked->replay.steps = asked->steps;
+    places->replay.layers = places->layers;
+    places->replay.steps = places->steps;
     return true;
 }
 
 // The question's own layer and step, which stand in what is told of it, are the first.
-static bool read_asked(struct replay_options *options, struct asked *asked, struct error *err)
+static bool read_replay_def(struct replay_options *options, struct places *places,
+                            struct error *err)
 {
     struct scenario_def *def = &options->workload.def;
-    if (!read_engine(options->engine, &asked->replay.engine, err) || !workload_tokens(&options->workload, err) ||
-        !read_replay_places(options, asked, err))
+    if (!read_engine(options->engine, &places->replay.engine, err) ||
+        !workload_tokens(&options->workload, err) || !read_replay_places(options, places, err))
         return false;
-    def->layer = asked->layers ? asked->layers[0] : 0;
-    def->step = asked->steps ? asked->steps[0] : 0;
-    asked->replay.scenario = *def;
+    def->layer = places->layers ? places->layers[0] : 0;
+    def->step = places->steps ? places->steps[0] : 0;
+    places->replay.scenario = *def;
     return true;
 }
 
@@ -280,12 +281,12 @@ static bool replay_trace(const struct command_line *line, const struct replay_de
 static enum exit_code run_replay(struct command_line *line, struct error *err)
 {
     struct replay_options *options = line->options;
-    struct asked asked = {0};
-    bool ok = check_no_words(line, err) && read_asked(options, &asked, err);
+    struct places places = {0};
+    bool ok = check_no_words(line, err) && read_replay_def(options, &places, err);
     if (ok && !options->workload.show)
-        ok = check_replay(line, err) && replay_trace(line, &asked.replay, err);
-    free(asked.layers);
-    free(asked.steps);
+        ok = check_replay(line, err) && replay_trace(line, &places.replay, err);
+    free(places.layers);
+    free(places.steps);
     if (!ok)
         return err->code;
     return options->workload.show ? show_parts(line, &options->workload, &options->common, err)

@@ -19,7 +19,7 @@ static const struct option_row imbalance_rows[] = {
     {OPTION_SWITCH("imbalance", AT(imbalance),
                    "what uneven routing, slow parts and late ranks cost: runs again without them")},
 };
-const struct option_group imbalance_options = {HEADING_RUNS, OPTION_ROWS(imbalance_rows)};
+const struct option_group imbalance_options = {HEADING_RUN, OPTION_ROWS(imbalance_rows)};
 
 static const struct option_row tsv_rows[] = {
     {OPTION_TEXT("tsv", AT(common.tsv), "KIND",

@@ -34,7 +34,7 @@ static const struct option_row part_rows[] = {
                  "tokens a GPU of a step, where the trace has no steps.npy")},
     {OPTION_TEXT("rows", AT(rows), "FIRST..LAST", "tokens of the trace, from 0, both in it (all)")},
 };
-static const struct option_group part_options = {HEADING_ASKED, OPTION_ROWS(part_rows)};
+static const struct option_group part_options = {HEADING_WORKLOAD, OPTION_ROWS(part_rows)};
 
 static const struct option_row matrix_rows[] = {
     {OPTION_CHOICE("matrix", AT(matrix), "PHASE", matrix_names,
@@ -50,7 +50,7 @@ static const struct option_row moved_rows[] = {
     {OPTION_TEXT("model", AT(workload.def.model), "MODEL",
                  "of --matrix: preset, epsim YAML or config.json (the trace's own shape)")},
 };
-static const struct option_group moved_options = {HEADING_ASKED, OPTION_ROWS(moved_rows)};
+static const struct option_group moved_options = {HEADING_WORKLOAD, OPTION_ROWS(moved_rows)};
 
 static bool read_index_list(const char *flag, const char *text, uint32_t **values, size_t *count,
                             struct error *err)
@@ -64,7 +64,7 @@ static bool read_index_list(const char *flag, const char *text, uint32_t **value
 // --- a part as a trace -------------------------------------------------------------------------
 
 // "FIRST..LAST", both in it.
-static bool read_row_range(const char *text, struct export_ask *ask, struct error *err)
+static bool read_row_range(const char *text, struct export_def *def, struct error *err)
 {
     unsigned long long first, last;
     int used = 0;
@@ -74,8 +74,8 @@ static bool read_row_range(const char *text, struct export_ask *ask, struct erro
         sscanf(text, "%18llu..%18llu%n", &first, &last, &used) != 2 || text[used] || last < first)
         return error_set(err, EXIT_INPUT, "--rows: '%.40s': expected FIRST..LAST, as 0..4095",
                          text);
-    ask->first = first;
-    ask->end = last + 1;
+    def->first = first;
+    def->end = last + 1;
     return true;
 }
 
@@ -92,16 +92,16 @@ static bool check_trace_flags(const struct command_line *line, const char *folde
     return true;
 }
 
-static bool export_to(const char *path, const struct export_ask *ask, struct error *err)
+static bool export_to(const char *path, const struct export_def *def, struct error *err)
 {
     struct trace trace;
     struct export_report report;
     if (!trace_open(&trace, path, err))
         return false;
-    const bool ok = trace_export(&trace, ask, &report, err);
+    const bool ok = trace_export(&trace, def, &report, err);
     trace_release(&trace);
     if (ok)
-        notice("%s: %llu tokens, %u MoE layers", ask->folder, (unsigned long long)report.tokens,
+        notice("%s: %llu tokens, %u MoE layers", def->folder, (unsigned long long)report.tokens,
                report.layers);
     return ok;
 }
@@ -111,16 +111,16 @@ static bool export_trace(struct command_line *line, struct error *err)
     struct export_options *options = line->options;
     struct workload_options *workload = &options->workload;
     uint32_t *layers = NULL, *steps = NULL;
-    struct export_ask ask = {.folder = options->common.output, .ranks = workload->def.ep};
+    struct export_def def = {.folder = options->common.output, .ranks = workload->def.ep};
     bool ok = check_trace_flags(line, options->common.output, err) &&
               workload_tokens(workload, err) &&
-              read_index_list("--layer", options->layers, &layers, &ask.layer_count, err) &&
-              read_index_list("--step", options->steps, &steps, &ask.step_count, err) &&
-              read_row_range(options->rows, &ask, err);
-    ask.layers = layers;
-    ask.steps = steps;
-    ask.tokens = workload->def.tokens;
-    ok = ok && export_to(line->words[0], &ask, err);
+              read_index_list("--layer", options->layers, &layers, &def.layer_count, err) &&
+              read_index_list("--step", options->steps, &steps, &def.step_count, err) &&
+              read_row_range(options->rows, &def, err);
+    def.layers = layers;
+    def.steps = steps;
+    def.tokens = workload->def.tokens;
+    ok = ok && export_to(line->words[0], &def, err);
     free(layers);
     free(steps);
     return ok;
@@ -142,7 +142,7 @@ static bool read_one(const char *flag, const char *text, uint64_t *value, struct
 }
 
 // The question that simulate would be asked of the trace.
-static bool read_question(struct export_options *options, const char *path, struct error *err)
+static bool read_export_def(struct export_options *options, const char *path, struct error *err)
 {
     struct scenario_def *def = &options->workload.def;
     uint64_t layer;
@@ -206,7 +206,7 @@ static bool export_matrix(struct command_line *line, struct error *err)
     struct export_options *options = line->options;
     struct common_options *common = &options->common;
     struct scenario scenario;
-    if (!read_question(options, line->words[0], err) ||
+    if (!read_export_def(options, line->words[0], err) ||
         !outfile_open(&common->out, common->output[0] ? common->output : NULL, err) ||
         !scenario_open(&scenario, &options->workload.def, err))
         return false;

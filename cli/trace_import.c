@@ -33,7 +33,7 @@ static const struct option_row input_rows[] = {
                  "of counts: draw that many tokens a GPU and step by their odds (all that were "
                  "counted)")},
 };
-static const struct option_group input_options = {HEADING_ASKED, OPTION_ROWS(input_rows)};
+static const struct option_group input_options = {HEADING_WORKLOAD, OPTION_ROWS(input_rows)};
 
 static const struct option_row manifest_rows[] = {
     {OPTION_TEXT("source", AT(source), "TEXT",
@@ -71,7 +71,7 @@ static enum exit_code run_trace_import(struct command_line *line, struct error *
         return error_set(err, EXIT_INPUT, "trace import: expected --output FOLDER"), err->code;
     if (!read_tokens(options->tokens, false, &tokens, err))
         return err->code;
-    const struct import_ask ask = {.inputs = (const char *const *)line->words,
+    const struct import_def def = {.inputs = (const char *const *)line->words,
                                    .input_count = line->word_count,
                                    .folder = folder,
                                    .model = options->model,
@@ -82,15 +82,16 @@ static enum exit_code run_trace_import(struct command_line *line, struct error *
                                    .ranks = options->ep,
                                    .tokens = tokens,
                                    .seed = options->seed};
-    if (!trace_import(&ask, &report, err))
+    if (!trace_import(&def, &report, err))
         return err->code;
-    say(&report, folder, ask.tokens > 0);
+    say(&report, folder, def.tokens > 0);
     return EXIT_DONE;
 }
 
 static void import_defaults(void *options)
 {
-    *(struct import_options *)options = (struct import_options){.seed = scenario_def_default().seed};
+    *(struct import_options *)options =
+        (struct import_options){.seed = scenario_def_default().seed};
 }
 
 static const struct option_part import_parts[] = {

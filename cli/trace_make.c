@@ -30,7 +30,7 @@ static const struct option_row size_rows[] = {
     {OPTION_TEXT("layer", AT(layers), "LIST",
                  "MoE layers of the model, from 0, as 1, 0,2 or 0..3 (all)")},
 };
-static const struct option_group size_options = {HEADING_ASKED, OPTION_ROWS(size_rows)};
+static const struct option_group size_options = {HEADING_WORKLOAD, OPTION_ROWS(size_rows)};
 
 static const struct option_row recipe_rows[] = {
     {OPTION_SWITCH("show", AT(show_recipe), "print the recipe with its sources, as YAML, instead")},
@@ -99,8 +99,8 @@ static bool read_model_layers(const char *text, struct making *making, struct er
     return true;
 }
 
-static bool resolve_making(const struct command_line *line, struct making *making, struct provenance *sources,
-                           struct error *err)
+static bool resolve_making(const struct command_line *line, struct making *making,
+                           struct provenance *sources, struct error *err)
 {
     const struct make_options *options = line->options;
     const char *model = options->model;
@@ -135,21 +135,20 @@ static bool make(const struct command_line *line, const struct making *making, s
     const char *folder = options->common.output;
     const uint64_t ranks = making->ranks ? making->ranks : 1;
     char *source = making_source(line, making);
-    const struct make_order order = {.generator = {.recipe = &making->recipe,
-                                                   .moe = &making->moe,
-                                                   .layer = making->layer,
-                                                   .layers = (uint32_t)making->layers,
-                                                   .tokens = making->steps * ranks * making->tokens,
-                                                   .seed = options->seed},
-                                     .ranks = (uint32_t)making->ranks,
-                                     .tokens_per_rank =
-                                         making->ranks ? (uint32_t)making->tokens : 0,
-                                     .source = source};
-    const bool ok = trace_make(&order, folder, err);
+    const struct make_def def = {.generator = {.recipe = &making->recipe,
+                                               .moe = &making->moe,
+                                               .layer = making->layer,
+                                               .layers = (uint32_t)making->layers,
+                                               .tokens = making->steps * ranks * making->tokens,
+                                               .seed = options->seed},
+                                 .ranks = (uint32_t)making->ranks,
+                                 .tokens_per_rank = making->ranks ? (uint32_t)making->tokens : 0,
+                                 .source = source};
+    const bool ok = trace_make(&def, folder, err);
     free(source);
     if (ok)
         notice("%s: %llu tokens, %zu MoE layers; epsim trace info %s says how skewed they are",
-               folder, (unsigned long long)order.generator.tokens, making->layers, folder);
+               folder, (unsigned long long)def.generator.tokens, making->layers, folder);
     return ok;
 }
 
@@ -190,8 +189,8 @@ static void write_recipe(void *context, FILE *out)
     }
 }
 
-static bool show(struct common_options *common, const struct making *making, struct provenance *sources,
-                 struct error *err)
+static bool show(struct common_options *common, const struct making *making,
+                 struct provenance *sources, struct error *err)
 {
     struct shown shown = {&making->recipe, sources};
     const char *file = common->output;

@@ -11,7 +11,7 @@ static const struct option_row tokens_rows[] = {
         "tokens", 0, "N",
         "tokens a GPU (" TEXT_OF(SCENARIO_TOKENS) "; of a trace, what it holds up to that)")},
 };
-const struct option_group tokens_options = {HEADING_ASKED, OPTION_ROWS(tokens_rows)};
+const struct option_group tokens_options = {HEADING_WORKLOAD, OPTION_ROWS(tokens_rows)};
 
 static bool check_matrix_flags(const struct command_line *line, struct error *err)
 {
@@ -138,8 +138,9 @@ json_t *json_config(const struct scenario_def *def, const struct scenario *scena
         json_object_set_new(config, "routing",
                             json_string(routing_rule_names[scenario->routing.rule]));
         json_object_set_new(config, "layout", json_string(def->layout));
-        json_object_set_new(config, "loads",
-                            json_string(scenario->loads && scenario->loads->expected ? "expected" : "counted"));
+        json_object_set_new(
+            config, "loads",
+            json_string(scenario->loads && scenario->loads->expected ? "expected" : "counted"));
     }
     if (def->trace[0]) {
         json_object_set_new(config, "trace", json_string(def->trace));

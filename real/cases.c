@@ -22,25 +22,25 @@ struct results {
 };
 
 // Of the last case when there are several: each replaces the one before.
-static bool write_timeline(const struct world *world, const struct real_invocation *invocation,
+static bool write_timeline(const struct world *world, const struct real_options *options,
                            const struct measured_case *result, struct error *err)
 {
     struct outfile file;
     if (world->rank != 0)
         return true;
-    if (!outfile_open(&file, invocation->timeline, err))
+    if (!outfile_open(&file, options->timeline, err))
         return error_prefix(err, "--timeline");
     measure_write_timeline(file.stream, result);
     return outfile_commit(&file, err);
 }
 
-static void tell_verified(const struct real_invocation *invocation, const struct scenario *scenario,
+static void tell_verified(const struct real_options *options, const struct scenario *scenario,
                           const struct verified *verified)
 {
     char place[64] = "";
-    if (invocation->def.trace[0])
-        snprintf(place, sizeof place, ", layer %u, step %llu", invocation->def.layer,
-                 (unsigned long long)invocation->def.step);
+    if (options->def.trace[0])
+        snprintf(place, sizeof place, ", layer %u, step %llu", options->def.layer,
+                 (unsigned long long)options->def.step);
     notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
            "%.3g)",
            scenario->dispatcher.name, routing_most_tokens(&scenario->routing), place,
@@ -48,27 +48,27 @@ static void tell_verified(const struct real_invocation *invocation, const struct
 }
 
 // The invocation's own case: one count of tokens, layer and step.
-static bool run_case(const struct world *world, const struct real_invocation *invocation,
+static bool run_case(const struct world *world, const struct real_options *options,
                      struct results *results, struct error *err)
 {
     struct scenario scenario;
     struct measured_case result = {0};
     const bool quiet = results->told && notice_quiet(true);
-    const bool prepared = workload_open(world, invocation, &scenario, err);
+    const bool prepared = workload_open(world, options, &scenario, err);
     if (results->told)
         notice_quiet(quiet);
     if (!world_agrees(world, prepared, err))
         return false;
-    bool ok = measure_case(world, invocation, &scenario, &result, err);
-    if (ok && invocation->timeline[0])
-        ok = world_agrees(world, write_timeline(world, invocation, &result, err), err);
+    bool ok = measure_case(world, options, &scenario, &result, err);
+    if (ok && options->timeline[0])
+        ok = world_agrees(world, write_timeline(world, options, &result, err), err);
     if (ok && world->rank == 0) {
-        if (invocation->json)
-            json_array_append_new(results->cases, measure_json(invocation, &result));
+        if (options->json)
+            json_array_append_new(results->cases, measure_json(options, &result));
         else
-            measure_write_csv(results->file.stream, invocation, &result, &results->rows);
-        if (invocation->verify)
-            tell_verified(invocation, &scenario, &result.verified);
+            measure_write_csv(results->file.stream, options, &result, &results->rows);
+        if (options->verify)
+            tell_verified(options, &scenario, &result.verified);
     }
     measured_case_release(&result);
     scenario_release(&scenario);
@@ -97,16 +97,14 @@ struct cases {
     struct list tokens, layers, steps;
 };
 
-static bool read_cases(const struct real_invocation *invocation, struct cases *cases,
-                       struct error *err)
+static bool read_cases(const struct real_options *options, struct cases *cases, struct error *err)
 {
-    const char *tokens = strchr(invocation->tokens, '/') ? "" : invocation->tokens;
-    if (invocation->steps[0] && !invocation->def.trace[0])
+    const char *tokens = strchr(options->tokens, '/') ? "" : options->tokens;
+    if (options->steps[0] && !options->def.trace[0])
         return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
     return read_case_list(&cases->tokens, "--tokens", tokens, range_parse, err) &&
-           read_case_list(&cases->layers, "--layer", invocation->layers, range_parse_indices,
-                          err) &&
-           read_case_list(&cases->steps, "--step", invocation->steps, range_parse_indices, err);
+           read_case_list(&cases->layers, "--layer", options->layers, range_parse_indices, err) &&
+           read_case_list(&cases->steps, "--step", options->steps, range_parse_indices, err);
 }
 
 static void cases_release(struct cases *cases)
@@ -117,10 +115,10 @@ static void cases_release(struct cases *cases)
 }
 
 // The invocation of one case.
-static struct real_invocation one_case(const struct real_invocation *invocation, uint32_t tokens,
-                                       uint32_t layer, uint32_t step)
+static struct real_options one_case(const struct real_options *options, uint32_t tokens,
+                                    uint32_t layer, uint32_t step)
 {
-    struct real_invocation one = *invocation;
+    struct real_options one = *options;
     one.def.tokens = tokens;
     one.def.layer = layer;
     one.def.step = step;
@@ -128,15 +126,14 @@ static struct real_invocation one_case(const struct real_invocation *invocation,
 }
 
 // Lists ascend: what a trace lacks is found at their last, before anything runs.
-static bool check_last(const struct world *world, const struct real_invocation *invocation,
+static bool check_last(const struct world *world, const struct real_options *options,
                        const struct cases *cases, struct error *err)
 {
     const uint32_t layer = cases->layers.values[cases->layers.count - 1];
     const uint32_t step = cases->steps.values[cases->steps.count - 1];
     bool ok = true;
     for (size_t t = 0; ok && t < cases->tokens.count; t++) {
-        const struct real_invocation one =
-            one_case(invocation, cases->tokens.values[t], layer, step);
+        const struct real_options one = one_case(options, cases->tokens.values[t], layer, step);
         struct scenario scenario;
         const bool quiet = notice_quiet(true);
         ok = workload_open(world, &one, &scenario, err);
@@ -148,15 +145,15 @@ static bool check_last(const struct world *world, const struct real_invocation *
 }
 
 // The i-th case: steps change fastest, counts of tokens slowest.
-static bool run_listed(const struct world *world, const struct real_invocation *invocation,
+static bool run_listed(const struct world *world, const struct real_options *options,
                        const struct cases *cases, struct results *results, struct error *err)
 {
     const size_t steps = cases->steps.count, places = cases->layers.count * steps;
     for (size_t i = 0; i < cases->tokens.count * places; i++) {
         const size_t place = i % places;
-        const struct real_invocation one =
-            one_case(invocation, cases->tokens.values[i / places],
-                     cases->layers.values[place / steps], cases->steps.values[place % steps]);
+        const struct real_options one =
+            one_case(options, cases->tokens.values[i / places], cases->layers.values[place / steps],
+                     cases->steps.values[place % steps]);
         results->told = place > 0;
         if (!run_case(world, &one, results, err))
             return false;
@@ -164,15 +161,15 @@ static bool run_listed(const struct world *world, const struct real_invocation *
     return true;
 }
 
-static bool run_cases(const struct world *world, const struct real_invocation *invocation,
+static bool run_cases(const struct world *world, const struct real_options *options,
                       struct results *results, struct error *err)
 {
     struct cases cases = {0};
-    const bool ok = world_agrees(world,
-                                 read_cases(invocation, &cases, err) &&
-                                     check_last(world, invocation, &cases, err),
-                                 err) &&
-                    run_listed(world, invocation, &cases, results, err);
+    const bool ok =
+        world_agrees(world,
+                     read_cases(options, &cases, err) && check_last(world, options, &cases, err),
+                     err) &&
+        run_listed(world, options, &cases, results, err);
     cases_release(&cases);
     return ok;
 }
@@ -189,13 +186,13 @@ static void write_results_json(const struct world *world, struct results *result
     json_decref(document);
 }
 
-static bool open_results(const struct world *world, const struct real_invocation *invocation,
+static bool open_results(const struct world *world, const struct real_options *options,
                          struct results *results, struct error *err)
 {
-    const char *path = invocation->output[0] ? invocation->output : NULL;
+    const char *path = options->output[0] ? options->output : NULL;
     const bool ok = world->rank != 0 || outfile_open(&results->file, path, err);
     results->rows = 1;
-    if (world->rank == 0 && ok && invocation->json)
+    if (world->rank == 0 && ok && options->json)
         results->cases = json_array();
     else if (world->rank == 0 && ok)
         measure_write_csv_head(results->file.stream);
@@ -213,13 +210,12 @@ static bool close_results(const struct world *world, struct results *results, st
     return world_agrees(world, ok, err);
 }
 
-bool cases_run(const struct world *world, const struct real_invocation *invocation,
-               struct error *err)
+bool cases_run(const struct world *world, const struct real_options *options, struct error *err)
 {
     struct results results = {0};
-    if (!open_results(world, invocation, &results, err))
+    if (!open_results(world, options, &results, err))
         return false;
-    if (run_cases(world, invocation, &results, err))
+    if (run_cases(world, options, &results, err))
         return close_results(world, &results, err);
     if (world->rank == 0)
         outfile_abort(&results.file);

@@ -8,7 +8,6 @@
 
 // Measures every case that the invocation lists and writes the results on rank 0: measured CSV, or
 // one JSON document. Nothing is written unless all went well. Collective.
-bool cases_run(const struct world *world, const struct real_invocation *invocation,
-               struct error *err);
+bool cases_run(const struct world *world, const struct real_options *options, struct error *err);
 
 #endif

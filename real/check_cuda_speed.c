@@ -202,7 +202,7 @@ static void check_ffn(uint64_t rows, uint32_t hidden, uint32_t inner)
 struct bench {
     struct row_block in, out;
     uint32_t terms;
-    uint32_t *order;
+    uint32_t *def;
     uint64_t *first;
     float *weight;
     const struct experts *experts;
@@ -257,7 +257,7 @@ static void do_gather(const struct bench *b, uint32_t turn)
 {
     device_gather(check_device, STREAM_COMPUTE,
                   &(struct row_gather){turn_rows(b->out, turn, ROWS), turn_rows(b->in, turn, ROWS),
-                                       b->order, ROWS, HIDDEN});
+                                       b->def, ROWS, HIDDEN});
 }
 
 static void do_reduce(const struct bench *b, uint32_t turn)
@@ -266,7 +266,7 @@ static void do_reduce(const struct bench *b, uint32_t turn)
                   &(struct row_sums){.out = turn_rows(b->out, turn, ROWS),
                                      .in = turn_rows(b->in, turn, ROWS * b->terms),
                                      .first = b->first,
-                                     .source = b->order,
+                                     .source = b->def,
                                      .weight = b->weight,
                                      .count = ROWS,
                                      .width = HIDDEN});
@@ -335,18 +335,18 @@ static void time_reduce(struct bench *b, struct row_block out, struct row_block 
 }
 
 // Rows are taken in a scattered order, each once: every block of ROWS numbers is a permutation.
-static void make_order(struct bench *b)
+static void make_def(struct bench *b)
 {
-    uint32_t *order = mem_alloc((size_t)8 * ROWS, sizeof *order);
+    uint32_t *def = mem_alloc((size_t)8 * ROWS, sizeof *def);
     float *weight = mem_alloc((size_t)8 * ROWS, sizeof *weight);
     for (uint32_t i = 0; i < 8 * ROWS; i++) {
-        order[i] = (i & ~(ROWS - 1)) | (i * 1597u % ROWS);
+        def[i] = (i & ~(ROWS - 1)) | (i * 1597u % ROWS);
         weight[i] = value_at(5, 3, i);
     }
-    b->order = check_to_device(order, (size_t)8 * ROWS * sizeof *order);
+    b->def = check_to_device(def, (size_t)8 * ROWS * sizeof *def);
     b->weight = check_to_device(weight, (size_t)8 * ROWS * sizeof *weight);
     b->first = device_alloc(check_device, (ROWS + 1) * sizeof *b->first);
-    free(order);
+    free(def);
     free(weight);
 }
 
@@ -355,7 +355,7 @@ static void time_rows(void)
     struct bench b = {0};
     struct row_block half = bench_rows(ROW_BF16), other = bench_rows(ROW_BF16);
     struct row_block byte = bench_rows(ROW_FP8);
-    make_order(&b);
+    make_def(&b);
     fill_tensor(half.base, 30, 2 * (uint64_t)SETS * ROWS * HIDDEN, 1);
     fill_tensor(other.base, 31, 2 * (uint64_t)SETS * ROWS * HIDDEN, 1);
     printf("\n%-6s %-44s %12s %12s %8s\n", "", "4096 rows of 7168", "us", "GB/s", "of copy");
@@ -374,7 +374,7 @@ static void time_rows(void)
     device_release(check_device, half.base);
     device_release(check_device, other.base);
     device_release(check_device, byte.base);
-    device_release(check_device, b.order);
+    device_release(check_device, b.def);
     device_release(check_device, b.weight);
     device_release(check_device, b.first);
 }

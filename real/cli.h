@@ -10,7 +10,7 @@
 
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
-struct real_invocation {
+struct real_options {
     struct scenario_def def;
     char tokens[FIELD_TEXT_BYTES];
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES];
@@ -29,8 +29,8 @@ struct real_invocation {
     struct command_line line;
 };
 
-const struct option_table *real_options(enum real_command command);
-struct real_invocation real_invocation_default(void);
-bool real_given(const struct real_invocation *invocation, const char *key);
+const struct option_table *real_option_table(enum real_command command);
+struct real_options real_options_default(void);
+bool real_given(const struct real_options *options, const char *key);
 
 #endif

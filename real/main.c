@@ -13,20 +13,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool run_probe(const struct world *world, const struct real_invocation *invocation,
+static bool run_probe(const struct world *world, const struct real_options *options,
                       struct error *err)
 {
     struct cluster cluster;
-    return world_agrees(world, workload_cluster(world, invocation, &cluster, err), err) &&
-           probe_run(world, invocation, &cluster, err);
+    return world_agrees(world, workload_cluster(world, options, &cluster, err), err) &&
+           probe_run(world, options, &cluster, err);
 }
 
 static bool run_real_command(struct world *world, enum real_command command,
-                             const struct real_invocation *invocation, struct error *err)
+                             const struct real_options *options, struct error *err)
 {
-    const enum transport_choice choice = (enum transport_choice)invocation->transport;
-    return world_open(world, choice, invocation->share_gpu, err) &&
-           (command == REAL_PROBE ? run_probe : cases_run)(world, invocation, err);
+    const enum transport_choice choice = (enum transport_choice)options->transport;
+    return world_open(world, choice, options->share_gpu, err) &&
+           (command == REAL_PROBE ? run_probe : cases_run)(world, options, err);
 }
 
 static enum real_command command_of(int argc, char **argv)
@@ -34,14 +34,14 @@ static enum real_command command_of(int argc, char **argv)
     return argc > 1 && !strcmp(argv[1], "probe") ? REAL_PROBE : REAL_LAYER;
 }
 
-static bool read_command_line(int argc, char **argv, struct real_invocation *invocation,
+static bool read_command_line(int argc, char **argv, struct real_options *options,
                               struct error *err)
 {
     const enum real_command command = command_of(argc, argv);
     const int skip = command == REAL_PROBE;
-    *invocation = real_invocation_default();
-    struct command_line *line = &invocation->line;
-    *line = (struct command_line){.table = real_options(command), .options = invocation};
+    *options = real_options_default();
+    struct command_line *line = &options->line;
+    *line = (struct command_line){.table = real_option_table(command), .options = options};
     bool ok = options_parse(line, argc - skip, argv + skip, err);
     if (ok && line->word_count)
         ok = error_set(err, EXIT_INPUT, "'%.60s': %s takes only flags", line->words[0],
@@ -72,9 +72,9 @@ static const char probe_help[] =
 
 static void print_real_help(enum real_command command)
 {
-    const struct real_invocation defaults = real_invocation_default();
+    const struct real_options defaults = real_options_default();
     fputs(command == REAL_PROBE ? probe_help : layer_help, stdout);
-    options_help(real_options(command), &defaults, stdout);
+    options_help(real_option_table(command), &defaults, stdout);
 }
 
 static enum exit_code tell_outcome(bool ok, const struct error *err)
@@ -89,21 +89,21 @@ static enum exit_code tell_outcome(bool ok, const struct error *err)
 
 int main(int argc, char **argv)
 {
-    struct real_invocation invocation;
+    struct real_options options;
     struct world world = {0};
     struct error err = {0};
     int provided;
     gsl_set_error_handler_off();
     const enum real_command command = command_of(argc, argv);
-    const bool read = read_command_line(argc, argv, &invocation, &err);
-    if (read && invocation.help)
+    const bool read = read_command_line(argc, argv, &options, &err);
+    if (read && options.help)
         return print_real_help(command), EXIT_DONE;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     world_join(&world);
-    notice_quiet(invocation.quiet || world.rank != 0);
+    notice_quiet(options.quiet || world.rank != 0);
     lost_watch();
     const bool ok =
-        world_agrees(&world, read, &err) && run_real_command(&world, command, &invocation, &err);
+        world_agrees(&world, read, &err) && run_real_command(&world, command, &options, &err);
     const enum exit_code code = tell_outcome(ok, &err);
     if (code >= EXIT_RUNTIME && err.text[0])
         MPI_Abort(MPI_COMM_WORLD, (int)code); // the others may wait for a rank that is lost

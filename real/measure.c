@@ -65,32 +65,30 @@ static bool run_counted(const struct world *world, struct layer *layer,
     return true;
 }
 
-static bool run_iterations(const struct world *world, const struct real_invocation *invocation,
+static bool run_iterations(const struct world *world, const struct real_options *options,
                            struct layer *layer, struct measured_case *result, struct error *err)
 {
-    const struct verify_setup check = {.tokens = invocation->verify,
-                                       .tolerance = invocation->tolerance};
+    const struct verify_setup check = {.tokens = options->verify, .tolerance = options->tolerance};
     struct layer_times times;
-    for (uint32_t i = 0; i < invocation->warmup; i++)
+    for (uint32_t i = 0; i < options->warmup; i++)
         if (!layer_run(layer, &times, err))
             return false;
     return run_counted(world, layer, result, err) &&
-           (invocation->verify == 0 || verify_output(world, &check, layer, &result->verified, err));
+           (options->verify == 0 || verify_output(world, &check, layer, &result->verified, err));
 }
 
-bool measure_case(const struct world *world, const struct real_invocation *invocation,
-                  const struct scenario *scenario, struct measured_case *result,
-                  struct error *err)
+bool measure_case(const struct world *world, const struct real_options *options,
+                  const struct scenario *scenario, struct measured_case *result, struct error *err)
 {
-    const struct layer_setup setup = workload_setup(world, invocation, scenario);
+    const struct layer_setup setup = workload_setup(world, options, scenario);
     struct layer layer;
     *result = (struct measured_case){
         .scenario = setup.scenario,
         .router = setup.router,
-        .samples = {.iterations = invocation->iterations, .ranks = world->ranks}};
+        .samples = {.iterations = options->iterations, .ranks = world->ranks}};
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
-    ok = ok && run_iterations(world, invocation, &layer, result, err) &&
-         (!invocation->write_trace[0] || trace_out(world, &layer, invocation->write_trace, err));
+    ok = ok && run_iterations(world, options, &layer, result, err) &&
+         (!options->write_trace[0] || trace_out(world, &layer, options->write_trace, err));
     layer_close(&layer);
     return ok;
 }

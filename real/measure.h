@@ -25,9 +25,8 @@ struct measured_case {
 
 // Runs the scenario on all ranks: collective. Fails when bytes sent differ from the schedule's
 // loads or outputs are beyond the tolerance (EXIT_TOLERANCE).
-bool measure_case(const struct world *world, const struct real_invocation *invocation,
-                  const struct scenario *scenario, struct measured_case *result,
-                  struct error *err);
+bool measure_case(const struct world *world, const struct real_options *options,
+                  const struct scenario *scenario, struct measured_case *result, struct error *err);
 void measured_case_release(struct measured_case *result);
 
 #endif

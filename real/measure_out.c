@@ -75,7 +75,7 @@ struct row_kind {
     bool slowest;
 };
 
-static void write_measured_row(FILE *out, const struct real_invocation *invocation,
+static void write_measured_row(FILE *out, const struct real_options *options,
                                const struct measured_case *result, const struct row_kind *kind,
                                uint32_t row)
 {
@@ -84,9 +84,8 @@ static void write_measured_row(FILE *out, const struct real_invocation *invocati
     const struct statistic statistic =
         phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
     const uint32_t limit = group_limit(result);
-    fprintf(out, "%s-%04u,%s,", invocation->family, row, invocation->family);
-    write_cell(out, invocation->def.cluster[0] ? invocation->def.cluster
-                                                    : scenario->cluster.name);
+    fprintf(out, "%s-%04u,%s,", options->family, row, options->family);
+    write_cell(out, options->def.cluster[0] ? options->def.cluster : scenario->cluster.name);
     fprintf(out, ",%s,%u,%u,%u,%u,", scenario->dispatcher.name, scenario->cluster.nodes,
             scenario->cluster.gpus_per_node, moe->experts, moe->topk);
     if (limit)
@@ -96,9 +95,9 @@ static void write_measured_row(FILE *out, const struct real_invocation *invocati
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], scenario->dispatcher.sms, statistic.median_us,
             kind->stage == STAGES ? "" : stage_names[kind->stage],
-            kind->slowest ? "slowest" : "mean", routing_name(result), invocation->def.layout,
-            (unsigned long long)invocation->def.step, invocation->def.layer,
-            statistic.min_us, statistic.p99_us);
+            kind->slowest ? "slowest" : "mean", routing_name(result), options->def.layout,
+            (unsigned long long)options->def.step, options->def.layer, statistic.min_us,
+            statistic.p99_us);
 }
 
 // Whether ranks of one node, or of several, meet at all.
@@ -116,13 +115,13 @@ static bool ran(const struct measured_case *result, enum phase phase)
            (phase != PHASE_SHARED || result->scenario->moe.shared_intermediate > 0);
 }
 
-void measure_write_csv(FILE *out, const struct real_invocation *invocation,
+void measure_write_csv(FILE *out, const struct real_options *options,
                        const struct measured_case *result, uint32_t *row)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         for (uint32_t stage = 0; ran(result, phase) && stage <= STAGES; stage++)
             for (int slowest = 0; has_stage(result, phase, stage) && slowest < 2; slowest++)
-                write_measured_row(out, invocation, result,
+                write_measured_row(out, options, result,
                                    &(struct row_kind){phase, stage, slowest != 0}, (*row)++);
 }
 
@@ -164,20 +163,20 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
     return iterations;
 }
 
-json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result)
+json_t *measure_json(const struct real_options *options, const struct measured_case *result)
 {
     json_t *json = json_object(), *phases = json_array(), *check = json_object();
     json_object_set_new(json, "tokens_per_gpu",
                         json_integer(routing_most_tokens(&result->scenario->routing)));
     json_object_set_new(json, "dispatcher", json_string(result->scenario->dispatcher.name));
     json_object_set_new(json, "routing", json_string(routing_name(result)));
-    json_object_set_new(json, "layer", json_integer(invocation->def.layer));
-    json_object_set_new(json, "step", json_integer((json_int_t)invocation->def.step));
+    json_object_set_new(json, "layer", json_integer(options->def.layer));
+    json_object_set_new(json, "step", json_integer((json_int_t)options->def.step));
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
             continue;
         json_t *entry = phase_json(result, phase);
-        if (invocation->raw)
+        if (options->raw)
             json_object_set_new(entry, "samples_us", raw_json(&result->samples, phase));
         json_array_append_new(phases, entry);
     }

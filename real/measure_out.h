@@ -9,7 +9,7 @@
 
 // The measured CSV: one row a phase, stage and statistic.
 void measure_write_csv_head(FILE *out);
-void measure_write_csv(FILE *out, const struct real_invocation *invocation,
+void measure_write_csv(FILE *out, const struct real_options *options,
                        const struct measured_case *result, uint32_t *row);
 
 // A Chrome/Perfetto trace of the last iteration, with the simulator's names: node processes, a
@@ -17,6 +17,6 @@ void measure_write_csv(FILE *out, const struct real_invocation *invocation,
 void measure_write_timeline(FILE *out, const struct measured_case *result);
 
 // The same, with checks and (raw) samples, as JSON.
-json_t *measure_json(const struct real_invocation *invocation, const struct measured_case *result);
+json_t *measure_json(const struct real_options *options, const struct measured_case *result);
 
 #endif

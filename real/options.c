@@ -2,7 +2,7 @@
 #include "scenario/options.h"
 #include "real/cli.h"
 
-#define AT(member) offsetof(struct real_invocation, member)
+#define AT(member) offsetof(struct real_options, member)
 #define HEADING_OUTPUT "Output"
 
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
@@ -17,7 +17,7 @@ static const struct option_row list_rows[] = {
     {OPTION_TEXT("step", AT(steps), "LIST",
                  "steps of the trace, from 0, as 0..12:4 (0), each measured")},
 };
-static const struct option_group list_options = {HEADING_ASKED, OPTION_ROWS(list_rows)};
+static const struct option_group list_options = {HEADING_WORKLOAD, OPTION_ROWS(list_rows)};
 
 static const struct option_row run_rows[] = {
     {OPTION_CHOICE("transport", AT(transport), "NAME", transport_names,
@@ -29,7 +29,7 @@ static const struct option_row run_rows[] = {
     {OPTION_NUMBER("iterations", FIELD_U32, AT(iterations), "N", 1, 1000000,
                    "iterations that count")},
 };
-static const struct option_group run_options = {HEADING_RUNS, OPTION_ROWS(run_rows)};
+static const struct option_group run_options = {HEADING_RUN, OPTION_ROWS(run_rows)};
 
 static const struct option_row verify_rows[] = {
     {OPTION_NUMBER("verify", FIELD_U32, AT(verify), "N", 0, 1e9,
@@ -38,13 +38,13 @@ static const struct option_row verify_rows[] = {
                    "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 "
                    "dispatch)")},
 };
-static const struct option_group verify_options = {HEADING_RUNS, OPTION_ROWS(verify_rows)};
+static const struct option_group verify_options = {HEADING_RUN, OPTION_ROWS(verify_rows)};
 
 static const struct option_row probe_rows[] = {
     {OPTION_NUMBER("most", FIELD_BYTES, AT(most), "SIZE", 1 << 10, 64.0 * (1 << 30),
                    "a rank's bytes in the largest exchange; sizes go from 1KiB by fours")},
 };
-static const struct option_group probe_options = {HEADING_RUNS, OPTION_ROWS(probe_rows)};
+static const struct option_group probe_options = {HEADING_RUN, OPTION_ROWS(probe_rows)};
 
 static const struct option_row written_rows[] = {
     {OPTION_TEXT("write_trace", AT(write_trace), "FOLDER",
@@ -108,11 +108,11 @@ static bool any_program_takes(const char *flag)
 {
     const struct option_table epsim = {"epsim", epsim_parts,
                                        sizeof epsim_parts / sizeof *epsim_parts, NULL};
-    return options_has(real_options(REAL_LAYER), flag) ||
-           options_has(real_options(REAL_PROBE), flag) || options_has(&epsim, flag);
+    return options_has(real_option_table(REAL_LAYER), flag) ||
+           options_has(real_option_table(REAL_PROBE), flag) || options_has(&epsim, flag);
 }
 
-const struct option_table *real_options(enum real_command command)
+const struct option_table *real_option_table(enum real_command command)
 {
     static const struct option_table layer = {
         "epsim-real", layer_parts, sizeof layer_parts / sizeof *layer_parts, any_program_takes};
@@ -122,19 +122,19 @@ const struct option_table *real_options(enum real_command command)
     return command == REAL_PROBE ? &probe : &layer;
 }
 
-struct real_invocation real_invocation_default(void)
+struct real_options real_options_default(void)
 {
-    struct real_invocation invocation = {.def = scenario_def_default(),
-                                         .warmup = 2,
-                                         .iterations = 10,
-                                         .verify = 256,
-                                         .most = (uint64_t)16 << 20,
-                                         .family = "measured"};
-    invocation.def.cluster[0] = '\0';
-    return invocation;
+    struct real_options options = {.def = scenario_def_default(),
+                                   .warmup = 2,
+                                   .iterations = 10,
+                                   .verify = 256,
+                                   .most = (uint64_t)16 << 20,
+                                   .family = "measured"};
+    options.def.cluster[0] = '\0';
+    return options;
 }
 
-bool real_given(const struct real_invocation *invocation, const char *key)
+bool real_given(const struct real_options *options, const char *key)
 {
-    return options_given(&invocation->line, key);
+    return options_given(&options->line, key);
 }

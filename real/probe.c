@@ -21,17 +21,15 @@ static bool open_and_measure(struct probe *probe, struct error *err)
            world_agrees(probe->world, !first || probe_out_write(probe, err), err);
 }
 
-bool probe_run(const struct world *world, const struct real_invocation *invocation,
+bool probe_run(const struct world *world, const struct real_options *options,
                const struct cluster *cluster, struct error *err)
 {
-    struct probe probe = {.world = world,
-                          .invocation = invocation,
-                          .cluster = cluster,
-                          .shape = probe_device_shape(world)};
+    struct probe probe = {
+        .world = world, .options = options, .cluster = cluster, .shape = probe_device_shape(world)};
     probe.sends = mem_alloc(world->ranks, sizeof *probe.sends);
     probe.receives = mem_alloc(world->ranks, sizeof *probe.receives);
-    probe.own_us = mem_alloc(invocation->iterations, sizeof *probe.own_us);
-    probe.slowest_us = mem_alloc(invocation->iterations, sizeof *probe.slowest_us);
+    probe.own_us = mem_alloc(options->iterations, sizeof *probe.own_us);
+    probe.slowest_us = mem_alloc(options->iterations, sizeof *probe.slowest_us);
     const bool ok = open_and_measure(&probe, err);
     probe_out_close(&probe);
     probe_memory_close(&probe);

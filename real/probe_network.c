@@ -7,7 +7,7 @@
 // Sizes of exchanges: each the one before times PROBE_STEP, and the largest asked last; 0: no more.
 static uint64_t next_bytes(const struct probe *probe, uint64_t bytes)
 {
-    const uint64_t most = probe->invocation->most;
+    const uint64_t most = probe->options->most;
     if (bytes >= most)
         return 0;
     return bytes * PROBE_STEP < most ? bytes * PROBE_STEP : most;

@@ -39,12 +39,12 @@ static void add_table_row(struct probe *probe, const struct trial *trial,
 static void write_csv_row(struct probe *probe, const struct trial *trial,
                           const struct statistic *statistic)
 {
-    const struct real_invocation *invocation = probe->invocation;
-    const char *asked = invocation->def.cluster, *family = "probe-alltoall";
+    const struct real_options *options = probe->options;
+    const char *asked = options->def.cluster, *family = "probe-alltoall";
     char *cluster = asked[0] ? mem_copy_text(asked) : cluster_line(probe->cluster);
     FILE *out = probe->file.stream;
-    if (real_given(invocation, "family"))
-        family = invocation->family;
+    if (real_given(options, "family"))
+        family = options->family;
     fprintf(out, "%s-%04u,%s,", family, ++probe->csv_rows, family);
     csv_fwrite(out, cluster, strlen(cluster));
     fprintf(out,
@@ -76,8 +76,7 @@ static struct table *new_table(const struct probe *probe)
     table_comment(table, "machine: %u nodes of %u ranks, transport %s, device %s",
                   probe->cluster->nodes, probe->cluster->gpus_per_node,
                   probe->world->transport->ops->name, probe->world->device->ops->name);
-    table_comment(table, "times: of the slowest rank, %u iterations",
-                  probe->invocation->iterations);
+    table_comment(table, "times: of the slowest rank, %u iterations", probe->options->iterations);
     table_comment(table, "bytes_per_rank: of an all-to-all, the rank's own share included; GBps: "
                          "what leaves a rank (copy: read and written) over the median");
     table_comment(table, "gemm: %u rows through an expert of hidden %u, intermediate %u",
@@ -93,8 +92,8 @@ static bool has_suffix(const char *text, const char *end)
 
 bool probe_out_open(struct probe *probe, struct error *err)
 {
-    const char *path = probe->invocation->output;
-    probe->csv = !probe->invocation->json && has_suffix(path, ".csv");
+    const char *path = probe->options->output;
+    probe->csv = !probe->options->json && has_suffix(path, ".csv");
     if (probe->csv && probe->world->ranks == 1)
         return error_set(err, EXIT_INPUT,
                          "--output %.200s: measured CSV is of all-to-alls: expected two ranks or "
@@ -133,9 +132,9 @@ static bool print_beside(const struct probe *probe, struct error *err)
 
 bool probe_out_write(struct probe *probe, struct error *err)
 {
-    if (probe->invocation->json)
+    if (probe->options->json)
         write_probe_json(probe, probe->file.stream);
-    else if (has_suffix(probe->invocation->output, ".tsv"))
+    else if (has_suffix(probe->options->output, ".tsv"))
         table_print_tsv(probe->table, probe->file.stream);
     else if (!probe->csv)
         table_print(probe->table, probe->file.stream);

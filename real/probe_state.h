@@ -24,7 +24,7 @@ struct probe_shape {
 
 struct probe {
     const struct world *world;
-    const struct real_invocation *invocation;
+    const struct real_options *options;
     const struct cluster *cluster;
     struct probe_shape shape;
     struct probe_memory memory;

@@ -28,7 +28,7 @@ static bool time_once(struct probe *probe, const struct trial *trial, double *us
 
 static bool time_trial(struct probe *probe, const struct trial *trial, struct error *err)
 {
-    const uint32_t warmup = probe->invocation->warmup, iterations = probe->invocation->iterations;
+    const uint32_t warmup = probe->options->warmup, iterations = probe->options->iterations;
     double us;
     for (uint32_t i = 0; i < warmup; i++)
         if (!time_once(probe, trial, &us, err))
@@ -50,7 +50,7 @@ bool trial_run(struct probe *probe, const struct trial *trial, struct error *err
     if (probe->world->rank != 0)
         return true;
     const struct statistic statistic =
-        statistic_take(probe->slowest_us, probe->invocation->iterations);
+        statistic_take(probe->slowest_us, probe->options->iterations);
     probe_out_add(probe, trial, &statistic);
     return true;
 }

@@ -10,8 +10,7 @@ static void default_cluster(struct scenario_def *def, uint32_t ranks)
     if (def->cluster[0])
         return;
     if (ranks % 8 == 0)
-        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s",
-                 ranks / 8);
+        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s", ranks / 8);
     else
         snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink=1GB/s", ranks);
 }
@@ -41,8 +40,7 @@ static bool spread_tokens(struct scenario *scenario, const char *text, uint32_t 
 static bool fit_def(const struct world *world, struct scenario_def *def, struct error *err)
 {
     if (def->ep && def->ep != world->ranks)
-        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep,
-                         world->ranks);
+        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep, world->ranks);
     def->ep = world->ranks;
     default_cluster(def, world->ranks);
     return true;
@@ -56,22 +54,23 @@ static bool check_formats(const struct scenario *scenario, struct error *err)
         if (dtypes[i] > DTYPE_FP32)
             return error_set(err, EXIT_INPUT, "--model: %s: expected fp8, bf16 or fp32 to run",
                              dtype_names[dtypes[i]]);
-    return (scenario->dispatcher.line_payload_bytes == 0 && scenario->dispatcher.scale_bytes == 4) ||
+    return (scenario->dispatcher.line_payload_bytes == 0 &&
+            scenario->dispatcher.scale_bytes == 4) ||
            error_set(err, EXIT_INPUT,
                      "--dispatcher %s: its wire format (lines with flags, other scales) is not run "
                      "here; expected another",
                      scenario->dispatcher.name);
 }
 
-bool workload_open(const struct world *world, const struct real_invocation *invocation,
+bool workload_open(const struct world *world, const struct real_options *options,
                    struct scenario *scenario, struct error *err)
 {
-    struct scenario_def def = invocation->def;
+    struct scenario_def def = options->def;
     if (!fit_def(world, &def, err) || !scenario_open(scenario, &def, err))
         return false;
     if (check_formats(scenario, err) &&
-        (!strchr(invocation->tokens, '/') ||
-         spread_tokens(scenario, invocation->tokens, world->ranks, err)))
+        (!strchr(options->tokens, '/') ||
+         spread_tokens(scenario, options->tokens, world->ranks, err)))
         return true;
     scenario_release(scenario);
     return false;
@@ -82,25 +81,23 @@ static void recorded_weights(const void *context, uint32_t rank, uint32_t token,
     trace_view_weights(context, rank, token, weights);
 }
 
-struct layer_setup workload_setup(const struct world *world,
-                                  const struct real_invocation *invocation,
+struct layer_setup workload_setup(const struct world *world, const struct real_options *options,
                                   const struct scenario *scenario)
 {
     const bool recorded = scenario->view && scenario_trace(scenario)->weights.data;
     return (struct layer_setup){.scenario = scenario,
                                 .rank = world->rank,
-                                .router = !real_given(invocation, "routing") &&
-                                          !invocation->def.trace[0],
+                                .router = !real_given(options, "routing") && !options->def.trace[0],
                                 .weights = recorded ? recorded_weights : NULL,
                                 .weights_context = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};
 }
 
-bool workload_cluster(const struct world *world, const struct real_invocation *invocation,
+bool workload_cluster(const struct world *world, const struct real_options *options,
                       struct cluster *cluster, struct error *err)
 {
-    struct scenario_def def = invocation->def;
+    struct scenario_def def = options->def;
     struct place place;
     if (!fit_def(world, &def, err) || !place_open(&place, &def, err))
         return false;

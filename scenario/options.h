@@ -1,14 +1,14 @@
 // The flags of a question, in groups: every program and command that asks one lists those that it
-// takes, in this order. Offsets count from a struct scenario_def; the seed's count from the seed, which
-// commands without a question take too.
+// takes, in this order. Offsets count from a struct scenario_def; the seed's count from the seed,
+// which commands without a question take too.
 #ifndef SCENARIO_OPTIONS_H
 #define SCENARIO_OPTIONS_H
 
 #include "base/options.h"
 #include "scenario/scenario.h"
 
-#define HEADING_ASKED "What is asked"
-#define HEADING_RUNS "How it runs"
+#define HEADING_WORKLOAD "What is asked"
+#define HEADING_RUN "How it runs"
 
 extern const struct option_group scenario_model_options;
 extern const struct option_group scenario_cluster_options;    // cluster, ep

@@ -9,20 +9,22 @@
 #include <string.h>
 
 static struct interval interval_for(const struct accuracy_row *row, const struct scenario *scenario,
-                                    const struct engine *engine, const struct accuracy_asked *asked)
+                                    const struct engine *engine,
+                                    const struct accuracy_intervals *intervals)
 {
     const struct measured_row *measured = row->measured;
     struct doubts doubts;
-    if (!asked || !engine->is_calibrated || measured->stage[0])
+    if (!intervals || !engine->is_calibrated || measured->stage[0])
         return (struct interval){NAN, NAN};
-    doubts_find(&doubts, asked->fits, scenario, engine);
+    doubts_find(&doubts, intervals->fits, scenario, engine);
     const bool slowest = !strcmp(measured->stat, "slowest");
     return interval_of(slowest ? &doubts.slowest[measured->phase] : &doubts.mean[measured->phase],
-                       row->predicted_us, asked->pct);
+                       row->predicted_us, intervals->pct);
 }
 
 static void judge_row(struct accuracy_row *row, const struct engine *engine,
-                      const struct row_overrides *overrides, const struct accuracy_asked *asked)
+                      const struct row_overrides *overrides,
+                      const struct accuracy_intervals *intervals)
 {
     struct error err = {0};
     struct scenario scenario;
@@ -33,7 +35,7 @@ static void judge_row(struct accuracy_row *row, const struct engine *engine,
     }
     const struct prediction prediction = row_predict(&scenario, row->measured, engine);
     row->predicted_us = prediction.us;
-    row->interval_us = interval_for(row, &scenario, engine, asked);
+    row->interval_us = interval_for(row, &scenario, engine, intervals);
     scenario_release(&scenario);
     memcpy(row->bottleneck, prediction.bottleneck, sizeof row->bottleneck);
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
@@ -117,7 +119,7 @@ static void set_support(struct accuracy *accuracy, const struct measured *measur
 
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
                     const struct engine *engine, const struct row_overrides *overrides,
-                    const struct accuracy_asked *asked)
+                    const struct accuracy_intervals *intervals)
 {
     *accuracy = (struct accuracy){.engine = engine,
                                   .rows = mem_alloc(measured->count, sizeof *accuracy->rows),
@@ -127,9 +129,9 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
     for (size_t i = 0; i < count; i++)
         rows[i].measured = &measured->rows[i];
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
-    shared(rows, count, engine, overrides, asked)
+    shared(rows, count, engine, overrides, intervals)
     for (size_t i = 0; i < count; i++)
-        judge_row(&rows[i], engine, overrides, asked);
+        judge_row(&rows[i], engine, overrides, intervals);
     set_support(accuracy, measured, overrides);
     double *errors = mem_alloc(count, sizeof *errors);
     size_t n = 0;

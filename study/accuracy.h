@@ -22,7 +22,7 @@ struct accuracy_row {
 };
 
 // What intervals are asked for, of 100 measurements so many.
-struct accuracy_asked {
+struct accuracy_intervals {
     const struct fits *fits;
     double pct;
 };
@@ -58,7 +58,7 @@ struct accuracy {
 // `measured` must outlive the accuracy.
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
                     const struct engine *engine, const struct row_overrides *overrides,
-                    const struct accuracy_asked *asked);
+                    const struct accuracy_intervals *asked);
 
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);

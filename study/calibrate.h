@@ -40,10 +40,10 @@
 struct calibrate_row {
     const struct measured_row *measured;
     struct scenario scenario; // of the closed form
-    uint8_t *depends;    // [parameters] parameter_depends
-    bool moved;          // by any of them; others are no part of the fit
-    double engine_bias;  // half of ln(simulated / estimated), added to the closed form's error
-    double predicted_us; // by the fitted values
+    uint8_t *depends;         // [parameters] parameter_depends
+    bool moved;               // by any of them; others are no part of the fit
+    double engine_bias;       // half of ln(simulated / estimated), added to the closed form's error
+    double predicted_us;      // by the fitted values
     bool skipped;
     char why[256];
 };
@@ -51,7 +51,7 @@ struct calibrate_row {
 #define CALIBRATE_ASKED "asked"
 
 // What `asked` stands for in a fit file.
-struct calibrate_asked {
+struct calibrate_target {
     const char *cluster; // NULL: nothing
     const char *gpu;     // of it, where it says none itself; "": not known
 };
@@ -59,7 +59,7 @@ struct calibrate_asked {
 struct calibration {
     char name[FIELD_TEXT_BYTES]; // of the fit file, without folder and extension
     char data[FIELD_TEXT_BYTES]; // what the fit file calls the measured data; "": it does not say
-    struct calibrate_asked asked;
+    struct calibrate_target asked;
     struct parameter *parameters;
     size_t parameter_count;
     struct calibrate_row *rows; // of the file, in its order
@@ -74,7 +74,7 @@ struct calibration {
 // a preset that does not load, a start outside the bounds or not above zero, and a (preset, key)
 // that stands twice: file:line: key.
 bool calibration_load(struct calibration *calibration, const char *path,
-                      const struct calibrate_asked *asked, struct error *err);
+                      const struct calibrate_target *asked, struct error *err);
 
 // Writes every preset that a parameter names, with its fitted keys in place of the old ones, as
 // folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the folders are made when absent.

@@ -50,7 +50,7 @@ static bool read_bound(struct fit_reading *reading, doc_node item, const char *k
 // The cluster that `asked` stands for.
 static bool load_asked(struct fit_reading *reading, struct cluster *cluster)
 {
-    const struct calibrate_asked *asked = &reading->calibration->asked;
+    const struct calibrate_target *asked = &reading->calibration->asked;
     if (!asked->cluster)
         return error_set(reading->err, EXIT_INPUT,
                          CALIBRATE_ASKED ": say which cluster the rows ran on (--cluster)");
@@ -359,7 +359,7 @@ static bool read_fit_file(struct fit_reading *reading)
 }
 
 bool calibration_load(struct calibration *calibration, const char *path,
-                      const struct calibrate_asked *asked, struct error *err)
+                      const struct calibrate_target *asked, struct error *err)
 {
     *calibration = (struct calibration){.asked = *asked};
     struct doc *doc = doc_load(path, err);

@@ -70,14 +70,14 @@ static void count_together(uint64_t *together, const struct generated *window,
 static void make(struct scene *scene, uint64_t tokens, uint64_t seed)
 {
     struct error err;
-    const struct generator_order order = {&scene->recipe,    &scene->moe, scene->layer,
-                                          scene->moe.layers, tokens,      seed};
+    const struct generator_def def = {&scene->recipe,    &scene->moe, scene->layer,
+                                      scene->moe.layers, tokens,      seed};
     const double began = now_s();
-    struct generator *generator = generator_new(&order, &err);
+    struct generator *generator = generator_new(&def, &err);
     const double solved = now_s();
     double made = 0;
     struct generated window;
-    scene->stats = stats_new(&order);
+    scene->stats = stats_new(&def);
     const size_t pairs = (size_t)scene->moe.experts * scene->moe.experts;
     uint64_t *together = mem_alloc(pairs, sizeof *together), *next = mem_alloc(pairs, sizeof *next);
     for (double from = now_s(); generator_next(generator, &window); from = now_s()) {
@@ -88,7 +88,7 @@ static void make(struct scene *scene, uint64_t tokens, uint64_t seed)
     }
     printf("%s, seed %llu: popularity in %.1f s, then %.2f million token-layers/s\n",
            scene->recipe.name, (unsigned long long)seed, solved - began,
-           (double)(tokens * order.layers) / made / 1e6);
+           (double)(tokens * def.layers) / made / 1e6);
     print_lift("in a layer", together, &scene->stats, false);
     print_lift("from layer to layer", next, &scene->stats, true);
     free(together);

@@ -23,9 +23,9 @@ static inline uint16_t choice(uint64_t token, uint32_t layer, uint32_t k)
     return (uint16_t)((token + 2 * layer + 3 * k) % EXPERTS);
 }
 
-static inline struct import_ask ask_of(const char *const *inputs, size_t count)
+static inline struct import_def def_of(const char *const *inputs, size_t count)
 {
-    return (struct import_ask){.inputs = inputs,
+    return (struct import_def){.inputs = inputs,
                                .input_count = count,
                                .folder = scratch_path("out"),
                                .model = MODEL,
@@ -35,12 +35,12 @@ static inline struct import_ask ask_of(const char *const *inputs, size_t count)
                                .seed = 1};
 }
 
-static inline void import_good(const struct import_ask *ask, struct import_report *report,
+static inline void import_good(const struct import_def *def, struct import_report *report,
                                struct trace *trace)
 {
     struct error err = {0};
-    ck_assert_msg(trace_import(ask, report, &err), "%s", err.text);
-    ck_assert_msg(trace_open(trace, ask->folder, &err), "%s", err.text);
+    ck_assert_msg(trace_import(def, report, &err), "%s", err.text);
+    ck_assert_msg(trace_open(trace, def->folder, &err), "%s", err.text);
 }
 
 // Names in the scratch folder, hidden ones too: nothing half-written may be among them.

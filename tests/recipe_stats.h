@@ -92,13 +92,13 @@ static inline void stats_add(struct recipe_stats *stats, const struct generated 
     }
 }
 
-static inline struct recipe_stats stats_new(const struct generator_order *order)
+static inline struct recipe_stats stats_new(const struct generator_def *def)
 {
-    const size_t cells = (size_t)order->layers * order->moe->experts;
-    return (struct recipe_stats){.layers = order->layers,
-                                 .experts = order->moe->experts,
-                                 .topk = order->moe->topk,
-                                 .chunk = order->recipe->chunk_tokens,
+    const size_t cells = (size_t)def->layers * def->moe->experts;
+    return (struct recipe_stats){.layers = def->layers,
+                                 .experts = def->moe->experts,
+                                 .topk = def->moe->topk,
+                                 .chunk = def->recipe->chunk_tokens,
                                  .count = mem_alloc(cells, sizeof(uint64_t)),
                                  .step = mem_alloc(cells, sizeof(uint64_t))};
 }

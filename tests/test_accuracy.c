@@ -17,7 +17,8 @@ static void load(struct measured *measured, const char *path)
     ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
 }
 
-static void judge(struct accuracy *accuracy, const struct measured *measured, const struct engine *engine)
+static void judge(struct accuracy *accuracy, const struct measured *measured,
+                  const struct engine *engine)
 {
     const struct row_overrides terms = {.seed = 1};
     const struct grouping grouping = grouping_default();
@@ -65,7 +66,7 @@ static const struct {
     double median, p90;
 } quantiles[] = {{1, 1, 1}, {2, 1.5, 1}, {3, 2, 2}, {10, 5.5, 9}, {11, 6, 10}, {12, 6.5, 10}};
 
-static double question_us(void)
+static double row_us(void)
 {
     const struct fixture file = fixture_make(
         HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n", ".csv");
@@ -85,7 +86,7 @@ static double question_us(void)
 START_TEST(quantiles_are_elements)
 {
     char text[4096] = HEADER;
-    const double us = question_us();
+    const double us = row_us();
     const size_t n = quantiles[_i].n;
     for (size_t i = 0; i < n; i++) { // errors of 1, 2, 3, ... %, every other one negative
         const double error = (double)(i + 1) * (i % 2 ? -0.01 : 0.01);
@@ -223,7 +224,7 @@ START_TEST(worst_rows)
     char text[4096] = HEADER;
     static const double errors[] = {0.02, -0.3, 0.05, 0.3, -0.01};
     static const size_t order[] = {1, 4, 3, 0, 5};
-    const double us = question_us();
+    const double us = row_us();
     for (size_t i = 0; i < SUITE_COUNT(errors); i++) {
         if (i == 2)
             strcat(text, skipped[0].row);

@@ -39,7 +39,7 @@ static const struct {
     {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
 };
 
-static struct scenario_def question_of(int i)
+static struct scenario_def def_of(int i)
 {
     struct scenario_def def = scenario_def_default();
     strcpy(def.cluster, cases[i].cluster);
@@ -55,7 +55,7 @@ static struct scenario_def question_of(int i)
 
 static void expect(int i, engine_run *engine, enum loads_kind loads, const char *end)
 {
-    const struct scenario_def def = question_of(i);
+    const struct scenario_def def = def_of(i);
     struct error err = {0};
     struct scenario scenario;
     struct timing timing;
@@ -80,7 +80,7 @@ END_TEST
 // One rank comes so late that the others' wait for it is most of the phase; whoever asks.
 START_TEST(late_arrival)
 {
-    struct scenario_def def = question_of(3);
+    struct scenario_def def = def_of(3);
     struct error err = {0};
     struct scenario scenario;
     def.aligned = false;

@@ -207,7 +207,7 @@ static void run(struct calibration *calibration, struct measured *measured, cons
 {
     const struct row_overrides terms = {.seed = 1};
     struct error err = {0};
-    ck_assert_msg(calibration_load(calibration, fit, &(struct calibrate_asked){NULL, ""}, &err),
+    ck_assert_msg(calibration_load(calibration, fit, &(struct calibrate_target){NULL, ""}, &err),
                   "%s", err.text);
     ck_assert_msg(measured_load(measured, rows, &err), "%s", err.text);
     ck_assert_msg(calibration_run(calibration, measured, &terms, false, &err), "%s", err.text);
@@ -339,7 +339,8 @@ START_TEST(refuses)
     struct fixture fit = fixture_make(refused[_i].text, ".yaml");
     struct calibration calibration;
     struct error err = {0};
-    ck_assert(!calibration_load(&calibration, fit.path, &(struct calibrate_asked){NULL, ""}, &err));
+    ck_assert(
+        !calibration_load(&calibration, fit.path, &(struct calibrate_target){NULL, ""}, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, refused[_i].message) != NULL, "'%s' lacks '%s'", err.text,
                   refused[_i].message);

@@ -8,7 +8,7 @@
 
 #define ROWS "tests/data/measured-steps.csv"
 
-static struct scenario_def steps_question(void)
+static struct scenario_def steps_def(void)
 {
     struct scenario_def def = scenario_def_default();
     strcpy(def.trace, "traces/minimoe-256e");
@@ -60,7 +60,7 @@ static const struct {
 
 START_TEST(lays_beside)
 {
-    const struct scenario_def def = steps_question();
+    const struct scenario_def def = steps_def();
     const struct compare_places asked = {.layers = places[_i].layers,
                                          .steps = places[_i].steps,
                                          .layer_count = places[_i].layer_count,
@@ -83,7 +83,7 @@ END_TEST
 // A step's row is what simulating that very step alone gives.
 START_TEST(asks_that_step)
 {
-    const struct scenario_def def = steps_question();
+    const struct scenario_def def = steps_def();
     const uint32_t steps[] = {0, 5};
     const struct compare_places asked = {.steps = steps, .step_count = 2};
     struct comparison all = {0}, one = {0};
@@ -125,7 +125,7 @@ static const struct {
 
 START_TEST(belongs)
 {
-    const struct scenario_def def = steps_question();
+    const struct scenario_def def = steps_def();
     const struct compare_places none = {0};
     struct comparison comparison = {0};
     struct measured measured = {0};

@@ -129,7 +129,7 @@ START_TEST(exports_part)
     struct error err = {0};
     write_tiny(part->steps, part->weights);
     open_good(&whole, scratch_folder);
-    const struct export_ask ask = {.folder = scratch_path("part"),
+    const struct export_def def = {.folder = scratch_path("part"),
                                    .layers = part->layer_count ? part->layers : NULL,
                                    .layer_count = part->layer_count,
                                    .steps = part->step_count ? part->picked : NULL,
@@ -138,8 +138,8 @@ START_TEST(exports_part)
                                    .tokens = part->tokens,
                                    .first = part->first,
                                    .end = part->end};
-    ck_assert_msg(trace_export(&whole, &ask, &report, &err), "%s", err.text);
-    open_good(&left, ask.folder);
+    ck_assert_msg(trace_export(&whole, &def, &report, &err), "%s", err.text);
+    open_good(&left, def.folder);
     ck_assert_uint_eq(report.tokens, part->count);
     ck_assert_uint_eq(left.tokens, part->count);
     ck_assert_uint_eq(report.steps, part->count == TOKENS && part->steps ? 6 : part->steps_left);
@@ -179,7 +179,7 @@ START_TEST(refuses_part)
     struct error err = {0};
     write_tiny(part->steps, part->weights);
     open_good(&whole, scratch_folder);
-    const struct export_ask ask = {.folder = scratch_path("part"),
+    const struct export_def def = {.folder = scratch_path("part"),
                                    .layers = part->layer_count ? part->layers : NULL,
                                    .layer_count = part->layer_count,
                                    .steps = part->step_count ? part->picked : NULL,
@@ -188,10 +188,10 @@ START_TEST(refuses_part)
                                    .tokens = part->tokens,
                                    .first = part->first,
                                    .end = part->end};
-    ck_assert(!trace_export(&whole, &ask, &report, &err));
+    ck_assert(!trace_export(&whole, &def, &report, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, bad_parts[_i].message), "%s", err.text);
-    ck_assert_int_ne(access(ask.folder, F_OK), 0);
+    ck_assert_int_ne(access(def.folder, F_OK), 0);
     trace_release(&whole);
 }
 END_TEST
@@ -203,9 +203,9 @@ START_TEST(exports_bundled)
     struct export_report report;
     struct error err = {0};
     open_good(&whole, BUNDLED);
-    const struct export_ask ask = {.folder = scratch_path("copy")};
-    ck_assert_msg(trace_export(&whole, &ask, &report, &err), "%s", err.text);
-    open_good(&copy, ask.folder);
+    const struct export_def def = {.folder = scratch_path("copy")};
+    ck_assert_msg(trace_export(&whole, &def, &report, &err), "%s", err.text);
+    open_good(&copy, def.folder);
     ck_assert_int_eq(copy.ids.type, whole.ids.type);
     ck_assert_mem_eq(copy.ids.data, whole.ids.data, npy_count(&whole.ids));
     ck_assert_mem_eq(copy.weights.data, whole.weights.data, 2 * npy_count(&whole.weights));

@@ -49,11 +49,11 @@ START_TEST(reads)
 {
     char path[96];
     snprintf(path, sizeof path, DATA "%s", files[_i].name);
-    struct import_ask ask = ask_of((const char *const[]){path}, 1);
+    struct import_def def = def_of((const char *const[]){path}, 1);
     struct import_report report;
     struct trace trace;
-    ask.shape = files[_i].shape;
-    import_good(&ask, &report, &trace);
+    def.shape = files[_i].shape;
+    import_good(&def, &report, &trace);
     ck_assert_str_eq(report.format, files[_i].format);
     ck_assert_uint_eq(report.tokens, 6);
     ck_assert_uint_eq(report.layers, 4);
@@ -75,13 +75,13 @@ END_TEST
 
 START_TEST(says_source_and_licence)
 {
-    struct import_ask ask = ask_of((const char *const[]){DATA "vllm-u1.npy"}, 1);
+    struct import_def def = def_of((const char *const[]){DATA "vllm-u1.npy"}, 1);
     struct import_report report;
     struct trace trace;
-    ask.source = "a \"run\" of\nours: 1%";
-    ask.licence = "CC0";
-    import_good(&ask, &report, &trace);
-    ck_assert_str_eq(trace.source, ask.source);
+    def.source = "a \"run\" of\nours: 1%";
+    def.licence = "CC0";
+    import_good(&def, &report, &trace);
+    ck_assert_str_eq(trace.source, def.source);
     ck_assert_str_eq(trace.licence, "CC0");
     trace_release(&trace);
 }
@@ -91,11 +91,11 @@ END_TEST
 START_TEST(requests_follow)
 {
     const char *const inputs[] = {DATA "vllm-u1.npy", DATA "second.npy"};
-    const struct import_ask ask = ask_of(inputs, 2);
+    const struct import_def def = def_of(inputs, 2);
     struct import_report report;
     struct trace trace;
     uint16_t ids[TOPK];
-    import_good(&ask, &report, &trace);
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(trace.tokens, 9);
     ck_assert_ptr_null(trace.steps.data);
     trace_row(&trace, 7, 2, ids);
@@ -110,13 +110,13 @@ START_TEST(positions_stand_side_by_side)
     static const uint32_t steps[9][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}, {2, 0},
                                          {2, 1}, {3, 0}, {4, 0}, {5, 0}};
     const char *const inputs[] = {DATA "vllm-u1.npy", DATA "second.npy"};
-    struct import_ask ask = ask_of(inputs, 2);
+    struct import_def def = def_of(inputs, 2);
     struct import_report report;
     struct trace trace;
     uint16_t ids[TOPK];
-    ask.order = IMPORT_POSITIONS;
-    ask.ranks = 2;
-    import_good(&ask, &report, &trace);
+    def.order = IMPORT_POSITIONS;
+    def.ranks = 2;
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(report.steps, 6);
     for (uint64_t t = 0; t < 9; t++) {
         ck_assert_int_eq(npy_int(&trace.steps, 2 * t), steps[t][0]);
@@ -131,12 +131,12 @@ END_TEST
 // A request in two arrays (prompt and output) is one: its output goes on where the prompt ended.
 START_TEST(positions_of_a_split_request)
 {
-    struct import_ask ask = ask_of((const char *const[]){DATA "vllm-lists.json"}, 1);
+    struct import_def def = def_of((const char *const[]){DATA "vllm-lists.json"}, 1);
     struct import_report report;
     struct trace trace;
-    ask.order = IMPORT_POSITIONS;
-    ask.ranks = 2;
-    import_good(&ask, &report, &trace);
+    def.order = IMPORT_POSITIONS;
+    def.ranks = 2;
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(report.steps, 6);
     for (uint64_t t = 0; t < 6; t++) {
         ck_assert_int_eq(npy_int(&trace.steps, 2 * t), (int64_t)t);
@@ -152,13 +152,13 @@ END_TEST
 START_TEST(trtllm_raw)
 {
     static const char *const inputs[] = {DATA "trtllm-raw", DATA "trtllm-raw/meta_info.json"};
-    struct import_ask ask = ask_of(&inputs[_i], 1);
+    struct import_def def = def_of(&inputs[_i], 1);
     struct import_report report;
     struct trace trace;
     uint16_t ids[TOPK];
     uint64_t t = 0;
-    ask.model = "";
-    import_good(&ask, &report, &trace);
+    def.model = "";
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(report.steps, 2);
     ck_assert_uint_eq(trace.tokens, 14);
     ck_assert_uint_eq(trace.moe.experts, EXPERTS);
@@ -192,14 +192,14 @@ START_TEST(drops)
                                            0, -1, 0, 0, -1, -1, 6, 7, 5, 1, 2, 3, 4, 5, -1, 7};
     write_ids("x.npy", ids, 3);
     const char *const input = scratch_path("x.npy");
-    const struct import_ask ask = ask_of(&input, 1);
+    const struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct trace trace;
     static const uint16_t expected[4][2] = {{0, ROUTING_DROPPED},
                                             {ROUTING_DROPPED, ROUTING_DROPPED},
                                             {ROUTING_DROPPED, ROUTING_DROPPED},
                                             {6, 7}};
-    import_good(&ask, &report, &trace);
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(report.dropped, 6);
     for (uint32_t l = 0; l < 4; l++) {
         uint16_t row[2];
@@ -220,12 +220,12 @@ START_TEST(widens_for_drops)
     ck_assert(
         npy_write(scratch_path("x.npy"), NPY_I32, (const uint64_t[]){1, 58, 8}, 3, ids, &err));
     const char *const input = scratch_path("x.npy");
-    struct import_ask ask = ask_of(&input, 1);
+    struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct trace trace;
     uint16_t row[8];
-    ask.model = "deepseek-v3";
-    import_good(&ask, &report, &trace);
+    def.model = "deepseek-v3";
+    import_good(&def, &report, &trace);
     ck_assert_int_eq(trace.ids.type, NPY_U16);
     ck_assert_uint_eq(trace.layer_ids[0], 3);
     trace_row(&trace, 0, 0, row);
@@ -273,12 +273,12 @@ START_TEST(tokens_have_the_counts)
 {
     char path[96];
     snprintf(path, sizeof path, DATA "%s", counted[_i].name);
-    struct import_ask ask = ask_of((const char *const[]){path}, 1);
+    struct import_def def = def_of((const char *const[]){path}, 1);
     struct import_report report;
     struct trace trace;
     uint64_t loads[EXPERTS];
-    ask.ranks = 3;
-    import_good(&ask, &report, &trace);
+    def.ranks = 3;
+    import_good(&def, &report, &trace);
     ck_assert(report.synthesised);
     ck_assert_uint_eq(report.steps, counted[_i].steps);
     ck_assert_uint_eq(report.dropped, 0);
@@ -297,11 +297,11 @@ END_TEST
 
 START_TEST(trtllm_counts)
 {
-    struct import_ask ask = ask_of((const char *const[]){DATA "trtllm"}, 1);
+    struct import_def def = def_of((const char *const[]){DATA "trtllm"}, 1);
     struct import_report report;
     struct trace trace;
     uint64_t loads[EXPERTS];
-    import_good(&ask, &report, &trace);
+    import_good(&def, &report, &trace);
     ck_assert(report.synthesised);
     ck_assert_uint_eq(report.steps, 2);
     ck_assert_uint_eq(trace.tokens, 14);
@@ -325,12 +325,12 @@ START_TEST(counts_that_lack_some)
         {2, 2, 2, 2}, {4, 4}, {1, 1, 1, 1, 1, 1, 1}, {0, 0, 0, 0, 0, 0, 1}};
     scratch_write("x", text, strlen(text));
     const char *const input = scratch_path("x");
-    struct import_ask ask = ask_of(&input, 1);
+    struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct trace trace;
     uint64_t loads[EXPERTS];
-    ask.ranks = 4;
-    import_good(&ask, &report, &trace);
+    def.ranks = 4;
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(trace.tokens, 4);
     ck_assert_uint_eq(report.dropped, 1 + 7);
     for (uint32_t l = 0; l < 4; l++) {
@@ -352,16 +352,16 @@ END_TEST
 // seed another draw and the same seed the same.
 START_TEST(counts_are_drawn)
 {
-    struct import_ask ask = ask_of((const char *const[]){DATA "counts.npy"}, 1);
+    struct import_def def = def_of((const char *const[]){DATA "counts.npy"}, 1);
     struct import_report report;
     struct trace traces[3];
     uint64_t loads[EXPERTS], counts[EXPERTS];
-    ask.ranks = 4;
-    ask.tokens = 500;
+    def.ranks = 4;
+    def.tokens = 500;
     for (int i = 0; i < 3; i++) {
-        ask.folder = scratch_path((const char *const[]){"a", "b", "c"}[i]);
-        ask.seed = i == 2 ? 2 : 1;
-        import_good(&ask, &report, &traces[i]);
+        def.folder = scratch_path((const char *const[]){"a", "b", "c"}[i]);
+        def.seed = i == 2 ? 2 : 1;
+        import_good(&def, &report, &traces[i]);
     }
     ck_assert_uint_eq(traces[0].tokens, 4000);
     ck_assert_mem_eq(traces[0].ids.data, traces[1].ids.data, 4000 * 4 * TOPK);
@@ -394,15 +394,15 @@ static bool at_hand(const char *path)
 START_TEST(real_choices)
 {
     const char *const input = REAL "gpt-oss-20b/expert_ids_u8.npy";
-    struct import_ask ask = ask_of(&input, 1);
+    struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct trace trace;
     struct npy recorded;
     struct error err = {0};
     if (!at_hand(input))
         return;
-    ask.model = "gpt-oss-20b";
-    import_good(&ask, &report, &trace);
+    def.model = "gpt-oss-20b";
+    import_good(&def, &report, &trace);
     ck_assert(npy_open(&recorded, input, &err));
     ck_assert_uint_eq(trace.tokens, 48673);
     ck_assert_uint_eq(trace.layers, 24);
@@ -420,7 +420,7 @@ START_TEST(real_counts)
     static uint64_t loads[STEPS][OF_LAYERS][OF_EXPERTS];
     const char *const recorded = REAL "olmoe-experts4bit/counts_u16.npy";
     const char *const input = scratch_path("counts.npy");
-    struct import_ask ask = ask_of(&input, 1);
+    struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct trace trace;
     struct npy counts;
@@ -429,9 +429,9 @@ START_TEST(real_counts)
         return;
     ck_assert(npy_open(&counts, recorded, &err));
     ck_assert(npy_write(input, NPY_U16, shape, 3, counts.data, &err));
-    ask.model = "olmoe";
-    ask.ranks = 8;
-    import_good(&ask, &report, &trace);
+    def.model = "olmoe";
+    def.ranks = 8;
+    import_good(&def, &report, &trace);
     ck_assert_uint_eq(report.steps, STEPS);
     ck_assert_uint_eq(report.dropped, 0);
     for (uint64_t t = 0; t < trace.tokens; t++)

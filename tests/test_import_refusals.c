@@ -16,16 +16,16 @@ struct refusal {
 
 static void expect_refusal(const struct refusal *refusal, const char *const *inputs, size_t count)
 {
-    struct import_ask ask = ask_of(inputs, count);
+    struct import_def def = def_of(inputs, count);
     struct import_report report;
     struct error err = {0};
     const size_t before = names();
-    ask.model = refusal->model ? refusal->model : MODEL;
-    ask.shape = refusal->shape ? refusal->shape : "";
-    ask.order = refusal->order;
-    ask.ranks = refusal->ranks;
-    ask.tokens = refusal->tokens;
-    ck_assert_msg(!trace_import(&ask, &report, &err), "expected '%s'", refusal->message);
+    def.model = refusal->model ? refusal->model : MODEL;
+    def.shape = refusal->shape ? refusal->shape : "";
+    def.order = refusal->order;
+    def.ranks = refusal->ranks;
+    def.tokens = refusal->tokens;
+    ck_assert_msg(!trace_import(&def, &report, &err), "expected '%s'", refusal->message);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, refusal->message), "'%s' lacks '%s'", err.text,
                   refusal->message);
@@ -220,15 +220,15 @@ static const char *const whole_files[] = {"vllm-u1.npy", "stored.npz",       "de
 static void try_bytes(const unsigned char *data, size_t length)
 {
     const char *const input = scratch_path("x");
-    struct import_ask ask = ask_of(&input, 1);
+    struct import_def def = def_of(&input, 1);
     struct import_report report;
     struct error err = {0};
     unlink(input); // a new file: writing over one makes ext4 flush it
     scratch_write("x", data, length);
-    ask.ranks = 1;
-    if (trace_import(&ask, &report, &err)) {
+    def.ranks = 1;
+    if (trace_import(&def, &report, &err)) {
         struct trace trace;
-        ck_assert_msg(trace_open(&trace, ask.folder, &err), "%s", err.text);
+        ck_assert_msg(trace_open(&trace, def.folder, &err), "%s", err.text);
         trace_release(&trace);
         scratch_clear();
         ck_assert_int_eq(mkdir(scratch_folder, 0755), 0);
@@ -342,12 +342,12 @@ END_TEST
 // A folder that is there already is not written over.
 START_TEST(keeps_what_is_there)
 {
-    struct import_ask ask = ask_of((const char *const[]){DATA "vllm-u1.npy"}, 1);
+    struct import_def def = def_of((const char *const[]){DATA "vllm-u1.npy"}, 1);
     struct import_report report;
     struct error err = {0};
     ck_assert_int_eq(mkdir(scratch_path("out"), 0755), 0);
     scratch_write("out/mine", "x", 1);
-    ck_assert(!trace_import(&ask, &report, &err));
+    ck_assert(!trace_import(&def, &report, &err));
     ck_assert_ptr_nonnull(strstr(err.text, "not empty; expected a new folder"));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_uint_eq(names(), 1);

@@ -94,7 +94,7 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
     struct measured measured;
     struct error err = {0};
     ck_assert(preset_folder(NULL, &err));
-    ck_assert_msg(calibration_load(&calibration, moves.path, &(struct calibrate_asked){0}, &err),
+    ck_assert_msg(calibration_load(&calibration, moves.path, &(struct calibrate_target){0}, &err),
                   "%s", err.text);
     ck_assert_msg(measured_load(&measured, rows.path, &err), "%s", err.text);
     ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
@@ -118,7 +118,7 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
     struct error err = {0};
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert(measured_load(&measured, rows.path, &err));
-    const struct accuracy_asked asked = {.fits = &fits, .pct = pct};
+    const struct accuracy_intervals asked = {.fits = &fits, .pct = pct};
     accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, &asked);
     const double inside = accuracy.inside_pct;
     accuracy_release(&accuracy);

@@ -37,13 +37,13 @@ static struct recipe load_recipe(const char *what)
 }
 
 // All that an order gives, in one piece. Freed by the caller.
-static uint16_t *all_ids(const struct generator_order *order)
+static uint16_t *all_ids(const struct generator_def *def)
 {
     struct error err;
     struct generated window;
-    const size_t row = (size_t)order->layers * order->moe->topk;
-    uint16_t *ids = mem_alloc(order->tokens * row, sizeof *ids);
-    struct generator *generator = generator_new(order, &err);
+    const size_t row = (size_t)def->layers * def->moe->topk;
+    uint16_t *ids = mem_alloc(def->tokens * row, sizeof *ids);
+    struct generator *generator = generator_new(def, &err);
     ck_assert_msg(generator != NULL, "%s", err.text);
     uint64_t next = 0;
     while (generator_next(generator, &window)) {
@@ -51,7 +51,7 @@ static uint16_t *all_ids(const struct generator_order *order)
         memcpy(ids + window.first * row, window.ids, window.count * row * sizeof *ids);
         next += window.count;
     }
-    ck_assert_uint_eq(next, order->tokens);
+    ck_assert_uint_eq(next, def->tokens);
     generator_free(generator);
     return ids;
 }
@@ -73,10 +73,10 @@ START_TEST(prefix)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(arrangements[_i]);
-    struct generator_order order = {&recipe, &moe, layers_all, 1, 700, 11};
-    uint16_t *fewer = all_ids(&order);
-    order.tokens = 1001;
-    uint16_t *more = all_ids(&order);
+    struct generator_def def = {&recipe, &moe, layers_all, 1, 700, 11};
+    uint16_t *fewer = all_ids(&def);
+    def.tokens = 1001;
+    uint16_t *more = all_ids(&def);
     ck_assert_mem_eq(fewer, more, 700 * TOPK * sizeof *fewer);
     free(fewer);
     free(more);
@@ -88,12 +88,12 @@ START_TEST(threads)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(arrangements[_i]);
-    const struct generator_order order = {&recipe, &moe, layers_all, 2, 1500, 5};
+    const struct generator_def def = {&recipe, &moe, layers_all, 2, 1500, 5};
     const int before = omp_get_max_threads();
     omp_set_num_threads(1);
-    uint16_t *one = all_ids(&order);
+    uint16_t *one = all_ids(&def);
     omp_set_num_threads(5);
-    uint16_t *five = all_ids(&order);
+    uint16_t *five = all_ids(&def);
     omp_set_num_threads(before);
     ck_assert_mem_eq(one, five, 1500 * 2 * TOPK * sizeof *one);
     free(one);
@@ -107,10 +107,10 @@ START_TEST(a_layer_alone)
     const struct moe moe = small_moe();
     static const uint32_t two[] = {1, 4}, some[] = {4};
     struct recipe recipe = load_recipe(arrangements[_i]);
-    struct generator_order order = {&recipe, &moe, two, 2, 300, 3};
-    uint16_t *all = all_ids(&order);
-    order.layer = some, order.layers = 1;
-    uint16_t *alone = all_ids(&order);
+    struct generator_def def = {&recipe, &moe, two, 2, 300, 3};
+    uint16_t *all = all_ids(&def);
+    def.layer = some, def.layers = 1;
+    uint16_t *alone = all_ids(&def);
     for (int t = 0; t < 300; t++)
         ck_assert_mem_eq(alone + TOPK * t, all + (2 * t + 1) * TOPK, TOPK * sizeof *all);
     free(all);
@@ -123,8 +123,8 @@ START_TEST(rows_are_legal)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(arrangements[_i]);
-    const struct generator_order order = {&recipe, &moe, layers_all, 1, 2000, 8};
-    uint16_t *ids = all_ids(&order);
+    const struct generator_def def = {&recipe, &moe, layers_all, 1, 2000, 8};
+    uint16_t *ids = all_ids(&def);
     for (size_t row = 0; row < 2000; row++) {
         const uint16_t *own = ids + TOPK * row;
         uint32_t experts = 0, groups = 0;
@@ -146,10 +146,10 @@ START_TEST(seeds_differ)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(arrangements[_i]);
-    struct generator_order order = {&recipe, &moe, layers_all, 1, 500, 1};
-    uint16_t *one = all_ids(&order);
-    order.seed = 2;
-    uint16_t *two = all_ids(&order);
+    struct generator_def def = {&recipe, &moe, layers_all, 1, 500, 1};
+    uint16_t *one = all_ids(&def);
+    def.seed = 2;
+    uint16_t *two = all_ids(&def);
     size_t same = 0;
     for (size_t i = 0; i < 500 * TOPK; i++)
         same += one[i] == two[i];
@@ -162,13 +162,13 @@ END_TEST
 
 // --- loads -------------------------------------------------------------------------------------
 
-static struct recipe_stats measure(const struct generator_order *order)
+static struct recipe_stats measure(const struct generator_def *def)
 {
     struct error err;
     struct generated window;
-    struct generator *generator = generator_new(order, &err);
+    struct generator *generator = generator_new(def, &err);
     ck_assert_msg(generator != NULL, "%s", err.text);
-    struct recipe_stats stats = stats_new(order);
+    struct recipe_stats stats = stats_new(def);
     while (generator_next(generator, &window))
         stats_add(&stats, &window);
     generator_free(generator);
@@ -198,8 +198,8 @@ START_TEST(loads_come_as_wanted)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(wanted[_i].recipe);
-    const struct generator_order order = {&recipe, &moe, layers_all, 3, 32768, 1};
-    struct recipe_stats stats = measure(&order);
+    const struct generator_def def = {&recipe, &moe, layers_all, 3, 32768, 1};
+    struct recipe_stats stats = measure(&def);
     for (uint32_t l = 0; l < 3; l++) {
         double loads[32], off = 0;
         target_loads(&recipe, &moe, l, 1, loads);
@@ -272,9 +272,9 @@ START_TEST(balanced_reaches_distinct_ranks)
     static const uint32_t ranks[] = {2, 4, 8};
     struct recipe recipe = load_recipe("balanced");
     recipe.ranks = ranks[_i];
-    const struct generator_order order = {&recipe, &moe, layers_all, 2, 500, 1};
+    const struct generator_def def = {&recipe, &moe, layers_all, 2, 500, 1};
     const int reached = ranks[_i] < TOPK ? (int)ranks[_i] : TOPK;
-    uint16_t *ids = all_ids(&order);
+    uint16_t *ids = all_ids(&def);
     for (size_t row = 0; row < 1000; row++) {
         unsigned seen = 0;
         for (size_t k = 0; k < TOPK; k++)
@@ -296,8 +296,8 @@ START_TEST(stickiness_decays)
     struct recipe recipe =
         load_recipe("deepseek-v3-mixed:requests=64,chunk_tokens=512,kappa=48,"
                     "request_tokens=2000,expert_max_mean=3,top_eighth_share=0.3");
-    const struct generator_order order = {&recipe, &moe, layers_all, 4, 65536, 1};
-    struct recipe_stats stats = measure(&order);
+    const struct generator_def def = {&recipe, &moe, layers_all, 4, 65536, 1};
+    struct recipe_stats stats = measure(&def);
     const double floor = stats_common(&stats, 5);
     for (int i = 0; i + 2 < STATS_LAGS; i++)
         ck_assert_double_gt(stats_common(&stats, i), stats_common(&stats, i + 1) - 0.01);
@@ -314,8 +314,8 @@ static double moved(const char *what)
 {
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(what);
-    struct generator_order order = {&recipe, &moe, layers_all, 6, 65536, 1};
-    uint16_t *ids = all_ids(&order);
+    struct generator_def def = {&recipe, &moe, layers_all, 6, 65536, 1};
+    uint16_t *ids = all_ids(&def);
     double sum = 0, squares = 0;
     for (uint32_t l = 0; l < 6; l++) {
         double count[2][32] = {{0}};
@@ -379,8 +379,8 @@ static struct recipe_stats measure_v3(const char *what, uint64_t tokens)
     ck_assert_msg(moe_load(recipe.model, &moe, NULL, &err), "%s", err.text);
     for (uint32_t l = 4; l < moe.layers && layers < LAYERS_MAX; l += 5)
         layer[layers++] = l;
-    const struct generator_order order = {&recipe, &moe, layer, layers, tokens, 1};
-    struct recipe_stats stats = measure(&order);
+    const struct generator_def def = {&recipe, &moe, layer, layers, tokens, 1};
+    struct recipe_stats stats = measure(&def);
     recipe_release(&recipe);
     return stats;
 }
@@ -415,14 +415,14 @@ START_TEST(writes_a_trace)
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe("deepseek-v3-mixed:expert_max_mean=3");
     static const uint32_t layer[] = {1, 4};
-    const struct make_order order = {.generator = {&recipe, &moe, layer, 2, 48, 9},
-                                     .ranks = 4,
-                                     .tokens_per_rank = 3,
-                                     .source = "here"};
+    const struct make_def def = {.generator = {&recipe, &moe, layer, 2, 48, 9},
+                                 .ranks = 4,
+                                 .tokens_per_rank = 3,
+                                 .source = "here"};
     struct error err;
     struct trace trace;
     const char *folder = scratch_path("made");
-    ck_assert_msg(trace_make(&order, folder, &err), "%s", err.text);
+    ck_assert_msg(trace_make(&def, folder, &err), "%s", err.text);
     ck_assert_msg(trace_open(&trace, folder, &err), "%s", err.text);
     ck_assert_uint_eq(trace.tokens, 48);
     ck_assert_uint_eq(trace.layers, 2);
@@ -430,7 +430,7 @@ START_TEST(writes_a_trace)
     ck_assert_uint_eq(trace.layer_ids[1], 6);
     ck_assert_str_eq(trace.source, "here");
     ck_assert_uint_eq(trace_steps(&trace, 4, 0), 4);
-    uint16_t *ids = all_ids(&order.generator), row[TOPK];
+    uint16_t *ids = all_ids(&def.generator), row[TOPK];
     for (uint64_t t = 0; t < 48; t++) {
         ck_assert_int_eq(npy_int(&trace.steps, 2 * t), (int64_t)t / 12);
         ck_assert_int_eq(npy_int(&trace.steps, 2 * t + 1), (int64_t)t / 3 % 4);
@@ -448,7 +448,7 @@ START_TEST(writes_a_trace)
     }
     free(ids);
     trace_release(&trace);
-    ck_assert(!trace_make(&order, folder, &err));
+    ck_assert(!trace_make(&def, folder, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_ptr_nonnull(strstr(err.text, "not empty"));
     recipe_release(&recipe);
@@ -468,8 +468,8 @@ START_TEST(unfit_for_a_shape)
     const struct moe moe = small_moe();
     struct recipe recipe = load_recipe(unfit[_i].recipe);
     struct error err = {0};
-    const struct generator_order order = {&recipe, &moe, layers_all, 1, 1, 1};
-    ck_assert_ptr_null(generator_new(&order, &err));
+    const struct generator_def def = {&recipe, &moe, layers_all, 1, 1, 1};
+    ck_assert_ptr_null(generator_new(&def, &err));
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strstr(err.text, unfit[_i].message) != NULL, "%s", err.text);
     recipe_release(&recipe);

@@ -388,7 +388,7 @@ static void check_written(const struct calibration *calibration)
 
 START_TEST(finds_a_machine_again)
 {
-    const struct calibrate_asked asked = {.cluster = STARTS, .gpu = "h100"};
+    const struct calibrate_target asked = {.cluster = STARTS, .gpu = "h100"};
     const struct row_overrides terms = {.cluster = STARTS, .seed = 1};
     struct calibration calibration;
     struct measured measured;

@@ -169,7 +169,7 @@ END_TEST
 START_TEST(finds_the_device)
 {
     static const char shared[] = "2x2:nvlink=10GB/s,nic=10GB/s,inside=nic,shared_gpus=1";
-    const struct calibrate_asked asked = {.cluster = shared, .gpu = ""};
+    const struct calibrate_target asked = {.cluster = shared, .gpu = ""};
     const struct row_overrides terms = {.cluster = shared, .seed = 1};
     struct calibration calibration;
     struct measured measured;

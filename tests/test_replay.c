@@ -17,7 +17,7 @@
 
 #define BUNDLED "traces/minimoe-256e"
 
-static struct scenario_def question_of(const char *trace, uint32_t ep, uint32_t tokens)
+static struct scenario_def def_of(const char *trace, uint32_t ep, uint32_t tokens)
 {
     struct scenario_def def = scenario_def_default();
     strcpy(def.trace, trace);
@@ -166,12 +166,12 @@ START_TEST(places_are_as_alone)
 {
     static struct visits visits;
     struct replay replay;
-    struct replay_def asked = {.scenario = question_of(BUNDLED, alone[_i].ep, alone[_i].tokens),
-                                 .engine = alone[_i].engine,
-                                 .layers = alone[_i].layers,
-                                 .steps = alone[_i].steps,
-                                 .layer_count = alone[_i].layer_count,
-                                 .step_count = alone[_i].step_count};
+    struct replay_def asked = {.scenario = def_of(BUNDLED, alone[_i].ep, alone[_i].tokens),
+                               .engine = alone[_i].engine,
+                               .layers = alone[_i].layers,
+                               .steps = alone[_i].steps,
+                               .layer_count = alone[_i].layer_count,
+                               .step_count = alone[_i].step_count};
     strcpy(asked.scenario.layout, alone[_i].layout);
     asked.scenario.skew_us = alone[_i].skew_us;
     asked.scenario.aligned = alone[_i].aligned;
@@ -192,8 +192,8 @@ START_TEST(steps_of_any_size)
     static const uint32_t counts[] = {4, 300, 16, 2, 257, 256};
     static struct visits visits;
     struct replay replay;
-    const struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 0),
-                                       .engine = &engine_simulate};
+    const struct replay_def asked = {.scenario = def_of(scratch_folder, 8, 0),
+                                     .engine = &engine_simulate};
     write_uneven_trace(counts, sizeof counts / sizeof counts[0]);
     run(&replay, &asked, &visits);
     ck_assert_uint_eq(replay.steps, sizeof counts / sizeof counts[0]);
@@ -242,7 +242,8 @@ START_TEST(percentiles_are_over_steps)
 {
     static struct visits visits;
     struct replay replay;
-    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 32), .engine = &engine_estimate};
+    const struct replay_def asked = {.scenario = def_of(BUNDLED, 8, 32),
+                                     .engine = &engine_estimate};
     run(&replay, &asked, &visits);
     const size_t layers = replay.layer_count, steps = visits.count / layers;
     uint64_t *values = mem_alloc(steps, sizeof *values), *sums = mem_alloc(steps, sizeof *sums);
@@ -283,8 +284,8 @@ START_TEST(ranks_are_counted)
 {
     static struct visits visits;
     struct replay replay;
-    const struct replay_def asked = {.scenario = question_of(BUNDLED, 16, 64),
-                                       .engine = &engine_estimate};
+    const struct replay_def asked = {.scenario = def_of(BUNDLED, 16, 64),
+                                     .engine = &engine_estimate};
     run(&replay, &asked, &visits);
     uint64_t choices = 0, layer_choices = 0;
     for (uint32_t r = 0; r < replay.ranks; r++) {
@@ -314,7 +315,7 @@ static const char *const dispatchers[] = {"deepep-ll", "deepep-normal", "nccl-fl
 START_TEST(imbalance_is_what_is_uneven)
 {
     static struct visits visits;
-    struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 64)};
+    struct replay_def asked = {.scenario = def_of(scratch_folder, 8, 64)};
     for (int hot = 0; hot < 2; hot++)
         for (size_t e = 0; e < 2 * sizeof dispatchers / sizeof dispatchers[0]; e++) {
             struct replay replay;
@@ -367,10 +368,10 @@ START_TEST(threads_do_not_matter)
 {
     static struct visits first, other;
     struct replay replay;
-    const struct replay_def asked = {.scenario = question_of(BUNDLED, _i ? 8 : 32, 32),
-                                       .engine = engines[_i],
-                                       .steps = (const uint32_t[]){0, 1, 2, 5},
-                                       .step_count = _i ? 0 : 4}; // several blocks, or one
+    const struct replay_def asked = {.scenario = def_of(BUNDLED, _i ? 8 : 32, 32),
+                                     .engine = engines[_i],
+                                     .steps = (const uint32_t[]){0, 1, 2, 5},
+                                     .step_count = _i ? 0 : 4}; // several blocks, or one
     omp_set_num_threads(1);
     run(&replay, &asked, &first);
     const uint64_t hash = hash_of(&replay);
@@ -388,8 +389,8 @@ END_TEST
 // A step whose source rank is not there: the first such place, whatever the threads.
 START_TEST(says_the_first_place_that_fails)
 {
-    const struct replay_def asked = {.scenario = question_of(scratch_folder, 4, 0),
-                                       .engine = &engine_estimate};
+    const struct replay_def asked = {.scenario = def_of(scratch_folder, 4, 0),
+                                     .engine = &engine_estimate};
     uint32_t rows[2 * 80];
     for (uint32_t t = 0; t < 80; t++) {
         rows[2 * t] = t / 4;
@@ -421,12 +422,12 @@ static const struct {
 
 START_TEST(refuses_what_the_trace_lacks)
 {
-    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 64),
-                                       .engine = &engine_estimate,
-                                       .layers = (const uint32_t[]){0, lacking[_i].layer},
-                                       .steps = (const uint32_t[]){0, lacking[_i].step},
-                                       .layer_count = 2,
-                                       .step_count = 2};
+    const struct replay_def asked = {.scenario = def_of(BUNDLED, 8, 64),
+                                     .engine = &engine_estimate,
+                                     .layers = (const uint32_t[]){0, lacking[_i].layer},
+                                     .steps = (const uint32_t[]){0, lacking[_i].step},
+                                     .layer_count = 2,
+                                     .step_count = 2};
     struct replay replay;
     struct error err;
     ck_assert(!replay_open(&replay, &asked, &err));
@@ -446,8 +447,8 @@ static long peak_of(uint32_t tokens)
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
-        const struct replay_def asked = {.scenario = question_of(scratch_folder, 8, 64),
-                                           .engine = &engine_estimate};
+        const struct replay_def asked = {.scenario = def_of(scratch_folder, 8, 64),
+                                         .engine = &engine_estimate};
         struct replay replay;
         struct error err;
         omp_set_num_threads(1);
@@ -528,12 +529,12 @@ static double last_end_us(const json_t *json, const char *name, size_t *count)
 
 START_TEST(timeline_goes_on)
 {
-    const struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 64),
-                                       .engine = &engine_simulate,
-                                       .layers = (const uint32_t[]){1, 3},
-                                       .steps = (const uint32_t[]){2, 4, 5},
-                                       .layer_count = 2,
-                                       .step_count = 3};
+    const struct replay_def asked = {.scenario = def_of(BUNDLED, 8, 64),
+                                     .engine = &engine_simulate,
+                                     .layers = (const uint32_t[]){1, 3},
+                                     .steps = (const uint32_t[]){2, 4, 5},
+                                     .layer_count = 2,
+                                     .step_count = 3};
     struct drawing drawing;
     size_t count;
     json_t *json = timeline_of(&asked, REPLAY_TIMELINE_EVENTS, &drawing);
@@ -555,7 +556,7 @@ END_TEST
 START_TEST(timeline_ends)
 {
     enum { MOST = 3000, STEP = 6 * (1 + 6 * 8) + 1 }; // deepep-ll has six phases
-    struct replay_def asked = {.scenario = question_of(BUNDLED, 8, 128), .engine = &engine_estimate};
+    struct replay_def asked = {.scenario = def_of(BUNDLED, 8, 128), .engine = &engine_estimate};
     struct drawing drawing;
     size_t steps, layers;
     json_t *json = timeline_of(&asked, MOST, &drawing);

@@ -9,7 +9,7 @@
 
 struct part {
     const struct trace *trace;
-    const struct export_ask *ask;
+    const struct export_def *def;
     uint64_t steps; // of the whole trace
     uint64_t end;
     struct trace_plan plan;
@@ -25,7 +25,7 @@ static uint64_t step_of(const struct part *part, uint64_t token)
 {
     if (part->trace->steps.data)
         return (uint64_t)npy_int(&part->trace->steps, 2 * token);
-    const uint64_t per_step = (uint64_t)part->ask->ranks * part->ask->tokens;
+    const uint64_t per_step = (uint64_t)part->def->ranks * part->def->tokens;
     return per_step ? token / per_step : 0;
 }
 
@@ -44,44 +44,44 @@ static bool listed(const uint32_t *values, size_t count, uint64_t value)
 
 static bool is_exported(const struct part *part, uint64_t token)
 {
-    return !part->ask->steps ||
-           listed(part->ask->steps, part->ask->step_count, step_of(part, token));
+    return !part->def->steps ||
+           listed(part->def->steps, part->def->step_count, step_of(part, token));
 }
 
-static bool check_export_ask(struct part *part, struct error *err)
+static bool check_export_def(struct part *part, struct error *err)
 {
     const struct trace *trace = part->trace;
-    const struct export_ask *ask = part->ask;
-    if (ask->steps && !trace->steps.data && !(ask->ranks && ask->tokens))
+    const struct export_def *def = part->def;
+    if (def->steps && !trace->steps.data && !(def->ranks && def->tokens))
         return error_set(err, EXIT_INPUT,
                          "--step: %s has no steps.npy: expected --tokens and --ep, which cut it",
                          trace->path);
-    part->end = ask->end ? ask->end : trace->tokens;
-    if (ask->first >= part->end || part->end > trace->tokens)
+    part->end = def->end ? def->end : trace->tokens;
+    if (def->first >= part->end || part->end > trace->tokens)
         return error_set(err, EXIT_INPUT,
                          "--rows: %" PRIu64 "..%" PRIu64 ": expected tokens from 0 to %" PRIu64,
-                         ask->first, part->end - 1, trace->tokens - 1);
-    if (ask->layers && ask->layers[ask->layer_count - 1] >= trace->layers)
+                         def->first, part->end - 1, trace->tokens - 1);
+    if (def->layers && def->layers[def->layer_count - 1] >= trace->layers)
         return error_set(err, EXIT_INPUT,
                          "--layer: %" PRIu32 ": expected 0 to %" PRIu32 ", the trace's layers",
-                         ask->layers[ask->layer_count - 1], trace->layers - 1);
-    if (!ask->steps)
+                         def->layers[def->layer_count - 1], trace->layers - 1);
+    if (!def->steps)
         return true;
-    part->steps = trace_steps(trace, ask->ranks, ask->tokens);
-    return ask->steps[ask->step_count - 1] < part->steps ||
+    part->steps = trace_steps(trace, def->ranks, def->tokens);
+    return def->steps[def->step_count - 1] < part->steps ||
            error_set(err, EXIT_INPUT,
                      "--step: %" PRIu32 ": expected 0 to %" PRIu64 ", the trace's steps",
-                     ask->steps[ask->step_count - 1], part->steps - 1);
+                     def->steps[def->step_count - 1], part->steps - 1);
 }
 
 static void plan_export(struct part *part)
 {
     const struct trace *trace = part->trace;
-    const uint32_t layers = part->ask->layers ? (uint32_t)part->ask->layer_count : trace->layers;
+    const uint32_t layers = part->def->layers ? (uint32_t)part->def->layer_count : trace->layers;
     part->layers = mem_alloc(layers, sizeof *part->layers);
     part->layer_ids = mem_alloc(layers, sizeof *part->layer_ids);
     for (uint32_t l = 0; l < layers; l++) {
-        part->layers[l] = part->ask->layers ? part->ask->layers[l] : l;
+        part->layers[l] = part->def->layers ? part->def->layers[l] : l;
         part->layer_ids[l] = trace->layer_ids[part->layers[l]];
     }
     // Bytes can hold what bytes held; wider ids stay wide, dropped or not.
@@ -129,11 +129,11 @@ static void export_token(struct part *part, uint64_t token, struct export_report
 static bool write_part(struct part *part, struct export_report *report, struct error *err)
 {
     const size_t count = (size_t)part->plan.layers * part->trace->moe.topk;
-    if (!trace_writer_open(&part->writer, &part->plan, part->ask->folder, err))
+    if (!trace_writer_open(&part->writer, &part->plan, part->def->folder, err))
         return false;
     part->ids = mem_alloc(count, sizeof *part->ids);
     part->weights = mem_alloc(count, sizeof(float));
-    for (uint64_t t = part->ask->first; t < part->end; t++)
+    for (uint64_t t = part->def->first; t < part->end; t++)
         if (is_exported(part, t))
             export_token(part, t, report);
     free(part->ids);
@@ -146,12 +146,12 @@ static bool write_part(struct part *part, struct export_report *report, struct e
     return trace_writer_commit(&part->writer, err);
 }
 
-bool trace_export(const struct trace *trace, const struct export_ask *ask,
+bool trace_export(const struct trace *trace, const struct export_def *def,
                   struct export_report *report, struct error *err)
 {
-    struct part part = {.trace = trace, .ask = ask};
+    struct part part = {.trace = trace, .def = def};
     *report = (struct export_report){0};
-    if (!check_export_ask(&part, err))
+    if (!check_export_def(&part, err))
         return false;
     plan_export(&part);
     const bool ok = write_part(&part, report, err);

@@ -4,7 +4,7 @@
 
 #include "traces/trace.h"
 
-struct export_ask {
+struct export_def {
     const char *folder;     // to write
     const uint32_t *layers; // indices of the trace's layers, ascending; NULL: all
     size_t layer_count;
@@ -21,7 +21,7 @@ struct export_report {
 
 // Writes the tokens that are in the steps and in the range, with their weights; steps are numbered
 // anew. Refuses a layer, step or token that the trace has not, and nothing left.
-bool trace_export(const struct trace *trace, const struct export_ask *ask,
+bool trace_export(const struct trace *trace, const struct export_def *def,
                   struct export_report *report, struct error *err);
 
 #endif

@@ -16,7 +16,7 @@
 #define LOADS_OFF 0.1                      // of a layer, where a notice is due
 
 struct generator {
-    struct generator_order order;
+    struct generator_def def;
     struct gate gate;
     struct popularity popularity;
     struct arrangement arrangement;
@@ -28,7 +28,7 @@ struct generator {
 
 static size_t row_choices(const struct generator *generator)
 {
-    return (size_t)generator->order.layers * generator->order.moe->topk;
+    return (size_t)generator->def.layers * generator->def.moe->topk;
 }
 
 // Binary16 of a weight: positive, below 65504, and large enough for its normal numbers, or 0.
@@ -62,7 +62,7 @@ static void weigh_choices(const struct moe *moe, const uint32_t *best, uint16_t 
 static void put_choices(const struct generator *generator, uint64_t token, uint32_t layer_index,
                         const uint32_t *best)
 {
-    const struct moe *moe = generator->order.moe;
+    const struct moe *moe = generator->def.moe;
     const size_t at =
         (token - generator->first) * row_choices(generator) + (size_t)layer_index * moe->topk;
     for (uint32_t k = 0; k < moe->topk; k++)
@@ -74,10 +74,10 @@ static void make_part(const struct generator *generator, const struct part *part
                       uint32_t layer_index)
 {
     const struct gate *gate = &generator->gate;
-    const struct recipe *recipe = generator->order.recipe;
+    const struct recipe *recipe = generator->def.recipe;
     const uint32_t experts = gate->selection.experts;
     const double *drift = generator->drift + (size_t)layer_index * experts;
-    const struct gate_request request = {part->request, generator->order.layer[layer_index]};
+    const struct gate_request request = {part->request, generator->def.layer[layer_index]};
     const uint32_t domain = popularity_domain(gate->seed, part->request, recipe->domains);
     int32_t levels[MOE_MAX_EXPERTS], noise[MOE_MAX_EXPERTS];
     uint32_t best[MOE_MAX_TOPK];
@@ -102,7 +102,7 @@ static void make_part(const struct generator *generator, const struct part *part
 static void make_by_popularity(struct generator *generator, uint64_t count)
 {
     struct arrangement *arrangement = &generator->arrangement;
-    const uint32_t layers = generator->order.layers;
+    const uint32_t layers = generator->def.layers;
     arrangement_cut(arrangement, generator->first, count, PART_TOKENS);
     const size_t pieces = arrangement->count * layers;
 #pragma omp parallel for schedule(dynamic, 8)
@@ -113,17 +113,17 @@ static void make_by_popularity(struct generator *generator, uint64_t count)
 // Popularity stands still within a window: each begins where a step of the drift may be due.
 static void drift_on(struct generator *generator)
 {
-    const struct generator_order *order = &generator->order;
-    const uint32_t experts = order->moe->experts;
+    const struct generator_def *def = &generator->def;
+    const uint32_t experts = def->moe->experts;
     struct draws draws;
-    for (; generator->drifted < generator->first / order->recipe->drift_tokens;) {
+    for (; generator->drifted < generator->first / def->recipe->drift_tokens;) {
         generator->drifted++;
-        for (uint32_t l = 0; order->recipe->drift > 0 && l < order->layers; l++) {
+        for (uint32_t l = 0; def->recipe->drift > 0 && l < def->layers; l++) {
             draws_init(&draws,
-                       draw_stream(order->seed, DRAW_DRIFT, order->layer[l], generator->drifted));
+                       draw_stream(def->seed, DRAW_DRIFT, def->layer[l], generator->drifted));
             for (uint32_t e = 0; e < experts; e++)
                 generator->drift[(size_t)l * experts + e] +=
-                    gsl_ran_gaussian_ziggurat(&draws.gsl, order->recipe->drift);
+                    gsl_ran_gaussian_ziggurat(&draws.gsl, def->recipe->drift);
         }
     }
 }
@@ -132,19 +132,19 @@ static void drift_on(struct generator *generator)
 
 static void make_by_ranks(struct generator *generator, uint64_t count)
 {
-    const struct generator_order *order = &generator->order;
-    const struct moe *moe = order->moe;
+    const struct generator_def *def = &generator->def;
+    const struct moe *moe = def->moe;
     const uint16_t weight = half_bits(moe->routed_scaling / moe->topk);
 #pragma omp parallel for schedule(static)
     for (uint64_t t = 0; t < count; t++) {
         const uint64_t token = generator->first + t;
-        for (uint32_t l = 0; l < order->layers; l++) {
+        for (uint32_t l = 0; l < def->layers; l++) {
             const struct routing routing = {.rule = ROUTING_BALANCED,
                                             .experts = moe->experts,
                                             .topk = moe->topk,
-                                            .ranks = order->recipe->ranks,
-                                            .seed = order->seed,
-                                            .layer = order->layer[l]};
+                                            .ranks = def->recipe->ranks,
+                                            .seed = def->seed,
+                                            .layer = def->layer[l]};
             const size_t at = t * row_choices(generator) + (size_t)l * moe->topk;
             routing_row(&routing, (uint32_t)(token >> 32), (uint32_t)token, generator->ids + at);
             for (uint32_t k = 0; k < moe->topk; k++)
@@ -157,31 +157,31 @@ static void make_by_ranks(struct generator *generator, uint64_t count)
 
 static void prepare_weights(struct generator *generator)
 {
-    const struct generator_order *order = &generator->order;
-    if (order->recipe->loads == LOADS_RANKS)
+    const struct generator_def *def = &generator->def;
+    if (def->recipe->loads == LOADS_RANKS)
         return;
-    generator->gate = recipe_gate(order->recipe, order->moe, order->seed);
-    popularity_fit(&generator->popularity, order->recipe, order->moe, &generator->gate,
-                   order->layer, order->layers);
+    generator->gate = recipe_gate(def->recipe, def->moe, def->seed);
+    popularity_fit(&generator->popularity, def->recipe, def->moe, &generator->gate, def->layer,
+                   def->layers);
     if (generator->popularity.worst_off > LOADS_OFF)
         notice("recipe %s: a layer's loads stay %.0f %% off what is asked: more than top-%u of %u "
                "experts in %u of %u groups can give",
-               order->recipe->name, 100 * generator->popularity.worst_off, order->moe->topk,
-               order->moe->experts, generator->gate.selection.topk_groups, order->moe->groups);
-    arrangement_init(&generator->arrangement, order->recipe, order->seed);
-    generator->drift = mem_alloc((size_t)order->layers * order->moe->experts, sizeof(double));
+               def->recipe->name, 100 * generator->popularity.worst_off, def->moe->topk,
+               def->moe->experts, generator->gate.selection.topk_groups, def->moe->groups);
+    arrangement_init(&generator->arrangement, def->recipe, def->seed);
+    generator->drift = mem_alloc((size_t)def->layers * def->moe->experts, sizeof(double));
 }
 
-struct generator *generator_new(const struct generator_order *order, struct error *err)
+struct generator *generator_new(const struct generator_def *def, struct error *err)
 {
-    if (!recipe_check(order->recipe, order->moe, err))
+    if (!recipe_check(def->recipe, def->moe, err))
         return NULL;
     struct generator *generator = mem_alloc(1, sizeof *generator);
-    generator->order = *order;
+    generator->def = *def;
     const size_t row = row_choices(generator);
     generator->window = WINDOW_BYTES / (row * 2 * sizeof(uint16_t)) + 1;
-    if (generator->window > order->tokens)
-        generator->window = order->tokens;
+    if (generator->window > def->tokens)
+        generator->window = def->tokens;
     generator->ids = mem_alloc(generator->window * row, sizeof(uint16_t));
     generator->weights = mem_alloc(generator->window * row, sizeof(uint16_t));
     prepare_weights(generator);
@@ -203,8 +203,8 @@ void generator_free(struct generator *generator)
 // Up to the end of the trace, of the memory, or of the time that popularity stands still.
 static uint64_t window_tokens(const struct generator *generator)
 {
-    const struct recipe *recipe = generator->order.recipe;
-    uint64_t count = generator->order.tokens - generator->first;
+    const struct recipe *recipe = generator->def.recipe;
+    uint64_t count = generator->def.tokens - generator->first;
     count = count < generator->window ? count : generator->window;
     const uint64_t still = recipe->drift_tokens - generator->first % recipe->drift_tokens;
     return recipe->drift > 0 && still < count ? still : count;
@@ -215,7 +215,7 @@ bool generator_next(struct generator *generator, struct generated *window)
     const uint64_t count = window_tokens(generator);
     if (count == 0)
         return false;
-    if (generator->order.recipe->loads == LOADS_RANKS) {
+    if (generator->def.recipe->loads == LOADS_RANKS) {
         make_by_ranks(generator, count);
     } else {
         drift_on(generator);

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-struct generator_order {
+struct generator_def {
     const struct recipe *recipe;
     const struct moe *moe;
     const uint32_t *layer; // [layers] of the model's MoE layers, from 0
@@ -25,7 +25,7 @@ struct generator; // borrows all that its order points to
 // Solves for the popularity that gives the recipe's loads: about a quarter of a second a layer and
 // core for 256 experts. Gives a notice when a layer's loads stay off. Refuses a recipe that the
 // shape cannot serve.
-struct generator *generator_new(const struct generator_order *order, struct error *err);
+struct generator *generator_new(const struct generator_def *def, struct error *err);
 void generator_free(struct generator *generator);
 
 // The tokens of one window, valid until the next call.

@@ -107,11 +107,11 @@ static bool refuse_input(const struct input *input, struct error *err)
                      input->path);
 }
 
-static const struct importer *find_importer(const struct import_ask *ask, const struct input *input,
+static const struct importer *find_importer(const struct import_def *def, const struct input *input,
                                             struct error *err)
 {
     for (size_t i = 0; i < IMPORTERS; i++)
-        if (importers[i]->recognise(ask, input))
+        if (importers[i]->recognise(def, input))
             return importers[i];
     refuse_input(input, err);
     return NULL;
@@ -120,12 +120,12 @@ static const struct importer *find_importer(const struct import_ask *ask, const 
 static bool read_inputs(struct import *import, const struct input *inputs,
                         struct import_report *report, struct error *err)
 {
-    const struct importer *importer = find_importer(import->ask, &inputs[0], err);
+    const struct importer *importer = find_importer(import->def, &inputs[0], err);
     if (!importer)
         return false;
     report->format = importer->name;
-    for (size_t i = 0; i < import->ask->input_count; i++) {
-        const struct importer *own = find_importer(import->ask, &inputs[i], err);
+    for (size_t i = 0; i < import->def->input_count; i++) {
+        const struct importer *own = find_importer(import->def, &inputs[i], err);
         if (own && own != importer)
             return error_set(err, EXIT_INPUT, "%s: %s, but %s is %s: expected one format",
                              inputs[i].path, own->name, inputs[0].path, importer->name);
@@ -148,14 +148,14 @@ static bool agrees_with_model(const struct import *import, const char *what, uin
 // The model's shape, or as much of one as the input states.
 static bool resolve_import_shape(struct import *import, struct error *err)
 {
-    const struct import_ask *ask = import->ask;
+    const struct import_def *def = import->def;
     assert(import->pieces != NULL);
     if (import->kind == IMPORT_COUNTS)
         import->experts = import->width;
     else
         import->topk = import->width;
-    if (ask->model[0]) {
-        if (!moe_load(ask->model, &import->moe, NULL, err))
+    if (def->model[0]) {
+        if (!moe_load(def->model, &import->moe, NULL, err))
             return error_prefix(err, "--model");
         return agrees_with_model(import, "experts", import->experts, import->moe.experts, err) &&
                agrees_with_model(import, "topk", import->topk, import->moe.topk, err);
@@ -184,13 +184,13 @@ static const char *base_name(const char *path)
 // What was asked, or the format and the first input's name; and that it was drawn, if it was.
 static char *import_source(const struct import *import, const char *format)
 {
-    const struct import_ask *ask = import->ask;
-    const size_t more = ask->input_count - 1;
+    const struct import_def *def = import->def;
+    const size_t more = def->input_count - 1;
     char *others = more ? mem_format(" and %zu more", more) : mem_copy_text("");
-    char *said = ask->source[0] ? mem_copy_text(ask->source)
-                                : mem_format("%s: %s%s", format, base_name(ask->inputs[0]), others);
+    char *said = def->source[0] ? mem_copy_text(def->source)
+                                : mem_format("%s: %s%s", format, base_name(def->inputs[0]), others);
     char *drawn = import->kind == IMPORT_COUNTS
-                      ? mem_format("; synthesised from counts, seed %" PRIu64, ask->seed)
+                      ? mem_format("; synthesised from counts, seed %" PRIu64, def->seed)
                       : mem_copy_text("");
     char *text = mem_format("%s%s", said, drawn);
     free(others);
@@ -205,7 +205,7 @@ static bool write_trace(struct import *import, struct import_report *report, str
         return false;
     char *source = import_source(import, report->format);
     struct trace_plan plan = {
-        .moe = &import->moe, .source = source, .licence = import->ask->licence};
+        .moe = &import->moe, .source = source, .licence = import->def->licence};
     report->experts = import->moe.experts;
     report->topk = import->moe.topk;
     report->synthesised = import->kind == IMPORT_COUNTS;
@@ -216,17 +216,17 @@ static bool write_trace(struct import *import, struct import_report *report, str
     return ok;
 }
 
-bool trace_import(const struct import_ask *ask, struct import_report *report, struct error *err)
+bool trace_import(const struct import_def *def, struct import_report *report, struct error *err)
 {
-    assert(ask->input_count > 0);
-    struct import import = {.ask = ask};
-    struct input *inputs = mem_alloc(ask->input_count, sizeof *inputs);
+    assert(def->input_count > 0);
+    struct import import = {.def = def};
+    struct input *inputs = mem_alloc(def->input_count, sizeof *inputs);
     *report = (struct import_report){0};
     bool ok = true;
-    for (size_t i = 0; ok && i < ask->input_count; i++)
-        ok = open_input(&inputs[i], ask->inputs[i], err);
+    for (size_t i = 0; ok && i < def->input_count; i++)
+        ok = open_input(&inputs[i], def->inputs[i], err);
     ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);
     import_release(&import);
-    close_inputs(inputs, ask->input_count);
+    close_inputs(inputs, def->input_count);
     return ok;
 }

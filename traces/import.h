@@ -3,7 +3,7 @@
 #define TRACES_IMPORT_H
 
 #include "base/error.h"
-#include "traces/import_ask.h"
+#include "traces/import_def.h"
 
 #include <stdbool.h>
 
@@ -13,6 +13,6 @@ extern const char *const import_order_names[]; // by enum import_order
 // at all. Refuses (EXIT_INPUT, one line with the file and the offset, key or line): what no
 // importer knows, a broken file, ids out of range or twice in a token, another number of experts,
 // choices or layers than the model's, and what the format leaves unsaid and the ask does too.
-bool trace_import(const struct import_ask *ask, struct import_report *report, struct error *err);
+bool trace_import(const struct import_def *def, struct import_report *report, struct error *err);
 
 #endif

@@ -13,9 +13,9 @@ static bool is_base64(unsigned char c)
            strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n \t", c);
 }
 
-static bool recognise_base64(const struct import_ask *ask, const struct input *input)
+static bool recognise_base64(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     for (size_t i = 0; i < input->file.length; i++)
         if (!is_base64(input->file.bytes[i]))
             return false;

@@ -147,7 +147,7 @@ static uint64_t write_positions(struct output *output)
             any = true;
             copy_token(output, piece, position - piece->first,
                        (const uint32_t[]){(uint32_t)position,
-                                          (uint32_t)(piece->request % import->ask->ranks)});
+                                          (uint32_t)(piece->request % import->def->ranks)});
         }
     }
     return position;
@@ -172,15 +172,15 @@ static uint64_t write_placed(struct output *output)
 
 static bool check_order(const struct import *import, struct error *err)
 {
-    const bool positions = import->ask->order == IMPORT_POSITIONS;
-    if (import->ask->tokens)
+    const bool positions = import->def->order == IMPORT_POSITIONS;
+    if (import->def->tokens)
         return error_set(err, EXIT_INPUT,
                          "--tokens: %s has choices, not counts to draw from: all are taken",
                          import->pieces[0].name);
     if (positions && import->placed)
         return error_set(err, EXIT_INPUT, "--order: %s has steps of its own",
                          import->pieces[0].name);
-    if (positions && !import->ask->ranks)
+    if (positions && !import->def->ranks)
         return error_set(err, EXIT_INPUT, "--order positions: expected --ep, the number of ranks");
     return true;
 }
@@ -191,7 +191,7 @@ static bool write_choices(struct import *import, const struct survey *survey,
     struct layer_map map;
     if (!layer_map_init(&map, import, survey->live, err))
         return false;
-    const bool positions = import->ask->order == IMPORT_POSITIONS;
+    const bool positions = import->def->order == IMPORT_POSITIONS;
     struct output output = {.import = import, .map = &map};
     plan->layers = map.count;
     plan->layer_ids = map.ids;
@@ -201,7 +201,7 @@ static bool write_choices(struct import *import, const struct survey *survey,
     report->left_out = import->axis - map.count;
     report->tokens = survey->tokens;
     report->dropped = survey->dropped;
-    bool ok = trace_writer_open(&output.writer, plan, import->ask->folder, err);
+    bool ok = trace_writer_open(&output.writer, plan, import->def->folder, err);
     if (ok) {
         output.ids = mem_alloc((size_t)map.count * import->width, sizeof *output.ids);
         if (positions)

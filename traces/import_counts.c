@@ -76,8 +76,8 @@ static void take_counts(struct counting *counting, const struct piece *piece)
         const uint64_t sum = layer_sum(counts, experts);
         most = sum > most ? sum : most;
     }
-    const struct import_ask *ask = counting->import->ask;
-    const uint64_t asked = (uint64_t)ask->tokens * (counting->import->ranked ? 1 : ask->ranks);
+    const struct import_def *def = counting->import->def;
+    const uint64_t asked = (uint64_t)def->tokens * (counting->import->ranked ? 1 : def->ranks);
     counting->tokens = most && asked ? asked : (most + topk - 1) / topk;
 }
 
@@ -89,7 +89,7 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
     snprintf(expected, sizeof expected,
              "at most %" PRIu64 ", one for each token of the step; or --tokens to draw from them",
              counting->tokens);
-    for (uint32_t l = 0; !counting->import->ask->tokens && l < counting->map.count; l++)
+    for (uint32_t l = 0; !counting->import->def->tokens && l < counting->map.count; l++)
         for (uint32_t e = 0; e < experts; e++)
             if (counting->counts[(size_t)l * experts + e] > counting->tokens)
                 return refuse_count(counting->import, piece,
@@ -106,7 +106,7 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
 static struct rng layer_stream(const struct import *import, const struct piece *piece,
                                uint32_t layer_id)
 {
-    return rng_stream(import->ask->seed, (uint64_t)(piece - import->pieces), layer_id,
+    return rng_stream(import->def->seed, (uint64_t)(piece - import->pieces), layer_id,
                       UINT64_C(0x636f756e74)); // apart from every routing rule's streams
 }
 
@@ -134,7 +134,7 @@ static bool sample_layer(const struct counting *counting, const struct piece *pi
     const struct moe *moe = &import->moe;
     struct rng rng = layer_stream(import, piece, counting->map.ids[layer]);
     uint64_t *counts = counting->counts + (size_t)layer * moe->experts;
-    if (import->ask->tokens && !draw_layer(counting, &rng, counts))
+    if (import->def->tokens && !draw_layer(counting, &rng, counts))
         return false;
     const struct sampling sampling = {.counts = counts,
                                       .experts = moe->experts,
@@ -171,7 +171,7 @@ static uint32_t source_rank(const struct counting *counting, const struct piece 
 {
     if (counting->import->ranked)
         return piece->rank;
-    return (uint32_t)(t * counting->import->ask->ranks / counting->tokens);
+    return (uint32_t)(t * counting->import->def->ranks / counting->tokens);
 }
 
 static void write_tokens(struct counting *counting, const struct piece *piece, uint64_t step)
@@ -230,7 +230,7 @@ static bool lacks_choices(const struct counting *counting)
     for (uint32_t l = 0; counting->tokens && l < counting->map.count; l++) {
         const uint64_t *counts = counting->counts + (size_t)l * moe->experts;
         const uint64_t sum = layer_sum(counts, moe->experts);
-        if (counting->import->ask->tokens ? sum == 0 : sum != counting->tokens * moe->topk)
+        if (counting->import->def->tokens ? sum == 0 : sum != counting->tokens * moe->topk)
             return true;
     }
     return false;
@@ -251,10 +251,10 @@ static bool check_pieces(struct counting *counting, bool *lacking, struct error 
 
 static bool check_counts_order(const struct import *import, struct error *err)
 {
-    if (import->ask->order != IMPORT_REQUESTS)
+    if (import->def->order != IMPORT_REQUESTS)
         return error_set(err, EXIT_INPUT, "--order: %s has counts, whose steps are their own",
                          import->pieces[0].name);
-    return import->ranked || import->ask->ranks ||
+    return import->ranked || import->def->ranks ||
            error_set(err, EXIT_INPUT,
                      "%s: counts of all ranks together: expected --ep, how many ranks share them",
                      import->pieces[0].name);
@@ -271,7 +271,7 @@ static bool write_counts(struct counting *counting, struct trace_plan *plan, str
     counting->counts =
         mem_alloc((size_t)counting->map.count * import->moe.experts, sizeof *counting->counts);
     bool ok = check_pieces(counting, &plan->drops, err) &&
-              trace_writer_open(&counting->writer, plan, import->ask->folder, err);
+              trace_writer_open(&counting->writer, plan, import->def->folder, err);
     if (ok && !write_pieces(counting, err)) {
         trace_writer_abort(&counting->writer);
         ok = false;

@@ -44,10 +44,10 @@ static bool add_raw(struct import *import, const char *name, const void *bytes, 
                     struct error *err)
 {
     uint64_t shape[3] = {0};
-    if (!import->ask->shape[0])
+    if (!import->def->shape[0])
         return error_set(err, EXIT_INPUT,
                          "%s: raw int32 ids have no shape: expected --shape LAYERS,TOPK", name);
-    if (!parse_raw_shape(import->ask->shape, shape, err))
+    if (!parse_raw_shape(import->def->shape, shape, err))
         return false;
     const uint64_t row = shape[1] * shape[2] * RAW_BYTES;
     assert(row > 0);
@@ -55,7 +55,7 @@ static bool add_raw(struct import *import, const char *name, const void *bytes, 
     if (tokens == 0 || length % row || (shape[0] && shape[0] != tokens))
         return error_set(err, EXIT_INPUT,
                          "%s: %zu bytes; expected --shape %s of int32: %s%" PRIu64 " bytes", name,
-                         length, import->ask->shape, shape[0] ? "" : "a multiple of ",
+                         length, import->def->shape, shape[0] ? "" : "a multiple of ",
                          shape[0] ? shape[0] * row : row);
     const struct npy array = {.path = (char *)(uintptr_t)name,
                               .type = NPY_I32,
@@ -71,7 +71,7 @@ bool import_add_bytes(struct import *import, const char *name, const void *bytes
     struct npy array;
     if (!npy_begins(bytes, length))
         return add_raw(import, name, bytes, length, err);
-    if (import->ask->shape[0])
+    if (import->def->shape[0])
         return error_set(err, EXIT_INPUT, "--shape: %s is a .npy file, which says its own", name);
     if (!npy_parse(&array, name, bytes, length, err))
         return false;

@@ -10,7 +10,7 @@ static bool first_layer(const struct import *import, uint32_t *first, struct err
 {
     const struct moe *moe = &import->moe;
     *first = 0;
-    if (!import->ask->model[0] || import->axis == moe->layers + moe->dense_layers)
+    if (!import->def->model[0] || import->axis == moe->layers + moe->dense_layers)
         return true;
     *first = moe->dense_layers;
     return import->axis == moe->layers ||
@@ -25,7 +25,7 @@ static bool first_layer(const struct import *import, uint32_t *first, struct err
 static bool dense_is_empty(const struct import *import, const bool *live, struct error *err)
 {
     const struct moe *moe = &import->moe;
-    if (!import->ask->model[0] || import->axis != moe->layers + moe->dense_layers)
+    if (!import->def->model[0] || import->axis != moe->layers + moe->dense_layers)
         return true;
     for (uint32_t l = 0; l < moe->dense_layers; l++)
         if (live[l])

@@ -6,9 +6,9 @@
 
 #include <stdlib.h>
 
-static bool recognise_location(const struct import_ask *ask, const struct input *input)
+static bool recognise_location(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     return json_is_array(json_object_get(input->json, "logical_count"));
 }
 

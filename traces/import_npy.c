@@ -4,20 +4,20 @@
 
 #include <stdlib.h>
 
-static bool recognise_npy(const struct import_ask *ask, const struct input *input)
+static bool recognise_npy(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     return input->file.bytes && npy_begins(input->file.bytes, input->file.length);
 }
 
 // Choices and counts have the same dimensions. Rows wider than any top-k are counts, and so are
 // rows as wide as the model has experts; the rest are choices.
-static bool array_kind(const struct import_ask *ask, const struct npy *array,
+static bool array_kind(const struct import_def *def, const struct npy *array,
                        enum import_kind *kind, struct error *err)
 {
     struct moe moe = {0};
     const uint64_t width = array->dims ? array->shape[array->dims - 1] : 0;
-    if (ask->model[0] && !moe_load(ask->model, &moe, NULL, err))
+    if (def->model[0] && !moe_load(def->model, &moe, NULL, err))
         return error_prefix(err, "--model");
     const bool counts =
         array->dims == 2 || width > MOE_MAX_TOPK || (width == moe.experts && width != moe.topk);
@@ -29,13 +29,13 @@ static bool read_npy(struct import *import, const struct input *input, struct er
 {
     struct npy array;
     enum import_kind kind = IMPORT_CHOICES;
-    if (import->ask->shape[0])
+    if (import->def->shape[0])
         return error_set(err, EXIT_INPUT, "--shape: %s is a .npy file, which says its own",
                          input->path);
     if (!npy_parse(&array, input->path, input->file.bytes, input->file.length, err))
         return false;
     const bool ok =
-        array_kind(import->ask, &array, &kind, err) && import_add_array(import, kind, &array, err);
+        array_kind(import->def, &array, &kind, err) && import_add_array(import, kind, &array, err);
     npy_release(&array);
     return ok;
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool recognise_npz(const struct import_ask *ask, const struct input *input)
+static bool recognise_npz(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     return input->file.length > 4 && !memcmp(input->file.bytes, "PK\3\4", 4) &&
            !memmem(input->file.bytes, input->file.length, "data.pkl", 8);
 }

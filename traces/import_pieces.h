@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/mapped.h"
 #include "model/moe.h"
-#include "traces/import_ask.h"
+#include "traces/import_def.h"
 #include "traces/npy.h"
 
 #include <stdbool.h>
@@ -29,7 +29,7 @@ struct piece {
 enum import_kind { IMPORT_NOTHING, IMPORT_CHOICES, IMPORT_COUNTS };
 
 struct import {
-    const struct import_ask *ask;
+    const struct import_def *def;
     enum import_kind kind;
     bool placed;            // pieces know their step
     bool ranked;            // and their source rank

@@ -3,9 +3,9 @@
 #include "traces/import_encodings.h"
 #include "traces/importer.h"
 
-static bool recognise_raw(const struct import_ask *ask, const struct input *input)
+static bool recognise_raw(const struct import_def *def, const struct input *input)
 {
-    return ask->shape[0] && input->file.bytes && !input->json;
+    return def->shape[0] && input->file.bytes && !input->json;
 }
 
 static bool read_raw(struct import *import, const struct input *input, struct error *err)

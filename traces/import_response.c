@@ -29,9 +29,9 @@ static bool is_answer(const json_t *value)
     return false;
 }
 
-static bool recognise_response(const struct import_ask *ask, const struct input *input)
+static bool recognise_response(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     return is_answer(input->json) || is_answer(json_array_get(input->json, 0));
 }
 

@@ -27,9 +27,9 @@ struct entry {
     uint32_t layer;
 };
 
-static bool recognise_trtllm(const struct import_ask *ask, const struct input *input)
+static bool recognise_trtllm(const struct import_def *def, const struct input *input)
 {
-    (void)ask;
+    (void)def;
     char *meta = mem_format("%s/meta_info.json", input->path);
     const bool folder = input->folder && access(meta, F_OK) == 0;
     free(meta);

@@ -23,8 +23,8 @@ static void write_input(const uint8_t *data, size_t size)
     fuzz_write(size % 2 ? "x/rank0.safetensors" : "x/rank0_raw.safetensors", data, size);
 }
 
-// Whether the input may hold counts of thousands of tokens, which are slow to sample: those are only
-// drawn from.
+// Whether the input may hold counts of thousands of tokens, which are slow to sample: those are
+// only drawn from.
 static bool may_be_large(const uint8_t *data, size_t size)
 {
     size_t digits = 0;
@@ -37,26 +37,26 @@ static bool may_be_large(const uint8_t *data, size_t size)
     return digits >= 4;
 }
 
-static void import(const struct import_ask *ask)
+static void import(const struct import_def *def)
 {
     struct import_report report;
     struct error err = {0};
     struct trace trace;
-    if (!trace_import(ask, &report, &err)) {
-        if (strchr(err.text, '\n') || access(ask->folder, F_OK) == 0)
+    if (!trace_import(def, &report, &err)) {
+        if (strchr(err.text, '\n') || access(def->folder, F_OK) == 0)
             abort();
         return;
     }
-    if (!trace_open(&trace, ask->folder, &err))
+    if (!trace_open(&trace, def->folder, &err))
         abort();
     trace_release(&trace);
-    fuzz_remove(ask->folder);
+    fuzz_remove(def->folder);
 }
 
-static void import_unless(bool large, const struct import_ask *ask)
+static void import_unless(bool large, const struct import_def *def)
 {
     if (!large)
-        import(ask);
+        import(def);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     write_input(data, size);
     const char *const input = fuzz_path("x");
     const bool statistics = safetensors_begins(data, size);
-    struct import_ask ask = {.inputs = &input,
+    struct import_def def = {.inputs = &input,
                              .input_count = 1,
                              .folder = fuzz_path("out"),
                              .model = statistics && size % 3 ? "" : fuzz_path("model.yaml"),
@@ -76,11 +76,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              .order = size % 5 ? IMPORT_REQUESTS : IMPORT_POSITIONS,
                              .ranks = 2,
                              .seed = 1};
-    import_unless(may_be_large(data, size), &ask);
-    ask.shape = "";
-    import_unless(may_be_large(data, size), &ask);
-    ask.tokens = 4;
-    import(&ask);
+    import_unless(may_be_large(data, size), &def);
+    def.shape = "";
+    import_unless(may_be_large(data, size), &def);
+    def.tokens = 4;
+    import(&def);
     fuzz_remove(input);
     return 0;
 }

@@ -12,7 +12,7 @@
 // its n-th token in step n, as decode goes.
 enum import_order { IMPORT_REQUESTS, IMPORT_POSITIONS };
 
-struct import_ask {
+struct import_def {
     const char *const *inputs;
     size_t input_count;
     const char *folder;           // to write

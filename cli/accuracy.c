@@ -1,7 +1,7 @@
 // epsim accuracy: predicted against measured, by group.
 #include "cli/accuracy.h"
 
-#include "cli/belief.h"
+#include "cli/confidence.h"
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/output.h"

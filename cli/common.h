@@ -11,7 +11,7 @@
 // Headings of help, beside those of a question's groups.
 #define HEADING_JUDGED "What is judged"
 #define HEADING_OUTPUT "Output" // where results go, and nothing of what is asked
-#define HEADING_BELIEF "How far to believe it"
+#define HEADING_UNCERTAINTY "How far to believe it"
 
 // A macro's value as text.
 #define TEXT_OF_TOKEN(token) #token

@@ -1,7 +1,7 @@
 // epsim compare: both engines and measured rows side by side.
 #include "base/mem.h"
 #include "base/range.h"
-#include "cli/belief.h"
+#include "cli/confidence.h"
 #include "cli/command.h"
 #include "cli/output.h"
 #include "cli/show.h"
@@ -293,7 +293,7 @@ static json_t *config_json(const struct compare_options *options, const struct s
     return config;
 }
 
-static void comment_belief(const struct comparison *comparison, struct table *table)
+static void comment_confidence(const struct comparison *comparison, struct table *table)
 {
     extrapolation_comment(&comparison->extrapolation, table);
     if (comparison->pct > 0)
@@ -341,7 +341,7 @@ static bool output_comparison(struct command_line *line, const struct scenario *
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
-    comment_belief(comparison, table);
+    comment_confidence(comparison, table);
     const bool ok = output_table(&options->common, table, document, err);
     table_free(table);
     free(command);

@@ -1,7 +1,7 @@
 // epsim estimate: what simulate is asked, in closed form.
 #include "model/engine/estimate.h"
 
-#include "cli/belief.h"
+#include "cli/confidence.h"
 #include "cli/show.h"
 #include "cli/simulate.h"
 

@@ -15,7 +15,7 @@ static void table_wait(struct table *table, const struct timing *timing, double 
     table_real(table, timing->events ? US(wait_ps) : NAN);
 }
 
-static struct table *phases_table(const struct timing *timing, const struct belief *belief)
+static struct table *phases_table(const struct timing *timing, const struct confidence *confidence)
 {
     static const char *const plain[] = {"phase",      "start_us",        "end_us",
                                         "latency_us", "latency_mean_us", "bytes",
@@ -23,7 +23,7 @@ static struct table *phases_table(const struct timing *timing, const struct beli
     static const char *const between[] = {
         "phase",           "start_us", "end_us",   "latency_us", "low_us", "high_us",
         "latency_mean_us", "bytes",    "bound_us", "bottleneck", NULL};
-    const bool asked = belief->pct > 0;
+    const bool asked = confidence->pct > 0;
     struct table *table = table_new("phases", asked ? between : plain);
     for (enum phase p = 0; p < PHASE_COUNT; p++) {
         const struct phase_timing *phase = &timing->phases[p];
@@ -35,7 +35,7 @@ static struct table *phases_table(const struct timing *timing, const struct beli
         table_real(table, US(span.end_ps));
         table_real(table, US(span.latency_ps));
         if (asked) {
-            const struct interval interval = belief_interval(belief, timing, p);
+            const struct interval interval = confidence_interval(confidence, timing, p);
             table_real(table, interval.low);
             table_real(table, interval.high);
         }
@@ -176,7 +176,7 @@ static struct table *path_table(const struct timing *timing)
 }
 
 struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
-                           enum tsv_kind kind, const struct belief *belief)
+                           enum tsv_kind kind, const struct confidence *confidence)
 {
     switch (kind) {
     case TSV_RANKS:
@@ -190,7 +190,7 @@ struct table *timing_table(const struct schedule *schedule, const struct timing 
     case TSV_PATH:
         return path_table(timing);
     default:
-        return phases_table(timing, belief);
+        return phases_table(timing, confidence);
     }
 }
 
@@ -201,15 +201,15 @@ static void set_timing_rows(json_t *document, const char *key, struct table *tab
 }
 
 void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
-                 const struct belief *belief)
+                 const struct confidence *confidence)
 {
     json_t *copies = json_object();
     json_object_set_new(copies, "nodes_per_token", table_json_real(timing->nodes_per_token));
     json_object_set_new(copies, "ranks_per_token", table_json_real(timing->ranks_per_token));
     json_object_set_new(document, "engine", json_string(timing->engine));
-    set_timing_rows(document, "phases", phases_table(timing, belief));
+    set_timing_rows(document, "phases", phases_table(timing, confidence));
     json_object_set_new(document, "layer_us", table_json_real(US(timing_layer_ps(timing))));
-    belief_json(belief, timing, document);
+    confidence_json(confidence, timing, document);
     set_timing_rows(document, "links", links_table(schedule, timing));
     json_object_set_new(document, "copies", copies);
     json_object_set_new(document, "events", json_integer((json_int_t)timing->events));
@@ -226,23 +226,23 @@ static void print_timing_part(FILE *out, const char *title, struct table *table)
 }
 
 // "layer_us 4067 (3840 to 4310)".
-static void print_layer(FILE *out, const struct timing *timing, const struct belief *belief)
+static void print_layer(FILE *out, const struct timing *timing, const struct confidence *confidence)
 {
     char text[TABLE_NUMBER_BYTES];
     fprintf(out, "\nlayer_us %s", table_short(US(timing_layer_ps(timing)), text));
-    if (belief->pct > 0 && belief->doubts.layer.known) {
-        const struct interval interval = belief_interval(belief, timing, PHASE_COUNT);
+    if (confidence->pct > 0 && confidence->uncertainties.layer.known) {
+        const struct interval interval = confidence_interval(confidence, timing, PHASE_COUNT);
         fprintf(out, " (%s to ", table_short(interval.low, text));
         fprintf(out, "%s)", table_short(interval.high, text));
     }
 }
 
 void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
-                   const struct belief *belief, const struct table *head)
+                   const struct confidence *confidence, const struct table *head)
 {
     char sentence[320];
     table_print(head, out);
-    print_layer(out, timing, belief);
+    print_layer(out, timing, confidence);
     if (timing->nodes_per_token > 0)
         fprintf(out, "   nodes a token %.3f   ranks a token %.3f", timing->nodes_per_token,
                 timing->ranks_per_token);

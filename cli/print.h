@@ -2,7 +2,7 @@
 #ifndef CLI_PRINT_H
 #define CLI_PRINT_H
 
-#include "cli/belief.h"
+#include "cli/confidence.h"
 
 // Kinds of tables.
 enum tsv_kind {
@@ -19,14 +19,14 @@ extern const char *const tsv_kind_names[];
 
 // Of phases, the columns low_us and high_us stand beside latency_us where an interval is asked.
 struct table *timing_table(const struct schedule *schedule, const struct timing *timing,
-                           enum tsv_kind kind, const struct belief *belief);
+                           enum tsv_kind kind, const struct confidence *confidence);
 
 // {"engine", "phases", "layer_us", "links", "copies", "events", "path"} put into `document`.
 void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
-                 const struct belief *belief);
+                 const struct confidence *confidence);
 
 // What a person reads: phases, what binds, links, critical path.
 void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
-                   const struct belief *belief, const struct table *head);
+                   const struct confidence *confidence, const struct table *head);
 
 #endif

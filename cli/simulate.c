@@ -76,14 +76,14 @@ struct result {
     const struct schedule *schedule;
     const struct timing *timing;
     const struct imbalance *imbalance; // NULL: not asked
-    const struct belief *belief;
+    const struct confidence *confidence;
     const struct table *head;
 };
 
 static void write_layer_report(void *context, FILE *out)
 {
     const struct result *result = context;
-    timing_report(out, result->schedule, result->timing, result->belief, result->head);
+    timing_report(out, result->schedule, result->timing, result->confidence, result->head);
     if (result->imbalance)
         imbalance_report(out, result->imbalance);
 }
@@ -132,19 +132,19 @@ static bool output_result(const struct result *result, const struct scenario *sc
     if (options->common.json) {
         json_t *document = json_head("epsim.timing/1", def->seed, command);
         json_object_set_new(document, "config", json_config(def, scenario));
-        timing_json(document, result->schedule, result->timing, result->belief);
+        timing_json(document, result->schedule, result->timing, result->confidence);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
         ok = output_json(&options->common, document, err);
     } else {
         struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
                                                     : timing_table(result->schedule, result->timing,
-                                                                   kind, result->belief);
+                                                                   kind, result->confidence);
         struct result report = *result;
         table_head(table, def->seed, command, &scenario->cluster);
         table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
         comment_title(table, result, scenario);
-        belief_comment(result->belief, result->schedule, table);
+        confidence_comment(result->confidence, result->schedule, table);
         report.head = table;
         ok = kind == TSV_NONE ? output_write(&options->common, write_layer_report, &report, err)
                               : output_table(&options->common, table, NULL, err);
@@ -199,17 +199,17 @@ static bool print_answer(const struct command_line *line, const struct scenario 
     const struct simulate_options *options = line->options;
     const enum tsv_kind kind = tsv_kind_of(options);
     struct imbalance imbalance;
-    struct belief belief;
+    struct confidence confidence;
     struct result result = {
-        .line = line, .schedule = scenario->schedule, .timing = timing, .belief = &belief};
+        .line = line, .schedule = scenario->schedule, .timing = timing, .confidence = &confidence};
     if (wants_imbalance(options, scenario, engine, kind)) {
         imbalance_find(&imbalance, scenario, engine, timing);
         result.imbalance = &imbalance;
     }
-    if (!belief_find(&belief, options->interval_pct, scenario, engine, err))
+    if (!confidence_find(&confidence, options->interval_pct, scenario, engine, err))
         return false;
     const bool ok = output_result(&result, scenario, kind, err);
-    belief_release(&belief);
+    confidence_release(&confidence);
     return ok;
 }
 

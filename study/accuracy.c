@@ -13,12 +13,13 @@ static struct interval interval_for(const struct accuracy_row *row, const struct
                                     const struct accuracy_intervals *intervals)
 {
     const struct measured_row *measured = row->measured;
-    struct doubts doubts;
+    struct uncertainties uncertainties;
     if (!intervals || !engine->is_calibrated || measured->stage[0])
         return (struct interval){NAN, NAN};
-    doubts_find(&doubts, intervals->fits, scenario, engine);
+    uncertainties_find(&uncertainties, intervals->fits, scenario, engine);
     const bool slowest = !strcmp(measured->stat, "slowest");
-    return interval_of(slowest ? &doubts.slowest[measured->phase] : &doubts.mean[measured->phase],
+    return interval_of(slowest ? &uncertainties.slowest[measured->phase]
+                               : &uncertainties.mean[measured->phase],
                        row->predicted_us, intervals->pct);
 }
 

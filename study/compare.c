@@ -27,8 +27,7 @@ static bool same_shape(const struct measured_row *row, const struct scenario *sc
 static bool same_parts(const struct measured_row *row, const struct scenario *scenario)
 {
     const struct scenario_def *def = &scenario->def;
-    return (!strcmp(row->cluster, scenario->cluster.name) ||
-            !strcmp(row->cluster, def->cluster)) &&
+    return (!strcmp(row->cluster, scenario->cluster.name) || !strcmp(row->cluster, def->cluster)) &&
            !strcmp(row->dispatcher, scenario->dispatcher.name) &&
            !strcmp(row->layout[0] ? row->layout : "contiguous", def->layout) &&
            (row->sms ? row->sms == scenario->dispatcher.sms : def->sms == 0);
@@ -82,7 +81,7 @@ static void find_rows(struct found *found, const struct measured *measured,
 struct answers {
     struct scenario *scenario; // prepared
     struct timing simulated, estimated;
-    struct doubts simulate_doubts, estimate_doubts;
+    struct uncertainties simulate_uncertainties, estimate_uncertainties;
     struct found found;
 };
 
@@ -93,8 +92,10 @@ static bool answer(struct answers *answers, struct comparison *comparison, struc
     if (comparison->fits)
         extrapolation_find(&comparison->extrapolation, comparison->fits, scenario);
     if (comparison->fits && comparison->pct > 0) {
-        doubts_find(&answers->simulate_doubts, comparison->fits, scenario, &engine_simulate);
-        doubts_find(&answers->estimate_doubts, comparison->fits, scenario, &engine_estimate);
+        uncertainties_find(&answers->simulate_uncertainties, comparison->fits, scenario,
+                           &engine_simulate);
+        uncertainties_find(&answers->estimate_uncertainties, comparison->fits, scenario,
+                           &engine_estimate);
     }
     if (!scenario_run(scenario, &engine_simulate, &answers->simulated, err))
         return false;
@@ -116,11 +117,12 @@ static double latency_us(const struct timing *timing, enum phase phase, bool slo
     return (slowest ? span.latency_ps : span.latency_mean_ps) / 1e6;
 }
 
-static struct interval interval_at(const struct doubts *doubts, const struct compared *row,
-                                   double us, double pct)
+static struct interval interval_at(const struct uncertainties *uncertainties,
+                                   const struct compared *row, double us, double pct)
 {
-    return interval_of(row->slowest ? &doubts->slowest[row->phase] : &doubts->mean[row->phase], us,
-                       pct);
+    return interval_of(row->slowest ? &uncertainties->slowest[row->phase]
+                                    : &uncertainties->mean[row->phase],
+                       us, pct);
 }
 
 static void add_row(struct comparison *comparison, const struct answers *answers, enum phase phase,
@@ -140,9 +142,9 @@ static void add_row(struct comparison *comparison, const struct answers *answers
         .measured = answers->found.rows[phase][slowest],
     };
     row->simulate_interval_us =
-        interval_at(&answers->simulate_doubts, row, row->simulate_us, comparison->pct);
+        interval_at(&answers->simulate_uncertainties, row, row->simulate_us, comparison->pct);
     row->estimate_interval_us =
-        interval_at(&answers->estimate_doubts, row, row->estimate_us, comparison->pct);
+        interval_at(&answers->estimate_uncertainties, row, row->estimate_us, comparison->pct);
     strcpy(row->dispatcher, scenario->dispatcher.name);
 }
 
@@ -168,8 +170,8 @@ bool compare_tokens(const struct scenario_def *def, uint32_t tokens,
     sized.tokens = tokens;
     if (!scenario_open(&scenario, &sized, err))
         return false;
-    const bool ok = scenario_prepare(&scenario, &engine_simulate, err) &&
-                    answer(&answers, comparison, err);
+    const bool ok =
+        scenario_prepare(&scenario, &engine_simulate, err) && answer(&answers, comparison, err);
     if (ok) {
         find_rows(&answers.found, measured, &scenario);
         add_row(comparison, &answers, PHASE_DISPATCH, false);
@@ -206,7 +208,7 @@ static void add_asked(struct place_list *list, const struct compare_places *aske
     for (size_t l = 0; l < layers; l++)
         for (size_t s = 0; s < steps; s++)
             add_place(list, (struct place_named){.layer = asked->layer_count ? asked->layers[l] : 0,
-                                           .step = asked->step_count ? asked->steps[s] : 0});
+                                                 .step = asked->step_count ? asked->steps[s] : 0});
 }
 
 static bool is_asked(const uint32_t *values, size_t count, uint64_t value)
@@ -291,8 +293,8 @@ static bool compare_place(struct stepper *stepper, const struct place_named *pla
 {
     struct scenario *scenario = &stepper->scenario;
     struct found found;
-    if (place->row && (place->layer >= scenario_trace(scenario)->layers ||
-                       place->step >= scenario->steps))
+    if (place->row &&
+        (place->layer >= scenario_trace(scenario)->layers || place->step >= scenario->steps))
         return check_lacking(stepper, place, err);
     if (!scenario_seek(scenario, place->layer, place->step, err))
         return false;

@@ -22,7 +22,7 @@ struct compared {
 };
 
 struct comparison {
-    const struct fits *fits; // NULL: nothing is said of belief
+    const struct fits *fits; // NULL: nothing is said of confidence
     double pct;              // of intervals; 0: none asked
     struct compared *rows;
     size_t count;

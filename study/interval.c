@@ -12,7 +12,7 @@
 
 // ---- what the closed form says -----------------------------------------------------------------
 
-// Logarithms of the times that a doubt may be asked of.
+// Logarithms of the times that an uncertainty may be asked of.
 struct logs {
     double slowest[PHASE_COUNT], mean[PHASE_COUNT], layer;
 };
@@ -155,7 +155,7 @@ static double one_rank_ps(const struct phase_timing *phase, uint32_t ranks)
 
 // The largest of n normals spreads by about pi / sqrt(12 ln n) of one's (Gumbel's limit); their
 // mean by 1 / sqrt(n), less where tokens only change places between ranks.
-static void set_routing(struct doubts *doubts, const struct timing *timing)
+static void set_routing(struct uncertainties *uncertainties, const struct timing *timing)
 {
     const double n = timing->ranks;
     for (enum phase p = 0; p < PHASE_COUNT; p++) {
@@ -163,25 +163,26 @@ static void set_routing(struct doubts *doubts, const struct timing *timing)
             continue;
         const struct phase_span span = timing_span(timing, p);
         const double one = one_rank_ps(&timing->phases[p], timing->ranks);
-        doubts->slowest[p].routing = one * fmin(1, M_PI / sqrt(12 * log(n))) / span.latency_ps;
-        doubts->mean[p].routing = one / sqrt(n) / span.latency_mean_ps;
+        uncertainties->slowest[p].routing =
+            one * fmin(1, M_PI / sqrt(12 * log(n))) / span.latency_ps;
+        uncertainties->mean[p].routing = one / sqrt(n) / span.latency_mean_ps;
     }
 }
 
 // ---- all together ------------------------------------------------------------------------------
 
 // Constants are fitted by the closed form: where another engine's spread is not known, its is.
-static void set_spread(struct doubt *doubt, const struct fitted_spread *spread,
+static void set_spread(struct uncertainty *uncertainty, const struct fitted_spread *spread,
                        const struct engine *engine)
 {
     const double own = spread->of[engine_index(engine)];
-    doubt->known = true;
-    doubt->rows = spread->rows;
-    doubt->freedom = spread->freedom;
-    doubt->spread = own > 0 ? own : spread->of[engine_index(&engine_estimate)];
+    uncertainty->known = true;
+    uncertainty->rows = spread->rows;
+    uncertainty->freedom = spread->freedom;
+    uncertainty->spread = own > 0 ? own : spread->of[engine_index(&engine_estimate)];
 }
 
-static void set_spreads(struct doubts *doubts, const struct fits *fits,
+static void set_spreads(struct uncertainties *uncertainties, const struct fits *fits,
                         const struct scenario *scenario, const struct engine *engine)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
@@ -191,29 +192,30 @@ static void set_spreads(struct doubts *doubts, const struct fits *fits,
         if (!group)
             continue;
         const struct fitted_spread *spread = fitted_spread_at(group, scenario->cluster.nodes);
-        set_spread(&doubts->slowest[phase], spread, engine);
-        set_spread(&doubts->mean[phase], spread, engine);
+        set_spread(&uncertainties->slowest[phase], spread, engine);
+        set_spread(&uncertainties->mean[phase], spread, engine);
     }
 }
 
-static void set_layer(struct doubts *doubts, const struct scenario *scenario, const struct logs *base)
+static void set_layer(struct uncertainties *uncertainties, const struct scenario *scenario,
+                      const struct logs *base)
 {
-    struct doubt *layer = &doubts->layer;
+    struct uncertainty *layer = &uncertainties->layer;
     layer->known = true;
     layer->freedom = INFINITY;
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        const struct doubt *doubt = &doubts->slowest[phase];
+        const struct uncertainty *uncertainty = &uncertainties->slowest[phase];
         if (!scenario->schedule->present[phase])
             continue;
         if (phase_moves(phase))
-            layer->known = layer->known && doubt->known;
+            layer->known = layer->known && uncertainty->known;
         const double share = exp(base->slowest[phase] - base->layer);
-        layer->routing = hypot(layer->routing, share * doubt->routing);
-        if (!doubt->known)
+        layer->routing = hypot(layer->routing, share * uncertainty->routing);
+        if (!uncertainty->known)
             continue;
-        layer->spread = hypot(layer->spread, share * doubt->spread);
-        layer->freedom = fmin(layer->freedom, doubt->freedom);
-        layer->rows += doubt->rows;
+        layer->spread = hypot(layer->spread, share * uncertainty->spread);
+        layer->freedom = fmin(layer->freedom, uncertainty->freedom);
+        layer->rows += uncertainty->rows;
     }
 }
 
@@ -227,23 +229,24 @@ static void clone_in_closed_form(struct scenario *closed, const struct scenario 
     closed->def.loads = LOADS_EXPECTED;
 }
 
-static void set_uncertainties(struct doubts *doubts, const struct variances *variances)
+static void set_uncertainties(struct uncertainties *uncertainties,
+                              const struct variances *variances)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        doubts->slowest[phase].constants = sqrt(fmax(variances->slowest[phase], 0));
-        doubts->mean[phase].constants = sqrt(fmax(variances->mean[phase], 0));
+        uncertainties->slowest[phase].constants = sqrt(fmax(variances->slowest[phase], 0));
+        uncertainties->mean[phase].constants = sqrt(fmax(variances->mean[phase], 0));
     }
-    doubts->layer.constants = sqrt(fmax(variances->layer, 0));
+    uncertainties->layer.constants = sqrt(fmax(variances->layer, 0));
 }
 
-void doubts_find(struct doubts *doubts, const struct fits *fits, const struct scenario *scenario,
-                 const struct engine *engine)
+void uncertainties_find(struct uncertainties *uncertainties, const struct fits *fits,
+                        const struct scenario *scenario, const struct engine *engine)
 {
     struct scenario closed;
     struct variances variances = {0};
     struct timing timing;
     struct error none;
-    *doubts = (struct doubts){0};
+    *uncertainties = (struct uncertainties){0};
     clone_in_closed_form(&closed, scenario);
     if (!scenario_run(&closed, &engine_estimate, &timing, &none)) {
         scenario_release(&closed);
@@ -252,22 +255,23 @@ void doubts_find(struct doubts *doubts, const struct fits *fits, const struct sc
     const struct logs base = logs_of(&timing);
     for (size_t i = 0; i < fits->count; i++)
         add_fit(&variances, fits, i, &closed, &base);
-    set_spreads(doubts, fits, scenario, engine);
-    set_routing(doubts, &timing);
-    set_layer(doubts, scenario, &base);
-    set_uncertainties(doubts, &variances);
+    set_spreads(uncertainties, fits, scenario, engine);
+    set_routing(uncertainties, &timing);
+    set_layer(uncertainties, scenario, &base);
+    set_uncertainties(uncertainties, &variances);
     timing_release(&timing);
     scenario_release(&closed);
 }
 
-struct interval interval_of(const struct doubt *doubt, double value, double pct)
+struct interval interval_of(const struct uncertainty *uncertainty, double value, double pct)
 {
-    if (!doubt->known)
+    if (!uncertainty->known)
         return (struct interval){NAN, NAN};
-    const double sd =
-        sqrt(pow(doubt->constants, 2) + pow(doubt->spread, 2) + pow(doubt->routing, 2));
+    const double sd = sqrt(pow(uncertainty->constants, 2) + pow(uncertainty->spread, 2) +
+                           pow(uncertainty->routing, 2));
     const double tail = 0.5 + pct / 200;
-    const double quantile = isinf(doubt->freedom) ? gsl_cdf_ugaussian_Pinv(tail)
-                                                  : gsl_cdf_tdist_Pinv(tail, doubt->freedom);
+    const double quantile = isinf(uncertainty->freedom)
+                                ? gsl_cdf_ugaussian_Pinv(tail)
+                                : gsl_cdf_tdist_Pinv(tail, uncertainty->freedom);
     return (struct interval){value * exp(-quantile * sd), value * exp(quantile * sd)};
 }

@@ -21,27 +21,27 @@
 #include "study/fitted.h"
 
 // Parts of a standard deviation of ln T.
-struct doubt {
+struct uncertainty {
     bool known; // rows stand behind it; if not, the rest is meaningless
     double constants, spread, routing;
     double freedom; // of the spread
     size_t rows;
 };
 
-struct doubts {
-    struct doubt slowest[PHASE_COUNT]; // of latency, the slowest rank's
-    struct doubt mean[PHASE_COUNT];    // of the mean over ranks
-    struct doubt layer;                // known where dispatch and combine, or the exchange, are
+struct uncertainties {
+    struct uncertainty slowest[PHASE_COUNT]; // of latency, the slowest rank's
+    struct uncertainty mean[PHASE_COUNT];    // of the mean over ranks
+    struct uncertainty layer; // known where dispatch and combine, or the exchange, are
 };
 
 // The scenario is prepared; what it predicts does not change.
-void doubts_find(struct doubts *doubts, const struct fits *fits, const struct scenario *scenario,
-                 const struct engine *engine);
+void uncertainties_find(struct uncertainties *uncertainties, const struct fits *fits,
+                        const struct scenario *scenario, const struct engine *engine);
 
 // Low and high of `value` where pct of 100 should lie; NaN where nothing is known.
 struct interval {
     double low, high;
 };
-struct interval interval_of(const struct doubt *doubt, double value, double pct);
+struct interval interval_of(const struct uncertainty *uncertainty, double value, double pct);
 
 #endif

@@ -52,14 +52,14 @@ static void print_constant(FILE *out, const struct rewriting *rewriting, size_t 
     const struct parameter *parameter = &calibration->parameters[p];
     const enum fit_verdict verdict = calibration->fit.verdicts[p];
     struct provenance provenance = *rewriting->origin;
-    char text[FIELD_TEXT_BYTES], doubt[96];
+    char text[FIELD_TEXT_BYTES], uncertainty[96];
     provenance.rows = parameter->rows;
     if (verdict == FIT_FOUND) {
         provenance.stderr_pct = 100 * calibration->fit.standard_error[p];
     } else {
-        snprintf(doubt, sizeof doubt, "%s: not to be believed by itself",
+        snprintf(uncertainty, sizeof uncertainty, "%s: not to be believed by itself",
                  fit_verdict_names[verdict]);
-        provenance.source = doubt;
+        provenance.source = uncertainty;
     }
     fprintf(out, "%s: {value: %s", field->key,
             parameter_format(parameter, calibration->fit.values[p], text));

@@ -128,12 +128,12 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
     return inside;
 }
 
-static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
-                               const char *dispatcher, const struct engine *engine)
+static struct uncertainties uncertainties_at(const char *cluster, uint32_t ep, uint32_t size,
+                                             const char *dispatcher, const struct engine *engine)
 {
     struct scenario_def def = scenario_def_default();
     struct scenario scenario;
-    struct doubts doubts;
+    struct uncertainties uncertainties;
     struct fits fits;
     struct error err = {0};
     snprintf(def.cluster, sizeof def.cluster, "%s", cluster);
@@ -143,10 +143,10 @@ static struct doubts doubts_at(const char *cluster, uint32_t ep, uint32_t size,
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
     ck_assert_msg(scenario_prepare(&scenario, &engine_estimate, &err), "%s", err.text);
-    doubts_find(&doubts, &fits, &scenario, engine);
+    uncertainties_find(&uncertainties, &fits, &scenario, engine);
     scenario_release(&scenario);
     fits_release(&fits);
-    return doubts;
+    return uncertainties;
 }
 
 // ---- coverage ----------------------------------------------------------------------------------
@@ -178,22 +178,25 @@ START_TEST(covers_beyond_its_rows)
 }
 END_TEST
 
-START_TEST(exact_rows_leave_little_doubt)
+START_TEST(exact_rows_leave_little_uncertainty)
 {
     fit_rows(4, 0, 1);
-    const struct doubts doubts = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_estimate);
-    ck_assert(doubts.mean[PHASE_DISPATCH].known);
-    ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].constants, 1e-3);
-    ck_assert_double_lt(doubts.mean[PHASE_DISPATCH].spread, 1e-3);
-    ck_assert_double_lt(doubts.layer.spread, 1e-3);
+    const struct uncertainties uncertainties =
+        uncertainties_at("h800-cx7", 32, 4096, "deepep-normal", &engine_estimate);
+    ck_assert(uncertainties.mean[PHASE_DISPATCH].known);
+    ck_assert_double_lt(uncertainties.mean[PHASE_DISPATCH].constants, 1e-3);
+    ck_assert_double_lt(uncertainties.mean[PHASE_DISPATCH].spread, 1e-3);
+    ck_assert_double_lt(uncertainties.layer.spread, 1e-3);
 }
 END_TEST
 
-START_TEST(doubt_grows_beyond_the_rows)
+START_TEST(uncertainty_grows_beyond_the_rows)
 {
     fit_rows(2, 0.04, 3); // per_node is what two nodes cannot tell
-    const struct doubts near = doubts_at("h800-cx7", 16, 1, "deepep-normal", &engine_estimate);
-    const struct doubts far = doubts_at("h800-cx7", 64, 1, "deepep-normal", &engine_estimate);
+    const struct uncertainties near =
+        uncertainties_at("h800-cx7", 16, 1, "deepep-normal", &engine_estimate);
+    const struct uncertainties far =
+        uncertainties_at("h800-cx7", 64, 1, "deepep-normal", &engine_estimate);
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants,
                         2 * near.mean[PHASE_DISPATCH].constants);
     ck_assert_double_gt(far.mean[PHASE_DISPATCH].constants, 0.05);
@@ -205,8 +208,10 @@ START_TEST(spread_is_apart_between_nodes)
 {
     noise_between_nodes = 4;
     fit_rows(4, 0.01, 5);
-    const struct doubts one = doubts_at("h800-cx7", 8, 64, "deepep-normal", &engine_estimate);
-    const struct doubts many = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
+    const struct uncertainties one =
+        uncertainties_at("h800-cx7", 8, 64, "deepep-normal", &engine_estimate);
+    const struct uncertainties many =
+        uncertainties_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     noise_between_nodes = 1;
     ck_assert_uint_eq(one.mean[PHASE_DISPATCH].rows, SUITE_COUNT(tokens));
     ck_assert_uint_eq(many.mean[PHASE_DISPATCH].rows, 2 * SUITE_COUNT(tokens));
@@ -214,12 +219,14 @@ START_TEST(spread_is_apart_between_nodes)
 }
 END_TEST
 
-START_TEST(more_noise_more_doubt)
+START_TEST(more_noise_more_uncertainty)
 {
     fit_rows(4, 0.02, 5);
-    const struct doubts little = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
+    const struct uncertainties little =
+        uncertainties_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     fit_rows(4, 0.04, 5);
-    const struct doubts more = doubts_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
+    const struct uncertainties more =
+        uncertainties_at("h800-cx7", 32, 64, "deepep-normal", &engine_estimate);
     const enum phase phase = PHASE_DISPATCH;
     ck_assert_double_eq_tol(more.mean[phase].spread / little.mean[phase].spread, 2, 0.2);
     ck_assert_double_eq_tol(more.mean[phase].constants / little.mean[phase].constants, 2, 0.4);
@@ -260,10 +267,10 @@ START_TEST(routing_is_as_seeds_are)
         const char *dispatcher;
     } cases[] = {{16, "deepep-ll"}, {128, "deepep-ll"}, {256, "nccl-flat"}};
     for (int i = 0; i < SUITE_COUNT(cases); i++) {
-        const struct doubts doubts =
-            doubts_at("h800-cx7", 32, cases[i].tokens, cases[i].dispatcher, &engine_estimate);
+        const struct uncertainties uncertainties = uncertainties_at(
+            "h800-cx7", 32, cases[i].tokens, cases[i].dispatcher, &engine_estimate);
         const double seen = over_seeds(cases[i].tokens, cases[i].dispatcher, PHASE_DISPATCH);
-        const double said = doubts.slowest[PHASE_DISPATCH].routing;
+        const double said = uncertainties.slowest[PHASE_DISPATCH].routing;
         ck_assert_msg(said > seen / 2.5 && said < seen * 2.5, "%s, %u tokens: %g said, %g seen",
                       cases[i].dispatcher, cases[i].tokens, said, seen);
     }
@@ -273,11 +280,12 @@ END_TEST
 // ---- what is in force --------------------------------------------------------------------------
 
 // A rate that a person sets is no fitted one, and nothing is unsure of it.
-START_TEST(changed_keys_are_not_doubted)
+START_TEST(changed_keys_add_no_uncertainty)
 {
-    const struct doubts as_is = doubts_at("h800-cx7", 32, 4096, "deepep-ll", &engine_estimate);
-    const struct doubts set =
-        doubts_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", &engine_estimate);
+    const struct uncertainties as_is =
+        uncertainties_at("h800-cx7", 32, 4096, "deepep-ll", &engine_estimate);
+    const struct uncertainties set =
+        uncertainties_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", &engine_estimate);
     ck_assert_double_lt(set.mean[PHASE_DISPATCH].constants,
                         0.8 * as_is.mean[PHASE_DISPATCH].constants);
     ck_assert_double_eq(set.mean[PHASE_DISPATCH].spread, as_is.mean[PHASE_DISPATCH].spread);
@@ -286,11 +294,13 @@ END_TEST
 
 START_TEST(no_rows_no_interval)
 {
-    const struct doubts doubts = doubts_at("h800-cx7", 32, 512, "nccl-flat", &engine_estimate);
-    const struct doubts fitted = doubts_at("h800-cx7", 32, 512, "deepep-normal", &engine_simulate);
-    ck_assert(!doubts.slowest[PHASE_DISPATCH].known);
-    ck_assert(!doubts.layer.known);
-    ck_assert(isnan(interval_of(&doubts.layer, 100, 90).low));
+    const struct uncertainties uncertainties =
+        uncertainties_at("h800-cx7", 32, 512, "nccl-flat", &engine_estimate);
+    const struct uncertainties fitted =
+        uncertainties_at("h800-cx7", 32, 512, "deepep-normal", &engine_simulate);
+    ck_assert(!uncertainties.slowest[PHASE_DISPATCH].known);
+    ck_assert(!uncertainties.layer.known);
+    ck_assert(isnan(interval_of(&uncertainties.layer, 100, 90).low));
     ck_assert(fitted.layer.known);
     ck_assert(!fitted.slowest[PHASE_EXPERTS].known);
     ck_assert_double_gt(fitted.slowest[PHASE_COMBINE].spread, 0.005);
@@ -299,8 +309,10 @@ END_TEST
 
 START_TEST(same_twice)
 {
-    const struct doubts a = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
-    const struct doubts b = doubts_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
+    const struct uncertainties a =
+        uncertainties_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
+    const struct uncertainties b =
+        uncertainties_at("h800-cx7", 32, 4096, "deepep-normal", &engine_simulate);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         ck_assert(a.slowest[phase].constants == b.slowest[phase].constants);
         ck_assert(a.slowest[phase].routing == b.slowest[phase].routing);
@@ -312,14 +324,14 @@ END_TEST
 // Nine in ten of a normal are within 1.645 of its deviations; a wider share is a wider interval.
 START_TEST(bounds)
 {
-    const struct doubt doubt = {
+    const struct uncertainty uncertainty = {
         .known = true, .constants = 0.03, .spread = 0.04, .freedom = INFINITY};
-    const struct interval ninety = interval_of(&doubt, 100, 90),
-                          half = interval_of(&doubt, 100, 50);
+    const struct interval ninety = interval_of(&uncertainty, 100, 90),
+                          half = interval_of(&uncertainty, 100, 50);
     ck_assert_double_eq_tol(ninety.high, 100 * exp(1.6448536 * 0.05), 1e-4);
     ck_assert_double_eq_tol(ninety.low * ninety.high, 10000, 1e-6);
     ck_assert_double_eq_tol(half.high, 100 * exp(0.6744898 * 0.05), 1e-4);
-    const struct doubt few = {.known = true, .spread = 0.05, .freedom = 2};
+    const struct uncertainty few = {.known = true, .spread = 0.05, .freedom = 2};
     ck_assert_double_eq_tol(interval_of(&few, 100, 90).high, 100 * exp(2.9199856 * 0.05), 1e-4);
 }
 END_TEST
@@ -493,12 +505,12 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, covers_what_it_says);
     tcase_add_test(tests, covers_beyond_its_rows);
-    tcase_add_test(tests, exact_rows_leave_little_doubt);
-    tcase_add_test(tests, doubt_grows_beyond_the_rows);
+    tcase_add_test(tests, exact_rows_leave_little_uncertainty);
+    tcase_add_test(tests, uncertainty_grows_beyond_the_rows);
     tcase_add_test(tests, spread_is_apart_between_nodes);
-    tcase_add_test(tests, more_noise_more_doubt);
+    tcase_add_test(tests, more_noise_more_uncertainty);
     tcase_add_test(tests, routing_is_as_seeds_are);
-    tcase_add_test(tests, changed_keys_are_not_doubted);
+    tcase_add_test(tests, changed_keys_add_no_uncertainty);
     tcase_add_test(tests, no_rows_no_interval);
     tcase_add_test(tests, same_twice);
     tcase_add_test(tests, bounds);

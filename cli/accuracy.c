@@ -161,7 +161,7 @@ static bool check_any(const struct judged *judged, const struct measured *measur
 static bool judge_engines(const struct accuracy_options *options, const struct measured *measured,
                           const struct engine_list *list, struct judged *judged, struct error *err)
 {
-    const struct row_overrides terms = judge_overrides(&options->judge);
+    const struct row_overrides overrides = judge_overrides(&options->judge);
     struct fits fits = {0};
     judged->interval_pct = options->interval_pct;
     if (judged->interval_pct > 0 && !fits_load(&fits, err))
@@ -169,7 +169,7 @@ static bool judge_engines(const struct accuracy_options *options, const struct m
     const struct accuracy_intervals intervals = {.fits = &fits, .pct = options->interval_pct};
     for (; judged->count < list->count; judged->count++) {
         struct accuracy *accuracy = &judged->of[judged->count];
-        accuracy_judge(accuracy, measured, list->of[judged->count], &terms,
+        accuracy_judge(accuracy, measured, list->of[judged->count], &overrides,
                        judged->interval_pct > 0 ? &intervals : NULL);
         accuracy_group(accuracy, &judged->grouping);
     }

@@ -102,10 +102,10 @@ void confidence_comment(const struct confidence *confidence, const struct schedu
 
 json_t *extrapolation_json(const struct extrapolation *extrapolation)
 {
-    json_t *ways = json_array();
+    json_t *reasons = json_array();
     for (size_t i = 0; i < extrapolation->count; i++)
-        json_array_append_new(ways, json_string(extrapolation->ways[i]));
-    return ways;
+        json_array_append_new(reasons, json_string(extrapolation->reasons[i]));
+    return reasons;
 }
 
 static json_t *uncertainty_json(const struct uncertainty *uncertainty)

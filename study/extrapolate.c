@@ -27,12 +27,12 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct looking *loo
     va_end(args);
     fclose(out);
     for (size_t i = 0; i < found->count; i++)
-        if (!strcmp(found->ways[i], phrase)) {
+        if (!strcmp(found->reasons[i], phrase)) {
             free(phrase);
             return;
         }
-    found->ways = mem_grow(found->ways, found->count + 1, sizeof *found->ways);
-    found->ways[found->count++] = phrase;
+    found->reasons = mem_grow(found->reasons, found->count + 1, sizeof *found->reasons);
+    found->reasons[found->count++] = phrase;
 }
 
 // "4096", or "1 to 4". buffer has FIELD_TEXT_BYTES.
@@ -126,8 +126,8 @@ static uint8_t keys_of(const struct parameter *parameter, const struct scenario 
            parameter_depends(parameter, scenario, PHASE_COMBINE);
 }
 
-// Whether the parameter is of the scenario's cluster, or of its dispatcher or any variant of that: a
-// file that --show wrote says as the dispatcher's own what a variant had said.
+// Whether the parameter is of the scenario's cluster, or of its dispatcher or any variant of that:
+// a file that --show wrote says as the dispatcher's own what a variant had said.
 static bool is_of(const struct parameter *parameter, const struct scenario *scenario)
 {
     const bool cluster = parameter->part == PART_CLUSTER;
@@ -302,8 +302,8 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
 void extrapolation_release(struct extrapolation *extrapolation)
 {
     for (size_t i = 0; i < extrapolation->count; i++)
-        free(extrapolation->ways[i]);
-    free(extrapolation->ways);
+        free(extrapolation->reasons[i]);
+    free(extrapolation->reasons);
     *extrapolation = (struct extrapolation){0};
 }
 
@@ -315,7 +315,7 @@ char *extrapolation_text(const struct extrapolation *extrapolation)
         return NULL;
     FILE *out = open_memstream(&text, &length);
     for (size_t i = 0; i < extrapolation->count; i++)
-        fprintf(out, "%s%s", i ? "; " : "", extrapolation->ways[i]);
+        fprintf(out, "%s%s", i ? "; " : "", extrapolation->reasons[i]);
     fclose(out);
     return text;
 }

@@ -5,7 +5,7 @@
 #include "study/fitted.h"
 
 struct extrapolation {
-    char **ways; // each a phrase, "8 nodes, fitted on 1 to 4"; none: within what was measured
+    char **reasons; // each a phrase, "8 nodes, fitted on 1 to 4"; none: within what was measured
     size_t count;
 };
 

@@ -20,9 +20,9 @@ static void load(struct measured *measured, const char *path)
 static void judge(struct accuracy *accuracy, const struct measured *measured,
                   const struct engine *engine)
 {
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     const struct grouping grouping = grouping_default();
-    accuracy_judge(accuracy, measured, engine, &terms, NULL);
+    accuracy_judge(accuracy, measured, engine, &overrides, NULL);
     accuracy_group(accuracy, &grouping);
 }
 
@@ -71,11 +71,11 @@ static double row_us(void)
     const struct fixture file = fixture_make(
         HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,128,7168,fp8,dispatch,,1,0,s\n", ".csv");
     struct measured measured;
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct scenario scenario;
     struct error err = {0};
     load(&measured, file.path);
-    ck_assert(row_open(&scenario, &measured.rows[0], &engine_estimate, &terms, &err));
+    ck_assert(row_open(&scenario, &measured.rows[0], &engine_estimate, &overrides, &err));
     const double us = row_predict(&scenario, &measured.rows[0], &engine_estimate).us;
     scenario_release(&scenario);
     measured_release(&measured);

@@ -175,7 +175,7 @@ static struct fixture rows_fixture(const char *cluster)
     struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct error err = {0};
-    const struct row_overrides terms = {.cluster = cluster, .seed = 1};
+    const struct row_overrides overrides = {.cluster = cluster, .seed = 1};
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
     free(text);
     out = open_memstream(&text, &length);
@@ -183,7 +183,7 @@ static struct fixture rows_fixture(const char *cluster)
     for (size_t r = 0; r < measured.count; r++) {
         struct measured_row *row = &measured.rows[r];
         struct scenario scenario;
-        ck_assert(row_open(&scenario, row, &engine_estimate, &terms, &err));
+        ck_assert(row_open(&scenario, row, &engine_estimate, &overrides, &err));
         fprintf(out, "%s,f,h800-cx7,%s,%u,8,256,8,,%u,7168,%s,%s,,%.9g,0,made\n", row->id,
                 row->dispatcher, row->nodes, row->tokens_per_gpu, dtype_names[row->dtype],
                 phase_names[row->phase], row_predict(&scenario, row, &engine_estimate).us);
@@ -205,12 +205,12 @@ static const char two_rates[] = "parameters:\n"
 static void run(struct calibration *calibration, struct measured *measured, const char *fit,
                 const char *rows)
 {
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct error err = {0};
     ck_assert_msg(calibration_load(calibration, fit, &(struct calibrate_target){NULL, ""}, &err),
                   "%s", err.text);
     ck_assert_msg(measured_load(measured, rows, &err), "%s", err.text);
-    ck_assert_msg(calibration_run(calibration, measured, &terms, false, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(calibration, measured, &overrides, false, &err), "%s", err.text);
 }
 
 START_TEST(finds_constants_again)
@@ -256,7 +256,7 @@ START_TEST(writes_presets)
 {
     struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
     struct fixture fit = fixture_make(two_rates, ".yaml");
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct calibration calibration;
     struct measured measured;
     struct accuracy accuracy;
@@ -266,7 +266,7 @@ START_TEST(writes_presets)
     ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
     check_provenance(&calibration, &origin);
-    accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, NULL);
+    accuracy_judge(&accuracy, &measured, &engine_estimate, &overrides, NULL);
     ck_assert(preset_folder(NULL, &err));
     ck_assert_uint_eq(accuracy.skipped, 0);
     for (size_t r = 0; r < accuracy.count; r++)

@@ -108,14 +108,14 @@ static void try_field(const struct scenario *scenario, const struct measured_row
 START_TEST(unread_constants_move_nothing)
 {
     const struct fixture file = rows_file(every_kind);
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct tally tally = {0};
     load(&measured, file.path);
     for (size_t r = 0; r < measured.count; r++) {
         struct scenario scenario;
         struct error err = {0};
-        ck_assert_msg(row_open(&scenario, &measured.rows[r], &engine_estimate, &terms, &err),
+        ck_assert_msg(row_open(&scenario, &measured.rows[r], &engine_estimate, &overrides, &err),
                       "%s: %s", measured.rows[r].id, err.text);
         for (size_t i = 0; i < cluster_field_count; i++)
             try_field(&scenario, &measured.rows[r], &cluster_fields[i], true, &tally);
@@ -180,13 +180,13 @@ START_TEST(support_of_rows)
 {
     write_presets();
     const struct fixture file = rows_file(four_rows);
-    struct row_overrides terms = {.seed = 1};
+    struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct constants constants;
     bool taken[4];
-    strcpy(terms.held_out, supports[_i].held_out);
+    strcpy(overrides.held_out, supports[_i].held_out);
     load(&measured, file.path);
-    constants_init(&constants, &measured, &terms);
+    constants_init(&constants, &measured, &overrides);
     for (size_t r = 0; r < 4; r++)
         taken[r] = strchr(supports[_i].rows, measured.rows[r].id[0]) != NULL;
     const struct support support = constants_support(&constants, taken);
@@ -210,12 +210,12 @@ START_TEST(effective_parameters_are_at_most_all)
         snprintf(text + strlen(text), sizeof text - strlen(text),
                  "r%d,f,ours,mine,1,8,64,8,,64,1024,bf16,combine,,1,0,s\n", i);
     const struct fixture file = rows_file(text);
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct constants constants;
     bool taken[60];
     load(&measured, file.path);
-    constants_init(&constants, &measured, &terms);
+    constants_init(&constants, &measured, &overrides);
     memset(taken, 1, sizeof taken);
     const struct support support = constants_support(&constants, taken);
     ck_assert_uint_eq(support.parameters, 3);

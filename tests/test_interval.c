@@ -65,7 +65,7 @@ static double noise_between_nodes = 1; // over that of one node
 // What the closed form says of TRUTH, times exp(noise z).
 static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 {
-    const struct row_overrides terms = {.cluster = TRUTH, .seed = 1};
+    const struct row_overrides overrides = {.cluster = TRUTH, .seed = 1};
     struct fixture plain = rows_file(nodes, NULL);
     struct measured measured;
     struct scenario scenario;
@@ -73,7 +73,7 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
     double latency_us[128];
     ck_assert_msg(measured_load(&measured, plain.path, &err), "%s", err.text);
     for (size_t r = 0; r < measured.count; r++) {
-        ck_assert(row_open(&scenario, &measured.rows[r], &engine_estimate, &terms, &err));
+        ck_assert(row_open(&scenario, &measured.rows[r], &engine_estimate, &overrides, &err));
         latency_us[r] = row_predict(&scenario, &measured.rows[r], &engine_estimate).us *
                         exp(noise * (measured.rows[r].nodes > 1 ? noise_between_nodes : 1) *
                             normal(seed, (uint32_t)r));
@@ -87,7 +87,7 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
 // Fits MOVES to the rows and puts what is found before the built-in presets.
 static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
 {
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     const struct provenance origin = {.fit = (char *)"a test"};
     struct fixture rows = noisy_rows(nodes, noise, seed), moves = fixture_make(MOVES, ".yaml");
     struct calibration calibration;
@@ -97,7 +97,8 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
     ck_assert_msg(calibration_load(&calibration, moves.path, &(struct calibrate_target){0}, &err),
                   "%s", err.text);
     ck_assert_msg(measured_load(&measured, rows.path, &err), "%s", err.text);
-    ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(&calibration, &measured, &overrides, false, &err), "%s",
+                  err.text);
     strcpy(calibration.name, "own");
     ck_assert_msg(calibration_write(&calibration, scratch_folder, &origin, &err), "%s", err.text);
     ck_assert(preset_folder(scratch_folder, &err));
@@ -110,7 +111,7 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
 // Share of fresh measurements of the truth inside their interval.
 static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
 {
-    const struct row_overrides terms = {.seed = 1};
+    const struct row_overrides overrides = {.seed = 1};
     struct fixture rows = noisy_rows(nodes, noise, seed);
     struct measured measured;
     struct accuracy accuracy;
@@ -119,7 +120,7 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert(measured_load(&measured, rows.path, &err));
     const struct accuracy_intervals asked = {.fits = &fits, .pct = pct};
-    accuracy_judge(&accuracy, &measured, &engine_estimate, &terms, &asked);
+    accuracy_judge(&accuracy, &measured, &engine_estimate, &overrides, &asked);
     const double inside = accuracy.inside_pct;
     accuracy_release(&accuracy);
     measured_release(&measured);
@@ -338,8 +339,8 @@ END_TEST
 
 // ---- what leaves the rows ----------------------------------------------------------------------
 
-static char *ways_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
-                     uint32_t sms)
+static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
+                        uint32_t sms)
 {
     struct scenario_def def = scenario_def_default();
     struct scenario scenario;
@@ -369,7 +370,7 @@ START_TEST(says_what_leaves_the_rows)
         uint32_t ep, tokens;
         const char *dispatcher;
         uint32_t sms;
-        const char *ways; // NULL: none
+        const char *reasons; // NULL: none
     } cases[] = {
         {"h800-cx7", 32, 4096, "deepep-normal", 0, NULL},
         {"h800-cx7", 64, 4096, "deepep-normal", 0, NULL},
@@ -385,10 +386,10 @@ START_TEST(says_what_leaves_the_rows)
         {"h800-cx7", 32, 512, "nccl-flat", 0, "no measured rows stand behind dispatcher nccl-flat"},
     };
     for (int i = 0; i < SUITE_COUNT(cases); i++) {
-        char *ways = ways_of(cases[i].cluster, cases[i].ep, cases[i].tokens, cases[i].dispatcher,
-                             cases[i].sms);
-        ck_assert_pstr_eq(ways, cases[i].ways);
-        free(ways);
+        char *reasons = reasons_of(cases[i].cluster, cases[i].ep, cases[i].tokens,
+                                   cases[i].dispatcher, cases[i].sms);
+        ck_assert_pstr_eq(reasons, cases[i].reasons);
+        free(reasons);
     }
 }
 END_TEST
@@ -397,8 +398,8 @@ END_TEST
 START_TEST(own_fits_come_first)
 {
     fit_rows(2, 0.01, 3);
-    char *inside = ways_of("h800-cx7", 16, 4096, "deepep-normal", 0);
-    char *outside = ways_of("h800-cx7", 32, 8192, "deepep-normal", 0);
+    char *inside = reasons_of("h800-cx7", 16, 4096, "deepep-normal", 0);
+    char *outside = reasons_of("h800-cx7", 32, 8192, "deepep-normal", 0);
     ck_assert_ptr_null(inside);
     ck_assert_str_eq(outside, "4 nodes, fitted on 1 to 2; 8192 tokens a GPU, fitted on 1 to 6144");
     free(inside);
@@ -416,10 +417,10 @@ START_TEST(tells_an_edited_preset)
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
         fprintf(out, "%s\n", strncmp(line, "nic:", 4) ? line : "nic: 12GB/s");
     fclose(out);
-    char *ways = ways_of("h800-cx7", 16, 4096, "deepep-normal", 0);
-    ck_assert_ptr_nonnull(ways);
-    ck_assert_ptr_nonnull(strstr(ways, "hardware changed: nic"));
-    free(ways);
+    char *reasons = reasons_of("h800-cx7", 16, 4096, "deepep-normal", 0);
+    ck_assert_ptr_nonnull(reasons);
+    ck_assert_ptr_nonnull(strstr(reasons, "hardware changed: nic"));
+    free(reasons);
     free(text);
 }
 END_TEST

@@ -294,7 +294,7 @@ static void print_run(FILE *out, bool ring, uint32_t nodes)
 {
     const uint32_t ranks = 4 * nodes;
     struct measured_row row = {.nodes = nodes, .gpus_per_node = 4, .phase = PHASE_ALLTOALL};
-    const struct row_overrides terms = {.cluster = MACHINE, .seed = 1};
+    const struct row_overrides overrides = {.cluster = MACHINE, .seed = 1};
     struct error err = {0};
     strcpy(row.dispatcher, "nccl-alltoall");
     strcpy(row.stat, "slowest");
@@ -308,7 +308,8 @@ static void print_run(FILE *out, bool ring, uint32_t nodes)
     for (uint32_t step = 0; step < 10; step++) {
         struct scenario scenario;
         row.bytes_per_rank = UINT64_C(4096) << 2 * step;
-        ck_assert_msg(row_open(&scenario, &row, &engine_estimate, &terms, &err), "%s", err.text);
+        ck_assert_msg(row_open(&scenario, &row, &engine_estimate, &overrides, &err), "%s",
+                      err.text);
         struct rng rng = rng_stream(3, step, nodes, ring);
         const double off = 1 + 0.04 * (rng_below(&rng, 1001) / 1000.0 - 0.5);
         const double us = row_predict(&scenario, &row, &engine_estimate).us * off;
@@ -389,7 +390,7 @@ static void check_written(const struct calibration *calibration)
 START_TEST(finds_a_machine_again)
 {
     const struct calibrate_target asked = {.cluster = STARTS, .gpu = "h100"};
-    const struct row_overrides terms = {.cluster = STARTS, .seed = 1};
+    const struct row_overrides overrides = {.cluster = STARTS, .seed = 1};
     struct calibration calibration;
     struct measured measured;
     struct error err = {0};
@@ -397,7 +398,8 @@ START_TEST(finds_a_machine_again)
     ck_assert_str_eq(measured_gpu(&measured), "h100");
     ck_assert_msg(calibration_load(&calibration, "study/fits/nccl-tests.yaml", &asked, &err), "%s",
                   err.text);
-    ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(&calibration, &measured, &overrides, false, &err), "%s",
+                  err.text);
     check_found(&calibration);
     check_written(&calibration);
     calibration_release(&calibration);
@@ -421,12 +423,12 @@ START_TEST(rows_say_what_they_lack)
     strcpy(row.dispatcher, "nccl-alltoall");
     strcpy(row.gpu, "h100");
     for (size_t i = 0; i < SUITE_COUNT(cases); i++) {
-        const struct row_overrides terms = {
+        const struct row_overrides overrides = {
             .cluster = cases[i].cluster, .traffic = cases[i].traffic, .seed = 1};
         struct scenario scenario;
         struct error err = {0};
         strcpy(row.traffic, cases[i].row);
-        ck_assert(!row_open(&scenario, &row, &engine_estimate, &terms, &err));
+        ck_assert(!row_open(&scenario, &row, &engine_estimate, &overrides, &err));
         ck_assert_msg(strstr(err.text, cases[i].message) != NULL, "'%s' lacks '%s'", err.text,
                       cases[i].message);
     }
@@ -437,14 +439,15 @@ END_TEST
 START_TEST(a_matrix_is_taken)
 {
     const struct fixture matrix = fixture_make("7 100 20 30\n0 0 0 0\n0 0 0 0\n0 40 0 0\n", ".txt");
-    const struct row_overrides terms = {.cluster = "h100-cx7", .traffic = matrix.path, .seed = 1};
+    const struct row_overrides overrides = {
+        .cluster = "h100-cx7", .traffic = matrix.path, .seed = 1};
     struct measured_row row = {
         .nodes = 2, .gpus_per_node = 2, .phase = PHASE_ALLTOALL, .bytes_per_rank = 128};
     struct scenario scenario;
     struct error err = {0};
     strcpy(row.dispatcher, "nccl-alltoall");
     strcpy(row.traffic, "matrix");
-    ck_assert_msg(row_open(&scenario, &row, &engine_estimate, &terms, &err), "%s", err.text);
+    ck_assert_msg(row_open(&scenario, &row, &engine_estimate, &overrides, &err), "%s", err.text);
     ck_assert_uint_eq(scenario.traffic[1], 100);
     scenario_release(&scenario);
     fixture_remove(&matrix);

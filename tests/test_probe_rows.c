@@ -107,7 +107,7 @@ static const char results[] = "real/results/h100-shared/probe-4.tsv";
 // Whatever a probe measured has a prediction, by both engines.
 START_TEST(every_probe_is_predicted)
 {
-    const struct row_overrides terms = {.cluster = "2x2:nvlink=300GB/s,nic=40GB/s", .seed = 1};
+    const struct row_overrides overrides = {.cluster = "2x2:nvlink=300GB/s,nic=40GB/s", .seed = 1};
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, results, &err), "%s", err.text);
@@ -116,7 +116,7 @@ START_TEST(every_probe_is_predicted)
         for (size_t e = 0; e < 2; e++) {
             const struct engine *engine = engine_table[e]; // simulate, estimate
             struct scenario scenario;
-            ck_assert_msg(row_open(&scenario, &measured.rows[r], engine, &terms, &err), "%s",
+            ck_assert_msg(row_open(&scenario, &measured.rows[r], engine, &overrides, &err), "%s",
                           err.text);
             ck_assert_double_gt(row_predict(&scenario, &measured.rows[r], engine).us, 0);
             scenario_release(&scenario);
@@ -128,7 +128,7 @@ END_TEST
 // A pair's bytes take latency + bytes / rate, a copy reads and writes, a product multiplies.
 START_TEST(predictions_are_physical)
 {
-    const struct row_overrides terms = {
+    const struct row_overrides overrides = {
         .cluster = "2x2:nvlink=100GB/s,nvlink_latency=3us,nic=40GB/s,nic_latency=5us,hbm=2TB/s,"
                    "bf16=1000TFLOPS,gemm_efficiency=0.5,kernel_launch=4us",
         .seed = 1};
@@ -153,7 +153,7 @@ START_TEST(predictions_are_physical)
         struct scenario scenario;
         struct error err = {0};
         ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
-        ck_assert_msg(row_open(&scenario, measured.rows, &engine_estimate, &terms, &err), "%s",
+        ck_assert_msg(row_open(&scenario, measured.rows, &engine_estimate, &overrides, &err), "%s",
                       err.text);
         const double us = row_predict(&scenario, measured.rows, &engine_estimate).us;
         ck_assert_msg(fabs(us / cases[i].us - 1) < 1e-3, "%s: %g, not %g", cases[i].row, us,
@@ -170,14 +170,15 @@ START_TEST(finds_the_device)
 {
     static const char shared[] = "2x2:nvlink=10GB/s,nic=10GB/s,inside=nic,shared_gpus=1";
     const struct calibrate_target asked = {.cluster = shared, .gpu = ""};
-    const struct row_overrides terms = {.cluster = shared, .seed = 1};
+    const struct row_overrides overrides = {.cluster = shared, .seed = 1};
     struct calibration calibration;
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, results, &err), "%s", err.text);
     ck_assert_msg(calibration_load(&calibration, "study/fits/probe.yaml", &asked, &err), "%s",
                   err.text);
-    ck_assert_msg(calibration_run(&calibration, &measured, &terms, false, &err), "%s", err.text);
+    ck_assert_msg(calibration_run(&calibration, &measured, &overrides, false, &err), "%s",
+                  err.text);
     for (size_t p = 0; p < calibration.parameter_count; p++) {
         const char *key = calibration.parameters[p].field->key;
         const double value = calibration.fit.values[p];

@@ -321,7 +321,7 @@ const struct field *field_find(const struct field *fields, size_t count, const c
     return NULL;
 }
 
-static size_t least(size_t a, size_t b)
+static size_t min_size(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
@@ -338,10 +338,10 @@ static size_t word_distance(const char *a, size_t a_length, const char *b, size_
         row[0] = i;
         for (size_t j = 1; j <= b_length; j++) {
             const bool same = folded(a[i - 1]) == folded(b[j - 1]);
-            row[j] = least(least(above[j], row[j - 1]) + 1, above[j - 1] + (same ? 0 : 1));
+            row[j] = min_size(min_size(above[j], row[j - 1]) + 1, above[j - 1] + (same ? 0 : 1));
             if (i > 1 && j > 1 && folded(a[i - 1]) == folded(b[j - 2]) &&
                 folded(a[i - 2]) == folded(b[j - 1])) {
-                row[j] = least(row[j], second[j - 2] + 1);
+                row[j] = min_size(row[j], second[j - 2] + 1);
             }
         }
     }

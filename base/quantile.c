@@ -60,8 +60,8 @@ void quantiles_add(struct quantiles *quantiles, uint64_t value)
                          sizeof *quantiles->values);
         quantiles->values[quantiles->count] = value;
     }
-    quantiles->least = quantiles->count && quantiles->least < value ? quantiles->least : value;
-    quantiles->most = quantiles->most > value ? quantiles->most : value;
+    quantiles->min = quantiles->count && quantiles->min < value ? quantiles->min : value;
+    quantiles->max = quantiles->max > value ? quantiles->max : value;
     quantiles->count++;
     quantiles->sum_low += value;
     quantiles->sum_high += quantiles->sum_low < value;
@@ -96,7 +96,7 @@ static double bin_at(const struct quantiles *quantiles, uint64_t place)
             if (below > place)
                 return bin_middle(octave, bin);
         }
-    return (double)quantiles->most;
+    return (double)quantiles->max;
 }
 
 double quantiles_at(const struct quantiles *quantiles, double share)
@@ -109,9 +109,9 @@ double quantiles_at(const struct quantiles *quantiles, double share)
         return exact_at(quantiles, place);
     // The ends are known; their bins' middles may lie beyond them.
     if (place == 0 || place == quantiles->count - 1)
-        return (double)(place ? quantiles->most : quantiles->least);
+        return (double)(place ? quantiles->max : quantiles->min);
     const double middle = bin_at(quantiles, place);
-    return fmin(fmax(middle, (double)quantiles->least), (double)quantiles->most);
+    return fmin(fmax(middle, (double)quantiles->min), (double)quantiles->max);
 }
 
 double quantiles_mean(const struct quantiles *quantiles)

@@ -13,7 +13,7 @@
 
 // Zeroed, it is empty.
 struct quantiles {
-    uint64_t count, least, most;
+    uint64_t count, min, max;
     uint64_t sum_high, sum_low;       // 128 bits
     uint64_t *values;                 // while exact, in no order
     uint64_t *bins[QUANTILE_OCTAVES]; // when no more so; an octave without values: NULL

@@ -11,7 +11,7 @@
 
 // What a list is of, for its values and its messages.
 struct kind {
-    double least;
+    double min;
     bool log;
     const char *expected;
 };
@@ -34,7 +34,7 @@ static bool parse_value(const struct kind *of, const char *text, size_t length, 
     double number;
     if (length < sizeof word)
         memcpy(word, text, length);
-    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < of->least ||
+    if (!length || !units_parse(UNIT_COUNT, word, &number, err) || number < of->min ||
         number > RANGE_LARGEST)
         return error_set(err, EXIT_INPUT, "'%.*s': expected %s", (int)(length < 40 ? length : 40),
                          text, of->expected);

@@ -63,7 +63,7 @@ static const char *const interval_columns[] = {"simulate_us", "simulate_low_us",
                                                NULL};
 static const char *const measured_columns[] = {"measured_us", "simulate_pct", "estimate_pct",
                                                "measured_id", NULL};
-#define MOST_COLUMNS 17
+#define MAX_COLUMNS 17
 
 static bool over_steps(const struct compare_options *options)
 {
@@ -115,7 +115,7 @@ static struct table *comparison_table(const struct compare_options *options,
     const char *const *const parts[] = {steps ? step_columns : token_columns,
                                         asked ? interval_columns : engine_columns,
                                         measured_columns};
-    const char *columns[MOST_COLUMNS] = {NULL};
+    const char *columns[MAX_COLUMNS] = {NULL};
     size_t count = 0;
     for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
         for (size_t c = 0; parts[p][c]; c++)
@@ -224,7 +224,7 @@ static void tell_unmatched(const struct compare_options *options, const struct s
     const struct scenario_def *def = &options->workload.def;
     const bool list = strpbrk(options->workload.tokens, ",.") && !def->dispatcher[0];
     char sms[32] = "its default", tokens[32];
-    snprintf(tokens, sizeof tokens, "%u", routing_most_tokens(&scenario->routing));
+    snprintf(tokens, sizeof tokens, "%u", routing_max_tokens(&scenario->routing));
     if (scenario->dispatcher.sms)
         snprintf(sms, sizeof sms, "%u", scenario->dispatcher.sms);
     notice(

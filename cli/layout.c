@@ -273,18 +273,18 @@ static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes
     struct table *table = table_new("layout", columns);
     for (uint32_t l = 0; l < layouts->count; l++) {
         const struct layout *layout = &layouts->of[l];
-        uint32_t replicated = 0, most = 0, on_rank, in_node;
+        uint32_t replicated = 0, max = 0, on_rank, in_node;
         for (uint32_t e = 0; e < layout->experts; e++) {
             const uint32_t replicas = layout_replicas(layout, e);
             replicated += replicas > 1;
-            most = replicas > most ? replicas : most;
+            max = replicas > max ? replicas : max;
         }
         count_repeated(layout, nodes, &on_rank, &in_node);
         table_count(table, layouts->layer_ids[l]);
         table_count(table, layout->slots);
         table_count(table, layout->experts);
         table_count(table, replicated);
-        table_count(table, most);
+        table_count(table, max);
         table_count(table, on_rank);
         table_count(table, in_node);
     }

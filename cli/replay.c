@@ -118,12 +118,12 @@ static void replay_head(struct table *table, const struct replay_options *option
                         const struct replay *replay, const char *command)
 {
     const struct scenario *scenario = &replay->scenario;
-    const uint32_t most = routing_most_tokens(&scenario->routing);
+    const uint32_t max = routing_max_tokens(&scenario->routing);
     table_head(table, options->workload.def.seed, command, &scenario->cluster);
     table_comment(table, "replay: %s, %llu step%s of %u layer%s, %u tokens a GPU%s, %s",
                   scenario_trace(scenario)->path, (unsigned long long)replay->steps,
                   replay->steps == 1 ? "" : "s", replay->layer_count,
-                  replay->layer_count == 1 ? "" : "s", most,
+                  replay->layer_count == 1 ? "" : "s", max,
                   scenario_trace(scenario)->steps.data ? " in the first" : "", options->engine);
     table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
                   scenario->cluster.name, scenario->dispatcher.name, options->engine);
@@ -270,7 +270,7 @@ static bool replay_trace(const struct command_line *line, const struct replay_de
     if (replay.steps == 1 && !def->step_count)
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
-               routing_most_tokens(&replay.scenario.routing));
+               routing_max_tokens(&replay.scenario.routing));
     char *command = replay_command(line, &replay.scenario);
     const bool ok = run_steps(line->options, &replay, command, err);
     free(command);

@@ -41,7 +41,7 @@ static void add_replay_figure(struct table *table, const struct replay_layer *la
     table_real(table, US(quantiles_at(routed, 0.9)));
     table_real(table, US(quantiles_at(routed, 0.99)));
     table_real(table, US(mean_ps));
-    table_real(table, US((double)routed->most));
+    table_real(table, US((double)routed->max));
     table_real(table, US(mean_ps - cost_ps));
     table_real(table, US(cost_ps));
     table_real(table, cost_pct(layer, figure));
@@ -83,7 +83,7 @@ static void add_latency(struct table *table, const struct replay *replay,
     table_real(table, US(quantiles_at(routed, 0.5)));
     table_real(table, US(quantiles_at(routed, 0.9)));
     table_real(table, US(quantiles_at(routed, 0.99)));
-    table_real(table, US((double)routed->most));
+    table_real(table, US((double)routed->max));
 }
 
 struct table *replay_latency(const struct replay *replay)
@@ -98,8 +98,8 @@ struct table *replay_latency(const struct replay *replay)
 }
 
 // A rank of a layer, and in what share of the places it was that; NULL: in none.
-static void add_most(struct table *table, const struct replay_layer *layer,
-                     const struct replay_rank *rank, uint64_t times)
+static void add_max(struct table *table, const struct replay_layer *layer,
+                    const struct replay_rank *rank, uint64_t times)
 {
     if (rank)
         table_count(table, (uint64_t)(rank - layer->ranks));
@@ -118,8 +118,8 @@ static void add_hurt(struct table *table, const struct replay *replay,
                      const struct replay_layer *layer, bool ids)
 {
     const struct replay_layer *all = &replay->all;
-    const struct replay_rank *hot = replay_most_hot(replay, layer);
-    const struct replay_rank *slow = replay_most_slow(replay, layer);
+    const struct replay_rank *hot = replay_hottest(replay, layer);
+    const struct replay_rank *slow = replay_slowest(replay, layer);
     const double cost_ps = replay_cost_ps(layer, REPLAY_LAYER);
     add_layer_name(table, replay, layer, ids);
     table_real(table, share_pct(quantiles_mean(&layer->routed[REPLAY_LAYER]),
@@ -128,8 +128,8 @@ static void add_hurt(struct table *table, const struct replay *replay,
     table_real(table, cost_pct(layer, REPLAY_LAYER));
     table_real(table, share_pct(cost_ps, replay_cost_ps(all, REPLAY_LAYER)));
     table_real(table, quantiles_mean(&layer->max_mean_ppm) / 1e6);
-    add_most(table, layer, hot, hot ? hot->hottest : 0);
-    add_most(table, layer, slow, slow ? slow->slowest : 0);
+    add_max(table, layer, hot, hot ? hot->hottest : 0);
+    add_max(table, layer, slow, slow ? slow->slowest : 0);
 }
 
 struct table *replay_hurt(const struct replay *replay, bool ids)
@@ -159,7 +159,7 @@ static void add_ranks(struct table *table, const struct replay *replay,
         table_count(table, layer->layer_id);
         table_count(table, r);
         table_real(table, total > 0 ? (double)rank->choices * replay->ranks / total : 1);
-        table_real(table, total > 0 ? rank->most_ratio : 1);
+        table_real(table, total > 0 ? rank->max_ratio : 1);
         table_real(table, US(rank->experts_ps / places));
         table_real(table, 100 * (double)rank->hottest / places);
         table_real(table, 100 * (double)rank->slowest / places);
@@ -257,7 +257,7 @@ static void say_layers(FILE *out, const struct replay *replay)
 void replay_say_what_hurts(FILE *out, const struct replay *replay)
 {
     const struct replay_layer *all = &replay->all;
-    const struct replay_rank *slow = replay_most_slow(replay, all);
+    const struct replay_rank *slow = replay_slowest(replay, all);
     const double cost_ps = replay_cost_ps(all, REPLAY_LAYER);
     char us[TABLE_NUMBER_BYTES];
     fprintf(out, "\nwhat hurts\n  Imbalance costs %s us a step, %.1f%% over even loads",

@@ -100,12 +100,12 @@ static void join_nodes(const struct grid *grid, struct loads *balanced)
             double *copies = &balanced->node_copies[(size_t)home * grid->nodes + n];
             const double *ranks =
                 &balanced->rank_copies[(size_t)home * grid->ranks + (size_t)n * grid->gpus];
-            double most = 0, sum = 0;
+            double max = 0, sum = 0;
             for (uint32_t g = 0; g < grid->gpus; g++) {
-                most = fmax(most, ranks[g]);
+                max = fmax(max, ranks[g]);
                 sum += ranks[g];
             }
-            *copies = fmin(fmax(*copies, most), sum);
+            *copies = fmin(fmax(*copies, max), sum);
         }
 }
 

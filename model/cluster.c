@@ -92,7 +92,7 @@ const struct field cluster_fields[] = {
     NUMBER("gemm_efficiency", gemm_efficiency, 0.01, 1,
            "share of those rates that grouped GEMMs reach"),
     TIME("kernel_launch", kernel_launch_ps, "launch of one kernel"),
-    TIME("gemm_least", gemm_least_ps, "the shortest matrix product, without its launch"),
+    TIME("gemm_least", gemm_min_ps, "the shortest matrix product, without its launch"),
     TIME("select", select_ps, "the router's selection, a token, beyond its scores"),
     {.key = "slow",
      .kind = FIELD_TEXT,

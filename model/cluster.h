@@ -43,8 +43,7 @@ struct cluster {
     double gemm_efficiency; // share of those rates that grouped GEMMs reach
     uint64_t kernel_launch_ps;
     // the router's selection, a token: groups, top-k, weights; beyond its scores
-    uint64_t
-        gemm_least_ps; // the shortest matrix product: one tile's way through the inner dimension
+    uint64_t gemm_min_ps; // the shortest matrix product: one tile's way through the inner dimension
     uint64_t select_ps;
     char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late; "": none
     struct slow slow_parts;      // the same as cluster_check and cluster_set_slow read it

@@ -157,13 +157,13 @@ static bool check_list(const struct layout_reading *reading)
     return true;
 }
 
-static bool read_slots(const struct layout_reading *reading, uint32_t most, uint32_t *slot_expert)
+static bool read_slots(const struct layout_reading *reading, uint32_t max, uint32_t *slot_expert)
 {
     if (!check_list(reading))
         return false;
     for (size_t slot = 0; slot < reading->slots; slot++) {
         const doc_node item = doc_item(reading->doc, reading->list, slot);
-        if (read_index(reading, item, most, &slot_expert[slot]))
+        if (read_index(reading, item, max, &slot_expert[slot]))
             continue;
         error_prefix(reading->err, "layer %u: slot %zu: expert", reading->layer, slot);
         return layout_file_blame(reading, item);

@@ -171,7 +171,7 @@ static void hit_rates_release(struct hit_rates *rates)
 }
 
 // After how many tokens replicas' turns repeat, as far as it matters.
-#define MOST_TURNS 840
+#define MAX_TURNS 840
 static uint32_t turns_of(const struct layout *layout)
 {
     uint32_t turns = 1;
@@ -179,8 +179,8 @@ static uint32_t turns_of(const struct layout *layout)
         uint32_t whole = turns;
         while (whole % layout_replicas(layout, e))
             whole += turns;
-        if (whole > MOST_TURNS)
-            return MOST_TURNS;
+        if (whole > MAX_TURNS)
+            return MAX_TURNS;
         turns = whole;
     }
     return turns;

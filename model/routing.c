@@ -154,12 +154,12 @@ static bool check_balanced(const struct routing *routing, struct error *err)
     return true;
 }
 
-uint32_t routing_most_tokens(const struct routing *routing)
+uint32_t routing_max_tokens(const struct routing *routing)
 {
-    uint32_t most = 0;
+    uint32_t max = 0;
     for (uint32_t r = 0; r < routing->ranks; r++)
-        most = routing->tokens[r] > most ? routing->tokens[r] : most;
-    return most;
+        max = routing->tokens[r] > max ? routing->tokens[r] : max;
+    return max;
 }
 
 bool routing_check(const struct routing *routing, struct error *err)

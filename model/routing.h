@@ -39,7 +39,7 @@ struct routing {
 void routing_row(const struct routing *routing, uint32_t rank, uint32_t token, uint16_t *ids);
 
 // The most tokens that any rank has.
-uint32_t routing_most_tokens(const struct routing *routing);
+uint32_t routing_max_tokens(const struct routing *routing);
 
 // Refuses a rule that the shape cannot serve (deepep with experts not divisible by nodes, ...).
 bool routing_check(const struct routing *routing, struct error *err);

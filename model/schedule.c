@@ -22,10 +22,10 @@ bool phase_moves(enum phase phase)
 
 static double largest(const double *values, size_t count)
 {
-    double most = 0;
+    double max = 0;
     for (size_t i = 0; i < count; i++)
-        most = fmax(most, values[i]);
-    return most;
+        max = fmax(max, values[i]);
+    return max;
 }
 
 // A message is what a library sends as one. The busiest lane, cut over channels, would be
@@ -51,11 +51,11 @@ static void fill_all(struct schedule *schedule)
     const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
     const bool by_expert = padded && schedule->dispatcher.dedupe == DEDUPE_EXPERT;
     const uint32_t *slots = schedule->layout->rank_slot;
-    const double most = largest(loads->tokens, ranks);
+    const double max = largest(loads->tokens, ranks);
     schedule->all_pairs = mem_alloc(ranks * ranks, sizeof(double));
     schedule->all_nodes = mem_alloc(ranks * nodes, sizeof(double));
     for (size_t s = 0; s < ranks; s++) {
-        const double tokens = padded ? most : loads->tokens[s];
+        const double tokens = padded ? max : loads->tokens[s];
         for (size_t r = 0; r < ranks; r++)
             schedule->all_pairs[s * ranks + r] = tokens * (by_expert ? slots[r + 1] - slots[r] : 1);
         for (size_t n = 0; n < nodes; n++)

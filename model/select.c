@@ -62,12 +62,12 @@ static uint32_t choose_groups(const struct selection *selection, const uint32_t 
         worth[g] = (uint64_t)select_group_worth(selection, two) << 16 | (UINT16_MAX - g);
     }
     for (uint32_t round = 0; round < selection->topk_groups; round++) {
-        uint32_t most = 0;
+        uint32_t max = 0;
         for (uint32_t g = 1; g < groups; g++)
-            most = worth[g] > worth[most] ? g : most;
-        worth[most] = 0;
-        chosen[round] = most;
-        floor = seconds[most] < floor ? seconds[most] : floor;
+            max = worth[g] > worth[max] ? g : max;
+        worth[max] = 0;
+        chosen[round] = max;
+        floor = seconds[max] < floor ? seconds[max] : floor;
     }
     return selection->topk <= 2 * selection->topk_groups ? floor : 0;
 }

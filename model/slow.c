@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEAST_SHARE 0.001
+#define MIN_SHARE 0.001
 #define LATEST_PS 1e15 // 1,000 s, as for --skew-us
 
 const char *const slow_key_names[] = {"nic", "nvlink", "compute", "late", NULL};
@@ -28,10 +28,10 @@ static bool read_slow_share(const char *text, double *share, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     struct error inner;
-    if (units_parse(UNIT_NUMBER, text, share, &inner) && *share >= LEAST_SHARE && *share <= 1)
+    if (units_parse(UNIT_NUMBER, text, share, &inner) && *share >= MIN_SHARE && *share <= 1)
         return true;
     return error_set(err, EXIT_INPUT, "'%s': expected %g to 1, a share of the healthy rate",
-                     error_quote(text, quoted), LEAST_SHARE);
+                     error_quote(text, quoted), MIN_SHARE);
 }
 
 static bool read_slow_late(const char *text, uint64_t *late_ps, struct error *err)
@@ -84,7 +84,7 @@ static bool read_slow_place(const struct slow_reader *reader, struct slow_part *
     const struct slow_place *place = reader->place;
     const bool node = !strncmp(text, "node=", 5), gpu = !strncmp(text, "gpu=", 4);
     const char *digits = strchr(text, '=');
-    const uint32_t most = node ? place->nodes : place->nodes * place->gpus_per_node;
+    const uint32_t max = node ? place->nodes : place->nodes * place->gpus_per_node;
     char quoted[ERROR_QUOTE_BYTES], *end;
     if (!node && !gpu)
         return error_set(reader->err, EXIT_INPUT,
@@ -92,9 +92,9 @@ static bool read_slow_place(const struct slow_reader *reader, struct slow_part *
                          error_quote(text, quoted));
     const bool number = isdigit((unsigned char)*++digits);
     const unsigned long index = strtoul(digits, &end, 10);
-    if (!number || *end || index >= most)
+    if (!number || *end || index >= max)
         return error_set(reader->err, EXIT_INPUT, "'%s': expected 0 to %u, the cluster's %s",
-                         error_quote(text, quoted), most - 1, node ? "nodes" : "GPUs");
+                         error_quote(text, quoted), max - 1, node ? "nodes" : "GPUs");
     part->count = node ? place->gpus_per_node : 1;
     part->first = (uint32_t)index * part->count;
     return true;

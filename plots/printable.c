@@ -7,7 +7,7 @@
 // Of the character at `at`, its bytes; 0 unless it is UTF-8 that an XML file, as SVG is, may hold.
 static size_t character_bytes(const unsigned char *at, size_t left)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    static const uint32_t min[] = {0, 0, 0x80, 0x800, 0x10000};
     const size_t bytes = *at < 0x80 ? 1 : *at < 0xc0 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : 4;
     if (bytes <= 1 || bytes > left || *at >= 0xf8)
         return bytes == 1;
@@ -18,7 +18,7 @@ static size_t character_bytes(const unsigned char *at, size_t left)
         code = code << 6 | (at[i] & 0x3fu);
     }
     const bool surrogate = code >= 0xd800 && code < 0xe000;
-    const bool known = code >= least[bytes] && code <= 0x10ffff && (code | 1) != 0xffff;
+    const bool known = code >= min[bytes] && code <= 0x10ffff && (code | 1) != 0xffff;
     return known && !surrogate ? bytes : 0;
 }
 

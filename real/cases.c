@@ -43,7 +43,7 @@ static void tell_verified(const struct real_options *options, const struct scena
                  (unsigned long long)options->def.step);
     notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
            "%.3g)",
-           scenario->dispatcher.name, routing_most_tokens(&scenario->routing), place,
+           scenario->dispatcher.name, routing_max_tokens(&scenario->routing), place,
            verified->relative_error, verified->tokens, verified->tolerance);
 }
 

@@ -38,10 +38,10 @@ static uint32_t block_end(uint32_t first, uint32_t width)
 static void plain_write_fp8(uint8_t *to, const float *from, uint32_t width)
 {
     for (uint32_t first = 0; first < width; first += FP8_BLOCK) {
-        float most = 0;
+        float max = 0;
         for (uint32_t i = first; i < block_end(first, width); i++)
-            most = fmaxf(most, fabsf(from[i]));
-        const float scale = fp8_scale(most);
+            max = fmaxf(max, fabsf(from[i]));
+        const float scale = fp8_scale(max);
         for (uint32_t i = first; i < block_end(first, width); i++)
             to[i] = fp8_from_float(from[i] / scale);
         memcpy(to + width + first / FP8_BLOCK * sizeof scale, &scale, sizeof scale);

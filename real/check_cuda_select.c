@@ -11,13 +11,13 @@
 
 static void plain_scores(float *scores, const float *logits, const struct select_shape *shape)
 {
-    float most = logits[0], sum = 0;
+    float max = logits[0], sum = 0;
     for (uint32_t e = 1; e < shape->experts; e++)
-        most = fmaxf(most, logits[e]);
+        max = fmaxf(max, logits[e]);
     for (uint32_t e = 0; e < shape->experts; e++)
-        sum += expf(logits[e] - most);
+        sum += expf(logits[e] - max);
     for (uint32_t e = 0; e < shape->experts; e++)
-        scores[e] = shape->score == SCORE_SOFTMAX ? expf(logits[e] - most) / sum
+        scores[e] = shape->score == SCORE_SOFTMAX ? expf(logits[e] - max) / sum
                                                   : 1 / (1 + expf(-logits[e]));
 }
 

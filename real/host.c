@@ -168,11 +168,11 @@ static void host_router(struct device *device, const struct router_product *rout
 
 static void host_softmax(float *scores, const float *logits, uint32_t experts)
 {
-    float most = logits[0], sum = 0;
+    float max = logits[0], sum = 0;
     for (uint32_t e = 1; e < experts; e++)
-        most = fmaxf(most, logits[e]);
+        max = fmaxf(max, logits[e]);
     for (uint32_t e = 0; e < experts; e++)
-        sum += scores[e] = expf(logits[e] - most);
+        sum += scores[e] = expf(logits[e] - max);
     for (uint32_t e = 0; e < experts; e++)
         scores[e] /= sum;
 }
@@ -295,10 +295,10 @@ static void host_write_fp8(uint8_t *to, const float *from, uint32_t width)
 {
     for (uint32_t first = 0; first < width; first += FP8_BLOCK) {
         const uint32_t values = host_block_values(width, first);
-        float most = 0;
+        float max = 0;
         for (uint32_t i = first; i < first + values; i++)
-            most = fmaxf(most, fabsf(from[i]));
-        const float scale = fp8_scale(most);
+            max = fmaxf(max, fabsf(from[i]));
+        const float scale = fp8_scale(max);
         for (uint32_t i = first; i < first + values; i++)
             to[i] = fp8_from_float(from[i] / scale);
         memcpy(to + width + first / FP8_BLOCK * sizeof scale, &scale, sizeof scale);

@@ -22,14 +22,14 @@ static struct statistic phase_statistic(const struct samples *samples, enum phas
 {
     double *values = mem_alloc(samples->iterations, sizeof *values);
     for (uint32_t i = 0; i < samples->iterations; i++) {
-        double sum = 0, most = 0;
+        double sum = 0, max = 0;
         for (uint32_t r = 0; r < samples->ranks; r++) {
             const double us =
                 time_of(&samples->times[(size_t)i * samples->ranks + r], phase, stage);
             sum += us;
-            most = fmax(most, us);
+            max = fmax(max, us);
         }
-        values[i] = slowest ? most : sum / samples->ranks;
+        values[i] = slowest ? max : sum / samples->ranks;
     }
     const struct statistic statistic = statistic_take(values, samples->iterations);
     free(values);
@@ -91,7 +91,7 @@ static void write_measured_row(FILE *out, const struct real_options *options,
     if (limit)
         fprintf(out, "%u", limit);
     fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
-            routing_most_tokens(&scenario->routing), moe->hidden,
+            routing_max_tokens(&scenario->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], scenario->dispatcher.sms, statistic.median_us,
             kind->stage == STAGES ? "" : stage_names[kind->stage],
@@ -167,7 +167,7 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
 {
     json_t *json = json_object(), *phases = json_array(), *check = json_object();
     json_object_set_new(json, "tokens_per_gpu",
-                        json_integer(routing_most_tokens(&result->scenario->routing)));
+                        json_integer(routing_max_tokens(&result->scenario->routing)));
     json_object_set_new(json, "dispatcher", json_string(result->scenario->dispatcher.name));
     json_object_set_new(json, "routing", json_string(routing_name(result)));
     json_object_set_new(json, "layer", json_integer(options->def.layer));

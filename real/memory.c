@@ -180,10 +180,10 @@ struct expert_lists {
 static void list_experts(const struct layer *layer, struct expert_lists *lists)
 {
     const struct rows *served = &layer->dispatch.slice.served;
-    const uint64_t most = layer->dispatch.served_rows * layer->routing.topk;
+    const uint64_t max = layer->dispatch.served_rows * layer->routing.topk;
     struct choice_list choices;
-    lists->slot = mem_alloc(most + 1, sizeof *lists->slot);
-    lists->k = mem_alloc(most + 1, sizeof *lists->k);
+    lists->slot = mem_alloc(max + 1, sizeof *lists->slot);
+    lists->k = mem_alloc(max + 1, sizeof *lists->k);
     lists->row_first = mem_alloc(layer->dispatch.served_rows + 1, sizeof *lists->row_first);
     for (uint32_t home = 0; home < served->lanes; home++)
         for (uint64_t row = served->first[home]; row < served->first[home + 1]; row++) {

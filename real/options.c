@@ -41,7 +41,7 @@ static const struct option_row verify_rows[] = {
 static const struct option_group verify_options = {HEADING_RUN, OPTION_ROWS(verify_rows)};
 
 static const struct option_row probe_rows[] = {
-    {OPTION_NUMBER("most", FIELD_BYTES, AT(most), "SIZE", 1 << 10, 64.0 * (1 << 30),
+    {OPTION_NUMBER("most", FIELD_BYTES, AT(max), "SIZE", 1 << 10, 64.0 * (1 << 30),
                    "a rank's bytes in the largest exchange; sizes go from 1KiB by fours")},
 };
 static const struct option_group probe_options = {HEADING_RUN, OPTION_ROWS(probe_rows)};
@@ -128,7 +128,7 @@ struct real_options real_options_default(void)
                                    .warmup = 2,
                                    .iterations = 10,
                                    .verify = 256,
-                                   .most = (uint64_t)16 << 20,
+                                   .max = (uint64_t)16 << 20,
                                    .family = "measured"};
     options.def.cluster[0] = '\0';
     return options;

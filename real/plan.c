@@ -20,10 +20,10 @@ static uint32_t count_rounds(const struct schedule *schedule, const struct trans
     const size_t ranks = schedule->fabric.ranks;
     const size_t lanes = ranks * (transfer->rail ? schedule->fabric.nodes : ranks);
     const double *tokens = transfer->rail ? transfer->node : transfer->pair;
-    double most = 1;
+    double max = 1;
     for (size_t i = 0; i < lanes; i++)
-        most = fmax(most, tokens[i]);
-    return (uint32_t)ceil(most / (double)transfer->message_tokens);
+        max = fmax(max, tokens[i]);
+    return (uint32_t)ceil(max / (double)transfer->message_tokens);
 }
 
 static void add_piece(struct piece **pieces, uint32_t *count, struct piece piece)
@@ -202,8 +202,8 @@ static void plan_rail(struct maker *maker)
 {
     struct plan *plan = maker->plan;
     const uint32_t gpus = maker->schedule->fabric.gpus_per_node;
-    const uint64_t most = plan->slice.relayed.first[maker->schedule->fabric.ranks * gpus];
-    plan->relay_from = mem_alloc(most + 1, sizeof *plan->relay_from);
+    const uint64_t max = plan->slice.relayed.first[maker->schedule->fabric.ranks * gpus];
+    plan->relay_from = mem_alloc(max + 1, sizeof *plan->relay_from);
     find_positions(maker);
     for (uint32_t round = 0; round < plan->rounds; round++) {
         plan_crossing_round(maker, round);

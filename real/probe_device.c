@@ -39,7 +39,7 @@ bool probe_memory_open(struct probe *probe, struct error *err)
     const size_t value_bytes = device_value_bytes(device);
     const uint64_t rows = shape->rows, hidden = shape->hidden, inner = shape->intermediate;
     const uint64_t exchanged =
-        probe->options->most + (probe->world->ranks + 1) * (uint64_t)PROBE_ALIGN;
+        probe->options->max + (probe->world->ranks + 1) * (uint64_t)PROBE_ALIGN;
     const uint64_t copied = (uint64_t)PROBE_COPY_ROWS * PROBE_COPY_ROW_BYTES / value_bytes;
     memory->send = probe_filled(probe, exchanged / value_bytes, 1);
     memory->receive = probe_filled(probe, exchanged / value_bytes, 2);

@@ -2,15 +2,15 @@
 
 #include "real/trial.h"
 
-#define LEAST_BYTES ((uint64_t)1 << 10) // of exchanges: 1 KiB, 4 KiB .. --most
+#define MIN_BYTES ((uint64_t)1 << 10) // of exchanges: 1 KiB, 4 KiB .. --most
 
 // Sizes of exchanges: each the one before times PROBE_STEP, and the largest asked last; 0: no more.
 static uint64_t next_bytes(const struct probe *probe, uint64_t bytes)
 {
-    const uint64_t most = probe->options->most;
-    if (bytes >= most)
+    const uint64_t max = probe->options->max;
+    if (bytes >= max)
         return 0;
-    return bytes * PROBE_STEP < most ? bytes * PROBE_STEP : most;
+    return bytes * PROBE_STEP < max ? bytes * PROBE_STEP : max;
 }
 
 // --- between two ranks ----------------------------------------------------------------------
@@ -48,7 +48,7 @@ static bool probe_pair(struct probe *probe, enum probe_place place, struct error
                           .once = ping_pong,
                           .alone = true,
                           .peer = place == INSIDE ? 1 : probe->cluster->gpus_per_node};
-    for (uint64_t bytes = LEAST_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
+    for (uint64_t bytes = MIN_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
         trial.bytes = bytes;
         trial.moved = (double)bytes;
         if (!trial_run(probe, &trial, err))
@@ -103,7 +103,7 @@ static bool probe_all(struct probe *probe, enum probe_place place, struct error 
                           .stream = crosses ? STREAM_INTER : STREAM_INTRA,
                           .once = all_to_all,
                           .messages = messages};
-    for (uint64_t bytes = LEAST_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
+    for (uint64_t bytes = MIN_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
         const uint64_t share = (bytes + messages - 1) / messages;
         trial.bytes = share * messages;
         trial.moved = (double)share * (messages - (place != BETWEEN)); // what leaves the rank

@@ -195,10 +195,10 @@ void reference_round(float *row, uint32_t width, enum row_format format)
         row[i] = bf16_to_float(bf16_from_float(row[i]));
     for (uint32_t first = 0; format == ROW_FP8 && first < width; first += FP8_BLOCK) {
         const uint32_t last = width - first < FP8_BLOCK ? width : first + FP8_BLOCK;
-        float most = 0;
+        float max = 0;
         for (uint32_t i = first; i < last; i++)
-            most = fmaxf(most, fabsf(row[i]));
-        const float scale = fp8_scale(most);
+            max = fmaxf(max, fabsf(row[i]));
+        const float scale = fp8_scale(max);
         for (uint32_t i = first; i < last; i++)
             row[i] = fp8_to_float(fp8_from_float(row[i] / scale)) * scale;
     }

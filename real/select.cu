@@ -12,7 +12,7 @@ __device__ float warp_sum(float value)
     return value;
 }
 
-__device__ float warp_most(float value)
+__device__ float warp_max(float value)
 {
     for (int step = WARP / 2; step > 0; step /= 2)
         value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
@@ -22,18 +22,18 @@ __device__ float warp_most(float value)
 // The first of the largest, the same in every lane; it is taken out of further rounds.
 __device__ uint32_t take_largest(float *values, uint32_t count, uint32_t lane)
 {
-    float most = -INFINITY;
+    float largest = -INFINITY;
     uint32_t best = count - 1; // stands when all are NaN
     for (uint32_t i = lane; i < count; i += WARP)
-        if (values[i] > most || (values[i] == most && i < best)) {
-            most = values[i];
+        if (values[i] > largest || (values[i] == largest && i < best)) {
+            largest = values[i];
             best = i;
         }
     for (int step = WARP / 2; step > 0; step /= 2) {
-        const float other = __shfl_xor_sync(EVERY_LANE, most, step);
+        const float other = __shfl_xor_sync(EVERY_LANE, largest, step);
         const uint32_t other_best = __shfl_xor_sync(EVERY_LANE, best, step);
-        if (other > most || (other == most && other_best < best)) {
-            most = other;
+        if (other > largest || (other == largest && other_best < best)) {
+            largest = other;
             best = other_best;
         }
     }
@@ -47,17 +47,17 @@ __device__ uint32_t take_largest(float *values, uint32_t count, uint32_t lane)
 __device__ void score_experts(float *scores, const float *logits, const select_shape &shape,
                               uint32_t lane)
 {
-    float most = -INFINITY, sum = 0;
+    float largest = -INFINITY, sum = 0;
     if (shape.score == SCORE_SIGMOID) {
         for (uint32_t e = lane; e < shape.experts; e += WARP)
             scores[e] = 1.0f / (1.0f + expf(-logits[e]));
         return;
     }
     for (uint32_t e = lane; e < shape.experts; e += WARP)
-        most = fmaxf(most, logits[e]);
-    most = warp_most(most);
+        largest = fmaxf(largest, logits[e]);
+    largest = warp_max(largest);
     for (uint32_t e = lane; e < shape.experts; e += WARP)
-        sum += scores[e] = expf(logits[e] - most);
+        sum += scores[e] = expf(logits[e] - largest);
     sum = warp_sum(sum);
     for (uint32_t e = lane; e < shape.experts; e += WARP)
         scores[e] /= sum;

@@ -56,16 +56,16 @@ __device__ void store_units(char *row, uint32_t first, uint32_t width,
                             const float (&values)[UNITS][UNIT])
 {
     const uint32_t units = width / UNIT;
-    float most[UNITS] = {};
+    float largest[UNITS] = {};
     if constexpr (F == ROW_FP8)
-        fp8_most<UNITS>(most, values);
+        fp8_max<UNITS>(largest, values);
 #pragma unroll
     for (uint32_t i = 0; i < UNITS; i++) {
         const uint32_t u = first + i * blockDim.x;
         if (u >= units)
             continue;
         if constexpr (F == ROW_FP8)
-            store_fp8(row, u, width, values[i], most[i]);
+            store_fp8(row, u, width, values[i], largest[i]);
         else
             store_unit<F>(row, u, width, values[i]);
     }

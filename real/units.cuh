@@ -146,28 +146,28 @@ inline __device__ void divide(float (&q)[UNIT], const float (&values)[UNIT], flo
 
 // The largest magnitudes of N FP8 blocks, of each of which a thread holds a unit; their exchanges
 // overlap. The 16 lanes of half a warp hold the same blocks, and call this together.
-template <uint32_t N> __device__ void fp8_most(float *most, const float (*values)[UNIT])
+template <uint32_t N> __device__ void fp8_max(float *largest, const float (*values)[UNIT])
 {
     const uint32_t lanes = 0xffffu << (threadIdx.x & 16u);
 #pragma unroll
     for (uint32_t n = 0; n < N; n++) {
-        most[n] = 0;
+        largest[n] = 0;
 #pragma unroll
         for (uint32_t i = 0; i < UNIT; i++)
-            most[n] = fmaxf(most[n], fabsf(values[n][i]));
+            largest[n] = fmaxf(largest[n], fabsf(values[n][i]));
     }
 #pragma unroll
     for (int step = 8; step > 0; step /= 2)
 #pragma unroll
         for (uint32_t n = 0; n < N; n++)
-            most[n] = fmaxf(most[n], __shfl_xor_sync(lanes, most[n], step));
+            largest[n] = fmaxf(largest[n], __shfl_xor_sync(lanes, largest[n], step));
 }
 
-// `most`: the largest magnitude of the unit's FP8 block.
+// `largest`: the largest magnitude of the unit's FP8 block.
 inline __device__ void store_fp8(char *row, uint32_t u, uint32_t width, const float (&values)[UNIT],
-                                 float most)
+                                 float largest)
 {
-    const float scale = fp8_scale(most);
+    const float scale = fp8_scale(largest);
     float q[UNIT];
     divide(q, values, scale);
     ((uint2 *)row)[u] = make_uint2(fp8_pair(q[0], q[1]) | fp8_pair(q[2], q[3]) << 16,
@@ -189,9 +189,9 @@ inline __device__ void store_unit(char *row, uint32_t u, uint32_t width,
             make_uint4(bf16_pair(values[0], values[1]), bf16_pair(values[2], values[3]),
                        bf16_pair(values[4], values[5]), bf16_pair(values[6], values[7]));
     } else {
-        float most;
-        fp8_most<1>(&most, &values);
-        store_fp8(row, u, width, values, most);
+        float largest;
+        fp8_max<1>(&largest, &values);
+        store_fp8(row, u, width, values, largest);
     }
 }
 
@@ -226,17 +226,17 @@ inline __device__ float load_value(row_format format, const char *row, uint32_t 
 }
 
 // The largest of all threads' values, for a block of FP8_BLOCK threads.
-inline __device__ float block_most(float value)
+inline __device__ float block_max(float value)
 {
-    __shared__ float warp_most[FP8_BLOCK / WARP];
+    __shared__ float warp_max[FP8_BLOCK / WARP];
     for (int step = WARP / 2; step > 0; step /= 2)
         value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
     __syncthreads(); // the last call's readers are done
     if (threadIdx.x % WARP == 0)
-        warp_most[threadIdx.x / WARP] = value;
+        warp_max[threadIdx.x / WARP] = value;
     __syncthreads();
     for (uint32_t w = 0; w < FP8_BLOCK / WARP; w++)
-        value = fmaxf(value, warp_most[w]);
+        value = fmaxf(value, warp_max[w]);
     return value;
 }
 
@@ -245,7 +245,7 @@ inline __device__ void store_value(row_format format, char *row, uint32_t i, uin
                                    float value)
 {
     if (format == ROW_FP8) {
-        const float scale = fp8_scale(block_most(fabsf(value)));
+        const float scale = fp8_scale(block_max(fabsf(value)));
         if (i < width)
             row[i] = (char)fp8_from_float(__fdiv_rn(value, scale));
         if (threadIdx.x == 0)

@@ -76,12 +76,12 @@ VALUES_FN float fp8_to_float(uint8_t byte)
 #define FP8_BLOCK 128
 #define FP8_MAX 448.0f
 
-// The scale of a block whose largest magnitude is `most`; values are stored as fp8(x / scale). A
+// The scale of a block whose largest magnitude is `largest`; values are stored as fp8(x / scale). A
 // block of zeros (or so small that the scale would vanish) has scale 1, so that it divides cleanly
 // and reads back as exact zeros.
-VALUES_FN float fp8_scale(float most)
+VALUES_FN float fp8_scale(float largest)
 {
-    const float scale = most / FP8_MAX;
+    const float scale = largest / FP8_MAX;
     return scale > 0.0f ? scale : 1.0f;
 }
 

@@ -149,8 +149,7 @@ bool scenario_check_tokens(const struct trace *trace, uint32_t tokens, struct er
            error_set(err, EXIT_INPUT, "--tokens: the trace has steps.npy, which says them");
 }
 
-static uint32_t tokens_of(const struct scenario_def *def, const struct trace *trace,
-                          uint32_t ranks)
+static uint32_t tokens_of(const struct scenario_def *def, const struct trace *trace, uint32_t ranks)
 {
     return def->tokens ? def->tokens : scenario_trace_tokens(trace, ranks);
 }
@@ -197,11 +196,11 @@ static void use_view(struct scenario *scenario)
 }
 
 // With more tokens on some ranks than on others, the most is what counts.
-static uint32_t most_tokens(const struct scenario *scenario)
+static uint32_t max_tokens_of(const struct scenario *scenario)
 {
     const struct routing routing = trace_routing(scenario->view);
-    const uint32_t most = routing_most_tokens(&routing);
-    return most ? most : 1;
+    const uint32_t max = routing_max_tokens(&routing);
+    return max ? max : 1;
 }
 
 bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, struct error *err)
@@ -212,8 +211,9 @@ bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, str
     scenario->def.step = step;
     if (!open_view(scenario, err))
         return false;
-    const uint32_t tokens = most_tokens(scenario);
-    if (parts_dispatcher_depends(scenario, tokens) && !parts_resolve_dispatcher(scenario, tokens, err))
+    const uint32_t tokens = max_tokens_of(scenario);
+    if (parts_dispatcher_depends(scenario, tokens) &&
+        !parts_resolve_dispatcher(scenario, tokens, err))
         return false;
     if (other_layer && !parts_resolve_layout(scenario, err))
         return false;
@@ -259,7 +259,7 @@ static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct erro
         trace_step_count(trace, cluster_ranks(&scenario->cluster), trace_tokens(scenario));
     if (!open_view(scenario, err))
         return false;
-    *tokens = most_tokens(scenario);
+    *tokens = max_tokens_of(scenario);
     return true;
 }
 
@@ -337,9 +337,9 @@ static struct trace_view *view_again(const struct scenario *scenario)
 {
     struct trace_view *view;
     struct error none;
-    const bool ok = trace_view_new(scenario_trace(scenario), scenario->def.layer,
-                                   scenario->def.step, cluster_ranks(&scenario->cluster),
-                                   trace_tokens(scenario), &view, &none);
+    const bool ok =
+        trace_view_new(scenario_trace(scenario), scenario->def.layer, scenario->def.step,
+                       cluster_ranks(&scenario->cluster), trace_tokens(scenario), &view, &none);
     assert(ok);
     (void)ok;
     return view;

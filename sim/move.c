@@ -22,13 +22,13 @@ static void mover_init_ports(struct mover *mover)
 }
 
 // Every chunk and every piece of one has at most one event pending, every sender too.
-static uint32_t most_events(const struct flows *flows)
+static uint32_t max_events(const struct flows *flows)
 {
     const uint64_t pieces = flows->transfer->rail ? flows->schedule->fabric.gpus_per_node : 0;
-    const uint64_t most =
+    const uint64_t max =
         flows->chunk_count * (2 * pieces + 2) + 2 * (uint64_t)flows->sender_count + 1;
-    assert(most < HEAP_NONE);
-    return (uint32_t)most;
+    assert(max < HEAP_NONE);
+    return (uint32_t)max;
 }
 
 // The chunks of one flow that wait for nobody.
@@ -165,7 +165,7 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
     const struct fabric *fabric = &costs->schedule->fabric;
     *mover = (struct mover){.costs = costs, .transfer = costs->transfer, .fabric = fabric};
     flows_init(&mover->flows, costs->schedule, costs->transfer);
-    heap_init(&mover->heap, most_events(&mover->flows));
+    heap_init(&mover->heap, max_events(&mover->flows));
     mover_init_ports(mover);
     mover->last_ps = mem_alloc(fabric->ranks, sizeof(uint64_t));
     mover->last_sender = mem_alloc(fabric->ranks, sizeof(uint32_t));

@@ -151,7 +151,7 @@ static double off(const struct accuracy *accuracy, size_t row)
     return fabs(accuracy->rows[row].error_pct);
 }
 
-size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *count)
+size_t *accuracy_worst(const struct accuracy *accuracy, size_t max, size_t *count)
 {
     size_t *worst = mem_alloc(accuracy->count, sizeof *worst);
     *count = 0;
@@ -164,7 +164,7 @@ size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *cou
         worst[at] = i;
         ++*count;
     }
-    *count = *count < most ? *count : most;
+    *count = *count < max ? *count : max;
     return worst;
 }
 

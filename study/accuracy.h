@@ -63,9 +63,9 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
 // Sums up by groups, instead of any before.
 void accuracy_group(struct accuracy *accuracy, const struct grouping *grouping);
 
-// Indices into rows of the `most` predicted rows that are furthest off, the furthest first and
+// Indices into rows of the `max` predicted rows that are furthest off, the furthest first and
 // equal ones in file order. Freed by the caller; *count is how many there are.
-size_t *accuracy_worst(const struct accuracy *accuracy, size_t most, size_t *count);
+size_t *accuracy_worst(const struct accuracy *accuracy, size_t max, size_t *count);
 
 void accuracy_release(struct accuracy *accuracy);
 

@@ -55,25 +55,25 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
 {
     const struct calibration *calibration = seen->calibration;
     const size_t n = calibration->parameter_count;
-    double *least = mem_alloc(n, sizeof *least), *most = mem_alloc(n, sizeof *most);
+    double *min = mem_alloc(n, sizeof *min), *max = mem_alloc(n, sizeof *max);
     double *centre = mem_alloc(n, sizeof *centre), *width = mem_alloc(n, sizeof *width);
     for (size_t p = 0; p < n; p++) {
-        least[p] = calibration->parameters[p].least;
-        most[p] = calibration->parameters[p].most;
+        min[p] = calibration->parameters[p].min;
+        max[p] = calibration->parameters[p].max;
         centre[p] = calibration->parameters[p].start;
         width[p] = calibration->parameters[p].prior;
     }
     const struct fit_problem problem = {.parameters = n,
                                         .rows = seen->count,
-                                        .least = least,
-                                        .most = most,
+                                        .min = min,
+                                        .max = max,
                                         .centre = centre,
                                         .width = width,
                                         .errors = errors,
                                         .context = (void *)seen};
     fit_solve(fit, &problem, start);
-    free(least);
-    free(most);
+    free(min);
+    free(max);
     free(centre);
     free(width);
 }
@@ -155,8 +155,7 @@ static void summarise_before(struct calibration *calibration, const struct seen 
     double *off = mem_alloc(seen->count, sizeof *off);
     for (size_t r = 0; r < seen->count; r++) {
         struct calibrate_row *row = seen->rows[r];
-        off[r] =
-            error_pct(row, row_predict(&row->scenario, row->measured, &engine_estimate).us);
+        off[r] = error_pct(row, row_predict(&row->scenario, row->measured, &engine_estimate).us);
     }
     errors_summarise(off, seen->count, &calibration->before_median_abs_pct,
                      &calibration->before_p90_abs_pct);

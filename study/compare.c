@@ -48,7 +48,7 @@ static bool replayed(const struct measured_row *row)
 // Everything but the place in a trace.
 static bool belongs(const struct measured_row *row, const struct scenario *scenario)
 {
-    return row->tokens_per_gpu == routing_most_tokens(&scenario->routing) &&
+    return row->tokens_per_gpu == routing_max_tokens(&scenario->routing) &&
            replayed(row) == (scenario->recorded != NULL) && same_shape(row, scenario) &&
            same_parts(row, scenario) && same_figure(row, &scenario->moe);
 }
@@ -132,7 +132,7 @@ static void add_row(struct comparison *comparison, const struct answers *answers
     comparison->rows = mem_grow(comparison->rows, comparison->count + 1, sizeof *comparison->rows);
     struct compared *row = &comparison->rows[comparison->count++];
     *row = (struct compared){
-        .tokens = routing_most_tokens(&scenario->routing),
+        .tokens = routing_max_tokens(&scenario->routing),
         .layer = scenario->def.layer,
         .step = scenario->def.step,
         .phase = phase,

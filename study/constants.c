@@ -73,8 +73,7 @@ static int64_t constant_of(struct constant_lookup *lookup, const struct field *f
 // ---- pairs --------------------------------------------------------------------------------------
 
 static int64_t *constants_of(struct constant_lookup *lookup, const struct field *fields,
-                             size_t count, const void *object,
-                             const struct provenance *provenance)
+                             size_t count, const void *object, const struct provenance *provenance)
 {
     int64_t *constants = mem_alloc(count, sizeof *constants);
     for (size_t i = 0; i < count; i++)
@@ -159,7 +158,8 @@ void constants_init(struct constants *constants, const struct measured *measured
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
         constant_row_read(&constants->rows[r],
-                          constant_pair_of(&lookup, overrides->cluster ? overrides->cluster : row->cluster,
+                          constant_pair_of(&lookup,
+                                           overrides->cluster ? overrides->cluster : row->cluster,
                                            row->dispatcher),
                           row);
     }
@@ -214,6 +214,6 @@ struct support constants_support(const struct constants *constants, const bool *
 
 bool support_proves_nothing(const struct support *support)
 {
-    return support->effective_parameters * SUPPORT_LEAST_ROWS >= (double)support->rows &&
+    return support->effective_parameters * SUPPORT_MIN_ROWS >= (double)support->rows &&
            support->parameters > 0;
 }

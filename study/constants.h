@@ -35,7 +35,8 @@ struct constants {
 };
 
 // Looks up every row's presets. A row whose cluster or dispatcher does not load has no constants.
-// Those fitted to the part of the data that overrides->held_out names, by the same seed, are held out.
+// Those fitted to the part of the data that overrides->held_out names, by the same seed, are held
+// out.
 void constants_init(struct constants *constants, const struct measured *measured,
                     const struct row_overrides *overrides);
 // Of an engine that reads no fitted constant: every row has none.
@@ -56,7 +57,7 @@ struct support {
 struct support constants_support(const struct constants *constants, const bool *taken);
 
 // Fewer than three rows an effective parameter: predictions that meet such rows prove nothing.
-#define SUPPORT_LEAST_ROWS 3
+#define SUPPORT_MIN_ROWS 3
 bool support_proves_nothing(const struct support *support);
 
 #endif

@@ -43,12 +43,12 @@ static void pack_items(const float *weight, uint32_t items, uint32_t packs, uint
     uint32_t *order = eplb_order(weight, items), *taken = mem_alloc(packs, sizeof *taken);
     float *sum = mem_alloc(packs, sizeof *sum);
     for (uint32_t i = 0; i < items; i++) {
-        uint32_t least = packs;
+        uint32_t min = packs;
         for (uint32_t p = 0; p < packs; p++)
-            if (taken[p] < room && (least == packs || sum[p] < sum[least]))
-                least = p;
-        place[order[i]] = least * room + taken[least]++;
-        sum[least] += weight[order[i]];
+            if (taken[p] < room && (min == packs || sum[p] < sum[min]))
+                min = p;
+        place[order[i]] = min * room + taken[min]++;
+        sum[min] += weight[order[i]];
     }
     free(order);
     free(taken);
@@ -64,12 +64,12 @@ void eplb_replicate(const float *load, uint32_t experts, uint32_t slots, uint32_
         replicas[e] = 1;
     }
     for (uint32_t slot = experts; slot < slots; slot++) {
-        uint32_t most = 0;
+        uint32_t max = 0;
         for (uint32_t e = 1; e < experts; e++)
-            if (load[e] / (float)replicas[e] > load[most] / (float)replicas[most])
-                most = e;
-        slot_expert[slot] = most;
-        replicas[most]++;
+            if (load[e] / (float)replicas[e] > load[max] / (float)replicas[max])
+                max = e;
+        slot_expert[slot] = max;
+        replicas[max]++;
     }
     for (uint32_t slot = 0; slot < slots; slot++)
         weight[slot] = load[slot_expert[slot]] / (float)replicas[slot_expert[slot]];

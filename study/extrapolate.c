@@ -38,17 +38,17 @@ __attribute__((format(printf, 2, 3))) static void tell(const struct looking *loo
 // "4096", or "1 to 4". buffer has FIELD_TEXT_BYTES.
 static const char *span_text(const struct span *span, char *buffer)
 {
-    if (span->least == span->most)
-        snprintf(buffer, FIELD_TEXT_BYTES, "%llu", (unsigned long long)span->least);
+    if (span->min == span->max)
+        snprintf(buffer, FIELD_TEXT_BYTES, "%llu", (unsigned long long)span->min);
     else
-        snprintf(buffer, FIELD_TEXT_BYTES, "%llu to %llu", (unsigned long long)span->least,
-                 (unsigned long long)span->most);
+        snprintf(buffer, FIELD_TEXT_BYTES, "%llu to %llu", (unsigned long long)span->min,
+                 (unsigned long long)span->max);
     return buffer;
 }
 
 static bool outside(const struct span *span, uint64_t value)
 {
-    return value < span->least || value > span->most;
+    return value < span->min || value > span->max;
 }
 
 // ---- hardware and constants --------------------------------------------------------------------
@@ -189,23 +189,23 @@ static struct span sizes_on(const struct fitted_group *group, uint32_t nodes)
         const struct fitted_place *place = &group->places[i];
         if (place->nodes < nodes)
             continue;
-        sizes.least = place->sizes.least < sizes.least ? place->sizes.least : sizes.least;
-        sizes.most = place->sizes.most > sizes.most ? place->sizes.most : sizes.most;
+        sizes.min = place->sizes.min < sizes.min ? place->sizes.min : sizes.min;
+        sizes.max = place->sizes.max > sizes.max ? place->sizes.max : sizes.max;
     }
     return sizes;
 }
 
-static uint64_t most_of(const struct scenario *scenario)
+static uint64_t max_of(const struct scenario *scenario)
 {
     const uint32_t ranks = cluster_ranks(&scenario->cluster);
-    uint64_t most = 0;
+    uint64_t max = 0;
     for (uint32_t r = 0; r < ranks; r++) {
         uint64_t size = scenario->traffic ? 0 : scenario->tokens[r];
         for (uint32_t to = 0; scenario->traffic && to < ranks; to++)
             size += scenario->traffic[(size_t)r * ranks + to];
-        most = size > most ? size : most;
+        max = size > max ? size : max;
     }
-    return most;
+    return max;
 }
 
 // One token on two nodes and a thousand on one say little of a thousand on two.
@@ -215,7 +215,7 @@ static void look_at_sizes(const struct looking *looking, const struct fitted_gro
     const uint32_t reached = group->places[group->place_count - 1].nodes;
     const uint32_t from = nodes < reached ? nodes : reached;
     const struct span all = sizes_on(group, 0), there = sizes_on(group, from);
-    const uint64_t size = most_of(looking->scenario);
+    const uint64_t size = max_of(looking->scenario);
     const char *what = looking->scenario->traffic ? "bytes a rank" : "tokens a GPU";
     char text[FIELD_TEXT_BYTES];
     if (outside(&all, size))
@@ -243,7 +243,7 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
                                         dispatcher_sms(&scenario->dispatcher, cluster->sms)};
     char text[FIELD_TEXT_BYTES];
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
-        if (group->spans[key].most && !(scenario->traffic && is_of_model(key)) &&
+        if (group->spans[key].max && !(scenario->traffic && is_of_model(key)) &&
             outside(&group->spans[key], values[key]))
             tell(looking, "%s%llu%s, fitted on %s", before[key] ? before[key] : "",
                  (unsigned long long)values[key], after[key], span_text(&group->spans[key], text));

@@ -11,13 +11,13 @@
 
 const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
 
-#define STEP 1e-3          // of a logarithm, in finite differences: times are whole picoseconds
-#define ITERATIONS 40      // a round
-#define TOLERANCE 1e-6     // of steps
-#define BLIND 1e-7         // singular values below this part of the largest say nothing
-#define LEAST_SCATTER 1e-5 // exact rows: their times are whole picoseconds
-#define FREE_MARGIN 1e-3   // nearer a bound than this ratio: at it
-#define GAIN 1e-4          // a round that lowers the loss by a smaller part is an end
+#define STEP 1e-3        // of a logarithm, in finite differences: times are whole picoseconds
+#define ITERATIONS 40    // a round
+#define TOLERANCE 1e-6   // of steps
+#define BLIND 1e-7       // singular values below this part of the largest say nothing
+#define MIN_SCATTER 1e-5 // exact rows: their times are whole picoseconds
+#define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
+#define GAIN 1e-4        // a round that lowers the loss by a smaller part is an end
 
 static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
 #define ROUNDS (sizeof loss_scales / sizeof loss_scales[0])
@@ -37,7 +37,7 @@ static void set_values(const struct solving *solving, const gsl_vector *logs)
     const struct fit_problem *problem = solving->problem;
     for (size_t p = 0; p < problem->parameters; p++)
         solving->values[p] =
-            fmin(fmax(exp(gsl_vector_get(logs, p)), problem->least[p]), problem->most[p]);
+            fmin(fmax(exp(gsl_vector_get(logs, p)), problem->min[p]), problem->max[p]);
 }
 
 // The errors at these logarithms: a Jacobian is asked for where the errors have just been.
@@ -93,7 +93,7 @@ static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
 {
     const struct fit_problem *problem = solving->problem;
     const double value = solving->values[p];
-    const double step = value * exp(STEP) > problem->most[p] ? -STEP : STEP;
+    const double step = value * exp(STEP) > problem->max[p] ? -STEP : STEP;
     memcpy(solving->moved, solving->base, problem->rows * sizeof *solving->moved);
     solving->values[p] = value * exp(step);
     problem->errors(problem->context, solving->values, p, solving->moved);
@@ -159,7 +159,7 @@ static void clamp_logs(const struct fit_problem *problem, gsl_vector *logs)
     for (size_t p = 0; p < problem->parameters; p++)
         gsl_vector_set(
             logs, p,
-            fmin(fmax(gsl_vector_get(logs, p), log(problem->least[p])), log(problem->most[p])));
+            fmin(fmax(gsl_vector_get(logs, p), log(problem->min[p])), log(problem->max[p])));
 }
 
 // The errors where a round begins.
@@ -243,8 +243,8 @@ static enum fit_verdict verdict(const struct fit_problem *problem, const struct 
     const double value = fit->values[p];
     if (unused)
         return FIT_UNUSED;
-    if (value <= problem->least[p] * (1 + FREE_MARGIN) ||
-        value >= problem->most[p] / (1 + FREE_MARGIN))
+    if (value <= problem->min[p] * (1 + FREE_MARGIN) ||
+        value >= problem->max[p] / (1 + FREE_MARGIN))
         return FIT_AT_BOUND;
     return fit->standard_error[p] > FIT_LOOSE_SHARE ? FIT_LOOSE : FIT_FOUND;
 }
@@ -310,10 +310,10 @@ static void judge_data(struct fit *fit, const struct fit_problem *problem,
 static void judge_all(struct fit *fit, const struct fit_problem *problem, gsl_matrix *jacobian)
 {
     const size_t n = fit->parameters;
-    gsl_matrix_scale(jacobian, 1 / fmax(fit->scatter, LEAST_SCATTER));
+    gsl_matrix_scale(jacobian, 1 / fmax(fit->scatter, MIN_SCATTER));
     for (size_t p = 0; p < n; p++) {
         const bool held = problem->width && problem->width[p] > 0;
-        const double anywhere = log(problem->most[p] / problem->least[p]) / sqrt(12);
+        const double anywhere = log(problem->max[p] / problem->min[p]) / sqrt(12);
         for (size_t q = 0; q < n; q++)
             gsl_matrix_set(jacobian, problem->rows + p, q,
                            p == q ? 1 / (held ? problem->width[p] : anywhere) : 0);

@@ -12,7 +12,7 @@
 // what is solved for).
 struct fit_problem {
     size_t parameters, rows;
-    const double *least, *most; // [parameters], 0 < least < most
+    const double *min, *max; // [parameters], 0 < least < most
     // What is held of a parameter before any row is seen: ln(value / centre) is normal with this
     // standard deviation. width 0: nothing is held; both NULL: of none.
     const double *centre, *width; // [parameters]

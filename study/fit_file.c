@@ -225,15 +225,15 @@ static bool read_range(struct fit_reading *reading, doc_node item, struct parame
     if (!(parameter->start > 0))
         return doc_error(reading->doc, item, reading->err,
                          "%s: starts at 0: give start, above zero", parameter->field->key);
-    parameter->least = parameter->start / REACH;
-    parameter->most = parameter->start * REACH;
+    parameter->min = parameter->start / REACH;
+    parameter->max = parameter->start * REACH;
     if (parameter->field->max > 0)
-        parameter->most = fmin(parameter->most, parameter->field->max);
-    if (!read_bound(reading, item, "min", parameter, &parameter->least) ||
-        !read_bound(reading, item, "max", parameter, &parameter->most))
+        parameter->max = fmin(parameter->max, parameter->field->max);
+    if (!read_bound(reading, item, "min", parameter, &parameter->min) ||
+        !read_bound(reading, item, "max", parameter, &parameter->max))
         return false;
-    if (parameter->least > 0 && parameter->least <= parameter->start &&
-        parameter->start <= parameter->most && parameter->least < parameter->most)
+    if (parameter->min > 0 && parameter->min <= parameter->start &&
+        parameter->start <= parameter->max && parameter->min < parameter->max)
         return true;
     return doc_error(reading->doc, item, reading->err,
                      "%s: expected 0 < min <= start <= max, and min < max", parameter->field->key);

@@ -16,8 +16,8 @@ const char *const span_keys[] = {"gpus_per_node", "experts", "topk", "hidden", "
 
 static void widen(struct span *span, uint64_t value)
 {
-    span->least = span->most == 0 || value < span->least ? value : span->least;
-    span->most = value > span->most ? value : span->most;
+    span->min = span->max == 0 || value < span->min ? value : span->min;
+    span->max = value > span->max ? value : span->max;
 }
 
 static void add_cluster(struct fitted_group *group, const char *name)
@@ -102,7 +102,8 @@ static void group_rows_init(struct group_rows *rows, const struct calibration *c
         rows->nodes[rows->count] = row->measured->nodes;
         rows->leverage[rows->count] = leverage;
         for (size_t e = 0; e < ENGINES; e++)
-            rows->errors[e][rows->count] = error + (engine_table[e]->has_queues ? 2 * row->engine_bias : 0);
+            rows->errors[e][rows->count] =
+                error + (engine_table[e]->has_queues ? 2 * row->engine_bias : 0);
         rows->count++;
     }
 }
@@ -131,7 +132,8 @@ static void add_spread(struct fitted_group *group, const struct group_rows *rows
     spread->freedom = fmax(spread->freedom, 1);
     for (size_t e = 0; e < ENGINES; e++) {
         size_t n = 0;
-        if (!engine_table[e]->is_calibrated || (engine_table[e]->has_queues && !calibration->between))
+        if (!engine_table[e]->is_calibrated ||
+            (engine_table[e]->has_queues && !calibration->between))
             continue;
         for (size_t r = 0; r < rows->count; r++)
             if (rows->nodes[r] >= from && rows->nodes[r] <= to)

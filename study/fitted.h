@@ -46,7 +46,7 @@ enum span_key {
 extern const char *const span_keys[]; // as in the file
 
 struct span {
-    uint64_t least, most; // most 0: the rows have none of it
+    uint64_t min, max; // most 0: the rows have none of it
 };
 
 struct fitted_place {
@@ -59,7 +59,7 @@ struct fitted_place {
 struct fitted_spread {
     uint32_t nodes; // of a case, from as many on
     size_t rows;
-    double freedom;          // at least 1
+    double freedom;     // at least 1
     double of[ENGINES]; // by engine_index; 0: not known of that engine
 };
 #define FITTED_SPREADS 2

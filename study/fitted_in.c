@@ -31,18 +31,18 @@ static bool fits_need(const struct fitted_reading *reading, doc_node map, const 
            doc_error(reading->doc, *value, reading->err, "%s: expected %s", key, kinds[kind]);
 }
 
-// A number of at least `least`.
-static bool fits_number(const struct fitted_reading *reading, doc_node node, double least,
+// A number of at least `min`.
+static bool fits_number(const struct fitted_reading *reading, doc_node node, double min,
                         double *value)
 {
     char *end = NULL;
     if (doc_kind(reading->doc, node) == DOC_SCALAR) {
         const char *text = doc_text(reading->doc, node);
         *value = strtod(text, &end);
-        if (*text && !*end && isfinite(*value) && *value >= least)
+        if (*text && !*end && isfinite(*value) && *value >= min)
             return true;
     }
-    return doc_error(reading->doc, node, reading->err, "expected a number of at least %g", least);
+    return doc_error(reading->doc, node, reading->err, "expected a number of at least %g", min);
 }
 
 static bool fits_count(const struct fitted_reading *reading, doc_node node, uint64_t *value)

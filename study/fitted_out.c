@@ -67,7 +67,7 @@ static void print_covariance(FILE *out, const struct fitted *fitted)
 
 static void print_span(FILE *out, const struct span *span)
 {
-    fprintf(out, "[%llu, %llu]", (unsigned long long)span->least, (unsigned long long)span->most);
+    fprintf(out, "[%llu, %llu]", (unsigned long long)span->min, (unsigned long long)span->max);
 }
 
 static void print_dtypes(FILE *out, uint32_t dtypes)
@@ -108,8 +108,8 @@ static void print_group(FILE *out, const struct fitted_group *group)
     fputs("\n    places: [", out);
     for (size_t i = 0; i < group->place_count; i++)
         fprintf(out, "%s[%u, %llu, %llu]", i ? ", " : "", group->places[i].nodes,
-                (unsigned long long)group->places[i].sizes.least,
-                (unsigned long long)group->places[i].sizes.most);
+                (unsigned long long)group->places[i].sizes.min,
+                (unsigned long long)group->places[i].sizes.max);
     fputs("]\n", out);
 }
 

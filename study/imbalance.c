@@ -232,7 +232,7 @@ static void print_item(FILE *out, const char *glue, const char *name, double ps)
     fprintf(out, "%s%s %s", glue, name, table_short(ps / 1e6, number));
 }
 
-#define LEAST_PS 1000.0
+#define MIN_PS 1000.0
 
 // Rows by what they cost, the dearest first.
 static void print_rows(FILE *out, const struct imbalance *imbalance)
@@ -241,7 +241,7 @@ static void print_rows(FILE *out, const struct imbalance *imbalance)
     for (const char *glue = ": ";; glue = ", ") {
         uint32_t next = IMBALANCE_ROWS;
         for (uint32_t row = 0; row < IMBALANCE_ROWS; row++)
-            if (!said[row] && fabs(imbalance_row_ps(imbalance, row)) >= LEAST_PS &&
+            if (!said[row] && fabs(imbalance_row_ps(imbalance, row)) >= MIN_PS &&
                 (next == IMBALANCE_ROWS ||
                  imbalance_row_ps(imbalance, row) > imbalance_row_ps(imbalance, next)))
                 next = row;
@@ -257,7 +257,7 @@ static void print_causes(FILE *out, const struct imbalance *imbalance)
     const char *glue = "; by cause: ";
     for (int cause = 0; cause < CAUSES; cause++) {
         const double ps = imbalance_cause_ps(imbalance, (enum imbalance_cause)cause);
-        if (fabs(ps) < LEAST_PS)
+        if (fabs(ps) < MIN_PS)
             continue;
         print_item(out, glue, imbalance_cause_names[cause], ps);
         glue = ", ";

@@ -22,12 +22,12 @@ static void add_timing(struct layout_figures *figures, const struct timing *timi
 
 static double max_mean(const double *choices, uint32_t count)
 {
-    double most = 0, sum = 0;
+    double max = 0, sum = 0;
     for (uint32_t i = 0; i < count; i++) {
-        most = fmax(most, choices[i]);
+        max = fmax(max, choices[i]);
         sum += choices[i];
     }
-    return most * count / sum;
+    return max * count / sum;
 }
 
 static void set_shares(struct layout_figures *figures, const struct layout *layout, uint32_t nodes,

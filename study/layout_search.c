@@ -10,14 +10,14 @@
 // A layout in the making, with what every token reaches under it.
 struct state {
     const struct layout_search *search;
-    uint32_t room, per_node, most; // slots a rank, ranks a node, replicas that an expert may have
-    uint32_t *expert;              // [slots]
-    uint32_t *replicas;            // [experts]
-    uint32_t *slot_of;             // [experts * most] slots of an expert's replicas
-    uint32_t *first, *token;       // [experts + 1] into token: tokens that choose each expert
-    uint8_t *at_rank, *at_node;    // [tokens * ranks], [tokens * nodes]: a token's choices there
-    uint8_t *part;                 // [tokens] which of LAYOUT_PARTS
-    uint32_t *weight;              // [experts] of one choice, in parts of LAYOUT_CHOICE
+    uint32_t room, per_node, max; // slots a rank, ranks a node, replicas that an expert may have
+    uint32_t *expert;             // [slots]
+    uint32_t *replicas;           // [experts]
+    uint32_t *slot_of;            // [experts * most] slots of an expert's replicas
+    uint32_t *first, *token;      // [experts + 1] into token: tokens that choose each expert
+    uint8_t *at_rank, *at_node;   // [tokens * ranks], [tokens * nodes]: a token's choices there
+    uint8_t *part;                // [tokens] which of LAYOUT_PARTS
+    uint32_t *weight;             // [experts] of one choice, in parts of LAYOUT_CHOICE
     struct layout_hits hits;
     struct rng rng;
 };
@@ -146,7 +146,7 @@ static uint32_t server(const struct state *state, uint32_t expert, uint32_t toke
 {
     const uint32_t replicas = state->replicas[expert];
     const uint32_t turn = replicas == 1 ? 0 : token % replicas;
-    return rank_of(state, state->slot_of[(size_t)expert * state->most + turn]);
+    return rank_of(state, state->slot_of[(size_t)expert * state->max + turn]);
 }
 
 static void land(struct state *state, uint32_t expert)
@@ -167,7 +167,7 @@ static uint32_t turn_of(const struct state *state, uint32_t slot)
 {
     const uint32_t expert = state->expert[slot];
     uint32_t turn = 0;
-    while (state->slot_of[(size_t)expert * state->most + turn] != slot)
+    while (state->slot_of[(size_t)expert * state->max + turn] != slot)
         turn++;
     return turn;
 }
@@ -175,7 +175,7 @@ static uint32_t turn_of(const struct state *state, uint32_t slot)
 // Moves one replica's tokens from its slot to another.
 static void move(struct state *state, uint32_t expert, uint32_t turn, uint32_t slot)
 {
-    uint32_t *at = &state->slot_of[(size_t)expert * state->most + turn];
+    uint32_t *at = &state->slot_of[(size_t)expert * state->max + turn];
     const uint32_t from = rank_of(state, *at), to = rank_of(state, slot);
     const uint32_t replicas = state->replicas[expert];
     *at = slot;
@@ -203,8 +203,8 @@ static void swap(struct state *state, uint32_t a, uint32_t b)
 static uint32_t regive(struct state *state, uint32_t slot, uint32_t expert, uint32_t turn)
 {
     const uint32_t loser = state->expert[slot], lost = turn_of(state, slot);
-    uint32_t *of_loser = &state->slot_of[(size_t)loser * state->most];
-    uint32_t *of_winner = &state->slot_of[(size_t)expert * state->most];
+    uint32_t *of_loser = &state->slot_of[(size_t)loser * state->max];
+    uint32_t *of_winner = &state->slot_of[(size_t)expert * state->max];
     lift(state, loser);
     lift(state, expert);
     of_loser[lost] = of_loser[--state->replicas[loser]];
@@ -233,7 +233,7 @@ struct step {
 // Whether a slot may give its expert up for another one.
 static bool redundant(const struct state *state, uint32_t slot, uint32_t expert)
 {
-    return state->replicas[state->expert[slot]] > 1 && state->replicas[expert] < state->most &&
+    return state->replicas[state->expert[slot]] > 1 && state->replicas[expert] < state->max &&
            !held(state, rank_of(state, slot), expert);
 }
 
@@ -279,11 +279,11 @@ static void state_init(struct state *state, const struct layout_search *search,
     *state = (struct state){.search = search,
                             .room = shape->slots / shape->ranks,
                             .per_node = shape->ranks / shape->nodes,
-                            .most = shape->slots - shape->experts + 1,
+                            .max = shape->slots - shape->experts + 1,
                             .rng = rng_stream(search->seed, shape->slots, 0, 0)};
     state->expert = mem_alloc(shape->slots, sizeof(uint32_t));
     state->replicas = mem_alloc(shape->experts, sizeof(uint32_t));
-    state->slot_of = mem_alloc((size_t)shape->experts * state->most + 1, sizeof(uint32_t));
+    state->slot_of = mem_alloc((size_t)shape->experts * state->max + 1, sizeof(uint32_t));
     state->at_rank = mem_alloc((size_t)search->tokens * shape->ranks, 1);
     state->at_node = mem_alloc((size_t)search->tokens * shape->nodes, 1);
     state->hits = (struct layout_hits){.ranks = shape->ranks,
@@ -303,7 +303,7 @@ static void state_init(struct state *state, const struct layout_search *search,
     memcpy(state->expert, slot_expert, shape->slots * sizeof(uint32_t));
     for (uint32_t slot = 0; slot < shape->slots; slot++) {
         const uint32_t e = slot_expert[slot];
-        state->slot_of[(size_t)e * state->most + state->replicas[e]++] = slot;
+        state->slot_of[(size_t)e * state->max + state->replicas[e]++] = slot;
     }
     index_tokens(state);
     expect_loads(state);

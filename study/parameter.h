@@ -1,4 +1,5 @@
-// Parameters: keys of clusters and dispatchers that a fit may move, and what a scenario has of them.
+// Parameters: keys of clusters and dispatchers that a fit may move, and what a scenario has of
+// them.
 #ifndef STUDY_PARAMETER_H
 #define STUDY_PARAMETER_H
 
@@ -17,10 +18,10 @@ struct parameter {
     char **presets;            // names of those whose key it is
     char **words;              // what each was loaded by: the name itself, or a file
     size_t preset_count;
-    bool asked;                // NAME@asked is among them: whatever variant says the key
-    double start, least, most; // base units: bytes a second, picoseconds, ...
-    double prior;              // width about the start; 0: none
-    size_t rows;               // that depend on it
+    bool asked;             // NAME@asked is among them: whatever variant says the key
+    double start, min, max; // base units: bytes a second, picoseconds, ...
+    double prior;           // width about the start; 0: none
+    size_t rows;            // that depend on it
 };
 
 // Where a key's value is read to by itself: a cluster or a dispatcher, of which only that member is

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MOST_PARTS 1000
+#define MAX_PARTS 1000
 
 bool part_parse(struct part *part, const char *text, struct error *err)
 {
@@ -13,13 +13,13 @@ bool part_parse(struct part *part, const char *text, struct error *err)
     unsigned k, n;
     int end = 0;
     if (sscanf(text, "%4u/%4u%n", &k, &n, &end) == 2 && !text[end] && k >= 1 && k <= n &&
-        n <= MOST_PARTS) {
+        n <= MAX_PARTS) {
         part->part = k;
         part->parts = n;
         return true;
     }
     return error_set(err, EXIT_INPUT, "'%s': expected a part such as 1/3, of at most %d",
-                     error_quote(text, quoted), MOST_PARTS);
+                     error_quote(text, quoted), MAX_PARTS);
 }
 
 // FNV-1a.

@@ -66,15 +66,15 @@ static bool rank_holds(const struct filling *filling, uint32_t rank, uint32_t ex
 
 // The least loaded rank that has room; with `apart`, and not the expert. `ranks` when there is
 // none.
-static uint32_t least_loaded(const struct filling *filling, uint32_t expert, bool apart)
+static uint32_t min_loaded(const struct filling *filling, uint32_t expert, bool apart)
 {
-    uint32_t least = filling->ranks;
+    uint32_t min = filling->ranks;
     for (uint32_t r = 0; r < filling->ranks; r++)
         if (filling->taken[r] < filling->room &&
-            (least == filling->ranks || filling->sum[r] < filling->sum[least]) &&
+            (min == filling->ranks || filling->sum[r] < filling->sum[min]) &&
             !(apart && rank_holds(filling, r, expert)))
-            least = r;
-    return least;
+            min = r;
+    return min;
 }
 
 static void put_slot(struct filling *filling, uint32_t rank, uint32_t expert, float weight)
@@ -107,9 +107,9 @@ static bool trade(struct filling *filling, uint32_t rank, uint32_t expert, float
 
 static void fill_slot(struct filling *filling, uint32_t expert, float weight)
 {
-    uint32_t rank = least_loaded(filling, expert, true);
+    uint32_t rank = min_loaded(filling, expert, true);
     if (rank == filling->ranks) {
-        rank = least_loaded(filling, expert, false);
+        rank = min_loaded(filling, expert, false);
         if (trade(filling, rank, expert, weight))
             return;
     }

@@ -265,10 +265,10 @@ static bool make_folders(const char *folder, struct error *err)
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
                         const char *folder, const struct provenance *origin, struct error *err)
 {
-    size_t most = 0;
+    size_t max = 0;
     for (size_t p = 0; p < calibration->parameter_count; p++)
-        most += calibration->parameters[p].preset_count;
-    pending->files = mem_alloc(most + 1, sizeof *pending->files);
+        max += calibration->parameters[p].preset_count;
+    pending->files = mem_alloc(max + 1, sizeof *pending->files);
     for (size_t p = 0; p < calibration->parameter_count; p++)
         for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
             const struct parameter *parameter = &calibration->parameters[p];

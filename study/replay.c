@@ -10,8 +10,8 @@
 
 // Places of a block, which threads share before they are folded in order: enough that they seldom
 // wait for the last, in as much memory, but a few a thread at least.
-#define MOST_A_THREAD 16
-#define LEAST_A_THREAD 4
+#define MAX_PER_THREAD 16
+#define MIN_PER_THREAD 4
 #define BLOCK_BYTES (64u << 20)
 
 const char *replay_figure_name(enum replay_figure figure)
@@ -45,30 +45,30 @@ static void note_times(const bool present[PHASE_COUNT], const struct timing *tim
 }
 
 // The first of the largest; UINT32_MAX where all are equal.
-static uint32_t first_most(const uint64_t *values, uint32_t count)
+static uint32_t first_max(const uint64_t *values, uint32_t count)
 {
-    uint32_t most = 0;
+    uint32_t max = 0;
     bool alike = true;
     for (uint32_t i = 1; i < count; i++) {
         alike = alike && values[i] == values[0];
-        most = values[i] > values[most] ? i : most;
+        max = values[i] > values[max] ? i : max;
     }
-    return alike ? UINT32_MAX : most;
+    return alike ? UINT32_MAX : max;
 }
 
 static void note_choices(struct item *item, const struct loads *loads)
 {
-    uint64_t total = 0, most = 0;
+    uint64_t total = 0, max = 0;
     for (uint32_t rank = 0; rank < loads->ranks; rank++) {
         uint64_t served = 0;
         for (uint32_t source = 0; source < loads->ranks; source++)
             served += (uint64_t)loads->expert_copies[(size_t)source * loads->ranks + rank];
         item->choices[rank] = served;
         total += served;
-        most = served > most ? served : most;
+        max = served > max ? served : max;
     }
-    item->place.max_mean = total ? (double)most * loads->ranks / (double)total : 1;
-    item->place.hottest = first_most(item->choices, loads->ranks);
+    item->place.max_mean = total ? (double)max * loads->ranks / (double)total : 1;
+    item->place.hottest = first_max(item->choices, loads->ranks);
 }
 
 static void run_balanced(struct item *item, const struct scenario *scenario,
@@ -91,10 +91,10 @@ static bool run_item(struct worker *worker, const struct engine *engine, struct 
         return false;
     memcpy(place->present, scenario->schedule->present, sizeof place->present);
     memcpy(item->dispatcher, scenario->dispatcher.name, sizeof item->dispatcher);
-    place->tokens = routing_most_tokens(&scenario->routing);
+    place->tokens = routing_max_tokens(&scenario->routing);
     note_times(place->present, &item->timing, place->routed_ps);
     note_choices(item, scenario->loads);
-    place->slowest = first_most(item->timing.phases[PHASE_EXPERTS].end_ps, scenario->loads->ranks);
+    place->slowest = first_max(item->timing.phases[PHASE_EXPERTS].end_ps, scenario->loads->ranks);
     run_balanced(item, scenario, engine);
     return true;
 }
@@ -116,8 +116,8 @@ static void fold_ranks(struct replay_layer *layer, const struct item *item, uint
         rank->slowest += place->slowest == r;
         rank->experts_ps += (double)(experts->end_ps[r] - experts->start_ps[r]);
         if (total)
-            rank->most_ratio =
-                fmax(rank->most_ratio, (double)item->choices[r] * ranks / (double)total);
+            rank->max_ratio =
+                fmax(rank->max_ratio, (double)item->choices[r] * ranks / (double)total);
     }
     quantiles_add(&layer->max_mean_ppm, (uint64_t)llround(1e6 * place->max_mean));
 }
@@ -255,22 +255,22 @@ static void open_workers(const struct replay *replay, struct block *block)
 static uint64_t block_steps(const struct replay *replay, int threads)
 {
     const uint64_t item_bytes = replay->ranks * PHASE_COUNT * (uint64_t)(8 * sizeof(uint64_t));
-    const uint64_t least = (uint64_t)threads * LEAST_A_THREAD;
-    const uint64_t most = (uint64_t)threads * MOST_A_THREAD, fit = BLOCK_BYTES / item_bytes;
-    const uint64_t places = fit < least ? least : fit > most ? most : fit;
+    const uint64_t min = (uint64_t)threads * MIN_PER_THREAD;
+    const uint64_t max = (uint64_t)threads * MAX_PER_THREAD, fit = BLOCK_BYTES / item_bytes;
+    const uint64_t places = fit < min ? min : fit > max ? max : fit;
     return (places + replay->layer_count - 1) / replay->layer_count;
 }
 
 bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err)
 {
     struct block block = {.threads = omp_get_max_threads()};
-    const uint64_t most = block_steps(replay, block.threads);
+    const uint64_t max = block_steps(replay, block.threads);
     bool ok = true;
     open_workers(replay, &block);
-    block.items = mem_alloc((size_t)(most * replay->layer_count), sizeof *block.items);
-    for (uint64_t first = 0; ok && first < replay->steps; first += most) {
+    block.items = mem_alloc((size_t)(max * replay->layer_count), sizeof *block.items);
+    for (uint64_t first = 0; ok && first < replay->steps; first += max) {
         const uint64_t left = replay->steps - first;
-        fill_block(replay, &block, first, left < most ? left : most);
+        fill_block(replay, &block, first, left < max ? left : max);
         ok = do_block(replay, &block, visit, context, err);
         scenario_forget(&replay->scenario, step_at(replay, first),
                         block.items[block.count - 1].place.step + 1);
@@ -347,20 +347,20 @@ double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figur
     return quantiles_mean(routed) - layer->balanced_ps[figure] / (double)routed->count;
 }
 
-const struct replay_rank *replay_most_hot(const struct replay *replay,
-                                          const struct replay_layer *layer)
+const struct replay_rank *replay_hottest(const struct replay *replay,
+                                         const struct replay_layer *layer)
 {
-    const struct replay_rank *most = &layer->ranks[0];
+    const struct replay_rank *max = &layer->ranks[0];
     for (uint32_t r = 1; r < replay->ranks; r++)
-        most = layer->ranks[r].hottest > most->hottest ? &layer->ranks[r] : most;
-    return most->hottest ? most : NULL;
+        max = layer->ranks[r].hottest > max->hottest ? &layer->ranks[r] : max;
+    return max->hottest ? max : NULL;
 }
 
-const struct replay_rank *replay_most_slow(const struct replay *replay,
-                                           const struct replay_layer *layer)
+const struct replay_rank *replay_slowest(const struct replay *replay,
+                                         const struct replay_layer *layer)
 {
-    const struct replay_rank *most = &layer->ranks[0];
+    const struct replay_rank *max = &layer->ranks[0];
     for (uint32_t r = 1; r < replay->ranks; r++)
-        most = layer->ranks[r].slowest > most->slowest ? &layer->ranks[r] : most;
-    return most->slowest ? most : NULL;
+        max = layer->ranks[r].slowest > max->slowest ? &layer->ranks[r] : max;
+    return max->slowest ? max : NULL;
 }

@@ -43,7 +43,7 @@ typedef void replay_visit(void *context, const struct replay_place *place);
 struct replay_rank {
     uint64_t choices;          // served over all steps
     uint64_t hottest, slowest; // steps that it was that in
-    double most_ratio;         // choices served in a step over the mean of ranks: the most
+    double max_ratio;          // choices served in a step over the mean of ranks: the most
     double experts_ps;         // its own experts phase: sum over steps
 };
 
@@ -85,9 +85,9 @@ void replay_release(struct replay *replay);
 double replay_cost_ps(const struct replay_layer *layer, enum replay_figure figure);
 
 // The rank with the most steps as hottest or slowest, the first of several; NULL: no step has one.
-const struct replay_rank *replay_most_hot(const struct replay *replay,
-                                          const struct replay_layer *layer);
-const struct replay_rank *replay_most_slow(const struct replay *replay,
-                                           const struct replay_layer *layer);
+const struct replay_rank *replay_hottest(const struct replay *replay,
+                                         const struct replay_layer *layer);
+const struct replay_rank *replay_slowest(const struct replay *replay,
+                                         const struct replay_layer *layer);
 
 #endif

@@ -2,9 +2,9 @@
 
 #include "sim/timeline.h"
 
-void replay_timeline_begin(struct replay_timeline *timeline, FILE *out, uint64_t most_events)
+void replay_timeline_begin(struct replay_timeline *timeline, FILE *out, uint64_t max_events)
 {
-    *timeline = (struct replay_timeline){.out = out, .most_events = most_events};
+    *timeline = (struct replay_timeline){.out = out, .max_events = max_events};
 }
 
 static void end_step(struct replay_timeline *timeline, uint64_t step)
@@ -16,7 +16,7 @@ static void end_step(struct replay_timeline *timeline, uint64_t step)
     timeline->steps++;
     // The next step may have as many events as the mean of those so far.
     const uint64_t next = timeline->events / timeline->steps;
-    timeline->full = timeline->events + next > timeline->most_events;
+    timeline->full = timeline->events + next > timeline->max_events;
 }
 
 void replay_timeline_add(struct replay_timeline *timeline, const struct replay_place *place,

@@ -14,15 +14,15 @@ struct replay_timeline {
     FILE *out;
     struct timeline *timeline; // NULL until the first place
     uint64_t now_ps, step_ps;  // where the next layer starts, and where its step did
-    uint64_t events, most_events;
+    uint64_t events, max_events;
     uint64_t steps;  // written whole
     uint64_t layers; // written of the step in hand
     bool full;
 };
 
-// Begins a file on `out`. It ends with the last whole step that fits into most_events, or the first
+// Begins a file on `out`. It ends with the last whole step that fits into max_events, or the first
 // step.
-void replay_timeline_begin(struct replay_timeline *timeline, FILE *out, uint64_t most_events);
+void replay_timeline_begin(struct replay_timeline *timeline, FILE *out, uint64_t max_events);
 
 // Adds the next place of a replay of `layers` layers; a layer starts when the one before has ended.
 void replay_timeline_add(struct replay_timeline *timeline, const struct replay_place *place,

@@ -62,8 +62,8 @@ static bool says_all(const struct measured_row *row)
     return row->bytes_per_rank || row->phase == PHASE_RMSNORM || row->intermediate;
 }
 
-static bool shape(struct moe *moe, const struct measured_row *row, const struct row_overrides *overrides,
-                  struct error *err)
+static bool shape(struct moe *moe, const struct measured_row *row,
+                  const struct row_overrides *overrides, struct error *err)
 {
     if (overrides->model && !says_all(row))
         return shape_from_model(moe, row, overrides->model, err);
@@ -152,22 +152,22 @@ static bool check_stage(const struct measured_row *row, struct error *err)
 static double busiest_bytes(const struct scenario *scenario)
 {
     const size_t ranks = cluster_ranks(&scenario->cluster);
-    double most = 0;
+    double max = 0;
     for (size_t r = 0; r < ranks; r++) {
         double sent = 0, received = 0;
         for (size_t peer = 0; peer < ranks; peer++) {
             sent += (double)scenario->traffic[r * ranks + peer];
             received += (double)scenario->traffic[peer * ranks + r];
         }
-        most = fmax(most, fmax(sent, received));
+        max = fmax(max, fmax(sent, received));
     }
-    return most;
+    return max;
 }
 
 // A matrix must be the one that ran: alltoallv_perf may have scaled it, and rounds each cell down
 // to 16 bytes.
 static bool check_row_matrix(const struct measured_row *row, const struct scenario *scenario,
-                         struct error *err)
+                             struct error *err)
 {
     if (strcmp(row->traffic, "matrix"))
         return true;
@@ -184,8 +184,7 @@ static bool check_row_matrix(const struct measured_row *row, const struct scenar
 }
 
 bool row_open(struct scenario *scenario, const struct measured_row *row,
-              const struct engine *engine, const struct row_overrides *overrides,
-              struct error *err)
+              const struct engine *engine, const struct row_overrides *overrides, struct error *err)
 {
     struct scenario_def def = def_of(row, overrides);
     def.has_shape = true;

@@ -33,15 +33,15 @@ struct recipe_stats {
 
 static inline double stats_max_mean(const uint64_t *load, uint32_t experts, uint32_t places)
 {
-    double most = 0, total = 0;
+    double max = 0, total = 0;
     for (uint32_t p = 0; p < places; p++) {
         double own = 0;
         for (uint32_t e = p * (experts / places); e < (p + 1) * (experts / places); e++)
             own += (double)load[e];
-        most = fmax(most, own);
+        max = fmax(max, own);
         total += own;
     }
-    return most * places / total;
+    return max * places / total;
 }
 
 static inline void stats_end_step(struct recipe_stats *stats)

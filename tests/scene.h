@@ -242,11 +242,11 @@ static inline void scene_random_shape(struct spec *spec, struct rng *rng)
     spec->oversubscription = rng_below(rng, 4) ? 1 : 1 + 3 * rng_unit(rng);
 }
 
-static inline struct spec scene_random(uint64_t seed, uint64_t number, uint32_t most_tokens)
+static inline struct spec scene_random(uint64_t seed, uint64_t number, uint32_t max_tokens_of)
 {
     struct rng rng = rng_stream(seed, number, 0, 79);
     struct spec spec = {.seed = number + 1};
-    const double log_most = log(most_tokens);
+    const double log_max = log(max_tokens_of);
     scene_random_shape(&spec, &rng);
     const uint32_t ranks = spec.nodes * spec.gpus_per_node;
     spec.dispatcher = scene_dispatchers[rng_below(&rng, SCENE_DISPATCHERS)];
@@ -257,7 +257,7 @@ static inline struct spec scene_random(uint64_t seed, uint64_t number, uint32_t 
     spec.rule = SCENE_PICK(&rng, ROUTING_UNIFORM, ROUTING_DEEPEP, ROUTING_V3, ROUTING_BALANCED,
                            ROUTING_TRACE, ROUTING_TRACE);
     spec.hot = 1 + 2 * rng_unit(&rng);
-    spec.tokens = (uint32_t)exp(log_most * rng_unit(&rng));
+    spec.tokens = (uint32_t)exp(log_max * rng_unit(&rng));
     spec.uneven = rng_below(&rng, 4) == 0;
     spec.hidden = SCENE_PICK(&rng, 1024, 2048, 4096, 7168);
     spec.sms = SCENE_PICK(&rng, 0, 0, 4, 8, 20, 24);
@@ -291,7 +291,8 @@ static inline const char *scene_name(const struct spec *spec)
 }
 
 // Microseconds of the whole layer (PHASE_COUNT), or of one phase alone with ranks arriving as ever.
-static inline double scene_us(const struct scene *scene, const struct engine *engine, enum phase phase)
+static inline double scene_us(const struct scene *scene, const struct engine *engine,
+                              enum phase phase)
 {
     struct schedule schedule = *scene->scenario.schedule;
     struct timing timing;

@@ -237,10 +237,10 @@ START_TEST(worst_rows)
     struct accuracy accuracy;
     load(&measured, file.path);
     judge(&accuracy, &measured, &engine_estimate);
-    for (size_t most = 1; most <= 7; most++) {
+    for (size_t max = 1; max <= 7; max++) {
         size_t count;
-        size_t *worst = accuracy_worst(&accuracy, most, &count);
-        ck_assert_uint_eq(count, most < 5 ? most : 5);
+        size_t *worst = accuracy_worst(&accuracy, max, &count);
+        ck_assert_uint_eq(count, max < 5 ? max : 5);
         for (size_t i = 0; i < count; i++)
             if (i > 1) // the first two are equally far off but for the last bit
                 ck_assert_uint_eq(worst[i], order[i]);

@@ -40,12 +40,12 @@ static void line_errors(void *context, const double *values, size_t moved, doubl
 
 static struct fit solve_line_held(struct line *line, const double *centre, const double *width)
 {
-    static const double least[] = {1e-3, 1e-3, 1e-3}, most[] = {1e3, 1e3, 1e3};
+    static const double min[] = {1e-3, 1e-3, 1e-3}, max[] = {1e3, 1e3, 1e3};
     static const double start[] = {100, 0.01, 1};
     const struct fit_problem problem = {.parameters = 3,
                                         .rows = LINE_ROWS,
-                                        .least = least,
-                                        .most = most,
+                                        .min = min,
+                                        .max = max,
                                         .centre = centre,
                                         .width = width,
                                         .errors = line_errors,

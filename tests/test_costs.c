@@ -13,7 +13,8 @@
 typedef void engine_run(const struct schedule *schedule, const struct run *run,
                         struct timing *timing);
 
-static void resolve(struct scenario *scenario, const struct scenario_def *def, enum loads_kind loads)
+static void resolve(struct scenario *scenario, const struct scenario_def *def,
+                    enum loads_kind loads)
 {
     struct error err = {0};
     ck_assert_msg(scenario_open(scenario, def, &err), "%s", err.text);
@@ -79,7 +80,7 @@ static uint64_t token_ps(const struct dispatcher *dispatcher)
 START_TEST(variants_by_gpu)
 {
     struct scenario_def h100 = ask("h100-nvl8", 8, "deepep-ll"),
-                    h200 = ask("h200-nvl8", 8, "deepep-ll");
+                        h200 = ask("h200-nvl8", 8, "deepep-ll");
     struct scenario_def plain = ask("1x8:nvlink=300GB/s", 8, "deepep-ll");
     struct scenario a, b, c;
     resolve(&a, &h100, LOADS_EXPECTED);
@@ -108,7 +109,7 @@ static void phases_us(const struct scenario_def *def, engine_run *engine, enum l
 
 static const struct {
     const char *cluster, *dispatcher;
-    uint32_t ep, most;
+    uint32_t ep, max;
 } smooth[] = {
     {"h800-cx7", "deepep-normal", 8, 131072},      {"h800-cx7", "deepep-normal", 32, 131072},
     {"hopper-cx7", "deepep-normal", 16, 131072},   {"h200-nvl8", "deepep-normal", 8, 131072},
@@ -126,7 +127,7 @@ static void expect_smooth(engine_run *engine, enum loads_kind loads, double step
                           int i)
 {
     struct scenario_def def = ask(smooth[i].cluster, smooth[i].ep, smooth[i].dispatcher);
-    for (uint32_t tokens = 100; tokens < smooth[i].most; tokens = (uint32_t)(tokens * step)) {
+    for (uint32_t tokens = 100; tokens < smooth[i].max; tokens = (uint32_t)(tokens * step)) {
         double here[2], next[2];
         def.tokens = tokens;
         phases_us(&def, engine, loads, here);
@@ -158,8 +159,7 @@ static double exchange_us(const char *cluster, uint32_t ep, const char *pattern,
     struct timing timing;
     strcpy(def.cluster, cluster);
     strcpy(def.dispatcher, "nccl-alltoall");
-    snprintf(def.traffic, sizeof def.traffic, "%s:%lluB", pattern,
-             (unsigned long long)bytes);
+    snprintf(def.traffic, sizeof def.traffic, "%s:%lluB", pattern, (unsigned long long)bytes);
     def.ep = ep;
     struct scenario scenario;
     resolve(&scenario, &def, LOADS_COUNTED);

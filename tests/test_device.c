@@ -154,7 +154,7 @@ END_TEST
 
 // --- selection -----------------------------------------------------------------------------------
 
-#define MOST_EXPERTS 64
+#define MAX_EXPERTS 64
 
 static const struct select_shape select_shapes[] = {
     {.experts = 64, .topk = 8, .groups = 8, .topk_groups = 4, .normalise = true, .scaling = 2.5f},
@@ -196,7 +196,7 @@ static double worth_of(const double *values, uint32_t size)
 
 static void exclude_groups(const struct select_shape *shape, double *values)
 {
-    double worth[MOST_EXPERTS];
+    double worth[MAX_EXPERTS];
     const uint32_t size = shape->experts / shape->groups;
     for (uint32_t g = 0; g < shape->groups; g++)
         worth[g] = worth_of(values + g * size, size);
@@ -208,7 +208,7 @@ static void exclude_groups(const struct select_shape *shape, double *values)
 static void expect_selected(const struct select_shape *shape, const float *logits,
                             const float *bias, const uint16_t *ids, const float *weights)
 {
-    double scores[MOST_EXPERTS], values[MOST_EXPERTS], sum = 0;
+    double scores[MAX_EXPERTS], values[MAX_EXPERTS], sum = 0;
     scores_of(shape, logits, scores);
     for (uint32_t e = 0; e < shape->experts; e++)
         values[e] = scores[e] + (bias ? bias[e] : 0);
@@ -231,7 +231,7 @@ START_TEST(select_experts)
     enum { TOKENS = 200 };
     const struct select_shape *shape = &select_shapes[_i];
     const float palette[] = {-1.7f, -0.93f, -0.2f, 0.41f, 0.77f, 1.6f, 2.3f};
-    float logits[TOKENS * MOST_EXPERTS], bias[MOST_EXPERTS], weights[TOKENS * 8];
+    float logits[TOKENS * MAX_EXPERTS], bias[MAX_EXPERTS], weights[TOKENS * 8];
     uint16_t ids[TOKENS * 8];
     struct rng rng = rng_stream(1, (uint64_t)_i, 0, 0);
     for (uint32_t i = 0; i < TOKENS * shape->experts; i++)
@@ -286,10 +286,10 @@ static void encode_fp8(const float *row, uint8_t *out)
 {
     for (uint32_t first = 0; first < WIDTH; first += FP8_BLOCK) {
         const uint32_t last = first + FP8_BLOCK < WIDTH ? first + FP8_BLOCK : WIDTH;
-        float most = 0;
+        float max = 0;
         for (uint32_t i = first; i < last; i++)
-            most = fabsf(row[i]) > most ? fabsf(row[i]) : most;
-        const float scale = most > 0 ? most / 448 : 1;
+            max = fabsf(row[i]) > max ? fabsf(row[i]) : max;
+        const float scale = max > 0 ? max / 448 : 1;
         for (uint32_t i = first; i < last; i++)
             out[i] = fp8_from_float(row[i] / scale);
         memcpy(out + WIDTH + first / FP8_BLOCK * 4, &scale, 4);

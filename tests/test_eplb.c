@@ -53,8 +53,8 @@ static struct instance instance_draw(uint64_t seed)
     shape->groups = rng_below(&rng, 3) ? shape->nodes * (1 + rng_below(&rng, 3)) : 1;
     const uint32_t size = 1 + rng_below(&rng, 8);
     shape->experts = shape->groups * size;
-    const uint32_t least = (shape->experts + shape->ranks - 1) / shape->ranks;
-    shape->slots = shape->ranks * (least + rng_below(&rng, 3));
+    const uint32_t min = (shape->experts + shape->ranks - 1) / shape->ranks;
+    shape->slots = shape->ranks * (min + rng_below(&rng, 3));
     instance.load = mem_alloc(shape->experts, sizeof(double));
     // Few distinct values, so that equal ones are common; some of zero.
     for (uint32_t e = 0; e < shape->experts; e++)
@@ -88,11 +88,11 @@ static void check_placed(struct instance *instance)
 // redundant slots away.
 static double best_share(const double *load, uint32_t count, uint32_t redundant, uint32_t *replicas)
 {
-    double best = INFINITY, most = 0;
+    double best = INFINITY, max = 0;
     if (redundant == 0) {
         for (uint32_t e = 0; e < count; e++)
-            most = fmax(most, load[e] / replicas[e]);
-        return most;
+            max = fmax(max, load[e] / replicas[e]);
+        return max;
     }
     for (uint32_t e = 0; e < count; e++) {
         replicas[e]++;
@@ -108,14 +108,14 @@ static void check_replicas_optimal(const struct instance *instance)
     const struct placement_shape *shape = &instance->shape;
     const uint32_t redundant = shape->slots - shape->experts;
     uint32_t ones[64];
-    double most = 0;
+    double max = 0;
     if (shape->experts > 6 || redundant > 5)
         return;
     for (uint32_t e = 0; e < shape->experts; e++) {
         ones[e] = 1;
-        most = fmax(most, instance->load[e] / instance->replicas[e]);
+        max = fmax(max, instance->load[e] / instance->replicas[e]);
     }
-    ck_assert_double_eq(most, best_share(instance->load, shape->experts, redundant, ones));
+    ck_assert_double_eq(max, best_share(instance->load, shape->experts, redundant, ones));
 }
 
 // A group lives in one node, and each node has as many groups.
@@ -145,12 +145,12 @@ struct packing {
     double sum[8], best;
 };
 
-static void pack_every_way(struct packing *packing, uint32_t slot, double most)
+static void pack_every_way(struct packing *packing, uint32_t slot, double max)
 {
-    if (most >= packing->best)
+    if (max >= packing->best)
         return;
     if (slot == packing->slots) {
-        packing->best = most;
+        packing->best = max;
         return;
     }
     for (uint32_t r = 0; r < packing->ranks; r++) {
@@ -159,7 +159,7 @@ static void pack_every_way(struct packing *packing, uint32_t slot, double most)
         const double before = packing->sum[r];
         packing->taken[r]++;
         packing->sum[r] += packing->weight[slot];
-        pack_every_way(packing, slot + 1, fmax(most, packing->sum[r]));
+        pack_every_way(packing, slot + 1, fmax(max, packing->sum[r]));
         packing->sum[r] = before;
         packing->taken[r]--;
         if (packing->taken[r] == 0)
@@ -285,7 +285,7 @@ static double draw_load(struct rng *rng)
 static double step_max_mean(const uint32_t *slot_expert, const double *load, uint32_t choices,
                             struct rng *rng)
 {
-    double below[257] = {0}, ranks[32] = {0}, most = 0;
+    double below[257] = {0}, ranks[32] = {0}, max = 0;
     uint32_t slots[256][288], replicas[256] = {0}, turn[256] = {0};
     for (uint32_t slot = 0; slot < 288; slot++)
         slots[slot_expert[slot]][replicas[slot_expert[slot]]++] = slot;
@@ -304,24 +304,24 @@ static double step_max_mean(const uint32_t *slot_expert, const double *load, uin
         ranks[slots[low][turn[low]++ % replicas[low]] / 9]++;
     }
     for (uint32_t r = 0; r < 32; r++)
-        most = fmax(most, ranks[r]);
-    return most * 32 / choices;
+        max = fmax(max, ranks[r]);
+    return max * 32 / choices;
 }
 
 // The loads that were planned on, to the last choice.
 static double planned_max_mean(const uint32_t *slot_expert, const double *load)
 {
-    double ranks[32] = {0}, most = 0, all = 0;
+    double ranks[32] = {0}, max = 0, all = 0;
     uint32_t replicas[256] = {0};
     for (uint32_t slot = 0; slot < 288; slot++)
         replicas[slot_expert[slot]]++;
     for (uint32_t slot = 0; slot < 288; slot++)
         ranks[slot / 9] += load[slot_expert[slot]] / replicas[slot_expert[slot]];
     for (uint32_t r = 0; r < 32; r++) {
-        most = fmax(most, ranks[r]);
+        max = fmax(max, ranks[r]);
         all += ranks[r];
     }
-    return most * 32 / all;
+    return max * 32 / all;
 }
 
 // TensorRT-LLM's large-scale EP blog, part 1, table 1: DeepSeek-R1, EP32, 288 slots, 1,024 choices

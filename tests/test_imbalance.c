@@ -45,7 +45,7 @@ static void expect_total(const double *a, const double *b, size_t count, const c
 // Of a column or a row of pairs, the sums of any two ranks differ by no more than one a kind.
 static void expect_level(const double *pairs, uint32_t ranks, const struct spec *spec)
 {
-    double least[2] = {INFINITY, INFINITY}, most[2] = {0};
+    double min[2] = {INFINITY, INFINITY}, max[2] = {0};
     for (size_t a = 0; a < ranks; a++) {
         double sums[2] = {0};
         for (size_t b = 0; b < ranks; b++) {
@@ -53,13 +53,13 @@ static void expect_level(const double *pairs, uint32_t ranks, const struct spec 
             sums[1] += pairs[b * ranks + a];
         }
         for (int rx = 0; rx < 2; rx++) {
-            least[rx] = fmin(least[rx], sums[rx]);
-            most[rx] = fmax(most[rx], sums[rx]);
+            min[rx] = fmin(min[rx], sums[rx]);
+            max[rx] = fmax(max[rx], sums[rx]);
         }
     }
     for (int rx = 0; rx < 2; rx++)
-        ck_assert_msg(most[rx] - least[rx] <= 4 + 1e-9 * most[rx], "%g to %g: %s", least[rx],
-                      most[rx], scene_name(spec));
+        ck_assert_msg(max[rx] - min[rx] <= 4 + 1e-9 * max[rx], "%g to %g: %s", min[rx], max[rx],
+                      scene_name(spec));
 }
 
 START_TEST(balanced_loads_are_the_same_traffic)
@@ -152,7 +152,8 @@ END_TEST
 
 // ---- what it costs -----------------------------------------------------------------------------
 
-static struct imbalance find(const struct scene *scene, const struct engine *engine, double *layer_ps)
+static struct imbalance find(const struct scene *scene, const struct engine *engine,
+                             double *layer_ps)
 {
     struct imbalance imbalance;
     struct timing asked;
@@ -179,8 +180,8 @@ START_TEST(adds_up)
             double layer_ps;
             const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
             const double all = imbalance_balanced_ps(&imbalance) + imbalance_cost_ps(&imbalance);
-            ck_assert_msg(fabs(all - layer_ps) < 1, "%s: %.3f of %.3f ps: %s", engines[e]->name, all,
-                          layer_ps, scene_name(&spec));
+            ck_assert_msg(fabs(all - layer_ps) < 1, "%s: %.3f of %.3f ps: %s", engines[e]->name,
+                          all, layer_ps, scene_name(&spec));
             if (!strstr(list, "compute"))
                 ck_assert_double_eq(imbalance_cause_ps(&imbalance, CAUSE_SLOW), 0);
             if (!strstr(list, "late") && spec.skew_us <= 0)
@@ -223,8 +224,8 @@ static const struct {
     enum routing_rule rule;
     double hot;
     const char *slow;
-    enum imbalance_cause most; // cause of most of the cost
-    const char *worst;         // begins the straggler's name
+    enum imbalance_cause max; // cause of most of the cost
+    const char *worst;        // begins the straggler's name
 } priced[] = {
     {ROUTING_TRACE, 2.5, "", CAUSE_ROUTING, "gpu"}, // hot experts are on gpu0
     {ROUTING_UNIFORM, 1, "gpu=5:nic=0.3", CAUSE_SLOW, "gpu5.nic."},
@@ -246,7 +247,7 @@ START_TEST(names_the_cause)
         const struct imbalance imbalance = find(&scene, engines[e], &layer_ps);
         cost[e] = imbalance_cost_ps(&imbalance) / layer_ps;
         ck_assert_msg(cost[e] > 0.1, "%s: %.3f", engines[e]->name, cost[e]);
-        ck_assert_msg(imbalance_cause_ps(&imbalance, priced[_i].most) >
+        ck_assert_msg(imbalance_cause_ps(&imbalance, priced[_i].max) >
                           0.8 * imbalance_cost_ps(&imbalance),
                       "%s: %s", engines[e]->name, priced[_i].slow);
         ck_assert_msg(!strncmp(imbalance.worst.name, priced[_i].worst, strlen(priced[_i].worst)),

@@ -247,15 +247,15 @@ START_TEST(power_law)
     struct recipe recipe = load_recipe(power_laws[_i].recipe);
     double loads[256], top = 0, rank = 0;
     for (uint32_t draw = 0; draw < 200; draw++) {
-        double most = 0;
+        double max = 0;
         target_loads(&recipe, &moe, draw, 1, loads);
         for (int r = 0; r < 32; r++) {
             double own = 0;
             for (int e = 8 * r; e < 8 * r + 8; e++)
                 own += loads[e] / 8;
-            most = fmax(most, own);
+            max = fmax(max, own);
         }
-        rank += most / 200;
+        rank += max / 200;
         gsl_sort(loads, 1, 256);
         for (int e = 224; e < 256; e++)
             top += loads[e] / 256 / 200;

@@ -55,8 +55,8 @@ START_TEST(meets_sorted_values)
         ck_assert_msg(fabs(got - right) <= off, "%zu values: %llu/1000: %.0f, expected %.0f", count,
                       (unsigned long long)shares[s], got, right);
     }
-    ck_assert_uint_eq(quantiles.least, sorted[0]);
-    ck_assert_uint_eq(quantiles.most, sorted[count - 1]);
+    ck_assert_uint_eq(quantiles.min, sorted[0]);
+    ck_assert_uint_eq(quantiles.max, sorted[count - 1]);
     ck_assert_uint_eq(quantiles.count, count);
     ck_assert_double_le(fabs(quantiles_mean(&quantiles) * (double)count / sum - 1), 1e-12);
     free(sorted);
@@ -76,7 +76,7 @@ START_TEST(order_does_not_matter)
             continue;
         struct quantiles *const both[] = {&up, &down}; // asking changes nothing
         for (int b = 0; b < 2; b++)
-            ck_assert_double_le(quantiles_at(both[b], 0.5), (double)both[b]->most);
+            ck_assert_double_le(quantiles_at(both[b], 0.5), (double)both[b]->max);
     }
     for (int per_cent = 0; per_cent <= 100; per_cent++)
         ck_assert_double_eq(quantiles_at(&up, per_cent / 100.0),

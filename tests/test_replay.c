@@ -294,7 +294,7 @@ START_TEST(ranks_are_counted)
         ck_assert_uint_eq(one->slowest, count_rank(&visits, 1, r, false));
         ck_assert_uint_eq(all->hottest, count_rank(&visits, UINT32_MAX, r, true));
         ck_assert_uint_eq(all->slowest, count_rank(&visits, UINT32_MAX, r, false));
-        ck_assert_double_ge(one->most_ratio, (double)one->choices / (24576.0 * 8 / 16) - 1e-9);
+        ck_assert_double_ge(one->max_ratio, (double)one->choices / (24576.0 * 8 / 16) - 1e-9);
         layer_choices += one->choices;
         choices += all->choices;
     }
@@ -327,12 +327,12 @@ START_TEST(imbalance_is_what_is_uneven)
             for (uint32_t l = 0; l < LAYERS; l++) {
                 const struct replay_layer *layer = &replay.layers[l];
                 const double cost_ps = replay_cost_ps(layer, REPLAY_LAYER);
-                const struct replay_rank *most = replay_most_hot(&replay, layer);
+                const struct replay_rank *max = replay_hottest(&replay, layer);
                 if (hot && l == 0)
-                    ck_assert_msg(cost_ps > 0 && most == &layer->ranks[2] && most->hottest == 3,
+                    ck_assert_msg(cost_ps > 0 && max == &layer->ranks[2] && max->hottest == 3,
                                   "%s: hot costs %g", dispatchers[e / 2], cost_ps);
                 else
-                    ck_assert_msg(cost_ps == 0 && !most, "%s: even costs %g", dispatchers[e / 2],
+                    ck_assert_msg(cost_ps == 0 && !max, "%s: even costs %g", dispatchers[e / 2],
                                   cost_ps);
             }
             replay_release(&replay);
@@ -487,7 +487,7 @@ static void draw(void *context, const struct replay_place *place)
     replay_timeline_add(&drawing->timeline, place, drawing->layers);
 }
 
-static json_t *timeline_of(const struct replay_def *asked, uint64_t most, struct drawing *drawing)
+static json_t *timeline_of(const struct replay_def *asked, uint64_t max, struct drawing *drawing)
 {
     char *text;
     size_t length;
@@ -496,7 +496,7 @@ static json_t *timeline_of(const struct replay_def *asked, uint64_t most, struct
     FILE *out = open_memstream(&text, &length);
     ck_assert_msg(replay_open(&replay, asked, &err), "%s", err.text);
     *drawing = (struct drawing){.layers = replay.layer_count};
-    replay_timeline_begin(&drawing->timeline, out, most);
+    replay_timeline_begin(&drawing->timeline, out, max);
     ck_assert_msg(replay_run(&replay, draw, drawing, &err), "%s", err.text);
     replay_timeline_end(&drawing->timeline, "simulate");
     fclose(out);
@@ -555,16 +555,16 @@ END_TEST
 // Whole steps, and no more of them than fit.
 START_TEST(timeline_ends)
 {
-    enum { MOST = 3000, STEP = 6 * (1 + 6 * 8) + 1 }; // deepep-ll has six phases
+    enum { MAX_VALUE = 3000, STEP = 6 * (1 + 6 * 8) + 1 }; // deepep-ll has six phases
     struct replay_def asked = {.scenario = def_of(BUNDLED, 8, 128), .engine = &engine_estimate};
     struct drawing drawing;
     size_t steps, layers;
-    json_t *json = timeline_of(&asked, MOST, &drawing);
+    json_t *json = timeline_of(&asked, MAX_VALUE, &drawing);
     last_end_us(json, "step ", &steps);
     last_end_us(json, "layer ", &layers);
     ck_assert_uint_eq(steps, drawing.timeline.steps);
     ck_assert_uint_eq(layers, 6 * steps);
-    ck_assert_uint_eq(steps, MOST / STEP);
+    ck_assert_uint_eq(steps, MAX_VALUE / STEP);
     ck_assert_uint_eq(drawing.timeline.events, steps * STEP);
     json_decref(json);
 }

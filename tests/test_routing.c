@@ -131,16 +131,16 @@ static const struct {
 START_TEST(groups_are_limited)
 {
     struct routing routing = deepseek(limits[_i].rule);
-    uint32_t most = 0;
+    uint32_t max = 0;
     uint16_t ids[8];
     routing.groups = limits[_i].groups;
     routing.topk_groups = limits[_i].topk_groups;
     for (uint32_t t = 0; t < TOKENS; t++) {
         routing_row(&routing, 0, t, ids);
         const uint32_t used = distinct(ids, 8, 256 / routing.groups);
-        most = used > most ? used : most;
+        max = used > max ? used : max;
     }
-    ck_assert_uint_eq(most, routing.topk_groups);
+    ck_assert_uint_eq(max, routing.topk_groups);
 }
 END_TEST
 

@@ -109,7 +109,7 @@ START_TEST(opens)
 END_TEST
 
 // A manifest may state no more than routing needs.
-START_TEST(opens_least)
+START_TEST(opens_min)
 {
     write_tiny();
     write_text("trace.yaml", "experts: 16\ntopk: 2\nlayer_ids: [0, 1]\ngroups: 4\n");
@@ -451,21 +451,21 @@ END_TEST
 // --- statistics
 // -----------------------------------------------------------------------------------
 
-#define MOST_LAYERS 8
+#define MAX_LAYERS 8
 
 // The same layout of every layer; they share their arrays.
 static void alike(struct layout *layouts, const struct layout *layout)
 {
-    for (int l = 0; l < MOST_LAYERS; l++)
+    for (int l = 0; l < MAX_LAYERS; l++)
         layouts[l] = *layout;
 }
 
 static void stats_of(const struct trace *trace, uint32_t ranks, uint32_t nodes,
                      struct trace_stats *stats)
 {
-    struct layout layout, layouts[MOST_LAYERS];
+    struct layout layout, layouts[MAX_LAYERS];
     struct error err;
-    ck_assert_uint_le(trace->layers, MOST_LAYERS);
+    ck_assert_uint_le(trace->layers, MAX_LAYERS);
     ck_assert_msg(layout_contiguous(&layout, trace->moe.experts, ranks, &err), "%s", err.text);
     alike(layouts, &layout);
     ck_assert_msg(trace_stats_make(stats, trace, layouts, nodes, &err), "%s", err.text);
@@ -529,7 +529,7 @@ START_TEST(stats_replicas)
     slots[17] = 1;
     struct trace trace;
     struct trace_stats stats;
-    struct layout layout, layouts[MOST_LAYERS], other;
+    struct layout layout, layouts[MAX_LAYERS], other;
     struct error err;
     write_tiny();
     open_good(&trace);
@@ -661,7 +661,7 @@ static TCase *opening_case(void)
     TCase *cases = tcase_create("opening");
     tcase_add_checked_fixture(cases, scratch_make, scratch_clear);
     tcase_add_test(cases, opens);
-    tcase_add_test(cases, opens_least);
+    tcase_add_test(cases, opens_min);
     tcase_add_test(cases, opens_wide_ids);
     tcase_add_loop_test(cases, bad_manifest, 0, COUNT(bad_manifests));
     tcase_add_test(cases, bad_folders);

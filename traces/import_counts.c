@@ -68,17 +68,17 @@ static uint64_t layer_sum(const uint64_t *counts, uint32_t experts)
 static void take_counts(struct counting *counting, const struct piece *piece)
 {
     const uint32_t experts = counting->import->moe.experts, topk = counting->import->moe.topk;
-    uint64_t most = 0;
+    uint64_t max = 0;
     for (uint32_t l = 0; l < counting->map.count; l++) {
         uint64_t *counts = counting->counts + (size_t)l * experts;
         for (uint32_t e = 0; e < experts; e++)
             counts[e] = (uint64_t)piece_int(piece, counting->map.axis[l], 0, e);
         const uint64_t sum = layer_sum(counts, experts);
-        most = sum > most ? sum : most;
+        max = sum > max ? sum : max;
     }
     const struct import_def *def = counting->import->def;
     const uint64_t asked = (uint64_t)def->tokens * (counting->import->ranked ? 1 : def->ranks);
-    counting->tokens = most && asked ? asked : (most + topk - 1) / topk;
+    counting->tokens = max && asked ? asked : (max + topk - 1) / topk;
 }
 
 static bool check_counts(const struct counting *counting, const struct piece *piece,

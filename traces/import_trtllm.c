@@ -39,14 +39,14 @@ static bool recognise_trtllm(const struct import_def *def, const struct input *i
 
 // --- meta_info.json ----------------------------------------------------------------------------
 
-static bool read_meta_number(const json_t *meta, const char *path, const char *key, uint32_t most,
+static bool read_meta_number(const json_t *meta, const char *path, const char *key, uint32_t max,
                              uint32_t *value, struct error *err)
 {
     const json_t *number = json_object_get(meta, key);
     const int64_t found = json_integer_value(number);
-    if (!json_is_integer(number) || found < 1 || found > most)
+    if (!json_is_integer(number) || found < 1 || found > max)
         return error_set(err, EXIT_INPUT, "%s: %s: expected a number from 1 to %" PRIu32, path, key,
-                         most);
+                         max);
     *value = (uint32_t)found;
     return true;
 }

@@ -8,9 +8,8 @@
 // A header of this many bytes holds any shape, so that a first one can be written over.
 #define STREAM_HEADER_BYTES 192
 
-// Spaces and a newline pad it, so that the data begin at a multiple of 64 bytes, and at `least`.
-static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, size_t dims,
-                         int least)
+// Spaces and a newline pad it, so that the data begin at a multiple of 64 bytes, and at `min`.
+static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, size_t dims, int min)
 {
     char text[192];
     int length = snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
@@ -22,7 +21,7 @@ static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, s
     assert((size_t)length < sizeof text);
 
     int whole = (NPY_PREFIX_V1 + length + 1 + 63) / 64 * 64;
-    whole = whole < least ? least : whole;
+    whole = whole < min ? min : whole;
     fwrite(npy_magic, 1, sizeof npy_magic, out);
     fputc(1, out);
     fputc(0, out);

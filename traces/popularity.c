@@ -72,11 +72,10 @@ static void solve_log_normal(double *loads, uint32_t experts, double share, doub
 static void draw_power_law(double *loads, uint32_t experts, const struct recipe *recipe,
                            struct rng rng)
 {
-    const double most = 0.8 * recipe->power_tokens, power = 1 - recipe->alpha;
+    const double max = 0.8 * recipe->power_tokens, power = 1 - recipe->alpha;
     for (uint32_t e = 0; e < experts; e++) {
         const double u = rng_unit(&rng);
-        loads[e] =
-            fabs(power) < 1e-9 ? pow(most, u) : pow((pow(most, power) - 1) * u + 1, 1 / power);
+        loads[e] = fabs(power) < 1e-9 ? pow(max, u) : pow((pow(max, power) - 1) * u + 1, 1 / power);
     }
     scale_to_mean_1(loads, experts);
 }

@@ -135,12 +135,12 @@ double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint3
 
 // --- what cannot be ----------------------------------------------------------------------------
 
-static bool above(const double *list, uint32_t count, double own, double most)
+static bool above(const double *list, uint32_t count, double own, double max)
 {
     if (!list)
-        return own > most;
+        return own > max;
     for (uint32_t i = 0; i < count; i++)
-        if (list[i] > most)
+        if (list[i] > max)
             return true;
     return false;
 }
@@ -157,13 +157,13 @@ static const char *request_fault(const struct recipe *recipe, struct error *err)
 static const char *loads_fault(const struct recipe *recipe, const struct moe *moe,
                                struct error *err)
 {
-    const double most = (double)moe->experts / moe->topk;
+    const double max = (double)moe->experts / moe->topk;
     if (recipe->loads == LOADS_LOG_NORMAL &&
-        above(recipe->layer_expert_max_mean, recipe->layer_figures, recipe->expert_max_mean, most))
+        above(recipe->layer_expert_max_mean, recipe->layer_figures, recipe->expert_max_mean, max))
         return preset_fault(err, "expert_max_mean",
                             "expected at most %g, where every token chooses the expert (top-%u "
                             "of %u)",
-                            most, moe->topk, moe->experts);
+                            max, moe->topk, moe->experts);
     if (recipe->loads == LOADS_HOT_EXPERT && recipe->hot_share * moe->topk > 1)
         return preset_fault(err, "hot_share",
                             "%g: expected at most 1/%u, where every token chooses the expert",

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define PREFIX 8
-#define HEADER_MOST 100000000u
-#define DIMS_MOST 4
+#define HEADER_MAX 100000000u
+#define DIMS_MAX 4
 
 static const struct {
     const char *name;
@@ -38,7 +38,7 @@ static uint64_t header_bytes(const unsigned char *bytes)
 bool safetensors_begins(const void *bytes, size_t length)
 {
     return length > PREFIX && ((const char *)bytes)[PREFIX] == '{' &&
-           header_bytes(bytes) <= HEADER_MOST;
+           header_bytes(bytes) <= HEADER_MAX;
 }
 
 static bool refuse_tensors(const struct reader *reader, const char *tensor, struct error *err,
@@ -68,7 +68,7 @@ static bool read_tensor_shape(const struct reader *reader, const char *name, con
                               struct npy *array, struct error *err)
 {
     const json_t *shape = json_object_get(value, "shape");
-    if (!json_is_array(shape) || json_array_size(shape) > DIMS_MOST)
+    if (!json_is_array(shape) || json_array_size(shape) > DIMS_MAX)
         return refuse_tensors(reader, name, err, "shape: expected a list of up to 4 numbers");
     array->dims = json_array_size(shape);
     for (size_t i = 0; i < array->dims; i++) {
@@ -131,7 +131,7 @@ bool safetensors_open(struct safetensors *file, const char *name, const void *by
 {
     json_error_t where;
     *file = (struct safetensors){0};
-    if (length < PREFIX || header_bytes(bytes) > HEADER_MOST ||
+    if (length < PREFIX || header_bytes(bytes) > HEADER_MAX ||
         header_bytes(bytes) > length - PREFIX)
         return error_set(err, EXIT_INPUT, "%s: not a safetensors file, or truncated in its header",
                          name);

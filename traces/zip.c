@@ -19,8 +19,8 @@
 #define END_BYTES 22
 #define END64_BYTES 56
 #define LOCATOR64_BYTES 20
-#define COMMENT_MOST 65535
-#define MEMBERS_MOST 65536
+#define COMMENT_MAX 65535
+#define MEMBERS_MAX 65536
 
 static uint64_t little(const unsigned char *at, unsigned bytes)
 {
@@ -51,7 +51,7 @@ static bool find_end(const struct zip *zip, uint64_t *end)
     if (zip->length < END_BYTES)
         return false;
     const size_t last = zip->length - END_BYTES;
-    const size_t first = last > COMMENT_MOST ? last - COMMENT_MOST : 0;
+    const size_t first = last > COMMENT_MAX ? last - COMMENT_MAX : 0;
     for (size_t at = last + 1; at-- > first;)
         if (little(zip->bytes + at, 4) == END_MAGIC &&
             little(zip->bytes + at + 20, 2) == zip->length - END_BYTES - at) {
@@ -91,7 +91,7 @@ static bool read_end(const struct zip *zip, struct directory *directory, struct 
         return false;
     if (!within(zip, directory->offset, directory->bytes))
         return refuse_zip(zip, end, err, "the directory lies outside the file");
-    if (directory->count > MEMBERS_MOST)
+    if (directory->count > MEMBERS_MAX)
         return refuse_zip(zip, end, err, "more than 65,536 members");
     return true;
 }

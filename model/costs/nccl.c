@@ -95,8 +95,8 @@ static struct burden nccl_burden(const struct kernel_costs *costs, uint32_t rank
 // monotone form of NCCL's ceil(bytes / 64 KiB) channels.
 static double nccl_part(const struct nccl_constants *nccl, const struct burden *burden)
 {
-    const double most = fmax(1, nccl->channels / fmax(1, burden->peers));
-    return fmax(burden->peer / most, fmin(burden->peer, (double)nccl->part_bytes));
+    const double max = fmax(1, nccl->channels / fmax(1, burden->peers));
+    return fmax(burden->peer / max, fmin(burden->peer, (double)nccl->part_bytes));
 }
 
 // LL: flagged stores. A receiver copies a chunk out only when it is there, so a channel takes

@@ -53,10 +53,10 @@ static double warps_lane_tokens(const struct kernel_costs *costs, uint32_t rank)
 {
     const double *pair = costs->transfer->pair;
     const uint32_t ranks = costs->schedule->fabric.ranks;
-    double most = 0;
+    double max = 0;
     for (uint32_t r = 0; r < ranks; r++)
-        most = fmax(most, fmax(pair[(size_t)rank * ranks + r], pair[(size_t)r * ranks + rank]));
-    return most;
+        max = fmax(max, fmax(pair[(size_t)rank * ranks + r], pair[(size_t)r * ranks + rank]));
+    return max;
 }
 
 // Latency of a row through a warp, and SM time of a copy. nvfp4 that the kernel makes itself reads

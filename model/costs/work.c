@@ -5,10 +5,10 @@
 double work_posted_tokens(const struct schedule *schedule, uint32_t rank)
 {
     const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
-    double most = schedule->loads->tokens[rank];
+    double max = schedule->loads->tokens[rank];
     for (uint32_t r = 0; padded && r < schedule->fabric.ranks; r++)
-        most = fmax(most, schedule->loads->tokens[r]);
-    return most;
+        max = fmax(max, schedule->loads->tokens[r]);
+    return max;
 }
 
 double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank)

@@ -23,14 +23,14 @@ uint32_t bottleneck_slowest(const struct timing *timing, enum phase phase)
 static const struct port_timing *busiest_port(const struct timing *timing, enum phase phase,
                                               bool sm)
 {
-    const struct port_timing *most = NULL;
+    const struct port_timing *max = NULL;
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
         if (port->phase == phase && (port->kind == PORT_SM) == sm &&
-            (!most || port->busy_ps > most->busy_ps * (1 + EQUALLY_BUSY)))
-            most = port;
+            (!max || port->busy_ps > max->busy_ps * (1 + EQUALLY_BUSY)))
+            max = port;
     }
-    return most;
+    return max;
 }
 
 // The rank that came last, when the others' wait for it is much of the phase; else no rank.

@@ -83,15 +83,15 @@ static double late_end(const struct form *form, const struct variance *variance,
     const uint32_t port = sharers_of(fabric, kind, rank).port;
     const double token_bytes = (double)form->transfer->token_bytes;
     const double copies = form->loads.bytes[kind][port] / token_bytes;
-    const double most = loads_expected_max(copies, sqrt(variance->of[kind][port]),
-                                           ports_no_faster(fabric, kind, port));
+    const double max = loads_expected_max(copies, sqrt(variance->of[kind][port]),
+                                          ports_no_faster(fabric, kind, port));
     const double hop = kind == PORT_NIC_RX      ? form->nic_hop
                        : kind == PORT_NVLINK_RX ? form->nvlink_hop
                                                 : 0;
     const double rate = kernel_port_rate(form->costs, kind, port);
     if (copies <= 0 || rate <= 0)
         return 0;
-    return form->earliest_start + form->pack + most * token_bytes / rate * 1e12 + hop +
+    return form->earliest_start + form->pack + max * token_bytes / rate * 1e12 + hop +
            form->times[rank].tail_ps;
 }
 

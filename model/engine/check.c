@@ -6,7 +6,7 @@
 #include <math.h>
 
 #define LONGEST_PS 1e15 // of one port or phase: 1,000 s
-#define MOST_LANES (1u << 26)
+#define MAX_LANES (1u << 26)
 
 // As long as walk_note_ports says a port is busy: times are integers, added up over all phases.
 static bool check_port(const struct kernel_costs *costs, const struct port_loads *loads,
@@ -39,13 +39,13 @@ static bool check_kernels(const struct kernel_costs *costs, const struct port_lo
                           uint32_t rank, struct error *err)
 {
     const struct kernel_times times = kernel_times(costs, rank, loads->peers[rank]);
-    const double most = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
-    return most <= LONGEST_PS ||
+    const double max = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
+    return max <= LONGEST_PS ||
            error_set(err, EXIT_INPUT,
                      "%s: --dispatcher %s: rank %u's kernels would take %.3g s: expected at most "
                      "1000 s; are its constants right?",
                      phase_names[costs->transfer->phase], costs->schedule->dispatcher.name, rank,
-                     most / 1e12);
+                     max / 1e12);
 }
 
 static bool check_busy(const struct schedule *schedule, const struct transfer *transfer,
@@ -72,12 +72,12 @@ static bool check_lanes(const struct schedule *schedule, const struct transfer *
     const struct fabric *fabric = &schedule->fabric;
     const uint64_t peers = transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
     const uint64_t lanes = fabric->ranks * peers * transfer->channels;
-    if (lanes > MOST_LANES)
+    if (lanes > MAX_LANES)
         return error_set(err, EXIT_INPUT,
                          "%u channels of %u ranks with %llu peers are %llu lanes: expected at most "
                          "%u; take fewer channels or SMs",
                          transfer->channels, fabric->ranks, (unsigned long long)peers,
-                         (unsigned long long)lanes, MOST_LANES);
+                         (unsigned long long)lanes, MAX_LANES);
     return true;
 }
 
@@ -87,8 +87,8 @@ static bool check_compute(const struct schedule *schedule, struct error *err)
     static const enum phase computes[] = {PHASE_RMSNORM, PHASE_ROUTER, PHASE_EXPERTS, PHASE_SHARED};
     for (size_t p = 0; p < sizeof computes / sizeof computes[0]; p++)
         for (uint32_t r = 0; schedule->present[computes[p]] && r < schedule->fabric.ranks; r++) {
-            const double least = 1.0 / schedule->cluster.sms; // the smallest share there is
-            const double ps = compute_phase_exact_ps(schedule, computes[p], r, least);
+            const double min = 1.0 / schedule->cluster.sms; // the smallest share there is
+            const double ps = compute_phase_exact_ps(schedule, computes[p], r, min);
             if (ps > LONGEST_PS)
                 return error_set(err, EXIT_INPUT,
                                  "%s of gpu%u would take %.3g s: expected at most 1000 s",

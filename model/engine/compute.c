@@ -21,8 +21,8 @@ struct work {
 static double roofline_ps(const struct cluster *cluster, const struct work *work)
 {
     const double ps = fmax(work->flop_seconds, work->bytes / cluster->hbm_Bps) * 1e12;
-    const double least = (double)(work->products * cluster->gemm_least_ps);
-    return fmax(ps, least) + (double)(work->launches * cluster->kernel_launch_ps);
+    const double min = (double)(work->products * cluster->gemm_min_ps);
+    return fmax(ps, min) + (double)(work->launches * cluster->kernel_launch_ps);
 }
 
 // Scores are one product, T x hidden x experts in BF16: 2 operations a multiply-add; T rows and the

@@ -120,15 +120,15 @@ static void set_late_experts(const struct schedule *schedule, struct phase_timin
     for (uint32_t r = 0; r < ranks; r++)
         choices += schedule->loads->tokens[r] * schedule->loads->topk;
     const double mean = choices / ranks, sd = sqrt(mean * (1 - 1.0 / ranks));
-    uint64_t most = 0; // of healthy ranks
+    uint64_t max = 0; // of healthy ranks
     for (uint32_t r = 0; r < ranks; r++) {
         const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
         p->late_ps[r] = compute_experts_ps(schedule, r, extra);
-        if (fabric_work(&schedule->fabric, r) <= 1 && p->late_ps[r] > most)
-            most = p->late_ps[r];
+        if (fabric_work(&schedule->fabric, r) <= 1 && p->late_ps[r] > max)
+            max = p->late_ps[r];
     }
     for (uint32_t r = 0; r < ranks; r++)
-        p->late_ps[r] = p->start_ps[r] + (p->late_ps[r] > most ? p->late_ps[r] : most);
+        p->late_ps[r] = p->start_ps[r] + (p->late_ps[r] > max ? p->late_ps[r] : max);
 }
 
 static void walk_compute(struct walk *walk, enum phase phase)
@@ -146,12 +146,12 @@ static void walk_compute(struct walk *walk, enum phase phase)
 }
 
 // The slowest GPU's kernels, for all wait for them.
-static double most_work(const struct fabric *fabric)
+static double max_work(const struct fabric *fabric)
 {
-    double most = 1;
+    double max = 1;
     for (uint32_t r = 0; r < fabric->ranks; r++)
-        most = fmax(most, fabric_work(fabric, r));
-    return most;
+        max = fmax(max, fabric_work(fabric, r));
+    return max;
 }
 
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
@@ -164,7 +164,7 @@ static void walk_notify(struct walk *walk)
     const double exchange_ps =
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
-        cluster_move_slowdown(&schedule->cluster) * most_work(&schedule->fabric);
+        cluster_move_slowdown(&schedule->cluster) * max_work(&schedule->fabric);
     walk_begin(walk, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)

@@ -90,10 +90,10 @@ void provenance_print(const struct provenance *provenance, FILE *out)
         fprintf(out, ", rows: %zu", provenance->rows);
     if (provenance->stderr_pct > 0)
         fprintf(out, ", stderr_pct: %.2g", provenance->stderr_pct);
+    print_said("only", provenance->only, out);
+    print_said("except", provenance->except, out);
     if (provenance->only || provenance->except)
-        fprintf(out, ", %s: %s, seed: %llu", provenance->only ? "only" : "except",
-                provenance->only ? provenance->only : provenance->except,
-                (unsigned long long)provenance->seed);
+        fprintf(out, ", seed: %llu", (unsigned long long)provenance->seed);
     print_said("source", provenance->source, out);
 }
 

@@ -29,7 +29,7 @@ static void put_support(struct table *table, const struct support *support)
     else
         table_blank(table);
     table_real(table, support->effective_parameters);
-    if (support_proves_nothing(support))
+    if (support_overfitted(support))
         table_text(table, "proves nothing");
     else
         table_blank(table);
@@ -141,8 +141,8 @@ static void put_interval(struct table *table, const struct accuracy_row *row, bo
 }
 
 // All of a row, for programs.
-static void put_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
-                    bool intervals)
+static void put_row(struct table *table, const struct accuracy_row *row,
+                    const struct engine *engine, bool intervals)
 {
     static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
                                           GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
@@ -160,8 +160,8 @@ static void put_row(struct table *table, const struct accuracy_row *row, const s
 }
 
 // What a person looks for first.
-static void put_brief_row(struct table *table, const struct accuracy_row *row, const struct engine *engine,
-                          bool intervals)
+static void put_brief_row(struct table *table, const struct accuracy_row *row,
+                          const struct engine *engine, bool intervals)
 {
     static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
                                           GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-// Headings of help, beside those of a question's groups.
+// Headings of help, beside those of a scenario's groups.
 #define HEADING_JUDGED "What is judged"
 #define HEADING_OUTPUT "Output" // where results go, and nothing of what is asked
 #define HEADING_UNCERTAINTY "How far to believe it"

@@ -175,7 +175,7 @@ static bool read_indices(const char *flag, const char *text, uint32_t **values, 
            error_prefix(err, "%s", flag);
 }
 
-// The question's own layer and step, which stand in what is told of it, are the first.
+// The definition's own layer and step, which stand in what is told of it, are the first.
 static bool read_lists(struct compare_options *options, struct lists *lists, struct error *err)
 {
     if (!read_token_counts(options, lists, err) ||
@@ -238,8 +238,8 @@ static void tell_unmatched(const struct compare_options *options, const struct s
         over_steps(options) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
 
-// The rule that a row was measured under, as `epsim accuracy` takes it.
-// A group limit that leaves all groups allowed is none: the same draws as uniform.
+// The rule that a row was measured under, as `epsim accuracy` takes it. A group limit that leaves
+// all groups allowed is none: the same draws as uniform.
 static enum routing_rule effective(enum routing_rule rule, uint32_t groups, uint32_t topk_groups)
 {
     const bool grouped = rule == ROUTING_DEEPEP || rule == ROUTING_V3;

@@ -121,7 +121,7 @@ static struct table *links_table(const struct schedule *schedule, const struct t
     struct table *table = table_new("links", columns);
     char name[48];
     for (enum phase p = 0; p < PHASE_COUNT; p++)
-        for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++) {
+        for (enum port_kind kind = 0; kind < PORT_KINDS; kind++) {
             const struct link link = link_of(timing, p, kind);
             if (!link.busiest)
                 continue;

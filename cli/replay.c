@@ -67,7 +67,7 @@ static bool read_replay_places(const struct replay_options *options, struct plac
     return true;
 }
 
-// The question's own layer and step, which stand in what is told of it, are the first.
+// The definition's own layer and step, which stand in what is told of it, are the first.
 static bool read_replay_def(struct replay_options *options, struct places *places,
                             struct error *err)
 {

@@ -107,7 +107,7 @@ static void comment_title(struct table *table, const struct result *result,
     free(what);
 }
 
-// With what was resolved, so that it asks this very question again.
+// With what was resolved, so that it asks the very same again.
 static char *layer_command(const struct command_line *line, const struct scenario *scenario)
 {
     struct command_line again = *line;

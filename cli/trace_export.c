@@ -141,7 +141,7 @@ static bool read_one(const char *flag, const char *text, uint64_t *value, struct
     return count <= 1;
 }
 
-// The question that simulate would be asked of the trace.
+// The definition that simulate would be asked of the trace.
 static bool read_export_def(struct export_options *options, const char *path, struct error *err)
 {
     struct scenario_def *def = &options->workload.def;

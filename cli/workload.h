@@ -12,7 +12,7 @@
 // What --show prints instead of running.
 enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
 
-// The groups of a question fill `question`.
+// The groups of a scenario fill `def`.
 struct workload_options {
     struct scenario_def def;
     char tokens[FIELD_TEXT_BYTES]; // a count; compare: a list
@@ -27,7 +27,7 @@ bool check_together(const struct command_line *line, const struct scenario_def *
                     struct error *err);
 
 // --tokens, one count; "" leaves *tokens alone. shown: --show stands beside it. workload_tokens:
-// into the question.
+// into the definition.
 bool read_tokens(const char *text, bool shown, uint32_t *tokens, struct error *err);
 bool workload_tokens(struct workload_options *workload, struct error *err);
 
@@ -35,7 +35,7 @@ bool workload_tokens(struct workload_options *workload, struct error *err);
 bool read_engine(const char *name, const struct engine **engine, struct error *err);
 
 // Puts what was resolved into the workload and among the flags of its command line, so that
-// command_text asks this very question again: ranks, and of a layer its model, routing and tokens;
+// command_text asks the very same again: ranks, and of a layer its model, routing and tokens;
 // the dispatcher, where it stays the same all through a run.
 void workload_say(struct command_line *line, struct workload_options *workload,
                   const struct scenario *scenario);

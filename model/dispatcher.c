@@ -32,7 +32,7 @@ struct dispatcher dispatcher_default(void)
         .combine_chunk_tokens = 1,
         .align_bytes = 1,
         .scale_bytes = 4,
-        .cost_model = cost_models[0],
+        .cost_model = &cost_stream,
     };
 }
 
@@ -226,9 +226,9 @@ static bool read_chunks(struct object_reading *reading)
 }
 
 // Key `law` comes first, wherever it stands: it says which other keys there are.
-static bool read_law(struct object_reading *reading)
+static bool read_cost_model(struct object_reading *reading)
 {
-    static const struct field law = DISPATCHER_LAW_ROW;
+    static const struct field law = DISPATCHER_COST_MODEL_ROW;
     struct dispatcher *dispatcher = reading->object;
     struct dispatcher_context *context = reading->context;
     const struct object_bind bind = {
@@ -243,7 +243,7 @@ static bool read_law(struct object_reading *reading)
 }
 
 // A variant has the keys of its preset's cost model, and cannot have another.
-static bool check_law(struct object_reading *reading)
+static bool check_cost_model(struct object_reading *reading)
 {
     const struct dispatcher *dispatcher = reading->object;
     const struct dispatcher_context *context = reading->context;
@@ -267,9 +267,9 @@ static const struct object_reader dispatcher_reader = {
     .required = dispatcher_required,
     .needs = "a dispatcher needs dedupe, route and reduce",
     .others = dispatcher_others,
-    .begin = read_law,
+    .begin = read_cost_model,
     .read_others = read_chunks,
-    .check_variant = check_law,
+    .check_variant = check_cost_model,
     .fault = dispatcher_object_fault,
 };
 

@@ -85,7 +85,7 @@ extern const char *const dedupe_names[], *const route_names[], *const reduce_nam
 extern const char *const counts_names[], *const sync_names[], *const op_names[];
 
 // Key `law` (struct field): it says which other keys there are, cost_model->fields.
-#define DISPATCHER_LAW_ROW                                                                         \
+#define DISPATCHER_COST_MODEL_ROW                                                                  \
     {                                                                                              \
         .key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),      \
         .objects = cost_models, .tag = COST_MOVES,                                                 \
@@ -99,11 +99,11 @@ struct dispatcher dispatcher_default(void);
 void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_model *model);
 
 // Reads a preset's name or a YAML file: keys are those of the table of the cost model that its
-// `law` names (provenance: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes that
-// a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first with
-// ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets NAME@GPU
-// and NAME@CLUSTER say for this cluster's GPU (cluster.gpu) and name comes instead, in that order,
-// where they exist.
+// `law` names (provenance: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes
+// that a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first
+// with ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets
+// NAME@GPU and NAME@CLUSTER say for this cluster's GPU (cluster.gpu) and name comes instead, in
+// that order, where they exist.
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err);
 

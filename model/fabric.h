@@ -18,7 +18,7 @@ enum port_kind {
     PORT_SPINE_DOWN,      // of a node, from the spine
     PORT_LINKS,           // the kinds before this are wires: the physical bound is over them alone
     PORT_SM = PORT_LINKS, // the SMs of a GPU that move data, as one engine
-    PORT_CLASSES,
+    PORT_KINDS,
 };
 extern const char *const port_kind_names[]; // "nic.tx", ...
 
@@ -27,8 +27,8 @@ struct fabric {
     uint32_t nic_ports; // of a node
     bool spine;         // oversubscribed: traffic that leaves its rail meets the spine
     bool rails;
-    uint32_t count[PORT_CLASSES];
-    double rate_Bps[PORT_CLASSES]; // of a healthy port; PORT_SM: 0, it depends on the transfer
+    uint32_t count[PORT_KINDS];
+    double rate_Bps[PORT_KINDS]; // of a healthy port; PORT_SM: 0, it depends on the transfer
     uint64_t nic_latency_ps, nvlink_latency_ps;
     struct slow slow; // what is not healthy
 };

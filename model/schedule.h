@@ -1,6 +1,7 @@
 // The schedule: who sends how much to whom, in which stage, order and chunk size, and what each
-// rank computes. Every engine reads the same one. It holds no time that anything takes, nor any
-// cost: what a transfer's kernels take follows from it (model/costs/kernel_costs.h).
+// rank computes. Every engine reads the same one. No time that anything takes is in it: what a
+// transfer's kernels take is made from it (model/costs/kernel_costs.h), by the constants of the
+// dispatcher, which ride along and which nothing here reads.
 #ifndef MODEL_SCHEDULE_H
 #define MODEL_SCHEDULE_H
 

@@ -40,9 +40,8 @@ struct phase_timing {
     uint64_t floor_ps;     // estimate: the phase cannot be over everywhere before a port that
                            // ranks share has passed all of its bytes, whoever's come last
     double bytes;          // on the wire, NIC and NVLink, summed over ranks
-    double bound_ps;       // physical port bound (schedule_bound_ps); 0: moves nothing
-    char bottleneck[96];   // a port's name, "gpu3.sm", "compute",
-                           // "latency"
+    double bound_ps;       // physical port bound (port_loads_bound_ps); 0: moves nothing
+    char bottleneck[96];   // a port's name, "gpu3.sm", "compute" or "latency"
     char busiest[48];      // the port of the bound
 };
 

@@ -1,4 +1,4 @@
-// Every flag of epsim-real: the question's, then its own.
+// Every flag of epsim-real: the scenario's, then its own.
 #include "scenario/options.h"
 #include "real/cli.h"
 
@@ -98,7 +98,7 @@ static const struct option_part probing_parts[] = {
     {&help_options, 0},
 };
 
-// Of a question, what epsim alone takes.
+// Of a scenario, what epsim alone takes.
 static const struct option_part epsim_parts[] = {
     {&scenario_traffic_options, 0}, {&scenario_slow_options, 0},  {&scenario_run_options, 0},
     {&scenario_aligned_options, 0}, {&scenario_loads_options, 0},

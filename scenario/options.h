@@ -1,6 +1,6 @@
-// The flags of a question, in groups: every program and command that asks one lists those that it
+// The flags of a scenario, in groups: every program and command that asks one lists those that it
 // takes, in this order. Offsets count from a struct scenario_def; the seed's count from the seed,
-// which commands without a question take too.
+// which commands without a scenario take too.
 #ifndef SCENARIO_OPTIONS_H
 #define SCENARIO_OPTIONS_H
 

@@ -32,17 +32,21 @@ bool parts_resolve_moe(struct scenario *scenario, struct error *err)
     return true;
 }
 
+// NULL: one is asked.
 static const char *default_dispatcher(const struct scenario_def *def, uint32_t tokens)
 {
+    static const char raw[] = "raw", normal[] = "deepep-normal", low_latency[] = "deepep-ll";
+    if (def->dispatcher[0])
+        return NULL;
     if (def->traffic[0])
-        return "raw";
-    return tokens > SCENARIO_LL_TOKENS ? "deepep-normal" : "deepep-ll";
+        return raw;
+    return tokens > SCENARIO_LL_TOKENS ? normal : low_latency;
 }
 
 bool parts_dispatcher_depends(const struct scenario *scenario, uint32_t tokens)
 {
-    return !scenario->def.dispatcher[0] &&
-           strcmp(scenario->dispatcher.name, default_dispatcher(&scenario->def, tokens));
+    return scenario->default_dispatcher &&
+           scenario->default_dispatcher != default_dispatcher(&scenario->def, tokens);
 }
 
 // Whether the dispatcher moves what is asked: a layer's tokens, or a traffic matrix.
@@ -69,7 +73,8 @@ bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct
 {
     const struct scenario_def *def = &scenario->def;
     struct dispatcher *dispatcher = &scenario->dispatcher;
-    const char *name = def->dispatcher[0] ? def->dispatcher : default_dispatcher(def, tokens);
+    scenario->default_dispatcher = default_dispatcher(def, tokens);
+    const char *name = def->dispatcher[0] ? def->dispatcher : scenario->default_dispatcher;
     if (!dispatcher_load(name, &scenario->cluster, dispatcher, NULL, err))
         return error_prefix(err, "--dispatcher");
     if (!check_traffic(dispatcher, name, def->traffic[0] != '\0', err))

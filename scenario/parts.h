@@ -18,6 +18,7 @@ struct scenario {
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
+    const char *default_dispatcher; // its name, where tokens chose it; NULL: it was asked
     struct run run;
     struct routing routing;    // zero for a traffic matrix
     uint32_t *tokens;          // [ranks]
@@ -36,6 +37,7 @@ struct scenario {
 bool parts_resolve_moe(struct scenario *scenario, struct error *err);
 
 // The dispatcher: as asked, else by tokens per rank. Notices more tokens than its library takes.
+// What was changed in one by hand is lost when tokens make another the default.
 bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct error *err);
 
 // Whether so many tokens make another dispatcher the default than the one that is there.

@@ -47,6 +47,8 @@ static bool place_trace(struct place *place, const struct scenario_def *def, str
 {
     if (!def->trace[0])
         return true;
+    if (def->traffic[0])
+        return error_set(err, EXIT_INPUT, "--trace has no meaning with --traffic");
     place->recorded = recorded_open(def->trace, err);
     return place->recorded || error_prefix(err, "--trace");
 }

@@ -86,7 +86,10 @@ bool scenario_prepare(struct scenario *scenario, const struct engine *engine, st
         return true;
     }
     scenario_load(scenario, kind);
-    return schedule_check(scenario->schedule, err);
+    if (schedule_check(scenario->schedule, err))
+        return true;
+    forget_loads(scenario); // so that the next call refuses it too
+    return false;
 }
 
 // ---- runs --------------------------------------------------------------------------------------
@@ -115,6 +118,7 @@ void scenario_run_without(const struct scenario *scenario, unsigned causes,
     struct run run = scenario->run;
     struct schedule schedule;
     struct loads loads;
+    assert(scenario->loads);
     if (balanced)
         loads_balanced(&loads, scenario->loads, scenario->layout);
     make_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
@@ -300,7 +304,9 @@ static bool check_trace(const struct place *place, const struct scenario_def *de
                         struct error *err)
 {
     const struct trace *trace = recorded_trace(place->recorded);
-    const uint32_t ranks = def->ep ? def->ep : cluster_ranks(&place->cluster);
+    const uint32_t ranks = def->nodes ? def->nodes * def->gpus_per_node
+                           : def->ep  ? def->ep
+                                      : cluster_ranks(&place->cluster);
     return !trace ||
            check_step(def, trace, trace_steps(trace, ranks, tokens_of(def, trace, ranks)), err);
 }
@@ -350,6 +356,7 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin)
     const size_t ranks = cluster_ranks(&origin->cluster);
     *clone = *origin;
     clone->schedule = NULL;
+    clone->run.timeline = NULL;
     recorded_hold(clone->recorded);
     if (origin->traffic)
         clone->traffic = mem_copy(origin->traffic, ranks * ranks * sizeof *origin->traffic);
@@ -366,11 +373,12 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin)
     use_view(clone);
 }
 
-void scenario_place(struct scenario *scenario, struct layout *layout)
+void scenario_set_layout(struct scenario *scenario, struct layout *layout)
 {
     forget_loads(scenario);
     parts_release_layout(scenario);
     scenario->layout = layout;
+    scenario->def.unplaced = true;
 }
 
 void scenario_release(struct scenario *scenario)

@@ -1,5 +1,5 @@
-// A scenario: what was asked, resolved. It is opened once from a definition, sought along the layers
-// and steps of a trace, cloned for a thread or for a what-if, and run by any engine:
+// A scenario: what was asked, resolved. It is opened once from a definition, sought along the
+// layers and steps of a trace, cloned for a thread or for a what-if, and run by any engine:
 //
 //     struct scenario_def def = scenario_def_default();
 //     struct scenario scenario;
@@ -44,22 +44,26 @@ bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, str
 // Goes on with another part of the same trace; to be sought before anything else.
 void scenario_use_part(struct scenario *scenario, struct recorded *part);
 
-// A scenario of its own, as far as the original is: for another thread, or to be changed.
+// A scenario of its own, as far as the original is: for another thread, or to be changed. It writes
+// no timeline.
 void scenario_clone(struct scenario *clone, const struct scenario *origin);
 
-// After a change of cluster, dispatcher, moe or layout by hand: the schedule is made anew when next
-// needed. Loads stay.
+// After a change of cluster, dispatcher or moe by hand: the schedule is made anew when next needed.
+// Loads stay, and so does what scenario_prepare found of them: what no engine can put times to
+// after the change is not refused.
 void scenario_touch(struct scenario *scenario);
 
-// Takes the layout, which is on the heap, in place of its own. Its loads are gone.
-void scenario_place(struct scenario *scenario, struct layout *layout);
+// Takes the layout, which is on the heap, in place of its own, whatever layer is sought. Its loads
+// are gone.
+void scenario_set_layout(struct scenario *scenario, struct layout *layout);
 
-// Expects the loads in closed form or counts them, and makes the schedule. A trace and a traffic
-// matrix are always counted.
+// Expects the loads in closed form or counts them, and makes the schedule, unchecked. A trace and a
+// traffic matrix are always counted.
 void scenario_load(struct scenario *scenario, enum loads_kind kind);
 
 // Loads and schedule as the engine reads them, where they are not there yet: what the definition's
-// `loads` says, else what the engine does. Refuses what no engine can put times to (schedule_check).
+// `loads` says, else what the engine does; engines of both kinds by turns make them anew each time.
+// Refuses what no engine can put times to (schedule_check).
 bool scenario_prepare(struct scenario *scenario, const struct engine *engine, struct error *err);
 
 // Prepares and runs. After success the timing is released by timing_release.
@@ -84,7 +88,7 @@ void scenario_release(struct scenario *scenario);
 // The trace, or NULL.
 const struct trace *scenario_trace(const struct scenario *scenario);
 
-// Steps from `first` up to `last` of the trace may leave memory (trace_forget).
+// Steps [first, last) of the trace may leave memory (trace_forget).
 void scenario_forget(const struct scenario *scenario, uint64_t first, uint64_t last);
 
 // Tokens per rank in one step where none are asked: what the trace holds, 1 to SCENARIO_TOKENS.

@@ -1,5 +1,5 @@
-// What is asked of epsim, as flags say it or a study in a loop. Plain data: copy it, change it, open
-// a scenario from it (scenario/scenario.h).
+// What is asked of epsim, as flags say it or a study in a loop. Plain data: copy it, change it,
+// open a scenario from it (scenario/scenario.h).
 #ifndef SCENARIO_SCENARIO_DEF_H
 #define SCENARIO_SCENARIO_DEF_H
 
@@ -29,7 +29,7 @@ struct scenario_def {
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
     uint32_t tokens;               // per rank
     uint32_t sms;                  // of the dispatcher, instead of its preset's
-    bool unplaced;                 // resolves no layout: for who makes one
+    bool unplaced;                 // resolves no layout: for who sets one
     uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;

@@ -9,7 +9,7 @@
 
 static void mover_init_ports(struct mover *mover)
 {
-    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+    for (int kind = 0; kind < PORT_KINDS; kind++) {
         const bool sm = kind == PORT_SM;
         const uint32_t count =
             mover->fabric->count[kind] * (sm ? KERNELS * mover->transfer->channels : 1);
@@ -148,7 +148,7 @@ static void mover_finish(struct mover *mover, struct timing *timing)
 {
     assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t p = 0; p < mover->fabric->count[kind]; p++)
             mover_note_port(mover, timing, (enum port_kind)kind, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
@@ -179,7 +179,7 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
 
 static void mover_release(struct mover *mover)
 {
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         free(mover->ports[kind]);
     free(mover->last_ps);
     free(mover->last_sender);

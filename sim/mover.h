@@ -31,12 +31,12 @@ struct mover {
     const struct fabric *fabric;
     struct flows flows;
     struct heap heap;
-    struct port *ports[PORT_CLASSES]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
-    uint64_t *last_ps;                // [ranks] end of the last thing that touched the rank
-    uint64_t *stage_ps[STAGES];       // [ranks] the same of one stage
-    uint32_t *last_sender;            // [ranks]
-    uint64_t *tail_ps;                // [ranks] that follows the last of them
-    double *work;                     // [ranks] fabric_work
+    struct port *ports[PORT_KINDS]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
+    uint64_t *last_ps;              // [ranks] end of the last thing that touched the rank
+    uint64_t *stage_ps[STAGES];     // [ranks] the same of one stage
+    uint32_t *last_sender;          // [ranks]
+    uint64_t *tail_ps;              // [ranks] that follows the last of them
+    double *work;                   // [ranks] fabric_work
     uint64_t now_ps;
     struct timeline *timeline;
 };

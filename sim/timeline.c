@@ -16,7 +16,7 @@ struct track {
 struct timeline {
     FILE *out;
     struct fabric fabric;
-    struct stretch *held[PORT_CLASSES]; // PORT_SM: a GPU's channels and kernels together
+    struct stretch *held[PORT_KINDS]; // PORT_SM: a GPU's channels and kernels together
     uint32_t channels;
 };
 
@@ -27,7 +27,7 @@ static uint32_t thread_of(const struct timeline *timeline, enum port_kind kind, 
     const struct fabric *fabric = &timeline->fabric;
     assert(fabric->nodes > 0 && fabric->count[kind] > 0); // only a kind with ports is asked for
     const uint32_t per_node = fabric->count[kind] / fabric->nodes;
-    return (port % per_node) * (PORT_CLASSES + 1) + 1 + (uint32_t)kind;
+    return (port % per_node) * (PORT_KINDS + 1) + 1 + (uint32_t)kind;
 }
 
 static uint32_t process_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
@@ -64,8 +64,8 @@ static void name_ranks(struct timeline *timeline)
     }
     for (uint32_t r = 0; r < fabric->ranks; r++) {
         snprintf(name, sizeof name, "gpu%u", r);
-        name_thread(timeline, fabric_node(fabric, r),
-                    r % fabric->gpus_per_node * (PORT_CLASSES + 1), name);
+        name_thread(timeline, fabric_node(fabric, r), r % fabric->gpus_per_node * (PORT_KINDS + 1),
+                    name);
     }
 }
 
@@ -73,7 +73,7 @@ static void name_ports(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
     char name[48];
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t p = 0; p < fabric->count[kind]; p++)
             name_thread(timeline, process_of(timeline, (enum port_kind)kind, p),
                         thread_of(timeline, (enum port_kind)kind, p),
@@ -97,9 +97,8 @@ struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t c
                               enum timeline_rows rows)
 {
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
-    *timeline = (struct timeline){
-        .out = out, .fabric = *fabric, .channels = channels};
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    *timeline = (struct timeline){.out = out, .fabric = *fabric, .channels = channels};
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         timeline->held[kind] = mem_alloc(fabric->count[kind], sizeof(struct stretch));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     name_ranks(timeline);
@@ -147,7 +146,7 @@ void timeline_busy(struct timeline *timeline, enum port_kind kind, uint32_t inde
 void timeline_flush(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t p = 0; p < fabric->count[kind]; p++)
             write_held(timeline, (enum port_kind)kind, p);
 }
@@ -157,7 +156,7 @@ static void write_phase(struct timeline *timeline, const struct phase_timing *ti
 {
     const struct fabric *fabric = &timeline->fabric;
     const struct track track = {fabric_node(fabric, rank),
-                                rank % fabric->gpus_per_node * (PORT_CLASSES + 1)};
+                                rank % fabric->gpus_per_node * (PORT_KINDS + 1)};
     const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[rank],
                                     .end_ps = from_ps + timed->end_ps[rank]};
     write_event(timeline, phase_names[phase], track, &stretch);
@@ -189,7 +188,7 @@ void timeline_finish(struct timeline *timeline, const char *engine)
             "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
             "%s\"}}\n]}\n",
             engine);
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (int kind = 0; kind < PORT_KINDS; kind++)
         free(timeline->held[kind]);
     free(timeline);
 }

@@ -212,7 +212,7 @@ struct support constants_support(const struct constants *constants, const bool *
     return support;
 }
 
-bool support_proves_nothing(const struct support *support)
+bool support_overfitted(const struct support *support)
 {
     return support->effective_parameters * SUPPORT_MIN_ROWS >= (double)support->rows &&
            support->parameters > 0;

@@ -58,6 +58,6 @@ struct support constants_support(const struct constants *constants, const bool *
 
 // Fewer than three rows an effective parameter: predictions that meet such rows prove nothing.
 #define SUPPORT_MIN_ROWS 3
-bool support_proves_nothing(const struct support *support);
+bool support_overfitted(const struct support *support);
 
 #endif

@@ -1,4 +1,4 @@
-// Whether a question leaves what its constants were fitted to.
+// Whether a scenario leaves what its constants were fitted to.
 #ifndef STUDY_EXTRAPOLATE_H
 #define STUDY_EXTRAPOLATE_H
 

@@ -34,7 +34,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Quantities that a group's rows span, and a question may leave.
+// Quantities that a group's rows span, and a scenario may leave.
 enum span_key {
     SPAN_GPUS, // of a node
     SPAN_EXPERTS,

@@ -54,7 +54,7 @@ bool layout_try(struct scenario *tried, const struct layout_case *judged, struct
     scenario_clone(tried, judged->scenario);
     if (judged->part)
         scenario_use_part(tried, judged->part);
-    scenario_place(tried, layout);
+    scenario_set_layout(tried, layout);
     if (scenario_seek(tried, judged->layer_index, 0, err))
         return true;
     scenario_release(tried);

@@ -178,7 +178,7 @@ static inline void scene_layout(struct scene *scene)
     struct layout *layout = mem_alloc(1, sizeof *layout);
     struct error err;
     ck_assert(layout_contiguous(layout, scene->spec.experts, scene->scenario.routing.ranks, &err));
-    scenario_place(&scene->scenario, layout);
+    scenario_set_layout(&scene->scenario, layout);
 }
 
 // After a change of the scenario's cluster or dispatcher.

@@ -91,10 +91,11 @@ static void try_field(const struct scenario *scenario, const struct measured_row
 {
     const struct reads reads = {
         .row = row, .cluster = &scenario->cluster, .dispatcher = &scenario->dispatcher};
-    struct scenario probe = *scenario;
+    struct cluster cluster = scenario->cluster;
+    struct dispatcher dispatcher = scenario->dispatcher;
     const double before = predict_nudged(scenario, row, NULL, of_cluster);
     const bool read = of_cluster ? reads_cluster(&reads, field) : reads_dispatcher(&reads, field);
-    if (!nudge(field, of_cluster ? (void *)&probe.cluster : (void *)&probe.dispatcher))
+    if (!nudge(field, of_cluster ? (void *)&cluster : (void *)&dispatcher))
         return;
     const double after = predict_nudged(scenario, row, field, of_cluster);
     ck_assert_msg(read || after == before, "%s: %s moves %.6f us to %.6f us", row->id, field->key,
@@ -194,7 +195,7 @@ START_TEST(support_of_rows)
     ck_assert_uint_eq(support.parameters, supports[_i].parameters);
     ck_assert_uint_eq(support.fitted_rows, supports[_i].fitted_rows);
     ck_assert_double_eq_tol(support.effective_parameters, supports[_i].own, 1e-12);
-    ck_assert_int_eq(support_proves_nothing(&support), supports[_i].proves_nothing);
+    ck_assert_int_eq(support_overfitted(&support), supports[_i].proves_nothing);
     constants_release(&constants);
     measured_release(&measured);
     fixture_remove(&file);
@@ -220,7 +221,7 @@ START_TEST(effective_parameters_are_at_most_all)
     const struct support support = constants_support(&constants, taken);
     ck_assert_uint_eq(support.parameters, 3);
     ck_assert_double_eq_tol(support.effective_parameters, 3, 1e-12);
-    ck_assert(!support_proves_nothing(&support));
+    ck_assert(!support_overfitted(&support));
     constants_release(&constants);
     measured_release(&measured);
     fixture_remove(&file);

@@ -1,4 +1,5 @@
-// scenario/: opened once, sought, cloned, moved in memory and varied, with the same answer each way.
+// scenario/: opened once, sought, cloned, moved in memory and varied, with the same answer each
+// way.
 #include "tests/scene.h"
 #include "tests/suite.h"
 
@@ -118,12 +119,16 @@ END_TEST
 START_TEST(a_failed_seek_may_be_mended)
 {
     const struct scenario_def def = traced(8, 64);
-    struct scenario scenario;
+    struct scenario scenario, clone;
     struct error err;
     open_good(&scenario, &def);
     const uint64_t before = hash_of(&scenario, &engine_estimate);
     ck_assert(!scenario_seek(&scenario, 99, 0, &err));
     ck_assert_str_eq(err.text, "--layer: 99: expected 0 to 5, the trace's layers");
+    scenario_clone(&clone, &scenario); // of no layer and step: to be sought too
+    ck_assert(scenario_seek(&clone, 0, 0, &err));
+    ck_assert_uint_eq(hash_of(&clone, &engine_estimate), before);
+    scenario_release(&clone);
     ck_assert(!scenario_seek(&scenario, 0, 1 << 30, &err));
     ck_assert(scenario_seek(&scenario, 0, 0, &err));
     ck_assert_uint_eq(hash_of(&scenario, &engine_estimate), before);
@@ -263,6 +268,93 @@ START_TEST(without_causes_is_as_never_asked)
 }
 END_TEST
 
+// ---- what is refused ---------------------------------------------------------------------------
+
+// What no engine can put times to is refused each time it is asked.
+START_TEST(refusals_last)
+{
+    struct scenario_def def = scenario_def_default();
+    struct scenario scenario, clone;
+    struct error err;
+    struct timing timing;
+    strcpy(def.cluster, "1x8:nvlink=1B/s");
+    def.tokens = 4096;
+    open_good(&scenario, &def);
+    for (int i = 0; i < 2; i++) {
+        ck_assert(!scenario_prepare(&scenario, &engine_estimate, &err));
+        ck_assert_ptr_nonnull(strstr(err.text, "busy"));
+    }
+    scenario_clone(&clone, &scenario);
+    ck_assert(!scenario_run(&clone, &engine_simulate, &timing, &err));
+    scenario_release(&clone);
+    scenario_release(&scenario);
+}
+END_TEST
+
+START_TEST(a_trace_and_a_matrix_exclude_each_other)
+{
+    struct scenario_def def = traced(8, 64);
+    struct scenario scenario;
+    struct error err;
+    strcpy(def.traffic, "ring:1MiB");
+    ck_assert(!scenario_open(&scenario, &def, &err));
+    ck_assert_str_eq(err.text, "--trace has no meaning with --traffic");
+}
+END_TEST
+
+// ---- what a layer and its tokens decide ---------------------------------------------------------
+
+START_TEST(a_layout_that_was_set_stays)
+{
+    struct scenario_def def = traced(8, 64);
+    struct scenario scenario;
+    struct error err;
+    struct layout *layout = mem_alloc(1, sizeof *layout);
+    ck_assert(layout_round_robin(layout, 256, 8, &err));
+    open_good(&scenario, &def);
+    scenario_set_layout(&scenario, layout);
+    ck_assert(scenario_seek(&scenario, 3, 0, &err));
+    ck_assert_ptr_eq(scenario.layout, layout);
+    strcpy(def.layout, "round-robin");
+    def.layer = 3;
+    ck_assert_uint_eq(hash_of(&scenario, &engine_simulate), hash_alone(&def, &engine_simulate));
+    scenario_release(&scenario);
+}
+END_TEST
+
+// A place that is open already gives the scenario that opening gives.
+START_TEST(opening_at_a_place_is_as_opening)
+{
+    for (int which = 0; which < 4; which++) {
+        const struct scenario_def *def = clone_def(which);
+        struct place place;
+        struct scenario scenario;
+        struct error err;
+        ck_assert(place_open(&place, def, &err));
+        ck_assert_msg(scenario_open_at(&scenario, def, &place, &err), "%s", err.text);
+        place_release(&place);
+        ck_assert_uint_eq(hash_of(&scenario, &engine_estimate), hash_alone(def, &engine_estimate));
+        scenario_release(&scenario);
+    }
+}
+END_TEST
+
+// What was changed in a dispatcher by hand lasts along a trace, as long as the default is the same.
+START_TEST(a_changed_dispatcher_lasts)
+{
+    const struct scenario_def def = traced(8, 64);
+    struct scenario scenario;
+    struct error err;
+    open_good(&scenario, &def);
+    ck_assert_str_eq(scenario.dispatcher.name, "deepep-ll");
+    scenario.dispatcher.window_tokens = 3;
+    strcat(scenario.dispatcher.name, "*");
+    ck_assert(scenario_seek(&scenario, 0, 2, &err));
+    ck_assert_uint_eq(scenario.dispatcher.window_tokens, 3);
+    scenario_release(&scenario);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scenario");
@@ -278,6 +370,11 @@ int main(void)
     tcase_add_loop_test(tests, a_changed_clone_leaves_its_origin, 0, 4);
     tcase_add_test(tests, threads_each_have_a_clone);
     tcase_add_test(tests, without_causes_is_as_never_asked);
+    tcase_add_test(tests, refusals_last);
+    tcase_add_test(tests, a_trace_and_a_matrix_exclude_each_other);
+    tcase_add_test(tests, a_layout_that_was_set_stays);
+    tcase_add_test(tests, opening_at_a_place_is_as_opening);
+    tcase_add_test(tests, a_changed_dispatcher_lasts);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

@@ -5,7 +5,7 @@
 #include <omp.h>
 
 static void open_exchange(struct scenario *scenario, const struct cluster *cluster,
-                        const uint64_t *bytes)
+                          const uint64_t *bytes)
 {
     struct error err;
     *scenario = (struct scenario){.cluster = *cluster};
@@ -30,7 +30,7 @@ static void expect_ports(const struct schedule *schedule, const struct transfer 
                       name, port->kind, port->port, port->bytes, *bytes);
         *bytes = 0;
     }
-    for (int kind = 0; kind < PORT_CLASSES; kind++) // and no port was left out
+    for (int kind = 0; kind < PORT_KINDS; kind++) // and no port was left out
         for (uint32_t p = 0; p < schedule->fabric.count[kind]; p++)
             ck_assert_msg(
                 loads.bytes[kind][p] == 0 || kernel_port_rate(&costs, (enum port_kind)kind, p) <= 0,

@@ -1,5 +1,8 @@
 #include "model/costs/cost.h"
 
+// FIELD_NAMED reads a name through a pointer to the object.
+_Static_assert(offsetof(struct cost_model, name) == 0, "the name stands first");
+
 const void *const cost_models[] = {&cost_stream, &cost_staged, &cost_nccl,
                                    &cost_warps,  &cost_waves,  NULL};
 

@@ -51,9 +51,10 @@ enum cost_condition {
     COST_NODES = 32,      // more than one node
     COST_MORE_NODES = 64, // more than two
     COST_NVLINK = 128,    // something moves over NVLink
-    // Not a condition: of the rate of memory, where it is above zero.
-    COST_OF_MEMORY = 256,
 };
+
+// Beside the conditions in a tag: the row is a share of the rate of memory, where above zero.
+#define COST_OF_MEMORY 256u
 
 // One rank's times of one transfer, picoseconds.
 struct kernel_times {
@@ -94,10 +95,12 @@ extern const void *const cost_models[];
 // Whether a row of a dispatcher's table is read where the conditions (bits) hold.
 static inline bool cost_reads(const struct field *field, unsigned conditions)
 {
-    return (field->tag & ~(unsigned)COST_OF_MEMORY & ~conditions) == 0;
+    return (field->tag & ~COST_OF_MEMORY & ~conditions) == 0;
 }
 
-// The row of a key in the first table that has it, of any cost model; NULL: none has.
+// The row of a key in the first table that has it, of any cost model; NULL: none has. Its key, kind
+// and range are the same in every table; its offset is not, and counts in dispatchers of that
+// cost model alone.
 const struct field *cost_key(const char *key);
 
 // The key of any table that was meant by a word (field_nearest_key), or NULL.

@@ -35,7 +35,7 @@
     ROW_CHOICE(counts, "how receivers learn what comes"),                                          \
     ROW_CHOICE(sync, "barrier: every rank waits for the slowest before data moves"),               \
     ROW_CHOICE(op, "who moves the data, sender or receiver"),                                      \
-    DISPATCHER_LAW_ROW,                                                                            \
+    DISPATCHER_COST_MODEL_ROW,                                                                            \
     ROW_FLAG(one_stage_inside,                                                                     \
              "rail: in one node tokens go straight to the ranks, by another kernel"),              \
     ROW_COUNT(sms, 0, 4096, "SMs that move data; 0: all of the GPU"),                              \

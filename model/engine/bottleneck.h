@@ -1,4 +1,4 @@
-// The bottleneck of a transfer, named alike by both engines.
+// The bottleneck of a transfer, named alike by all engines.
 #ifndef MODEL_ENGINE_BOTTLENECK_H
 #define MODEL_ENGINE_BOTTLENECK_H
 

@@ -56,7 +56,7 @@ static bool check_busy(const struct schedule *schedule, const struct transfer *t
     bool ok = true;
     kernel_costs_init(&costs, schedule, transfer);
     port_loads_init(&loads, &costs);
-    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t port = 0; ok && port < schedule->fabric.count[kind]; port++)
             ok = check_port(&costs, &loads, kind, port, err);
     for (uint32_t r = 0; ok && r < schedule->fabric.ranks; r++)

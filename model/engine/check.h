@@ -1,4 +1,4 @@
-// Checks of any question and any run: what must hold whatever was asked.
+// Checks of any schedule and any run: what must hold whatever was asked.
 #ifndef MODEL_ENGINE_CHECK_H
 #define MODEL_ENGINE_CHECK_H
 

@@ -1,17 +1,19 @@
 // Compute phases as rooflines: the larger of operations over rate and bytes over HBM, plus kernel
-// launches. Both engines use these durations; only communication differs between them.
+// launches. All engines use these durations; only communication differs between them.
 #ifndef MODEL_ENGINE_COMPUTE_H
 #define MODEL_ENGINE_COMPUTE_H
 
 #include "model/schedule.h"
 
 // Picoseconds that a compute phase takes on a rank:
+//
 //   rmsnorm  reads and writes the residual stream, bf16
-//   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects (cluster.select_ps a
-//   token) experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations a token copy;
-//   weights of
-//            every expert that has a token are read once
+//   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
+//            (cluster.select_ps per token)
+//   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations per token copy;
+//            weights of every expert that has a token are read once
 //   shared   the same for the shared experts on the rank's own tokens
+//
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run
 // beside.
 uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,

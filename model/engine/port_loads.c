@@ -131,7 +131,7 @@ static void add_rail(struct port_loads *loads, const struct kernel_costs *costs)
 void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs)
 {
     const struct fabric *fabric = &costs->schedule->fabric;
-    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+    for (int kind = 0; kind < PORT_KINDS; kind++) {
         loads->bytes[kind] = mem_alloc(fabric->count[kind], sizeof(double));
         loads->messages[kind] = mem_alloc(fabric->count[kind], sizeof(double));
     }
@@ -150,7 +150,7 @@ void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs)
 
 void port_loads_release(struct port_loads *loads)
 {
-    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+    for (int kind = 0; kind < PORT_KINDS; kind++) {
         free(loads->bytes[kind]);
         free(loads->messages[kind]);
     }

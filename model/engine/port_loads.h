@@ -7,9 +7,9 @@
 // Bytes that a transfer puts on every port, messages that it starts there, and what each rank's
 // copy engines handle. Exact for counted loads. Released by port_loads_release.
 struct port_loads {
-    double *bytes[PORT_CLASSES];    // [fabric.count[kind]]
-    double *messages[PORT_CLASSES]; // at tx ports
-    double *own_bytes[PORT_LINKS];  // [ranks] what a rank itself has on the port that it uses
+    double *bytes[PORT_KINDS];     // [fabric.count[kind]]
+    double *messages[PORT_KINDS];  // at tx ports
+    double *own_bytes[PORT_LINKS]; // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
     double *copies_ps[2]; // [ranks] time of one channel's copy engines, if there were one channel;
                           // the second kernel is that of a direct transfer that receives

@@ -73,7 +73,7 @@ void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *
     const struct fabric *fabric = &costs->schedule->fabric;
     struct phase_timing *phase = &timing->phases[costs->transfer->phase];
     phase->bytes = 0;
-    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t port = 0; port < fabric->count[kind]; port++)
             note_port(costs, loads, kind, port, timing);
     phase->bound_ps = port_loads_bound_ps(loads, fabric, phase->busiest);

@@ -7,6 +7,8 @@
 #   files       of 500 lines at most, those of tests/ of 800
 #   names       no function name in two source files, static or not; tests/ and main aside
 #   outside     no path outside the project, but in tests/ and the Makefile
+#   costs       no code names a cost model but its folder, the dispatcher's default and tests; and no schedule, nor what
+#               it is made of, includes engines
 #   modules     base at most 18; model, sim, scenario and each folder of theirs at most 15
 # usage: tests/guards.sh [-C FOLDER] [GUARD...]
 # shellcheck disable=SC2016 # $1 and the like in quotes are awk's
@@ -132,6 +134,16 @@ outside() {
     files '*' | grep -v -e '^tests/' -e '^Makefile$' | over grep -nIF '../shared' | sed 's/^\([^:]*:[0-9]*\):.*/\1: a path outside the project/'
 }
 
+costs() {
+    models=$(code | grep '^model/costs/' | over grep -hoE '^const struct cost_model cost_[a-z0-9_]+' | awk '{ print $4 }')
+    for model in $models; do
+        code | grep -v -e '^model/costs/' -e '^model/dispatcher\.c$' -e '^tests/' | over grep -nw "$model" |
+            sed "s|^\\([^:]*:[0-9]*\\):.*|\\1: $model: named outside model/costs/|"
+    done
+    code | grep '^model/[^/]*$' | over grep -n '#include "model/engine/' |
+        sed 's|^\([^:]*:[0-9]*\):#include "\(.*\)"|\1: \2: engines read schedules, and not the other way|'
+}
+
 modules() {
     code | awk '
         BEGIN {
@@ -165,12 +177,12 @@ if [ "${1:-}" = -C ]; then
     cd "$2" || exit 2
     shift 2
 fi
-[ $# -gt 0 ] || set -- arrows circles functions files names outside modules
+[ $# -gt 0 ] || set -- arrows circles functions files names outside costs modules
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
 for guard in "$@"; do
     case $guard in
-    arrows | circles | functions | names | outside | modules) $guard ;;
+    arrows | circles | functions | names | outside | costs | modules) $guard ;;
     files) lines ;;
     *) echo "guards: no guard '$guard'" >&2; exit 2 ;;
     esac

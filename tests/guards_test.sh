@@ -278,6 +278,31 @@ fill scenario 15
 silent modules
 silent
 
+# ---- costs -------------------------------------------------------------------------------------
+
+fresh
+put model/costs/stream.c <<'END'
+const struct cost_model cost_stream = {.name = "stream"};
+END
+put model/dispatcher.c <<'END'
+static const void *usual = &cost_stream;
+END
+put model/engine/check.c <<'END'
+#include "model/engine/check.h"
+END
+silent costs
+put study/reads.c <<'END'
+static int is_stream(const struct cost_model *model)
+{
+    return model == &cost_stream;
+}
+END
+put model/schedule.c <<'END'
+#include "model/engine/check.h"
+END
+says costs 'study/reads.c:3: cost_stream: named outside model/costs/
+model/schedule.c:1: model/engine/check.h: engines read schedules, and not the other way'
+
 # What git is to ignore is not looked at; what it would take is.
 fresh
 (cd "$tree" && git init -q .)

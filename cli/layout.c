@@ -132,17 +132,16 @@ static bool pick_format(const struct layout_options *options, enum layout_format
                      error_quote(options->format, quoted));
 }
 
-static bool output_layouts(const struct command_line *line, const struct layouts *layouts,
-                           enum layout_format format, struct error *err)
+// Writes them beneath `command`, which asks for them again.
+static bool output_layouts(struct layout_options *options, const char *command,
+                           const struct layouts *layouts, enum layout_format format,
+                           struct error *err)
 {
-    struct layout_options *options = line->options;
-    char *command = command_text(line);
     struct written written = {.layouts = layouts, .format = format};
     written.comment = mem_format("# epsim: %s\n# seed: %llu\n# command: %s\n", version(),
                                  (unsigned long long)options->workload.def.seed, command);
     const bool ok = output_write(&options->common, write_layouts, &written, err);
     free(written.comment);
-    free(command);
     return ok;
 }
 
@@ -156,6 +155,16 @@ static bool make_rule(const char *word, enum placement_rule *rule, struct error 
                      "layout make: '%s': expected contiguous, random, greedy, eplb, eplb-global or "
                      "search",
                      error_quote(word, quoted));
+}
+
+// With what was resolved.
+static char *make_command(const struct command_line *line, const struct layout_task *task)
+{
+    struct command_line again = *line;
+    struct layout_options said = *(const struct layout_options *)line->options;
+    again.options = &said;
+    layout_say(&again, &said, task);
+    return command_text(&again);
 }
 
 static enum exit_code run_make(struct command_line *line, struct error *err)
@@ -177,11 +186,9 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
         return err->code;
     bool ok = layout_plan(&task, rule, &layouts, err);
     if (ok) {
-        struct command_line again = *line;
-        struct layout_options said = *options;
-        again.options = &said;
-        layout_say(&again, &said, &task);
-        ok = output_layouts(&again, &layouts, format, err);
+        char *command = make_command(line, &task);
+        ok = output_layouts(options, command, &layouts, format, err);
+        free(command);
         layouts_release(&layouts);
     }
     layout_task_release(&task);
@@ -230,7 +237,9 @@ static enum exit_code convert(struct command_line *line, enum layout_format usua
     if (!pick_format(line->options, usual, &format, err) ||
         !load_file(line, &cluster, &layouts, err))
         return err->code;
-    const bool ok = output_layouts(line, &layouts, format, err);
+    char *command = command_text(line);
+    const bool ok = output_layouts(line->options, command, &layouts, format, err);
+    free(command);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether two builds of epsim give the same bytes. A developer's tool, outside make test: it needs Python 3.9.
 
-usage: tests/same_answers.py OLD NEW [-n 300] [--seed 1] [--real OLD_REAL NEW_REAL [--real-n 24]] [--list]
+usage: tests/same_answers.py OLD NEW [-n 300] [--seed 1] [--real OLD_REAL NEW_REAL [--real-n 24]] [--tree DIR] [--list]
 
 Asks both programs the same random questions (tests/same_questions.py), all of tests/golden/*.cmd and every preset, each
 in a scratch folder of its own, and compares standard output, standard error, exit code and every file written. The
@@ -30,7 +30,9 @@ SHOWN = 8  # differences of a command that are printed in full
 # What may differ, and why. Everything else is a difference.
 EXCEPTIONS = {
     "source": "a `source:` text that --show prints: where provenance is written down, its words may change",
-    "key": "a key that --show dispatcher (or all) printed and no longer does: its cost model does not use it"
+    "key": "a key that --show dispatcher (or all), or config.dispatcher of JSON, had and no longer has: its cost model "
+           "does not use it",
+    "fit": "a fitted value's provenance in files that calibrate --write makes: {value, fit, rows, stderr_pct} for prose"
 }
 
 
@@ -122,6 +124,68 @@ def without_exceptions(old, new, excused):
     return kept, [part[:3] for part in new_parts]
 
 
+# ---- JSON, but for keys of config.dispatcher ---------------------------------------------------
+
+MEMBER = re.compile(rb'^   "(\w+)": (.*?),?$')
+
+
+def dispatcher_members(lines):
+    """(first, end) of the lines between the braces of config.dispatcher; (0, 0) where there is none."""
+    for config, line in enumerate(lines):
+        if line == b' "config": {':
+            end = next((i for i in range(config, len(lines)) if lines[i] in (b" }", b" },")), len(lines))
+            if b'  "dispatcher": {' in lines[config:end]:
+                first = lines.index(b'  "dispatcher": {', config, end) + 1
+                last = next((i for i in range(first, end) if not MEMBER.match(lines[i])), first)
+                return first, last
+    return 0, 0
+
+
+def without_gone_members(old, new, excused):
+    """Both documents as lines, those members of the old config.dispatcher left out that the new one has not; adds to
+    `excused` which. Commas between members do not count."""
+    (old_first, old_end), (new_first, new_end) = dispatcher_members(old), dispatcher_members(new)
+    if not old_first or not new_first:
+        return old, new
+    old_members, new_members = ([MEMBER.match(line).groups() for line in lines[first:end]]
+                                for lines, first, end in ((old, old_first, old_end), (new, new_first, new_end)))
+    stay = {key for key, _ in new_members}
+    law = dict(old_members).get(b"law", b"?").decode()
+    kept = []
+    for key, value in old_members:
+        if key in stay:
+            kept.append((key, value))
+        else:
+            gone = f"{key.decode()} (law {law.strip(chr(34))}, JSON, was {value.decode()})"
+            excused["key"][gone] = excused["key"].get(gone, 0) + 1
+    return old[:old_first] + kept + old[old_end:], new[:new_first] + new_members + new[new_end:]
+
+
+# ---- files of calibrate --write, but for the form of provenance --------------------------------
+
+FITTED_PROSE = re.compile(rb'^(\w+: )\{value: (.*?), source: "fitted to (\d+) rows?: epsim calibrate .*; '
+                          rb'(?:standard error (\S+) %|((?:loose|at bound): [^;"]*))"\}$')
+FITTED_DATA = re.compile(rb'^(\w+: )\{value: (.*?), fit: ".*?", rows: (\d+)(?:, stderr_pct: ([^\s,}]+))?'
+                         rb'(?:, only: "?[^,}]*)?(?:, seed: \d+)?(?:, from_us: [^,}]*)?(?:, source: "([^"]*)")?\}$')
+FITTED_BY = re.compile(rb'^source: "epsim calibrate .*"$')
+
+
+def fitted_parts(data, prose):
+    """Lines, provenance of fitted values as (key, value, rows, standard error, remark) in both forms."""
+    parts = []
+    for line in data.split(b"\n"):
+        match = (FITTED_PROSE if prose else FITTED_DATA).match(line)
+        if prose and FITTED_BY.match(line):
+            parts.append(b"DATA")
+        elif not prose and line.startswith(b'data: "'):
+            parts.append(b"DATA")
+        elif not prose and parts and parts[-1] == b"DATA" and re.match(rb"(only|seed|from_us): ", line):
+            pass
+        else:
+            parts.append(match.groups() if match else line)
+    return parts
+
+
 # ---- comparing ---------------------------------------------------------------------------------
 
 
@@ -157,8 +221,17 @@ def differences(question, old, new, excused):
             a, b = without_exceptions(a, b, excused)
             if a != b:
                 found.append(f"{what}: {first_difference(a, b)}")
+        elif question.label == "calibrate" and re.match(r"file .*\.yaml$", what):
+            a, b = fitted_parts(a, True), fitted_parts(b, False)
+            excused["fit"]["files"] = excused["fit"].get("files", 0) + 1
+            if a != b:
+                found.append(f"{what}: {first_difference(a, b)}")
         else:
-            found.append(f"{what}: {first_difference(a.splitlines(), b.splitlines())}")
+            a, b = a.split(b"\n"), b.split(b"\n")
+            if a[0] == b"{":
+                a, b = without_gone_members(a, b, excused)
+            if a != b:
+                found.append(f"{what}: {first_difference(a, b)}")
     return found
 
 
@@ -280,8 +353,12 @@ def main():
     parser.add_argument("--seed", type=int, default=1, help="of the questions [1]")
     parser.add_argument("--real", nargs=2, metavar=("OLD_REAL", "NEW_REAL"), help="epsim-real's two builds")
     parser.add_argument("--real-n", type=int, default=24, help="runs of epsim-real [24]")
+    parser.add_argument("--tree", type=Path, help="where the questions' files are [this tree]")
     parser.add_argument("--list", action="store_true", help="print the questions and ask none")
     options = parser.parse_args()
+    if options.tree:
+        global ROOT
+        ROOT = same_questions.ROOT = options.tree.resolve()
     asked = same_questions.questions(options.n, options.seed)
     if options.list:
         for question in asked:

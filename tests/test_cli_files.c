@@ -134,6 +134,41 @@ START_TEST(timeline_before_result)
 }
 END_TEST
 
+// A file holds what is printed without -o.
+static const char *const to_files[] = {
+    "simulate --tokens 8 --ep 8",
+    "estimate --tokens 8 --ep 8 --json",
+    "simulate --ep 8 --show all",
+    "compare --tokens 8 --ep 8",
+    "replay --trace $D/trace-good --ep 4 --tokens 1",
+    "replay --trace $D/trace-good --ep 4 --tokens 1 --tsv replay-steps",
+    "accuracy $D/rows.csv",
+    "trace info $D/trace-good --ep 4",
+    "trace make zipf --show",
+    "trace export $D/trace-good --ep 4 --tokens 1 --matrix dispatch",
+    "layout make eplb --trace $D/trace-good --ep 4",
+    "layout compare --trace $D/trace-good --ep 4 --engine estimate --search-steps 2",
+    "layout inspect tests/data/layout/trtllm-ep32.yaml --ep 32",
+    "layout export tests/data/layout/trtllm-ep32.yaml --ep 32",
+};
+
+START_TEST(file_is_what_is_printed)
+{
+    char arguments[512];
+    snprintf(arguments, sizeof arguments, "%s -o $D/" TARGET, to_files[_i]);
+    struct outcome printed = run(to_files[_i]), written = run(arguments);
+    ck_assert_msg(printed.exit == 0, "epsim %s: %.600s", to_files[_i], printed.err);
+    ck_assert_msg(written.exit == 0, "epsim %s: exit %d: %.600s", arguments, written.exit,
+                  written.err);
+    ck_assert_str_eq(written.out, "");
+    char *text = read_text(TARGET);
+    ck_assert_str_eq(text, printed.out);
+    free(text);
+    outcome_release(&printed);
+    outcome_release(&written);
+}
+END_TEST
+
 // Standard output that takes nothing: a full disk, and none at all.
 static const char *const printing[] = {
     "--help",
@@ -233,6 +268,7 @@ int main(void)
         return 0;
     tcase_add_loop_test(tests, bad_target, 0, (int)COUNT(bad_targets));
     tcase_add_test(tests, failure_keeps_the_old_file);
+    tcase_add_loop_test(tests, file_is_what_is_printed, 0, (int)COUNT(to_files));
     tcase_add_loop_test(tests, full_standard_output, 0, (int)COUNT(printing));
     tcase_add_test(tests, timeline_before_result);
     tcase_add_loop_test(tests, signal_leaves_nothing, 0, (int)COUNT(interrupted));

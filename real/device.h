@@ -9,14 +9,7 @@
 
 #include "base/error.h"
 #include "model/moe.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-// How the values of a row are stored. FP8 is E4M3 (4 exponent, 3 mantissa bits, saturating at 448)
-// with one fp32 scale a block of 128 values, max |x| / 448, standing after the row's values.
-enum row_format { ROW_FP32, ROW_BF16, ROW_FP8 };
+#include "real/values.h"
 
 // `count` rows of `width` values, `stride` bytes apart.
 struct row_block {
@@ -84,7 +77,7 @@ struct row_meta {
 };
 
 // out row i = sum over j in first[i] .. first[i + 1] - 1 of weight[j] * in row source[j], in fp32,
-// in order; weight NULL: 1. `add`: to what out holds (activation format only).
+// in order; weight NULL: 1. `add`: to what out holds.
 struct row_sums {
     struct row_block out, in;
     const uint64_t *first;

@@ -12,7 +12,6 @@
 #define REAL_UNITS_CUH
 
 #include "real/device.h"
-#include "real/values.h"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -258,13 +257,6 @@ inline __device__ void store_value(row_format format, char *row, uint32_t i, uin
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
-
-inline __host__ __device__ size_t row_bytes(row_format format, uint32_t width)
-{
-    return format == ROW_FP32   ? 4 * (size_t)width
-           : format == ROW_BF16 ? 2 * (size_t)width
-                                : width + 4 * (size_t)((width + FP8_BLOCK - 1) / FP8_BLOCK);
-}
 
 inline __device__ char *row_at(const row_block &rows, uint64_t row)
 {

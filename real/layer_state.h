@@ -23,9 +23,10 @@ struct layer_setup {
 
 struct layer {
     struct layer_setup setup;
-    struct routing routing; // of all ranks' choices, once they are known
-    uint16_t *all_ids;      // [world tokens * topk], ranks in order
-    uint64_t *token_first;  // [ranks + 1] into them
+    struct routing routing;      // of all ranks' choices, once they are known
+    uint16_t *all_ids;           // [world tokens * topk], ranks in order
+    uint64_t *token_first;       // [ranks + 1] into them, by tokens
+    int *choices, *choice_first; // [ranks] how many each rank has of them, and where
     struct loads loads;
     struct schedule schedule;
     struct plan dispatch, combine;
@@ -36,6 +37,13 @@ struct layer {
 static inline uint32_t layer_own_tokens(const struct layer *layer)
 {
     return layer->setup.scenario->routing.tokens[layer->setup.rank];
+}
+
+// Expert slots of this rank.
+static inline uint32_t layer_own_slots(const struct layer *layer)
+{
+    const uint32_t *first = layer->setup.scenario->layout->rank_slot + layer->setup.rank;
+    return first[1] - first[0];
 }
 
 #endif

@@ -40,4 +40,8 @@ void plan_init(struct plan *plan, const struct schedule *schedule, const struct 
                const struct routing *routing, uint32_t rank);
 void plan_release(struct plan *plan);
 
+// Lists of which first[l + 1] counts the entries: makes first[l] where list l begins. Returns a
+// copy to fill them by, to be freed.
+uint64_t *plan_list_starts(uint64_t *first, uint64_t lists);
+
 #endif

@@ -27,6 +27,13 @@ static void lane_add(const struct lane *lane, uint32_t token, uint32_t slot)
     lane->rows->slot[at] = slot;
 }
 
+// Unused rows of a slot up to row `end`.
+static void lane_pad(const struct lane *lane, uint64_t end, uint32_t slot)
+{
+    while (lane->rows->first[lane->index + 1] < end)
+        lane_add(lane, SLICE_UNUSED, slot);
+}
+
 // Lanes are opened in order: each begins where the one before ends.
 static struct lane lane_open(struct rows *rows, uint32_t index, uint32_t home)
 {
@@ -48,14 +55,8 @@ struct cut {
     const struct routing *routing;
     const struct layout *layout;
     bool by_expert; // a row a choice, not a rank
-    bool all;       // every token, wherever its experts are
     uint32_t pad;   // padded: rows of a lane (by_expert: of a slot); 0: none
 };
-
-static bool is_all(const struct schedule *schedule)
-{
-    return schedule->dispatcher.dedupe == DEDUPE_ALL;
-}
 
 static struct cut cut_of(const struct schedule *schedule, const struct transfer *transfer,
                          const struct routing *routing)
@@ -66,59 +67,53 @@ static struct cut cut_of(const struct schedule *schedule, const struct transfer 
                       .routing = routing,
                       .layout = schedule->layout,
                       .by_expert = transfer->gather ? dispatcher->reduce == REDUCE_HOME
-                                                    : dispatcher->dedupe == DEDUPE_EXPERT,
-                      .all = is_all(schedule)};
+                                                    : dispatcher->dedupe == DEDUPE_EXPERT};
     if (dispatcher->counts == COUNTS_PADDED)
         for (uint32_t r = 0; r < routing->ranks; r++)
             cut.pad = routing->tokens[r] > cut.pad ? routing->tokens[r] : cut.pad;
     return cut;
 }
 
-static bool reaches(const struct cut *cut, const uint16_t *ids, uint32_t token, uint32_t first,
-                    uint32_t last)
+bool slice_reaches(const struct schedule *schedule, const uint16_t *ids, uint32_t token,
+                   uint32_t first, uint32_t last)
 {
-    for (uint32_t k = 0; k < cut->routing->topk; k++) {
+    const struct layout *layout = schedule->layout;
+    for (uint32_t k = 0; k < schedule->moe.topk; k++) {
         if (ids[k] == ROUTING_DROPPED)
             continue;
-        const uint32_t rank = cut->layout->slot_rank[layout_slot(cut->layout, ids[k], token)];
+        const uint32_t rank = layout->slot_rank[layout_slot(layout, ids[k], token)];
         if (rank >= first && rank < last)
             return true;
     }
-    return cut->all;
+    return schedule->dispatcher.dedupe == DEDUPE_ALL;
 }
 
 // Rows of a home's tokens for one slot, in token order, padded to the slot's size.
 static void add_slot_rows(const struct cut *cut, const struct lane *lane, uint32_t slot)
 {
+    const uint64_t start = lane->rows->first[lane->index + 1];
     uint16_t ids[MOE_MAX_TOPK];
-    uint32_t added = 0;
     for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
         routing_row(cut->routing, lane->home, t, ids);
         for (uint32_t k = 0; k < cut->routing->topk; k++)
-            if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot) {
+            if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot)
                 lane_add(lane, t, slot);
-                added++;
-            }
     }
-    for (; added < cut->pad; added++)
-        lane_add(lane, SLICE_UNUSED, slot);
+    lane_pad(lane, start + cut->pad, slot);
 }
 
 // Rows of a home's tokens for the ranks first .. last - 1, one a token.
 static void add_token_rows(const struct cut *cut, const struct lane *lane, uint32_t first,
                            uint32_t last)
 {
+    const uint64_t start = lane->rows->first[lane->index + 1];
     uint16_t ids[MOE_MAX_TOPK];
-    uint32_t added = 0;
     for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
         routing_row(cut->routing, lane->home, t, ids);
-        if (!reaches(cut, ids, t, first, last))
-            continue;
-        lane_add(lane, t, UINT32_MAX);
-        added++;
+        if (slice_reaches(cut->schedule, ids, t, first, last))
+            lane_add(lane, t, UINT32_MAX);
     }
-    for (; added < cut->pad; added++)
-        lane_add(lane, SLICE_UNUSED, UINT32_MAX);
+    lane_pad(lane, start + cut->pad, UINT32_MAX);
 }
 
 // The rows that move between a lane's home and one rank.
@@ -183,7 +178,7 @@ static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, str
              row++) {
             const uint32_t token = slice->crossed.token[row];
             routing_row(cut->routing, home, token, ids);
-            if (!reaches(cut, ids, token, rank, rank + 1))
+            if (!slice_reaches(cut->schedule, ids, token, rank, rank + 1))
                 continue;
             slice->relayed_row[slice->relayed.first[lane.index + 1]] = row;
             lane_add(&lane, token, UINT32_MAX);

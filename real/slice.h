@@ -32,4 +32,8 @@ void schedule_rank_slice(const struct schedule *schedule, const struct transfer 
                          const struct routing *routing, uint32_t rank, struct slice *slice);
 void slice_release(struct slice *slice);
 
+// Whether a token goes to any of the ranks first .. last - 1, by its choices or because all do.
+bool slice_reaches(const struct schedule *schedule, const uint16_t *ids, uint32_t token,
+                   uint32_t first, uint32_t last);
+
 #endif

@@ -5,9 +5,7 @@
 #include "base/range.h"
 #include "base/table.h"
 #include "base/embedded.h"
-#include "real/environment.h"
 #include "real/measure.h"
-#include "real/measure_out.h"
 #include "real/workload.h"
 
 #include <stdlib.h>
@@ -174,18 +172,6 @@ static bool run_cases(const struct world *world, const struct real_options *opti
     return ok;
 }
 
-static void write_results_json(const struct world *world, struct results *results)
-{
-    json_t *document = json_object();
-    json_object_set_new(document, "schema", json_string("epsim.measured/1"));
-    json_object_set_new(document, "version", json_string(version()));
-    json_object_set_new(document, "environment", environment_json(world));
-    json_object_set_new(document, "cases", results->cases);
-    json_dumpf(document, results->file.stream, JSON_INDENT(1) | TABLE_JSON_FLAGS);
-    fputc('\n', results->file.stream);
-    json_decref(document);
-}
-
 static bool open_results(const struct world *world, const struct real_options *options,
                          struct results *results, struct error *err)
 {
@@ -204,7 +190,8 @@ static bool close_results(const struct world *world, struct results *results, st
     bool ok = true;
     if (world->rank == 0) {
         if (results->cases)
-            write_results_json(world, results);
+            world_write_json(world, "epsim.measured/1", json_pack("{s:o}", "cases", results->cases),
+                             results->file.stream);
         ok = outfile_commit(&results->file, err);
     }
     return world_agrees(world, ok, err);

@@ -1,7 +1,6 @@
-#include "real/choices.h"
+#include "real/memory.h"
 
 #include "base/mem.h"
-#include "real/memory.h"
 
 #include <mpi.h>
 #include <stdlib.h>

@@ -4,9 +4,7 @@
 #include "real/layer.h"
 
 #include "base/mem.h"
-#include "real/choices.h"
 #include "real/memory.h"
-#include "real/movement.h"
 
 #include <assert.h>
 #include <stdlib.h>

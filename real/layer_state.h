@@ -46,4 +46,32 @@ static inline uint32_t layer_own_slots(const struct layer *layer)
     return first[1] - first[0];
 }
 
+// --- choices of experts: real/choices.c. Private to the layer's own files ------------------------
+
+// Makes layer->routing the routing of all ranks' choices, once choices_learn has filled them in.
+void choices_open(struct layer *layer);
+void choices_close(struct layer *layer);
+
+// Choices that a rule or trace made: uploaded, as if the router had written them.
+void choices_upload(struct layer *layer);
+
+// Notify: every rank's choices on every rank. The first time they are kept; later ones must be the
+// same. Collective.
+bool choices_learn(struct layer *layer, struct error *err);
+
+// This rank's choices of some tokens: ids and weights have count * topk values.
+void choices_read(struct layer *layer, const uint32_t *token, uint32_t count, uint16_t *ids,
+                  float *weights);
+
+// --- movement between ranks: real/movement.c. Likewise
+// --------------------------------------------
+
+// Dispatch scatters rows from sent to served, combine gathers them back. Begins after what the
+// compute stream has been given; what has come may be used by later work on the stages' streams.
+// Every rank calls it with the same transfer.
+bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err);
+
+// Mark of the device clock at the last byte of a stage. Smaller marks are the phases': two each.
+uint32_t movement_mark(bool gather, enum stage stage);
+
 #endif

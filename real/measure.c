@@ -68,13 +68,12 @@ static bool run_counted(const struct world *world, struct layer *layer,
 static bool run_iterations(const struct world *world, const struct real_options *options,
                            struct layer *layer, struct measured_case *result, struct error *err)
 {
-    const struct verify_setup check = {.tokens = options->verify, .tolerance = options->tolerance};
     struct layer_times times;
     for (uint32_t i = 0; i < options->warmup; i++)
         if (!layer_run(layer, &times, err))
             return false;
     return run_counted(world, layer, result, err) &&
-           (options->verify == 0 || verify_output(world, &check, layer, &result->verified, err));
+           (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));
 }
 
 bool measure_case(const struct world *world, const struct real_options *options,

@@ -39,86 +39,24 @@ static void *allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
     return allocate(layer, rows * width * device_value_bytes(layer->setup.device));
 }
 
-static void *allocate_filled(struct layer *layer, uint64_t rows, uint64_t width, uint64_t tensor,
+static void *allocate_filled(struct layer *layer, uint64_t rows, uint32_t width, uint64_t tensor,
                              float scale)
 {
     const struct layer_setup *setup = &layer->setup;
+    const uint64_t count = rows * width, seed = setup->scenario->run.seed;
     void *values = allocate_dense(layer, rows, width);
     if (values)
-        device_fill(setup->device, &(struct tensor_fill){.values = values,
-                                                         .count = rows * width,
-                                                         .seed = setup->scenario->run.seed,
-                                                         .tensor = tensor,
-                                                         .scale = scale});
+        device_fill(setup->device, &(struct tensor_fill){values, count, seed, tensor, scale});
     return values;
 }
 
-// Selection bias: small beside scores in 0 .. 1, as the aux-loss-free bias of DeepSeek-V3 is.
-#define BIAS_SCALE 0.01f
-
-static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream)
+// A matrix that takes `width` values to `rows`.
+static void *make_weights(struct layer *layer, uint64_t rows, uint32_t width, enum tensor_kind kind,
+                          uint32_t index)
 {
-    const struct layer_setup *setup = &layer->setup;
-    float *host = mem_alloc(experts, sizeof *host);
-    float *bias = allocate(layer, experts * sizeof *bias);
-    for (uint32_t e = 0; e < experts; e++)
-        host[e] = BIAS_SCALE *
-                  value_at(setup->scenario->run.seed, tensor_number(TENSOR_BIAS, stream, 0), e);
-    if (bias)
-        device_upload(setup->device, bias, host, experts * sizeof *bias);
-    free(host);
-    return bias;
-}
-
-static void open_experts(struct layer *layer, const struct moe *moe, uint32_t stream)
-{
-    struct layer_memory *memory = layer->memory;
-    const struct layout *layout = layer->setup.scenario->layout;
-    const uint32_t first = layout->rank_slot[layer->setup.rank];
-    const uint32_t slots = layer_own_slots(layer);
-    memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
-    memory->down = mem_alloc(slots, sizeof *memory->down);
-    for (uint32_t s = 0; s < slots; s++) {
-        const uint32_t expert = layout->slot_expert[first + s];
-        memory->gate_up[s] = allocate_filled(layer, 2ull * moe->intermediate, moe->hidden,
-                                             tensor_number(TENSOR_GATE_UP, stream, expert),
-                                             tensor_scale(moe->hidden));
-        memory->down[s] = allocate_filled(layer, moe->hidden, moe->intermediate,
-                                          tensor_number(TENSOR_DOWN, stream, expert),
-                                          tensor_scale(moe->intermediate));
-    }
-    if (moe->shared_intermediate == 0)
-        return;
-    memory->shared_gate_up =
-        allocate_filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
-                        tensor_number(TENSOR_SHARED_GATE_UP, stream, 0), tensor_scale(moe->hidden));
-    memory->shared_down = allocate_filled(layer, moe->hidden, moe->shared_intermediate,
-                                          tensor_number(TENSOR_SHARED_DOWN, stream, 0),
-                                          tensor_scale(moe->shared_intermediate));
-}
-
-void memory_open(struct layer *layer)
-{
-    const struct scenario *scenario = layer->setup.scenario;
-    const struct moe *moe = &scenario->moe;
-    const uint32_t tokens = scenario->routing.tokens[layer->setup.rank];
-    const uint32_t stream = scenario->routing.layer;
-    struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
-    memory->input =
-        allocate_filled(layer, tokens, moe->hidden,
-                        tensor_number(TENSOR_INPUT, stream, layer->setup.rank), tensor_scale(1));
-    memory->hidden = allocate_dense(layer, tokens, moe->hidden);
-    memory->output = allocate_dense(layer, tokens, moe->hidden);
-    memory->shared = allocate_dense(layer, tokens, moe->hidden);
-    memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
-    memory->router =
-        allocate_filled(layer, moe->experts, moe->hidden, tensor_number(TENSOR_ROUTER, stream, 0),
-                        tensor_scale(moe->hidden));
-    memory->bias = filled_bias(layer, moe->experts, stream);
-    memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
-    memory->weights = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(float));
-    memory->ids = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(uint16_t));
-    open_experts(layer, moe, stream);
+    const uint32_t stream = layer->setup.scenario->routing.layer;
+    return allocate_filled(layer, rows, width, tensor_number(kind, stream, index),
+                           tensor_scale(width));
 }
 
 static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
@@ -127,6 +65,61 @@ static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
     if (memory && bytes)
         device_upload(layer->setup.device, memory, host, bytes);
     return memory;
+}
+
+// Selection bias: small beside scores in 0 .. 1, as the aux-loss-free bias of DeepSeek-V3 is.
+#define BIAS_SCALE 0.01f
+
+static float *make_bias(struct layer *layer, uint32_t experts)
+{
+    const struct scenario *scenario = layer->setup.scenario;
+    const uint64_t tensor = tensor_number(TENSOR_BIAS, scenario->routing.layer, 0);
+    float *host = mem_alloc(experts, sizeof *host);
+    for (uint32_t e = 0; e < experts; e++)
+        host[e] = BIAS_SCALE * value_at(scenario->run.seed, tensor, e);
+    float *bias = uploaded(layer, host, experts * sizeof *bias);
+    free(host);
+    return bias;
+}
+
+static void open_experts(struct layer *layer, const struct moe *moe)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct layout *layout = layer->setup.scenario->layout;
+    const uint32_t *expert = layout->slot_expert + layout->rank_slot[layer->setup.rank];
+    const uint32_t slots = layer_own_slots(layer), hidden = moe->hidden;
+    const uint32_t inner = moe->intermediate, shared = moe->shared_intermediate;
+    memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
+    memory->down = mem_alloc(slots, sizeof *memory->down);
+    for (uint32_t s = 0; s < slots; s++) {
+        memory->gate_up[s] = make_weights(layer, 2ull * inner, hidden, TENSOR_GATE_UP, expert[s]);
+        memory->down[s] = make_weights(layer, hidden, inner, TENSOR_DOWN, expert[s]);
+    }
+    if (shared == 0)
+        return;
+    memory->shared_gate_up = make_weights(layer, 2ull * shared, hidden, TENSOR_SHARED_GATE_UP, 0);
+    memory->shared_down = make_weights(layer, hidden, shared, TENSOR_SHARED_DOWN, 0);
+}
+
+void memory_open(struct layer *layer)
+{
+    const struct moe *moe = &layer->setup.scenario->moe;
+    const uint32_t tokens = layer_own_tokens(layer);
+    const uint64_t choices = (uint64_t)tokens * moe->topk;
+    const uint64_t input =
+        tensor_number(TENSOR_INPUT, layer->setup.scenario->routing.layer, layer->setup.rank);
+    struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
+    memory->input = allocate_filled(layer, tokens, moe->hidden, input, tensor_scale(1));
+    memory->hidden = allocate_dense(layer, tokens, moe->hidden);
+    memory->output = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
+    memory->router = make_weights(layer, moe->experts, moe->hidden, TENSOR_ROUTER, 0);
+    memory->bias = make_bias(layer, moe->experts);
+    memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
+    memory->weights = allocate(layer, choices * sizeof(float));
+    memory->ids = allocate(layer, choices * sizeof(uint16_t));
+    open_experts(layer, moe);
 }
 
 static struct row_block wire_rows(struct layer *layer, const struct transfer *transfer,

@@ -1,7 +1,6 @@
-#include "real/movement.h"
+#include "real/memory.h"
 
 #include "base/mem.h"
-#include "real/memory.h"
 
 #include <stdlib.h>
 

@@ -152,13 +152,7 @@ static void add_shared(const struct reference *reference, const struct reference
 }
 
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
-                     double *out)
-{
-    reference_part(reference, tokens, 0, 1, out);
-}
-
-void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
-                    uint32_t part, uint32_t parts, double *out)
+                     uint32_t part, uint32_t parts, double *out)
 {
     const uint32_t experts = reference->moe->experts;
     const size_t values = (size_t)tokens->count * reference->moe->hidden;

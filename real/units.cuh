@@ -67,6 +67,21 @@ inline __device__ uint32_t fp8_pair(float low, float high)
 #endif
 }
 
+// Of all lanes of a warp, in every lane.
+inline __device__ float warp_sum(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value += __shfl_xor_sync(EVERY_LANE, value, step);
+    return value;
+}
+
+inline __device__ float warp_max(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
+    return value;
+}
+
 // ---- units: UNIT neighbouring values of a row ---------------------------------------------------
 
 template <row_format F> struct unit;
@@ -227,15 +242,14 @@ inline __device__ float load_value(row_format format, const char *row, uint32_t 
 // The largest of all threads' values, for a block of FP8_BLOCK threads.
 inline __device__ float block_max(float value)
 {
-    __shared__ float warp_max[FP8_BLOCK / WARP];
-    for (int step = WARP / 2; step > 0; step /= 2)
-        value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
+    __shared__ float largest[FP8_BLOCK / WARP];
+    value = warp_max(value);
     __syncthreads(); // the last call's readers are done
     if (threadIdx.x % WARP == 0)
-        warp_max[threadIdx.x / WARP] = value;
+        largest[threadIdx.x / WARP] = value;
     __syncthreads();
     for (uint32_t w = 0; w < FP8_BLOCK / WARP; w++)
-        value = fmaxf(value, warp_max[w]);
+        value = fmaxf(value, largest[w]);
     return value;
 }
 

@@ -19,16 +19,13 @@ static double default_tolerance(const struct device *device, const struct moe *m
     return 1e-5;
 }
 
-// The tokens of this rank that are checked: an even share of what was asked, evenly spread.
-static uint32_t pick_tokens(const struct world *world, uint32_t asked, uint32_t own,
-                            uint32_t **tokens)
+// How many tokens of a rank are checked: an even share of what was asked.
+static uint32_t checked_tokens(const struct world *world, const struct real_options *options,
+                               const struct layer *layer, uint32_t rank)
 {
-    const uint32_t share = (asked + world->ranks - 1) / world->ranks;
-    const uint32_t count = share < own ? share : own;
-    *tokens = mem_alloc((size_t)count + 1, sizeof **tokens);
-    for (uint32_t i = 0; i < count; i++)
-        (*tokens)[i] = (uint32_t)((uint64_t)i * own / count);
-    return count;
+    const uint32_t share = (options->verify + world->ranks - 1) / world->ranks;
+    const uint32_t own = layer->routing.tokens[rank];
+    return share < own ? share : own;
 }
 
 // The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
@@ -120,7 +117,7 @@ static void compare_own(const struct world *world, struct layer *layer,
                                             .wire = sample.wire,
                                             .ids = sample.ids,
                                             .weights = sample.weights};
-    reference_part(&reference, &tokens, world->rank, world->ranks, sample.expected);
+    reference_layer(&reference, &tokens, world->rank, world->ranks, sample.expected);
     MPI_Allreduce(MPI_IN_PLACE, sample.expected, (int)(2 * sample.total * hidden), MPI_DOUBLE,
                   MPI_SUM, MPI_COMM_WORLD);
     for (uint32_t i = 0; i < 2; i++)
@@ -131,28 +128,24 @@ static void compare_own(const struct world *world, struct layer *layer,
 }
 
 // What this rank's own tokens add to the error: with A off the wire, and as it was before.
-struct own_sums {
-    uint32_t tokens;
-    struct reference_error sums[2];
-};
-
-static bool own_errors(const struct world *world, struct layer *layer, uint32_t asked,
-                       struct own_sums *own, struct error *err)
+static bool own_errors(const struct world *world, const struct real_options *options,
+                       struct layer *layer, struct reference_error sums[2], struct error *err)
 {
-    const struct scenario *scenario = layer->setup.scenario;
-    uint32_t *picked;
-    own->tokens = pick_tokens(world, asked, scenario->routing.tokens[world->rank], &picked);
-    const size_t values = (size_t)own->tokens * scenario->moe.hidden + 1;
-    const size_t choices = (size_t)own->tokens * scenario->moe.topk + 1;
+    const struct moe *moe = &layer->setup.scenario->moe;
+    const uint32_t count = checked_tokens(world, options, layer, world->rank);
+    uint32_t *picked = mem_alloc((size_t)count + 1, sizeof *picked);
+    for (uint32_t i = 0; i < count; i++) // evenly spread
+        picked[i] = (uint32_t)((uint64_t)i * layer_own_tokens(layer) / count);
+    const size_t values = (size_t)count * moe->hidden + 1, choices = (size_t)count * moe->topk + 1;
     const struct layer_tokens got = {.token = picked,
-                                     .count = own->tokens,
+                                     .count = count,
                                      .a = mem_alloc(values, sizeof(float)),
                                      .c = mem_alloc(values, sizeof(float)),
                                      .ids = mem_alloc(choices, sizeof(uint16_t)),
                                      .weights = mem_alloc(choices, sizeof(float))};
     const bool ok = world_agrees(world, layer_read(layer, &got, err), err);
     if (ok)
-        compare_own(world, layer, &got, own->sums);
+        compare_own(world, layer, &got, sums);
     free(picked);
     free(got.a);
     free(got.c);
@@ -161,25 +154,20 @@ static bool own_errors(const struct world *world, struct layer *layer, uint32_t 
     return ok;
 }
 
-bool verify_output(const struct world *world, const struct verify_setup *setup, struct layer *layer,
-                   struct verified *verified, struct error *err)
+bool verify_output(const struct world *world, const struct real_options *options,
+                   struct layer *layer, struct verified *verified, struct error *err)
 {
-    struct own_sums own = {0};
-    double mine[4], all[4];
-    if (!own_errors(world, layer, setup->tokens, &own, err))
+    struct reference_error own[2] = {0}, all[2];
+    if (!own_errors(world, options, layer, own, err))
         return false;
-    for (int i = 0; i < 2; i++) {
-        mine[2 * i] = own.sums[i].error2;
-        mine[2 * i + 1] = own.sums[i].expected2;
-    }
-    MPI_Allreduce(mine, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    MPI_Allreduce(&own.tokens, &verified->tokens, 1, MPI_UINT32_T, MPI_SUM, MPI_COMM_WORLD);
-    verified->relative_error =
-        reference_relative(&(struct reference_error){.error2 = all[0], .expected2 = all[1]});
-    verified->full_error =
-        reference_relative(&(struct reference_error){.error2 = all[2], .expected2 = all[3]});
-    verified->tolerance = setup->tolerance > 0
-                              ? setup->tolerance
+    MPI_Allreduce(own, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    verified->tokens = 0;
+    for (uint32_t r = 0; r < world->ranks; r++)
+        verified->tokens += checked_tokens(world, options, layer, r);
+    verified->relative_error = reference_relative(&all[0]);
+    verified->full_error = reference_relative(&all[1]);
+    verified->tolerance = options->tolerance > 0
+                              ? options->tolerance
                               : default_tolerance(layer->setup.device, &layer->setup.scenario->moe);
     if (verified->relative_error <= verified->tolerance)
         return true;

@@ -613,8 +613,8 @@ START_TEST(reference_agrees)
     }
     add_network(tensor_number(TENSOR_SHARED_GATE_UP, 4, 0), tensor_number(TENSOR_SHARED_DOWN, 4, 0),
                 SHARED, hidden, ones, got);
-    reference_layer(&reference, &(struct reference_tokens){TOKENS, hidden, wire, ids, weights},
-                    expected);
+    reference_layer(&reference, &(struct reference_tokens){TOKENS, hidden, wire, ids, weights}, 0,
+                    1, expected);
     struct reference_error error = {0};
     reference_compare(&error, expected, got, TOKENS * HIDDEN);
     ck_assert_double_lt(reference_relative(&error), 1e-6);

@@ -3,8 +3,6 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "base/range.h"
-#include "base/table.h"
-#include "base/embedded.h"
 #include "real/measure.h"
 #include "real/workload.h"
 

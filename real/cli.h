@@ -5,9 +5,6 @@
 #include "base/options.h"
 #include "scenario/scenario.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
 struct real_options {

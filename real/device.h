@@ -7,7 +7,6 @@
 #ifndef REAL_DEVICE_H
 #define REAL_DEVICE_H
 
-#include "base/error.h"
 #include "model/moe.h"
 #include "real/values.h"
 

@@ -3,11 +3,9 @@
 // its work ahead, the phase is held back until every rank has given all of it.
 #include "real/layer.h"
 
-#include "base/mem.h"
 #include "real/memory.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 // --- phases ---------------------------------------------------------------------------------
 

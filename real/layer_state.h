@@ -3,12 +3,8 @@
 #define REAL_LAYER_STATE_H
 
 #include "scenario/scenario.h"
-#include "real/device.h"
 #include "real/plan.h"
 #include "real/transport.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 struct layer_setup {
     const struct scenario *scenario; // resolved; its loads are made by the layer

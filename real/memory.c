@@ -2,10 +2,8 @@
 
 #include "base/mem.h"
 #include "real/tensors.h"
-#include "real/values.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum row_format memory_format(enum dtype dtype)
 {

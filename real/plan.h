@@ -11,8 +11,6 @@
 
 #include "real/slice.h"
 
-#include <stdint.h>
-
 // Consecutive rows of a buffer that go to, or come from, one rank.
 struct piece {
     uint32_t rank;

@@ -1,7 +1,6 @@
 #include "real/poll.h"
 
 #include <sched.h>
-#include <stddef.h>
 #include <time.h>
 
 #define SLEEP_NS 20000

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "model/routing.h"
 #include "real/tensors.h"
-#include "real/values.h"
 
 #include <stdlib.h>
 

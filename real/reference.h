@@ -7,8 +7,6 @@
 #include "model/moe.h"
 #include "real/device.h"
 
-#include <stdint.h>
-
 struct reference {
     const struct moe *moe;
     uint64_t seed;

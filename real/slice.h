@@ -5,8 +5,6 @@
 
 #include "model/schedule.h"
 
-#include <stdint.h>
-
 #define SLICE_UNUSED UINT32_MAX // token of a padded slot that carries nothing
 
 // Rows of several lanes, one lane after another.

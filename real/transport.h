@@ -3,11 +3,7 @@
 #ifndef REAL_TRANSPORT_H
 #define REAL_TRANSPORT_H
 
-#include "base/error.h"
 #include "real/device.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 struct message {
     uint32_t rank;

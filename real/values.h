@@ -5,7 +5,6 @@
 #define REAL_VALUES_H
 
 #include <math.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 

@@ -10,7 +10,6 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #ifdef EPSIM_CUDA
-#include <cuda_runtime_api.h>
 #include <nccl.h>
 #endif
 

@@ -3,7 +3,6 @@
 #ifndef REAL_WORLD_H
 #define REAL_WORLD_H
 
-#include "real/device.h"
 #include "real/transport.h"
 
 #include <jansson.h>

@@ -17,8 +17,8 @@ static uint32_t failures;
 int check_program(const char *program, const char *outcome, bool (*body)(struct error *err))
 {
     struct error err = {0};
-    bool ran = device_open(&device_host, &check_devices[CHECK_HOST], 0, &err) &&
-               device_open(&device_cuda, &check_devices[CHECK_CUDA], 0, &err);
+    bool ran = device_host.open(&check_devices[CHECK_HOST], 0, &err) &&
+               device_cuda.open(&check_devices[CHECK_CUDA], 0, &err);
     if (ran) {
         printf("%-6s %-44s %12s %12s %8s\n", "", "check", "error", "", "");
         ran = body(&err);

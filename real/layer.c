@@ -17,8 +17,7 @@ static uint32_t phase_mark(enum phase phase, bool end)
 // Phases whose work the host gives without waiting for any of it.
 static bool phase_holds(const struct layer *layer, enum phase phase)
 {
-    return device_holds(layer->setup.device) && phase != PHASE_NOTIFY &&
-           (phase != PHASE_ROUTER || layer->setup.router);
+    return phase != PHASE_NOTIFY && (phase != PHASE_ROUTER || layer->setup.router);
 }
 
 static bool begin_phase(struct layer *layer, enum phase phase, struct error *err)

@@ -140,59 +140,40 @@ static void mpi_close(struct transport *transport)
 
 // --- posting ------------------------------------------------------------------------------------
 
-static uint64_t piece_count(const struct mpi *mpi, const struct message *messages, uint32_t count)
+static void make_room(struct flight *flight)
 {
-    uint64_t pieces = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (messages[i].rank != mpi->rank)
-            pieces += (messages[i].bytes + PIECE_BYTES - 1) / PIECE_BYTES;
-    return pieces;
-}
-
-static void make_room(struct flight *flight, uint64_t pieces)
-{
-    if (pieces <= flight->capacity)
+    if (flight->count < flight->capacity)
         return;
-    assert(pieces <= INT32_MAX);
-    flight->capacity = (uint32_t)pieces;
-    flight->requests = mem_grow(flight->requests, pieces, sizeof *flight->requests);
-    flight->statuses = mem_grow(flight->statuses, pieces, sizeof *flight->statuses);
-    flight->done = mem_grow(flight->done, pieces, sizeof *flight->done);
-    flight->pieces = mem_grow(flight->pieces, pieces, sizeof *flight->pieces);
+    flight->capacity = flight->capacity ? 2 * flight->capacity : 64;
+    flight->requests = mem_grow(flight->requests, flight->capacity, sizeof *flight->requests);
+    flight->statuses = mem_grow(flight->statuses, flight->capacity, sizeof *flight->statuses);
+    flight->done = mem_grow(flight->done, flight->capacity, sizeof *flight->done);
+    flight->pieces = mem_grow(flight->pieces, flight->capacity, sizeof *flight->pieces);
 }
 
 // Starts one message, piece by piece. The stage is the tag, so stages cannot take each other's.
-static int start_pieces(struct mpi *mpi, enum stream stage, const struct message *message,
-                        bool receive)
-{
-    struct flight *flight = &mpi->flights[stage];
-    const int peer = (int)message->rank, tag = (int)stage;
-    int code = MPI_SUCCESS;
-    for (uint64_t at = 0; at < message->bytes && code == MPI_SUCCESS; at += PIECE_BYTES) {
-        const uint64_t left = message->bytes - at;
-        const int bytes = (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
-        unsigned char *data = (unsigned char *)message->data + at;
-        MPI_Request *request = &flight->requests[flight->count];
-        flight->pieces[flight->count] =
-            (struct mpi_piece){.rank = message->rank, .bytes = bytes, .receive = receive};
-        code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request)
-                       : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request);
-        flight->count += code == MPI_SUCCESS;
-    }
-    return code;
-}
-
 static bool start_message(struct mpi *mpi, enum stream stage, const struct message *message,
                           bool receive, struct error *err)
 {
-    const struct mpi_piece piece = {.rank = message->rank, .receive = receive};
+    struct flight *flight = &mpi->flights[stage];
+    const int peer = (int)message->rank, tag = (int)stage;
     if (message->rank == mpi->rank)
         return true;
-    const int code = start_pieces(mpi, stage, message, receive);
-    if (code != MPI_SUCCESS)
-        return fail_peer(mpi, code, err, &piece);
+    for (uint64_t at = 0; at < message->bytes; at += PIECE_BYTES) {
+        const uint64_t left = message->bytes - at;
+        const int bytes = (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
+        const struct mpi_piece piece = {message->rank, bytes, receive};
+        unsigned char *data = (unsigned char *)message->data + at;
+        make_room(flight);
+        MPI_Request *request = &flight->requests[flight->count];
+        const int code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request)
+                                 : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request);
+        if (code != MPI_SUCCESS)
+            return fail_peer(mpi, code, err, &piece);
+        flight->pieces[flight->count++] = piece;
+    }
     if (!receive)
-        mpi->flights[stage].bytes_sent += message->bytes;
+        flight->bytes_sent += message->bytes;
     return true;
 }
 
@@ -233,12 +214,9 @@ static bool mpi_post(struct transport *transport, enum stream stage,
                      const struct exchange *exchange, struct error *err)
 {
     struct mpi *mpi = mpi_of(transport);
-    struct flight *flight = &mpi->flights[stage];
     if (!mpi_report(mpi, err))
         return false;
-    assert(flight->count == 0); // the last exchange of the stage has been waited for
-    make_room(flight, piece_count(mpi, exchange->sends, exchange->send_count) +
-                          piece_count(mpi, exchange->receives, exchange->receive_count));
+    assert(mpi->flights[stage].count == 0); // the last exchange of the stage has been waited for
     for (uint32_t i = 0; i < exchange->receive_count; i++)
         if (!start_message(mpi, stage, &exchange->receives[i], true, err))
             return false;

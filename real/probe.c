@@ -11,15 +11,12 @@ static bool time_once(struct probe *probe, const struct trial *trial, double *us
     struct transport *transport = probe->world->transport;
     if (!transport_barrier(transport, err))
         return false;
-    if (device_holds(device))
-        device_hold(device, trial->stream);
+    device_hold(device, trial->stream);
     device_mark(device, trial->stream, 0);
     if (!trial->once(probe, trial, err))
         return false;
     device_mark(device, trial->stream, 1);
-    if (device_holds(device) && !transport_let_go(transport, device, err))
-        return false;
-    if (!device_sync(device, err))
+    if (!transport_let_go(transport, device, err) || !device_sync(device, err))
         return false;
     *us = device_elapsed_us(device, 0, 1) / trial->repeats;
     if (trial->alone && probe->world->rank != 0)

@@ -5,13 +5,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-// A list of rows that grows lane by lane.
-static void rows_init(struct rows *rows, uint32_t lanes, uint64_t count)
+static void rows_init(struct rows *rows, uint32_t lanes)
 {
     rows->lanes = lanes;
     rows->first = mem_alloc((size_t)lanes + 1, sizeof *rows->first);
-    rows->token = mem_alloc(count, sizeof *rows->token);
-    rows->slot = mem_alloc(count, sizeof *rows->slot);
 }
 
 // Where rows are added: a lane, and the home whose tokens they are.
@@ -22,9 +19,15 @@ struct lane {
 
 static void lane_add(const struct lane *lane, uint32_t token, uint32_t slot)
 {
-    const uint64_t at = lane->rows->first[lane->index + 1]++;
-    lane->rows->token[at] = token;
-    lane->rows->slot[at] = slot;
+    struct rows *rows = lane->rows;
+    const uint64_t at = rows->first[lane->index + 1]++;
+    if (at == rows->capacity) {
+        rows->capacity = at ? 2 * at : 256;
+        rows->token = mem_grow(rows->token, rows->capacity, sizeof *rows->token);
+        rows->slot = mem_grow(rows->slot, rows->capacity, sizeof *rows->slot);
+    }
+    rows->token[at] = token;
+    rows->slot[at] = slot;
 }
 
 // Unused rows of a slot up to row `end`.
@@ -127,26 +130,12 @@ static void add_rank_rows(const struct cut *cut, const struct lane *lane, uint32
         add_slot_rows(cut, lane, s);
 }
 
-static uint64_t pair_rows(const struct cut *cut, uint32_t home, uint32_t rank)
-{
-    return (uint64_t)cut->transfer->pair[(size_t)home * cut->routing->ranks + rank];
-}
-
-static uint64_t node_rows(const struct cut *cut, uint32_t home, uint32_t node)
-{
-    return (uint64_t)cut->transfer->node[(size_t)home * cut->schedule->fabric.nodes + node];
-}
-
 // A rank's copies with every other rank: those of its own tokens, or those of others that it
 // serves.
 static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct rows *rows)
 {
-    const uint32_t ranks = cut->routing->ranks;
-    uint64_t count = 0;
-    for (uint32_t other = 0; other < ranks; other++)
-        count += own ? pair_rows(cut, rank, other) : pair_rows(cut, other, rank);
-    rows_init(rows, ranks, count);
-    for (uint32_t other = 0; other < ranks; other++) {
+    rows_init(rows, cut->routing->ranks);
+    for (uint32_t other = 0; other < rows->lanes; other++) {
         const struct lane lane = lane_open(rows, other, own ? rank : other);
         add_rank_rows(cut, &lane, own ? other : rank);
     }
@@ -156,10 +145,7 @@ static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *sl
 {
     const struct fabric *fabric = &cut->schedule->fabric;
     const uint32_t gpus = fabric->gpus_per_node;
-    uint64_t sent = 0;
-    for (uint32_t node = 0; node < fabric->nodes; node++)
-        sent += node_rows(cut, rank, node);
-    rows_init(&slice->sent, fabric->nodes, sent);
+    rows_init(&slice->sent, fabric->nodes);
     for (uint32_t node = 0; node < fabric->nodes; node++) {
         const struct lane lane = lane_open(&slice->sent, node, rank);
         add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
@@ -190,25 +176,17 @@ static void lay_rail(const struct cut *cut, uint32_t rank, struct slice *slice)
 {
     const struct fabric *fabric = &cut->schedule->fabric;
     const uint32_t node = fabric_node(fabric, rank), gpus = fabric->gpus_per_node;
-    uint64_t crossed = 0, relayed = 0;
-    for (uint32_t home = rank % gpus; home < fabric->ranks; home += gpus) {
-        crossed += node_rows(cut, home, node);
-        for (uint32_t local = 0; local < gpus; local++)
-            relayed += pair_rows(cut, home, node * gpus + local);
-    }
-    rows_init(&slice->crossed, fabric->ranks, crossed);
-    rows_init(&slice->relayed, fabric->ranks * gpus, relayed);
-    slice->relayed_row = mem_alloc(relayed, sizeof *slice->relayed_row);
+    rows_init(&slice->crossed, fabric->ranks);
+    rows_init(&slice->relayed, fabric->ranks * gpus);
     for (uint32_t home = 0; home < fabric->ranks; home++) {
-        const bool mine = fabric_rail_peer(fabric, home, node) == rank;
         const struct lane lane = lane_open(&slice->crossed, home, home);
-        if (mine)
+        if (fabric_rail_peer(fabric, home, node) == rank)
             add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
-        for (uint32_t local = 0; !mine && local < gpus; local++)
-            lane_open(&slice->relayed, home * gpus + local, home);
-        if (mine)
-            lay_relayed(cut, home, node, slice);
     }
+    slice->relayed_row =
+        mem_alloc(slice->crossed.first[fabric->ranks] * gpus + 1, sizeof *slice->relayed_row);
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        lay_relayed(cut, home, node, slice);
 }
 
 void schedule_rank_slice(const struct schedule *schedule, const struct transfer *transfer,

@@ -10,9 +10,10 @@
 // Rows of several lanes, one lane after another.
 struct rows {
     uint32_t lanes;
-    uint64_t *first; // [lanes + 1]: lane l has rows first[l] .. first[l + 1] - 1
-    uint32_t *token; // of its home rank; SLICE_UNUSED: padding
-    uint32_t *slot;  // expert slot that the copy is for; UINT32_MAX where one copy serves the rank
+    uint64_t capacity; // of token and slot
+    uint64_t *first;   // [lanes + 1]: lane l has rows first[l] .. first[l + 1] - 1
+    uint32_t *token;   // of its home rank; SLICE_UNUSED: padding
+    uint32_t *slot; // expert slot that the copy is for; UINT32_MAX where one copy serves the rank
 };
 
 // One rank's part of a transfer. For a gather, read "sends" as "receives" and the other way round.

@@ -23,6 +23,7 @@ struct transport;
 struct transport_ops {
     const char *name; // "mpi", "nccl"
 
+    // Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
     bool (*open)(struct transport **transport, struct device *device, bool share_gpu,
                  struct error *err);
     void (*close)(struct transport *transport);
@@ -30,6 +31,7 @@ struct transport_ops {
                  struct error *err);
     bool (*wait)(struct transport *transport, enum stream stage, struct error *err);
     bool (*barrier)(struct transport *transport, struct error *err);
+    // As barrier, whatever the device still has to do.
     bool (*meet)(struct transport *transport, struct error *err);
     uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage);
 };
@@ -43,13 +45,6 @@ extern const struct transport_ops transport_mpi;
 #ifdef EPSIM_CUDA
 extern const struct transport_ops transport_nccl;
 #endif
-
-// Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
-static inline bool transport_open(const struct transport_ops *ops, struct transport **transport,
-                                  struct device *device, bool share_gpu, struct error *err)
-{
-    return ops->open(transport, device, share_gpu, err);
-}
 
 static inline void transport_close(struct transport *transport)
 {
@@ -77,12 +72,6 @@ static inline bool transport_barrier(struct transport *transport, struct error *
     return transport->ops->barrier(transport, err);
 }
 
-// The same, whatever the device still has to do.
-static inline bool transport_meet(struct transport *transport, struct error *err)
-{
-    return transport->ops->meet(transport, err);
-}
-
 // Since open, to other ranks.
 static inline uint64_t transport_bytes_sent(const struct transport *transport, enum stream stage)
 {
@@ -93,8 +82,10 @@ static inline uint64_t transport_bytes_sent(const struct transport *transport, e
 static inline bool transport_let_go(struct transport *transport, struct device *device,
                                     struct error *err)
 {
-    const bool met = transport_meet(transport, err);
-    device_go(device);
+    if (!device->ops->go)
+        return true;
+    const bool met = transport->ops->meet(transport, err);
+    device->ops->go(device);
     return met;
 }
 

@@ -87,10 +87,10 @@ static bool open_on(struct world *world, const struct device_ops *device,
                     const struct transport_ops *transport, bool share_gpu, struct error *err)
 {
     const uint32_t index = choose_gpu(share_gpu);
-    if (!world_agrees(world, device_open(device, &world->device, index, err), err))
+    if (!world_agrees(world, device->open(&world->device, index, err), err))
         return false;
-    return world_agrees(
-        world, transport_open(transport, &world->transport, world->device, share_gpu, err), err);
+    return world_agrees(world, transport->open(&world->transport, world->device, share_gpu, err),
+                        err);
 }
 
 bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,

@@ -27,7 +27,7 @@ static struct device *device;
 static void open_device(void)
 {
     struct error err;
-    ck_assert_msg(device_open(&device_host, &device, 0, &err), "%s", err.text);
+    ck_assert_msg(device_host.open(&device, 0, &err), "%s", err.text);
 }
 
 static void close_device(void)
@@ -66,7 +66,7 @@ START_TEST(failed_allocation_sticks)
     struct device *poor;
     struct error err = {0};
     float kept[2] = {1, 2}, other[2] = {3, 4};
-    ck_assert(device_open(&device_host, &poor, 0, &err) && device_sync(poor, &err));
+    ck_assert(device_host.open(&poor, 0, &err) && device_sync(poor, &err));
     ck_assert_ptr_null(device_alloc(poor, SIZE_MAX / 4));
     ck_assert_ptr_null(device_alloc(poor, 16));
     device_fill(poor, &(struct tensor_fill){

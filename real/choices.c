@@ -50,7 +50,7 @@ void choices_upload(struct layer *layer)
     for (uint32_t t = 0; t < tokens; t++) {
         routing_row(&setup->scenario->routing, setup->rank, t, ids + (size_t)t * topk);
         if (setup->weights)
-            setup->weights(setup->weights_context, setup->rank, t, weights + (size_t)t * topk);
+            trace_view_weights(setup->weights, setup->rank, t, weights + (size_t)t * topk);
         for (uint32_t k = 0; !setup->weights && k < topk; k++)
             weights[(size_t)t * topk + k] = (float)(moe->routed_scaling / topk);
     }

@@ -297,42 +297,31 @@ static void host_write_fp8(uint8_t *to, const float *from, uint32_t width)
     }
 }
 
-static void host_read_bf16(float *to, const uint8_t *from, uint32_t width)
-{
-    for (uint32_t i = 0; i < width; i++) {
-        uint16_t half;
-        memcpy(&half, from + i * sizeof half, sizeof half);
-        to[i] = bf16_to_float(half);
-    }
-}
-
-static void host_write_bf16(uint8_t *to, const float *from, uint32_t width)
-{
-    for (uint32_t i = 0; i < width; i++) {
-        const uint16_t half = bf16_from_float(from[i]);
-        memcpy(to + i * sizeof half, &half, sizeof half);
-    }
-}
-
+// Values in bf16, as scales, may stand at any address.
 static void host_read_row(const struct host *host, float *to, const void *from,
                           enum row_format format, uint32_t width)
 {
+    uint16_t half;
     if (format == ROW_FP8)
         host_read_fp8(host, to, from, width);
-    else if (format == ROW_BF16)
-        host_read_bf16(to, from, width);
-    else
+    else if (format == ROW_FP32)
         memcpy(to, from, row_bytes(ROW_FP32, width));
+    for (uint32_t i = 0; format == ROW_BF16 && i < width; i++) {
+        memcpy(&half, (const char *)from + i * sizeof half, sizeof half);
+        to[i] = bf16_to_float(half);
+    }
 }
 
 static void host_write_row(void *to, const float *from, enum row_format format, uint32_t width)
 {
     if (format == ROW_FP8)
         host_write_fp8(to, from, width);
-    else if (format == ROW_BF16)
-        host_write_bf16(to, from, width);
-    else
+    else if (format == ROW_FP32)
         memcpy(to, from, row_bytes(ROW_FP32, width));
+    for (uint32_t i = 0; format == ROW_BF16 && i < width; i++) {
+        const uint16_t half = bf16_from_float(from[i]);
+        memcpy((char *)to + i * sizeof half, &half, sizeof half);
+    }
 }
 
 // Room for a row in fp32; false once the device has failed.

@@ -129,17 +129,12 @@ static struct row_block floats(void *base, uint32_t width)
     return (struct row_block){.base = base, .stride = width * sizeof(float), .format = ROW_FP32};
 }
 
-// Metadata of a wire row: ids and weights of the token's choices where the dispatcher sends them.
-static uint32_t meta_topk(const struct layer *layer)
-{
-    return layer->schedule.dispatcher.choice_bytes ? layer->routing.topk : 0;
-}
-
 static bool run_dispatch(struct layer *layer, struct error *err)
 {
     const struct layer_memory *memory = layer->memory;
     const struct transfer *transfer = &layer->schedule.transfers[0];
     const uint64_t rows = layer->dispatch.sent_rows;
+    const bool ids_travel = layer->schedule.dispatcher.choice_bytes > 0; // and weights
     if (rows) {
         device_gather(layer->setup.device, STREAM_COMPUTE,
                       &(struct row_gather){.out = memory->dispatch.sent,
@@ -152,7 +147,7 @@ static bool run_dispatch(struct layer *layer, struct error *err)
                                            .offset = memory_payload(layer, transfer),
                                            .ids = memory->ids,
                                            .weights = memory->weights,
-                                           .topk = meta_topk(layer),
+                                           .topk = ids_travel ? layer->routing.topk : 0,
                                            .index = memory->sent_token,
                                            .count = rows});
     }

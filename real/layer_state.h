@@ -10,9 +10,7 @@ struct layer_setup {
     const struct scenario *scenario; // resolved; its loads are made by the layer
     uint32_t rank;
     bool router; // choices by the router on A; otherwise by the scenario's routing
-    // Rule trace with recorded weights: fills weights[topk] of a token of a rank; NULL: equal ones.
-    void (*weights)(const void *context, uint32_t rank, uint32_t token, float *weights);
-    const void *weights_context;
+    const struct trace_view *weights; // where weights were recorded; NULL: equal ones
     struct device *device;
     struct transport *transport;
 };
@@ -29,6 +27,12 @@ struct layer {
     struct layer_memory *memory; // device buffers: real/memory.h
     bool planned;
 };
+
+// The stream of a stage's exchanges.
+static inline enum stream layer_stream(enum stage stage)
+{
+    return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
+}
 
 static inline uint32_t layer_own_tokens(const struct layer *layer)
 {

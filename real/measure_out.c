@@ -19,12 +19,6 @@ struct statistic statistic_take(double *values_us, size_t count)
                                   gsl_stats_quantile_from_sorted_data(values_us, 1, count, 0.99)};
 }
 
-static double time_of(const struct layer_times *times, enum phase phase, uint32_t stage)
-{
-    return stage == STAGES ? times->phase_us[phase]
-                           : times->stage_us[phase == PHASE_COMBINE][stage];
-}
-
 // Of a phase (stage STAGES: the whole) over iterations: of the slowest rank, or of the mean over
 // ranks.
 static struct statistic phase_statistic(const struct samples *samples, enum phase phase,
@@ -34,8 +28,9 @@ static struct statistic phase_statistic(const struct samples *samples, enum phas
     for (uint32_t i = 0; i < samples->iterations; i++) {
         double sum = 0, max = 0;
         for (uint32_t r = 0; r < samples->ranks; r++) {
-            const double us =
-                time_of(&samples->times[(size_t)i * samples->ranks + r], phase, stage);
+            const struct layer_times *times = &samples->times[(size_t)i * samples->ranks + r];
+            const double us = stage == STAGES ? times->phase_us[phase]
+                                              : times->stage_us[phase == PHASE_COMBINE][stage];
             sum += us;
             max = fmax(max, us);
         }

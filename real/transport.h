@@ -33,12 +33,14 @@ struct transport_ops {
     bool (*barrier)(struct transport *transport, struct error *err);
     // As barrier, whatever the device still has to do.
     bool (*meet)(struct transport *transport, struct error *err);
-    uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage);
 };
 
 // What every transport begins with; each implementation adds its own behind it.
 struct transport {
     const struct transport_ops *ops;
+    uint64_t bytes_sent[STREAMS]; // since open, to other ranks, by stage
+    bool failed;
+    struct error error; // the first that stuck
 };
 
 extern const struct transport_ops transport_mpi;
@@ -49,6 +51,14 @@ extern const struct transport_ops transport_nccl;
 static inline void transport_close(struct transport *transport)
 {
     transport->ops->close(transport);
+}
+
+// The failure that stuck, for the caller: false when there is one.
+static inline bool transport_report(const struct transport *transport, struct error *err)
+{
+    if (transport->failed)
+        *err = transport->error;
+    return !transport->failed;
 }
 
 // Starts one exchange of a stage (STREAM_INTER or STREAM_INTRA) after the work that the stage's
@@ -70,12 +80,6 @@ static inline bool transport_wait(struct transport *transport, enum stream stage
 static inline bool transport_barrier(struct transport *transport, struct error *err)
 {
     return transport->ops->barrier(transport, err);
-}
-
-// Since open, to other ranks.
-static inline uint64_t transport_bytes_sent(const struct transport *transport, enum stream stage)
-{
-    return transport->ops->bytes_sent(transport, stage);
 }
 
 // What a device holds back starts on all ranks together, once each has given all of its own.

@@ -70,11 +70,6 @@ bool workload_open(const struct world *world, const struct real_options *options
     return false;
 }
 
-static void recorded_weights(const void *context, uint32_t rank, uint32_t token, float *weights)
-{
-    trace_view_weights(context, rank, token, weights);
-}
-
 struct layer_setup workload_setup(const struct world *world, const struct real_options *options,
                                   const struct scenario *scenario)
 {
@@ -82,8 +77,7 @@ struct layer_setup workload_setup(const struct world *world, const struct real_o
     return (struct layer_setup){.scenario = scenario,
                                 .rank = world->rank,
                                 .router = !real_given(options, "routing") && !options->def.trace[0],
-                                .weights = recorded ? recorded_weights : NULL,
-                                .weights_context = recorded ? scenario->view : NULL,
+                                .weights = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};
 }

@@ -28,6 +28,5 @@ struct real_options {
 
 const struct option_table *real_option_table(enum real_command command);
 struct real_options real_options_default(void);
-bool real_given(const struct real_options *options, const char *key);
 
 #endif

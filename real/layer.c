@@ -315,25 +315,22 @@ static bool check_dispatcher(const struct dispatcher *dispatcher, struct error *
 {
     const bool by_expert = dispatcher->dedupe == DEDUPE_EXPERT;
     const bool rail = dispatcher->route == ROUTE_RAIL;
-    if (by_expert != (dispatcher->reduce == REDUCE_HOME))
-        return error_set(
-            err, EXIT_INPUT,
-            "--dispatcher %s: dedupe expert and reduce home run together, or not at all",
-            dispatcher->name);
-    if (rail != (dispatcher->reduce == REDUCE_NODE))
-        return error_set(err, EXIT_INPUT,
-                         "--dispatcher %s: route rail and reduce node run together, or not at all",
-                         dispatcher->name);
+    const char *apart = by_expert != (dispatcher->reduce == REDUCE_HOME)
+                            ? "dedupe expert and reduce home"
+                        : rail != (dispatcher->reduce == REDUCE_NODE) ? "route rail and reduce node"
+                                                                      : NULL;
+    if (apart)
+        return error_set(err, EXIT_INPUT, "--dispatcher %s: %s run together, or not at all",
+                         dispatcher->name, apart);
     if (!by_expert && dispatcher->choice_bytes != 8)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: choice_bytes %u: expected 8, an index and a weight, for "
                          "the experts' ranks weigh",
                          dispatcher->name, dispatcher->choice_bytes);
-    if (dispatcher->header_bytes < sizeof(int32_t))
-        return error_set(err, EXIT_INPUT,
-                         "--dispatcher %s: header_bytes %u: expected at least 4, the token's index",
-                         dispatcher->name, dispatcher->header_bytes);
-    return true;
+    return dispatcher->header_bytes >= sizeof(int32_t) ||
+           error_set(err, EXIT_INPUT,
+                     "--dispatcher %s: header_bytes %u: expected at least 4, the token's index",
+                     dispatcher->name, dispatcher->header_bytes);
 }
 
 bool layer_open(struct layer *layer, const struct layer_setup *setup, struct error *err)

@@ -42,7 +42,7 @@ static void write_csv_row(struct probe *probe, const struct trial *trial,
     const char *asked = options->def.cluster, *family = "probe-alltoall";
     char *cluster = asked[0] ? mem_copy_text(asked) : cluster_line(probe->cluster);
     FILE *out = probe->file.stream;
-    if (real_given(options, "family"))
+    if (options_given(&options->line, "family"))
         family = options->family;
     fprintf(out, "%s-%04u,%s,", family, ++probe->csv_rows, family);
     csv_fwrite(out, cluster, strlen(cluster));

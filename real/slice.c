@@ -141,17 +141,6 @@ static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct row
     }
 }
 
-static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *slice)
-{
-    const struct fabric *fabric = &cut->schedule->fabric;
-    const uint32_t gpus = fabric->gpus_per_node;
-    rows_init(&slice->sent, fabric->nodes);
-    for (uint32_t node = 0; node < fabric->nodes; node++) {
-        const struct lane lane = lane_open(&slice->sent, node, rank);
-        add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
-    }
-}
-
 // Which of a home's crossed rows go on to each rank of the node.
 static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, struct slice *slice)
 {
@@ -176,6 +165,11 @@ static void lay_rail(const struct cut *cut, uint32_t rank, struct slice *slice)
 {
     const struct fabric *fabric = &cut->schedule->fabric;
     const uint32_t node = fabric_node(fabric, rank), gpus = fabric->gpus_per_node;
+    rows_init(&slice->sent, fabric->nodes);
+    for (uint32_t to = 0; to < fabric->nodes; to++) {
+        const struct lane lane = lane_open(&slice->sent, to, rank);
+        add_token_rows(cut, &lane, to * gpus, (to + 1) * gpus);
+    }
     rows_init(&slice->crossed, fabric->ranks);
     rows_init(&slice->relayed, fabric->ranks * gpus);
     for (uint32_t home = 0; home < fabric->ranks; home++) {
@@ -196,12 +190,10 @@ void schedule_rank_slice(const struct schedule *schedule, const struct transfer 
     assert(!schedule->loads->expected);
     *slice = (struct slice){0};
     lay_pairs(&cut, rank, false, &slice->served);
-    if (!transfer->rail) {
+    if (transfer->rail)
+        lay_rail(&cut, rank, slice);
+    else
         lay_pairs(&cut, rank, true, &slice->sent);
-        return;
-    }
-    lay_rail_sent(&cut, rank, slice);
-    lay_rail(&cut, rank, slice);
 }
 
 void slice_release(struct slice *slice)

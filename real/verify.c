@@ -31,46 +31,38 @@ static uint32_t checked_tokens(const struct world *world, const struct real_opti
 // The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
 // was before. Each rank then makes the weights of its share of the experts alone.
 struct sample {
-    uint32_t total, first; // of all ranks; where this rank's begin
-    float *hidden, *wire;  // [2 * total * hidden]
-    uint16_t *ids;         // [2 * total * topk]
+    uint32_t total;       // of all ranks
+    int *counts, *places; // [ranks] how many each has, and where they begin
+    float *hidden, *wire; // [2 * total * hidden]
+    uint16_t *ids;        // [2 * total * topk]
     float *weights;
     double *expected; // [2 * total * hidden]
 };
 
-// How many items every rank has of an array, each `width` values of `type`.
-struct parts {
-    const int *counts; // [ranks]
-    uint32_t width;
-    MPI_Datatype type;
-};
-
-// Joins every rank's part of an array into all of it.
-static void join_parts(const struct world *world, const struct parts *parts, const void *part,
-                       void *all)
+// Joins every rank's rows of an array, each `width` values of a type, into all of them.
+static void join_rows(const struct sample *sample, MPI_Datatype type, uint32_t width,
+                      const void *part, void *all)
 {
-    int *sizes = mem_alloc(world->ranks, sizeof *sizes);
-    int *places = mem_alloc(world->ranks, sizeof *places);
-    for (uint32_t r = 0; r < world->ranks; r++) {
-        sizes[r] = parts->counts[r] * (int)parts->width;
-        places[r] = r ? places[r - 1] + sizes[r - 1] : 0;
-    }
-    MPI_Allgatherv(part, sizes[world->rank], parts->type, all, sizes, places, parts->type,
+    MPI_Datatype row;
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Type_contiguous((int)width, type, &row);
+    MPI_Type_commit(&row);
+    MPI_Allgatherv(part, sample->counts[rank], row, all, sample->counts, sample->places, row,
                    MPI_COMM_WORLD);
-    free(sizes);
-    free(places);
+    MPI_Type_free(&row);
 }
 
 static void sample_join(const struct world *world, const struct moe *moe,
                         const struct layer_tokens *own, struct sample *sample)
 {
-    int *counts = mem_alloc(world->ranks, sizeof *counts);
     const int mine = (int)own->count;
-    MPI_Allgather(&mine, 1, MPI_INT, counts, 1, MPI_INT, MPI_COMM_WORLD);
-    *sample = (struct sample){0};
+    *sample = (struct sample){.counts = mem_alloc(world->ranks, sizeof *sample->counts),
+                              .places = mem_alloc(world->ranks, sizeof *sample->places)};
+    MPI_Allgather(&mine, 1, MPI_INT, sample->counts, 1, MPI_INT, MPI_COMM_WORLD);
     for (uint32_t r = 0; r < world->ranks; r++) {
-        sample->first += r < world->rank ? (uint32_t)counts[r] : 0;
-        sample->total += (uint32_t)counts[r];
+        sample->places[r] = (int)sample->total;
+        sample->total += (uint32_t)sample->counts[r];
     }
     const size_t values = (size_t)sample->total * moe->hidden;
     const size_t choices = (size_t)sample->total * moe->topk;
@@ -79,9 +71,9 @@ static void sample_join(const struct world *world, const struct moe *moe,
     sample->ids = mem_alloc(2 * choices + 1, sizeof *sample->ids);
     sample->weights = mem_alloc(2 * choices + 1, sizeof *sample->weights);
     sample->expected = mem_alloc(2 * values + 1, sizeof *sample->expected);
-    join_parts(world, &(struct parts){counts, moe->hidden, MPI_FLOAT}, own->a, sample->hidden);
-    join_parts(world, &(struct parts){counts, moe->topk, MPI_UINT16_T}, own->ids, sample->ids);
-    join_parts(world, &(struct parts){counts, moe->topk, MPI_FLOAT}, own->weights, sample->weights);
+    join_rows(sample, MPI_FLOAT, moe->hidden, own->a, sample->hidden);
+    join_rows(sample, MPI_UINT16_T, moe->topk, own->ids, sample->ids);
+    join_rows(sample, MPI_FLOAT, moe->topk, own->weights, sample->weights);
     memcpy(sample->hidden + values, sample->hidden, values * sizeof(float));
     memcpy(sample->wire, sample->hidden, 2 * values * sizeof(float));
     memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
@@ -89,11 +81,12 @@ static void sample_join(const struct world *world, const struct moe *moe,
     for (uint32_t t = 0; t < sample->total; t++)
         reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden,
                         memory_format(moe->dispatch_dtype));
-    free(counts);
 }
 
 static void sample_release(struct sample *sample)
 {
+    free(sample->counts);
+    free(sample->places);
     free(sample->hidden);
     free(sample->wire);
     free(sample->ids);
@@ -120,9 +113,9 @@ static void compare_own(const struct world *world, struct layer *layer,
     reference_layer(&reference, &tokens, world->rank, world->ranks, sample.expected);
     MPI_Allreduce(MPI_IN_PLACE, sample.expected, (int)(2 * sample.total * hidden), MPI_DOUBLE,
                   MPI_SUM, MPI_COMM_WORLD);
+    const size_t first = (size_t)sample.places[world->rank];
     for (uint32_t i = 0; i < 2; i++)
-        reference_compare(&sums[i],
-                          sample.expected + (i * (size_t)sample.total + sample.first) * hidden,
+        reference_compare(&sums[i], sample.expected + (i * (size_t)sample.total + first) * hidden,
                           own->c, own->count * hidden);
     sample_release(&sample);
 }

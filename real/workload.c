@@ -76,7 +76,8 @@ struct layer_setup workload_setup(const struct world *world, const struct real_o
     const bool recorded = scenario->view && scenario_trace(scenario)->weights.data;
     return (struct layer_setup){.scenario = scenario,
                                 .rank = world->rank,
-                                .router = !real_given(options, "routing") && !options->def.trace[0],
+                                .router = !options_given(&options->line, "routing") &&
+                                          !options->def.trace[0],
                                 .weights = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};

@@ -40,21 +40,15 @@ static void place_on_host(int *local, int *locals)
 }
 
 // The ranks of a host share its cores: threads that spin for work would take them from each other.
-static void share_cores(void)
-{
-    int local, locals;
-    place_on_host(&local, &locals);
-    const int cores = omp_get_num_procs() / locals;
-    omp_set_num_threads(cores > 1 ? cores : 1);
-}
-
 void world_join(struct world *world)
 {
-    int rank, ranks;
+    int rank, ranks, local, locals;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     *world = (struct world){.rank = (uint32_t)rank, .ranks = (uint32_t)ranks};
-    share_cores();
+    place_on_host(&local, &locals);
+    const int cores = omp_get_num_procs() / locals;
+    omp_set_num_threads(cores > 1 ? cores : 1);
 }
 
 // Ranks built from different sources would not agree on rows and bytes.

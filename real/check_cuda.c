@@ -65,9 +65,9 @@ static void check_gather(enum row_format to, enum row_format from, uint32_t widt
         device_gather(check_devices[side], STREAM_INTER,
                       &(struct row_gather){out.block[side], in.block[side], index.at[side],
                                            CHECK_ROWS, width});
-    check_bytes(check_name("gather %s to %s, width %u", check_format_names[from],
-                           check_format_names[to], width),
-                &out.both);
+    check_same_bytes(check_name("gather %s to %s, width %u", check_format_names[from],
+                                check_format_names[to], width),
+                     &out.both);
 }
 
 // Every code of the format, through the fast path.
@@ -83,7 +83,7 @@ static void check_fp8_codes(void)
     for (int side = 0; side < CHECK_SIDES; side++)
         device_gather(check_devices[side], STREAM_COMPUTE,
                       &(struct row_gather){out.block[side], in.block[side], NULL, 1, 256});
-    check_bytes("fp8 codes, all 256", &out.both);
+    check_same_bytes("fp8 codes, all 256", &out.both);
 }
 
 // Zero to four terms a row. `add` is checked together with weights of 1.
@@ -115,9 +115,9 @@ static void check_reduce(enum row_format to, enum row_format from, uint32_t widt
                                          .count = CHECK_ROWS,
                                          .width = width,
                                          .add = add});
-    check_bytes(check_name("reduce %s to %s, width %u%s", check_format_names[from],
-                           check_format_names[to], width, add ? ", add" : ""),
-                &out.both);
+    check_same_bytes(check_name("reduce %s to %s, width %u%s", check_format_names[from],
+                                check_format_names[to], width, add ? ", add" : ""),
+                     &out.both);
 }
 
 static void check_meta(uint32_t topk, size_t offset)
@@ -139,7 +139,7 @@ static void check_meta(uint32_t topk, size_t offset)
         device_put_meta(check_devices[side], STREAM_INTER,
                         &(struct row_meta){rows.block[side], offset, ids.at[side], weights.at[side],
                                            topk, index.at[side], CHECK_ROWS});
-    check_bytes(check_name("put_meta, topk %u, offset %zu", topk, offset), &rows.both);
+    check_same_bytes(check_name("put_meta, topk %u, offset %zu", topk, offset), &rows.both);
 }
 
 static void check_row_kernels(void)
@@ -171,13 +171,13 @@ static void check_fill(uint32_t shift)
         expected[shift + i] = bf16_from_float(0.03f * value_at(11, 5, i));
     device_fill(check_devices[CHECK_CUDA],
                 &(struct tensor_fill){values + shift, count, 11, 5, 0.03f});
-    check_bytes(check_name("fill, %u bytes off alignment", 2 * shift), &both);
+    check_same_bytes(check_name("fill, %u bytes off alignment", 2 * shift), &both);
 }
 
 static void check_rmsnorm(uint32_t width)
 {
     const uint64_t count = (uint64_t)CHECK_ROWS * width;
-    const uint16_t *in = check_tensor(1, count, 1);
+    const uint16_t *in = check_filled(1, count, 1);
     const struct check_both out = check_both(NULL, count * sizeof(float));
     device_rmsnorm(check_devices[CHECK_HOST], out.at[CHECK_HOST], check_widened(in, count),
                    CHECK_ROWS, width);

@@ -77,7 +77,7 @@ void *check_download(const void *cuda, size_t bytes)
     return to;
 }
 
-uint16_t *check_tensor(uint64_t tensor, uint64_t count, float scale)
+uint16_t *check_filled(uint64_t tensor, uint64_t count, float scale)
 {
     uint16_t *values = check_alloc(CHECK_CUDA, count * sizeof *values);
     device_fill(check_devices[CHECK_CUDA], &(struct tensor_fill){values, count, 3, tensor, scale});
@@ -113,7 +113,7 @@ void check_exact(const char *what, uint64_t wrong, uint64_t total)
     check_release();
 }
 
-void check_bytes(const char *what, const struct check_both *both)
+void check_same_bytes(const char *what, const struct check_both *both)
 {
     const uint8_t *expected = both->at[CHECK_HOST];
     const uint8_t *got = check_download(both->at[CHECK_CUDA], both->bytes);

@@ -28,7 +28,7 @@ struct check_both check_both(const void *from, size_t bytes);
 
 // `count` values in [-scale, scale) on the GPU, bf16; and a GPU's bf16 array as host floats, once
 // all its work is done.
-uint16_t *check_tensor(uint64_t tensor, uint64_t count, float scale);
+uint16_t *check_filled(uint64_t tensor, uint64_t count, float scale);
 float *check_widened(const uint16_t *cuda, uint64_t count);
 // The GPU's bytes on the host, likewise.
 void *check_download(const void *cuda, size_t bytes);
@@ -39,7 +39,7 @@ const char *check_name(const char *format, ...) __attribute__((format(printf, 1,
 // One line a check, after which its arrays are released: whether the GPU's bytes are the host's;
 // whether as few as none of `total` are wrong; whether got is within the limit of what was expected
 // (root of the squared errors' sum over the expected ones'; NaN fails).
-void check_bytes(const char *what, const struct check_both *both);
+void check_same_bytes(const char *what, const struct check_both *both);
 void check_exact(const char *what, uint64_t wrong, uint64_t total);
 struct check_floats {
     const float *expected, *got;

@@ -24,7 +24,7 @@ static void check_router(uint32_t hidden, uint32_t experts)
 {
     const uint64_t values = (uint64_t)CHECK_ROWS * hidden, weights = (uint64_t)experts * hidden;
     const uint64_t count = (uint64_t)CHECK_ROWS * experts;
-    const uint16_t *in = check_tensor(2, values, 1), *weight = check_tensor(3, weights, 1);
+    const uint16_t *in = check_filled(2, values, 1), *weight = check_filled(3, weights, 1);
     const struct check_both logits = check_both(NULL, count * sizeof(float));
     device_router(
         check_devices[CHECK_CUDA],
@@ -69,11 +69,11 @@ static void make_bench_experts(struct experts *e, uint64_t rows, uint32_t hidden
                           .hidden = hidden,
                           .intermediate = inner,
                           .first = e->first,
-                          .in = check_tensor(22, rows * hidden, 1.7f),
+                          .in = check_filled(22, rows * hidden, 1.7f),
                           .out = check_both(NULL, rows * hidden * 2).at[CHECK_CUDA],
                           .middle = check_both(NULL, rows * 3 * inner * 2).at[CHECK_CUDA]};
-    point_to_groups(e, check_tensor(20, GROUPS * 2 * down, 2 / sqrtf((float)hidden)),
-                    check_tensor(21, GROUPS * down, 2 / sqrtf((float)inner)), sizeof(uint16_t));
+    point_to_groups(e, check_filled(20, GROUPS * 2 * down, 2 / sqrtf((float)hidden)),
+                    check_filled(21, GROUPS * down, 2 / sqrtf((float)inner)), sizeof(uint16_t));
 }
 
 static void check_ffn(uint64_t rows, uint32_t hidden, uint32_t inner)
@@ -200,7 +200,7 @@ static struct row_block bench_rows(enum row_format format, uint64_t tensor)
     const uint64_t rows = 2 * SETS * ROWS;
     const size_t stride = row_bytes(format, HIDDEN);
     void *base = format == ROW_FP8 ? check_alloc(CHECK_CUDA, rows * stride)
-                                   : (void *)check_tensor(tensor, rows * HIDDEN, 1);
+                                   : (void *)check_filled(tensor, rows * HIDDEN, 1);
     return (struct row_block){base, stride, format};
 }
 

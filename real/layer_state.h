@@ -29,7 +29,7 @@ struct layer {
 };
 
 // The stream of a stage's exchanges.
-static inline enum stream layer_stream(enum stage stage)
+static inline enum stream exchange_stream(enum stage stage)
 {
     return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
 }

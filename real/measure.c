@@ -30,7 +30,7 @@ static bool check_bytes(const struct world *world, const struct layer *layer,
     bool ok = true;
     scheduled_bytes(layer, planned);
     for (enum stage stage = 0; stage < STAGES; stage++) {
-        own[stage] = world->transport->bytes_sent[layer_stream(stage)] - before[stage];
+        own[stage] = world->transport->bytes_sent[exchange_stream(stage)] - before[stage];
         if (ok && own[stage] != planned[stage])
             ok = error_set(err, EXIT_RUNTIME, "rank %u sent %llu bytes %s, the schedule says %llu",
                            world->rank, (unsigned long long)own[stage],
@@ -51,7 +51,7 @@ static bool run_counted(const struct world *world, struct layer *layer,
         samples->times = mem_alloc((size_t)samples->iterations * world->ranks, sizeof own);
     for (uint32_t i = 0; i < samples->iterations; i++) {
         for (enum stage stage = 0; stage < STAGES; stage++)
-            before[stage] = world->transport->bytes_sent[layer_stream(stage)];
+            before[stage] = world->transport->bytes_sent[exchange_stream(stage)];
         if (!layer_run(layer, &own, err))
             return false;
         MPI_Gather(&own, (int)sizeof own, MPI_BYTE,

@@ -50,14 +50,6 @@ void measure_write_csv_head(FILE *out)
                  "routing,layout,step,layer,min_us,p99_us\n");
 }
 
-static void write_cell(FILE *out, const char *text)
-{
-    if (strpbrk(text, ",\"\n"))
-        csv_fwrite(out, text, strlen(text));
-    else
-        fputs(text, out);
-}
-
 // The group limit of the choices: the router's own groups, or deepep's nodes.
 static uint32_t group_limit(const struct measured_case *result)
 {
@@ -89,8 +81,12 @@ static void write_measured_row(FILE *out, const struct real_options *options,
     const struct statistic statistic =
         phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
     const uint32_t limit = group_limit(result);
+    const char *asked = options->def.cluster, *cluster = asked[0] ? asked : scenario->cluster.name;
     fprintf(out, "%s-%04u,%s,", options->family, row, options->family);
-    write_cell(out, options->def.cluster[0] ? options->def.cluster : scenario->cluster.name);
+    if (strpbrk(cluster, ",\"\n"))
+        csv_fwrite(out, cluster, strlen(cluster));
+    else
+        fputs(cluster, out);
     fprintf(out, ",%s,%u,%u,%u,%u,", scenario->dispatcher.name, scenario->cluster.nodes,
             scenario->cluster.gpus_per_node, moe->experts, moe->topk);
     if (limit)

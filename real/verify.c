@@ -53,14 +53,15 @@ static void join_rows(const struct sample *sample, MPI_Datatype type, uint32_t w
     MPI_Type_free(&row);
 }
 
-static void sample_join(const struct world *world, const struct moe *moe,
-                        const struct layer_tokens *own, struct sample *sample)
+static void sample_join(const struct world *world, const struct real_options *options,
+                        const struct layer *layer, const struct layer_tokens *own,
+                        struct sample *sample)
 {
-    const int mine = (int)own->count;
+    const struct moe *moe = &layer->setup.scenario->moe;
     *sample = (struct sample){.counts = mem_alloc(world->ranks, sizeof *sample->counts),
                               .places = mem_alloc(world->ranks, sizeof *sample->places)};
-    MPI_Allgather(&mine, 1, MPI_INT, sample->counts, 1, MPI_INT, MPI_COMM_WORLD);
     for (uint32_t r = 0; r < world->ranks; r++) {
+        sample->counts[r] = (int)checked_tokens(world, options, layer, r);
         sample->places[r] = (int)sample->total;
         sample->total += (uint32_t)sample->counts[r];
     }
@@ -94,8 +95,9 @@ static void sample_release(struct sample *sample)
     free(sample->expected);
 }
 
-static void compare_own(const struct world *world, struct layer *layer,
-                        const struct layer_tokens *own, struct reference_error sums[2])
+static void compare_own(const struct world *world, const struct real_options *options,
+                        const struct layer *layer, const struct layer_tokens *own,
+                        struct reference_error sums[2])
 {
     const struct scenario *scenario = layer->setup.scenario;
     const size_t hidden = scenario->moe.hidden;
@@ -104,7 +106,7 @@ static void compare_own(const struct world *world, struct layer *layer,
                                         .layer = scenario->routing.layer,
                                         .activation = layer->setup.device->ops->activation};
     struct sample sample;
-    sample_join(world, &scenario->moe, own, &sample);
+    sample_join(world, options, layer, own, &sample);
     const struct reference_tokens tokens = {.count = 2 * sample.total,
                                             .hidden = sample.hidden,
                                             .wire = sample.wire,
@@ -138,7 +140,7 @@ static bool own_errors(const struct world *world, const struct real_options *opt
                                      .weights = mem_alloc(choices, sizeof(float))};
     const bool ok = world_agrees(world, layer_read(layer, &got, err), err);
     if (ok)
-        compare_own(world, layer, &got, sums);
+        compare_own(world, options, layer, &got, sums);
     free(picked);
     free(got.a);
     free(got.c);

@@ -227,11 +227,10 @@ $(KERNEL_OBJ): $(BUILD)/%.o: %.cu real/kernels.h real/units.cuh real/device.h re
 	    -Xcompiler -Wall,-fno-exceptions,-fno-threadsafe-statics -I. -c -o $@ $<
 
 # Checks and times the CUDA kernels alone, on a machine with a GPU.
-CHECK_CUDA_OBJ := $(patsubst %,$(BUILD)/real/%.o,check_cuda_device cuda cuda_ffn cuda_status poll)
-$(BUILD)/check_cuda: $(BUILD)/real/check_cuda_select.o
+CHECK_CUDA_OBJ := $(patsubst %,$(BUILD)/real/%.o,check_cuda_device host cuda cuda_ffn cuda_status)
 $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(CHECK_CUDA_OBJ) \
     $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CUDA_LIBS) -lm
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(BLAS_LIBS) $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)

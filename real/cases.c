@@ -3,11 +3,7 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "base/range.h"
-#include "base/table.h"
-#include "base/embedded.h"
-#include "real/environment.h"
 #include "real/measure.h"
-#include "real/measure_out.h"
 #include "real/workload.h"
 
 #include <stdlib.h>
@@ -107,21 +103,14 @@ static bool read_cases(const struct real_options *options, struct cases *cases, 
            read_case_list(&cases->steps, "--step", options->steps, range_parse_indices, err);
 }
 
-static void cases_release(struct cases *cases)
-{
-    free(cases->tokens.values);
-    free(cases->layers.values);
-    free(cases->steps.values);
-}
-
-// The invocation of one case.
-static struct real_options one_case(const struct real_options *options, uint32_t tokens,
-                                    uint32_t layer, uint32_t step)
+// The invocation of one case, by places in the lists.
+static struct real_options one_case(const struct real_options *options, const struct cases *cases,
+                                    size_t tokens, size_t layer, size_t step)
 {
     struct real_options one = *options;
-    one.def.tokens = tokens;
-    one.def.layer = layer;
-    one.def.step = step;
+    one.def.tokens = cases->tokens.values[tokens];
+    one.def.layer = cases->layers.values[layer];
+    one.def.step = cases->steps.values[step];
     return one;
 }
 
@@ -129,22 +118,21 @@ static struct real_options one_case(const struct real_options *options, uint32_t
 static bool check_last(const struct world *world, const struct real_options *options,
                        const struct cases *cases, struct error *err)
 {
-    const uint32_t layer = cases->layers.values[cases->layers.count - 1];
-    const uint32_t step = cases->steps.values[cases->steps.count - 1];
+    const bool quiet = notice_quiet(true);
     bool ok = true;
     for (size_t t = 0; ok && t < cases->tokens.count; t++) {
-        const struct real_options one = one_case(options, cases->tokens.values[t], layer, step);
+        const struct real_options one =
+            one_case(options, cases, t, cases->layers.count - 1, cases->steps.count - 1);
         struct scenario scenario;
-        const bool quiet = notice_quiet(true);
         ok = workload_open(world, &one, &scenario, err);
-        notice_quiet(quiet);
         if (ok)
             scenario_release(&scenario);
     }
+    notice_quiet(quiet);
     return ok;
 }
 
-// The i-th case: steps change fastest, counts of tokens slowest.
+// Steps change fastest, counts of tokens slowest.
 static bool run_listed(const struct world *world, const struct real_options *options,
                        const struct cases *cases, struct results *results, struct error *err)
 {
@@ -152,8 +140,7 @@ static bool run_listed(const struct world *world, const struct real_options *opt
     for (size_t i = 0; i < cases->tokens.count * places; i++) {
         const size_t place = i % places;
         const struct real_options one =
-            one_case(options, cases->tokens.values[i / places], cases->layers.values[place / steps],
-                     cases->steps.values[place % steps]);
+            one_case(options, cases, i / places, place / steps, place % steps);
         results->told = place > 0;
         if (!run_case(world, &one, results, err))
             return false;
@@ -165,25 +152,13 @@ static bool run_cases(const struct world *world, const struct real_options *opti
                       struct results *results, struct error *err)
 {
     struct cases cases = {0};
+    const bool known = read_cases(options, &cases, err) && check_last(world, options, &cases, err);
     const bool ok =
-        world_agrees(world,
-                     read_cases(options, &cases, err) && check_last(world, options, &cases, err),
-                     err) &&
-        run_listed(world, options, &cases, results, err);
-    cases_release(&cases);
+        world_agrees(world, known, err) && run_listed(world, options, &cases, results, err);
+    free(cases.tokens.values);
+    free(cases.layers.values);
+    free(cases.steps.values);
     return ok;
-}
-
-static void write_results_json(const struct world *world, struct results *results)
-{
-    json_t *document = json_object();
-    json_object_set_new(document, "schema", json_string("epsim.measured/1"));
-    json_object_set_new(document, "version", json_string(version()));
-    json_object_set_new(document, "environment", environment_json(world));
-    json_object_set_new(document, "cases", results->cases);
-    json_dumpf(document, results->file.stream, JSON_INDENT(1) | TABLE_JSON_FLAGS);
-    fputc('\n', results->file.stream);
-    json_decref(document);
 }
 
 static bool open_results(const struct world *world, const struct real_options *options,
@@ -204,7 +179,8 @@ static bool close_results(const struct world *world, struct results *results, st
     bool ok = true;
     if (world->rank == 0) {
         if (results->cases)
-            write_results_json(world, results);
+            world_write_json(world, "epsim.measured/1", json_pack("{s:o}", "cases", results->cases),
+                             results->file.stream);
         ok = outfile_commit(&results->file, err);
     }
     return world_agrees(world, ok, err);

@@ -1,17 +1,9 @@
-// Holds the CUDA device's kernels (real/kernels.h) to plain loops on the CPU. One line a check;
-// exits 1 when any is wrong, 3 when there is no GPU. Matrix products and speed:
-// real/check_cuda_speed.c.
-#include "base/mem.h"
+// Holds the CUDA device's kernels (real/kernels.h) to the host device's, which
+// tests/test_device.c holds to plain loops. One line a check; exits 1 when any is wrong, 3 when
+// there is no GPU. Matrix products and speed: real/check_cuda_speed.c.
 #include "real/check_cuda_device.h"
-#include "real/check_cuda_select.h"
-#include "real/cuda.h"
-#include "real/values.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-// ---- plain loops --------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 // Values from 2^-20 to 2^6, a few of them zero, a block of zeros now and then.
 static float sample_value(uint64_t tensor, uint64_t index)
@@ -23,316 +15,141 @@ static float sample_value(uint64_t tensor, uint64_t index)
     return ldexpf(value, power);
 }
 
-static size_t plain_row_bytes(enum row_format format, uint32_t width)
-{
-    return format == ROW_FP32   ? 4 * (size_t)width
-           : format == ROW_BF16 ? 2 * (size_t)width
-                                : width + 4 * (size_t)((width + FP8_BLOCK - 1) / FP8_BLOCK);
-}
-
-static uint32_t block_end(uint32_t first, uint32_t width)
-{
-    return width - first < FP8_BLOCK ? width : first + FP8_BLOCK;
-}
-
-static void plain_write_fp8(uint8_t *to, const float *from, uint32_t width)
-{
-    for (uint32_t first = 0; first < width; first += FP8_BLOCK) {
-        float max = 0;
-        for (uint32_t i = first; i < block_end(first, width); i++)
-            max = fmaxf(max, fabsf(from[i]));
-        const float scale = fp8_scale(max);
-        for (uint32_t i = first; i < block_end(first, width); i++)
-            to[i] = fp8_from_float(from[i] / scale);
-        memcpy(to + width + first / FP8_BLOCK * sizeof scale, &scale, sizeof scale);
-    }
-}
-
-static void plain_write_row(uint8_t *to, enum row_format format, const float *from, uint32_t width)
-{
-    if (format == ROW_FP32)
-        memcpy(to, from, width * sizeof *from);
-    for (uint32_t i = 0; format == ROW_BF16 && i < width; i++) {
-        const uint16_t half = bf16_from_float(from[i]);
-        memcpy(to + i * sizeof half, &half, sizeof half);
-    }
-    if (format == ROW_FP8)
-        plain_write_fp8(to, from, width);
-}
-
-static float plain_read_value(const uint8_t *row, enum row_format format, uint32_t i,
-                              uint32_t width)
-{
-    float value;
-    uint16_t half;
-    memcpy(&half, row + (format == ROW_BF16 ? i * sizeof half : 0), sizeof half);
-    if (format == ROW_BF16)
-        return bf16_to_float(half);
-    memcpy(&value, row + (format == ROW_FP32 ? i : 0) * sizeof value, sizeof value);
-    if (format == ROW_FP32)
-        return value;
-    memcpy(&value, row + width + i / FP8_BLOCK * sizeof value, sizeof value);
-    return fp8_to_float(row[i]) * value;
-}
-
-static uint64_t differing(const uint8_t *a, const uint8_t *b, size_t bytes)
-{
-    uint64_t wrong = 0;
-    for (size_t i = 0; i < bytes; i++)
-        wrong += a[i] != b[i];
-    return wrong;
-}
-
-// ---- device arrays ------------------------------------------------------------------------------
-
-static uint16_t *bf16_tensor(uint64_t tensor, uint64_t count)
-{
-    uint16_t *values = mem_alloc(count + 1, sizeof *values);
-    for (uint64_t i = 0; i < count; i++)
-        values[i] = bf16_from_float(value_at(3, tensor, i));
-    return values;
-}
-
-static double relative_error_bf16(const double *expected, const uint16_t *got, uint64_t count)
-{
-    double *values = mem_alloc(count + 1, sizeof *values);
-    for (uint64_t i = 0; i < count; i++)
-        values[i] = (double)bf16_to_float(got[i]);
-    const double error = check_relative_error(expected, values, count);
-    free(values);
-    return error;
-}
-
-// ---- rows ---------------------------------------------------------------------------------------
-
 // Rows of one format on both sides.
-struct rows {
-    struct row_block block; // device
-    uint8_t *host;
-    size_t bytes;
+struct check_rows {
+    struct check_both both;
+    struct row_block block[CHECK_SIDES];
 };
 
-// Strides keep the alignment that fast kernels need wherever the width does.
-static struct rows make_rows(enum row_format format, uint32_t count, uint32_t width, bool sampled)
+static void rows_upload(const struct check_rows *rows)
 {
-    struct rows rows = {.block = {.stride = plain_row_bytes(format, width) + 16, .format = format}};
-    float *values = mem_alloc(width, sizeof *values);
+    device_upload(check_devices[CHECK_CUDA], rows->both.at[CHECK_CUDA], rows->both.at[CHECK_HOST],
+                  rows->both.bytes);
+}
+
+// Strides keep the alignment that fast kernels need wherever the width does.
+static struct check_rows make_rows(enum row_format format, uint32_t count, uint32_t width)
+{
+    struct check_rows rows;
+    size_t stride = row_bytes(format, width) + 16;
     if (width % FP8_BLOCK == 0)
-        rows.block.stride = (rows.block.stride + 15) / 16 * 16;
-    rows.bytes = rows.block.stride * count;
-    rows.host = mem_alloc(rows.bytes, 1);
-    memset(rows.host, 0xa5, rows.bytes);
-    for (uint32_t r = 0; sampled && r < count; r++) {
-        for (uint32_t i = 0; i < width; i++)
-            values[i] = sample_value(format, (uint64_t)r * width + i);
-        plain_write_row(rows.host + rows.block.stride * r, format, values, width);
-    }
-    free(values);
-    rows.block.base = check_to_device(rows.host, rows.bytes);
+        stride = (stride + 15) / 16 * 16;
+    rows.both = check_both(NULL, stride * count);
+    for (int side = 0; side < CHECK_SIDES; side++)
+        rows.block[side] = (struct row_block){rows.both.at[side], stride, format};
     return rows;
 }
 
-static void release_rows(struct rows *rows)
+static struct check_rows sample_rows(enum row_format format, uint32_t width)
 {
-    device_release(check_device, rows->block.base);
-    free(rows->host);
-}
-
-// Compares what the device holds with rows->host.
-static void tell_rows(const char *what, struct rows *rows)
-{
-    uint8_t *got = check_from_device(rows->block.base, rows->bytes);
-    check_exact(what, differing(rows->host, got, rows->bytes), rows->bytes);
-    free(got);
-}
-
-static void expect_gather(struct rows *out, const struct rows *in, const uint32_t *index,
-                          uint32_t width)
-{
-    const bool same = out->block.format == in->block.format;
-    const size_t bytes = same ? out->block.stride : plain_row_bytes(out->block.format, width);
-    float *values = mem_alloc(width, sizeof *values);
-    for (uint32_t r = 0; r < CHECK_ROWS; r++) {
-        uint8_t *to = out->host + out->block.stride * r;
-        const uint8_t *from = in->host + in->block.stride * (index[r] % CHECK_ROWS);
-        for (uint32_t i = 0; i < width; i++)
-            values[i] = plain_read_value(from, in->block.format, i, width);
-        if (index[r] == UINT32_MAX)
-            memset(to, 0, bytes);
-        else if (same)
-            memcpy(to, from, bytes);
-        else
-            plain_write_row(to, out->block.format, values, width);
-    }
-    free(values);
+    const struct check_rows rows = make_rows(format, CHECK_ROWS, width);
+    const uint32_t count = CHECK_ROWS * width;
+    float *values = check_alloc(CHECK_HOST, count * sizeof *values);
+    const struct row_block from = {values, width * sizeof *values, ROW_FP32};
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = sample_value(format, i);
+    device_gather(check_devices[CHECK_HOST], STREAM_COMPUTE,
+                  &(struct row_gather){rows.block[CHECK_HOST], from, NULL, CHECK_ROWS, width});
+    rows_upload(&rows);
+    return rows;
 }
 
 static void check_gather(enum row_format to, enum row_format from, uint32_t width)
 {
-    char what[64];
-    uint32_t index[CHECK_ROWS];
+    const struct check_rows in = sample_rows(from, width), out = make_rows(to, CHECK_ROWS, width);
+    uint32_t list[CHECK_ROWS];
     for (uint32_t r = 0; r < CHECK_ROWS; r++)
-        index[r] = r % 9 == 4 ? UINT32_MAX : r * 17 % CHECK_ROWS;
-    struct rows in = make_rows(from, CHECK_ROWS, width, true),
-                out = make_rows(to, CHECK_ROWS, width, false);
-    uint32_t *device_index = check_to_device(index, sizeof index);
-    device_gather(check_device, STREAM_INTER,
-                  &(struct row_gather){out.block, in.block, device_index, CHECK_ROWS, width});
-    expect_gather(&out, &in, index, width);
-    snprintf(what, sizeof what, "gather %s to %s, width %u", check_format_names[from],
-             check_format_names[to], width);
-    tell_rows(what, &out);
-    device_release(check_device, device_index);
-    release_rows(&in);
-    release_rows(&out);
+        list[r] = r % 9 == 4 ? UINT32_MAX : r * 17 % CHECK_ROWS;
+    const struct check_both index = check_both(list, sizeof list);
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_gather(check_devices[side], STREAM_INTER,
+                      &(struct row_gather){out.block[side], in.block[side], index.at[side],
+                                           CHECK_ROWS, width});
+    check_same_bytes(check_name("gather %s to %s, width %u", check_format_names[from],
+                                check_format_names[to], width),
+                     &out.both);
 }
 
 // Every code of the format, through the fast path.
 static void check_fp8_codes(void)
 {
-    struct rows in = make_rows(ROW_FP8, 1, 256, false), out = make_rows(ROW_FP32, 1, 256, false);
-    const float scale = 0.37f;
-    for (uint32_t code = 0; code < 256; code++) {
-        const float value = fp8_to_float((uint8_t)code) * scale;
-        in.host[code] = (uint8_t)code;
-        memcpy(out.host + code * sizeof value, &value, sizeof value);
-    }
-    memcpy(in.host + 256, &scale, sizeof scale);
-    memcpy(in.host + 256 + sizeof scale, &scale, sizeof scale);
-    device_upload(check_device, in.block.base, in.host, in.bytes);
-    device_gather(check_device, STREAM_COMPUTE,
-                  &(struct row_gather){out.block, in.block, NULL, 1, 256});
-    tell_rows("fp8 codes, all 256", &out);
-    release_rows(&in);
-    release_rows(&out);
+    const struct check_rows in = make_rows(ROW_FP8, 1, 256), out = make_rows(ROW_FP32, 1, 256);
+    const float scales[] = {0.37f, 0.37f};
+    uint8_t *codes = in.both.at[CHECK_HOST];
+    for (uint32_t code = 0; code < 256; code++)
+        codes[code] = (uint8_t)code;
+    memcpy(codes + 256, scales, sizeof scales);
+    rows_upload(&in);
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_gather(check_devices[side], STREAM_COMPUTE,
+                      &(struct row_gather){out.block[side], in.block[side], NULL, 1, 256});
+    check_same_bytes("fp8 codes, all 256", &out.both);
 }
 
-struct terms {
-    uint64_t first[CHECK_ROWS + 1];
-    uint32_t source[4 * CHECK_ROWS];
-    float weight[4 * CHECK_ROWS];
-};
-
-// Zero to four terms a row.
-static void make_terms(struct terms *terms)
-{
-    uint32_t count = 0;
-    for (uint32_t r = 0; r < CHECK_ROWS; r++) {
-        terms->first[r] = count;
-        for (uint32_t j = 0; j < r % 5; j++) {
-            terms->source[count] = (r * 13 + j * 7) % CHECK_ROWS;
-            terms->weight[count++] = value_at(5, 1, r * 5 + j);
-        }
-    }
-    terms->first[CHECK_ROWS] = count;
-}
-
-static void expect_sums(struct rows *out, const struct rows *in, const struct terms *terms,
-                        uint32_t width, bool add)
-{
-    float *values = mem_alloc(width, sizeof *values);
-    for (uint32_t r = 0; r < CHECK_ROWS; r++) {
-        uint8_t *to = out->host + out->block.stride * r;
-        for (uint32_t i = 0; i < width; i++) {
-            float sum = add ? plain_read_value(to, out->block.format, i, width) : 0;
-            for (uint64_t j = terms->first[r]; j < terms->first[r + 1]; j++) {
-                const uint8_t *from = in->host + in->block.stride * terms->source[j];
-                const float value = plain_read_value(from, in->block.format, i, width);
-                sum += (add ? 1 : terms->weight[j]) * value;
-            }
-            values[i] = sum;
-        }
-        plain_write_row(to, out->block.format, values, width);
-    }
-    free(values);
-}
-
-// `add` is checked together with weights of 1.
+// Zero to four terms a row. `add` is checked together with weights of 1.
 static void check_reduce(enum row_format to, enum row_format from, uint32_t width, bool add)
 {
-    char what[64];
-    struct terms terms = {0};
-    make_terms(&terms);
-    struct rows in = make_rows(from, CHECK_ROWS, width, true),
-                out = make_rows(to, CHECK_ROWS, width, add);
-    uint64_t *first = check_to_device(terms.first, sizeof terms.first);
-    uint32_t *source = check_to_device(terms.source, sizeof terms.source);
-    float *weight = check_to_device(terms.weight, sizeof terms.weight);
-    device_reduce(check_device, STREAM_INTRA,
-                  &(struct row_sums){.out = out.block,
-                                     .in = in.block,
-                                     .first = first,
-                                     .source = source,
-                                     .weight = add ? NULL : weight,
-                                     .count = CHECK_ROWS,
-                                     .width = width,
-                                     .add = add});
-    expect_sums(&out, &in, &terms, width, add);
-    snprintf(what, sizeof what, "reduce %s to %s, width %u%s", check_format_names[from],
-             check_format_names[to], width, add ? ", add" : "");
-    tell_rows(what, &out);
-    device_release(check_device, first);
-    device_release(check_device, source);
-    device_release(check_device, weight);
-    release_rows(&in);
-    release_rows(&out);
-}
-
-static void expect_meta(uint8_t *to, const uint16_t *ids, const float *weights, uint32_t topk,
-                        uint32_t token)
-{
-    for (uint32_t k = 0; k < topk; k++) {
-        const bool used = token != UINT32_MAX;
-        const int32_t id = used ? ids[token * topk + k] : -1;
-        const float weight = used ? weights[token * topk + k] : 0;
-        memcpy(to + k * sizeof id, &id, sizeof id);
-        memcpy(to + (topk + k) * sizeof weight, &weight, sizeof weight);
+    uint64_t firsts[CHECK_ROWS + 1];
+    uint32_t sources[4 * CHECK_ROWS], count = 0;
+    float weights[4 * CHECK_ROWS];
+    for (uint32_t r = 0; r < CHECK_ROWS; r++) {
+        firsts[r] = count;
+        for (uint32_t j = 0; j < r % 5; j++) {
+            sources[count] = (r * 13 + j * 7) % CHECK_ROWS;
+            weights[count++] = value_at(5, 1, r * 5 + j);
+        }
     }
-    memcpy(to + 2 * topk * sizeof token, &token, sizeof token);
+    firsts[CHECK_ROWS] = count;
+    const struct check_rows in = sample_rows(from, width);
+    const struct check_rows out = add ? sample_rows(to, width) : make_rows(to, CHECK_ROWS, width);
+    const struct check_both first = check_both(firsts, sizeof firsts);
+    const struct check_both source = check_both(sources, count * sizeof *sources);
+    const struct check_both weight = check_both(weights, count * sizeof *weights);
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_reduce(check_devices[side], STREAM_INTRA,
+                      &(struct row_sums){.out = out.block[side],
+                                         .in = in.block[side],
+                                         .first = first.at[side],
+                                         .source = source.at[side],
+                                         .weight = add ? NULL : weight.at[side],
+                                         .count = CHECK_ROWS,
+                                         .width = width,
+                                         .add = add});
+    check_same_bytes(check_name("reduce %s to %s, width %u%s", check_format_names[from],
+                                check_format_names[to], width, add ? ", add" : ""),
+                     &out.both);
 }
 
 static void check_meta(uint32_t topk, size_t offset)
 {
-    char what[64];
-    uint16_t ids[8 * CHECK_ROWS];
-    float weights[8 * CHECK_ROWS];
-    uint32_t index[CHECK_ROWS];
-    struct rows rows = make_rows(ROW_BF16, CHECK_ROWS, 128, false);
+    uint16_t id_list[8 * CHECK_ROWS];
+    float weight_list[8 * CHECK_ROWS];
+    uint32_t list[CHECK_ROWS];
     for (uint32_t i = 0; i < 8 * CHECK_ROWS; i++) {
-        ids[i] = (uint16_t)(i * 31 % 256);
-        weights[i] = value_at(5, 2, i);
+        id_list[i] = (uint16_t)(i * 31 % 256);
+        weight_list[i] = value_at(5, 2, i);
     }
-    for (uint32_t r = 0; r < CHECK_ROWS; r++) {
-        index[r] = r % 6 == 1 ? UINT32_MAX : r * 11 % CHECK_ROWS;
-        expect_meta(rows.host + rows.block.stride * r + offset, ids, weights, topk, index[r]);
-    }
-    void *device_ids = check_to_device(ids, sizeof ids),
-         *device_index = check_to_device(index, sizeof index);
-    void *device_weights = check_to_device(weights, sizeof weights);
-    device_put_meta(check_device, STREAM_INTER,
-                    &(struct row_meta){.rows = rows.block,
-                                       .offset = offset,
-                                       .ids = device_ids,
-                                       .weights = device_weights,
-                                       .topk = topk,
-                                       .index = device_index,
-                                       .count = CHECK_ROWS});
-    snprintf(what, sizeof what, "put_meta, topk %u, offset %zu", topk, offset);
-    tell_rows(what, &rows);
-    device_release(check_device, device_ids);
-    device_release(check_device, device_index);
-    device_release(check_device, device_weights);
-    release_rows(&rows);
+    for (uint32_t r = 0; r < CHECK_ROWS; r++)
+        list[r] = r % 6 == 1 ? UINT32_MAX : r * 11 % CHECK_ROWS;
+    const struct check_rows rows = make_rows(ROW_BF16, CHECK_ROWS, 128);
+    const struct check_both ids = check_both(id_list, sizeof id_list);
+    const struct check_both weights = check_both(weight_list, sizeof weight_list);
+    const struct check_both index = check_both(list, sizeof list);
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_put_meta(check_devices[side], STREAM_INTER,
+                        &(struct row_meta){rows.block[side], offset, ids.at[side], weights.at[side],
+                                           topk, index.at[side], CHECK_ROWS});
+    check_same_bytes(check_name("put_meta, topk %u, offset %zu", topk, offset), &rows.both);
 }
 
-static void check_rows(void)
+static void check_row_kernels(void)
 {
     const uint32_t widths[] = {7168, 256, 200, 7};
     for (uint32_t w = 0; w < sizeof widths / sizeof *widths; w++)
-        for (uint32_t to = ROW_FP32; to <= ROW_FP8; to++)
-            for (uint32_t from = ROW_FP32; from <= ROW_FP8; from++) {
-                check_gather((enum row_format)to, (enum row_format)from, widths[w]);
-                check_reduce((enum row_format)to, (enum row_format)from, widths[w], false);
+        for (enum row_format to = ROW_FP32; to <= ROW_FP8; to++)
+            for (enum row_format from = ROW_FP32; from <= ROW_FP8; from++) {
+                check_gather(to, from, widths[w]);
+                check_reduce(to, from, widths[w], false);
             }
     check_reduce(ROW_BF16, ROW_BF16, 7168, true);
     check_reduce(ROW_BF16, ROW_FP8, 256, true);
@@ -348,66 +165,120 @@ static void check_rows(void)
 static void check_fill(uint32_t shift)
 {
     const uint32_t count = 100003;
-    uint64_t wrong = 0;
-    char what[64];
-    uint16_t *values = check_poisoned((count + shift + 9) * sizeof *values);
-    device_fill(
-        check_device,
-        &(struct tensor_fill){
-            .values = values + shift, .count = count, .seed = 11, .tensor = 5, .scale = 0.03f});
-    uint16_t *got = check_from_device(values, (count + shift + 9) * sizeof *got);
+    const struct check_both both = check_both(NULL, (count + shift + 9) * sizeof(uint16_t));
+    uint16_t *expected = both.at[CHECK_HOST], *values = both.at[CHECK_CUDA];
     for (uint32_t i = 0; i < count; i++)
-        wrong += got[shift + i] != bf16_from_float(0.03f * value_at(11, 5, i));
-    for (uint32_t i = 0; i < 9; i++)
-        wrong += got[shift + count + i] != 0xa5a5;
-    snprintf(what, sizeof what, "fill, %u bytes off alignment", 2 * shift);
-    check_exact(what, wrong, count);
-    free(got);
-    device_release(check_device, values);
+        expected[shift + i] = bf16_from_float(0.03f * value_at(11, 5, i));
+    device_fill(check_devices[CHECK_CUDA],
+                &(struct tensor_fill){values + shift, count, 11, 5, 0.03f});
+    check_same_bytes(check_name("fill, %u bytes off alignment", 2 * shift), &both);
 }
 
 static void check_rmsnorm(uint32_t width)
 {
-    char what[64];
     const uint64_t count = (uint64_t)CHECK_ROWS * width;
-    uint16_t *in = bf16_tensor(1, count);
-    double *expected = mem_alloc(count, sizeof *expected);
-    for (uint64_t row = 0; row < count; row += width) {
-        double squares = 0;
-        for (uint64_t i = row; i < row + width; i++)
-            squares += (double)bf16_to_float(in[i]) * (double)bf16_to_float(in[i]);
-        for (uint64_t i = row; i < row + width; i++)
-            expected[i] = (double)bf16_to_float(in[i]) / sqrt(squares / width + 1e-6);
-    }
-    uint16_t *device_in = check_to_device(in, count * sizeof *in),
-             *out = check_poisoned(count * sizeof *out);
-    device_rmsnorm(check_device, out, device_in, CHECK_ROWS, width);
-    uint16_t *got = check_from_device(out, count * sizeof *got);
-    snprintf(what, sizeof what, "rmsnorm, width %u", width);
-    check_error(what, relative_error_bf16(expected, got, count), 3e-3);
-    device_release(check_device, device_in);
-    device_release(check_device, out);
-    free(in);
-    free(expected);
-    free(got);
+    const uint16_t *in = check_filled(1, count, 1);
+    const struct check_both out = check_both(NULL, count * sizeof(float));
+    device_rmsnorm(check_devices[CHECK_HOST], out.at[CHECK_HOST], check_widened(in, count),
+                   CHECK_ROWS, width);
+    device_rmsnorm(check_devices[CHECK_CUDA], out.at[CHECK_CUDA], in, CHECK_ROWS, width);
+    check_error(
+        check_name("rmsnorm, width %u", width),
+        &(struct check_floats){out.at[CHECK_HOST], check_widened(out.at[CHECK_CUDA], count), count},
+        3e-3);
 }
+
+// ---- selection ----------------------------------------------------------------------------------
+
+#define SELECT_GAP 2e-6f // scores nearer than this may change places
+
+static void plain_scores(float *scores, const float *logits, const struct select_shape *shape)
+{
+    float max = logits[0], sum = 0;
+    for (uint32_t e = 1; e < shape->experts; e++)
+        max = fmaxf(max, logits[e]);
+    for (uint32_t e = 0; e < shape->experts; e++)
+        sum += expf(logits[e] - max);
+    for (uint32_t e = 0; e < shape->experts; e++)
+        scores[e] = shape->score == SCORE_SOFTMAX ? expf(logits[e] - max) / sum
+                                                  : 1 / (1 + expf(-logits[e]));
+}
+
+// What a token's experts were chosen from, and by the host device.
+struct chosen {
+    const struct select_shape *shape;
+    const float *logits, *bias;
+    const uint16_t *ids;
+};
+
+// The GPU's choices of the token that are not the host's, nor worth the same.
+static uint64_t wrong_choices(const struct chosen *host, const uint16_t *ids, const float *weights)
+{
+    const struct select_shape *shape = host->shape;
+    float scores[MOE_MAX_EXPERTS], sum = 0;
+    uint64_t wrong = 0;
+    plain_scores(scores, host->logits, shape);
+    for (uint32_t k = 0; k < shape->topk; k++)
+        sum += scores[ids[k] % shape->experts];
+    for (uint32_t k = 0; k < shape->topk; k++) {
+        const uint32_t best = host->ids[k], id = ids[k] % shape->experts;
+        const float gap = scores[id] + host->bias[id] - (scores[best] + host->bias[best]);
+        const float weight = scores[id] * shape->scaling / (shape->normalise ? sum : 1);
+        wrong += ids[k] >= shape->experts || !(fabsf(gap) <= SELECT_GAP) ||
+                 !(fabsf(weights[k] - weight) <= 1e-5f * shape->scaling);
+        for (uint32_t other = 0; other < k; other++)
+            wrong += ids[other] == ids[k];
+    }
+    return wrong;
+}
+
+static void check_select(const struct select_shape *shape)
+{
+    static float logit_list[CHECK_ROWS * MOE_MAX_EXPERTS], bias_list[MOE_MAX_EXPERTS];
+    const uint32_t experts = shape->experts, topk = shape->topk, chosen = CHECK_ROWS * topk;
+    uint64_t wrong = 0;
+    for (uint32_t i = 0; i < CHECK_ROWS * experts; i++)
+        logit_list[i] = 3 * value_at(9, 1, i);
+    for (uint32_t e = 0; e < experts; e++)
+        bias_list[e] = 0.1f * value_at(9, 2, e);
+    const struct check_both logits = check_both(logit_list, CHECK_ROWS * experts * sizeof(float));
+    const struct check_both bias = check_both(bias_list, experts * sizeof(float));
+    const struct check_both ids = check_both(NULL, chosen * sizeof(uint16_t));
+    const struct check_both weights = check_both(NULL, chosen * sizeof(float));
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_select(check_devices[side],
+                      &(struct selection){ids.at[side], weights.at[side], logits.at[side],
+                                          bias.at[side], CHECK_ROWS, *shape});
+    const uint16_t *host_ids = ids.at[CHECK_HOST];
+    const uint16_t *got = check_download(ids.at[CHECK_CUDA], ids.bytes);
+    const float *got_weights = check_download(weights.at[CHECK_CUDA], weights.bytes);
+    for (uint32_t t = 0; t < CHECK_ROWS; t++)
+        wrong += wrong_choices(
+            &(struct chosen){shape, logit_list + t * experts, bias_list, host_ids + t * topk},
+            got + t * topk, got_weights + t * topk);
+    check_exact(check_name("select %u of %u, %u of %u groups", topk, experts, shape->topk_groups,
+                           shape->groups),
+                wrong, chosen);
+}
+
+static const struct select_shape select_shapes[] = {
+    {256, 8, 8, 4, SCORE_SIGMOID, true, 2.5f},  {128, 8, 1, 1, SCORE_SOFTMAX, true, 1},
+    {160, 6, 8, 3, SCORE_SOFTMAX, false, 16},   {4096, 64, 64, 8, SCORE_SIGMOID, true, 1},
+    {4096, 8, 4096, 9, SCORE_SIGMOID, true, 1}, {7, 2, 1, 1, SCORE_SIGMOID, false, 1},
+};
 
 // ---- the program --------------------------------------------------------------------------------
 
-static void check_values(void)
+static bool check_cuda_kernels(struct error *err)
 {
+    check_row_kernels();
     check_fill(0);
     check_fill(3);
     check_rmsnorm(7168);
     check_rmsnorm(7);
-}
-
-static bool check_cuda_kernels(struct error *err)
-{
-    check_rows();
-    check_values();
-    check_selection();
-    return device_sync(check_device, err);
+    for (size_t i = 0; i < sizeof select_shapes / sizeof *select_shapes; i++)
+        check_select(&select_shapes[i]);
+    return device_sync(check_devices[CHECK_CUDA], err);
 }
 
 int main(void)

@@ -1,11 +1,8 @@
-// Holds the CUDA device's matrix products (real/cuda_ffn.c) to plain loops on the CPU, and its
-// speed to this GPU's own copy and matrix product. One line a check; exits 1 when any is wrong or
-// slow, 3 when there is no GPU. It is a program of its own: check_cuda's kernels are taken as
-// right.
-#include "base/mem.h"
+// Holds the CUDA device's matrix products (real/cuda_ffn.c) to the host device's, and its speed to
+// this GPU's own copy and matrix product. One line a check; exits 1 when any is wrong or slow, 3
+// when there is no GPU. It is a program of its own: check_cuda's kernels are taken as right.
 #include "real/check_cuda_device.h"
 #include "real/cuda.h"
-#include "real/values.h"
 
 #include <cublas_v2.h>
 #include <inttypes.h>
@@ -21,179 +18,81 @@
 #define COPY_SHARE 0.85 // of the copy's bandwidth that row kernels must reach
 #define GEMM_SHARE 0.80 // of one product's rate that the experts must reach
 
-// ---- device arrays ------------------------------------------------------------------------------
-
-static void fill_tensor(void *values, uint64_t tensor, uint64_t count, float scale)
-{
-    device_fill(check_device,
-                &(struct tensor_fill){
-                    .values = values, .count = count, .seed = 3, .tensor = tensor, .scale = scale});
-}
-
-// A device tensor of `count` values in [-scale, scale), bf16.
-static uint16_t *make_tensor(uint64_t tensor, uint64_t count, float scale)
-{
-    uint16_t *values = device_alloc(check_device, count * sizeof *values);
-    fill_tensor(values, tensor, count, scale);
-    return values;
-}
-
 // ---- matrix products ----------------------------------------------------------------------------
-
-// out [rows, columns] = in [rows, inner] x weight [columns, inner] transposed.
-struct plain_product {
-    double *out;
-    const double *in;
-    const uint16_t *weight;
-    uint64_t rows, columns, inner;
-};
-
-static void plain_multiply(const struct plain_product *p)
-{
-#pragma omp parallel for
-    for (uint64_t r = 0; r < p->rows; r++)
-        for (uint64_t c = 0; c < p->columns; c++) {
-            double sum = 0;
-            for (uint64_t i = 0; i < p->inner; i++)
-                sum += p->in[r * p->inner + i] * (double)bf16_to_float(p->weight[c * p->inner + i]);
-            p->out[r * p->columns + c] = sum;
-        }
-}
-
-static double *widened(const uint16_t *from, uint64_t count)
-{
-    double *to = mem_alloc(count + 1, sizeof *to);
-    for (uint64_t i = 0; i < count; i++)
-        to[i] = (double)bf16_to_float(from[i]);
-    return to;
-}
 
 static void check_router(uint32_t hidden, uint32_t experts)
 {
-    char what[64];
+    const uint64_t values = (uint64_t)CHECK_ROWS * hidden, weights = (uint64_t)experts * hidden;
     const uint64_t count = (uint64_t)CHECK_ROWS * experts;
-    uint16_t *device_in = make_tensor(2, (uint64_t)CHECK_ROWS * hidden, 1);
-    uint16_t *device_weight = make_tensor(3, (uint64_t)experts * hidden, 1);
-    uint16_t *in = check_from_device(device_in, 2 * (size_t)CHECK_ROWS * hidden);
-    uint16_t *weight = check_from_device(device_weight, 2 * (size_t)experts * hidden);
-    double *wide = widened(in, (uint64_t)CHECK_ROWS * hidden), *got = mem_alloc(count, sizeof *got);
-    double *expected = mem_alloc(count, sizeof *expected);
-    plain_multiply(&(struct plain_product){expected, wide, weight, CHECK_ROWS, experts, hidden});
-    float *logits = check_poisoned(count * sizeof *logits);
-    device_router(check_device, &(struct router_product){.logits = logits,
-                                                         .in = device_in,
-                                                         .weight = device_weight,
-                                                         .count = CHECK_ROWS,
-                                                         .hidden = hidden,
-                                                         .experts = experts});
-    float *result = check_from_device(logits, count * sizeof *result);
-    for (uint64_t i = 0; i < count; i++)
-        got[i] = (double)result[i];
-    snprintf(what, sizeof what, "router, hidden %u, %u experts", hidden, experts);
-    check_error(what, check_relative_error(expected, got, count), 3e-5);
-    device_release(check_device, device_in);
-    device_release(check_device, device_weight);
-    device_release(check_device, logits);
-    free(in);
-    free(weight);
-    free(wide);
-    free(got);
-    free(expected);
-    free(result);
+    const uint16_t *in = check_filled(2, values, 1), *weight = check_filled(3, weights, 1);
+    const struct check_both logits = check_both(NULL, count * sizeof(float));
+    device_router(
+        check_devices[CHECK_CUDA],
+        &(struct router_product){logits.at[CHECK_CUDA], in, weight, CHECK_ROWS, hidden, experts});
+    device_router(check_devices[CHECK_HOST],
+                  &(struct router_product){logits.at[CHECK_HOST], check_widened(in, values),
+                                           check_widened(weight, weights), CHECK_ROWS, hidden,
+                                           experts});
+    check_error(check_name("router, hidden %u, %u experts", hidden, experts),
+                &(struct check_floats){logits.at[CHECK_HOST],
+                                       check_download(logits.at[CHECK_CUDA], logits.bytes), count},
+                3e-5);
 }
-
-// ---- experts ------------------------------------------------------------------------------------
 
 // Weights of all groups in one array each, and pointers to each group's.
 struct experts {
     struct ffn ffn;
     uint64_t first[GROUPS + 1];
     const void *gate_up[GROUPS], *down[GROUPS];
-    void *up_weights, *down_weights;
-    void *in;
 };
+
+static void point_to_groups(struct experts *e, const void *up, const void *down, size_t value_bytes)
+{
+    const size_t bytes = (size_t)e->ffn.hidden * e->ffn.intermediate * value_bytes;
+    for (uint32_t g = 0; g < GROUPS; g++) {
+        e->gate_up[g] = (const char *)up + g * 2 * bytes;
+        e->down[g] = (const char *)down + g * bytes;
+    }
+    e->ffn.gate_up = e->gate_up;
+    e->ffn.down = e->down;
+}
 
 // About `rows` rows in uneven groups; the third has none.
 static void make_bench_experts(struct experts *e, uint64_t rows, uint32_t hidden, uint32_t inner)
 {
     const uint32_t shares[GROUPS] = {140, 110, 0, 150, 150, 170, 130, 150};
+    const uint64_t down = (uint64_t)hidden * inner;
     uint64_t before = 0;
     for (uint32_t g = 0; g < GROUPS; g++)
         e->first[g + 1] = rows * (before += shares[g]) / 1000;
-    const uint64_t up = 2 * (uint64_t)inner * hidden, down = (uint64_t)hidden * inner;
-    e->up_weights = make_tensor(20, GROUPS * up, 2 / sqrtf((float)hidden));
-    e->down_weights = make_tensor(21, GROUPS * down, 2 / sqrtf((float)inner));
-    e->in = make_tensor(22, rows * hidden, 1.7f);
-    for (uint32_t g = 0; g < GROUPS; g++) {
-        e->gate_up[g] = (char *)e->up_weights + g * up * 2;
-        e->down[g] = (char *)e->down_weights + g * down * 2;
-    }
     e->ffn = (struct ffn){.groups = GROUPS,
                           .hidden = hidden,
                           .intermediate = inner,
                           .first = e->first,
-                          .gate_up = e->gate_up,
-                          .down = e->down,
-                          .in = e->in,
-                          .out = check_poisoned(rows * hidden * 2),
-                          .middle = check_poisoned(rows * 3 * inner * 2)};
-}
-
-static void release_bench_experts(struct experts *e)
-{
-    device_release(check_device, e->up_weights);
-    device_release(check_device, e->down_weights);
-    device_release(check_device, e->in);
-    device_release(check_device, e->ffn.out);
-    device_release(check_device, e->ffn.middle);
-}
-
-static void expect_ffn(double *out, const struct experts *e, const uint16_t *in,
-                       const uint16_t *up_weights, const uint16_t *down_weights)
-{
-    const uint64_t hidden = e->ffn.hidden, inner = e->ffn.intermediate;
-    for (uint32_t g = 0; g < GROUPS; g++) {
-        const uint64_t row = e->first[g], rows = e->first[g + 1] - row;
-        double *wide = widened(in + row * hidden, rows * hidden);
-        double *both = mem_alloc(rows * 2 * inner + 1, sizeof *both);
-        double *product = mem_alloc(rows * inner + 1, sizeof *product);
-        plain_multiply(&(struct plain_product){both, wide, up_weights + g * 2 * inner * hidden,
-                                               rows, 2 * inner, hidden});
-        for (uint64_t r = 0; r < rows; r++)
-            for (uint64_t i = 0; i < inner; i++) {
-                const double gate = both[r * 2 * inner + i];
-                product[r * inner + i] = gate / (1 + exp(-gate)) * both[r * 2 * inner + inner + i];
-            }
-        plain_multiply(&(struct plain_product){
-            out + row * hidden, product, down_weights + g * hidden * inner, rows, hidden, inner});
-        free(wide);
-        free(both);
-        free(product);
-    }
+                          .in = check_filled(22, rows * hidden, 1.7f),
+                          .out = check_both(NULL, rows * hidden * 2).at[CHECK_CUDA],
+                          .middle = check_both(NULL, rows * 3 * inner * 2).at[CHECK_CUDA]};
+    point_to_groups(e, check_filled(20, GROUPS * 2 * down, 2 / sqrtf((float)hidden)),
+                    check_filled(21, GROUPS * down, 2 / sqrtf((float)inner)), sizeof(uint16_t));
 }
 
 static void check_ffn(uint64_t rows, uint32_t hidden, uint32_t inner)
 {
-    struct experts e = {0};
-    char what[64];
-    double *expected = mem_alloc(rows * hidden, sizeof *expected);
-    make_bench_experts(&e, rows, hidden, inner);
-    uint16_t *in = check_from_device(e.in, rows * hidden * 2);
-    uint16_t *up = check_from_device(e.up_weights, (size_t)GROUPS * 2 * inner * hidden * 2);
-    uint16_t *down = check_from_device(e.down_weights, (size_t)GROUPS * inner * hidden * 2);
-    expect_ffn(expected, &e, in, up, down);
-    device_ffn(check_device, &e.ffn);
-    uint16_t *result = check_from_device(e.ffn.out, rows * hidden * 2);
-    double *got = widened(result, rows * hidden);
-    snprintf(what, sizeof what, "ffn, hidden %u, intermediate %u", hidden, inner);
-    check_error(what, check_relative_error(expected, got, rows * hidden), 6e-3);
-    release_bench_experts(&e);
-    free(result);
-    free(got);
-    free(expected);
-    free(in);
-    free(up);
-    free(down);
+    struct experts cuda = {0}, host = {0};
+    const uint64_t down = (uint64_t)GROUPS * hidden * inner;
+    make_bench_experts(&cuda, rows, hidden, inner);
+    host.ffn = cuda.ffn;
+    host.ffn.in = check_widened(cuda.ffn.in, rows * hidden);
+    host.ffn.out = check_alloc(CHECK_HOST, rows * hidden * sizeof(float));
+    host.ffn.middle = check_alloc(CHECK_HOST, rows * 3 * inner * sizeof(float));
+    point_to_groups(&host, check_widened(cuda.gate_up[0], 2 * down),
+                    check_widened(cuda.down[0], down), sizeof(float));
+    device_ffn(check_devices[CHECK_HOST], &host.ffn);
+    device_ffn(check_devices[CHECK_CUDA], &cuda.ffn);
+    check_error(check_name("ffn, hidden %u, intermediate %u", hidden, inner),
+                &(struct check_floats){host.ffn.out, check_widened(cuda.ffn.out, rows * hidden),
+                                       rows * hidden},
+                6e-3);
 }
 
 // ---- timing -------------------------------------------------------------------------------------
@@ -202,9 +101,10 @@ static void check_ffn(uint64_t rows, uint32_t hidden, uint32_t inner)
 struct bench {
     struct row_block in, out;
     uint32_t terms;
-    uint32_t *def;
+    uint32_t *order;
     uint64_t *first;
     float *weight;
+    double copy_GBps; // 0: not known yet
     const struct experts *experts;
     cublasHandle_t blas;
     uint64_t gemm_rows;
@@ -221,18 +121,19 @@ static int by_size(const void *a, const void *b)
 // Median microseconds of one of `turns` calls, given without a gap.
 static double time_us(const struct bench *bench, work_fn work, uint32_t turns)
 {
+    struct device *device = check_devices[CHECK_CUDA];
     double us[REPEATS];
     struct error err;
     for (uint32_t turn = 0; turn < SETS; turn++)
         work(bench, turn);
     for (uint32_t r = 0; r < REPEATS; r++) {
-        device_mark(check_device, STREAM_COMPUTE, 0);
+        device_mark(device, STREAM_COMPUTE, 0);
         for (uint32_t turn = 0; turn < turns; turn++)
             work(bench, turn);
-        device_mark(check_device, STREAM_COMPUTE, 1);
-        if (!device_sync(check_device, &err))
+        device_mark(device, STREAM_COMPUTE, 1);
+        if (!device_sync(device, &err))
             return NAN;
-        us[r] = device_elapsed_us(check_device, 0, 1) / turns;
+        us[r] = device_elapsed_us(device, 0, 1) / turns;
     }
     qsort(us, REPEATS, sizeof *us, by_size);
     return us[REPEATS / 2];
@@ -250,23 +151,23 @@ static void do_copy(const struct bench *b, uint32_t turn)
 {
     cudaMemcpyAsync(turn_rows(b->out, turn, ROWS).base, turn_rows(b->in, turn, ROWS).base,
                     ROWS * b->in.stride, cudaMemcpyDeviceToDevice,
-                    cuda_stream(check_device, STREAM_COMPUTE));
+                    cuda_stream(check_devices[CHECK_CUDA], STREAM_COMPUTE));
 }
 
 static void do_gather(const struct bench *b, uint32_t turn)
 {
-    device_gather(check_device, STREAM_COMPUTE,
+    device_gather(check_devices[CHECK_CUDA], STREAM_COMPUTE,
                   &(struct row_gather){turn_rows(b->out, turn, ROWS), turn_rows(b->in, turn, ROWS),
-                                       b->def, ROWS, HIDDEN});
+                                       b->order, ROWS, HIDDEN});
 }
 
 static void do_reduce(const struct bench *b, uint32_t turn)
 {
-    device_reduce(check_device, STREAM_COMPUTE,
+    device_reduce(check_devices[CHECK_CUDA], STREAM_COMPUTE,
                   &(struct row_sums){.out = turn_rows(b->out, turn, ROWS),
                                      .in = turn_rows(b->in, turn, ROWS * b->terms),
                                      .first = b->first,
-                                     .source = b->def,
+                                     .source = b->order,
                                      .weight = b->weight,
                                      .count = ROWS,
                                      .width = HIDDEN});
@@ -275,109 +176,101 @@ static void do_reduce(const struct bench *b, uint32_t turn)
 static void do_ffn(const struct bench *b, uint32_t turn)
 {
     (void)turn;
-    device_ffn(check_device, &b->experts->ffn);
+    device_ffn(check_devices[CHECK_CUDA], &b->experts->ffn);
 }
 
 // One product of as many operations as the grouped FFN: rows x 3 inner x hidden.
 static void do_gemm(const struct bench *b, uint32_t turn)
 {
     const float one = 1, zero = 0;
+    const struct ffn *ffn = &b->experts->ffn;
     (void)turn;
     cublasGemmEx(b->blas, CUBLAS_OP_T, CUBLAS_OP_N, 3 * (int)INNER, (int)b->gemm_rows, (int)HIDDEN,
-                 &one, b->experts->up_weights, CUDA_R_16BF, (int)HIDDEN, b->experts->in,
-                 CUDA_R_16BF, (int)HIDDEN, &zero, b->experts->ffn.middle, CUDA_R_16BF,
-                 3 * (int)INNER, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+                 &one, ffn->gate_up[0], CUDA_R_16BF, (int)HIDDEN, ffn->in, CUDA_R_16BF, (int)HIDDEN,
+                 &zero, ffn->middle, CUDA_R_16BF, 3 * (int)INNER, CUBLAS_COMPUTE_32F,
+                 CUBLAS_GEMM_DEFAULT);
 }
+
+// ---- rows ---------------------------------------------------------------------------------------
 
 // A block of 2 * SETS * ROWS rows, bf16 or fp8; formats are only read as what was written there
 // before.
-static struct row_block bench_rows(enum row_format format)
+static struct row_block bench_rows(enum row_format format, uint64_t tensor)
 {
-    struct row_block block = {.format = format};
-    block.stride = format == ROW_FP8 ? HIDDEN + 4 * (HIDDEN / FP8_BLOCK) : 2 * HIDDEN;
-    block.base = device_alloc(check_device, 2 * (size_t)SETS * ROWS * block.stride);
-    return block;
-}
-
-static double bandwidth_GBps(double bytes, double us)
-{
-    return bytes / us / 1e3;
-}
-
-static void time_gather(struct bench *b, const char *what, struct row_block out,
-                        struct row_block in, double copy_GBps)
-{
-    b->out = out;
-    b->in = in;
-    const double us = time_us(b, do_gather, 40);
-    const double rate = bandwidth_GBps((double)ROWS * (double)(in.stride + out.stride), us);
-    check_rate(what, &(struct check_rate){us, rate, copy_GBps, COPY_SHARE});
-}
-
-static void time_reduce(struct bench *b, struct row_block out, struct row_block in,
-                        double copy_GBps)
-{
-    for (b->terms = 2; b->terms <= 8; b->terms *= 2) {
-        char what[64];
-        uint64_t first[ROWS + 1];
-        for (uint32_t r = 0; r <= ROWS; r++)
-            first[r] = (uint64_t)r * b->terms;
-        b->out = out;
-        b->in = in;
-        device_upload(check_device, b->first, first, sizeof first);
-        const double us = time_us(b, do_reduce, 20);
-        snprintf(what, sizeof what, "reduce %u rows bf16 to %s", b->terms,
-                 check_format_names[out.format]);
-        const double rate =
-            bandwidth_GBps((double)ROWS * (double)(in.stride * b->terms + out.stride), us);
-        check_rate(what, &(struct check_rate){us, rate, copy_GBps, COPY_SHARE});
-    }
+    const uint64_t rows = 2 * SETS * ROWS;
+    const size_t stride = row_bytes(format, HIDDEN);
+    void *base = format == ROW_FP8 ? check_alloc(CHECK_CUDA, rows * stride)
+                                   : (void *)check_filled(tensor, rows * HIDDEN, 1);
+    return (struct row_block){base, stride, format};
 }
 
 // Rows are taken in a scattered order, each once: every block of ROWS numbers is a permutation.
-static void make_def(struct bench *b)
+static void make_order(struct bench *b)
 {
-    uint32_t *def = mem_alloc((size_t)8 * ROWS, sizeof *def);
-    float *weight = mem_alloc((size_t)8 * ROWS, sizeof *weight);
+    static uint32_t order[8 * ROWS];
+    static float weight[8 * ROWS];
     for (uint32_t i = 0; i < 8 * ROWS; i++) {
-        def[i] = (i & ~(ROWS - 1)) | (i * 1597u % ROWS);
+        order[i] = (i & ~(ROWS - 1)) | (i * 1597u % ROWS);
         weight[i] = value_at(5, 3, i);
     }
-    b->def = check_to_device(def, (size_t)8 * ROWS * sizeof *def);
-    b->weight = check_to_device(weight, (size_t)8 * ROWS * sizeof *weight);
-    b->first = device_alloc(check_device, (ROWS + 1) * sizeof *b->first);
-    free(def);
-    free(weight);
+    b->order = check_both(order, sizeof order).at[CHECK_CUDA];
+    b->weight = check_both(weight, sizeof weight).at[CHECK_CUDA];
+    b->first = check_alloc(CHECK_CUDA, (ROWS + 1) * sizeof *b->first);
+}
+
+// GB/s of work from `in` to `out`, held to the copy's once that is known.
+static double time_moved(const struct bench *b, const char *what, work_fn work, uint32_t turns)
+{
+    const double us = time_us(b, work, turns);
+    const double rate = (double)ROWS * (double)(b->in.stride * b->terms + b->out.stride) / us / 1e3;
+    if (b->copy_GBps > 0)
+        check_rate(what, &(struct check_rate){us, rate, b->copy_GBps, COPY_SHARE});
+    else
+        check_rate(what, &(struct check_rate){us, rate, rate, 0});
+    return rate;
+}
+
+static void time_reduce(struct bench *b)
+{
+    for (b->terms = 2; b->terms <= 8; b->terms *= 2) {
+        uint64_t first[ROWS + 1];
+        for (uint32_t r = 0; r <= ROWS; r++)
+            first[r] = (uint64_t)r * b->terms;
+        device_upload(check_devices[CHECK_CUDA], b->first, first, sizeof first);
+        time_moved(
+            b, check_name("reduce %u rows bf16 to %s", b->terms, check_format_names[b->out.format]),
+            do_reduce, 20);
+    }
 }
 
 static void time_rows(void)
 {
-    struct bench b = {0};
-    struct row_block half = bench_rows(ROW_BF16), other = bench_rows(ROW_BF16);
-    struct row_block byte = bench_rows(ROW_FP8);
-    make_def(&b);
-    fill_tensor(half.base, 30, 2 * (uint64_t)SETS * ROWS * HIDDEN, 1);
-    fill_tensor(other.base, 31, 2 * (uint64_t)SETS * ROWS * HIDDEN, 1);
+    const struct row_block half = bench_rows(ROW_BF16, 30), other = bench_rows(ROW_BF16, 31);
+    const struct row_block byte = bench_rows(ROW_FP8, 0);
+    const struct row_block other_bytes = {other.base, byte.stride, ROW_FP8};
+    const struct row_block gathers[][2] = {
+        {half, other}, {half, byte}, {byte, other}, {byte, other_bytes}};
+    struct bench b = {.in = half, .out = other, .terms = 1};
+    make_order(&b);
     printf("\n%-6s %-44s %12s %12s %8s\n", "", "4096 rows of 7168", "us", "GB/s", "of copy");
+    b.copy_GBps = time_moved(&b, "cudaMemcpy, device to device", do_copy, 40);
+    for (size_t i = 0; i < sizeof gathers / sizeof *gathers; i++) {
+        b.in = gathers[i][0];
+        b.out = gathers[i][1];
+        time_moved(&b,
+                   check_name("gather %s to %s", check_format_names[b.in.format],
+                              check_format_names[b.out.format]),
+                   do_gather, 40);
+    }
     b.in = half;
     b.out = other;
-    const double us = time_us(&b, do_copy, 40);
-    const double copy_GBps = bandwidth_GBps(2.0 * ROWS * (double)half.stride, us);
-    check_rate("cudaMemcpy, device to device", &(struct check_rate){us, copy_GBps, copy_GBps, 0});
-    time_gather(&b, "gather bf16 to bf16", other, half, copy_GBps);
-    time_gather(&b, "gather bf16 to fp8", byte, half, copy_GBps);
-    time_gather(&b, "gather fp8 to bf16", other, byte, copy_GBps);
-    time_gather(&b, "gather fp8 to fp8", (struct row_block){other.base, byte.stride, ROW_FP8}, byte,
-                copy_GBps);
-    time_reduce(&b, other, half, copy_GBps);
-    time_reduce(&b, byte, half, copy_GBps);
-    device_release(check_device, half.base);
-    device_release(check_device, other.base);
-    device_release(check_device, byte.base);
-    device_release(check_device, b.def);
-    device_release(check_device, b.weight);
-    device_release(check_device, b.first);
+    time_reduce(&b);
+    b.out = byte;
+    time_reduce(&b);
+    check_release();
 }
+
+// ---- experts ------------------------------------------------------------------------------------
 
 static void time_experts(cublasHandle_t blas, uint64_t rows, bool must)
 {
@@ -386,24 +279,28 @@ static void time_experts(cublasHandle_t blas, uint64_t rows, bool must)
     const struct bench b = {.experts = &e, .blas = blas, .gemm_rows = rows};
     const double flops = 6.0 * (double)rows * HIDDEN * INNER;
     const uint32_t turns = rows >= 8 * ROWS ? 5 : 20;
-    char what[64];
     double us = time_us(&b, do_gemm, turns);
     const double whole = flops / us / 1e6;
-    snprintf(what, sizeof what, "one product, %" PRIu64 " rows", rows);
-    check_rate(what, &(struct check_rate){us, whole, whole, 0});
+    check_rate(check_name("one product, %" PRIu64 " rows", rows),
+               &(struct check_rate){us, whole, whole, 0});
     us = time_us(&b, do_ffn, turns);
-    snprintf(what, sizeof what, "ffn, %" PRIu64 " rows", rows);
-    check_rate(what, &(struct check_rate){us, flops / us / 1e6, whole, must ? GEMM_SHARE : 0});
-    release_bench_experts(&e);
+    check_rate(check_name("ffn, %" PRIu64 " rows", rows),
+               &(struct check_rate){us, flops / us / 1e6, whole, must ? GEMM_SHARE : 0});
+    check_release();
 }
 
 // ---- the program --------------------------------------------------------------------------------
 
-static bool time_work(struct error *err)
+static bool check_products(struct error *err)
 {
     cublasHandle_t blas;
+    check_router(7168, 256);
+    check_router(40, 7);
+    check_ffn(333, 512, 256);
+    check_ffn(100, 40, 24);
     if (cublasCreate(&blas) != CUBLAS_STATUS_SUCCESS ||
-        cublasSetStream(blas, cuda_stream(check_device, STREAM_COMPUTE)) != CUBLAS_STATUS_SUCCESS)
+        cublasSetStream(blas, cuda_stream(check_devices[CHECK_CUDA], STREAM_COMPUTE)) !=
+            CUBLAS_STATUS_SUCCESS)
         return error_set(err, EXIT_RUNTIME, "cublasCreate failed");
     time_rows();
     printf("\n%-6s %-44s %12s %12s %8s\n", "", "experts, hidden 7168, intermediate 2048", "us",
@@ -412,16 +309,7 @@ static bool time_work(struct error *err)
     time_experts(blas, ROWS, false);
     time_experts(blas, ROWS / 8, false);
     cublasDestroy(blas);
-    return device_sync(check_device, err);
-}
-
-static bool check_products(struct error *err)
-{
-    check_router(7168, 256);
-    check_router(40, 7);
-    check_ffn(333, 512, 256);
-    check_ffn(100, 40, 24);
-    return time_work(err);
+    return device_sync(check_devices[CHECK_CUDA], err);
 }
 
 int main(void)

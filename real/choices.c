@@ -1,7 +1,6 @@
-#include "real/choices.h"
+#include "real/memory.h"
 
 #include "base/mem.h"
-#include "real/memory.h"
 
 #include <mpi.h>
 #include <stdlib.h>
@@ -22,8 +21,13 @@ void choices_open(struct layer *layer)
     layer->routing.row = known_row;
     layer->routing.context = layer;
     layer->token_first = mem_alloc((size_t)asked->ranks + 1, sizeof *layer->token_first);
-    for (uint32_t r = 0; r < asked->ranks; r++)
+    layer->choices = mem_alloc(asked->ranks, sizeof *layer->choices);
+    layer->choice_first = mem_alloc(asked->ranks, sizeof *layer->choice_first);
+    for (uint32_t r = 0; r < asked->ranks; r++) {
         layer->token_first[r + 1] = layer->token_first[r] + asked->tokens[r];
+        layer->choices[r] = (int)(asked->tokens[r] * asked->topk);
+        layer->choice_first[r] = (int)(layer->token_first[r] * asked->topk);
+    }
     layer->all_ids =
         mem_alloc(layer->token_first[asked->ranks] * asked->topk + 1, sizeof *layer->all_ids);
 }
@@ -32,6 +36,8 @@ void choices_close(struct layer *layer)
 {
     free(layer->all_ids);
     free(layer->token_first);
+    free(layer->choices);
+    free(layer->choice_first);
 }
 
 void choices_upload(struct layer *layer)
@@ -44,36 +50,24 @@ void choices_upload(struct layer *layer)
     for (uint32_t t = 0; t < tokens; t++) {
         routing_row(&setup->scenario->routing, setup->rank, t, ids + (size_t)t * topk);
         if (setup->weights)
-            setup->weights(setup->weights_context, setup->rank, t, weights + (size_t)t * topk);
+            trace_view_weights(setup->weights, setup->rank, t, weights + (size_t)t * topk);
         for (uint32_t k = 0; !setup->weights && k < topk; k++)
             weights[(size_t)t * topk + k] = (float)(moe->routed_scaling / topk);
     }
-    if (tokens) {
-        device_upload(layer->setup.device, layer->memory->ids, ids,
-                      (size_t)tokens * topk * sizeof *ids);
-        device_upload(layer->setup.device, layer->memory->weights, weights,
-                      (size_t)tokens * topk * sizeof *weights);
-    }
+    device_upload(setup->device, layer->memory->ids, ids, (size_t)tokens * topk * sizeof *ids);
+    device_upload(setup->device, layer->memory->weights, weights,
+                  (size_t)tokens * topk * sizeof *weights);
     free(ids);
     free(weights);
 }
 
 static bool exchange_choices(struct layer *layer, uint16_t *all, struct error *err)
 {
-    const uint32_t ranks = layer->routing.ranks, topk = layer->routing.topk;
-    const size_t own = (size_t)layer_own_tokens(layer) * topk;
-    int *counts = mem_alloc(ranks, sizeof *counts), *places = mem_alloc(ranks, sizeof *places);
-    uint16_t *ids = mem_alloc(own + 1, sizeof *ids);
-    for (uint32_t r = 0; r < ranks; r++) {
-        counts[r] = (int)((layer->token_first[r + 1] - layer->token_first[r]) * topk);
-        places[r] = (int)(layer->token_first[r] * topk);
-    }
-    if (own)
-        device_download(layer->setup.device, ids, layer->memory->ids, own * sizeof *ids);
-    const int status = MPI_Allgatherv(ids, (int)own, MPI_UINT16_T, all, counts, places,
-                                      MPI_UINT16_T, MPI_COMM_WORLD);
-    free(counts);
-    free(places);
+    const int own = layer->choices[layer->setup.rank];
+    uint16_t *ids = mem_alloc((size_t)own + 1, sizeof *ids);
+    device_download(layer->setup.device, ids, layer->memory->ids, (size_t)own * sizeof *ids);
+    const int status = MPI_Allgatherv(ids, own, MPI_UINT16_T, all, layer->choices,
+                                      layer->choice_first, MPI_UINT16_T, MPI_COMM_WORLD);
     free(ids);
     return status == MPI_SUCCESS ||
            error_set(err, EXIT_RUNTIME, "the exchange of choices failed: a rank was lost");

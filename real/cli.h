@@ -5,9 +5,6 @@
 #include "base/options.h"
 #include "scenario/scenario.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
 struct real_options {
@@ -31,6 +28,5 @@ struct real_options {
 
 const struct option_table *real_option_table(enum real_command command);
 struct real_options real_options_default(void);
-bool real_given(const struct real_options *options, const char *key);
 
 #endif

@@ -73,61 +73,29 @@ static void *value_at_row(const void *base, uint64_t row, uint64_t width)
     return (char *)base + row * width * VALUE_BYTES;
 }
 
-// `middle` holds gate and up of all rows, then their products: the activation of all groups is one
-// launch.
-static void *gate_up_at(const struct ffn *ffn, uint64_t row)
-{
-    return value_at_row(ffn->middle, row, 2 * (uint64_t)ffn->intermediate);
-}
-
-static void *product_at(const struct ffn *ffn, uint64_t row)
-{
-    return value_at_row(gate_up_at(ffn, ffn->first[ffn->groups]), row, ffn->intermediate);
-}
-
 static uint64_t ffn_group_rows(const struct ffn *ffn, uint32_t group)
 {
     return ffn->first[group + 1] - ffn->first[group];
 }
 
-static struct product up_product(const struct ffn *ffn, uint32_t group)
-{
-    const uint64_t row = ffn->first[group];
-    return (struct product){.out = gate_up_at(ffn, row),
-                            .in = value_at_row(ffn->in, row, ffn->hidden),
-                            .weight = ffn->gate_up[group],
-                            .rows = ffn_group_rows(ffn, group),
-                            .columns = 2 * (uint64_t)ffn->intermediate,
-                            .inner = ffn->hidden,
-                            .out_type = CUDA_R_16BF};
-}
-
-static struct product down_product(const struct ffn *ffn, uint32_t group)
-{
-    const uint64_t row = ffn->first[group];
-    return (struct product){.out = value_at_row(ffn->out, row, ffn->hidden),
-                            .in = product_at(ffn, row),
-                            .weight = ffn->down[group],
-                            .rows = ffn_group_rows(ffn, group),
-                            .columns = ffn->hidden,
-                            .inner = ffn->intermediate,
-                            .out_type = CUDA_R_16BF};
-}
-
-static void activate_rows(struct cuda_status *status, cudaStream_t stream, const struct ffn *ffn,
-                          uint64_t row, uint64_t rows)
-{
-    CUDA(status, kernel_silu_mul(stream, product_at(ffn, row), gate_up_at(ffn, row), rows,
-                                 ffn->intermediate));
-}
-
+// `middle` holds gate and up of all rows, then their products.
 static void blas_group_ffn(struct cuda_status *status, cudaStream_t stream, cublasHandle_t blas,
                            const struct ffn *ffn, uint32_t group)
 {
-    const struct product up = up_product(ffn, group), down = down_product(ffn, group);
-    blas_multiply(status, blas, &up);
-    activate_rows(status, stream, ffn, ffn->first[group], up.rows);
-    blas_multiply(status, blas, &down);
+    const uint64_t row = ffn->first[group], rows = ffn_group_rows(ffn, group);
+    const uint64_t all_rows = ffn->first[ffn->groups], hidden = ffn->hidden;
+    const uint64_t inner = ffn->intermediate;
+    void *both = value_at_row(ffn->middle, row, 2 * inner);
+    void *product = value_at_row(ffn->middle, 2 * all_rows + row, inner);
+    const void *in = value_at_row(ffn->in, row, hidden);
+    void *out = value_at_row(ffn->out, row, hidden);
+    blas_multiply(
+        status, blas,
+        &(struct product){both, in, ffn->gate_up[group], rows, 2 * inner, hidden, CUDA_R_16BF});
+    CUDA(status, kernel_silu_mul(stream, product, both, rows, ffn->intermediate));
+    blas_multiply(
+        status, blas,
+        &(struct product){out, product, ffn->down[group], rows, hidden, inner, CUDA_R_16BF});
 }
 
 // Each group goes to the side stream with the fewest rows so far.

@@ -5,9 +5,6 @@
 #include "real/cuda_status.h"
 #include "real/device.h"
 
-#include <cublas_v2.h>
-#include <cuda_runtime_api.h>
-
 #define SIDES 4 // streams that the groups of an FFN are spread over
 
 // A stream of its own for some of the groups, with the cuBLAS handle (and workspace) that goes

@@ -6,7 +6,6 @@
 #include "base/error.h"
 
 #include <cublas_v2.h>
-#include <cuda_runtime_api.h>
 
 struct cuda_status {
     bool failed;

@@ -28,15 +28,14 @@ __global__ void fill_values(uint16_t *values, uint64_t count, uint64_t seed, uin
 // The sum of all threads' values, in every thread; at most ROW_THREADS, whole warps.
 __device__ float block_sum(float value)
 {
-    __shared__ float warp_sum[ROW_THREADS / WARP];
-    for (int step = WARP / 2; step > 0; step /= 2)
-        value += __shfl_xor_sync(EVERY_LANE, value, step);
+    __shared__ float sums[ROW_THREADS / WARP];
+    value = warp_sum(value);
     if (threadIdx.x % WARP == 0)
-        warp_sum[threadIdx.x / WARP] = value;
+        sums[threadIdx.x / WARP] = value;
     __syncthreads();
     float sum = 0;
     for (uint32_t w = 0; w < blockDim.x / WARP; w++)
-        sum += warp_sum[w];
+        sum += sums[w];
     return sum;
 }
 

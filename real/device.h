@@ -7,16 +7,8 @@
 #ifndef REAL_DEVICE_H
 #define REAL_DEVICE_H
 
-#include "base/error.h"
 #include "model/moe.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-// How the values of a row are stored. FP8 is E4M3 (4 exponent, 3 mantissa bits, saturating at 448)
-// with one fp32 scale a block of 128 values, max |x| / 448, standing after the row's values.
-enum row_format { ROW_FP32, ROW_BF16, ROW_FP8 };
+#include "real/values.h"
 
 // `count` rows of `width` values, `stride` bytes apart.
 struct row_block {
@@ -84,7 +76,7 @@ struct row_meta {
 };
 
 // out row i = sum over j in first[i] .. first[i + 1] - 1 of weight[j] * in row source[j], in fp32,
-// in order; weight NULL: 1. `add`: to what out holds (activation format only).
+// in order; weight NULL: 1. `add`: to what out holds.
 struct row_sums {
     struct row_block out, in;
     const uint64_t *first;
@@ -116,6 +108,7 @@ struct device_ops {
     const char *name;           // "host", "cuda"
     enum row_format activation; // of dense matrices: hidden states, weights
 
+    // Opens GPU `index` (ignored on the host). EXIT_ABSENT when there is none.
     bool (*open)(struct device **device, uint32_t index, struct error *err);
     void (*close)(struct device *device);
     void *(*alloc)(struct device *device, size_t bytes);
@@ -151,13 +144,6 @@ extern const struct device_ops device_cuda;
 #endif
 
 // --- memory, order, time -------------------------------------------------------------------------
-
-// Opens GPU `index` (ignored on the host). EXIT_ABSENT when there is none.
-static inline bool device_open(const struct device_ops *ops, struct device **device, uint32_t index,
-                               struct error *err)
-{
-    return ops->open(device, index, err);
-}
 
 static inline void device_close(struct device *device)
 {
@@ -205,23 +191,13 @@ static inline bool device_sync(struct device *device, struct error *err)
     return device->ops->sync(device, err);
 }
 
-// Whether work can be held back at all; where it cannot, the device does it as it is given.
-static inline bool device_holds(const struct device *device)
-{
-    return device->ops->hold != NULL;
-}
-
-// Holds back what `stream` is given from here on, until go: work that is queued by then takes the
-// time that the device needs, and not the host's to give it. Opens by itself after 10 ms, for
-// queues are not endless. Only where device_holds.
+// Holds back what `stream` is given from here on, until go (transport_let_go calls it): work that
+// is queued by then takes the time that the device needs, and not the host's to give it. Opens by
+// itself after 10 ms, for queues are not endless. Nothing where the device cannot hold work back.
 static inline void device_hold(struct device *device, enum stream stream)
 {
-    device->ops->hold(device, stream);
-}
-
-static inline void device_go(struct device *device)
-{
-    device->ops->go(device);
+    if (device->ops->hold)
+        device->ops->hold(device, stream);
 }
 
 // Later work on `stream` waits for what `other` has been given so far.

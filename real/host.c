@@ -3,7 +3,6 @@
 #include "real/device.h"
 
 #include "base/mem.h"
-#include "real/values.h"
 
 #include <assert.h>
 #include <cblas.h>
@@ -268,13 +267,6 @@ static void *host_row(struct row_block block, uint64_t index)
     return (unsigned char *)block.base + block.stride * index;
 }
 
-static size_t host_row_bytes(enum row_format format, uint32_t width)
-{
-    if (format == ROW_FP8)
-        return width + sizeof(float) * ((width + FP8_BLOCK - 1) / FP8_BLOCK);
-    return (size_t)width * (format == ROW_BF16 ? sizeof(uint16_t) : sizeof(float));
-}
-
 static uint32_t host_block_values(uint32_t width, uint32_t first)
 {
     return width - first < FP8_BLOCK ? width - first : FP8_BLOCK;
@@ -305,42 +297,31 @@ static void host_write_fp8(uint8_t *to, const float *from, uint32_t width)
     }
 }
 
-static void host_read_bf16(float *to, const uint8_t *from, uint32_t width)
-{
-    for (uint32_t i = 0; i < width; i++) {
-        uint16_t half;
-        memcpy(&half, from + i * sizeof half, sizeof half);
-        to[i] = bf16_to_float(half);
-    }
-}
-
-static void host_write_bf16(uint8_t *to, const float *from, uint32_t width)
-{
-    for (uint32_t i = 0; i < width; i++) {
-        const uint16_t half = bf16_from_float(from[i]);
-        memcpy(to + i * sizeof half, &half, sizeof half);
-    }
-}
-
+// Values in bf16, as scales, may stand at any address.
 static void host_read_row(const struct host *host, float *to, const void *from,
                           enum row_format format, uint32_t width)
 {
+    uint16_t half;
     if (format == ROW_FP8)
         host_read_fp8(host, to, from, width);
-    else if (format == ROW_BF16)
-        host_read_bf16(to, from, width);
-    else
-        memcpy(to, from, host_row_bytes(ROW_FP32, width));
+    else if (format == ROW_FP32)
+        memcpy(to, from, row_bytes(ROW_FP32, width));
+    for (uint32_t i = 0; format == ROW_BF16 && i < width; i++) {
+        memcpy(&half, (const char *)from + i * sizeof half, sizeof half);
+        to[i] = bf16_to_float(half);
+    }
 }
 
 static void host_write_row(void *to, const float *from, enum row_format format, uint32_t width)
 {
     if (format == ROW_FP8)
         host_write_fp8(to, from, width);
-    else if (format == ROW_BF16)
-        host_write_bf16(to, from, width);
-    else
-        memcpy(to, from, host_row_bytes(ROW_FP32, width));
+    else if (format == ROW_FP32)
+        memcpy(to, from, row_bytes(ROW_FP32, width));
+    for (uint32_t i = 0; format == ROW_BF16 && i < width; i++) {
+        const uint16_t half = bf16_from_float(from[i]);
+        memcpy((char *)to + i * sizeof half, &half, sizeof half);
+    }
 }
 
 // Room for a row in fp32; false once the device has failed.
@@ -361,7 +342,7 @@ static void host_gather(struct device *device, enum stream stream, const struct 
     struct host *host = host_of(device);
     const enum row_format to = of->out.format, from = of->in.format;
     const bool whole = from == to && of->in.stride == of->out.stride;
-    const size_t bytes = whole ? of->out.stride : host_row_bytes(to, of->width);
+    const size_t bytes = whole ? of->out.stride : row_bytes(to, of->width);
     (void)stream;
     if (!host_reserve_rows(host, of->width))
         return;
@@ -419,7 +400,6 @@ static void host_sum_row(struct host *host, const struct row_sums *of, uint64_t 
 static void host_reduce(struct device *device, enum stream stream, const struct row_sums *of)
 {
     (void)stream;
-    assert(!of->add || of->out.format == ROW_FP32);
     if (!host_reserve_rows(host_of(device), of->width))
         return;
     for (uint64_t i = 0; i < of->count; i++)

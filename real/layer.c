@@ -3,13 +3,9 @@
 // its work ahead, the phase is held back until every rank has given all of it.
 #include "real/layer.h"
 
-#include "base/mem.h"
-#include "real/choices.h"
 #include "real/memory.h"
-#include "real/movement.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 // --- phases ---------------------------------------------------------------------------------
 
@@ -21,8 +17,7 @@ static uint32_t phase_mark(enum phase phase, bool end)
 // Phases whose work the host gives without waiting for any of it.
 static bool phase_holds(const struct layer *layer, enum phase phase)
 {
-    return device_holds(layer->setup.device) && phase != PHASE_NOTIFY &&
-           (phase != PHASE_ROUTER || layer->setup.router);
+    return phase != PHASE_NOTIFY && (phase != PHASE_ROUTER || layer->setup.router);
 }
 
 static bool begin_phase(struct layer *layer, enum phase phase, struct error *err)
@@ -47,26 +42,32 @@ static bool end_phase(struct layer *layer, enum phase phase, struct layer_times 
                       struct error *err)
 {
     struct device *device = layer->setup.device;
+    const uint32_t start = phase_mark(phase, false), end = phase_mark(phase, true);
     join_stages(layer);
-    device_mark(device, STREAM_COMPUTE, phase_mark(phase, true));
+    device_mark(device, STREAM_COMPUTE, end);
     if (phase_holds(layer, phase) && !transport_let_go(layer->setup.transport, device, err))
         return false;
     if (!device_sync(device, err))
         return false;
-    times->phase_us[phase] =
-        device_elapsed_us(device, phase_mark(phase, false), phase_mark(phase, true));
+    times->phase_us[phase] = device_elapsed_us(device, start, end);
+    const bool gather = phase == PHASE_COMBINE;
+    for (enum stage stage = 0; phase_moves(phase) && stage < STAGES; stage++)
+        times->stage_us[gather][stage] =
+            device_elapsed_us(device, start, movement_mark(gather, stage));
     return true;
 }
 
 // --- norm, router, notify -------------------------------------------------------------------
 
-static void run_rmsnorm(struct layer *layer)
+static bool run_rmsnorm(struct layer *layer, struct error *err)
 {
+    (void)err;
     device_rmsnorm(layer->setup.device, layer->memory->hidden, layer->memory->input,
                    layer_own_tokens(layer), layer->setup.scenario->moe.hidden);
+    return true;
 }
 
-static void run_router(struct layer *layer)
+static void route(struct layer *layer)
 {
     const struct moe *moe = &layer->setup.scenario->moe;
     struct layer_memory *memory = layer->memory;
@@ -90,6 +91,13 @@ static void run_router(struct layer *layer)
                                                 .score = moe->score,
                                                 .normalise = moe->normalise,
                                                 .scaling = (float)moe->routed_scaling}});
+}
+
+static bool run_router(struct layer *layer, struct error *err)
+{
+    (void)err;
+    (layer->setup.router ? route : choices_upload)(layer);
+    return true;
 }
 
 // Once all choices are known.
@@ -121,17 +129,12 @@ static struct row_block floats(void *base, uint32_t width)
     return (struct row_block){.base = base, .stride = width * sizeof(float), .format = ROW_FP32};
 }
 
-// Metadata of a wire row: ids and weights of the token's choices where the dispatcher sends them.
-static uint32_t meta_topk(const struct layer *layer)
-{
-    return layer->schedule.dispatcher.choice_bytes ? layer->routing.topk : 0;
-}
-
 static bool run_dispatch(struct layer *layer, struct error *err)
 {
     const struct layer_memory *memory = layer->memory;
     const struct transfer *transfer = &layer->schedule.transfers[0];
     const uint64_t rows = layer->dispatch.sent_rows;
+    const bool ids_travel = layer->schedule.dispatcher.choice_bytes > 0; // and weights
     if (rows) {
         device_gather(layer->setup.device, STREAM_COMPUTE,
                       &(struct row_gather){.out = memory->dispatch.sent,
@@ -144,7 +147,7 @@ static bool run_dispatch(struct layer *layer, struct error *err)
                                            .offset = memory_payload(layer, transfer),
                                            .ids = memory->ids,
                                            .weights = memory->weights,
-                                           .topk = meta_topk(layer),
+                                           .topk = ids_travel ? layer->routing.topk : 0,
                                            .index = memory->sent_token,
                                            .count = rows});
     }
@@ -178,14 +181,13 @@ static void read_weights(struct layer *layer)
                                        .width = 1});
 }
 
-static void run_experts(struct layer *layer)
+static bool run_experts(struct layer *layer, struct error *err)
 {
     const struct layer_memory *memory = layer->memory;
     const struct moe *moe = &layer->schedule.moe;
-    const struct layout *layout = layer->setup.scenario->layout;
-    const uint32_t rank = layer->setup.rank;
+    (void)err;
     if (memory->expert_rows == 0)
-        return;
+        return true;
     if (!weighs_at_home(layer))
         read_weights(layer);
     device_gather(layer->setup.device, STREAM_COMPUTE,
@@ -194,16 +196,16 @@ static void run_experts(struct layer *layer)
                                        .index = memory->group_from,
                                        .count = memory->expert_rows,
                                        .width = moe->hidden});
-    device_ffn(layer->setup.device,
-               &(struct ffn){.groups = layout->rank_slot[rank + 1] - layout->rank_slot[rank],
-                             .hidden = moe->hidden,
-                             .intermediate = moe->intermediate,
-                             .first = memory->group_first,
-                             .gate_up = (const void *const *)memory->gate_up,
-                             .down = (const void *const *)memory->down,
-                             .in = memory->group_in,
-                             .out = memory->group_out,
-                             .middle = memory->group_middle});
+    device_ffn(layer->setup.device, &(struct ffn){.groups = layer_own_slots(layer),
+                                                  .hidden = moe->hidden,
+                                                  .intermediate = moe->intermediate,
+                                                  .first = memory->group_first,
+                                                  .gate_up = (const void *const *)memory->gate_up,
+                                                  .down = (const void *const *)memory->down,
+                                                  .in = memory->group_in,
+                                                  .out = memory->group_out,
+                                                  .middle = memory->group_middle});
+    return true;
 }
 
 // Sums a served row's results at the expert's rank, before they move.
@@ -255,13 +257,14 @@ static bool run_combine(struct layer *layer, struct error *err)
     return true;
 }
 
-static void run_shared(struct layer *layer)
+static bool run_shared(struct layer *layer, struct error *err)
 {
     const struct layer_memory *memory = layer->memory;
     const struct moe *moe = &layer->schedule.moe;
     const uint64_t first[2] = {0, layer_own_tokens(layer)};
+    (void)err;
     if (first[1] == 0)
-        return;
+        return true;
     device_ffn(layer->setup.device,
                &(struct ffn){.groups = 1,
                              .hidden = moe->hidden,
@@ -280,59 +283,29 @@ static void run_shared(struct layer *layer)
                                      .count = first[1],
                                      .width = moe->hidden,
                                      .add = true});
+    return true;
 }
 
 // --- the iteration --------------------------------------------------------------------------
 
-static bool run_before(struct layer *layer, struct layer_times *times, struct error *err)
-{
-    if (!begin_phase(layer, PHASE_RMSNORM, err))
-        return false;
-    run_rmsnorm(layer);
-    if (!end_phase(layer, PHASE_RMSNORM, times, err) || !begin_phase(layer, PHASE_ROUTER, err))
-        return false;
-    (layer->setup.router ? run_router : choices_upload)(layer);
-    return end_phase(layer, PHASE_ROUTER, times, err);
-}
-
-static bool run_notify(struct layer *layer, struct layer_times *times, struct error *err)
-{
-    if (!begin_phase(layer, PHASE_NOTIFY, err) || !choices_learn(layer, err) ||
-        !end_phase(layer, PHASE_NOTIFY, times, err))
-        return false;
-    return layer->planned || make_layer_plan(layer, err);
-}
-
-static void read_stages(struct layer *layer, bool gather, struct layer_times *times)
-{
-    const enum phase phase = gather ? PHASE_COMBINE : PHASE_DISPATCH;
-    for (enum stage stage = 0; stage < STAGES; stage++)
-        times->stage_us[gather][stage] = device_elapsed_us(
-            layer->setup.device, phase_mark(phase, false), movement_mark(gather, stage));
-}
+static bool (*const phase_work[])(struct layer *layer, struct error *err) = {
+    [PHASE_RMSNORM] = run_rmsnorm,   [PHASE_ROUTER] = run_router,   [PHASE_NOTIFY] = choices_learn,
+    [PHASE_DISPATCH] = run_dispatch, [PHASE_EXPERTS] = run_experts, [PHASE_COMBINE] = run_combine,
+    [PHASE_SHARED] = run_shared,
+};
 
 bool layer_run(struct layer *layer, struct layer_times *times, struct error *err)
 {
+    const bool shared = layer->setup.scenario->moe.shared_intermediate > 0;
     *times = (struct layer_times){0};
-    if (!run_before(layer, times, err) || !run_notify(layer, times, err))
-        return false;
-    if (!begin_phase(layer, PHASE_DISPATCH, err) || !run_dispatch(layer, err) ||
-        !end_phase(layer, PHASE_DISPATCH, times, err))
-        return false;
-    read_stages(layer, false, times);
-    if (!begin_phase(layer, PHASE_EXPERTS, err))
-        return false;
-    run_experts(layer);
-    if (!end_phase(layer, PHASE_EXPERTS, times, err) || !begin_phase(layer, PHASE_COMBINE, err) ||
-        !run_combine(layer, err) || !end_phase(layer, PHASE_COMBINE, times, err))
-        return false;
-    read_stages(layer, true, times);
-    if (layer->setup.scenario->moe.shared_intermediate == 0)
-        return true;
-    if (!begin_phase(layer, PHASE_SHARED, err))
-        return false;
-    run_shared(layer);
-    return end_phase(layer, PHASE_SHARED, times, err);
+    for (enum phase phase = 0; phase <= (shared ? PHASE_SHARED : PHASE_COMBINE); phase++) {
+        if (!begin_phase(layer, phase, err) || !phase_work[phase](layer, err) ||
+            !end_phase(layer, phase, times, err))
+            return false;
+        if (phase == PHASE_NOTIFY && !layer->planned && !make_layer_plan(layer, err))
+            return false;
+    }
+    return true;
 }
 
 // --- opening and reading --------------------------------------------------------------------
@@ -342,25 +315,22 @@ static bool check_dispatcher(const struct dispatcher *dispatcher, struct error *
 {
     const bool by_expert = dispatcher->dedupe == DEDUPE_EXPERT;
     const bool rail = dispatcher->route == ROUTE_RAIL;
-    if (by_expert != (dispatcher->reduce == REDUCE_HOME))
-        return error_set(
-            err, EXIT_INPUT,
-            "--dispatcher %s: dedupe expert and reduce home run together, or not at all",
-            dispatcher->name);
-    if (rail != (dispatcher->reduce == REDUCE_NODE))
-        return error_set(err, EXIT_INPUT,
-                         "--dispatcher %s: route rail and reduce node run together, or not at all",
-                         dispatcher->name);
+    const char *apart = by_expert != (dispatcher->reduce == REDUCE_HOME)
+                            ? "dedupe expert and reduce home"
+                        : rail != (dispatcher->reduce == REDUCE_NODE) ? "route rail and reduce node"
+                                                                      : NULL;
+    if (apart)
+        return error_set(err, EXIT_INPUT, "--dispatcher %s: %s run together, or not at all",
+                         dispatcher->name, apart);
     if (!by_expert && dispatcher->choice_bytes != 8)
         return error_set(err, EXIT_INPUT,
                          "--dispatcher %s: choice_bytes %u: expected 8, an index and a weight, for "
                          "the experts' ranks weigh",
                          dispatcher->name, dispatcher->choice_bytes);
-    if (dispatcher->header_bytes < sizeof(int32_t))
-        return error_set(err, EXIT_INPUT,
-                         "--dispatcher %s: header_bytes %u: expected at least 4, the token's index",
-                         dispatcher->name, dispatcher->header_bytes);
-    return true;
+    return dispatcher->header_bytes >= sizeof(int32_t) ||
+           error_set(err, EXIT_INPUT,
+                     "--dispatcher %s: header_bytes %u: expected at least 4, the token's index",
+                     dispatcher->name, dispatcher->header_bytes);
 }
 
 bool layer_open(struct layer *layer, const struct layer_setup *setup, struct error *err)

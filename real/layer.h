@@ -4,9 +4,6 @@
 
 #include "real/layer_state.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // Microseconds of one iteration on this rank.
 struct layer_times {
     double phase_us[PHASE_COUNT];

@@ -3,29 +3,24 @@
 #define REAL_LAYER_STATE_H
 
 #include "scenario/scenario.h"
-#include "real/device.h"
 #include "real/plan.h"
 #include "real/transport.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 struct layer_setup {
     const struct scenario *scenario; // resolved; its loads are made by the layer
     uint32_t rank;
     bool router; // choices by the router on A; otherwise by the scenario's routing
-    // Rule trace with recorded weights: fills weights[topk] of a token of a rank; NULL: equal ones.
-    void (*weights)(const void *context, uint32_t rank, uint32_t token, float *weights);
-    const void *weights_context;
+    const struct trace_view *weights; // where weights were recorded; NULL: equal ones
     struct device *device;
     struct transport *transport;
 };
 
 struct layer {
     struct layer_setup setup;
-    struct routing routing; // of all ranks' choices, once they are known
-    uint16_t *all_ids;      // [world tokens * topk], ranks in order
-    uint64_t *token_first;  // [ranks + 1] into them
+    struct routing routing;      // of all ranks' choices, once they are known
+    uint16_t *all_ids;           // [world tokens * topk], ranks in order
+    uint64_t *token_first;       // [ranks + 1] into them, by tokens
+    int *choices, *choice_first; // [ranks] how many each rank has of them, and where
     struct loads loads;
     struct schedule schedule;
     struct plan dispatch, combine;
@@ -33,9 +28,50 @@ struct layer {
     bool planned;
 };
 
+// The stream of a stage's exchanges.
+static inline enum stream exchange_stream(enum stage stage)
+{
+    return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
+}
+
 static inline uint32_t layer_own_tokens(const struct layer *layer)
 {
     return layer->setup.scenario->routing.tokens[layer->setup.rank];
 }
+
+// Expert slots of this rank.
+static inline uint32_t layer_own_slots(const struct layer *layer)
+{
+    const uint32_t *first = layer->setup.scenario->layout->rank_slot + layer->setup.rank;
+    return first[1] - first[0];
+}
+
+// --- choices of experts: real/choices.c. Private to the layer's own files ------------------------
+
+// Makes layer->routing the routing of all ranks' choices, once choices_learn has filled them in.
+void choices_open(struct layer *layer);
+void choices_close(struct layer *layer);
+
+// Choices that a rule or trace made: uploaded, as if the router had written them.
+void choices_upload(struct layer *layer);
+
+// Notify: every rank's choices on every rank. The first time they are kept; later ones must be the
+// same. Collective.
+bool choices_learn(struct layer *layer, struct error *err);
+
+// This rank's choices of some tokens: ids and weights have count * topk values.
+void choices_read(struct layer *layer, const uint32_t *token, uint32_t count, uint16_t *ids,
+                  float *weights);
+
+// --- movement between ranks: real/movement.c. Likewise
+// --------------------------------------------
+
+// Dispatch scatters rows from sent to served, combine gathers them back. Begins after what the
+// compute stream has been given; what has come may be used by later work on the stages' streams.
+// Every rank calls it with the same transfer.
+bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err);
+
+// Mark of the device clock at the last byte of a stage. Smaller marks are the phases': two each.
+uint32_t movement_mark(bool gather, enum stage stage);
 
 #endif

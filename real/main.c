@@ -1,5 +1,4 @@
 // epsim-real: the six steps on real machines, under mpirun or srun, one rank a GPU (or a process).
-#include "base/error.h"
 #include "real/cases.h"
 #include "real/cli.h"
 #include "real/lost.h"

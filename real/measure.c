@@ -30,9 +30,7 @@ static bool check_bytes(const struct world *world, const struct layer *layer,
     bool ok = true;
     scheduled_bytes(layer, planned);
     for (enum stage stage = 0; stage < STAGES; stage++) {
-        own[stage] = transport_bytes_sent(world->transport,
-                                          stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA) -
-                     before[stage];
+        own[stage] = world->transport->bytes_sent[exchange_stream(stage)] - before[stage];
         if (ok && own[stage] != planned[stage])
             ok = error_set(err, EXIT_RUNTIME, "rank %u sent %llu bytes %s, the schedule says %llu",
                            world->rank, (unsigned long long)own[stage],
@@ -52,8 +50,8 @@ static bool run_counted(const struct world *world, struct layer *layer,
     if (world->rank == 0)
         samples->times = mem_alloc((size_t)samples->iterations * world->ranks, sizeof own);
     for (uint32_t i = 0; i < samples->iterations; i++) {
-        before[STAGE_INTER] = transport_bytes_sent(world->transport, STREAM_INTER);
-        before[STAGE_INTRA] = transport_bytes_sent(world->transport, STREAM_INTRA);
+        for (enum stage stage = 0; stage < STAGES; stage++)
+            before[stage] = world->transport->bytes_sent[exchange_stream(stage)];
         if (!layer_run(layer, &own, err))
             return false;
         MPI_Gather(&own, (int)sizeof own, MPI_BYTE,
@@ -68,13 +66,12 @@ static bool run_counted(const struct world *world, struct layer *layer,
 static bool run_iterations(const struct world *world, const struct real_options *options,
                            struct layer *layer, struct measured_case *result, struct error *err)
 {
-    const struct verify_setup check = {.tokens = options->verify, .tolerance = options->tolerance};
     struct layer_times times;
     for (uint32_t i = 0; i < options->warmup; i++)
         if (!layer_run(layer, &times, err))
             return false;
     return run_counted(world, layer, result, err) &&
-           (options->verify == 0 || verify_output(world, &check, layer, &result->verified, err));
+           (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));
 }
 
 bool measure_case(const struct world *world, const struct real_options *options,

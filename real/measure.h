@@ -1,4 +1,5 @@
-// Measuring: warm-up, iterations, times of all ranks, checks. Private to real/.
+// Measuring: warm-up, iterations, times of all ranks, checks; and what was measured as measured
+// CSV, JSON and a timeline. Private to real/.
 #ifndef REAL_MEASURE_H
 #define REAL_MEASURE_H
 
@@ -6,7 +7,8 @@
 #include "real/layer.h"
 #include "real/verify.h"
 #include "real/world.h"
-#include "scenario/scenario.h"
+
+#include <jansson.h>
 
 // Times of one case, gathered on rank 0: [iteration][rank] of struct layer_times.
 struct samples {
@@ -28,5 +30,25 @@ struct measured_case {
 bool measure_case(const struct world *world, const struct real_options *options,
                   const struct scenario *scenario, struct measured_case *result, struct error *err);
 void measured_case_release(struct measured_case *result);
+
+// --- what was measured, written ----------------------------------------------------------------
+
+// Median, smallest and 99th percentile, microseconds. Sorts the values; count must be positive.
+struct statistic {
+    double median_us, min_us, p99_us;
+};
+struct statistic statistic_take(double *values_us, size_t count);
+
+// The measured CSV: one row a phase, stage and statistic.
+void measure_write_csv_head(FILE *out);
+void measure_write_csv(FILE *out, const struct real_options *options,
+                       const struct measured_case *result, uint32_t *row);
+
+// A Chrome/Perfetto trace of the last iteration, with the simulator's names: node processes, a
+// thread a rank. Phases begin together, where the slowest rank of the one before has ended.
+void measure_write_timeline(FILE *out, const struct measured_case *result);
+
+// The same, with checks and (raw) samples, as JSON.
+json_t *measure_json(const struct real_options *options, const struct measured_case *result);
 
 #endif

@@ -1,18 +1,22 @@
-#include "real/measure_out.h"
+#include "real/measure.h"
 
 #include "base/mem.h"
 #include "base/table.h"
-#include "real/statistic.h"
 
 #include <csv.h>
+#include <gsl/gsl_sort.h>
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static double time_of(const struct layer_times *times, enum phase phase, uint32_t stage)
+struct statistic statistic_take(double *values_us, size_t count)
 {
-    return stage == STAGES ? times->phase_us[phase]
-                           : times->stage_us[phase == PHASE_COMBINE][stage];
+    gsl_sort(values_us, 1, count);
+    return (struct statistic){.median_us = gsl_stats_median_from_sorted_data(values_us, 1, count),
+                              .min_us = values_us[0],
+                              .p99_us =
+                                  gsl_stats_quantile_from_sorted_data(values_us, 1, count, 0.99)};
 }
 
 // Of a phase (stage STAGES: the whole) over iterations: of the slowest rank, or of the mean over
@@ -24,8 +28,9 @@ static struct statistic phase_statistic(const struct samples *samples, enum phas
     for (uint32_t i = 0; i < samples->iterations; i++) {
         double sum = 0, max = 0;
         for (uint32_t r = 0; r < samples->ranks; r++) {
-            const double us =
-                time_of(&samples->times[(size_t)i * samples->ranks + r], phase, stage);
+            const struct layer_times *times = &samples->times[(size_t)i * samples->ranks + r];
+            const double us = stage == STAGES ? times->phase_us[phase]
+                                              : times->stage_us[phase == PHASE_COMBINE][stage];
             sum += us;
             max = fmax(max, us);
         }
@@ -43,14 +48,6 @@ void measure_write_csv_head(FILE *out)
     fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source,stage,stat,"
                  "routing,layout,step,layer,min_us,p99_us\n");
-}
-
-static void write_cell(FILE *out, const char *text)
-{
-    if (strpbrk(text, ",\"\n"))
-        csv_fwrite(out, text, strlen(text));
-    else
-        fputs(text, out);
 }
 
 // The group limit of the choices: the router's own groups, or deepep's nodes.
@@ -84,8 +81,12 @@ static void write_measured_row(FILE *out, const struct real_options *options,
     const struct statistic statistic =
         phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
     const uint32_t limit = group_limit(result);
+    const char *asked = options->def.cluster, *cluster = asked[0] ? asked : scenario->cluster.name;
     fprintf(out, "%s-%04u,%s,", options->family, row, options->family);
-    write_cell(out, options->def.cluster[0] ? options->def.cluster : scenario->cluster.name);
+    if (strpbrk(cluster, ",\"\n"))
+        csv_fwrite(out, cluster, strlen(cluster));
+    else
+        fputs(cluster, out);
     fprintf(out, ",%s,%u,%u,%u,%u,", scenario->dispatcher.name, scenario->cluster.nodes,
             scenario->cluster.gpus_per_node, moe->experts, moe->topk);
     if (limit)
@@ -129,23 +130,19 @@ void measure_write_csv(FILE *out, const struct real_options *options,
 
 static json_t *phase_json(const struct measured_case *result, enum phase phase)
 {
-    static const char *const names[] = {"latency_mean_us", "latency_us"};
-    json_t *json = json_object();
-    json_object_set_new(json, "phase", json_string(phase_names[phase]));
-    for (int slowest = 0; slowest < 2; slowest++) {
-        const struct statistic statistic =
-            phase_statistic(&result->samples, phase, STAGES, slowest != 0);
-        json_object_set_new(json, names[slowest], table_json_real(statistic.median_us));
-        if (!slowest)
-            continue;
-        json_object_set_new(json, "min_us", table_json_real(statistic.min_us));
-        json_object_set_new(json, "p99_us", table_json_real(statistic.p99_us));
-    }
+    static const char *const keys[STAGES] = {"inter_us", "intra_us"};
+    const struct samples *samples = &result->samples;
+    const struct statistic mean = phase_statistic(samples, phase, STAGES, false);
+    const struct statistic slowest = phase_statistic(samples, phase, STAGES, true);
+    json_t *json = json_pack(
+        "{s:s s:o s:o s:o s:o}", "phase", phase_names[phase], "latency_mean_us",
+        table_json_real(mean.median_us), "latency_us", table_json_real(slowest.median_us), "min_us",
+        table_json_real(slowest.min_us), "p99_us", table_json_real(slowest.p99_us));
     for (uint32_t stage = 0; stage < STAGES; stage++)
         if (has_stage(result, phase, stage))
             json_object_set_new(
-                json, stage == STAGE_INTER ? "inter_us" : "intra_us",
-                table_json_real(phase_statistic(&result->samples, phase, stage, true).median_us));
+                json, keys[stage],
+                table_json_real(phase_statistic(samples, phase, stage, true).median_us));
     return json;
 }
 
@@ -165,13 +162,8 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
 
 json_t *measure_json(const struct real_options *options, const struct measured_case *result)
 {
-    json_t *json = json_object(), *phases = json_array(), *check = json_object();
-    json_object_set_new(json, "tokens_per_gpu",
-                        json_integer(routing_max_tokens(&result->scenario->routing)));
-    json_object_set_new(json, "dispatcher", json_string(result->scenario->dispatcher.name));
-    json_object_set_new(json, "routing", json_string(routing_name(result)));
-    json_object_set_new(json, "layer", json_integer(options->def.layer));
-    json_object_set_new(json, "step", json_integer((json_int_t)options->def.step));
+    const struct verified *verified = &result->verified;
+    json_t *phases = json_array();
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
             continue;
@@ -180,35 +172,31 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
             json_object_set_new(entry, "samples_us", raw_json(&result->samples, phase));
         json_array_append_new(phases, entry);
     }
-    json_object_set_new(json, "phases", phases);
-    json_object_set_new(json, "inter_bytes",
-                        json_integer((json_int_t)result->sent_bytes[STAGE_INTER]));
-    json_object_set_new(json, "intra_bytes",
-                        json_integer((json_int_t)result->sent_bytes[STAGE_INTRA]));
-    json_object_set_new(check, "tokens", json_integer(result->verified.tokens));
-    json_object_set_new(check, "relative_error", table_json_real(result->verified.relative_error));
-    json_object_set_new(check, "full_error", table_json_real(result->verified.full_error));
-    json_object_set_new(check, "tolerance", table_json_real(result->verified.tolerance));
-    json_object_set_new(json, "verified", check);
-    return json;
+    // clang-format off
+    return json_pack("{s:I s:s s:s s:I s:I s:o s:I s:I s:{s:I s:o s:o s:o}}",
+        "tokens_per_gpu", (json_int_t)routing_max_tokens(&result->scenario->routing),
+        "dispatcher", result->scenario->dispatcher.name,
+        "routing", routing_name(result),
+        "layer", (json_int_t)options->def.layer,
+        "step", (json_int_t)options->def.step,
+        "phases", phases,
+        "inter_bytes", (json_int_t)result->sent_bytes[STAGE_INTER],
+        "intra_bytes", (json_int_t)result->sent_bytes[STAGE_INTRA],
+        "verified",
+            "tokens", (json_int_t)verified->tokens,
+            "relative_error", table_json_real(verified->relative_error),
+            "full_error", table_json_real(verified->full_error),
+            "tolerance", table_json_real(verified->tolerance));
+    // clang-format on
 }
 
 // --- timeline -------------------------------------------------------------------------------
 
-static void write_span(FILE *out, const struct measured_case *result, enum phase phase,
-                       uint32_t rank, double start_us)
-{
-    const struct samples *samples = &result->samples;
-    const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
-    const uint32_t gpus = result->scenario->cluster.gpus_per_node;
-    fprintf(out, "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
-            phase_names[phase], rank / gpus, rank % gpus, start_us,
-            samples->times[last + rank].phase_us[phase]);
-}
-
 void measure_write_timeline(FILE *out, const struct measured_case *result)
 {
     const struct samples *samples = &result->samples;
+    const struct layer_times *last =
+        samples->times + (size_t)(samples->iterations - 1) * samples->ranks;
     const uint32_t gpus = result->scenario->cluster.gpus_per_node;
     double start_us = 0;
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
@@ -220,11 +208,14 @@ void measure_write_timeline(FILE *out, const struct measured_case *result)
             "\"gpu%u\"}},\n",
             r / gpus, r / gpus, r / gpus, r % gpus, r);
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        const size_t last = (size_t)(samples->iterations - 1) * samples->ranks;
         double slowest = 0;
         for (uint32_t r = 0; ran(result, phase) && r < samples->ranks; r++) {
-            write_span(out, result, phase, r, start_us);
-            slowest = fmax(slowest, samples->times[last + r].phase_us[phase]);
+            const double us = last[r].phase_us[phase];
+            fprintf(
+                out,
+                "{\"ph\":\"X\",\"name\":\"%s\",\"pid\":%u,\"tid\":%u,\"ts\":%.6f,\"dur\":%.6f},\n",
+                phase_names[phase], r / gpus, r % gpus, start_us, us);
+            slowest = fmax(slowest, us);
         }
         start_us += slowest;
     }

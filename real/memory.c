@@ -2,10 +2,8 @@
 
 #include "base/mem.h"
 #include "real/tensors.h"
-#include "real/values.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum row_format memory_format(enum dtype dtype)
 {
@@ -23,9 +21,15 @@ size_t memory_payload(const struct layer *layer, const struct transfer *transfer
     return moe_payload_bytes(layer->schedule.moe.hidden, dtype_of(layer, transfer));
 }
 
+// Held until memory_close.
 static void *allocate(struct layer *layer, uint64_t bytes)
 {
-    return device_alloc(layer->setup.device, bytes ? bytes : 1);
+    struct layer_memory *memory = layer->memory;
+    void *array = device_alloc(layer->setup.device, bytes);
+    if (!array)
+        return NULL;
+    memory->held = mem_grow(memory->held, memory->held_count + 1, sizeof *memory->held);
+    return memory->held[memory->held_count++] = array;
 }
 
 static void *allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
@@ -33,83 +37,24 @@ static void *allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
     return allocate(layer, rows * width * device_value_bytes(layer->setup.device));
 }
 
-static void *allocate_filled(struct layer *layer, uint64_t rows, uint64_t width, uint64_t tensor,
+static void *allocate_filled(struct layer *layer, uint64_t rows, uint32_t width, uint64_t tensor,
                              float scale)
 {
     const struct layer_setup *setup = &layer->setup;
+    const uint64_t count = rows * width, seed = setup->scenario->run.seed;
     void *values = allocate_dense(layer, rows, width);
     if (values)
-        device_fill(setup->device, &(struct tensor_fill){.values = values,
-                                                         .count = rows * width,
-                                                         .seed = setup->scenario->run.seed,
-                                                         .tensor = tensor,
-                                                         .scale = scale});
+        device_fill(setup->device, &(struct tensor_fill){values, count, seed, tensor, scale});
     return values;
 }
 
-// Selection bias: small beside scores in 0 .. 1, as the aux-loss-free bias of DeepSeek-V3 is.
-#define BIAS_SCALE 0.01f
-
-static float *filled_bias(struct layer *layer, uint32_t experts, uint32_t stream)
+// A matrix that takes `width` values to `rows`.
+static void *make_weights(struct layer *layer, uint64_t rows, uint32_t width, enum tensor_kind kind,
+                          uint32_t index)
 {
-    const struct layer_setup *setup = &layer->setup;
-    float *host = mem_alloc(experts, sizeof *host);
-    float *bias = allocate(layer, experts * sizeof *bias);
-    for (uint32_t e = 0; e < experts; e++)
-        host[e] = BIAS_SCALE * value_at(setup->scenario->run.seed, tensor_bias(stream), e);
-    if (bias)
-        device_upload(setup->device, bias, host, experts * sizeof *bias);
-    free(host);
-    return bias;
-}
-
-static void open_experts(struct layer *layer, const struct moe *moe, uint32_t stream)
-{
-    struct layer_memory *memory = layer->memory;
-    const struct layout *layout = layer->setup.scenario->layout;
-    const uint32_t first = layout->rank_slot[layer->setup.rank];
-    const uint32_t slots = layout->rank_slot[layer->setup.rank + 1] - first;
-    memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
-    memory->down = mem_alloc(slots, sizeof *memory->down);
-    for (uint32_t s = 0; s < slots; s++) {
-        const uint32_t expert = layout->slot_expert[first + s];
-        memory->gate_up[s] =
-            allocate_filled(layer, 2ull * moe->intermediate, moe->hidden,
-                            tensor_gate_up(stream, expert), tensor_scale(moe->hidden));
-        memory->down[s] =
-            allocate_filled(layer, moe->hidden, moe->intermediate, tensor_down(stream, expert),
-                            tensor_scale(moe->intermediate));
-    }
-    if (moe->shared_intermediate == 0)
-        return;
-    memory->shared_gate_up =
-        allocate_filled(layer, 2ull * moe->shared_intermediate, moe->hidden,
-                        tensor_shared_gate_up(stream), tensor_scale(moe->hidden));
-    memory->shared_down =
-        allocate_filled(layer, moe->hidden, moe->shared_intermediate, tensor_shared_down(stream),
-                        tensor_scale(moe->shared_intermediate));
-}
-
-void memory_open(struct layer *layer)
-{
-    const struct scenario *scenario = layer->setup.scenario;
-    const struct moe *moe = &scenario->moe;
-    const uint32_t tokens = scenario->routing.tokens[layer->setup.rank];
-    const uint32_t stream = scenario->routing.layer;
-    struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
-    memory->input = allocate_filled(layer, tokens, moe->hidden,
-                                    tensor_input(stream, layer->setup.rank), tensor_scale(1));
-    memory->hidden = allocate_dense(layer, tokens, moe->hidden);
-    memory->output = allocate_dense(layer, tokens, moe->hidden);
-    memory->shared = allocate_dense(layer, tokens, moe->hidden);
-    memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
-    memory->router = allocate_filled(layer, moe->experts, moe->hidden, tensor_router(stream),
-                                     tensor_scale(moe->hidden));
-    memory->bias = filled_bias(layer, moe->experts, stream);
-    memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
-    memory->weights = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(float));
-    memory->ids = allocate(layer, (uint64_t)tokens * moe->topk * sizeof(uint16_t));
-    open_experts(layer, moe, stream);
+    const uint32_t stream = layer->setup.scenario->routing.layer;
+    return allocate_filled(layer, rows, width, tensor_number(kind, stream, index),
+                           tensor_scale(width));
 }
 
 static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
@@ -118,6 +63,61 @@ static void *uploaded(struct layer *layer, const void *host, uint64_t bytes)
     if (memory && bytes)
         device_upload(layer->setup.device, memory, host, bytes);
     return memory;
+}
+
+// Selection bias: small beside scores in 0 .. 1, as the aux-loss-free bias of DeepSeek-V3 is.
+#define BIAS_SCALE 0.01f
+
+static float *make_bias(struct layer *layer, uint32_t experts)
+{
+    const struct scenario *scenario = layer->setup.scenario;
+    const uint64_t tensor = tensor_number(TENSOR_BIAS, scenario->routing.layer, 0);
+    float *host = mem_alloc(experts, sizeof *host);
+    for (uint32_t e = 0; e < experts; e++)
+        host[e] = BIAS_SCALE * value_at(scenario->run.seed, tensor, e);
+    float *bias = uploaded(layer, host, experts * sizeof *bias);
+    free(host);
+    return bias;
+}
+
+static void open_experts(struct layer *layer, const struct moe *moe)
+{
+    struct layer_memory *memory = layer->memory;
+    const struct layout *layout = layer->setup.scenario->layout;
+    const uint32_t *expert = layout->slot_expert + layout->rank_slot[layer->setup.rank];
+    const uint32_t slots = layer_own_slots(layer), hidden = moe->hidden;
+    const uint32_t inner = moe->intermediate, shared = moe->shared_intermediate;
+    memory->gate_up = mem_alloc(slots, sizeof *memory->gate_up);
+    memory->down = mem_alloc(slots, sizeof *memory->down);
+    for (uint32_t s = 0; s < slots; s++) {
+        memory->gate_up[s] = make_weights(layer, 2ull * inner, hidden, TENSOR_GATE_UP, expert[s]);
+        memory->down[s] = make_weights(layer, hidden, inner, TENSOR_DOWN, expert[s]);
+    }
+    if (shared == 0)
+        return;
+    memory->shared_gate_up = make_weights(layer, 2ull * shared, hidden, TENSOR_SHARED_GATE_UP, 0);
+    memory->shared_down = make_weights(layer, hidden, shared, TENSOR_SHARED_DOWN, 0);
+}
+
+void memory_open(struct layer *layer)
+{
+    const struct moe *moe = &layer->setup.scenario->moe;
+    const uint32_t tokens = layer_own_tokens(layer);
+    const uint64_t choices = (uint64_t)tokens * moe->topk;
+    const uint64_t input =
+        tensor_number(TENSOR_INPUT, layer->setup.scenario->routing.layer, layer->setup.rank);
+    struct layer_memory *memory = layer->memory = mem_alloc(1, sizeof *memory);
+    memory->input = allocate_filled(layer, tokens, moe->hidden, input, tensor_scale(1));
+    memory->hidden = allocate_dense(layer, tokens, moe->hidden);
+    memory->output = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared = allocate_dense(layer, tokens, moe->hidden);
+    memory->shared_middle = allocate_dense(layer, tokens, 3ull * moe->shared_intermediate);
+    memory->router = make_weights(layer, moe->experts, moe->hidden, TENSOR_ROUTER, 0);
+    memory->bias = make_bias(layer, moe->experts);
+    memory->logits = allocate(layer, (uint64_t)tokens * moe->experts * sizeof(float));
+    memory->weights = allocate(layer, choices * sizeof(float));
+    memory->ids = allocate(layer, choices * sizeof(uint16_t));
+    open_experts(layer, moe);
 }
 
 static struct row_block wire_rows(struct layer *layer, const struct transfer *transfer,
@@ -143,19 +143,24 @@ static void plan_path(struct layer *layer, struct path *path, const struct plan 
         uploaded(layer, plan->relayed_first, (plan->crossed_rows + 1) * sizeof(uint64_t));
 }
 
-// Which choices of a token a served row stands for: those that this rank's slots (or the row's own
-// slot) serve.
-struct choice_list {
-    uint32_t slot[MOE_MAX_TOPK], k[MOE_MAX_TOPK], count;
+// Host lists of the served rows' choices, in row order: the expert rows before they are grouped.
+struct expert_lists {
+    uint64_t count;
+    uint32_t *slot;      // among this rank's
+    uint32_t *weight_at; // row * topk + k
+    uint64_t *row_first; // [served_rows + 1]
 };
 
-static void list_choices(const struct layer *layer, uint32_t home, uint32_t token,
-                         uint32_t row_slot, struct choice_list *list)
+// The choices of a token that a served row stands for: those that this rank's slots (or the row's
+// own slot) serve.
+static void list_choices(const struct layer *layer, uint32_t home, uint64_t row,
+                         struct expert_lists *lists)
 {
     const struct layout *layout = layer->setup.scenario->layout;
     const uint32_t rank = layer->setup.rank, topk = layer->routing.topk;
+    const uint32_t token = layer->dispatch.slice.served.token[row];
+    const uint32_t row_slot = layer->dispatch.slice.served.slot[row];
     uint16_t ids[MOE_MAX_TOPK];
-    list->count = 0;
     if (token == SLICE_UNUSED)
         return;
     routing_row(&layer->routing, home, token, ids);
@@ -165,33 +170,21 @@ static void list_choices(const struct layer *layer, uint32_t home, uint32_t toke
         const uint32_t slot = layout_slot(layout, ids[k], token);
         if (layout->slot_rank[slot] != rank || (row_slot != UINT32_MAX && slot != row_slot))
             continue;
-        list->slot[list->count] = slot - layout->rank_slot[rank];
-        list->k[list->count++] = k;
+        lists->slot[lists->count] = slot - layout->rank_slot[rank];
+        lists->weight_at[lists->count++] = (uint32_t)(row * topk + k);
     }
 }
-
-// Host lists of the served rows' choices, in row order: the expert rows before they are grouped.
-struct expert_lists {
-    uint64_t count;
-    uint32_t *slot, *k;
-    uint64_t *row_first; // [served_rows + 1]
-};
 
 static void list_experts(const struct layer *layer, struct expert_lists *lists)
 {
     const struct rows *served = &layer->dispatch.slice.served;
     const uint64_t max = layer->dispatch.served_rows * layer->routing.topk;
-    struct choice_list choices;
     lists->slot = mem_alloc(max + 1, sizeof *lists->slot);
-    lists->k = mem_alloc(max + 1, sizeof *lists->k);
+    lists->weight_at = mem_alloc(max + 1, sizeof *lists->weight_at);
     lists->row_first = mem_alloc(layer->dispatch.served_rows + 1, sizeof *lists->row_first);
     for (uint32_t home = 0; home < served->lanes; home++)
         for (uint64_t row = served->first[home]; row < served->first[home + 1]; row++) {
-            list_choices(layer, home, served->token[row], served->slot[row], &choices);
-            for (uint32_t c = 0; c < choices.count; c++) {
-                lists->slot[lists->count] = choices.slot[c];
-                lists->k[lists->count++] = choices.k[c];
-            }
+            list_choices(layer, home, row, lists);
             lists->row_first[row + 1] = lists->count;
         }
 }
@@ -201,34 +194,25 @@ static void list_experts(const struct layer *layer, struct expert_lists *lists)
 static void group_experts(struct layer *layer, const struct expert_lists *lists)
 {
     struct layer_memory *memory = layer->memory;
-    const struct layout *layout = layer->setup.scenario->layout;
-    const uint32_t slots =
-        layout->rank_slot[layer->setup.rank + 1] - layout->rank_slot[layer->setup.rank];
+    const uint32_t slots = layer_own_slots(layer);
     const uint64_t rows = layer->dispatch.served_rows, count = lists->count;
     uint32_t *from = mem_alloc(count + 1, sizeof *from), *of = mem_alloc(count + 1, sizeof *of);
-    uint32_t *at = mem_alloc(count + 1, sizeof *at);
-    uint64_t *next = mem_alloc((size_t)slots + 1, sizeof *next);
     memory->expert_rows = count;
     memory->group_first = mem_alloc((size_t)slots + 1, sizeof *memory->group_first);
     for (uint64_t c = 0; c < count; c++)
         memory->group_first[lists->slot[c] + 1]++;
-    for (uint32_t s = 0; s < slots; s++) {
-        memory->group_first[s + 1] += memory->group_first[s];
-        next[s] = memory->group_first[s];
-    }
+    uint64_t *next = plan_list_starts(memory->group_first, slots);
     for (uint64_t row = 0; row < rows; row++)
         for (uint64_t c = lists->row_first[row]; c < lists->row_first[row + 1]; c++) {
             of[c] = (uint32_t)next[lists->slot[c]]++;
             from[of[c]] = (uint32_t)row;
-            at[c] = (uint32_t)(row * layer->routing.topk + lists->k[c]);
         }
     memory->group_from = uploaded(layer, from, count * sizeof *from);
     memory->served_of = uploaded(layer, of, count * sizeof *of);
-    memory->weight_at = uploaded(layer, at, count * sizeof *at);
+    memory->weight_at = uploaded(layer, lists->weight_at, count * sizeof *lists->weight_at);
     memory->served_first = uploaded(layer, lists->row_first, (rows + 1) * sizeof(uint64_t));
     free(from);
     free(of);
-    free(at);
     free(next);
 }
 
@@ -245,7 +229,7 @@ static void plan_experts(struct layer *layer)
     memory->served_weight = allocate(layer, lists.count * sizeof(float));
     memory->brought = allocate(layer, layer->dispatch.served_rows * moe->topk * sizeof(float));
     free(lists.slot);
-    free(lists.k);
+    free(lists.weight_at);
     free(lists.row_first);
 }
 
@@ -269,15 +253,11 @@ static void plan_home(struct layer *layer)
     const uint64_t rows = layer->combine.sent_rows;
     const uint32_t tokens = layer->routing.tokens[layer->setup.rank];
     uint64_t *first = mem_alloc((size_t)tokens + 1, sizeof *first);
-    uint64_t *next = mem_alloc((size_t)tokens + 1, sizeof *next);
     uint32_t *of = mem_alloc(rows + 1, sizeof *of), *choice = mem_alloc(rows + 1, sizeof *choice);
     for (uint64_t row = 0; row < rows; row++)
         if (sent->token[row] != SLICE_UNUSED)
             first[sent->token[row] + 1]++;
-    for (uint32_t t = 0; t < tokens; t++) {
-        first[t + 1] += first[t];
-        next[t] = first[t];
-    }
+    uint64_t *next = plan_list_starts(first, tokens);
     for (uint64_t row = 0; row < rows; row++) {
         const uint32_t token = sent->token[row];
         if (token == SLICE_UNUSED)
@@ -324,47 +304,17 @@ void memory_plan(struct layer *layer)
     plan_ones(layer);
 }
 
-static void release_path(struct layer *layer, struct path *path)
-{
-    void *const held[] = {path->sent.base,   path->crossed.base,  path->relayed.base,
-                          path->served.base, path->relayed_first, path->relayed_of,
-                          path->relay_from};
-    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
-        device_release(layer->setup.device, held[i]);
-}
-
-static void free_experts(struct layer *layer)
-{
-    struct layer_memory *memory = layer->memory;
-    const struct layout *layout = layer->setup.scenario->layout;
-    const uint32_t rank = layer->setup.rank;
-    for (uint32_t s = 0; s < layout->rank_slot[rank + 1] - layout->rank_slot[rank]; s++) {
-        device_release(layer->setup.device, memory->gate_up[s]);
-        device_release(layer->setup.device, memory->down[s]);
-    }
-    free(memory->gate_up);
-    free(memory->down);
-    free(memory->group_first);
-}
-
 void memory_close(struct layer *layer)
 {
     struct layer_memory *memory = layer->memory;
     if (!memory)
         return;
-    void *const held[] = {
-        memory->input,       memory->hidden,         memory->output,      memory->shared,
-        memory->router,      memory->bias,           memory->logits,      memory->weights,
-        memory->ids,         memory->shared_gate_up, memory->shared_down, memory->shared_middle,
-        memory->group_from,  memory->group_in,       memory->group_out,   memory->group_middle,
-        memory->sent_token,  memory->served_first,   memory->served_of,   memory->served_weight,
-        memory->weight_at,   memory->brought,        memory->home_first,  memory->home_of,
-        memory->home_weight, memory->home_choice,    memory->ones_first,  memory->ones_of};
-    for (size_t i = 0; i < sizeof held / sizeof held[0]; i++)
-        device_release(layer->setup.device, held[i]);
-    release_path(layer, &memory->dispatch);
-    release_path(layer, &memory->combine);
-    free_experts(layer);
+    for (size_t i = 0; i < memory->held_count; i++)
+        device_release(layer->setup.device, memory->held[i]);
+    free(memory->held);
+    free(memory->gate_up);
+    free(memory->down);
+    free(memory->group_first);
     free(memory);
     layer->memory = NULL;
 }

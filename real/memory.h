@@ -12,6 +12,9 @@ struct path {
 };
 
 struct layer_memory {
+    void **held; // [held_count]: every device array below
+    size_t held_count;
+
     // Held from layer_open on.
     void *input, *hidden, *output, *shared; // [tokens, hidden], activation
     void *router;                           // [experts, hidden]

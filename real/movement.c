@@ -1,7 +1,6 @@
-#include "real/movement.h"
+#include "real/memory.h"
 
 #include "base/mem.h"
-#include "real/memory.h"
 
 #include <stdlib.h>
 
@@ -22,11 +21,6 @@ struct leg {
 uint32_t movement_mark(bool gather, enum stage stage)
 {
     return 2 * PHASE_COUNT + 2 * (uint32_t)gather + (uint32_t)stage;
-}
-
-static enum stream stream_of(enum stage stage)
-{
-    return stage == STAGE_INTER ? STREAM_INTER : STREAM_INTRA;
 }
 
 static struct message *to_messages(const struct row_block *rows, const struct piece *pieces,
@@ -50,7 +44,7 @@ static bool post_round(const struct movement *movement, const struct leg *leg, u
     struct message *sends = to_messages(leg->from, gather ? round->receive : round->send, outs);
     struct message *receives = to_messages(leg->to, gather ? round->send : round->receive, ins);
     const bool ok = transport_post(
-        movement->layer->setup.transport, stream_of(leg->stage),
+        movement->layer->setup.transport, exchange_stream(leg->stage),
         &(struct exchange){
             .sends = sends, .receives = receives, .send_count = outs, .receive_count = ins},
         err);
@@ -63,8 +57,8 @@ static bool post_round(const struct movement *movement, const struct leg *leg, u
 static bool wait_stage(const struct movement *movement, enum stage stage, struct error *err)
 {
     const struct layer_setup *setup = &movement->layer->setup;
-    const bool ok = transport_wait(setup->transport, stream_of(stage), err);
-    device_mark(setup->device, stream_of(stage), movement_mark(movement->gather, stage));
+    const bool ok = transport_wait(setup->transport, exchange_stream(stage), err);
+    device_mark(setup->device, exchange_stream(stage), movement_mark(movement->gather, stage));
     return ok;
 }
 
@@ -176,10 +170,10 @@ bool movement_run(struct layer *layer, const struct transfer *transfer, struct e
                                                      : &layer->memory->dispatch,
                                       .gather = gather};
     for (enum stage stage = 0; stage < STAGES; stage++)
-        device_follow(layer->setup.device, stream_of(stage), STREAM_COMPUTE);
+        device_follow(layer->setup.device, exchange_stream(stage), STREAM_COMPUTE);
     // A stage that moves nothing ends as it begins.
     for (enum stage stage = 0; stage < STAGES; stage++)
-        device_mark(layer->setup.device, stream_of(stage), movement_mark(gather, stage));
+        device_mark(layer->setup.device, exchange_stream(stage), movement_mark(gather, stage));
     if (!transfer->rail)
         return move_direct(&movement, err);
     return gather ? move_gather(&movement, err) : move_scatter(&movement, err);

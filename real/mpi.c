@@ -31,7 +31,6 @@ struct flight {
     MPI_Status *statuses;
     int *done; // indices of those just completed
     struct mpi_piece *pieces;
-    uint64_t bytes_sent;
 };
 
 struct mpi {
@@ -39,8 +38,6 @@ struct mpi {
     MPI_Comm comm;
     uint32_t rank;
     bool crowded; // more ranks than cores here
-    bool failed;
-    struct error error; // the first that stuck
     struct flight flights[STREAMS];
 };
 
@@ -54,10 +51,10 @@ static bool mpi_fail(struct mpi *mpi, int code, struct error *err, const char *w
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
     int length;
     MPI_Error_string(code, text, &length);
-    if (!mpi->failed)
-        error_set(&mpi->error, EXIT_RUNTIME, "mpi: rank %u: %s: %s", mpi->rank, what, text);
-    mpi->failed = true;
-    *err = mpi->error;
+    if (!mpi->base.failed)
+        error_set(&mpi->base.error, EXIT_RUNTIME, "mpi: rank %u: %s: %s", mpi->rank, what, text);
+    mpi->base.failed = true;
+    *err = mpi->base.error;
     return false;
 }
 
@@ -127,7 +124,7 @@ static bool mpi_open(struct transport **transport, struct device *device, bool s
 static void mpi_close(struct transport *transport)
 {
     struct mpi *mpi = mpi_of(transport);
-    if (!mpi->failed) // to be freed by all ranks together, and some may be gone
+    if (!mpi->base.failed) // to be freed by all ranks together, and some may be gone
         MPI_Comm_free(&mpi->comm);
     for (int s = 0; s < STREAMS; s++) {
         free(mpi->flights[s].requests);
@@ -140,59 +137,40 @@ static void mpi_close(struct transport *transport)
 
 // --- posting ------------------------------------------------------------------------------------
 
-static uint64_t piece_count(const struct mpi *mpi, const struct message *messages, uint32_t count)
+static void make_room(struct flight *flight)
 {
-    uint64_t pieces = 0;
-    for (uint32_t i = 0; i < count; i++)
-        if (messages[i].rank != mpi->rank)
-            pieces += (messages[i].bytes + PIECE_BYTES - 1) / PIECE_BYTES;
-    return pieces;
-}
-
-static void make_room(struct flight *flight, uint64_t pieces)
-{
-    if (pieces <= flight->capacity)
+    if (flight->count < flight->capacity)
         return;
-    assert(pieces <= INT32_MAX);
-    flight->capacity = (uint32_t)pieces;
-    flight->requests = mem_grow(flight->requests, pieces, sizeof *flight->requests);
-    flight->statuses = mem_grow(flight->statuses, pieces, sizeof *flight->statuses);
-    flight->done = mem_grow(flight->done, pieces, sizeof *flight->done);
-    flight->pieces = mem_grow(flight->pieces, pieces, sizeof *flight->pieces);
+    flight->capacity = flight->capacity ? 2 * flight->capacity : 64;
+    flight->requests = mem_grow(flight->requests, flight->capacity, sizeof *flight->requests);
+    flight->statuses = mem_grow(flight->statuses, flight->capacity, sizeof *flight->statuses);
+    flight->done = mem_grow(flight->done, flight->capacity, sizeof *flight->done);
+    flight->pieces = mem_grow(flight->pieces, flight->capacity, sizeof *flight->pieces);
 }
 
 // Starts one message, piece by piece. The stage is the tag, so stages cannot take each other's.
-static int start_pieces(struct mpi *mpi, enum stream stage, const struct message *message,
-                        bool receive)
-{
-    struct flight *flight = &mpi->flights[stage];
-    const int peer = (int)message->rank, tag = (int)stage;
-    int code = MPI_SUCCESS;
-    for (uint64_t at = 0; at < message->bytes && code == MPI_SUCCESS; at += PIECE_BYTES) {
-        const uint64_t left = message->bytes - at;
-        const int bytes = (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
-        unsigned char *data = (unsigned char *)message->data + at;
-        MPI_Request *request = &flight->requests[flight->count];
-        flight->pieces[flight->count] =
-            (struct mpi_piece){.rank = message->rank, .bytes = bytes, .receive = receive};
-        code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request)
-                       : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request);
-        flight->count += code == MPI_SUCCESS;
-    }
-    return code;
-}
-
 static bool start_message(struct mpi *mpi, enum stream stage, const struct message *message,
                           bool receive, struct error *err)
 {
-    const struct mpi_piece piece = {.rank = message->rank, .receive = receive};
+    struct flight *flight = &mpi->flights[stage];
+    const int peer = (int)message->rank, tag = (int)stage;
     if (message->rank == mpi->rank)
         return true;
-    const int code = start_pieces(mpi, stage, message, receive);
-    if (code != MPI_SUCCESS)
-        return fail_peer(mpi, code, err, &piece);
+    for (uint64_t at = 0; at < message->bytes; at += PIECE_BYTES) {
+        const uint64_t left = message->bytes - at;
+        const int bytes = (int)(left < PIECE_BYTES ? left : PIECE_BYTES);
+        const struct mpi_piece piece = {message->rank, bytes, receive};
+        unsigned char *data = (unsigned char *)message->data + at;
+        make_room(flight);
+        MPI_Request *request = &flight->requests[flight->count];
+        const int code = receive ? MPI_Irecv(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request)
+                                 : MPI_Isend(data, bytes, MPI_BYTE, peer, tag, mpi->comm, request);
+        if (code != MPI_SUCCESS)
+            return fail_peer(mpi, code, err, &piece);
+        flight->pieces[flight->count++] = piece;
+    }
     if (!receive)
-        mpi->flights[stage].bytes_sent += message->bytes;
+        mpi->base.bytes_sent[stage] += message->bytes;
     return true;
 }
 
@@ -221,24 +199,13 @@ static void copy_own(const struct mpi *mpi, const struct exchange *exchange)
     assert(from >= send_count && to >= receive_count);
 }
 
-// The failure that stuck, for the caller.
-static bool mpi_report(const struct mpi *mpi, struct error *err)
-{
-    if (mpi->failed)
-        *err = mpi->error;
-    return !mpi->failed;
-}
-
 static bool mpi_post(struct transport *transport, enum stream stage,
                      const struct exchange *exchange, struct error *err)
 {
     struct mpi *mpi = mpi_of(transport);
-    struct flight *flight = &mpi->flights[stage];
-    if (!mpi_report(mpi, err))
+    if (!transport_report(&mpi->base, err))
         return false;
-    assert(flight->count == 0); // the last exchange of the stage has been waited for
-    make_room(flight, piece_count(mpi, exchange->sends, exchange->send_count) +
-                          piece_count(mpi, exchange->receives, exchange->receive_count));
+    assert(mpi->flights[stage].count == 0); // the last exchange of the stage has been waited for
     for (uint32_t i = 0; i < exchange->receive_count; i++)
         if (!start_message(mpi, stage, &exchange->receives[i], true, err))
             return false;
@@ -266,11 +233,11 @@ static bool check_piece(struct mpi *mpi, const struct mpi_piece *piece, const MP
     if (!piece->receive ||
         (MPI_Get_count(status, MPI_BYTE, &bytes) == MPI_SUCCESS && bytes == piece->bytes))
         return true;
-    error_set(&mpi->error, EXIT_RUNTIME,
+    error_set(&mpi->base.error, EXIT_RUNTIME,
               "mpi: rank %u: receive from rank %u: %d bytes came, expected %d", mpi->rank,
               piece->rank, bytes, piece->bytes);
-    mpi->failed = true;
-    *err = mpi->error;
+    mpi->base.failed = true;
+    *err = mpi->base.error;
     return false;
 }
 
@@ -299,7 +266,7 @@ static bool mpi_wait(struct transport *transport, enum stream stage, struct erro
     struct mpi *mpi = mpi_of(transport);
     struct flight *flight = &mpi->flights[stage];
     uint32_t left = flight->count, polls = 0;
-    while (left > 0 && !mpi->failed) {
+    while (left > 0 && !mpi->base.failed) {
         const uint32_t before = left;
         if (!collect(mpi, flight, &left, err))
             return false;
@@ -309,7 +276,7 @@ static bool mpi_wait(struct transport *transport, enum stream stage, struct erro
             polls = 0;
     }
     flight->count = 0;
-    return mpi_report(mpi, err);
+    return transport_report(&mpi->base, err);
 }
 
 static bool mpi_barrier(struct transport *transport, struct error *err)
@@ -318,7 +285,7 @@ static bool mpi_barrier(struct transport *transport, struct error *err)
     MPI_Request request;
     uint32_t polls = 0;
     int done = 0;
-    if (!mpi_report(mpi, err))
+    if (!transport_report(&mpi->base, err))
         return false;
     int code = MPI_Ibarrier(mpi->comm, &request);
     while (code == MPI_SUCCESS && !done) {
@@ -329,11 +296,6 @@ static bool mpi_barrier(struct transport *transport, struct error *err)
     return code == MPI_SUCCESS || mpi_fail(mpi, code, err, "barrier");
 }
 
-static uint64_t mpi_bytes_sent(const struct transport *transport, enum stream stage)
-{
-    return ((const struct mpi *)transport)->flights[stage].bytes_sent;
-}
-
 const struct transport_ops transport_mpi = {
     .name = "mpi",
     .open = mpi_open,
@@ -342,5 +304,4 @@ const struct transport_ops transport_mpi = {
     .wait = mpi_wait,
     .barrier = mpi_barrier,
     .meet = mpi_barrier, // the host does work as it is given
-    .bytes_sent = mpi_bytes_sent,
 };

@@ -37,10 +37,7 @@ struct nccl {
     struct device *device;
     int rank, ranks;
     ncclComm_t comms[STAGES];
-    uint64_t sent[STAGES]; // bytes
-    bool grouped;          // between ncclGroupStart and ncclGroupEnd
-    bool failed;
-    struct error error; // the first
+    bool grouped; // between ncclGroupStart and ncclGroupEnd
 };
 
 static struct nccl *nccl_of(struct transport *transport)
@@ -71,13 +68,13 @@ static bool nccl_fail(struct nccl *t, ncclComm_t comm, const char *call, int lin
 {
     char host[64] = "?";
     const char *last = ncclGetLastError(comm);
-    if (t->failed)
+    if (t->base.failed)
         return false;
     gethostname(host, sizeof host - 1);
-    error_set(&t->error, EXIT_RUNTIME, "%s: %s:%d: rank %d: %.*s: %s%s%s%s", host, __FILE__, line,
-              t->rank, (int)strcspn(call, "("), call, why, last && *last ? " (" : "",
+    error_set(&t->base.error, EXIT_RUNTIME, "%s: %s:%d: rank %d: %.*s: %s%s%s%s", host, __FILE__,
+              line, t->rank, (int)strcspn(call, "("), call, why, last && *last ? " (" : "",
               last ? last : "", last && *last ? ")" : "");
-    t->failed = true;
+    t->base.failed = true;
     if (t->grouped) // or the abort would wait for the group's end
         ncclGroupEnd();
     abort_comms(t);
@@ -92,14 +89,6 @@ static bool check_nccl(struct nccl *t, ncclComm_t comm, ncclResult_t result, con
 }
 
 #define NCCLCHECK(t, comm, call) check_nccl(t, comm, call, #call, __LINE__)
-
-// The transport's failure, for the caller.
-static bool nccl_report(const struct nccl *t, struct error *err)
-{
-    if (t->failed)
-        *err = t->error;
-    return !t->failed;
-}
 
 // ---- waiting ------------------------------------------------------------------------------------
 
@@ -125,15 +114,15 @@ static bool nccl_settle(struct nccl *t, ncclComm_t comm, const char *what, int l
 static bool nccl_watch(void *context, double waited_s, struct error *err)
 {
     struct nccl *t = context;
-    for (uint32_t i = 0; i < STAGES && !t->failed; i++) {
+    for (uint32_t i = 0; i < STAGES && !t->base.failed; i++) {
         ncclResult_t state = ncclSuccess;
         if (NCCLCHECK(t, t->comms[i], ncclCommGetAsyncError(t->comms[i], &state)))
             check_nccl(t, t->comms[i], state, "exchange", __LINE__);
     }
-    if (!t->failed && waited_s > LIMIT_S)
+    if (!t->base.failed && waited_s > LIMIT_S)
         nccl_fail(t, t->comms[0], "exchange", __LINE__,
                   "not done in time: a rank is lost or stuck");
-    return nccl_report(t, err);
+    return transport_report(&t->base, err);
 }
 
 // ---- opening ------------------------------------------------------------------------------------
@@ -196,7 +185,7 @@ static bool nccl_open(struct transport **transport, struct device *device, bool 
     if (share_gpu)
         pretend_hosts(t);
     if (!open_comms(t, share_gpu)) {
-        nccl_report(t, err);
+        transport_report(&t->base, err);
         free(t);
         return false;
     }
@@ -213,10 +202,10 @@ static void nccl_close(struct transport *transport)
     if (!device_sync(t->device, &ignored))
         abort_comms(t);
     cuda_watch(t->device, NULL, NULL);
-    for (uint32_t i = STAGES; i-- > 0 && !t->failed;)
+    for (uint32_t i = STAGES; i-- > 0 && !t->base.failed;)
         if (t->comms[i] && NCCLCHECK(t, t->comms[i], ncclCommFinalize(t->comms[i])))
             SETTLE(t, t->comms[i], "ncclCommFinalize");
-    for (uint32_t i = STAGES; i-- > 0 && !t->failed;)
+    for (uint32_t i = STAGES; i-- > 0 && !t->base.failed;)
         if (t->comms[i])
             ncclCommDestroy(t->comms[i]);
     free(t);
@@ -226,15 +215,15 @@ static void nccl_close(struct transport *transport)
 
 // Sends and receives of a group, in order; the bytes of sends to others are counted. NCCL copies
 // messages to itself beside the others (where they are in place it has nothing to do).
-static bool give_group(struct nccl *t, uint32_t stage, cudaStream_t stream,
-                       const struct exchange *exchange)
+static bool give_group(struct nccl *t, enum stream stage, const struct exchange *exchange)
 {
-    const ncclComm_t comm = t->comms[stage];
+    const ncclComm_t comm = t->comms[stage_index(stage)];
+    const cudaStream_t stream = cuda_stream(t->device, stage);
     for (uint32_t i = 0; i < exchange->send_count; i++) {
         const struct message *m = &exchange->sends[i];
         if (!NCCLCHECK(t, comm, ncclSend(m->data, m->bytes, ncclUint8, (int)m->rank, comm, stream)))
             return false;
-        t->sent[stage] += m->rank == (uint32_t)t->rank ? 0 : m->bytes;
+        t->base.bytes_sent[stage] += m->rank == (uint32_t)t->rank ? 0 : m->bytes;
     }
     for (uint32_t i = 0; i < exchange->receive_count; i++) {
         const struct message *m = &exchange->receives[i];
@@ -248,17 +237,16 @@ static bool nccl_post(struct transport *transport, enum stream stage,
                       const struct exchange *exchange, struct error *err)
 {
     struct nccl *t = nccl_of(transport);
-    const uint32_t index = stage_index(stage);
-    const cudaStream_t stream = cuda_stream(t->device, stage);
-    if (t->failed || exchange->send_count + exchange->receive_count == 0)
-        return nccl_report(t, err);
-    t->grouped = NCCLCHECK(t, t->comms[index], ncclGroupStart());
-    if (t->grouped && give_group(t, index, stream, exchange)) {
+    const ncclComm_t comm = t->comms[stage_index(stage)];
+    if (t->base.failed || exchange->send_count + exchange->receive_count == 0)
+        return transport_report(&t->base, err);
+    t->grouped = NCCLCHECK(t, comm, ncclGroupStart());
+    if (t->grouped && give_group(t, stage, exchange)) {
         t->grouped = false;
-        if (NCCLCHECK(t, t->comms[index], ncclGroupEnd()))
-            SETTLE(t, t->comms[index], "ncclGroupEnd");
+        if (NCCLCHECK(t, comm, ncclGroupEnd()))
+            SETTLE(t, comm, "ncclGroupEnd");
     }
-    return nccl_report(t, err);
+    return transport_report(&t->base, err);
 }
 
 // The stream's order is the wait; a failure that NCCL already knows of is told here.
@@ -266,7 +254,7 @@ static bool nccl_wait(struct transport *transport, enum stream stage, struct err
 {
     struct nccl *t = nccl_of(transport);
     (void)stage;
-    return nccl_report(t, err) && nccl_watch(t, 0, err);
+    return transport_report(&t->base, err) && nccl_watch(t, 0, err);
 }
 
 // A rank that sleeps would leave after the others: it gives its core away instead.
@@ -274,7 +262,7 @@ static bool nccl_meet(struct transport *transport, struct error *err)
 {
     MPI_Request request;
     int arrived = 0;
-    if (!nccl_report(nccl_of(transport), err))
+    if (!transport_report(transport, err))
         return false;
     MPI_Ibarrier(MPI_COMM_WORLD, &request);
     for (uint32_t poll = 0;; poll++) {
@@ -288,12 +276,8 @@ static bool nccl_meet(struct transport *transport, struct error *err)
 static bool nccl_barrier(struct transport *transport, struct error *err)
 {
     struct nccl *t = nccl_of(transport);
-    return nccl_report(t, err) && device_sync(t->device, err) && nccl_meet(transport, err);
-}
-
-static uint64_t nccl_bytes_sent(const struct transport *transport, enum stream stage)
-{
-    return ((const struct nccl *)transport)->sent[stage_index(stage)];
+    return transport_report(&t->base, err) && device_sync(t->device, err) &&
+           nccl_meet(transport, err);
 }
 
 const struct transport_ops transport_nccl = {
@@ -304,5 +288,4 @@ const struct transport_ops transport_nccl = {
     .wait = nccl_wait,
     .barrier = nccl_barrier,
     .meet = nccl_meet,
-    .bytes_sent = nccl_bytes_sent,
 };

@@ -133,8 +133,3 @@ struct real_options real_options_default(void)
     options.def.cluster[0] = '\0';
     return options;
 }
-
-bool real_given(const struct real_options *options, const char *key)
-{
-    return options_given(&options->line, key);
-}

@@ -34,102 +34,91 @@ static void add_piece(struct piece **pieces, uint32_t *count, struct piece piece
     (*pieces)[(*count)++] = piece;
 }
 
-static void add_send(struct maker *maker, enum stage stage, uint32_t round, struct piece piece)
+static void add_send(struct round *round, uint32_t rank, uint64_t first, uint64_t rows)
 {
-    struct round *at = &maker->plan->stage[stage][round];
-    add_piece(&at->send, &at->sends, piece);
+    add_piece(&round->send, &round->sends, (struct piece){rank, first, rows});
 }
 
-static void add_receive(struct maker *maker, enum stage stage, uint32_t round, struct piece piece)
+static void add_receive(struct round *round, uint32_t rank, uint64_t first, uint64_t rows)
 {
-    struct round *at = &maker->plan->stage[stage][round];
-    add_piece(&at->receive, &at->receives, piece);
+    add_piece(&round->receive, &round->receives, (struct piece){rank, first, rows});
 }
 
-// Rows of chunk `round` in a lane of so many rows: [*from, *from + result).
-static uint64_t chunk_rows(const struct maker *maker, uint64_t lane_rows, uint32_t round,
-                           uint64_t *from)
+// Rows of chunk `round` in a lane: [*first, *first + result).
+static uint64_t chunk_rows(const struct maker *maker, const struct rows *rows, uint32_t lane,
+                           uint32_t round, uint64_t *first)
 {
-    const uint64_t size = maker->transfer->message_tokens;
-    *from = size * round < lane_rows ? size * round : lane_rows;
-    return lane_rows - *from < size ? lane_rows - *from : size;
-}
-
-static enum stage stage_to(const struct maker *maker, uint32_t other)
-{
-    return fabric_node(&maker->schedule->fabric, other) == maker->node ? STAGE_INTRA : STAGE_INTER;
+    const uint64_t size = maker->transfer->message_tokens, end = rows->first[lane + 1];
+    *first = rows->first[lane] + size * round;
+    if (*first > end)
+        *first = end;
+    return end - *first < size ? end - *first : size;
 }
 
 static void plan_direct_round(struct maker *maker, uint32_t round)
 {
-    const struct rows *sent = &maker->plan->slice.sent, *served = &maker->plan->slice.served;
+    const struct slice *slice = &maker->plan->slice;
     for (uint32_t other = 0; other < maker->schedule->fabric.ranks; other++) {
-        const enum stage stage = stage_to(maker, other);
-        uint64_t from, rows;
-        rows = chunk_rows(maker, sent->first[other + 1] - sent->first[other], round, &from);
-        add_send(maker, stage, round, (struct piece){other, sent->first[other] + from, rows});
-        rows = chunk_rows(maker, served->first[other + 1] - served->first[other], round, &from);
-        add_receive(maker, stage, round, (struct piece){other, served->first[other] + from, rows});
+        const bool inside = fabric_node(&maker->schedule->fabric, other) == maker->node;
+        struct round *at = &maker->plan->stage[inside ? STAGE_INTRA : STAGE_INTER][round];
+        uint64_t first;
+        uint64_t rows = chunk_rows(maker, &slice->sent, other, round, &first);
+        add_send(at, other, first, rows);
+        rows = chunk_rows(maker, &slice->served, other, round, &first);
+        add_receive(at, other, first, rows);
     }
 }
 
 static void plan_crossing_round(struct maker *maker, uint32_t round)
 {
     const struct fabric *fabric = &maker->schedule->fabric;
-    const struct rows *sent = &maker->plan->slice.sent, *crossed = &maker->plan->slice.crossed;
-    struct round *at = &maker->plan->stage[STAGE_INTER][round];
-    uint64_t from;
+    struct plan *plan = maker->plan;
+    struct round *at = &plan->stage[STAGE_INTER][round];
+    uint64_t first;
     for (uint32_t node = 0; node < fabric->nodes; node++) {
-        const uint64_t rows =
-            chunk_rows(maker, sent->first[node + 1] - sent->first[node], round, &from);
-        const uint32_t peer = fabric_rail_peer(fabric, maker->rank, node);
-        add_send(maker, STAGE_INTER, round, (struct piece){peer, sent->first[node] + from, rows});
+        const uint64_t rows = chunk_rows(maker, &plan->slice.sent, node, round, &first);
+        add_send(at, fabric_rail_peer(fabric, maker->rank, node), first, rows);
     }
-    at->first = maker->plan->crossed_rows;
+    at->first = plan->crossed_rows;
     for (uint32_t home = 0; home < fabric->ranks; home++) {
-        const uint64_t rows =
-            chunk_rows(maker, crossed->first[home + 1] - crossed->first[home], round, &from);
-        add_receive(maker, STAGE_INTER, round,
-                    (struct piece){home, maker->plan->crossed_rows, rows});
-        maker->plan->crossed_rows += rows;
+        const uint64_t rows = chunk_rows(maker, &plan->slice.crossed, home, round, &first);
+        add_receive(at, home, plan->crossed_rows, rows);
+        plan->crossed_rows += rows;
     }
-    at->rows = maker->plan->crossed_rows - at->first;
+    at->rows = plan->crossed_rows - at->first;
 }
 
-// The rows of a relayed lane that belong to a chunk go on to one rank.
-static void relay_lane(struct maker *maker, uint32_t round, uint32_t home, uint32_t local,
+// The rows of a relayed lane that came in rows begin .. end - 1 of the slice's crossed, the first
+// of which stands at `crossed_at`, go on to one rank.
+static void relay_lane(struct plan *plan, uint32_t lane, uint64_t begin, uint64_t end,
                        uint64_t crossed_at)
 {
-    const struct slice *slice = &maker->plan->slice;
-    const uint32_t gpus = maker->schedule->fabric.gpus_per_node, lane = home * gpus + local;
-    const uint64_t size = maker->transfer->message_tokens;
-    const uint64_t begin = slice->crossed.first[home] + size * round;
-    const uint64_t first = maker->plan->relayed_rows;
+    const struct slice *slice = &plan->slice;
     for (uint64_t r = slice->relayed.first[lane]; r < slice->relayed.first[lane + 1]; r++) {
         const uint64_t row = slice->relayed_row[r];
-        if (row < begin || row >= begin + size)
-            continue;
-        maker->plan->relay_from[maker->plan->relayed_rows++] = (uint32_t)(crossed_at + row - begin);
+        if (row >= begin && row < end)
+            plan->relay_from[plan->relayed_rows++] = (uint32_t)(crossed_at + row - begin);
     }
-    add_send(maker, STAGE_INTRA, round,
-             (struct piece){maker->node * gpus + local, first, maker->plan->relayed_rows - first});
 }
 
 static void plan_relay_round(struct maker *maker, uint32_t round)
 {
-    const struct fabric *fabric = &maker->schedule->fabric;
-    const struct rows *crossed = &maker->plan->slice.crossed;
-    struct round *at = &maker->plan->stage[STAGE_INTRA][round];
-    uint64_t crossed_at = maker->plan->stage[STAGE_INTER][round].first, from;
-    at->first = maker->plan->relayed_rows;
-    for (uint32_t home = 0; home < fabric->ranks; home++) {
-        const uint64_t rows =
-            chunk_rows(maker, crossed->first[home + 1] - crossed->first[home], round, &from);
-        for (uint32_t local = 0; rows && local < fabric->gpus_per_node; local++)
-            relay_lane(maker, round, home, local, crossed_at);
+    const uint32_t ranks = maker->schedule->fabric.ranks;
+    const uint32_t gpus = maker->schedule->fabric.gpus_per_node;
+    struct plan *plan = maker->plan;
+    struct round *at = &plan->stage[STAGE_INTRA][round];
+    uint64_t crossed_at = plan->stage[STAGE_INTER][round].first, begin;
+    at->first = plan->relayed_rows;
+    for (uint32_t home = 0; home < ranks; home++) {
+        const uint64_t rows = chunk_rows(maker, &plan->slice.crossed, home, round, &begin);
+        for (uint32_t local = 0; rows && local < gpus; local++) {
+            const uint64_t first = plan->relayed_rows;
+            relay_lane(plan, home * gpus + local, begin, begin + rows, crossed_at);
+            add_send(at, maker->node * gpus + local, first, plan->relayed_rows - first);
+        }
         crossed_at += rows;
     }
-    at->rows = maker->plan->relayed_rows - at->first;
+    at->rows = plan->relayed_rows - at->first;
 }
 
 // Served rows of a chunk come from the home's rail peer in this node.
@@ -145,34 +134,23 @@ static void plan_served_round(struct maker *maker, uint32_t round)
         uint64_t last = first;
         while (last < served->first[home + 1] && maker->position[last] < size * (round + 1))
             last++;
-        const uint32_t peer = fabric_rail_peer(fabric, home, maker->node);
-        add_receive(maker, STAGE_INTRA, round, (struct piece){peer, first, last - first});
+        add_receive(&maker->plan->stage[STAGE_INTRA][round],
+                    fabric_rail_peer(fabric, home, maker->node), first, last - first);
     }
-}
-
-static bool reaches_node(const struct maker *maker, uint32_t home, uint32_t token)
-{
-    const struct layout *layout = maker->schedule->layout;
-    uint16_t ids[MOE_MAX_TOPK];
-    if (maker->schedule->dispatcher.dedupe == DEDUPE_ALL)
-        return true;
-    routing_row(maker->routing, home, token, ids);
-    for (uint32_t k = 0; k < maker->routing->topk; k++)
-        if (ids[k] != ROUTING_DROPPED &&
-            fabric_node(&maker->schedule->fabric,
-                        layout->slot_rank[layout_slot(layout, ids[k], token)]) == maker->node)
-            return true;
-    return false;
 }
 
 static void find_positions(struct maker *maker)
 {
     const struct rows *served = &maker->plan->slice.served;
+    const uint32_t gpus = maker->schedule->fabric.gpus_per_node;
+    uint16_t ids[MOE_MAX_TOPK];
     maker->position = mem_alloc(maker->plan->served_rows + 1, sizeof *maker->position);
     for (uint32_t home = 0; home < maker->schedule->fabric.ranks; home++) {
         uint64_t row = served->first[home], position = 0;
         for (uint32_t t = 0; row < served->first[home + 1]; t++) {
-            if (!reaches_node(maker, home, t))
+            routing_row(maker->routing, home, t, ids);
+            if (!slice_reaches(maker->schedule, ids, t, maker->node * gpus,
+                               (maker->node + 1) * gpus))
                 continue;
             if (served->token[row] == t)
                 maker->position[row++] = position;
@@ -181,18 +159,21 @@ static void find_positions(struct maker *maker)
     }
 }
 
+uint64_t *plan_list_starts(uint64_t *first, uint64_t lists)
+{
+    for (uint64_t l = 0; l < lists; l++)
+        first[l + 1] += first[l];
+    return mem_copy(first, (lists + 1) * sizeof *first);
+}
+
 // The rows of relayed that a row of crossed became: relay_from the other way round.
 static void invert_relay(struct plan *plan)
 {
     plan->relayed_first = mem_alloc(plan->crossed_rows + 1, sizeof *plan->relayed_first);
     plan->relayed_of = mem_alloc(plan->relayed_rows + 1, sizeof *plan->relayed_of);
-    uint64_t *next = mem_alloc(plan->crossed_rows + 1, sizeof *next);
     for (uint64_t r = 0; r < plan->relayed_rows; r++)
         plan->relayed_first[plan->relay_from[r] + 1]++;
-    for (uint64_t c = 0; c < plan->crossed_rows; c++) {
-        plan->relayed_first[c + 1] += plan->relayed_first[c];
-        next[c] = plan->relayed_first[c];
-    }
+    uint64_t *next = plan_list_starts(plan->relayed_first, plan->crossed_rows);
     for (uint64_t r = 0; r < plan->relayed_rows; r++)
         plan->relayed_of[next[plan->relay_from[r]]++] = (uint32_t)r;
     free(next);

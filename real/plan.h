@@ -11,8 +11,6 @@
 
 #include "real/slice.h"
 
-#include <stdint.h>
-
 // Consecutive rows of a buffer that go to, or come from, one rank.
 struct piece {
     uint32_t rank;
@@ -39,5 +37,9 @@ struct plan {
 void plan_init(struct plan *plan, const struct schedule *schedule, const struct transfer *transfer,
                const struct routing *routing, uint32_t rank);
 void plan_release(struct plan *plan);
+
+// Lists of which first[l + 1] counts the entries: makes first[l] where list l begins. Returns a
+// copy to fill them by, to be freed.
+uint64_t *plan_list_starts(uint64_t *first, uint64_t lists);
 
 #endif

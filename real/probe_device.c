@@ -1,19 +1,10 @@
-#include "real/probe_device.h"
+#include "real/probe.h"
 
 #include "base/mem.h"
-#include "real/trial.h"
 
 #include <stdlib.h>
 
 #define LAUNCHES 500 // a queue takes about twice as many
-
-// The host's products are small, for it takes a second for what a GPU does in 1 ms.
-static const struct probe_shape host_shape = {256, 1024, 512}, gpu_shape = {4096, 7168, 2048};
-
-struct probe_shape probe_device_shape(const struct world *world)
-{
-    return world->device->ops == &device_host ? host_shape : gpu_shape;
-}
 
 // --- memory ---------------------------------------------------------------------------------
 
@@ -23,11 +14,7 @@ static void *probe_filled(struct probe *probe, uint64_t values, uint64_t number)
     struct device *device = probe->world->device;
     void *memory = device_alloc(device, values * device_value_bytes(device));
     if (memory)
-        device_fill(device, &(struct tensor_fill){.values = memory,
-                                                  .count = values,
-                                                  .seed = 1,
-                                                  .tensor = number,
-                                                  .scale = 1.0f / 32});
+        device_fill(device, &(struct tensor_fill){memory, values, 1, number, 1.0f / 32});
     return memory;
 }
 
@@ -104,7 +91,7 @@ static bool probe_copy(struct probe *probe, struct error *err)
         trial.copy_rows = rows;
         trial.bytes = (uint64_t)rows * PROBE_COPY_ROW_BYTES;
         trial.moved = 2.0 * (double)trial.bytes;
-        if (!trial_run(probe, &trial, err))
+        if (!probe_trial(probe, &trial, err))
             return false;
     }
     return true;
@@ -125,7 +112,7 @@ static bool probe_launch(struct probe *probe, struct error *err)
                                 .stream = STREAM_COMPUTE,
                                 .once = launch_copies,
                                 .copy_rows = 1};
-    return trial_run(probe, &trial, err);
+    return probe_trial(probe, &trial, err);
 }
 
 static bool multiply_once(struct probe *probe, const struct trial *trial, struct error *err)
@@ -156,7 +143,7 @@ static bool probe_gemm(struct probe *probe, struct error *err)
                                 .stream = STREAM_COMPUTE,
                                 .once = multiply_once,
                                 .ffn = &ffn};
-    return trial_run(probe, &trial, err);
+    return probe_trial(probe, &trial, err);
 }
 
 bool probe_device(struct probe *probe, struct error *err)

@@ -1,6 +1,4 @@
-#include "real/probe_network.h"
-
-#include "real/trial.h"
+#include "real/probe.h"
 
 #define MIN_BYTES ((uint64_t)1 << 10) // of exchanges: 1 KiB, 4 KiB .. --most
 
@@ -51,7 +49,7 @@ static bool probe_pair(struct probe *probe, enum probe_place place, struct error
     for (uint64_t bytes = MIN_BYTES; bytes; bytes = next_bytes(probe, bytes)) {
         trial.bytes = bytes;
         trial.moved = (double)bytes;
-        if (!trial_run(probe, &trial, err))
+        if (!probe_trial(probe, &trial, err))
             return false;
     }
     return true;
@@ -108,7 +106,7 @@ static bool probe_all(struct probe *probe, enum probe_place place, struct error 
         trial.bytes = share * messages;
         trial.moved = (double)share * (messages - (place != BETWEEN)); // what leaves the rank
         list_messages(probe, place, share);
-        if (!trial_run(probe, &trial, err))
+        if (!probe_trial(probe, &trial, err))
             return false;
     }
     return true;

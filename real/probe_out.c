@@ -1,9 +1,8 @@
-#include "real/probe_out.h"
+#include "real/probe.h"
 
 #include "base/mem.h"
 #include "base/embedded.h"
-#include "real/environment.h"
-#include "real/measure_out.h"
+#include "real/measure.h"
 
 #include <csv.h>
 #include <math.h>
@@ -43,7 +42,7 @@ static void write_csv_row(struct probe *probe, const struct trial *trial,
     const char *asked = options->def.cluster, *family = "probe-alltoall";
     char *cluster = asked[0] ? mem_copy_text(asked) : cluster_line(probe->cluster);
     FILE *out = probe->file.stream;
-    if (real_given(options, "family"))
+    if (options_given(&options->line, "family"))
         family = options->family;
     fprintf(out, "%s-%04u,%s,", family, ++probe->csv_rows, family);
     csv_fwrite(out, cluster, strlen(cluster));
@@ -55,12 +54,13 @@ static void write_csv_row(struct probe *probe, const struct trial *trial,
     free(cluster);
 }
 
-void probe_out_add(struct probe *probe, const struct trial *trial,
-                   const struct statistic *statistic)
+void probe_out_add(struct probe *probe, const struct trial *trial)
 {
-    add_table_row(probe, trial, statistic);
+    const struct statistic statistic =
+        statistic_take(probe->slowest_us, probe->options->iterations);
+    add_table_row(probe, trial, &statistic);
     if (probe->csv && trial->place == EVERYWHERE)
-        write_csv_row(probe, trial, statistic);
+        write_csv_row(probe, trial, &statistic);
 }
 
 // --- files ----------------------------------------------------------------------------------
@@ -107,18 +107,10 @@ bool probe_out_open(struct probe *probe, struct error *err)
     return true;
 }
 
-static void write_probe_json(const struct probe *probe, FILE *out)
+static json_t *probe_json(const struct probe *probe)
 {
-    json_t *document = json_object();
-    json_object_set_new(document, "schema", json_string("epsim.probe/1"));
-    json_object_set_new(document, "version", json_string(version()));
-    json_object_set_new(document, "environment", environment_json(probe->world));
-    json_object_set_new(document, "nodes", json_integer(probe->cluster->nodes));
-    json_object_set_new(document, "gpus_per_node", json_integer(probe->cluster->gpus_per_node));
-    json_object_set_new(document, "rows", table_json(probe->table));
-    json_dumpf(document, out, JSON_INDENT(1) | TABLE_JSON_FLAGS);
-    fputc('\n', out);
-    json_decref(document);
+    return json_pack("{s:I s:I s:o}", "nodes", (json_int_t)probe->cluster->nodes, "gpus_per_node",
+                     (json_int_t)probe->cluster->gpus_per_node, "rows", table_json(probe->table));
 }
 
 static bool print_beside(const struct probe *probe, struct error *err)
@@ -133,7 +125,7 @@ static bool print_beside(const struct probe *probe, struct error *err)
 bool probe_out_write(struct probe *probe, struct error *err)
 {
     if (probe->options->json)
-        write_probe_json(probe, probe->file.stream);
+        world_write_json(probe->world, "epsim.probe/1", probe_json(probe), probe->file.stream);
     else if (has_suffix(probe->options->output, ".tsv"))
         table_print_tsv(probe->table, probe->file.stream);
     else if (!probe->csv)

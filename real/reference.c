@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "model/routing.h"
 #include "real/tensors.h"
-#include "real/values.h"
 
 #include <stdlib.h>
 
@@ -116,8 +115,9 @@ static void add_expert(const struct reference *reference, const struct reference
                        uint32_t expert, struct batch *batch, double *out)
 {
     const uint32_t hidden = reference->moe->hidden, topk = reference->moe->topk;
-    const struct network network = {.gate_up = tensor_gate_up(reference->layer, expert),
-                                    .down = tensor_down(reference->layer, expert),
+    const struct network network = {.gate_up =
+                                        tensor_number(TENSOR_GATE_UP, reference->layer, expert),
+                                    .down = tensor_number(TENSOR_DOWN, reference->layer, expert),
                                     .intermediate = reference->moe->intermediate};
     batch->count = 0;
     for (uint32_t t = 0; t < tokens->count; t++) {
@@ -138,8 +138,9 @@ static void add_shared(const struct reference *reference, const struct reference
                        struct batch *batch, double *out)
 {
     const uint32_t hidden = reference->moe->hidden;
-    const struct network network = {.gate_up = tensor_shared_gate_up(reference->layer),
-                                    .down = tensor_shared_down(reference->layer),
+    const struct network network = {.gate_up =
+                                        tensor_number(TENSOR_SHARED_GATE_UP, reference->layer, 0),
+                                    .down = tensor_number(TENSOR_SHARED_DOWN, reference->layer, 0),
                                     .intermediate = reference->moe->shared_intermediate};
     if (network.intermediate == 0)
         return;
@@ -150,13 +151,7 @@ static void add_shared(const struct reference *reference, const struct reference
 }
 
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
-                     double *out)
-{
-    reference_part(reference, tokens, 0, 1, out);
-}
-
-void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
-                    uint32_t part, uint32_t parts, double *out)
+                     uint32_t part, uint32_t parts, double *out)
 {
     const uint32_t experts = reference->moe->experts;
     const size_t values = (size_t)tokens->count * reference->moe->hidden;
@@ -177,7 +172,8 @@ void reference_part(const struct reference *reference, const struct reference_to
 void reference_hidden(const struct reference *reference, uint32_t rank, uint32_t token, float *out)
 {
     const uint32_t hidden = reference->moe->hidden;
-    const uint64_t tensor = tensor_input(reference->layer, rank), first = (uint64_t)token * hidden;
+    const uint64_t tensor = tensor_number(TENSOR_INPUT, reference->layer, rank),
+                   first = (uint64_t)token * hidden;
     double squares = 0;
     for (uint32_t i = 0; i < hidden; i++) {
         const float scaled = tensor_scale(1) * value_at(reference->seed, tensor, first + i);

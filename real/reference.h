@@ -7,8 +7,6 @@
 #include "model/moe.h"
 #include "real/device.h"
 
-#include <stdint.h>
-
 struct reference {
     const struct moe *moe;
     uint64_t seed;
@@ -27,14 +25,11 @@ struct reference_tokens {
 
 // C of each token in out [count * moe.hidden]: sum over its choices of weight * down(silu(gate x)
 // * up x), plus the shared expert. Uses OpenMP threads; the result does not depend on their number.
+// Of `parts` parts, the one that the experts part, part + parts, part + 2 parts, ... give (the
+// shared one counts as the expert after the last): several processes make the weights once among
+// them, and add up. Part 0 of 1 is the whole.
 void reference_layer(const struct reference *reference, const struct reference_tokens *tokens,
-                     double *out);
-
-// The part of that sum which the experts part, part + parts, part + 2 parts, ... give (the shared
-// one counts as the expert after the last): several processes make the weights once among them, and
-// add up.
-void reference_part(const struct reference *reference, const struct reference_tokens *tokens,
-                    uint32_t part, uint32_t parts, double *out);
+                     uint32_t part, uint32_t parts, double *out);
 
 // Hidden states A of one token, from the input tensor of its rank: RMS norm in double, rounded to
 // the activation's format.

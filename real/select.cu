@@ -5,20 +5,6 @@
 namespace
 {
 
-__device__ float warp_sum(float value)
-{
-    for (int step = WARP / 2; step > 0; step /= 2)
-        value += __shfl_xor_sync(EVERY_LANE, value, step);
-    return value;
-}
-
-__device__ float warp_max(float value)
-{
-    for (int step = WARP / 2; step > 0; step /= 2)
-        value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
-    return value;
-}
-
 // The first of the largest, the same in every lane; it is taken out of further rounds.
 __device__ uint32_t take_largest(float *values, uint32_t count, uint32_t lane)
 {

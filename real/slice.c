@@ -5,13 +5,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-// A list of rows that grows lane by lane.
-static void rows_init(struct rows *rows, uint32_t lanes, uint64_t count)
+static void rows_init(struct rows *rows, uint32_t lanes)
 {
     rows->lanes = lanes;
     rows->first = mem_alloc((size_t)lanes + 1, sizeof *rows->first);
-    rows->token = mem_alloc(count, sizeof *rows->token);
-    rows->slot = mem_alloc(count, sizeof *rows->slot);
 }
 
 // Where rows are added: a lane, and the home whose tokens they are.
@@ -22,9 +19,22 @@ struct lane {
 
 static void lane_add(const struct lane *lane, uint32_t token, uint32_t slot)
 {
-    const uint64_t at = lane->rows->first[lane->index + 1]++;
-    lane->rows->token[at] = token;
-    lane->rows->slot[at] = slot;
+    struct rows *rows = lane->rows;
+    const uint64_t at = rows->first[lane->index + 1]++;
+    if (at == rows->capacity) {
+        rows->capacity = at ? 2 * at : 256;
+        rows->token = mem_grow(rows->token, rows->capacity, sizeof *rows->token);
+        rows->slot = mem_grow(rows->slot, rows->capacity, sizeof *rows->slot);
+    }
+    rows->token[at] = token;
+    rows->slot[at] = slot;
+}
+
+// Unused rows of a slot up to row `end`.
+static void lane_pad(const struct lane *lane, uint64_t end, uint32_t slot)
+{
+    while (lane->rows->first[lane->index + 1] < end)
+        lane_add(lane, SLICE_UNUSED, slot);
 }
 
 // Lanes are opened in order: each begins where the one before ends.
@@ -48,14 +58,8 @@ struct cut {
     const struct routing *routing;
     const struct layout *layout;
     bool by_expert; // a row a choice, not a rank
-    bool all;       // every token, wherever its experts are
     uint32_t pad;   // padded: rows of a lane (by_expert: of a slot); 0: none
 };
-
-static bool is_all(const struct schedule *schedule)
-{
-    return schedule->dispatcher.dedupe == DEDUPE_ALL;
-}
 
 static struct cut cut_of(const struct schedule *schedule, const struct transfer *transfer,
                          const struct routing *routing)
@@ -66,59 +70,53 @@ static struct cut cut_of(const struct schedule *schedule, const struct transfer 
                       .routing = routing,
                       .layout = schedule->layout,
                       .by_expert = transfer->gather ? dispatcher->reduce == REDUCE_HOME
-                                                    : dispatcher->dedupe == DEDUPE_EXPERT,
-                      .all = is_all(schedule)};
+                                                    : dispatcher->dedupe == DEDUPE_EXPERT};
     if (dispatcher->counts == COUNTS_PADDED)
         for (uint32_t r = 0; r < routing->ranks; r++)
             cut.pad = routing->tokens[r] > cut.pad ? routing->tokens[r] : cut.pad;
     return cut;
 }
 
-static bool reaches(const struct cut *cut, const uint16_t *ids, uint32_t token, uint32_t first,
-                    uint32_t last)
+bool slice_reaches(const struct schedule *schedule, const uint16_t *ids, uint32_t token,
+                   uint32_t first, uint32_t last)
 {
-    for (uint32_t k = 0; k < cut->routing->topk; k++) {
+    const struct layout *layout = schedule->layout;
+    for (uint32_t k = 0; k < schedule->moe.topk; k++) {
         if (ids[k] == ROUTING_DROPPED)
             continue;
-        const uint32_t rank = cut->layout->slot_rank[layout_slot(cut->layout, ids[k], token)];
+        const uint32_t rank = layout->slot_rank[layout_slot(layout, ids[k], token)];
         if (rank >= first && rank < last)
             return true;
     }
-    return cut->all;
+    return schedule->dispatcher.dedupe == DEDUPE_ALL;
 }
 
 // Rows of a home's tokens for one slot, in token order, padded to the slot's size.
 static void add_slot_rows(const struct cut *cut, const struct lane *lane, uint32_t slot)
 {
+    const uint64_t start = lane->rows->first[lane->index + 1];
     uint16_t ids[MOE_MAX_TOPK];
-    uint32_t added = 0;
     for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
         routing_row(cut->routing, lane->home, t, ids);
         for (uint32_t k = 0; k < cut->routing->topk; k++)
-            if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot) {
+            if (ids[k] != ROUTING_DROPPED && layout_slot(cut->layout, ids[k], t) == slot)
                 lane_add(lane, t, slot);
-                added++;
-            }
     }
-    for (; added < cut->pad; added++)
-        lane_add(lane, SLICE_UNUSED, slot);
+    lane_pad(lane, start + cut->pad, slot);
 }
 
 // Rows of a home's tokens for the ranks first .. last - 1, one a token.
 static void add_token_rows(const struct cut *cut, const struct lane *lane, uint32_t first,
                            uint32_t last)
 {
+    const uint64_t start = lane->rows->first[lane->index + 1];
     uint16_t ids[MOE_MAX_TOPK];
-    uint32_t added = 0;
     for (uint32_t t = 0; t < cut->routing->tokens[lane->home]; t++) {
         routing_row(cut->routing, lane->home, t, ids);
-        if (!reaches(cut, ids, t, first, last))
-            continue;
-        lane_add(lane, t, UINT32_MAX);
-        added++;
+        if (slice_reaches(cut->schedule, ids, t, first, last))
+            lane_add(lane, t, UINT32_MAX);
     }
-    for (; added < cut->pad; added++)
-        lane_add(lane, SLICE_UNUSED, UINT32_MAX);
+    lane_pad(lane, start + cut->pad, UINT32_MAX);
 }
 
 // The rows that move between a lane's home and one rank.
@@ -132,42 +130,14 @@ static void add_rank_rows(const struct cut *cut, const struct lane *lane, uint32
         add_slot_rows(cut, lane, s);
 }
 
-static uint64_t pair_rows(const struct cut *cut, uint32_t home, uint32_t rank)
-{
-    return (uint64_t)cut->transfer->pair[(size_t)home * cut->routing->ranks + rank];
-}
-
-static uint64_t node_rows(const struct cut *cut, uint32_t home, uint32_t node)
-{
-    return (uint64_t)cut->transfer->node[(size_t)home * cut->schedule->fabric.nodes + node];
-}
-
 // A rank's copies with every other rank: those of its own tokens, or those of others that it
 // serves.
 static void lay_pairs(const struct cut *cut, uint32_t rank, bool own, struct rows *rows)
 {
-    const uint32_t ranks = cut->routing->ranks;
-    uint64_t count = 0;
-    for (uint32_t other = 0; other < ranks; other++)
-        count += own ? pair_rows(cut, rank, other) : pair_rows(cut, other, rank);
-    rows_init(rows, ranks, count);
-    for (uint32_t other = 0; other < ranks; other++) {
+    rows_init(rows, cut->routing->ranks);
+    for (uint32_t other = 0; other < rows->lanes; other++) {
         const struct lane lane = lane_open(rows, other, own ? rank : other);
         add_rank_rows(cut, &lane, own ? other : rank);
-    }
-}
-
-static void lay_rail_sent(const struct cut *cut, uint32_t rank, struct slice *slice)
-{
-    const struct fabric *fabric = &cut->schedule->fabric;
-    const uint32_t gpus = fabric->gpus_per_node;
-    uint64_t sent = 0;
-    for (uint32_t node = 0; node < fabric->nodes; node++)
-        sent += node_rows(cut, rank, node);
-    rows_init(&slice->sent, fabric->nodes, sent);
-    for (uint32_t node = 0; node < fabric->nodes; node++) {
-        const struct lane lane = lane_open(&slice->sent, node, rank);
-        add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
     }
 }
 
@@ -183,7 +153,7 @@ static void lay_relayed(const struct cut *cut, uint32_t home, uint32_t node, str
              row++) {
             const uint32_t token = slice->crossed.token[row];
             routing_row(cut->routing, home, token, ids);
-            if (!reaches(cut, ids, token, rank, rank + 1))
+            if (!slice_reaches(cut->schedule, ids, token, rank, rank + 1))
                 continue;
             slice->relayed_row[slice->relayed.first[lane.index + 1]] = row;
             lane_add(&lane, token, UINT32_MAX);
@@ -195,25 +165,22 @@ static void lay_rail(const struct cut *cut, uint32_t rank, struct slice *slice)
 {
     const struct fabric *fabric = &cut->schedule->fabric;
     const uint32_t node = fabric_node(fabric, rank), gpus = fabric->gpus_per_node;
-    uint64_t crossed = 0, relayed = 0;
-    for (uint32_t home = rank % gpus; home < fabric->ranks; home += gpus) {
-        crossed += node_rows(cut, home, node);
-        for (uint32_t local = 0; local < gpus; local++)
-            relayed += pair_rows(cut, home, node * gpus + local);
+    rows_init(&slice->sent, fabric->nodes);
+    for (uint32_t to = 0; to < fabric->nodes; to++) {
+        const struct lane lane = lane_open(&slice->sent, to, rank);
+        add_token_rows(cut, &lane, to * gpus, (to + 1) * gpus);
     }
-    rows_init(&slice->crossed, fabric->ranks, crossed);
-    rows_init(&slice->relayed, fabric->ranks * gpus, relayed);
-    slice->relayed_row = mem_alloc(relayed, sizeof *slice->relayed_row);
+    rows_init(&slice->crossed, fabric->ranks);
+    rows_init(&slice->relayed, fabric->ranks * gpus);
     for (uint32_t home = 0; home < fabric->ranks; home++) {
-        const bool mine = fabric_rail_peer(fabric, home, node) == rank;
         const struct lane lane = lane_open(&slice->crossed, home, home);
-        if (mine)
+        if (fabric_rail_peer(fabric, home, node) == rank)
             add_token_rows(cut, &lane, node * gpus, (node + 1) * gpus);
-        for (uint32_t local = 0; !mine && local < gpus; local++)
-            lane_open(&slice->relayed, home * gpus + local, home);
-        if (mine)
-            lay_relayed(cut, home, node, slice);
     }
+    slice->relayed_row =
+        mem_alloc(slice->crossed.first[fabric->ranks] * gpus + 1, sizeof *slice->relayed_row);
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        lay_relayed(cut, home, node, slice);
 }
 
 void schedule_rank_slice(const struct schedule *schedule, const struct transfer *transfer,
@@ -223,12 +190,10 @@ void schedule_rank_slice(const struct schedule *schedule, const struct transfer 
     assert(!schedule->loads->expected);
     *slice = (struct slice){0};
     lay_pairs(&cut, rank, false, &slice->served);
-    if (!transfer->rail) {
+    if (transfer->rail)
+        lay_rail(&cut, rank, slice);
+    else
         lay_pairs(&cut, rank, true, &slice->sent);
-        return;
-    }
-    lay_rail_sent(&cut, rank, slice);
-    lay_rail(&cut, rank, slice);
 }
 
 void slice_release(struct slice *slice)

@@ -5,16 +5,15 @@
 
 #include "model/schedule.h"
 
-#include <stdint.h>
-
 #define SLICE_UNUSED UINT32_MAX // token of a padded slot that carries nothing
 
 // Rows of several lanes, one lane after another.
 struct rows {
     uint32_t lanes;
-    uint64_t *first; // [lanes + 1]: lane l has rows first[l] .. first[l + 1] - 1
-    uint32_t *token; // of its home rank; SLICE_UNUSED: padding
-    uint32_t *slot;  // expert slot that the copy is for; UINT32_MAX where one copy serves the rank
+    uint64_t capacity; // of token and slot
+    uint64_t *first;   // [lanes + 1]: lane l has rows first[l] .. first[l + 1] - 1
+    uint32_t *token;   // of its home rank; SLICE_UNUSED: padding
+    uint32_t *slot; // expert slot that the copy is for; UINT32_MAX where one copy serves the rank
 };
 
 // One rank's part of a transfer. For a gather, read "sends" as "receives" and the other way round.
@@ -31,5 +30,9 @@ struct slice {
 void schedule_rank_slice(const struct schedule *schedule, const struct transfer *transfer,
                          const struct routing *routing, uint32_t rank, struct slice *slice);
 void slice_release(struct slice *slice);
+
+// Whether a token goes to any of the ranks first .. last - 1, by its choices or because all do.
+bool slice_reaches(const struct schedule *schedule, const uint16_t *ids, uint32_t token,
+                   uint32_t first, uint32_t last);
 
 #endif

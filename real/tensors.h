@@ -1,7 +1,8 @@
 // Which tensor is which: numbers and scales of the layer's inputs and weights, each a function of
 // (seed, tensor, index) through value_at. Whoever fills one and whoever checks it agree here.
 //
-// A number is kind << 56 | layer << 32 | index: distinct over layers, experts and ranks.
+// A number is kind << 56 | layer << 32 | index: distinct over layers, and over ranks of an input or
+// experts of a weight; index 0 where a layer has one.
 #ifndef REAL_TENSORS_H
 #define REAL_TENSORS_H
 
@@ -21,41 +22,6 @@ enum tensor_kind {
 static inline uint64_t tensor_number(enum tensor_kind kind, uint32_t layer, uint32_t index)
 {
     return (uint64_t)kind << 56 | (uint64_t)(layer & 0xffffffu) << 32 | index;
-}
-
-static inline uint64_t tensor_input(uint32_t layer, uint32_t rank)
-{
-    return tensor_number(TENSOR_INPUT, layer, rank);
-}
-
-static inline uint64_t tensor_router(uint32_t layer)
-{
-    return tensor_number(TENSOR_ROUTER, layer, 0);
-}
-
-static inline uint64_t tensor_bias(uint32_t layer)
-{
-    return tensor_number(TENSOR_BIAS, layer, 0);
-}
-
-static inline uint64_t tensor_gate_up(uint32_t layer, uint32_t expert)
-{
-    return tensor_number(TENSOR_GATE_UP, layer, expert);
-}
-
-static inline uint64_t tensor_down(uint32_t layer, uint32_t expert)
-{
-    return tensor_number(TENSOR_DOWN, layer, expert);
-}
-
-static inline uint64_t tensor_shared_gate_up(uint32_t layer)
-{
-    return tensor_number(TENSOR_SHARED_GATE_UP, layer, 0);
-}
-
-static inline uint64_t tensor_shared_down(uint32_t layer)
-{
-    return tensor_number(TENSOR_SHARED_DOWN, layer, 0);
 }
 
 // Uniform in [-1, 1) has variance 1/3: sqrt(3) makes it 1, and 1 / sqrt(fan_in) keeps the variance

@@ -14,22 +14,13 @@
 // All ranks' weights on rank 0, in the order of their choices; NULL elsewhere.
 static float *gather_weights(const struct world *world, struct layer *layer)
 {
-    const uint32_t topk = layer->routing.topk;
-    const size_t own = (size_t)layer->routing.tokens[world->rank] * topk;
-    int *counts = mem_alloc(world->ranks, sizeof *counts);
-    int *places = mem_alloc(world->ranks, sizeof *places);
-    float *mine = mem_alloc(own + 1, sizeof *mine), *all = NULL;
-    for (uint32_t r = 0; r < world->ranks; r++) {
-        counts[r] = (int)(layer->routing.tokens[r] * topk);
-        places[r] = (int)(layer->token_first[r] * topk);
-    }
-    if (world->rank == 0)
-        all = mem_alloc(layer->token_first[world->ranks] * topk + 1, sizeof *all);
-    if (own)
-        device_download(world->device, mine, layer->memory->weights, own * sizeof *mine);
-    MPI_Gatherv(mine, (int)own, MPI_FLOAT, all, counts, places, MPI_FLOAT, 0, MPI_COMM_WORLD);
-    free(counts);
-    free(places);
+    const int own = layer->choices[world->rank];
+    const uint64_t tokens = layer->token_first[world->ranks];
+    float *mine = mem_alloc((size_t)own + 1, sizeof *mine);
+    float *all = world->rank ? NULL : mem_alloc(tokens * layer->routing.topk + 1, sizeof *all);
+    device_download(world->device, mine, layer->memory->weights, (size_t)own * sizeof *mine);
+    MPI_Gatherv(mine, own, MPI_FLOAT, all, layer->choices, layer->choice_first, MPI_FLOAT, 0,
+                MPI_COMM_WORLD);
     free(mine);
     return all;
 }

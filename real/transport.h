@@ -3,11 +3,7 @@
 #ifndef REAL_TRANSPORT_H
 #define REAL_TRANSPORT_H
 
-#include "base/error.h"
 #include "real/device.h"
-
-#include <stdbool.h>
-#include <stdint.h>
 
 struct message {
     uint32_t rank;
@@ -27,6 +23,7 @@ struct transport;
 struct transport_ops {
     const char *name; // "mpi", "nccl"
 
+    // Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
     bool (*open)(struct transport **transport, struct device *device, bool share_gpu,
                  struct error *err);
     void (*close)(struct transport *transport);
@@ -34,13 +31,16 @@ struct transport_ops {
                  struct error *err);
     bool (*wait)(struct transport *transport, enum stream stage, struct error *err);
     bool (*barrier)(struct transport *transport, struct error *err);
+    // As barrier, whatever the device still has to do.
     bool (*meet)(struct transport *transport, struct error *err);
-    uint64_t (*bytes_sent)(const struct transport *transport, enum stream stage);
 };
 
 // What every transport begins with; each implementation adds its own behind it.
 struct transport {
     const struct transport_ops *ops;
+    uint64_t bytes_sent[STREAMS]; // since open, to other ranks, by stage
+    bool failed;
+    struct error error; // the first that stuck
 };
 
 extern const struct transport_ops transport_mpi;
@@ -48,16 +48,17 @@ extern const struct transport_ops transport_mpi;
 extern const struct transport_ops transport_nccl;
 #endif
 
-// Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
-static inline bool transport_open(const struct transport_ops *ops, struct transport **transport,
-                                  struct device *device, bool share_gpu, struct error *err)
-{
-    return ops->open(transport, device, share_gpu, err);
-}
-
 static inline void transport_close(struct transport *transport)
 {
     transport->ops->close(transport);
+}
+
+// The failure that stuck, for the caller: false when there is one.
+static inline bool transport_report(const struct transport *transport, struct error *err)
+{
+    if (transport->failed)
+        *err = transport->error;
+    return !transport->failed;
 }
 
 // Starts one exchange of a stage (STREAM_INTER or STREAM_INTRA) after the work that the stage's
@@ -81,24 +82,14 @@ static inline bool transport_barrier(struct transport *transport, struct error *
     return transport->ops->barrier(transport, err);
 }
 
-// The same, whatever the device still has to do.
-static inline bool transport_meet(struct transport *transport, struct error *err)
-{
-    return transport->ops->meet(transport, err);
-}
-
-// Since open, to other ranks.
-static inline uint64_t transport_bytes_sent(const struct transport *transport, enum stream stage)
-{
-    return transport->ops->bytes_sent(transport, stage);
-}
-
 // What a device holds back starts on all ranks together, once each has given all of its own.
 static inline bool transport_let_go(struct transport *transport, struct device *device,
                                     struct error *err)
 {
-    const bool met = transport_meet(transport, err);
-    device_go(device);
+    if (!device->ops->go)
+        return true;
+    const bool met = transport->ops->meet(transport, err);
+    device->ops->go(device);
     return met;
 }
 

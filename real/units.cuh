@@ -12,7 +12,6 @@
 #define REAL_UNITS_CUH
 
 #include "real/device.h"
-#include "real/values.h"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -66,6 +65,21 @@ inline __device__ uint32_t fp8_pair(float low, float high)
 #else
     return fp8_from_float(low) | (uint32_t)fp8_from_float(high) << 8;
 #endif
+}
+
+// Of all lanes of a warp, in every lane.
+inline __device__ float warp_sum(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value += __shfl_xor_sync(EVERY_LANE, value, step);
+    return value;
+}
+
+inline __device__ float warp_max(float value)
+{
+    for (int step = WARP / 2; step > 0; step /= 2)
+        value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
+    return value;
 }
 
 // ---- units: UNIT neighbouring values of a row ---------------------------------------------------
@@ -228,15 +242,14 @@ inline __device__ float load_value(row_format format, const char *row, uint32_t 
 // The largest of all threads' values, for a block of FP8_BLOCK threads.
 inline __device__ float block_max(float value)
 {
-    __shared__ float warp_max[FP8_BLOCK / WARP];
-    for (int step = WARP / 2; step > 0; step /= 2)
-        value = fmaxf(value, __shfl_xor_sync(EVERY_LANE, value, step));
+    __shared__ float largest[FP8_BLOCK / WARP];
+    value = warp_max(value);
     __syncthreads(); // the last call's readers are done
     if (threadIdx.x % WARP == 0)
-        warp_max[threadIdx.x / WARP] = value;
+        largest[threadIdx.x / WARP] = value;
     __syncthreads();
     for (uint32_t w = 0; w < FP8_BLOCK / WARP; w++)
-        value = fmaxf(value, warp_max[w]);
+        value = fmaxf(value, largest[w]);
     return value;
 }
 
@@ -258,13 +271,6 @@ inline __device__ void store_value(row_format format, char *row, uint32_t i, uin
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
-
-inline __host__ __device__ size_t row_bytes(row_format format, uint32_t width)
-{
-    return format == ROW_FP32   ? 4 * (size_t)width
-           : format == ROW_BF16 ? 2 * (size_t)width
-                                : width + 4 * (size_t)((width + FP8_BLOCK - 1) / FP8_BLOCK);
-}
 
 inline __device__ char *row_at(const row_block &rows, uint64_t row)
 {

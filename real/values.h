@@ -1,4 +1,5 @@
-// Values that host and device must agree on bit by bit: deterministic tensors and number formats.
+// Values that host and device must agree on bit by bit: deterministic tensors, number formats, and
+// rows of them.
 // Included by C and CUDA alike.
 #ifndef REAL_VALUES_H
 #define REAL_VALUES_H
@@ -83,6 +84,18 @@ VALUES_FN float fp8_scale(float largest)
 {
     const float scale = largest / FP8_MAX;
     return scale > 0.0f ? scale : 1.0f;
+}
+
+// How the values of a row are stored. FP8 is E4M3 (4 exponent, 3 mantissa bits, saturating at 448)
+// with one fp32 scale a block of 128 values, max |x| / 448, standing after the row's values.
+enum row_format { ROW_FP32, ROW_BF16, ROW_FP8 };
+
+// Bytes of a row's values, and of their scales.
+VALUES_FN size_t row_bytes(enum row_format format, uint32_t width)
+{
+    if (format == ROW_FP8)
+        return width + sizeof(float) * ((width + FP8_BLOCK - 1) / FP8_BLOCK);
+    return (size_t)width * (format == ROW_BF16 ? sizeof(uint16_t) : sizeof(float));
 }
 
 #endif

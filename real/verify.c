@@ -19,61 +19,51 @@ static double default_tolerance(const struct device *device, const struct moe *m
     return 1e-5;
 }
 
-// The tokens of this rank that are checked: an even share of what was asked, evenly spread.
-static uint32_t pick_tokens(const struct world *world, uint32_t asked, uint32_t own,
-                            uint32_t **tokens)
+// How many tokens of a rank are checked: an even share of what was asked.
+static uint32_t checked_tokens(const struct world *world, const struct real_options *options,
+                               const struct layer *layer, uint32_t rank)
 {
-    const uint32_t share = (asked + world->ranks - 1) / world->ranks;
-    const uint32_t count = share < own ? share : own;
-    *tokens = mem_alloc((size_t)count + 1, sizeof **tokens);
-    for (uint32_t i = 0; i < count; i++)
-        (*tokens)[i] = (uint32_t)((uint64_t)i * own / count);
-    return count;
+    const uint32_t share = (options->verify + world->ranks - 1) / world->ranks;
+    const uint32_t own = layer->routing.tokens[rank];
+    return share < own ? share : own;
 }
 
 // The sampled tokens of all ranks on every rank, twice: with A as it came off the wire, and as it
 // was before. Each rank then makes the weights of its share of the experts alone.
 struct sample {
-    uint32_t total, first; // of all ranks; where this rank's begin
-    float *hidden, *wire;  // [2 * total * hidden]
-    uint16_t *ids;         // [2 * total * topk]
+    uint32_t total;       // of all ranks
+    int *counts, *places; // [ranks] how many each has, and where they begin
+    float *hidden, *wire; // [2 * total * hidden]
+    uint16_t *ids;        // [2 * total * topk]
     float *weights;
     double *expected; // [2 * total * hidden]
 };
 
-// How many items every rank has of an array, each `width` values of `type`.
-struct parts {
-    const int *counts; // [ranks]
-    uint32_t width;
-    MPI_Datatype type;
-};
-
-// Joins every rank's part of an array into all of it.
-static void join_parts(const struct world *world, const struct parts *parts, const void *part,
-                       void *all)
+// Joins every rank's rows of an array, each `width` values of a type, into all of them.
+static void join_rows(const struct sample *sample, MPI_Datatype type, uint32_t width,
+                      const void *part, void *all)
 {
-    int *sizes = mem_alloc(world->ranks, sizeof *sizes);
-    int *places = mem_alloc(world->ranks, sizeof *places);
-    for (uint32_t r = 0; r < world->ranks; r++) {
-        sizes[r] = parts->counts[r] * (int)parts->width;
-        places[r] = r ? places[r - 1] + sizes[r - 1] : 0;
-    }
-    MPI_Allgatherv(part, sizes[world->rank], parts->type, all, sizes, places, parts->type,
+    MPI_Datatype row;
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Type_contiguous((int)width, type, &row);
+    MPI_Type_commit(&row);
+    MPI_Allgatherv(part, sample->counts[rank], row, all, sample->counts, sample->places, row,
                    MPI_COMM_WORLD);
-    free(sizes);
-    free(places);
+    MPI_Type_free(&row);
 }
 
-static void sample_join(const struct world *world, const struct moe *moe,
-                        const struct layer_tokens *own, struct sample *sample)
+static void sample_join(const struct world *world, const struct real_options *options,
+                        const struct layer *layer, const struct layer_tokens *own,
+                        struct sample *sample)
 {
-    int *counts = mem_alloc(world->ranks, sizeof *counts);
-    const int mine = (int)own->count;
-    MPI_Allgather(&mine, 1, MPI_INT, counts, 1, MPI_INT, MPI_COMM_WORLD);
-    *sample = (struct sample){0};
+    const struct moe *moe = &layer->setup.scenario->moe;
+    *sample = (struct sample){.counts = mem_alloc(world->ranks, sizeof *sample->counts),
+                              .places = mem_alloc(world->ranks, sizeof *sample->places)};
     for (uint32_t r = 0; r < world->ranks; r++) {
-        sample->first += r < world->rank ? (uint32_t)counts[r] : 0;
-        sample->total += (uint32_t)counts[r];
+        sample->counts[r] = (int)checked_tokens(world, options, layer, r);
+        sample->places[r] = (int)sample->total;
+        sample->total += (uint32_t)sample->counts[r];
     }
     const size_t values = (size_t)sample->total * moe->hidden;
     const size_t choices = (size_t)sample->total * moe->topk;
@@ -82,9 +72,9 @@ static void sample_join(const struct world *world, const struct moe *moe,
     sample->ids = mem_alloc(2 * choices + 1, sizeof *sample->ids);
     sample->weights = mem_alloc(2 * choices + 1, sizeof *sample->weights);
     sample->expected = mem_alloc(2 * values + 1, sizeof *sample->expected);
-    join_parts(world, &(struct parts){counts, moe->hidden, MPI_FLOAT}, own->a, sample->hidden);
-    join_parts(world, &(struct parts){counts, moe->topk, MPI_UINT16_T}, own->ids, sample->ids);
-    join_parts(world, &(struct parts){counts, moe->topk, MPI_FLOAT}, own->weights, sample->weights);
+    join_rows(sample, MPI_FLOAT, moe->hidden, own->a, sample->hidden);
+    join_rows(sample, MPI_UINT16_T, moe->topk, own->ids, sample->ids);
+    join_rows(sample, MPI_FLOAT, moe->topk, own->weights, sample->weights);
     memcpy(sample->hidden + values, sample->hidden, values * sizeof(float));
     memcpy(sample->wire, sample->hidden, 2 * values * sizeof(float));
     memcpy(sample->ids + choices, sample->ids, choices * sizeof(uint16_t));
@@ -92,11 +82,12 @@ static void sample_join(const struct world *world, const struct moe *moe,
     for (uint32_t t = 0; t < sample->total; t++)
         reference_round(sample->wire + (size_t)t * moe->hidden, moe->hidden,
                         memory_format(moe->dispatch_dtype));
-    free(counts);
 }
 
 static void sample_release(struct sample *sample)
 {
+    free(sample->counts);
+    free(sample->places);
     free(sample->hidden);
     free(sample->wire);
     free(sample->ids);
@@ -104,8 +95,9 @@ static void sample_release(struct sample *sample)
     free(sample->expected);
 }
 
-static void compare_own(const struct world *world, struct layer *layer,
-                        const struct layer_tokens *own, struct reference_error sums[2])
+static void compare_own(const struct world *world, const struct real_options *options,
+                        const struct layer *layer, const struct layer_tokens *own,
+                        struct reference_error sums[2])
 {
     const struct scenario *scenario = layer->setup.scenario;
     const size_t hidden = scenario->moe.hidden;
@@ -114,45 +106,41 @@ static void compare_own(const struct world *world, struct layer *layer,
                                         .layer = scenario->routing.layer,
                                         .activation = layer->setup.device->ops->activation};
     struct sample sample;
-    sample_join(world, &scenario->moe, own, &sample);
+    sample_join(world, options, layer, own, &sample);
     const struct reference_tokens tokens = {.count = 2 * sample.total,
                                             .hidden = sample.hidden,
                                             .wire = sample.wire,
                                             .ids = sample.ids,
                                             .weights = sample.weights};
-    reference_part(&reference, &tokens, world->rank, world->ranks, sample.expected);
+    reference_layer(&reference, &tokens, world->rank, world->ranks, sample.expected);
     MPI_Allreduce(MPI_IN_PLACE, sample.expected, (int)(2 * sample.total * hidden), MPI_DOUBLE,
                   MPI_SUM, MPI_COMM_WORLD);
+    const size_t first = (size_t)sample.places[world->rank];
     for (uint32_t i = 0; i < 2; i++)
-        reference_compare(&sums[i],
-                          sample.expected + (i * (size_t)sample.total + sample.first) * hidden,
+        reference_compare(&sums[i], sample.expected + (i * (size_t)sample.total + first) * hidden,
                           own->c, own->count * hidden);
     sample_release(&sample);
 }
 
 // What this rank's own tokens add to the error: with A off the wire, and as it was before.
-struct own_sums {
-    uint32_t tokens;
-    struct reference_error sums[2];
-};
-
-static bool own_errors(const struct world *world, struct layer *layer, uint32_t asked,
-                       struct own_sums *own, struct error *err)
+static bool own_errors(const struct world *world, const struct real_options *options,
+                       struct layer *layer, struct reference_error sums[2], struct error *err)
 {
-    const struct scenario *scenario = layer->setup.scenario;
-    uint32_t *picked;
-    own->tokens = pick_tokens(world, asked, scenario->routing.tokens[world->rank], &picked);
-    const size_t values = (size_t)own->tokens * scenario->moe.hidden + 1;
-    const size_t choices = (size_t)own->tokens * scenario->moe.topk + 1;
+    const struct moe *moe = &layer->setup.scenario->moe;
+    const uint32_t count = checked_tokens(world, options, layer, world->rank);
+    uint32_t *picked = mem_alloc((size_t)count + 1, sizeof *picked);
+    for (uint32_t i = 0; i < count; i++) // evenly spread
+        picked[i] = (uint32_t)((uint64_t)i * layer_own_tokens(layer) / count);
+    const size_t values = (size_t)count * moe->hidden + 1, choices = (size_t)count * moe->topk + 1;
     const struct layer_tokens got = {.token = picked,
-                                     .count = own->tokens,
+                                     .count = count,
                                      .a = mem_alloc(values, sizeof(float)),
                                      .c = mem_alloc(values, sizeof(float)),
                                      .ids = mem_alloc(choices, sizeof(uint16_t)),
                                      .weights = mem_alloc(choices, sizeof(float))};
     const bool ok = world_agrees(world, layer_read(layer, &got, err), err);
     if (ok)
-        compare_own(world, layer, &got, own->sums);
+        compare_own(world, options, layer, &got, sums);
     free(picked);
     free(got.a);
     free(got.c);
@@ -161,25 +149,20 @@ static bool own_errors(const struct world *world, struct layer *layer, uint32_t 
     return ok;
 }
 
-bool verify_output(const struct world *world, const struct verify_setup *setup, struct layer *layer,
-                   struct verified *verified, struct error *err)
+bool verify_output(const struct world *world, const struct real_options *options,
+                   struct layer *layer, struct verified *verified, struct error *err)
 {
-    struct own_sums own = {0};
-    double mine[4], all[4];
-    if (!own_errors(world, layer, setup->tokens, &own, err))
+    struct reference_error own[2] = {0}, all[2];
+    if (!own_errors(world, options, layer, own, err))
         return false;
-    for (int i = 0; i < 2; i++) {
-        mine[2 * i] = own.sums[i].error2;
-        mine[2 * i + 1] = own.sums[i].expected2;
-    }
-    MPI_Allreduce(mine, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    MPI_Allreduce(&own.tokens, &verified->tokens, 1, MPI_UINT32_T, MPI_SUM, MPI_COMM_WORLD);
-    verified->relative_error =
-        reference_relative(&(struct reference_error){.error2 = all[0], .expected2 = all[1]});
-    verified->full_error =
-        reference_relative(&(struct reference_error){.error2 = all[2], .expected2 = all[3]});
-    verified->tolerance = setup->tolerance > 0
-                              ? setup->tolerance
+    MPI_Allreduce(own, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    verified->tokens = 0;
+    for (uint32_t r = 0; r < world->ranks; r++)
+        verified->tokens += checked_tokens(world, options, layer, r);
+    verified->relative_error = reference_relative(&all[0]);
+    verified->full_error = reference_relative(&all[1]);
+    verified->tolerance = options->tolerance > 0
+                              ? options->tolerance
                               : default_tolerance(layer->setup.device, &layer->setup.scenario->moe);
     if (verified->relative_error <= verified->tolerance)
         return true;

@@ -4,17 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A cluster for so many ranks where none was asked: nodes of eight, or one node.
-static void default_cluster(struct scenario_def *def, uint32_t ranks)
-{
-    if (def->cluster[0])
-        return;
-    if (ranks % 8 == 0)
-        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s", ranks / 8);
-    else
-        snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink=1GB/s", ranks);
-}
-
 // "8/0/3": tokens of ranks 0, 1, 2, and again from the first.
 static bool spread_tokens(struct scenario *scenario, const char *text, uint32_t ranks,
                           struct error *err)
@@ -36,13 +25,18 @@ static bool spread_tokens(struct scenario *scenario, const char *text, uint32_t 
     return true;
 }
 
-// What is asked, of the job's ranks.
+// What is asked, of the job's ranks; where no cluster was asked, one of nodes of eight, or one
+// node.
 static bool fit_def(const struct world *world, struct scenario_def *def, struct error *err)
 {
-    if (def->ep && def->ep != world->ranks)
-        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep, world->ranks);
-    def->ep = world->ranks;
-    default_cluster(def, world->ranks);
+    const uint32_t ranks = world->ranks;
+    if (def->ep && def->ep != ranks)
+        return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep, ranks);
+    def->ep = ranks;
+    if (!def->cluster[0] && ranks % 8 == 0)
+        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s", ranks / 8);
+    else if (!def->cluster[0])
+        snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink=1GB/s", ranks);
     return true;
 }
 
@@ -76,20 +70,15 @@ bool workload_open(const struct world *world, const struct real_options *options
     return false;
 }
 
-static void recorded_weights(const void *context, uint32_t rank, uint32_t token, float *weights)
-{
-    trace_view_weights(context, rank, token, weights);
-}
-
 struct layer_setup workload_setup(const struct world *world, const struct real_options *options,
                                   const struct scenario *scenario)
 {
     const bool recorded = scenario->view && scenario_trace(scenario)->weights.data;
     return (struct layer_setup){.scenario = scenario,
                                 .rank = world->rank,
-                                .router = !real_given(options, "routing") && !options->def.trace[0],
-                                .weights = recorded ? recorded_weights : NULL,
-                                .weights_context = recorded ? scenario->view : NULL,
+                                .router = !options_given(&options->line, "routing") &&
+                                          !options->def.trace[0],
+                                .weights = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};
 }

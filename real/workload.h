@@ -5,7 +5,6 @@
 #include "real/cli.h"
 #include "real/layer_state.h"
 #include "real/world.h"
-#include "scenario/scenario.h"
 
 // Resolves the invocation for the job's ranks, without loads: they are made from choices. Refuses
 // what the kernels here do not run. scenario_release is due after a success.

@@ -3,11 +3,9 @@
 #ifndef REAL_WORLD_H
 #define REAL_WORLD_H
 
-#include "real/device.h"
 #include "real/transport.h"
 
-#include <stdbool.h>
-#include <stdint.h>
+#include <jansson.h>
 
 enum transport_choice { TRANSPORT_AUTO, TRANSPORT_MPI, TRANSPORT_NCCL };
 
@@ -33,5 +31,10 @@ void world_close(struct world *world);
 // and then only the lowest failed rank keeps a message in err (the others' are emptied), so that
 // the job says one line.
 bool world_agrees(const struct world *world, bool ok, struct error *err);
+
+// Writes a JSON document: schema, version, where the job runs ("environment": {"kernel", "machine",
+// "ranks", "cpus", "mpi", "transport", "device", "gpu", "nccl", ...} of this rank; keys of what is
+// not in use are absent), then the members of `rest`, which it takes.
+void world_write_json(const struct world *world, const char *schema, json_t *rest, FILE *out);
 
 #endif

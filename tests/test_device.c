@@ -27,7 +27,7 @@ static struct device *device;
 static void open_device(void)
 {
     struct error err;
-    ck_assert_msg(device_open(&device_host, &device, 0, &err), "%s", err.text);
+    ck_assert_msg(device_host.open(&device, 0, &err), "%s", err.text);
 }
 
 static void close_device(void)
@@ -66,7 +66,7 @@ START_TEST(failed_allocation_sticks)
     struct device *poor;
     struct error err = {0};
     float kept[2] = {1, 2}, other[2] = {3, 4};
-    ck_assert(device_open(&device_host, &poor, 0, &err) && device_sync(poor, &err));
+    ck_assert(device_host.open(&poor, 0, &err) && device_sync(poor, &err));
     ck_assert_ptr_null(device_alloc(poor, SIZE_MAX / 4));
     ck_assert_ptr_null(device_alloc(poor, 16));
     device_fill(poor, &(struct tensor_fill){
@@ -608,11 +608,13 @@ START_TEST(reference_agrees)
         float weight[TOKENS] = {0};
         for (uint32_t i = 0; i < TOKENS * TOPK; i++)
             weight[i / TOPK] += ids[i] == e ? weights[i] : 0;
-        add_network(tensor_gate_up(4, e), tensor_down(4, e), INNER, wire, weight, got);
+        add_network(tensor_number(TENSOR_GATE_UP, 4, e), tensor_number(TENSOR_DOWN, 4, e), INNER,
+                    wire, weight, got);
     }
-    add_network(tensor_shared_gate_up(4), tensor_shared_down(4), SHARED, hidden, ones, got);
-    reference_layer(&reference, &(struct reference_tokens){TOKENS, hidden, wire, ids, weights},
-                    expected);
+    add_network(tensor_number(TENSOR_SHARED_GATE_UP, 4, 0), tensor_number(TENSOR_SHARED_DOWN, 4, 0),
+                SHARED, hidden, ones, got);
+    reference_layer(&reference, &(struct reference_tokens){TOKENS, hidden, wire, ids, weights}, 0,
+                    1, expected);
     struct reference_error error = {0};
     reference_compare(&error, expected, got, TOKENS * HIDDEN);
     ck_assert_double_lt(reference_relative(&error), 1e-6);
@@ -627,8 +629,8 @@ START_TEST(reference_input)
     const struct moe moe = {.hidden = HIDDEN};
     const struct reference reference = {.moe = &moe, .seed = 8, .layer = 1};
     float input[TOKENS * HIDDEN], normed[TOKENS * HIDDEN], hidden[HIDDEN];
-    device_fill(device, &(struct tensor_fill){input, TOKENS * HIDDEN, 8, tensor_input(1, 6),
-                                              tensor_scale(1)});
+    device_fill(device, &(struct tensor_fill){input, TOKENS * HIDDEN, 8,
+                                              tensor_number(TENSOR_INPUT, 1, 6), tensor_scale(1)});
     device_rmsnorm(device, normed, input, TOKENS, HIDDEN);
     for (uint32_t t = 0; t < TOKENS; t++) {
         reference_hidden(&reference, 6, t, hidden);

@@ -127,7 +127,8 @@ START_TEST(values_are_pinned)
     ck_assert(value_at(1, 2, 0) == 5437136 * 0x1p-23);
     ck_assert(value_at(1, 2, 1) == 6679101 * 0x1p-23);
     ck_assert(value_at(0, 0, 0) == -2717029 * 0x1p-23);
-    ck_assert(value_at(1, tensor_down(3, 255), UINT64_C(1) << 40) == 3034676 * 0x1p-23);
+    ck_assert(value_at(1, tensor_number(TENSOR_DOWN, 3, 255), UINT64_C(1) << 40) ==
+              3034676 * 0x1p-23);
 }
 END_TEST
 
@@ -137,7 +138,7 @@ START_TEST(values_are_uniform)
     uint64_t strange = 0; // Check's asserts are too slow for a million
     double sum = 0, squares = 0, neighbours = 0, last = 0;
     for (uint64_t i = 0; i < count; i++) {
-        const double value = value_at(7, tensor_gate_up(0, 9), i);
+        const double value = value_at(7, tensor_number(TENSOR_GATE_UP, 0, 9), i);
         strange += value < -1 || value >= 1 || value * 0x1p23 != rint(value * 0x1p23);
         sum += value;
         squares += value * value;
@@ -154,9 +155,12 @@ END_TEST
 START_TEST(tensors_differ)
 {
     const uint64_t numbers[] = {
-        tensor_input(0, 1),   tensor_input(1, 0),       tensor_router(0),     tensor_bias(0),
-        tensor_gate_up(0, 0), tensor_gate_up(0, 1),     tensor_gate_up(1, 0), tensor_down(0, 0),
-        tensor_router(1),     tensor_shared_gate_up(0), tensor_shared_down(0)};
+        tensor_number(TENSOR_INPUT, 0, 1),      tensor_number(TENSOR_INPUT, 1, 0),
+        tensor_number(TENSOR_ROUTER, 0, 0),     tensor_number(TENSOR_BIAS, 0, 0),
+        tensor_number(TENSOR_GATE_UP, 0, 0),    tensor_number(TENSOR_GATE_UP, 0, 1),
+        tensor_number(TENSOR_GATE_UP, 1, 0),    tensor_number(TENSOR_DOWN, 0, 0),
+        tensor_number(TENSOR_ROUTER, 1, 0),     tensor_number(TENSOR_SHARED_GATE_UP, 0, 0),
+        tensor_number(TENSOR_SHARED_DOWN, 0, 0)};
     for (size_t a = 0; a < sizeof numbers / sizeof numbers[0]; a++)
         for (size_t b = 0; b < a; b++) {
             ck_assert_uint_ne(numbers[a], numbers[b]);

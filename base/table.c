@@ -16,15 +16,6 @@
 #define NUMBER_BYTES TABLE_NUMBER_BYTES
 #define WHOLE_LARGEST 1e15 // reals below print without an exponent
 
-struct cell {
-    enum { CELL_BLANK, CELL_TEXT, CELL_COUNT, CELL_REAL } kind;
-    union {
-        char *text;
-        uint64_t count;
-        double real;
-    } as;
-};
-
 struct lines {
     char **items;
     size_t count;
@@ -63,21 +54,28 @@ static char *one_line(char *text)
     return text;
 }
 
-struct table *table_new(const char *kind, const char *const *columns)
+struct table *table_new(const char *kind, const char *columns)
 {
-    assert(*columns != NULL);
     struct table *table = mem_alloc(1, sizeof *table);
     table->kind = mem_copy_text(kind);
-    for (; *columns != NULL; columns++)
-        lines_add(&table->columns, one_line(mem_copy_text(*columns)));
+    table_columns(table, columns);
     return table;
+}
+
+void table_columns(struct table *table, const char *columns)
+{
+    assert(table->count == 0);
+    for (size_t length; *columns != '\0'; columns += length + strspn(columns + length, " ")) {
+        length = strcspn(columns, " ");
+        lines_add(&table->columns, one_line(mem_format("%.*s", (int)length, columns)));
+    }
 }
 
 static void drop_rows(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (table->cells[i].kind == CELL_TEXT)
-            free(table->cells[i].as.text);
+            free((void *)(uintptr_t)table->cells[i].as.text);
     }
     table->count = 0;
 }
@@ -104,38 +102,20 @@ void table_comment(struct table *table, const char *format, ...)
     lines_add(&table->comments, one_line(length >= 0 ? text : mem_copy_text("")));
 }
 
-static void table_add_cell(struct table *table, struct cell cell)
+void table_add(struct table *table, const struct cell *cells, size_t count)
 {
-    if (table->count == table->room) {
+    while (table->count + count > table->room) {
         table->room = 2 * table->room + 64;
         table->cells = mem_grow(table->cells, table->room, sizeof *table->cells);
     }
-    table->cells[table->count++] = cell;
-}
-
-void table_text(struct table *table, const char *text)
-{
-    table_add_cell(table,
-                   (struct cell){.kind = CELL_TEXT, .as.text = one_line(mem_copy_text(text))});
-}
-
-void table_count(struct table *table, uint64_t value)
-{
-    table_add_cell(table, (struct cell){.kind = CELL_COUNT, .as.count = value});
-}
-
-void table_real(struct table *table, double value)
-{
-    if (isnan(value)) {
-        table_blank(table);
-    } else {
-        table_add_cell(table, (struct cell){.kind = CELL_REAL, .as.real = table_round(value)});
+    for (size_t i = 0; i < count; i++) {
+        struct cell cell = cells[i];
+        if (cell.kind == CELL_TEXT)
+            cell.as.text = one_line(mem_copy_text(cell.as.text));
+        else if (cell.kind == CELL_REAL)
+            cell.as.real = table_round(cell.as.real);
+        table->cells[table->count++] = cell;
     }
-}
-
-void table_blank(struct table *table)
-{
-    table_add_cell(table, (struct cell){.kind = CELL_BLANK});
 }
 
 size_t table_rows(const struct table *table)
@@ -178,8 +158,8 @@ char *table_short(double value, char *buffer)
 }
 
 // The cell as text, in `number` or where it is.
-static const char *cell_text(const struct table *table, size_t row, size_t column,
-                             const struct format *format, char *number)
+static const char *shown_cell(const struct table *table, size_t row, size_t column,
+                              const struct format *format, char *number)
 {
     const char *blank = format->blank;
     const size_t index = row * table->columns.count + column;
@@ -216,7 +196,7 @@ static struct shape column_shape(const struct table *table, size_t column)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         const size_t index = row * table->columns.count + column;
-        const size_t width = width_of(cell_text(table, row, column, &aligned, number));
+        const size_t width = width_of(shown_cell(table, row, column, &aligned, number));
         shape.width = width > shape.width ? width : shape.width;
         shape.left = shape.left || (index < table->count && table->cells[index].kind == CELL_TEXT);
     }
@@ -252,7 +232,7 @@ void table_print(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            const char *text = cell_text(table, row, c, &aligned, number);
+            const char *text = shown_cell(table, row, c, &aligned, number);
             print_padded(out, text, shapes[c], c + 1 == columns);
         }
     }
@@ -274,7 +254,7 @@ static void print_tsv_rows(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            fprintf(out, "%s%c", cell_text(table, row, c, &tabbed, number),
+            fprintf(out, "%s%c", shown_cell(table, row, c, &tabbed, number),
                     c + 1 < columns ? '\t' : '\n');
         }
     }

@@ -53,20 +53,18 @@ static char *preset_list(const struct parameter *parameter)
 
 static struct table *parameters_table(const struct calibration *calibration)
 {
-    static const char *const columns[] = {"key",  "presets", "start", "value", "standard_error_pct",
-                                          "rows", "verdict", NULL};
-    struct table *table = table_new("calibrate", columns);
+    struct table *table =
+        table_new("calibrate", "key presets start value standard_error_pct rows verdict");
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct parameter *parameter = &calibration->parameters[p];
         const double error = calibration->fit.standard_error[p];
-        char text[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
-        table_text(table, parameter->field->key);
-        table_text(table, presets);
-        table_text(table, parameter_format(parameter, parameter->start, text));
-        table_text(table, parameter_format(parameter, calibration->fit.values[p], text));
-        table_real(table, isfinite(error) ? 100 * error : NAN);
-        table_count(table, parameter->rows);
-        table_text(table, fit_verdict_names[calibration->fit.verdicts[p]]);
+        char start[FIELD_TEXT_BYTES], value[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
+        parameter_format(parameter, parameter->start, start);
+        parameter_format(parameter, calibration->fit.values[p], value);
+        TABLE_ADD(table, cell_text(parameter->field->key), cell_text(presets), cell_text(start),
+                  cell_text(value), cell_real(isfinite(error) ? 100 * error : NAN),
+                  cell_count(parameter->rows),
+                  cell_text(fit_verdict_names[calibration->fit.verdicts[p]]));
         free(presets);
     }
     return table;
@@ -74,25 +72,17 @@ static struct table *parameters_table(const struct calibration *calibration)
 
 static struct table *left_out_table(const struct calibration *calibration)
 {
-    static const char *const columns[] = {"family",      "cluster", "dispatcher", "nodes",
-                                          "phase",       "stage",   "n",          "median_abs_pct",
-                                          "p90_abs_pct", NULL};
-    struct table *table = table_new("left-out", columns);
+    struct table *table = table_new(
+        "left-out", "family cluster dispatcher nodes phase stage n median_abs_pct p90_abs_pct");
     size_t count;
     struct left_out *groups = calibration_leave_out(calibration, &count);
     for (size_t g = 0; g < count; g++) {
-        table_text(table, groups[g].first->family);
-        table_text(table, groups[g].first->cluster);
-        table_text(table, groups[g].first->dispatcher);
-        table_count(table, groups[g].first->nodes);
-        table_text(table, phase_names[groups[g].first->phase]);
-        if (groups[g].first->stage[0])
-            table_text(table, groups[g].first->stage);
-        else
-            table_blank(table);
-        table_count(table, groups[g].count);
-        table_real(table, groups[g].median_abs_pct);
-        table_real(table, groups[g].p90_abs_pct);
+        const struct measured_row *first = groups[g].first;
+        TABLE_ADD(table, cell_text(first->family), cell_text(first->cluster),
+                  cell_text(first->dispatcher), cell_count(first->nodes),
+                  cell_text(phase_names[first->phase]),
+                  cell_text(first->stage[0] ? first->stage : NULL), cell_count(groups[g].count),
+                  cell_real(groups[g].median_abs_pct), cell_real(groups[g].p90_abs_pct));
     }
     free(groups);
     return table;

@@ -54,17 +54,6 @@ static double off_pct(double predicted, const struct measured_row *row)
     return row ? 100 * (predicted / row->latency_us - 1) : NAN;
 }
 
-static const char *const token_columns[] = {"tokens_per_gpu", "phase", "dispatcher", NULL};
-static const char *const step_columns[] = {"tokens_per_gpu", "layer",      "step", "phase",
-                                           "stat",           "dispatcher", NULL};
-static const char *const engine_columns[] = {"simulate_us", "estimate_us", NULL};
-static const char *const interval_columns[] = {"simulate_us", "simulate_low_us", "simulate_high_us",
-                                               "estimate_us", "estimate_low_us", "estimate_high_us",
-                                               NULL};
-static const char *const measured_columns[] = {"measured_us", "simulate_pct", "estimate_pct",
-                                               "measured_id", NULL};
-#define MAX_COLUMNS 17
-
 static bool over_steps(const struct compare_options *options)
 {
     return options->workload.def.trace[0] != '\0';
@@ -76,51 +65,39 @@ static const char *kind(const struct compare_options *options)
     return over_steps(options) ? "steps" : "compare";
 }
 
-static void add_interval(struct table *table, const struct interval *interval, bool asked)
-{
-    if (!asked)
-        return;
-    table_real(table, interval->low);
-    table_real(table, interval->high);
-}
-
 static void add_compared(struct table *table, const struct compared *row, bool steps, bool asked)
 {
-    table_count(table, row->tokens);
-    if (steps) {
-        table_count(table, row->layer);
-        table_count(table, row->step);
-    }
-    table_text(table, phase_names[row->phase]);
+    const struct interval *simulate = &row->simulate_interval_us;
+    const struct interval *estimate = &row->estimate_interval_us;
+    TABLE_ADD(table, cell_count(row->tokens));
     if (steps)
-        table_text(table, row->slowest ? "slowest" : "mean");
-    table_text(table, row->dispatcher);
-    table_real(table, row->simulate_us);
-    add_interval(table, &row->simulate_interval_us, asked);
-    table_real(table, row->estimate_us);
-    add_interval(table, &row->estimate_interval_us, asked);
-    table_real(table, row->measured ? row->measured->latency_us : NAN);
-    table_real(table, off_pct(row->simulate_us, row->measured));
-    table_real(table, off_pct(row->estimate_us, row->measured));
-    if (row->measured)
-        table_text(table, row->measured->id);
-    else
-        table_blank(table);
+        TABLE_ADD(table, cell_count(row->layer), cell_count(row->step));
+    TABLE_ADD(table, cell_text(phase_names[row->phase]));
+    if (steps)
+        TABLE_ADD(table, cell_text(row->slowest ? "slowest" : "mean"));
+    TABLE_ADD(table, cell_text(row->dispatcher), cell_real(row->simulate_us));
+    if (asked)
+        TABLE_ADD(table, cell_real(simulate->low), cell_real(simulate->high));
+    TABLE_ADD(table, cell_real(row->estimate_us));
+    if (asked)
+        TABLE_ADD(table, cell_real(estimate->low), cell_real(estimate->high));
+    TABLE_ADD(table, cell_real(row->measured ? row->measured->latency_us : NAN),
+              cell_real(off_pct(row->simulate_us, row->measured)),
+              cell_real(off_pct(row->estimate_us, row->measured)),
+              cell_text(row->measured ? row->measured->id : NULL));
 }
 
 static struct table *comparison_table(const struct compare_options *options,
                                       const struct comparison *comparison)
 {
     const bool steps = over_steps(options), asked = comparison->pct > 0;
-    const char *const *const parts[] = {steps ? step_columns : token_columns,
-                                        asked ? interval_columns : engine_columns,
-                                        measured_columns};
-    const char *columns[MAX_COLUMNS] = {NULL};
-    size_t count = 0;
-    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
-        for (size_t c = 0; parts[p][c]; c++)
-            columns[count++] = parts[p][c];
-    struct table *table = table_new(kind(options), columns);
+    struct table *table = table_new(kind(options), steps ? "tokens_per_gpu layer step phase stat"
+                                                         : "tokens_per_gpu phase");
+    table_columns(table, "dispatcher simulate_us");
+    table_columns(table, asked ? "simulate_low_us simulate_high_us" : "");
+    table_columns(table, "estimate_us");
+    table_columns(table, asked ? "estimate_low_us estimate_high_us" : "");
+    table_columns(table, "measured_us simulate_pct estimate_pct measured_id");
     for (size_t i = 0; i < comparison->count; i++)
         add_compared(table, &comparison->rows[i], steps, asked);
     return table;

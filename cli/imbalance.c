@@ -7,25 +7,23 @@
 
 struct table *imbalance_table(const struct imbalance *imbalance)
 {
-    static const char *const columns[] = {"phase",      "even_us",  "routing_us",   "slow_us",
-                                          "arrival_us", "asked_us", "wait_mean_us", NULL};
-    struct table *table = table_new("imbalance", columns);
+    struct table *table =
+        table_new("imbalance", "phase even_us routing_us slow_us arrival_us asked_us wait_mean_us");
     for (uint32_t row = 0; row < IMBALANCE_ROWS; row++) {
+        const double balanced_ps = imbalance->balanced_ps[row];
         if (!imbalance->present[row])
             continue;
-        table_text(table, imbalance_row_name(row));
-        table_real(table, US(imbalance->balanced_ps[row]));
+        TABLE_ADD(table, cell_text(imbalance_row_name(row)), cell_real(US(balanced_ps)));
         for (int cause = 0; cause < CAUSES; cause++)
-            table_real(table, US(imbalance->cause_ps[cause][row]));
-        table_real(table, US(imbalance->balanced_ps[row] + imbalance_row_ps(imbalance, row)));
-        table_real(table, US(imbalance->wait_mean_ps[row]));
+            TABLE_ADD(table, cell_real(US(imbalance->cause_ps[cause][row])));
+        TABLE_ADD(table, cell_real(US(balanced_ps + imbalance_row_ps(imbalance, row))),
+                  cell_real(US(imbalance->wait_mean_ps[row])));
     }
-    table_text(table, "layer");
-    table_real(table, US(imbalance_balanced_ps(imbalance)));
+    TABLE_ADD(table, cell_text("layer"), cell_real(US(imbalance_balanced_ps(imbalance))));
     for (int cause = 0; cause < CAUSES; cause++)
-        table_real(table, US(imbalance_cause_ps(imbalance, (enum imbalance_cause)cause)));
-    table_real(table, US(imbalance_balanced_ps(imbalance) + imbalance_cost_ps(imbalance)));
-    table_blank(table);
+        TABLE_ADD(table, cell_real(US(imbalance_cause_ps(imbalance, (enum imbalance_cause)cause))));
+    TABLE_ADD(table, cell_real(US(imbalance_balanced_ps(imbalance) + imbalance_cost_ps(imbalance))),
+              cell_blank());
     return table;
 }
 

@@ -69,11 +69,11 @@ struct row_overrides judge_overrides(const struct judge_options *judge)
 {
     const bool except = judge->except[0];
     struct row_overrides overrides = {.cluster = judge->cluster[0] ? judge->cluster : NULL,
-                              .traffic = judge->traffic[0] ? judge->traffic : NULL,
-                              .model = judge->model[0] ? judge->model : NULL,
-                              .seed = judge->seed};
+                                      .traffic = judge->traffic[0] ? judge->traffic : NULL,
+                                      .model = judge->model[0] ? judge->model : NULL,
+                                      .seed = judge->seed};
     if (except || judge->only[0]) // whoever fitted the other rows said the other flag
-        snprintf(overrides.held_out, sizeof overrides.held_out, "--%s %.40s", except ? "only" : "except",
-                 except ? judge->except : judge->only);
+        snprintf(overrides.held_out, sizeof overrides.held_out, "--%s %.40s",
+                 except ? "only" : "except", except ? judge->except : judge->only);
     return overrides;
 }

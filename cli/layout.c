@@ -262,15 +262,8 @@ static void count_repeated(const struct layout *layout, uint32_t nodes, uint32_t
 
 static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes)
 {
-    static const char *const columns[] = {"layer",
-                                          "slots",
-                                          "experts",
-                                          "replicated",
-                                          "most_replicas",
-                                          "repeated_on_rank",
-                                          "repeated_in_node",
-                                          NULL};
-    struct table *table = table_new("layout", columns);
+    struct table *table = table_new("layout", "layer slots experts replicated most_replicas "
+                                              "repeated_on_rank repeated_in_node");
     for (uint32_t l = 0; l < layouts->count; l++) {
         const struct layout *layout = &layouts->of[l];
         uint32_t replicated = 0, max = 0, on_rank, in_node;
@@ -280,13 +273,9 @@ static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes
             max = replicas > max ? replicas : max;
         }
         count_repeated(layout, nodes, &on_rank, &in_node);
-        table_count(table, layouts->layer_ids[l]);
-        table_count(table, layout->slots);
-        table_count(table, layout->experts);
-        table_count(table, replicated);
-        table_count(table, max);
-        table_count(table, on_rank);
-        table_count(table, in_node);
+        TABLE_ADD(table, cell_count(layouts->layer_ids[l]), cell_count(layout->slots),
+                  cell_count(layout->experts), cell_count(replicated), cell_count(max),
+                  cell_count(on_rank), cell_count(in_node));
     }
     return table;
 }

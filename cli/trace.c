@@ -21,8 +21,6 @@ static const struct option_row tsv_rows[] = {
 };
 static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
 
-#define FIXED_COLUMNS 3
-
 // Columns that fit a person's screen; programs get all.
 static bool shown_to_a_person(enum trace_figure figure)
 {
@@ -41,43 +39,38 @@ static bool shown_to_a_person(enum trace_figure figure)
 
 static struct table *stats_table(const struct trace_stats *stats, bool all)
 {
-    const char *columns[FIXED_COLUMNS + TRACE_FIGURES + 1] = {"layer", "hottest_expert"};
-    int count = 2;
-    if (all)
-        columns[count++] = "idle_experts";
+    struct table *table = table_new("trace", "layer hottest_expert");
+    table_columns(table, all ? "idle_experts" : "");
     for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
         if (all || shown_to_a_person(f))
-            columns[count++] = trace_figure_names[f];
-    struct table *table = table_new("trace", columns);
+            table_columns(table, trace_figure_names[f]);
     for (uint32_t l = 0; l < stats->layers; l++) {
         const struct trace_layer_stats *layer = &stats->layer[l];
-        table_count(table, layer->layer_id);
-        table_count(table, layer->hottest);
+        TABLE_ADD(table, cell_count(layer->layer_id), cell_count(layer->hottest));
         if (all)
-            table_count(table, layer->idle);
+            TABLE_ADD(table, cell_count(layer->idle));
         for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
             if (all || shown_to_a_person(f))
-                table_real(table, layer->figures[f]);
+                TABLE_ADD(table, cell_real(layer->figures[f]));
     }
     return table;
 }
 
 static struct table *lags_table(const struct trace *trace)
 {
-    const char *columns[TRACE_LAGS + 3] = {"layer"};
-    char names[TRACE_LAGS][16];
+    char name[16];
+    struct table *table = table_new("lags", "layer");
     for (size_t i = 0; i < TRACE_LAGS; i++) {
-        snprintf(names[i], sizeof names[i], "lag%u", trace_lags[i]);
-        columns[1 + i] = names[i];
+        snprintf(name, sizeof name, "lag%u", trace_lags[i]);
+        table_columns(table, name);
     }
-    columns[1 + TRACE_LAGS] = "independent";
-    struct table *table = table_new("lags", columns);
+    table_columns(table, "independent");
     struct trace_lag_curve *curves = trace_lag_curves(trace);
     for (uint32_t l = 0; l < trace->layers; l++) {
-        table_count(table, curves[l].layer_id);
+        TABLE_ADD(table, cell_count(curves[l].layer_id));
         for (size_t i = 0; i < TRACE_LAGS; i++)
-            table_real(table, curves[l].common[i]);
-        table_real(table, curves[l].independent);
+            TABLE_ADD(table, cell_real(curves[l].common[i]));
+        TABLE_ADD(table, cell_real(curves[l].independent));
     }
     free(curves);
     return table;
@@ -149,8 +142,8 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
     *cluster = place.cluster;
     place_release(&place);
     for (uint32_t l = 0; l < trace->layers; l++)
-        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l],
-                         trace->moe.experts, cluster_ranks(cluster), err))
+        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l], trace->moe.experts,
+                         cluster_ranks(cluster), err))
             return error_prefix(err, "--layout");
     return true;
 }
@@ -199,12 +192,9 @@ static void trace_defaults(void *options)
 }
 
 static const struct option_part trace_parts[] = {
-    {&scenario_cluster_options, AT(def)},
-    {&scenario_layout_options, AT(def)},
-    {&presets_options, AT(common)},
-    {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&scenario_cluster_options, AT(def)}, {&scenario_layout_options, AT(def)},
+    {&presets_options, AT(common)},       {&tsv_options, 0},
+    {&json_options, AT(common)},          {&output_options, AT(common)},
     {&help_options, AT(common)},
 };
 

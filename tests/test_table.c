@@ -14,18 +14,12 @@
 
 static struct table *make(void)
 {
-    static const char *const columns[] = {"phase", "bytes", "latency_us", "note", NULL};
-    struct table *table = table_new("phases", columns);
+    struct table *table = table_new("phases", "phase bytes latency_us note");
     table_comment(table, "version: %s\nof %d", "1.0", 2026);
-    table_text(table, "dispatch");
-    table_count(table, 123456789012);
-    table_real(table, 163.2345678);
-    table_text(table, "tab\there");
-    table_text(table, "caf\u00e9");
-    table_blank(table);
-    table_real(table, NAN);
-    table_text(table, "");
-    table_text(table, "last"); // and the rest of its row never filled
+    TABLE_ADD(table, cell_text("dispatch"), cell_count(123456789012), cell_real(163.2345678),
+              cell_text("tab\there"));
+    TABLE_ADD(table, cell_text("caf\u00e9"), cell_blank(), cell_real(NAN), cell_text(""));
+    TABLE_ADD(table, cell_text("last")); // and the rest of its row never filled
     return table;
 }
 
@@ -81,8 +75,8 @@ START_TEST(flushed)
     table_flush_tsv(table, out);
     fflush(out);
     ck_assert_str_eq(text, whole);
-    table_text(table, "more");
-    table_count(table, 7);
+    TABLE_ADD(table, cell_text("more"));
+    TABLE_ADD(table, cell_count(7));
     table_flush_tsv(table, out);
     fclose(out);
     ck_assert_str_eq(text + strlen(whole), "more\t7\t\t\n");
@@ -112,8 +106,7 @@ END_TEST
 
 START_TEST(empty)
 {
-    static const char *const columns[] = {"a", "b", NULL};
-    struct table *table = table_new("none", columns);
+    struct table *table = table_new("none", "a b");
     json_t *json = table_json(table);
     char *text = printed(table, table_print), *lines = printed(table, table_print_tsv);
     ck_assert_uint_eq(table_rows(table), 0);
@@ -149,9 +142,8 @@ static const struct {
 
 START_TEST(six_digits)
 {
-    static const char *const columns[] = {"x", NULL};
-    struct table *table = table_new("x", columns);
-    table_real(table, reals[_i].value);
+    struct table *table = table_new("x", "x");
+    TABLE_ADD(table, cell_real(reals[_i].value));
     char *text = printed(table, table_print_tsv), expected[64];
     snprintf(expected, sizeof expected, "# epsim.x/1\nx\n%s\n", reals[_i].text);
     ck_assert_str_eq(text, expected);
@@ -195,10 +187,9 @@ END_TEST
 
 START_TEST(odd_cells)
 {
-    static const char *const columns[] = {"x", NULL};
-    struct table *table = table_new("x", columns);
-    table_text(table, "\xff|\x1b[0m"); // not UTF-8, and a terminal's escape
-    table_count(table, UINT64_MAX);
+    struct table *table = table_new("x", "x");
+    TABLE_ADD(table, cell_text("\xff|\x1b[0m")); // not UTF-8, and a terminal's escape
+    TABLE_ADD(table, cell_count(UINT64_MAX));
     json_t *json = table_json(table);
     char *text = json_dumps(json, TABLE_JSON_FLAGS);
     ck_assert_ptr_nonnull(strstr(text, "\"?| [0m\""));

@@ -56,6 +56,7 @@ CLI_SRC := $(sort $(wildcard cli/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
 FIGURES := $(sort $(wildcard plots/*.gp))
+PAGES := $(sort $(wildcard cli/pages/*.txt))
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded_files.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
@@ -100,10 +101,10 @@ $(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
 $(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
 
-# Presets and figure scripts are files in the tree, and bytes in the binary.
-$(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES)
+# Presets, figure scripts and pages of help are files in the tree, and bytes in the binary.
+$(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES) $(PAGES)
 	@mkdir -p $(@D)
-	sh base/embed.sh $(PRESETS) $(FIGURES) > $@
+	sh base/embed.sh $(PRESETS) $(FIGURES) $(PAGES) > $@
 $(BUILD)/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 

@@ -19,13 +19,20 @@ char *options_flag(const char *key, char *flag)
 
 // ---- the rows of a table -----------------------------------------------------------------------
 
+// Rows that the table takes of a part.
+static size_t part_count(const struct option_table *table, size_t part)
+{
+    const struct option_group *group = table->parts[part].group;
+    return group == table->without ? 0 : group->count;
+}
+
 struct option_place options_at(const struct option_table *table, size_t index)
 {
     for (size_t p = 0; p < table->count; p++) {
         const struct option_part *part = &table->parts[p];
-        if (index < part->group->count)
+        if (index < part_count(table, p))
             return (struct option_place){&part->group->rows[index], part->group, part->offset};
-        index -= part->group->count;
+        index -= part_count(table, p);
     }
     return (struct option_place){0};
 }
@@ -39,7 +46,7 @@ static size_t row_count(const struct option_table *table)
 {
     size_t count = 0;
     for (size_t p = 0; p < table->count; p++)
-        count += table->parts[p].group->count;
+        count += part_count(table, p);
     assert(count <= OPTIONS_MAX);
     return count;
 }
@@ -269,24 +276,11 @@ static void format_label(const struct option_row *row, char *label, size_t bytes
 
 static bool worth_showing(const struct field *field, const char *value)
 {
-    switch (field->kind) {
-    case FIELD_BOOL:
+    if (field->kind == FIELD_BOOL)
         return strcmp(value, "true") == 0;
-    case FIELD_TEXT:
+    if (field->kind == FIELD_TEXT)
         return *value != '\0';
-    case FIELD_ENUM:
-    case FIELD_NAMED:
-        return true;
-    case FIELD_U32:
-    case FIELD_U64:
-    case FIELD_NUMBER:
-    case FIELD_BYTES:
-    case FIELD_RATE:
-    case FIELD_TIME:
-    case FIELD_FLOPS:
-        break;
-    }
-    return strtod(value, NULL) != 0;
+    return field->kind == FIELD_ENUM || field->kind == FIELD_NAMED || strtod(value, NULL) != 0;
 }
 
 static void print_row(const struct option_place *place, const void *defaults, int width, FILE *out)
@@ -311,32 +305,27 @@ static int label_width(const struct option_table *table)
     return (int)width;
 }
 
-static bool same_heading(const struct option_table *table, size_t a, size_t b)
-{
-    return strcmp(table->parts[a].group->heading, table->parts[b].group->heading) == 0;
-}
-
-// True when no earlier part has this part's heading.
+// Whether the part has rows, and is the first of its heading that has any.
 static bool begins_heading(const struct option_table *table, size_t part)
 {
-    for (size_t p = 0; p < part; p++) {
-        if (same_heading(table, p, part))
+    const char *heading = table->parts[part].group->heading;
+    for (size_t p = 0; p < part; p++)
+        if (part_count(table, p) > 0 && strcmp(table->parts[p].group->heading, heading) == 0)
             return false;
-    }
-    return true;
+    return part_count(table, part) > 0;
 }
 
 void options_help(const struct option_table *table, const void *defaults, FILE *out)
 {
     const int width = label_width(table);
     for (size_t first = 0; first < table->count; first++) {
+        const char *heading = table->parts[first].group->heading;
         if (!begins_heading(table, first))
             continue;
-        fprintf(out, "%s:\n", table->parts[first].group->heading);
+        fprintf(out, "%s:\n", heading);
         struct option_place place;
-        for (size_t i = 0; (place = options_at(table, i)).row != NULL; i++) {
-            if (strcmp(place.group->heading, table->parts[first].group->heading) == 0)
+        for (size_t i = 0; (place = options_at(table, i)).row != NULL; i++)
+            if (strcmp(place.group->heading, heading) == 0)
                 print_row(&place, defaults, width, out);
-        }
     }
 }

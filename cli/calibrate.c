@@ -219,12 +219,6 @@ static enum exit_code run_calibrate(struct command_line *line, struct error *err
     return EXIT_DONE;
 }
 
-static void calibrate_defaults(void *options)
-{
-    *(struct calibrate_options *)options =
-        (struct calibrate_options){.judge.seed = scenario_def_default().seed};
-}
-
 static const struct option_part calibrate_parts[] = {
     {&scenario_seed_options, AT(judge.seed)},
     {&judge_from_options, AT(judge)},
@@ -232,35 +226,14 @@ static const struct option_part calibrate_parts[] = {
     {&fit_options, 0},
     {&presets_options, AT(common)},
     {&written_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&help_options, AT(common)},
 };
 
 const struct command command_calibrate = {
     .name = "calibrate",
     .summary = "constants of clusters and dispatchers from measured rows",
-    .usage = "FILE... --fit FIT.yaml [flags]",
-    .examples = "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
-                "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
-                "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
-                "  epsim simulate --cluster mine --presets fitted\n"
-                "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
-    .notes = JUDGE_FILES_NOTES
-    "\ncolumns, one row a parameter of the fit file:\n"
-    "  key                 what moved, of a cluster or dispatcher\n"
-    "  presets             that share it; NAME@CLUSTER: what dispatcher NAME says there\n"
-    "  start, value        before and after the fit\n"
-    "  standard_error_pct  of the value; -: the data say nothing of it\n"
-    "  rows                that depend on the key\n"
-    "  verdict             found: to be used;\n"
-    "                      loose: a standard error above half the value, or blind data;\n"
-    "                      at bound: it wants to go further than min or max;\n"
-    "                      unused: no row's prediction moves with it, and it is not written\n"
-    "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
-    "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n",
-    COMMAND_OPTIONS(calibrate_options, calibrate_parts),
-    .set_defaults = calibrate_defaults,
+    COMMAND_OPTIONS(calibrate_options, calibrate_parts, {.judge.seed = SCENARIO_SEED}),
     .opens_output = true,
     .run = run_calibrate,
 };

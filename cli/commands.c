@@ -1,5 +1,11 @@
+// The list of commands, and their help.
 #include "cli/commands.h"
 
+#include "base/embedded.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command *const commands[] = {
@@ -51,6 +57,7 @@ struct option_table options_of(const struct command *command)
     return (struct option_table){.program = command->name,
                                  .parts = command->parts,
                                  .count = command->part_count,
+                                 .without = command->without,
                                  .elsewhere = any_takes};
 }
 
@@ -78,4 +85,78 @@ const struct command *find_verb(int argc, char **argv)
             if (verb->own && !strcmp(argv[0], commands[c]->name) && !strcmp(argv[1], verb->name))
                 return verb->own;
     return NULL;
+}
+
+// ---- help --------------------------------------------------------------------------------------
+
+static void list_commands(FILE *out)
+{
+    const struct command *command;
+    for (size_t i = 0; (command = page_at(i)); i++)
+        fprintf(out, "  %-12s %s\n", command->name, command->summary);
+}
+
+// A page of cli/pages/. Of its lines, "{commands}" and "{flags}" stand for those lists, and
+// "{NAME}" for another page.
+static void print_page_file(const struct command *command, const char *name, FILE *out)
+{
+    const struct option_table table = command ? options_of(command) : (struct option_table){0};
+    char *path = mem_format("cli/pages/%s.txt", name);
+    for (char *blank = path; (blank = strchr(blank, ' '));)
+        *blank = '-'; // "trace import"
+    const struct embedded *page = embedded_find(path);
+    assert(page && "every page is built in");
+    char *text = mem_copy_text((const char *)page->bytes), *rest = text, *line;
+    while ((line = strsep(&rest, "\n")) && rest) {
+        if (!strcmp(line, "{commands}"))
+            list_commands(out);
+        else if (!strcmp(line, "{flags}"))
+            options_help(&table, command->defaults, out);
+        else if (*line == '{')
+            print_page_file(command, strtok(line, "{}"), out);
+        else
+            fprintf(out, "%s\n", line);
+    }
+    free(text);
+    free(path);
+}
+
+void print_commands(FILE *out)
+{
+    print_page_file(NULL, "commands", out);
+}
+
+void print_page(const struct command *command, FILE *out)
+{
+    fprintf(out, "epsim %s: %s\n\n", command->name, command->summary);
+    print_page_file(command, command->name, out);
+}
+
+// Whether the word is a verb on the command's page, among others with pages of their own.
+static bool is_verb_of_page(const struct command *command, const char *word)
+{
+    bool named = false, pages = false;
+    for (const struct verb *verb = command->verbs; verb && verb->name; verb++) {
+        named = named || (!verb->own && !strcmp(word, verb->name));
+        pages = pages || verb->own;
+    }
+    return named && pages;
+}
+
+enum exit_code run_help(int argc, char **argv, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    if (argc < 3)
+        return print_commands(stdout), EXIT_DONE;
+    const struct command *command = find_verb(argc - 2, argv + 2);
+    if (command && argc == 4)
+        return print_page(command, stdout), EXIT_DONE;
+    command = find_command(argv[2], err);
+    if (!command)
+        return err->code;
+    if (argc > 3 && !(argc == 4 && is_verb_of_page(command, argv[3])))
+        return error_set(err, EXIT_INPUT, "'%s': help %s takes no more words",
+                         error_quote(argv[3], quoted), command->name),
+               err->code;
+    return print_page(command, stdout), EXIT_DONE;
 }

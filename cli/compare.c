@@ -4,7 +4,7 @@
 #include "cli/confidence.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "cli/show.h"
+#include "cli/workload.h"
 #include "model/timing.h"
 #include "study/compare.h"
 #include "study/rows/measured_load.h"
@@ -43,11 +43,7 @@ static const struct option_row judged_rows[] = {
 };
 static const struct option_group judged_options = {HEADING_JUDGED, OPTION_ROWS(judged_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: compare, or with --trace steps")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), "compare, or with --trace steps");
 
 static double off_pct(double predicted, const struct measured_row *row)
 {
@@ -399,12 +395,6 @@ static enum exit_code run_compare(struct command_line *line, struct error *err)
                                                                                   : EXIT_DONE;
 }
 
-static void compare_defaults(void *options)
-{
-    *(struct compare_options *)options =
-        (struct compare_options){.workload.def = scenario_def_default(), .tolerance_pct = INFINITY};
-}
-
 static const struct option_part compare_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -419,8 +409,7 @@ static const struct option_part compare_parts[] = {
     {&judged_options, 0},
     {&presets_options, AT(common)},
     {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&interval_options, AT(interval_pct)},
     {&show_options, AT(workload.show)},
     {&help_options, AT(common)},
@@ -429,23 +418,8 @@ static const struct option_part compare_parts[] = {
 const struct command command_compare = {
     .name = "compare",
     .summary = "both engines and measured rows side by side, over token counts or a trace's steps",
-    .usage = "[flags]",
-    .examples =
-        "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
-        "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n"
-        "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
-        "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step "
-        "that epsim-real ran\n",
-    .notes =
-        "\ncolumns, one row a phase and token count, or with --trace a phase, layer and step:\n"
-        "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat "
-        "says)\n"
-        "  estimate_us   the same in closed form\n"
-        "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
-        "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
-        "  stat          mean over ranks, or the slowest rank\n",
-    COMMAND_OPTIONS(compare_options, compare_parts),
-    .set_defaults = compare_defaults,
+    COMMAND_OPTIONS(compare_options, compare_parts,
+                    {.workload.def = SCENARIO_DEFAULT, .tolerance_pct = INFINITY}),
     .opens_output = true,
     .run = run_compare,
 };

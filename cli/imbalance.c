@@ -1,4 +1,4 @@
-#include "cli/imbalance.h"
+#include "cli/print.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -312,14 +312,6 @@ static enum exit_code refuse_verb(struct command_line *line, struct error *err)
            err->code;
 }
 
-static void layout_defaults(void *options)
-{
-    *(struct layout_options *)options =
-        (struct layout_options){.workload.def = scenario_def_default(),
-                                .engine = "simulate",
-                                .search_steps = LAYOUT_SEARCH_STEPS};
-}
-
 static const struct option_part layout_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -330,8 +322,7 @@ static const struct option_part layout_parts[] = {
     {&plan_options, 0},
     {&presets_options, AT(common)},
     {&form_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&help_options, AT(common)},
 };
 
@@ -357,32 +348,10 @@ static const struct verb layout_verbs[] = {
 const struct command command_layout = {
     .name = "layout",
     .summary = "placements of experts: make, compare, inspect, import, export",
-    .usage = "make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]",
-    .examples =
-        "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o "
-        "layout.yaml\n"
-        "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
-        "  epsim layout inspect layout.yaml --ep 32\n"
-        "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's "
-        "--init-expert-location\n",
-    .notes =
-        "\nrules (compare takes files too, and by itself contiguous, eplb and search):\n"
-        "  contiguous   in id order, and around again\n"
-        "  random       by --seed\n"
-        "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
-        "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
-        "  eplb-global  its global policy\n"
-        "  search       from eplb on, as long as the predicted layer gets shorter\n"
-        "columns of compare, means over the steps judged:\n"
-        "  against_first_pct   layer_us over that of the first layout, less one\n"
-        "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
-        "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
-        "  most_replicas       of any expert\n"
-        "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does "
-        "the\n"
-        "other); sglang, JSON for --init-expert-location\n",
-    COMMAND_OPTIONS(layout_options, layout_parts),
-    .set_defaults = layout_defaults,
+    COMMAND_OPTIONS(layout_options, layout_parts,
+                    {.workload.def = SCENARIO_DEFAULT,
+                     .engine = "simulate",
+                     .search_steps = LAYOUT_SEARCH_STEPS}),
     .opens_output = true,
     .run = refuse_verb,
     .verbs = layout_verbs,

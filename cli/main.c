@@ -1,8 +1,8 @@
 // epsim: the front door. Finds the command, parses its flags, runs it; the only place that prints
 // an error and exits.
 #include "base/embedded.h"
+#include "base/mem.h"
 #include "cli/commands.h"
-#include "cli/help.h"
 #include "base/preset.h"
 
 #include <gsl/gsl_errno.h>
@@ -33,7 +33,8 @@ static enum exit_code run_command(const struct command *command, int argc, char 
                                   struct error *err)
 {
     const struct option_table table = options_of(command);
-    struct command_line line = {.table = &table, .options = command_options(command)};
+    struct command_line line = {.table = &table,
+                                .options = mem_copy(command->defaults, command->options_size)};
     struct common_options *common = (void *)((char *)line.options + command->common);
     const enum exit_code code =
         options_parse(&line, argc, argv, err) ? run_parsed(command, &line, common, err) : err->code;

@@ -5,8 +5,8 @@
 #include "base/range.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/workload.h"
 #include "cli/replay.h"
-#include "cli/show.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
 #include "study/replay_timeline.h"
@@ -34,11 +34,7 @@ static const struct option_row list_rows[] = {
 };
 static const struct option_group list_options = {HEADING_WORKLOAD, OPTION_ROWS(list_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: " KINDS " (as they are done)")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), KINDS " (as they are done)");
 
 static const struct option_row timeline_rows[] = {
     {OPTION_TEXT("timeline", AT(timeline), "FILE",
@@ -293,12 +289,6 @@ static enum exit_code run_replay(struct command_line *line, struct error *err)
                                   : EXIT_DONE;
 }
 
-static void replay_defaults(void *options)
-{
-    *(struct replay_options *)options =
-        (struct replay_options){.workload.def = scenario_def_default(), .engine = "simulate"};
-}
-
 static const struct option_part replay_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -313,8 +303,7 @@ static const struct option_part replay_parts[] = {
     {&list_options, 0},
     {&presets_options, AT(common)},
     {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&timeline_options, 0},
     {&show_options, AT(workload.show)},
     {&help_options, AT(common)},
@@ -324,18 +313,8 @@ const struct command command_replay = {
     .name = "replay",
     .summary =
         "a trace's layers and steps through an engine: percentiles, and what imbalance costs",
-    .usage = "--trace FOLDER [flags]",
-    .examples =
-        "  epsim replay --trace traces/minimoe-256e --tokens 128\n"
-        "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
-        "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot "
-        "ranks.tsv -o ranks.svg\n",
-    .notes =
-        "\ncolumns are in README, \"Replay a trace\". Phases overlap between ranks, so they sum to "
-        "more\n"
-        "than the layer; imbalance is routing's alone, its per cent is of even_us.\n",
-    COMMAND_OPTIONS(replay_options, replay_parts),
-    .set_defaults = replay_defaults,
+    COMMAND_OPTIONS(replay_options, replay_parts,
+                    {.workload.def = SCENARIO_DEFAULT, .engine = "simulate"}),
     .opens_output = true,
     .run = run_replay,
 };

@@ -1,6 +1,7 @@
 // --show: the model, cluster and dispatcher that a run would have, as YAML that is read back to the
 // very same run.
-#include "cli/show.h"
+
+#include "cli/workload.h"
 
 #include "base/mem.h"
 #include "base/object.h"

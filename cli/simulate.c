@@ -1,17 +1,24 @@
-// epsim simulate: one scenario, by discrete events; and the run that estimate has too.
-#include "cli/simulate.h"
+// epsim simulate and estimate: one scenario, by discrete events or in closed form.
+#include "cli/command.h"
 
 #include "base/mem.h"
-#include "cli/imbalance.h"
 #include "cli/output.h"
 #include "cli/print.h"
-#include "cli/show.h"
 #include "model/engine/check.h"
+#include "cli/workload.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+struct simulate_options {
+    struct workload_options workload;
+    bool imbalance, check;
+    double interval_pct;             // 0: not asked
+    char timeline[FIELD_TEXT_BYTES]; // simulate alone
+    struct common_options common;
+};
 
 #define AT(member) offsetof(struct simulate_options, member)
 
@@ -19,13 +26,10 @@ static const struct option_row imbalance_rows[] = {
     {OPTION_SWITCH("imbalance", AT(imbalance),
                    "what uneven routing, slow parts and late ranks cost: runs again without them")},
 };
-const struct option_group imbalance_options = {HEADING_RUN, OPTION_ROWS(imbalance_rows)};
+static const struct option_group imbalance_options = {HEADING_RUN, OPTION_ROWS(imbalance_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: phases, ranks, ports, links, traffic, path or imbalance")},
-};
-const struct option_group layer_tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+#define KINDS "phases, ranks, ports, links, traffic, path or imbalance"
+TSV_OPTIONS(AT(common.tsv), KINDS);
 
 static const struct option_row timeline_rows[] = {
     {OPTION_TEXT("timeline", AT(timeline), "FILE", "Chrome/Perfetto trace of ranks and ports")},
@@ -36,13 +40,7 @@ static const struct option_row check_rows[] = {
     {OPTION_SWITCH("check", AT(check),
                    "verify conservation and the port bound; exit 4 when broken")},
 };
-const struct option_group check_options = {HEADING_OUTPUT, OPTION_ROWS(check_rows)};
-
-void simulate_defaults(void *options)
-{
-    *(struct simulate_options *)options =
-        (struct simulate_options){.workload.def = scenario_def_default()};
-}
+static const struct option_group check_options = {HEADING_OUTPUT, OPTION_ROWS(check_rows)};
 
 static enum tsv_kind tsv_kind_of(const struct simulate_options *options)
 {
@@ -55,19 +53,9 @@ static enum tsv_kind tsv_kind_of(const struct simulate_options *options)
 static bool check_layer_tsv(const struct simulate_options *options, struct error *err)
 {
     const char *tsv = options->common.tsv;
-    const enum tsv_kind kind = tsv_kind_of(options);
-    char quoted[ERROR_QUOTE_BYTES];
-    if (!tsv[0])
-        return true;
-    if (kind == TSV_NONE)
-        return error_set(err, EXIT_INPUT,
-                         "--tsv: '%s': expected phases, ranks, ports, links, traffic, path "
-                         "or imbalance",
-                         error_quote(tsv, quoted));
-    if (options->common.json)
-        return error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
-    return !options->imbalance || kind == TSV_IMBALANCE ||
-           error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s", tsv);
+    return check_tsv_kind(&options->common, KINDS, err) &&
+           (!tsv[0] || !options->imbalance || tsv_kind_of(options) == TSV_IMBALANCE ||
+            error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s", tsv));
 }
 
 // What a report is written from.
@@ -236,7 +224,8 @@ static bool run_scenario(struct command_line *line, const struct engine *engine,
     return ok;
 }
 
-enum exit_code run_engine(struct command_line *line, const struct engine *engine, struct error *err)
+static enum exit_code run_engine(struct command_line *line, const struct engine *engine,
+                                 struct error *err)
 {
     struct simulate_options *options = line->options;
     if (!check_no_words(line, err))
@@ -251,7 +240,12 @@ static enum exit_code run_simulate(struct command_line *line, struct error *err)
     return run_engine(line, &engine_simulate, err);
 }
 
-static const struct option_part simulate_parts[] = {
+static enum exit_code run_estimate(struct command_line *line, struct error *err)
+{
+    return run_engine(line, &engine_estimate, err);
+}
+
+static const struct option_part layer_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
@@ -264,12 +258,12 @@ static const struct option_part simulate_parts[] = {
     {&scenario_slow_options, AT(workload.def)},
     {&scenario_run_options, AT(workload.def)},
     {&scenario_aligned_options, AT(workload.def)},
+    {&scenario_loads_options, AT(workload.def)},
     {&tokens_options, AT(workload.tokens)},
     {&presets_options, AT(common)},
     {&imbalance_options, 0},
-    {&layer_tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&tsv_options, 0},
+    {&result_options, AT(common)},
     {&interval_options, AT(interval_pct)},
     {&timeline_options, 0},
     {&check_options, 0},
@@ -280,13 +274,17 @@ static const struct option_part simulate_parts[] = {
 const struct command command_simulate = {
     .name = "simulate",
     .summary = "one MoE layer, or a byte matrix, by discrete events",
-    .usage = "[flags]",
-    .examples = "  epsim simulate --routing deepep --check\n"
-                "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
-                "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n",
-    .notes = LAYER_NOTES,
-    COMMAND_OPTIONS(simulate_options, simulate_parts),
-    .set_defaults = simulate_defaults,
+    COMMAND_OPTIONS(simulate_options, layer_parts, {.workload.def = SCENARIO_DEFAULT}),
+    .without = &scenario_loads_options,
     .opens_output = true,
     .run = run_simulate,
+};
+
+const struct command command_estimate = {
+    .name = "estimate",
+    .summary = "the same question in closed form",
+    COMMAND_OPTIONS(simulate_options, layer_parts, {.workload.def = SCENARIO_DEFAULT}),
+    .without = &timeline_options,
+    .opens_output = true,
+    .run = run_estimate,
 };

@@ -16,10 +16,7 @@ struct trace_options {
 
 #define AT(member) offsetof(struct trace_options, member)
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND", "table for programs: trace or lags")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), "trace or lags");
 
 // Columns that fit a person's screen; programs get all.
 static bool shown_to_a_person(enum trace_figure figure)
@@ -186,16 +183,10 @@ static enum exit_code refuse_words(struct command_line *line, struct error *err)
     return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info " INFO_WORDS), err->code;
 }
 
-static void trace_defaults(void *options)
-{
-    *(struct trace_options *)options = (struct trace_options){.def = scenario_def_default()};
-}
-
 static const struct option_part trace_parts[] = {
     {&scenario_cluster_options, AT(def)}, {&scenario_layout_options, AT(def)},
     {&presets_options, AT(common)},       {&tsv_options, 0},
-    {&json_options, AT(common)},          {&output_options, AT(common)},
-    {&help_options, AT(common)},
+    {&result_options, AT(common)},        {&help_options, AT(common)},
 };
 
 static const struct verb trace_verbs[] = {
@@ -209,32 +200,7 @@ static const struct verb trace_verbs[] = {
 const struct command command_trace = {
     .name = "trace",
     .summary = "what a recorded routing trace holds",
-    .usage = "info FOLDER [flags]",
-    .examples = "  epsim trace info traces/minimoe-256e\n"
-                "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
-                "  epsim trace info traces/minimoe-256e --tsv lags\n",
-    .notes =
-        "\ncolumns, one row a layer (the load of an expert, rank or node: choices that went to "
-        "it):\n"
-        "  hottest_expert    its id\n"
-        "  idle_experts      experts that nothing went to *\n"
-        "  expert_max_mean   the hottest expert's load over the mean\n"
-        "  load_p10 ... p99  quantiles over experts of load over mean *\n"
-        "  gini              0: all experts have the same load; towards 1: one has all\n"
-        "  sigma_ln_load     standard deviation of ln load over experts that have any *\n"
-        "  top_eighth_share  the hottest eighth of the experts' share of the load *\n"
-        "  rank_max_mean     the busiest rank's load over the mean, by --layout and --ep\n"
-        "  node_max_mean     the same of nodes\n"
-        "  ranks_per_token   distinct ranks that a token's choices live on, mean\n"
-        "  nodes_per_token   the same of nodes\n"
-        "  lag1_common       experts that a token shares with the token before it, mean *\n"
-        "  * only in --tsv and --json\n"
-        "\n--tsv lags: lag1 ... lag200, the experts that a token shares with the one that far "
-        "before it in\n"
-        "the file, mean; independent: what tokens of the same loads would share by chance.\n"
-        "See also: epsim help trace import, epsim help trace export.\n",
-    COMMAND_OPTIONS(trace_options, trace_parts),
-    .set_defaults = trace_defaults,
+    COMMAND_OPTIONS(trace_options, trace_parts, {.def = SCENARIO_DEFAULT}),
     .opens_output = true,
     .run = refuse_words,
     .verbs = trace_verbs,

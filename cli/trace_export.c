@@ -226,12 +226,6 @@ static enum exit_code run_trace_export(struct command_line *line, struct error *
     return ok ? EXIT_DONE : err->code;
 }
 
-static void export_defaults(void *options)
-{
-    *(struct export_options *)options =
-        (struct export_options){.workload.def = scenario_def_default()};
-}
-
 static const struct option_part export_parts[] = {
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
@@ -246,11 +240,6 @@ static const struct option_part export_parts[] = {
 const struct command command_trace_export = {
     .name = "trace export",
     .summary = "a part of a trace, or a byte matrix of one step",
-    .usage = "FOLDER -o FOLDER [flags]",
-    .examples = "  epsim trace export traces/minimoe-256e --layer 1,2 --rows 0..1023 -o part\n"
-                "  epsim trace export traces/minimoe-256e --matrix dispatch --ep 8 --tokens 64 -o "
-                "matrix.txt\n",
-    COMMAND_OPTIONS(export_options, export_parts),
-    .set_defaults = export_defaults,
+    COMMAND_OPTIONS(export_options, export_parts, {.workload.def = SCENARIO_DEFAULT}),
     .run = run_trace_export,
 };

@@ -45,4 +45,11 @@ void workload_say_dispatcher(struct command_line *line, struct workload_options 
 // The resolved configuration.
 json_t *json_config(const struct scenario_def *def, const struct scenario *scenario);
 
+// --show. The offset counts from the enum show_part.
+extern const struct option_group show_options;
+
+// Prints the parts that workload->show names.
+enum exit_code show_parts(const struct command_line *line, struct workload_options *workload,
+                          struct common_options *common, struct error *err);
+
 #endif

@@ -124,7 +124,7 @@ const struct option_table *real_option_table(enum real_command command)
 
 struct real_options real_options_default(void)
 {
-    struct real_options options = {.def = scenario_def_default(),
+    struct real_options options = {.def = SCENARIO_DEFAULT,
                                    .warmup = 2,
                                    .iterations = 10,
                                    .verify = 256,

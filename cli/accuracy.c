@@ -83,18 +83,14 @@ static bool output_accuracy(const struct command_line *line, const struct judged
 {
     struct accuracy_options *options = line->options;
     const char *tsv = options->common.tsv;
-    char *command = command_text(line);
     const bool rows = judged->worst || !strcmp(tsv, "accuracy-rows");
     struct table *table =
         rows ? accuracy_rows_table(judged, !tsv[0]) : accuracy_groups_table(judged);
-    table_head(table, options->judge.seed, command, NULL);
+    table_head(table, options->judge.seed, line, NULL);
     accuracy_comment_totals(table, judged);
-    json_t *document = json_head("epsim.accuracy/1", options->judge.seed, command);
+    json_t *document = json_head("epsim.accuracy/1", options->judge.seed, line);
     accuracy_json(judged, document);
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 static bool outside_tolerance(const struct judged *judged, double tolerance_pct, double median_pct)

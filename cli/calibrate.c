@@ -121,22 +121,20 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
                           calibration->rows[r].why);
 }
 
-static bool output_calibration(struct calibrate_options *options,
-                               const struct calibration *calibration, const char *command,
-                               struct error *err)
+static bool output_calibration(const struct command_line *line,
+                               const struct calibration *calibration, struct error *err)
 {
+    struct calibrate_options *options = line->options;
     struct table *table =
         options->leave_out ? left_out_table(calibration) : parameters_table(calibration);
-    table_head(table, options->judge.seed, command, NULL);
+    table_head(table, options->judge.seed, line, NULL);
     comment_fit(table, calibration);
-    json_t *document = json_head("epsim.calibrate/1", options->judge.seed, command);
+    json_t *document = json_head("epsim.calibrate/1", options->judge.seed, line);
     json_object_set_new(document, options->leave_out ? "left_out" : "parameters",
                         table_json(table));
     json_object_set_new(document, "median_abs_pct", table_json_real(calibration->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(calibration->p90_abs_pct));
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // What fitted constants call the rows: as the fit file says, else by the names of their files.
@@ -179,11 +177,8 @@ static bool calibrate(const struct command_line *line, struct calibration *calib
     notice_quiet(quiet);
     if (!found)
         return false;
-    char *command = command_text(line);
-    const bool ok = (!options->write[0] || write_presets(options, calibration, measured, err)) &&
-                    output_calibration(options, calibration, command, err);
-    free(command);
-    return ok;
+    return (!options->write[0] || write_presets(options, calibration, measured, err)) &&
+           output_calibration(line, calibration, err);
 }
 
 static bool load_and_calibrate(const struct command_line *line, struct error *err)

@@ -141,13 +141,6 @@ static bool read_token_counts(const struct compare_options *options, struct list
     return true;
 }
 
-static bool read_indices(const char *flag, const char *text, uint32_t **values, size_t *count,
-                         struct error *err)
-{
-    return !text[0] || range_parse_indices(text, values, count, err) ||
-           error_prefix(err, "%s", flag);
-}
-
 // The question's own layer and step, which stand in what is told of it, are the first.
 static bool read_lists(struct compare_options *options, struct lists *lists, struct error *err)
 {
@@ -279,21 +272,18 @@ static void comment_confidence(const struct comparison *comparison, struct table
 
 // With what was resolved. Over a list of token counts, or steps of a trace, the dispatcher may
 // change on the way; where no place was asked, what is measured says it, else it is the first.
-static char *compare_command(const struct command_line *line, const struct scenario *scenario)
+static void compare_say(struct command_line *line, const struct scenario *scenario)
 {
-    struct command_line again = *line;
-    struct compare_options said = *(const struct compare_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    if (over_steps(&said) && !said.measured[0]) {
-        if (!said.layers[0])
-            strcpy(said.layers, "0");
-        if (!said.steps[0])
-            strcpy(said.steps, "0");
-        options_say(&again, "layer");
-        options_say(&again, "step");
+    struct compare_options *options = line->options;
+    workload_say(line, &options->workload, scenario);
+    if (over_steps(options) && !options->measured[0]) {
+        if (!options->layers[0])
+            strcpy(options->layers, "0");
+        if (!options->steps[0])
+            strcpy(options->steps, "0");
+        options_say(line, "layer");
+        options_say(line, "step");
     }
-    return command_text(&again);
 }
 
 static bool output_comparison(struct command_line *line, const struct scenario *scenario,
@@ -303,22 +293,19 @@ static bool output_comparison(struct command_line *line, const struct scenario *
     const uint64_t seed = options->workload.def.seed;
     struct table *table = comparison_table(options, comparison);
     const bool steps = over_steps(options);
-    char *command = compare_command(line, scenario);
-    json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, command);
+    compare_say(line, scenario);
+    json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, line);
     json_object_set_new(document, "config", config_json(options, scenario));
     json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
-    table_head(table, seed, command, &scenario->cluster);
+    table_head(table, seed, line, &scenario->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
                   steps ? "mean over ranks, or slowest of ranks," : "means over ranks",
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
     comment_confidence(comparison, table);
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // The configuration at the head is that of the first case.

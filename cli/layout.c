@@ -44,25 +44,16 @@ bool layout_check_trace(const struct layout_options *options, const char *verb, 
            error_set(err, EXIT_INPUT, "layout %s: expected --trace FOLDER", verb);
 }
 
-// Reads a list of layers; none given: count 0.
-static bool read_plan_layers(const struct layout_options *options, struct layout_task_def *def,
-                             uint32_t **layers, struct error *err)
-{
-    size_t count = 0;
-    *layers = NULL;
-    if (options->layers[0] && !range_parse_indices(options->layers, layers, &count, err))
-        return error_prefix(err, "--layer");
-    def->layers = *layers;
-    def->layer_count = (uint32_t)count;
-    return true;
-}
-
 bool layout_task_read(struct layout_options *options, struct layout_task_def *def,
                       struct layout_task *task, struct error *err)
 {
     uint32_t *layers;
-    if (!workload_tokens(&options->workload, err) || !read_plan_layers(options, def, &layers, err))
+    size_t count;
+    if (!workload_tokens(&options->workload, err) ||
+        !read_indices("--layer", options->layers, &layers, &count, err))
         return false;
+    def->layers = layers;
+    def->layer_count = (uint32_t)count;
     def->scenario = &options->workload.def;
     def->redundant = options->redundant;
     def->search_steps = options->search_steps;
@@ -71,10 +62,10 @@ bool layout_task_read(struct layout_options *options, struct layout_task_def *de
     return ok;
 }
 
-void layout_say(struct command_line *line, struct layout_options *said,
-                const struct layout_task *task)
+void layout_say(struct command_line *line, const struct layout_task *task)
 {
-    struct workload_options *workload = &said->workload;
+    struct layout_options *options = line->options;
+    struct workload_options *workload = &options->workload;
     workload->def.ep = cluster_ranks(&task->scenario.cluster);
     workload_say_dispatcher(line, workload, &task->scenario);
     if (!workload->tokens[0] && layout_task_tokens(task))
@@ -177,11 +168,8 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
         return err->code;
     bool ok = layout_plan(&task, rule, &layouts, err);
     if (ok) {
-        struct command_line again = *line;
-        struct layout_options said = *options;
-        again.options = &said;
-        layout_say(&again, &said, &task);
-        ok = output_layouts(&again, &layouts, format, err);
+        layout_say(line, &task);
+        ok = output_layouts(line, &layouts, format, err);
         layouts_release(&layouts);
     }
     layout_task_release(&task);
@@ -289,14 +277,11 @@ static enum exit_code run_inspect(struct command_line *line, struct error *err)
     if (!check_tsv_kind(&options->common, "layout", err) ||
         !load_file(line, &cluster, &layouts, err))
         return err->code;
-    char *command = command_text(line);
     struct table *table = inspect_table(&layouts, cluster.nodes);
-    json_t *document = json_head("epsim.layout/1", seed, command);
+    json_t *document = json_head("epsim.layout/1", seed, line);
     json_object_set_new(document, "layers", table_json(table));
-    table_head(table, seed, command, &cluster);
+    table_head(table, seed, line, &cluster);
     const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
 }

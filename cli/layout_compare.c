@@ -175,26 +175,17 @@ static struct table *layouts_table(const struct side_by_side *side)
     return table;
 }
 
-static char *layouts_command(const struct command_line *line, const struct layout_task *task)
-{
-    struct command_line again = *line;
-    struct layout_options said = *(const struct layout_options *)line->options;
-    again.options = &said;
-    layout_say(&again, &said, task);
-    options_say(&again, "engine");
-    return command_text(&again);
-}
-
-static bool output_side_by_side(const struct command_line *line, const struct side_by_side *side,
+static bool output_side_by_side(struct command_line *line, const struct side_by_side *side,
                                 const struct layout_task_def *def, struct error *err)
 {
     struct layout_options *options = line->options;
     const struct layout_task *task = side->task;
-    char *command = layouts_command(line, task);
+    layout_say(line, task);
+    options_say(line, "engine");
     struct table *table = layouts_table(side);
-    json_t *document = json_head("epsim.layouts/1", def->scenario->seed, command);
+    json_t *document = json_head("epsim.layouts/1", def->scenario->seed, line);
     json_object_set_new(document, "layouts", table_json(table));
-    table_head(table, def->scenario->seed, command, &task->scenario.cluster);
+    table_head(table, def->scenario->seed, line, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
                   def->scenario->trace, task->shape.ranks, task->scenario.cluster.name,
                   task->scenario.dispatcher.name, side->engine->name, task->shape.slots);
@@ -203,10 +194,7 @@ static bool output_side_by_side(const struct command_line *line, const struct si
                   "tokens a GPU",
                   def->plan.from, def->plan.to, def->replay.from, def->replay.to,
                   layout_task_tokens(task));
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // ---- what is asked -----------------------------------------------------------------------------

@@ -49,31 +49,22 @@ struct places {
     uint32_t *layers, *steps;
 };
 
-static bool read_replay_places(const struct replay_options *options, struct places *places,
-                               struct error *err)
-{
-    if (options->layers[0] &&
-        !range_parse_indices(options->layers, &places->layers, &places->replay.layer_count, err))
-        return error_prefix(err, "--layer");
-    if (options->steps[0] &&
-        !range_parse_indices(options->steps, &places->steps, &places->replay.step_count, err))
-        return error_prefix(err, "--step");
-    places->replay.layers = places->layers;
-    places->replay.steps = places->steps;
-    return true;
-}
-
 // The question's own layer and step, which stand in what is told of it, are the first.
 static bool read_replay_def(struct replay_options *options, struct places *places,
                             struct error *err)
 {
     struct scenario_def *def = &options->workload.def;
-    if (!read_engine(options->engine, &places->replay.engine, err) ||
-        !workload_tokens(&options->workload, err) || !read_replay_places(options, places, err))
+    struct replay_def *replay = &places->replay;
+    if (!read_engine(options->engine, &replay->engine, err) ||
+        !workload_tokens(&options->workload, err) ||
+        !read_indices("--layer", options->layers, &places->layers, &replay->layer_count, err) ||
+        !read_indices("--step", options->steps, &places->steps, &replay->step_count, err))
         return false;
+    replay->layers = places->layers;
+    replay->steps = places->steps;
     def->layer = places->layers ? places->layers[0] : 0;
     def->step = places->steps ? places->steps[0] : 0;
-    places->replay.scenario = *def;
+    replay->scenario = *def;
     return true;
 }
 
@@ -110,12 +101,13 @@ static void show_place(void *context, const struct replay_place *place)
 
 // ---- the output --------------------------------------------------------------------------------
 
-static void replay_head(struct table *table, const struct replay_options *options,
-                        const struct replay *replay, const char *command)
+static void replay_head(struct table *table, const struct command_line *line,
+                        const struct replay *replay)
 {
+    const struct replay_options *options = line->options;
     const struct scenario *scenario = &replay->scenario;
     const uint32_t max = routing_max_tokens(&scenario->routing);
-    table_head(table, options->workload.def.seed, command, &scenario->cluster);
+    table_head(table, options->workload.def.seed, line, &scenario->cluster);
     table_comment(table, "replay: %s, %llu step%s of %u layer%s, %u tokens a GPU%s, %s",
                   scenario_trace(scenario)->path, (unsigned long long)replay->steps,
                   replay->steps == 1 ? "" : "s", replay->layer_count,
@@ -140,10 +132,10 @@ static void set_replay_rows(json_t *document, const char *key, struct table *tab
     table_free(table);
 }
 
-static json_t *document_of(const struct replay_options *options, const struct replay *replay,
-                           const char *command)
+static json_t *document_of(const struct command_line *line, const struct replay *replay)
 {
-    json_t *document = json_head("epsim.replay/1", options->workload.def.seed, command);
+    const struct replay_options *options = line->options;
+    json_t *document = json_head("epsim.replay/1", options->workload.def.seed, line);
     json_t *config = json_config(&options->workload.def, &replay->scenario);
     json_object_del(config, "layer");
     json_object_set_new(config, "step", json_string(options->steps[0] ? options->steps : "all"));
@@ -165,16 +157,15 @@ static void print_replay_part(FILE *out, const char *title, struct table *table)
 
 // What a report is written from.
 struct report {
-    const struct replay_options *options;
+    const struct command_line *line;
     const struct replay *replay;
-    const char *command;
 };
 
 static void write_replay_report(void *context, FILE *out)
 {
     const struct report *report = context;
     struct table *all = replay_all(report->replay);
-    replay_head(all, report->options, report->replay, report->command);
+    replay_head(all, report->line, report->replay);
     table_comment(all, "a step: latencies summed over its layers; percentiles are over steps");
     table_print(all, out);
     table_free(all);
@@ -186,19 +177,18 @@ static void write_replay_report(void *context, FILE *out)
     replay_say_what_hurts(out, report->replay);
 }
 
-static bool output_replay(struct replay_options *options, const struct replay *replay,
-                          const char *command, struct error *err)
+static bool output_replay(const struct command_line *line, const struct replay *replay,
+                          struct error *err)
 {
-    struct report report = {options, replay, command};
+    struct replay_options *options = line->options;
+    struct report report = {line, replay};
     if (options->common.json)
-        return output_json(&options->common, document_of(options, replay, command), err);
+        return output_json(&options->common, document_of(line, replay), err);
     if (!options->common.tsv[0])
         return output_write(&options->common, write_replay_report, &report, err);
     struct table *table = table_of(options, replay);
-    replay_head(table, options, replay, command);
-    const bool ok = output_table(&options->common, table, NULL, err);
-    table_free(table);
-    return ok;
+    replay_head(table, line, replay);
+    return output_table(&options->common, table, NULL, err);
 }
 
 // ---- the run -----------------------------------------------------------------------------------
@@ -229,37 +219,25 @@ static bool run_live(struct replay_options *options, struct replay *replay, stru
     return ok;
 }
 
-static bool run_steps(struct replay_options *options, struct replay *replay, const char *command,
-                      struct error *err)
+static bool run_steps(const struct command_line *line, struct replay *replay, struct error *err)
 {
+    struct replay_options *options = line->options;
     struct live live = {.layers = replay->layer_count, .out = options->common.out.stream};
     const bool steps = !strcmp(options->common.tsv, "replay-steps");
     if (steps) {
         live.steps = replay_steps();
-        replay_head(live.steps, options, replay, command);
+        replay_head(live.steps, line, replay);
     }
     const bool ok = run_live(options, replay, &live, err);
     table_free(live.steps);
     if (!ok)
         return false;
-    return steps ? outfile_commit(&options->common.out, err)
-                 : output_replay(options, replay, command, err);
+    return steps ? outfile_commit(&options->common.out, err) : output_replay(line, replay, err);
 }
 
-// With what was resolved but the places, all where none was asked, and the dispatcher, which may
-// change from step to step.
-static char *replay_command(const struct command_line *line, const struct scenario *scenario)
+static bool replay_trace(struct command_line *line, const struct replay_def *def, struct error *err)
 {
-    struct command_line again = *line;
-    struct replay_options said = *(const struct replay_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    return command_text(&again);
-}
-
-static bool replay_trace(const struct command_line *line, const struct replay_def *def,
-                         struct error *err)
-{
+    struct replay_options *options = line->options;
     struct replay replay;
     if (!replay_open(&replay, def, err))
         return false;
@@ -267,9 +245,10 @@ static bool replay_trace(const struct command_line *line, const struct replay_de
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
                routing_max_tokens(&replay.scenario.routing));
-    char *command = replay_command(line, &replay.scenario);
-    const bool ok = run_steps(line->options, &replay, command, err);
-    free(command);
+    // With what was resolved but the places, all where none was asked, and the dispatcher, which
+    // may change from step to step.
+    workload_say(line, &options->workload, &replay.scenario);
+    const bool ok = run_steps(line, &replay, err);
     replay_release(&replay);
     return ok;
 }

@@ -60,7 +60,7 @@ static bool check_layer_tsv(const struct simulate_options *options, struct error
 
 // What a report is written from.
 struct result {
-    const struct command_line *line;
+    struct command_line *line;
     const struct schedule *schedule;
     const struct timing *timing;
     const struct imbalance *imbalance; // NULL: not asked
@@ -96,18 +96,15 @@ static void comment_title(struct table *table, const struct result *result,
 }
 
 // With what was resolved, so that it asks this very question again.
-static char *layer_command(const struct command_line *line, const struct scenario *scenario)
+static void layer_say(struct command_line *line, const struct scenario *scenario)
 {
-    struct command_line again = *line;
-    struct simulate_options said = *(const struct simulate_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    workload_say_dispatcher(&again, &said.workload, scenario);
-    if (said.workload.def.trace[0]) {
-        options_say(&again, "layer");
-        options_say(&again, "step");
+    struct workload_options *workload = &((struct simulate_options *)line->options)->workload;
+    workload_say(line, workload, scenario);
+    workload_say_dispatcher(line, workload, scenario);
+    if (workload->def.trace[0]) {
+        options_say(line, "layer");
+        options_say(line, "step");
     }
-    return command_text(&again);
 }
 
 static bool output_result(const struct result *result, const struct scenario *scenario,
@@ -115,30 +112,28 @@ static bool output_result(const struct result *result, const struct scenario *sc
 {
     struct simulate_options *options = result->line->options;
     const struct scenario_def *def = &options->workload.def;
-    char *command = layer_command(result->line, scenario);
-    bool ok;
+    layer_say(result->line, scenario);
     if (options->common.json) {
-        json_t *document = json_head("epsim.timing/1", def->seed, command);
+        json_t *document = json_head("epsim.timing/1", def->seed, result->line);
         json_object_set_new(document, "config", json_config(def, scenario));
         timing_json(document, result->schedule, result->timing, result->confidence);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
-        ok = output_json(&options->common, document, err);
-    } else {
-        struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
-                                                    : timing_table(result->schedule, result->timing,
-                                                                   kind, result->confidence);
-        struct result report = *result;
-        table_head(table, def->seed, command, &scenario->cluster);
-        table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
-        comment_title(table, result, scenario);
-        confidence_comment(result->confidence, result->schedule, table);
-        report.head = table;
-        ok = kind == TSV_NONE ? output_write(&options->common, write_layer_report, &report, err)
-                              : output_table(&options->common, table, NULL, err);
-        table_free(table);
+        return output_json(&options->common, document, err);
     }
-    free(command);
+    struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
+                                                : timing_table(result->schedule, result->timing,
+                                                               kind, result->confidence);
+    table_head(table, def->seed, result->line, &scenario->cluster);
+    table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
+    comment_title(table, result, scenario);
+    confidence_comment(result->confidence, result->schedule, table);
+    if (kind != TSV_NONE)
+        return output_table(&options->common, table, NULL, err);
+    struct result report = *result;
+    report.head = table;
+    const bool ok = output_write(&options->common, write_layer_report, &report, err);
+    table_free(table);
     return ok;
 }
 
@@ -180,7 +175,7 @@ static bool run_timed(const struct simulate_options *options, struct scenario *s
 }
 
 // Prints what the engine said of the scenario, and what imbalance costs in it.
-static bool print_answer(const struct command_line *line, const struct scenario *scenario,
+static bool print_answer(struct command_line *line, const struct scenario *scenario,
                          const struct engine *engine, const struct timing *timing,
                          struct error *err)
 {

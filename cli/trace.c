@@ -105,29 +105,23 @@ static void comment_trace(struct table *table, const struct trace *trace,
         table_comment(table, "source: %s", trace->source);
 }
 
-static bool output_trace(const struct command_line *line, const struct trace *trace,
+static bool output_trace(struct command_line *line, const struct trace *trace,
                          const struct cluster *cluster, const struct trace_stats *stats,
                          struct error *err)
 {
-    struct command_line again = *line;
-    struct trace_options said = *(const struct trace_options *)line->options;
-    struct common_options *common = &((struct trace_options *)line->options)->common;
-    const uint64_t seed = said.def.seed;
+    struct trace_options *options = line->options;
+    struct common_options *common = &options->common;
+    const uint64_t seed = options->def.seed;
     struct table *table = !strcmp(common->tsv, "lags")
                               ? lags_table(trace)
                               : stats_table(stats, common->json || common->tsv[0]);
-    again.options = &said;
-    said.def.ep = cluster_ranks(cluster);
-    char *command = command_text(&again);
-    table_head(table, seed, command, cluster);
+    options->def.ep = cluster_ranks(cluster);
+    table_head(table, seed, line, cluster);
     comment_trace(table, trace, cluster, stats);
-    json_t *document =
-        common->json ? stats_json(trace, stats, table, json_head("epsim.trace/1", seed, command))
-                     : NULL;
-    const bool ok = output_table(common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    json_t *document = common->json
+                           ? stats_json(trace, stats, table, json_head("epsim.trace/1", seed, line))
+                           : NULL;
+    return output_table(common, table, document, err);
 }
 
 static bool resolve_layouts(const struct scenario_def *def, const struct trace *trace,
@@ -145,7 +139,7 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
     return true;
 }
 
-static bool info(const struct command_line *line, const struct trace *trace, struct error *err)
+static bool info(struct command_line *line, const struct trace *trace, struct error *err)
 {
     const struct trace_options *options = line->options;
     struct cluster cluster;

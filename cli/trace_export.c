@@ -52,15 +52,6 @@ static const struct option_row moved_rows[] = {
 };
 static const struct option_group moved_options = {HEADING_WORKLOAD, OPTION_ROWS(moved_rows)};
 
-static bool read_index_list(const char *flag, const char *text, uint32_t **values, size_t *count,
-                            struct error *err)
-{
-    *values = NULL;
-    *count = 0;
-    return !text[0] || range_parse_indices(text, values, count, err) ||
-           error_prefix(err, "%s", flag);
-}
-
 // --- a part as a trace -------------------------------------------------------------------------
 
 // "FIRST..LAST", both in it.
@@ -114,8 +105,8 @@ static bool export_trace(struct command_line *line, struct error *err)
     struct export_def def = {.folder = options->common.output, .ranks = workload->def.ep};
     bool ok = check_trace_flags(line, options->common.output, err) &&
               workload_tokens(workload, err) &&
-              read_index_list("--layer", options->layers, &layers, &def.layer_count, err) &&
-              read_index_list("--step", options->steps, &steps, &def.step_count, err) &&
+              read_indices("--layer", options->layers, &layers, &def.layer_count, err) &&
+              read_indices("--step", options->steps, &steps, &def.step_count, err) &&
               read_row_range(options->rows, &def, err);
     def.layers = layers;
     def.steps = steps;
@@ -132,7 +123,7 @@ static bool read_one(const char *flag, const char *text, uint64_t *value, struct
 {
     uint32_t *values;
     size_t count;
-    if (!read_index_list(flag, text, &values, &count, err))
+    if (!read_indices(flag, text, &values, &count, err))
         return false;
     if (count > 1)
         error_set(err, EXIT_INPUT, "%s %s: expected one, with --matrix", flag, text);

@@ -115,21 +115,20 @@ static bool resolve_making(const struct command_line *line, struct making *makin
 }
 
 // What asks for this very trace again.
-static char *making_source(const struct command_line *line, const struct making *making)
+static char *making_source(struct command_line *line, const struct making *making)
 {
-    struct command_line again = *line;
-    struct make_options said = *(const struct make_options *)line->options;
-    again.options = &said;
-    if (!said.tokens[0])
-        snprintf(said.tokens, sizeof said.tokens, "%llu", (unsigned long long)making->tokens);
-    options_say(&again, "tokens");
-    char *command = command_text(&again);
+    struct make_options *options = line->options;
+    if (!options->tokens[0])
+        snprintf(options->tokens, sizeof options->tokens, "%llu",
+                 (unsigned long long)making->tokens);
+    options_say(line, "tokens");
+    char *command = command_text(line);
     char *text = mem_format("generated, not recorded: %s", command);
     free(command);
     return text;
 }
 
-static bool make(const struct command_line *line, const struct making *making, struct error *err)
+static bool make(struct command_line *line, const struct making *making, struct error *err)
 {
     const struct make_options *options = line->options;
     const char *folder = options->common.output;

@@ -37,11 +37,6 @@ struct option_place options_at(const struct option_table *table, size_t index)
     return (struct option_place){0};
 }
 
-static const struct option_row *option_row_at(const struct option_table *table, size_t index)
-{
-    return options_at(table, index).row;
-}
-
 static size_t row_count(const struct option_table *table)
 {
     size_t count = 0;
@@ -55,7 +50,7 @@ bool options_has(const struct option_table *table, const char *flag)
 {
     char known[OPTION_FLAG_BYTES];
     const struct option_row *row;
-    for (size_t i = 0; (row = option_row_at(table, i)) != NULL; i++) {
+    for (size_t i = 0; (row = options_at(table, i).row) != NULL; i++) {
         if (strcmp(options_flag(row->field.key, known), flag) == 0)
             return true;
     }
@@ -67,7 +62,7 @@ static size_t row_of_key(const struct option_table *table, const char *key)
 {
     const struct option_row *row;
     size_t i = 0;
-    while ((row = option_row_at(table, i)) != NULL && strcmp(row->field.key, key) != 0)
+    while ((row = options_at(table, i).row) != NULL && strcmp(row->field.key, key) != 0)
         i++;
     return i;
 }
@@ -89,7 +84,7 @@ void options_say(struct command_line *line, const char *key)
 
 static const char *option_key(const void *table, size_t index)
 {
-    return option_row_at(table, index)->field.key;
+    return options_at(table, index).row->field.key;
 }
 
 static bool refuse_unknown_flag(const struct option_table *table, const char *word,
@@ -125,26 +120,19 @@ static bool check_flag(const struct option_table *table, const char *argument, s
 // ---- getopt's tables ---------------------------------------------------------------------------
 
 struct getopt_tables {
-    struct option *longs;
-    char *flags;  // OPTION_FLAG_BYTES each, for longs
-    char *shorts; // "-:" leaves the order of argv alone and tells a missing value apart
+    struct option longs[OPTIONS_MAX + 1];
+    char flags[OPTIONS_MAX][OPTION_FLAG_BYTES]; // for longs
+    char shorts[2 * OPTIONS_MAX + 3]; // "-:" leaves the order of argv alone and tells a missing
+                                      // value apart
 };
 
-static struct getopt_tables make_tables(const struct option_table *table)
+static void fill_tables(struct getopt_tables *made, const struct option_table *table)
 {
-    const size_t count = row_count(table);
-    struct getopt_tables made = {
-        .longs = mem_alloc(count + 1, sizeof *made.longs),
-        .flags = mem_alloc(count + 1, OPTION_FLAG_BYTES),
-        .shorts = mem_alloc(2 * count + 3, 1),
-    };
-    char *letter = made.shorts;
-    *letter++ = '-';
-    *letter++ = ':';
-    for (size_t i = 0; i < count; i++) {
-        const struct option_row *row = option_row_at(table, i);
-        made.longs[i] = (struct option){
-            .name = options_flag(row->field.key, made.flags + i * OPTION_FLAG_BYTES) + 2,
+    char *letter = stpcpy(made->shorts, "-:");
+    for (size_t i = 0; i < row_count(table); i++) {
+        const struct option_row *row = options_at(table, i).row;
+        made->longs[i] = (struct option){
+            .name = options_flag(row->field.key, made->flags[i]) + 2,
             .has_arg = row->argument != NULL ? required_argument : no_argument,
             .val = FIRST_VALUE + (int)i,
         };
@@ -155,14 +143,6 @@ static struct getopt_tables make_tables(const struct option_table *table)
         }
     }
     *letter = '\0';
-    return made;
-}
-
-static void free_tables(struct getopt_tables *made)
-{
-    free(made->longs);
-    free(made->flags);
-    free(made->shorts);
 }
 
 // The row that getopt's answer (or optopt) stands for; one past the last where there is none.
@@ -172,7 +152,7 @@ static size_t row_of_answer(const struct option_table *table, int answer)
         return (size_t)(answer - FIRST_VALUE);
     const struct option_row *row;
     size_t i = 0;
-    while ((row = option_row_at(table, i)) != NULL && row->letter != answer)
+    while ((row = options_at(table, i).row) != NULL && row->letter != answer)
         i++;
     return i;
 }
@@ -206,7 +186,7 @@ static bool take_option(struct command_line *line, size_t index, const char *val
 static bool refuse_answer(const struct option_table *table, int answer, struct error *err)
 {
     char flag[OPTION_FLAG_BYTES], letter[2] = {(char)optopt, '\0'}, quoted[ERROR_QUOTE_BYTES];
-    const struct option_row *row = option_row_at(table, row_of_answer(table, optopt));
+    const struct option_row *row = options_at(table, row_of_answer(table, optopt)).row;
     if (row == NULL)
         return error_set(err, EXIT_INPUT, "unknown option '-%s'", error_quote(letter, quoted));
     options_flag(row->field.key, flag);
@@ -249,11 +229,11 @@ bool options_parse(struct command_line *line, int argc, char **argv, struct erro
 {
     assert(argc >= 1);
     memset(line->given, 0, sizeof line->given);
-    struct getopt_tables made = make_tables(line->table);
+    struct getopt_tables made = {0};
+    fill_tables(&made, line->table);
     line->words = mem_alloc((size_t)argc, sizeof *line->words);
     line->word_count = 0;
     const bool good = parse_all(line, &made, argc, argv, err);
-    free_tables(&made);
     if (!good) {
         free(line->words);
         line->words = NULL;
@@ -299,7 +279,7 @@ static int label_width(const struct option_table *table)
     size_t width = 0;
     for (size_t i = 0; i < row_count(table); i++) {
         char label[2 * OPTION_FLAG_BYTES];
-        format_label(option_row_at(table, i), label, sizeof label);
+        format_label(options_at(table, i).row, label, sizeof label);
         width = strlen(label) > width ? strlen(label) : width;
     }
     return (int)width;

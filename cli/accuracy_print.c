@@ -2,6 +2,7 @@
 #include "cli/accuracy.h"
 
 #include "base/mem.h"
+#include "cli/output.h"
 
 #include <assert.h>
 #include <math.h>
@@ -241,10 +242,7 @@ static json_t *groups_json(const struct judged *judged, const struct accuracy *a
                                .grouping = judged->grouping,
                                .each = judged->each,
                                .interval_pct = judged->interval_pct};
-    struct table *table = accuracy_groups_table(&one);
-    json_t *rows = table_json(table);
-    table_free(table);
-    return rows;
+    return json_rows(accuracy_groups_table(&one));
 }
 
 static void put_engine(json_t *document, const struct judged *judged,

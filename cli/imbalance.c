@@ -1,5 +1,7 @@
 #include "cli/print.h"
 
+#include "cli/output.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -42,7 +44,6 @@ void imbalance_json(json_t *document, const struct imbalance *imbalance)
 {
     const double balanced = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
     json_t *json = json_object(), *causes = json_object();
-    struct table *table = imbalance_table(imbalance);
     char *sentences = imbalance_sentences(imbalance);
     static const char *const keys[CAUSES] = {"routing_us", "slow_us", "arrival_us"};
     for (int cause = 0; cause < CAUSES; cause++)
@@ -53,11 +54,10 @@ void imbalance_json(json_t *document, const struct imbalance *imbalance)
     json_object_set_new(json, "even_us", table_json_real(US(balanced)));
     json_object_set_new(json, "share", table_json_real(cost / (balanced + cost)));
     json_object_set_new(json, "causes", causes);
-    json_object_set_new(json, "rows", table_json(table));
+    json_object_set_new(json, "rows", json_rows(imbalance_table(imbalance)));
     json_object_set_new(json, "worst", worst_json(&imbalance->worst));
     json_object_set_new(json, "sentences", json_string(sentences));
     json_object_set_new(document, "imbalance", json);
-    table_free(table);
     free(sentences);
 }
 

@@ -209,28 +209,19 @@ static bool load_file(const struct command_line *line, struct cluster *cluster,
     return true;
 }
 
-static enum exit_code convert(struct command_line *line, enum layout_format usual,
-                              struct error *err)
+// "layout import" writes what TensorRT-LLM reads, "layout export" what SGLang does.
+static enum exit_code run_convert(struct command_line *line, struct error *err)
 {
+    const bool import = !strcmp(line->words[0], "import");
     struct cluster cluster;
     struct layouts layouts;
     enum layout_format format;
-    if (!pick_format(line->options, usual, &format, err) ||
+    if (!pick_format(line->options, import ? LAYOUT_TRTLLM : LAYOUT_SGLANG, &format, err) ||
         !load_file(line, &cluster, &layouts, err))
         return err->code;
     const bool ok = output_layouts(line, &layouts, format, err);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
-}
-
-static enum exit_code run_import(struct command_line *line, struct error *err)
-{
-    return convert(line, LAYOUT_TRTLLM, err);
-}
-
-static enum exit_code run_export(struct command_line *line, struct error *err)
-{
-    return convert(line, LAYOUT_SGLANG, err);
 }
 
 // Slots of experts that their rank, or their node, has already.
@@ -324,8 +315,8 @@ static const struct verb layout_verbs[] = {
     {"make",    NULL, "RULE --trace FOLDER",        2, 2,  not_make,    run_make},
     {"compare", NULL, "[LAYOUT...] --trace FOLDER", 1, 64, not_compare, run_layout_compare},
     {"inspect", NULL, "FILE",                       2, 2,  not_inspect, run_inspect},
-    {"import",  NULL, "FILE",                       2, 2,  not_convert, run_import},
-    {"export",  NULL, "FILE",                       2, 2,  not_convert, run_export},
+    {"import",  NULL, "FILE",                       2, 2,  not_convert, run_convert},
+    {"export",  NULL, "FILE",                       2, 2,  not_convert, run_convert},
     {0},
 };
 // clang-format on

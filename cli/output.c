@@ -53,6 +53,22 @@ bool output_table(struct common_options *common, struct table *table, json_t *js
     return ok;
 }
 
+json_t *json_rows(struct table *table)
+{
+    json_t *rows = table_json(table);
+    table_free(table);
+    return rows;
+}
+
+void print_part(FILE *out, const char *title, struct table *table)
+{
+    if (table_rows(table)) {
+        fprintf(out, "\n%s\n", title);
+        table_print(table, out);
+    }
+    table_free(table);
+}
+
 // The folder of a path and the name in it.
 static bool same_place(const char *a, const char *b)
 {

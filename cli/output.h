@@ -18,6 +18,10 @@ bool output_json(struct common_options *common, json_t *json, struct error *err)
 bool output_table(struct common_options *common, struct table *table, json_t *json,
                   struct error *err);
 
+// The rows as JSON; under a title, or nothing where there are none. Both free the table.
+json_t *json_rows(struct table *table);
+void print_part(FILE *out, const char *title, struct table *table);
+
 // --timeline: refuses standard output and the file that -o names; opens it, or leaves *file zeroed
 // where it is "".
 bool check_timeline(const char *timeline, const struct common_options *common, struct error *err);

@@ -1,5 +1,7 @@
 #include "cli/print.h"
 
+#include "cli/output.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,12 +173,6 @@ struct table *timing_table(const struct schedule *schedule, const struct timing 
     }
 }
 
-static void set_timing_rows(json_t *document, const char *key, struct table *table)
-{
-    json_object_set_new(document, key, table_json(table));
-    table_free(table);
-}
-
 void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
                  const struct confidence *confidence)
 {
@@ -184,22 +180,13 @@ void timing_json(json_t *document, const struct schedule *schedule, const struct
     json_object_set_new(copies, "nodes_per_token", table_json_real(timing->nodes_per_token));
     json_object_set_new(copies, "ranks_per_token", table_json_real(timing->ranks_per_token));
     json_object_set_new(document, "engine", json_string(timing->engine));
-    set_timing_rows(document, "phases", phases_table(timing, confidence));
+    json_object_set_new(document, "phases", json_rows(phases_table(timing, confidence)));
     json_object_set_new(document, "layer_us", table_json_real(US(timing_layer_ps(timing))));
     confidence_json(confidence, timing, document);
-    set_timing_rows(document, "links", links_table(schedule, timing));
+    json_object_set_new(document, "links", json_rows(links_table(schedule, timing)));
     json_object_set_new(document, "copies", copies);
     json_object_set_new(document, "events", json_integer((json_int_t)timing->events));
-    set_timing_rows(document, "path", path_table(timing));
-}
-
-static void print_timing_part(FILE *out, const char *title, struct table *table)
-{
-    if (table_rows(table)) {
-        fprintf(out, "\n%s\n", title);
-        table_print(table, out);
-    }
-    table_free(table);
+    json_object_set_new(document, "path", json_rows(path_table(timing)));
 }
 
 // "layer_us 4067 (3840 to 4310)".
@@ -229,10 +216,9 @@ void timing_report(FILE *out, const struct schedule *schedule, const struct timi
     for (enum phase p = 0; p < PHASE_COUNT; p++)
         if (timing->phases[p].present && timing->phases[p].bound_ps > 0)
             fprintf(out, "  %s\n", timing_sentence(timing, p, sentence));
-    print_timing_part(
-        out,
-        "links (bytes of all ports; utilisation of the busiest over its phase; longest "
-        "queueing of a chunk)",
-        links_table(schedule, timing));
-    print_timing_part(out, "critical path", path_table(timing));
+    print_part(out,
+               "links (bytes of all ports; utilisation of the busiest over its phase; longest "
+               "queueing of a chunk)",
+               links_table(schedule, timing));
+    print_part(out, "critical path", path_table(timing));
 }

@@ -126,12 +126,6 @@ static struct table *table_of(const struct replay_options *options, const struct
     return replay_figures(replay);
 }
 
-static void set_replay_rows(json_t *document, const char *key, struct table *table)
-{
-    json_object_set_new(document, key, table_json(table));
-    table_free(table);
-}
-
 static json_t *document_of(const struct command_line *line, const struct replay *replay)
 {
     const struct replay_options *options = line->options;
@@ -142,17 +136,10 @@ static json_t *document_of(const struct command_line *line, const struct replay 
     json_object_set_new(document, "config", config);
     json_object_set_new(document, "engine", json_string(options->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
-    set_replay_rows(document, "phases", replay_figures(replay));
-    set_replay_rows(document, "layers", replay_hurt(replay, true));
-    set_replay_rows(document, "ranks", replay_ranks(replay));
+    json_object_set_new(document, "phases", json_rows(replay_figures(replay)));
+    json_object_set_new(document, "layers", json_rows(replay_hurt(replay, true)));
+    json_object_set_new(document, "ranks", json_rows(replay_ranks(replay)));
     return document;
-}
-
-static void print_replay_part(FILE *out, const char *title, struct table *table)
-{
-    fprintf(out, "\n%s\n", title);
-    table_print(table, out);
-    table_free(table);
 }
 
 // What a report is written from.
@@ -169,11 +156,10 @@ static void write_replay_report(void *context, FILE *out)
     table_comment(all, "a step: latencies summed over its layers; percentiles are over steps");
     table_print(all, out);
     table_free(all);
-    print_replay_part(out,
-                      "layers (medians of dispatch, experts and combine; then of the whole layer)",
-                      replay_latency(report->replay));
-    print_replay_part(out, "imbalance (against the same tokens spread evenly over ranks)",
-                      replay_hurt(report->replay, false));
+    print_part(out, "layers (medians of dispatch, experts and combine; then of the whole layer)",
+               replay_latency(report->replay));
+    print_part(out, "imbalance (against the same tokens spread evenly over ranks)",
+               replay_hurt(report->replay, false));
     replay_say_what_hurts(out, report->replay);
 }
 

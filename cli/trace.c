@@ -84,9 +84,7 @@ static json_t *stats_json(const struct trace *trace, const struct trace_stats *s
     json_object_set_new(document, "topk", json_integer(trace->moe.topk));
     json_object_set_new(document, "dropped", json_integer((json_int_t)stats->dropped));
     json_object_set_new(document, "layers", table_json(table));
-    struct table *lags = lags_table(trace);
-    json_object_set_new(document, "lags", table_json(lags));
-    table_free(lags);
+    json_object_set_new(document, "lags", json_rows(lags_table(trace)));
     return document;
 }
 

@@ -352,20 +352,15 @@ static bool check_document(const struct object_reading *reading)
     return !key || preset_blame(reading->doc, key, reading->err);
 }
 
-static bool begin_document(struct object_reading *reading)
-{
-    reading->fields = reading->reader->fields;
-    reading->count = reading->reader->count;
-    return !reading->reader->begin || reading->reader->begin(reading);
-}
-
 static bool read_document(struct object_reading *reading)
 {
     const struct object_reader *reader = reading->reader;
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err, "expected %s keys and values",
                          reader->whose);
-    if (!begin_document(reading))
+    reading->fields = reader->fields;
+    reading->count = reader->count;
+    if (reader->begin && !reader->begin(reading))
         return false;
     preset_title(reading->doc, name_of(reading));
     if (reader->is_foreign && reader->is_foreign(reading->doc, reading->root))

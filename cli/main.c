@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool open_common_output(struct common_options *common, struct error *err)
-{
-    return outfile_open(&common->out, common->output[0] ? common->output : NULL, err) ||
-           error_prefix(err, "--output");
-}
-
 static enum exit_code run_parsed(const struct command *command, struct command_line *line,
                                  struct common_options *common, struct error *err)
 {
@@ -24,8 +18,9 @@ static enum exit_code run_parsed(const struct command *command, struct command_l
         return print_page(command, stdout), EXIT_DONE;
     if (!preset_folder(common->presets, err))
         return error_prefix(err, "--presets"), err->code;
-    if (command->opens_output && !open_common_output(common, err))
-        return err->code;
+    if (command->opens_output &&
+        !outfile_open(&common->out, common->output[0] ? common->output : NULL, err))
+        return error_prefix(err, "--output"), err->code;
     return command_start(command, line, err);
 }
 

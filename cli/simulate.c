@@ -1,13 +1,11 @@
 // epsim simulate and estimate: one scenario, by discrete events or in closed form.
-#include "cli/command.h"
-
 #include "base/mem.h"
+#include "cli/command.h"
 #include "cli/output.h"
 #include "cli/print.h"
-#include "model/engine/check.h"
 #include "cli/workload.h"
-#include "model/engine/estimate.h"
-#include "sim/simulate.h"
+#include "model/engine/check.h"
+#include "study/engines.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -196,19 +194,14 @@ static bool print_answer(struct command_line *line, const struct scenario *scena
     return ok;
 }
 
-static bool read_layer(const struct command_line *line, struct simulate_options *options,
-                       struct error *err)
-{
-    return check_layer_tsv(options, err) && check_together(line, &options->workload.def, err) &&
-           workload_tokens(&options->workload, err);
-}
-
 static bool run_scenario(struct command_line *line, const struct engine *engine, struct error *err)
 {
     struct simulate_options *options = line->options;
     struct scenario scenario;
     struct timing timing;
-    if (!read_layer(line, options, err) || !scenario_open(&scenario, &options->workload.def, err))
+    if (!check_layer_tsv(options, err) || !check_together(line, &options->workload.def, err) ||
+        !workload_tokens(&options->workload, err) ||
+        !scenario_open(&scenario, &options->workload.def, err))
         return false;
     bool ok = run_timed(options, &scenario, engine, &timing, err);
     if (ok) {
@@ -219,25 +212,16 @@ static bool run_scenario(struct command_line *line, const struct engine *engine,
     return ok;
 }
 
-static enum exit_code run_engine(struct command_line *line, const struct engine *engine,
-                                 struct error *err)
+// Either command, by the engine of its name.
+static enum exit_code run_layer(struct command_line *line, struct error *err)
 {
     struct simulate_options *options = line->options;
+    const struct engine *engine = engine_find(line->table->program);
     if (!check_no_words(line, err))
         return err->code;
     if (options->workload.show)
         return show_parts(line, &options->workload, &options->common, err);
     return run_scenario(line, engine, err) ? EXIT_DONE : err->code;
-}
-
-static enum exit_code run_simulate(struct command_line *line, struct error *err)
-{
-    return run_engine(line, &engine_simulate, err);
-}
-
-static enum exit_code run_estimate(struct command_line *line, struct error *err)
-{
-    return run_engine(line, &engine_estimate, err);
 }
 
 static const struct option_part layer_parts[] = {
@@ -272,7 +256,7 @@ const struct command command_simulate = {
     COMMAND_OPTIONS(simulate_options, layer_parts, {.workload.def = SCENARIO_DEFAULT}),
     .without = &scenario_loads_options,
     .opens_output = true,
-    .run = run_simulate,
+    .run = run_layer,
 };
 
 const struct command command_estimate = {
@@ -281,5 +265,5 @@ const struct command command_estimate = {
     COMMAND_OPTIONS(simulate_options, layer_parts, {.workload.def = SCENARIO_DEFAULT}),
     .without = &timeline_options,
     .opens_output = true,
-    .run = run_estimate,
+    .run = run_layer,
 };

@@ -124,16 +124,12 @@ static char *quote(struct span span, char *buffer)
     return error_quote(text, buffer);
 }
 
-static bool fail_at(const struct tsv *tsv, size_t line, struct error *err, const char *what)
-{
-    return error_set(err, EXIT_INPUT, "%s:%zu: %s", tsv->path, line, what);
-}
-
 static bool read_kind(struct tsv *tsv, struct span line, struct error *err)
 {
     if (!skip_prefix(&line, "# epsim.") || line.length < 3 ||
         memcmp(line.at + line.length - 2, "/1", 2) != 0)
-        return fail_at(tsv, 1, err, "not a TSV of epsim; expected '# epsim.KIND/1'");
+        return error_set(err, EXIT_INPUT, "%s:1: not a TSV of epsim; expected '# epsim.KIND/1'",
+                         tsv->path);
     line.length -= 2;
     char known[128] = "";
     size_t used = 0;

@@ -20,7 +20,8 @@ static void mark_cut(char *text, size_t bytes)
 }
 
 // As vsnprintf, into `bytes` bytes; a text that was cut says so.
-static void format_text(char *text, size_t bytes, const char *format, va_list args)
+__attribute__((format(printf, 3, 0))) static void
+format_text(char *text, size_t bytes, const char *format, va_list args)
 {
     if (vsnprintf(text, bytes, format, args) >= (int)bytes)
         mark_cut(text, bytes);

@@ -5,7 +5,6 @@
 #include "base/range.h"
 #include "base/embedded.h"
 #include "cli/output.h"
-#include "base/embedded.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 #include "base/csv.h"
 
-#include "base/infile.h"
 #include "base/mem.h"
 
 #include <assert.h>
@@ -9,20 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct csvfile {
-    char *name;
-    char *text;     // of all cells, each ended by '\0'
-    size_t *cells;  // offsets into text, row by row, the header first
-    size_t *lines;  // of each row
-    size_t columns; // of the header
-    size_t rows;    // the header not counted, once loaded
-};
-
 // What libcsv's callbacks fill.
 struct load {
     struct csvfile *csv;
     struct error *err;
-    size_t text_used, text_room, cell_count, cell_room, row_count, row_room;
+    size_t text_used, text_room, cell_count, row_count;
     size_t fill; // cells of the row begun
     size_t row_line, line;
     bool failed;
@@ -36,10 +26,7 @@ static void csvfile_add_cell(void *bytes, size_t length, void *context)
         load->text_room = 2 * load->text_room + length + 1;
         csv->text = mem_grow(csv->text, load->text_room, 1);
     }
-    if (load->cell_count == load->cell_room) {
-        load->cell_room = 2 * load->cell_room + 64;
-        csv->cells = mem_grow(csv->cells, load->cell_room, sizeof *csv->cells);
-    }
+    csv->cells = mem_room(csv->cells, load->cell_count, sizeof *csv->cells);
     csv->cells[load->cell_count++] = load->text_used;
     if (length > 0)
         memcpy(csv->text + load->text_used, bytes, length);
@@ -60,10 +47,7 @@ static void end_row(int terminator, void *context)
                   csv->name, load->row_line, load->fill, csv->columns);
         load->failed = true;
     }
-    if (load->row_count == load->row_room) {
-        load->row_room = 2 * load->row_room + 64;
-        csv->lines = mem_grow(csv->lines, load->row_room, sizeof *csv->lines);
-    }
+    csv->lines = mem_room(csv->lines, load->row_count, sizeof *csv->lines);
     csv->lines[load->row_count++] = load->row_line;
     load->fill = 0;
 }
@@ -140,17 +124,6 @@ static bool csvfile_read(struct csvfile *csv, const char *text, size_t length, s
     return check_header(csv, csv->lines[0], err);
 }
 
-struct csvfile *csvfile_load(const char *path, struct error *err)
-{
-    size_t length;
-    char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
-    if (text == NULL)
-        return NULL;
-    struct csvfile *csv = csvfile_parse(path, text, length, err);
-    free(text);
-    return csv;
-}
-
 struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err)
 {
     struct csvfile *csv = mem_alloc(1, sizeof *csv);
@@ -170,21 +143,6 @@ void csvfile_free(struct csvfile *csv)
     free(csv->cells);
     free(csv->lines);
     free(csv);
-}
-
-const char *csvfile_name(const struct csvfile *csv)
-{
-    return csv->name;
-}
-
-size_t csvfile_rows(const struct csvfile *csv)
-{
-    return csv->rows;
-}
-
-size_t csvfile_columns(const struct csvfile *csv)
-{
-    return csv->columns;
 }
 
 const char *csvfile_column(const struct csvfile *csv, size_t column)

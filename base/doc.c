@@ -172,11 +172,6 @@ static bool is_start(const yaml_event_t *event)
     return event->type == YAML_SEQUENCE_START_EVENT || event->type == YAML_MAPPING_START_EVENT;
 }
 
-static bool is_end(const yaml_event_t *event)
-{
-    return event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT;
-}
-
 // What the events so far have opened and named.
 struct count {
     size_t open, anchors, values;
@@ -192,7 +187,7 @@ static bool count_event(const struct doc *doc, const yaml_event_t *event, struct
                              line, DEEPEST);
         }
         count->open++;
-    } else if (is_end(event)) {
+    } else if (event->type == YAML_SEQUENCE_END_EVENT || event->type == YAML_MAPPING_END_EVENT) {
         count->open--;
     }
     if ((is_start(event) || event->type == YAML_SCALAR_EVENT) && count->values++ == VALUES) {
@@ -209,25 +204,20 @@ static bool count_event(const struct doc *doc, const yaml_event_t *event, struct
 // libyaml takes time quadratic in the depth of the tree that it builds and in the anchors, and a
 // hundred bytes for a list's "x,". So a first pass, which builds nothing, ends at the first too
 // many. What it cannot read is left to the second, which knows more errors.
-static bool check_events(const struct doc *doc, const char *text, size_t length, struct error *err)
+static bool check_events(struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
-    yaml_parser_t parser;
     yaml_event_t event;
-    if (!yaml_parser_initialize(&parser))
-        return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
     struct count count = {0};
     bool good = true, more = true;
-    while (good && more && yaml_parser_parse(&parser, &event)) {
+    while (good && more && yaml_parser_parse(parser, &event)) {
         more = event.type != YAML_STREAM_END_EVENT;
         good = count_event(doc, &event, &count, err);
         yaml_event_delete(&event);
     }
-    yaml_parser_delete(&parser);
     return good;
 }
 
-static bool doc_parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
+static bool build_tree(struct doc *doc, yaml_parser_t *parser, struct error *err)
 {
     if (!yaml_parser_load(parser, &doc->tree))
         return syntax_error(doc, parser, err);
@@ -236,13 +226,16 @@ static bool doc_parse(struct doc *doc, yaml_parser_t *parser, struct error *err)
     return check_tree(doc, err) && check_end(doc, parser, err);
 }
 
-static bool build(struct doc *doc, const char *text, size_t length, struct error *err)
+// One pass over the text.
+static bool doc_parse(struct doc *doc, const char *text, size_t length,
+                      bool (*pass)(struct doc *, yaml_parser_t *, struct error *),
+                      struct error *err)
 {
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser))
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", doc->name);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
-    const bool good = doc_parse(doc, &parser, err);
+    const bool good = pass(doc, &parser, err);
     yaml_parser_delete(&parser);
     return good;
 }
@@ -251,7 +244,8 @@ struct doc *doc_load_text(const char *name, const char *text, size_t length, str
 {
     struct doc *doc = mem_alloc(1, sizeof *doc);
     doc->name = mem_copy_text(name);
-    if (check_events(doc, text, length, err) && build(doc, text, length, err))
+    if (doc_parse(doc, text, length, check_events, err) &&
+        doc_parse(doc, text, length, build_tree, err))
         return doc;
     doc_free(doc);
     return NULL;
@@ -298,16 +292,8 @@ size_t doc_line(const struct doc *doc, doc_node node)
 
 enum doc_kind doc_kind(const struct doc *doc, doc_node node)
 {
-    switch (node_at(doc, node)->type) {
-    case YAML_SEQUENCE_NODE:
-        return DOC_LIST;
-    case YAML_MAPPING_NODE:
-        return DOC_MAP;
-    case YAML_SCALAR_NODE:
-    case YAML_NO_NODE:
-        break;
-    }
-    return DOC_SCALAR;
+    const yaml_node_type_t type = node_at(doc, node)->type;
+    return type == YAML_SEQUENCE_NODE ? DOC_LIST : type == YAML_MAPPING_NODE ? DOC_MAP : DOC_SCALAR;
 }
 
 const char *doc_text(const struct doc *doc, doc_node node)

@@ -1,4 +1,4 @@
-// What travels inside the binary: its version, and files of the tree (presets and figure scripts).
+// What travels inside the binary: its version, and files of the tree (presets, figure scripts).
 // The table of files is written by base/embed.sh at build time.
 #ifndef BASE_EMBEDDED_H
 #define BASE_EMBEDDED_H
@@ -13,6 +13,9 @@ struct embedded {
 
 extern const struct embedded embedded_files[];
 extern const size_t embedded_count;
+
+// The file whose path ends in `end`, or NULL.
+const struct embedded *embedded_find(const char *end);
 
 // What every output carries; set by the Makefile from git, or "unknown".
 const char *version(void);

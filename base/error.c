@@ -19,16 +19,22 @@ static void mark_cut(char *text, size_t bytes)
     memcpy(text + end, "...", sizeof "...");
 }
 
+// As vsnprintf, into `bytes` bytes; a text that was cut says so.
+__attribute__((format(printf, 3, 0))) static void
+format_text(char *text, size_t bytes, const char *format, va_list args)
+{
+    if (vsnprintf(text, bytes, format, args) >= (int)bytes)
+        mark_cut(text, bytes);
+}
+
 bool error_set(struct error *err, enum exit_code code, const char *format, ...)
 {
     // Formatted aside, since an argument may be err->text itself.
     char text[sizeof err->text];
     va_list args;
     va_start(args, format);
-    const int length = vsnprintf(text, sizeof text, format, args);
+    format_text(text, sizeof text, format, args);
     va_end(args);
-    if (length >= (int)sizeof text)
-        mark_cut(text, sizeof text);
     err->code = code;
     memcpy(err->text, text, sizeof text);
     return false;
@@ -39,10 +45,8 @@ bool error_prefix(struct error *err, const char *format, ...)
     char prefix[sizeof err->text];
     va_list args;
     va_start(args, format);
-    const int length = vsnprintf(prefix, sizeof prefix, format, args);
+    format_text(prefix, sizeof prefix, format, args);
     va_end(args);
-    if (length >= (int)sizeof prefix)
-        mark_cut(prefix, sizeof prefix);
     return error_set(err, err->code, "%s: %s", prefix, err->text);
 }
 

@@ -12,25 +12,21 @@
 #define WORD_LONGEST 64      // a longer word is no slip of a name
 #define BEGINNING_SHORTEST 3 // letters that tell which name was begun
 
-// How a numeric kind is read, and the largest value its member holds.
+// How a numeric kind is read, and the largest value that its member holds.
 static const struct numeric {
     enum unit unit;
     double largest;
+    const char *suffix; // behind a double of the base unit; NULL: a whole number
 } numerics[] = {
-    [FIELD_U32] = {UNIT_COUNT, UINT32_MAX},   [FIELD_U64] = {UNIT_COUNT, INFINITY},
-    [FIELD_NUMBER] = {UNIT_NUMBER, INFINITY}, [FIELD_BYTES] = {UNIT_BYTES, INFINITY},
-    [FIELD_RATE] = {UNIT_RATE, INFINITY},     [FIELD_TIME] = {UNIT_TIME, INFINITY},
-    [FIELD_FLOPS] = {UNIT_FLOPS, INFINITY},
+    [FIELD_U32] = {UNIT_COUNT, UINT32_MAX, NULL},    [FIELD_U64] = {UNIT_COUNT, INFINITY, NULL},
+    [FIELD_NUMBER] = {UNIT_NUMBER, INFINITY, ""},    [FIELD_BYTES] = {UNIT_BYTES, INFINITY, NULL},
+    [FIELD_RATE] = {UNIT_RATE, INFINITY, "B/s"},     [FIELD_TIME] = {UNIT_TIME, INFINITY, NULL},
+    [FIELD_FLOPS] = {UNIT_FLOPS, INFINITY, "FLOPS"}, [FIELD_NAMED] = {UNIT_NUMBER, 0, NULL},
 };
 
-static bool is_real(enum field_kind kind)
+static void *member_of(const struct field *field, const void *object)
 {
-    return kind == FIELD_NUMBER || kind == FIELD_RATE || kind == FIELD_FLOPS;
-}
-
-static void *member_of(const struct field *field, void *object)
-{
-    return (char *)object + field->offset;
+    return (char *)(uintptr_t)object + field->offset;
 }
 
 static bool parse_bool(const char *text, bool *member, struct error *err)
@@ -60,15 +56,12 @@ static bool refuse_range(const struct field *field, const char *text, double max
 
 static void store_number(const struct field *field, double value, void *member)
 {
-    if (is_real(field->kind)) {
-        memcpy(member, &value, sizeof value);
-    } else if (field->kind == FIELD_U32) {
-        const uint32_t whole = (uint32_t)value;
-        memcpy(member, &whole, sizeof whole);
-    } else {
-        const uint64_t whole = (uint64_t)value;
-        memcpy(member, &whole, sizeof whole);
-    }
+    if (numerics[field->kind].suffix)
+        *(double *)member = value;
+    else if (field->kind == FIELD_U32)
+        *(uint32_t *)member = (uint32_t)value;
+    else
+        *(uint64_t *)member = (uint64_t)value;
 }
 
 static bool parse_number(const struct field *field, const char *text, void *member,
@@ -111,60 +104,47 @@ static const char *choice_at(const void *names, size_t index)
     return ((const char *const *)names)[index];
 }
 
-// The names of an enum or of named objects, by their place.
-struct name_list {
-    const char *(*at)(const void *context, size_t index);
-    const void *context;
-    size_t count;
-};
-
-static bool refuse_name(const struct name_list *names, const char *text, struct error *err)
-{
-    char list[512] = "", quoted[ERROR_QUOTE_BYTES];
-    size_t used = 0;
-    for (size_t i = 0; i < names->count && used < sizeof list; i++) {
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
-                                 names->at(names->context, i));
-    }
-    error_quote(text, quoted);
-    const char *near = field_nearest(text, names->count, names->at, names->context);
-    if (near != NULL) {
-        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected one of %s", quoted,
-                         near, list);
-    }
-    return error_set(err, EXIT_INPUT, "'%s': expected one of %s", quoted, list);
-}
-
 static const char *object_at(const void *objects, size_t index)
 {
     return *(const char *const *)((const void *const *)objects)[index];
 }
 
+static bool refuse_name(const struct field *field, size_t count, const char *text,
+                        struct error *err)
+{
+    const bool named = field->kind == FIELD_NAMED;
+    const char *(*name)(const void *, size_t) = named ? object_at : choice_at;
+    const void *names = named ? (const void *)field->objects : field->names;
+    char list[512] = "", quoted[ERROR_QUOTE_BYTES];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof list; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? ", " : "",
+                                 name(names, i));
+    error_quote(text, quoted);
+    const char *near = field_nearest(text, count, name, names);
+    if (near)
+        return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected one of %s", quoted,
+                         near, list);
+    return error_set(err, EXIT_INPUT, "'%s': expected one of %s", quoted, list);
+}
+
 static bool parse_enum(const struct field *field, const char *text, void *member, struct error *err)
 {
     uint32_t index = 0;
-    for (; field->names[index] != NULL; index++) {
-        if (strcmp(field->names[index], text) == 0) {
-            memcpy(member, &index, sizeof index);
-            return true;
-        }
-    }
-    const struct name_list names = {.at = choice_at, .context = field->names, .count = index};
-    return refuse_name(&names, text, err);
+    for (; field->names[index]; index++)
+        if (strcmp(field->names[index], text) == 0)
+            return memcpy(member, &index, sizeof index), true;
+    return refuse_name(field, index, text, err);
 }
 
 static bool parse_named(const struct field *field, const char *text, void *member,
                         struct error *err)
 {
     size_t index = 0;
-    for (; field->objects[index] != NULL; index++) {
-        if (strcmp(object_at(field->objects, index), text) == 0) {
-            memcpy(member, &field->objects[index], sizeof field->objects[index]);
-            return true;
-        }
-    }
-    const struct name_list names = {.at = object_at, .context = field->objects, .count = index};
-    return refuse_name(&names, text, err);
+    for (; field->objects[index]; index++)
+        if (strcmp(object_at(field->objects, index), text) == 0)
+            return memcpy(member, &field->objects[index], sizeof field->objects[index]), true;
+    return refuse_name(field, index, text, err);
 }
 
 bool field_parse(const struct field *field, const char *text, void *object, struct error *err)
@@ -179,46 +159,29 @@ bool field_parse(const struct field *field, const char *text, void *object, stru
         return parse_enum(field, text, member, err);
     case FIELD_NAMED:
         return parse_named(field, text, member, err);
-    case FIELD_U32:
-    case FIELD_U64:
-    case FIELD_NUMBER:
-    case FIELD_BYTES:
-    case FIELD_RATE:
-    case FIELD_TIME:
-    case FIELD_FLOPS:
-        break;
+    default:
+        return parse_number(field, text, member, err);
     }
-    return parse_number(field, text, member, err);
 }
 
 static void format_number(const struct field *field, const void *member, char *buffer)
 {
-    double real;
-    uint64_t whole = 0;
-    if (is_real(field->kind)) {
-        memcpy(&real, member, sizeof real);
-    } else if (field->kind == FIELD_U32) {
-        uint32_t narrow;
-        memcpy(&narrow, member, sizeof narrow);
-        whole = narrow;
-        real = narrow;
-    } else {
-        memcpy(&whole, member, sizeof whole);
-        real = (double)whole;
-    }
-    if (field->kind == FIELD_U32 || field->kind == FIELD_U64) {
+    const struct numeric *numeric = &numerics[field->kind];
+    const uint64_t whole = numeric->suffix            ? 0
+                           : field->kind == FIELD_U32 ? *(const uint32_t *)member
+                                                      : *(const uint64_t *)member;
+    const double real = numeric->suffix ? *(const double *)member : (double)whole;
+    if (numeric->unit == UNIT_COUNT)
         snprintf(buffer, FIELD_TEXT_BYTES, "%" PRIu64, whole);
-    } else if (!(real >= 0) || isinf(real)) {
-        snprintf(buffer, FIELD_TEXT_BYTES, "%g", real); // never parsed, but a caller may hold one
-    } else {
-        units_format(numerics[field->kind].unit, real, buffer);
-    }
+    else if (!(real >= 0) || isinf(real)) // never parsed, but a caller may hold one
+        snprintf(buffer, FIELD_TEXT_BYTES, "%g", real);
+    else
+        units_format(numeric->unit, real, buffer);
 }
 
 char *field_format(const struct field *field, const void *object, char *buffer)
 {
-    const void *member = (const char *)object + field->offset;
-    const void *named;
+    const void *member = member_of(field, object), *named;
     uint32_t index;
     switch (field->kind) {
     case FIELD_BOOL:
@@ -235,15 +198,8 @@ char *field_format(const struct field *field, const void *object, char *buffer)
         memcpy(&named, member, sizeof named);
         snprintf(buffer, FIELD_TEXT_BYTES, "%s", *(const char *const *)named);
         break;
-    case FIELD_U32:
-    case FIELD_U64:
-    case FIELD_NUMBER:
-    case FIELD_BYTES:
-    case FIELD_RATE:
-    case FIELD_TIME:
-    case FIELD_FLOPS:
+    default:
         format_number(field, member, buffer);
-        break;
     }
     return buffer;
 }
@@ -256,42 +212,29 @@ static int folded(char letter)
 
 char *field_exact(const struct field *field, const void *object, char *buffer)
 {
-    static const struct {
-        const char *suffix;
-        enum unit unit;
-        bool real;
-    } kinds[] = {[FIELD_NUMBER] = {"", UNIT_NUMBER, true},
-                 [FIELD_RATE] = {"B/s", UNIT_RATE, true},
-                 [FIELD_FLOPS] = {"FLOPS", UNIT_FLOPS, true},
-                 [FIELD_NAMED] = {"", UNIT_NUMBER, false}};
+    const struct numeric *numeric = &numerics[field->kind];
     struct error err;
-    double real, back;
+    double back;
     field_format(field, object, buffer);
-    if (!kinds[field->kind].real)
+    if (!numeric->suffix)
         return buffer;
-    memcpy(&real, (const char *)object + field->offset, sizeof real);
+    const double real = *(const double *)member_of(field, object);
     for (int digits = 6; digits <= 17; digits++) {
-        if (units_parse(kinds[field->kind].unit, buffer, &back, &err) && back == real)
+        if (units_parse(numeric->unit, buffer, &back, &err) && back == real)
             break;
-        snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, kinds[field->kind].suffix);
+        snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, real, numeric->suffix);
     }
     return buffer;
 }
 
 void field_scale(const struct field *field, void *object, double factor)
 {
-    void *member = member_of(field, object);
-    uint64_t time_ps;
-    double rate;
-    if (field->kind == FIELD_TIME) {
-        memcpy(&time_ps, member, sizeof time_ps);
-        time_ps = (uint64_t)ceil((double)time_ps * factor);
-        memcpy(member, &time_ps, sizeof time_ps);
-    } else if (field->kind == FIELD_RATE) {
-        memcpy(&rate, member, sizeof rate);
-        rate /= factor;
-        memcpy(member, &rate, sizeof rate);
-    }
+    uint64_t *time_ps = member_of(field, object);
+    double *rate = member_of(field, object);
+    if (field->kind == FIELD_TIME)
+        *time_ps = (uint64_t)ceil((double)*time_ps * factor);
+    else if (field->kind == FIELD_RATE)
+        *rate /= factor;
 }
 
 void field_print_quoted(const char *text, FILE *out)

@@ -38,6 +38,12 @@ void *mem_grow(void *array, size_t count, size_t size)
     return memory;
 }
 
+void *mem_room(void *array, size_t count, size_t size)
+{
+    const bool full = (count & (count - 1)) == 0;
+    return full ? mem_grow(array, count ? 2 * count : 1, size) : array;
+}
+
 void *mem_copy(const void *bytes, size_t size)
 {
     return memcpy(mem_alloc(size, 1), bytes, size);

@@ -11,6 +11,9 @@ void *mem_alloc(size_t count, size_t size);
 // As realloc for an array of `count` elements; the grown part is not zeroed.
 void *mem_grow(void *array, size_t count, size_t size);
 
+// Room for one element more in an array that grew by this alone and holds `count`: it doubles.
+void *mem_room(void *array, size_t count, size_t size);
+
 // A copy of size bytes, to be freed by the caller.
 void *mem_copy(const void *bytes, size_t size);
 

@@ -99,28 +99,27 @@ void provenance_print(const struct provenance *provenance, FILE *out)
 
 // ---- a value and what stands beside it ----------------------------------------------------------
 
+// clang-format off
+#define BESIDE(member, kind_of, low, high)                                                         \
+    {.key = #member, .field = {.key = #member, .kind = kind_of,                                    \
+                               .offset = offsetof(struct provenance, member),                      \
+                               .min = low, .max = high}}
+#define BESIDE_TEXT(member) {.key = #member, .text = offsetof(struct provenance, member)}
+// clang-format on
+
 // The keys beside a value; numbers by fields, texts of any length.
 static const struct beside {
     const char *key;
     size_t text;        // offset of a text, where there is no field
     struct field field; // of a number
 } besides[] = {
-    {.key = "source", .text = offsetof(struct provenance, source)},
-    {.key = "fit", .text = offsetof(struct provenance, fit)},
-    {.key = "only", .text = offsetof(struct provenance, only)},
-    {.key = "except", .text = offsetof(struct provenance, except)},
-    {.key = "rows",
-     .field = {.key = "rows",
-               .kind = FIELD_U64,
-               .offset = offsetof(struct provenance, rows),
-               .min = 1,
-               .max = 1e15}},
-    {.key = "stderr_pct",
-     .field = {.key = "stderr_pct",
-               .kind = FIELD_NUMBER,
-               .offset = offsetof(struct provenance, stderr_pct)}},
-    {.key = "seed",
-     .field = {.key = "seed", .kind = FIELD_U64, .offset = offsetof(struct provenance, seed)}},
+    BESIDE_TEXT(source),
+    BESIDE_TEXT(fit),
+    BESIDE_TEXT(only),
+    BESIDE_TEXT(except),
+    BESIDE(rows, FIELD_U64, 1, 1e15),
+    BESIDE(stderr_pct, FIELD_NUMBER, 0, 0),
+    BESIDE(seed, FIELD_U64, 0, 0),
 };
 #define BESIDES (sizeof besides / sizeof besides[0])
 _Static_assert(sizeof(size_t) == sizeof(uint64_t), "rows are read as a 64-bit count");
@@ -353,20 +352,15 @@ static bool check_document(const struct object_reading *reading)
     return !key || preset_blame(reading->doc, key, reading->err);
 }
 
-static bool begin_document(struct object_reading *reading)
-{
-    reading->fields = reading->reader->fields;
-    reading->count = reading->reader->count;
-    return !reading->reader->begin || reading->reader->begin(reading);
-}
-
 static bool read_document(struct object_reading *reading)
 {
     const struct object_reader *reader = reading->reader;
     if (doc_kind(reading->doc, reading->root) != DOC_MAP)
         return doc_error(reading->doc, reading->root, reading->err, "expected %s keys and values",
                          reader->whose);
-    if (!begin_document(reading))
+    reading->fields = reader->fields;
+    reading->count = reader->count;
+    if (reader->begin && !reader->begin(reading))
         return false;
     preset_title(reading->doc, name_of(reading));
     if (reader->is_foreign && reader->is_foreign(reading->doc, reading->root))

@@ -85,9 +85,9 @@ struct object_reader {
 
     // All that follows may be NULL. Those that return bool fail with the message in reading->err.
     bool (*begin)(struct object_reading *); // may set fields and count by what the document is
-    bool (*read_others)(struct object_reading *); // after the fields
-    void (*settle)(struct object_reading *);      // defaults that hang on which keys were seen
-    void (*changed)(struct object_reading *);     // after changes, `seen` being what was changed
+    bool (*read_others)(struct object_reading *);   // after the fields
+    void (*settle)(struct object_reading *);        // defaults that hang on which keys were seen
+    void (*changed)(struct object_reading *);       // after changes, `seen` being what was changed
     bool (*check_variant)(struct object_reading *); // after a variant's keys
     // What cannot be: the key at fault, with the message in *err (preset_fault), or NULL. May fill
     // members that are no fields.

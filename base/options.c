@@ -19,27 +19,29 @@ char *options_flag(const char *key, char *flag)
 
 // ---- the rows of a table -----------------------------------------------------------------------
 
+// Rows that the table takes of a part.
+static size_t part_count(const struct option_table *table, size_t part)
+{
+    const struct option_group *group = table->parts[part].group;
+    return group == table->without ? 0 : group->count;
+}
+
 struct option_place options_at(const struct option_table *table, size_t index)
 {
     for (size_t p = 0; p < table->count; p++) {
         const struct option_part *part = &table->parts[p];
-        if (index < part->group->count)
+        if (index < part_count(table, p))
             return (struct option_place){&part->group->rows[index], part->group, part->offset};
-        index -= part->group->count;
+        index -= part_count(table, p);
     }
     return (struct option_place){0};
-}
-
-static const struct option_row *option_row_at(const struct option_table *table, size_t index)
-{
-    return options_at(table, index).row;
 }
 
 static size_t row_count(const struct option_table *table)
 {
     size_t count = 0;
     for (size_t p = 0; p < table->count; p++)
-        count += table->parts[p].group->count;
+        count += part_count(table, p);
     assert(count <= OPTIONS_MAX);
     return count;
 }
@@ -48,7 +50,7 @@ bool options_has(const struct option_table *table, const char *flag)
 {
     char known[OPTION_FLAG_BYTES];
     const struct option_row *row;
-    for (size_t i = 0; (row = option_row_at(table, i)) != NULL; i++) {
+    for (size_t i = 0; (row = options_at(table, i).row) != NULL; i++) {
         if (strcmp(options_flag(row->field.key, known), flag) == 0)
             return true;
     }
@@ -60,7 +62,7 @@ static size_t row_of_key(const struct option_table *table, const char *key)
 {
     const struct option_row *row;
     size_t i = 0;
-    while ((row = option_row_at(table, i)) != NULL && strcmp(row->field.key, key) != 0)
+    while ((row = options_at(table, i).row) != NULL && strcmp(row->field.key, key) != 0)
         i++;
     return i;
 }
@@ -82,7 +84,7 @@ void options_say(struct command_line *line, const char *key)
 
 static const char *option_key(const void *table, size_t index)
 {
-    return option_row_at(table, index)->field.key;
+    return options_at(table, index).row->field.key;
 }
 
 static bool refuse_unknown_flag(const struct option_table *table, const char *word,
@@ -118,26 +120,19 @@ static bool check_flag(const struct option_table *table, const char *argument, s
 // ---- getopt's tables ---------------------------------------------------------------------------
 
 struct getopt_tables {
-    struct option *longs;
-    char *flags;  // OPTION_FLAG_BYTES each, for longs
-    char *shorts; // "-:" leaves the order of argv alone and tells a missing value apart
+    struct option longs[OPTIONS_MAX + 1];
+    char flags[OPTIONS_MAX][OPTION_FLAG_BYTES]; // for longs
+    char shorts[2 * OPTIONS_MAX + 3]; // "-:" leaves the order of argv alone and tells a missing
+                                      // value apart
 };
 
-static struct getopt_tables make_tables(const struct option_table *table)
+static void fill_tables(struct getopt_tables *made, const struct option_table *table)
 {
-    const size_t count = row_count(table);
-    struct getopt_tables made = {
-        .longs = mem_alloc(count + 1, sizeof *made.longs),
-        .flags = mem_alloc(count + 1, OPTION_FLAG_BYTES),
-        .shorts = mem_alloc(2 * count + 3, 1),
-    };
-    char *letter = made.shorts;
-    *letter++ = '-';
-    *letter++ = ':';
-    for (size_t i = 0; i < count; i++) {
-        const struct option_row *row = option_row_at(table, i);
-        made.longs[i] = (struct option){
-            .name = options_flag(row->field.key, made.flags + i * OPTION_FLAG_BYTES) + 2,
+    char *letter = stpcpy(made->shorts, "-:");
+    for (size_t i = 0; i < row_count(table); i++) {
+        const struct option_row *row = options_at(table, i).row;
+        made->longs[i] = (struct option){
+            .name = options_flag(row->field.key, made->flags[i]) + 2,
             .has_arg = row->argument != NULL ? required_argument : no_argument,
             .val = FIRST_VALUE + (int)i,
         };
@@ -148,14 +143,6 @@ static struct getopt_tables make_tables(const struct option_table *table)
         }
     }
     *letter = '\0';
-    return made;
-}
-
-static void free_tables(struct getopt_tables *made)
-{
-    free(made->longs);
-    free(made->flags);
-    free(made->shorts);
 }
 
 // The row that getopt's answer (or optopt) stands for; one past the last where there is none.
@@ -165,7 +152,7 @@ static size_t row_of_answer(const struct option_table *table, int answer)
         return (size_t)(answer - FIRST_VALUE);
     const struct option_row *row;
     size_t i = 0;
-    while ((row = option_row_at(table, i)) != NULL && row->letter != answer)
+    while ((row = options_at(table, i).row) != NULL && row->letter != answer)
         i++;
     return i;
 }
@@ -199,7 +186,7 @@ static bool take_option(struct command_line *line, size_t index, const char *val
 static bool refuse_answer(const struct option_table *table, int answer, struct error *err)
 {
     char flag[OPTION_FLAG_BYTES], letter[2] = {(char)optopt, '\0'}, quoted[ERROR_QUOTE_BYTES];
-    const struct option_row *row = option_row_at(table, row_of_answer(table, optopt));
+    const struct option_row *row = options_at(table, row_of_answer(table, optopt)).row;
     if (row == NULL)
         return error_set(err, EXIT_INPUT, "unknown option '-%s'", error_quote(letter, quoted));
     options_flag(row->field.key, flag);
@@ -242,11 +229,11 @@ bool options_parse(struct command_line *line, int argc, char **argv, struct erro
 {
     assert(argc >= 1);
     memset(line->given, 0, sizeof line->given);
-    struct getopt_tables made = make_tables(line->table);
+    struct getopt_tables made = {0};
+    fill_tables(&made, line->table);
     line->words = mem_alloc((size_t)argc, sizeof *line->words);
     line->word_count = 0;
     const bool good = parse_all(line, &made, argc, argv, err);
-    free_tables(&made);
     if (!good) {
         free(line->words);
         line->words = NULL;
@@ -269,24 +256,11 @@ static void format_label(const struct option_row *row, char *label, size_t bytes
 
 static bool worth_showing(const struct field *field, const char *value)
 {
-    switch (field->kind) {
-    case FIELD_BOOL:
+    if (field->kind == FIELD_BOOL)
         return strcmp(value, "true") == 0;
-    case FIELD_TEXT:
+    if (field->kind == FIELD_TEXT)
         return *value != '\0';
-    case FIELD_ENUM:
-    case FIELD_NAMED:
-        return true;
-    case FIELD_U32:
-    case FIELD_U64:
-    case FIELD_NUMBER:
-    case FIELD_BYTES:
-    case FIELD_RATE:
-    case FIELD_TIME:
-    case FIELD_FLOPS:
-        break;
-    }
-    return strtod(value, NULL) != 0;
+    return field->kind == FIELD_ENUM || field->kind == FIELD_NAMED || strtod(value, NULL) != 0;
 }
 
 static void print_row(const struct option_place *place, const void *defaults, int width, FILE *out)
@@ -305,38 +279,33 @@ static int label_width(const struct option_table *table)
     size_t width = 0;
     for (size_t i = 0; i < row_count(table); i++) {
         char label[2 * OPTION_FLAG_BYTES];
-        format_label(option_row_at(table, i), label, sizeof label);
+        format_label(options_at(table, i).row, label, sizeof label);
         width = strlen(label) > width ? strlen(label) : width;
     }
     return (int)width;
 }
 
-static bool same_heading(const struct option_table *table, size_t a, size_t b)
-{
-    return strcmp(table->parts[a].group->heading, table->parts[b].group->heading) == 0;
-}
-
-// True when no earlier part has this part's heading.
+// Whether the part has rows, and is the first of its heading that has any.
 static bool begins_heading(const struct option_table *table, size_t part)
 {
-    for (size_t p = 0; p < part; p++) {
-        if (same_heading(table, p, part))
+    const char *heading = table->parts[part].group->heading;
+    for (size_t p = 0; p < part; p++)
+        if (part_count(table, p) > 0 && strcmp(table->parts[p].group->heading, heading) == 0)
             return false;
-    }
-    return true;
+    return part_count(table, part) > 0;
 }
 
 void options_help(const struct option_table *table, const void *defaults, FILE *out)
 {
     const int width = label_width(table);
     for (size_t first = 0; first < table->count; first++) {
+        const char *heading = table->parts[first].group->heading;
         if (!begins_heading(table, first))
             continue;
-        fprintf(out, "%s:\n", table->parts[first].group->heading);
+        fprintf(out, "%s:\n", heading);
         struct option_place place;
-        for (size_t i = 0; (place = options_at(table, i)).row != NULL; i++) {
-            if (strcmp(place.group->heading, table->parts[first].group->heading) == 0)
+        for (size_t i = 0; (place = options_at(table, i)).row != NULL; i++)
+            if (strcmp(place.group->heading, heading) == 0)
                 print_row(&place, defaults, width, out);
-        }
     }
 }

@@ -56,6 +56,7 @@ struct option_table {
     const char *program; // for messages, e.g. "epsim simulate"
     const struct option_part *parts;
     size_t count;
+    const struct option_group *without;  // of the parts, that is not taken; NULL: all are
     bool (*elsewhere)(const char *flag); // whether another command takes "--flag"; NULL: none does
 };
 

@@ -120,18 +120,37 @@ static char *temporary_name(const char *path, unsigned try)
     return mem_format("%.*s.epsim-%ld-%u.tmp", folder, path, (long)getpid(), try);
 }
 
-// Created as a plain open would, so that the umask counts; on failure -1 and errno.
-static int create_temporary(struct outfile *file, mode_t mode)
+// Makes a file, or a folder where `mode` says S_IFDIR, as a plain open would, so that the umask
+// counts; on failure below 0 and errno.
+static int create_temporary(char **temporary, const char *path, mode_t mode)
 {
-    int descriptor = -1;
-    for (unsigned try = 0; descriptor < 0 && try < NAME_TRIES; try++) {
-        free(file->temporary);
-        file->temporary = temporary_name(file->path, try);
-        descriptor = open(file->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        if (descriptor < 0 && errno != EEXIST)
+    int made = -1;
+    for (unsigned try = 0; made < 0 && try < NAME_TRIES; try++) {
+        free(*temporary);
+        *temporary = temporary_name(path, try);
+        made = S_ISDIR(mode) ? mkdir(*temporary, mode & 0777)
+                             : open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (made < 0 && errno != EEXIST)
             break;
     }
-    return descriptor;
+    return made;
+}
+
+// The same, watched. A signal between the two would leave it behind, so none comes through here,
+// and a handler on another thread waits.
+static int create_watched(char **temporary, const char *path, mode_t mode, bool *watched)
+{
+    sigset_t all, before;
+    outfile_watch_signals();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_fetch_add(&creating, 1);
+    const int made = create_temporary(temporary, path, mode), number = errno;
+    *watched = made >= 0 && watch_signals(*temporary);
+    atomic_fetch_sub(&creating, 1);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = number;
+    return made;
 }
 
 static void forget(struct outfile *file)
@@ -156,20 +175,10 @@ static bool refuse_folder(struct outfile *file, int number, struct error *err)
 
 static bool open_scratch(struct outfile *file, mode_t mode, struct error *err)
 {
-    outfile_watch_signals();
-    // A signal between creation and watch_signals() would leave the file behind, so none comes
-    // through here, and a handler on another thread waits.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    atomic_fetch_add(&creating, 1);
-    const int descriptor = create_temporary(file, mode);
-    const int number = errno;
-    const bool watched = descriptor >= 0 && watch_signals(file->temporary);
-    atomic_fetch_sub(&creating, 1);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    bool watched;
+    const int descriptor = create_watched(&file->temporary, file->path, mode, &watched);
     if (descriptor < 0)
-        return refuse_folder(file, number, err);
+        return refuse_folder(file, errno, err);
     file->stream = watched ? fdopen(descriptor, "w") : NULL;
     if (file->stream == NULL) {
         error_set(err, EXIT_RUNTIME, "%s: more than %d output files open", file->path, OPEN_LIMIT);
@@ -330,19 +339,6 @@ static char *without_slashes(const char *path)
     return mem_format("%.*s", (int)length, path);
 }
 
-static int create_folder(struct outfolder *folder)
-{
-    int result = -1;
-    for (unsigned try = 0; result != 0 && try < NAME_TRIES; try++) {
-        free(folder->temporary);
-        folder->temporary = temporary_name(folder->path, try);
-        result = mkdir(folder->temporary, 0777);
-        if (result != 0 && errno != EEXIST)
-            break;
-    }
-    return result;
-}
-
 bool outfolder_open(struct outfolder *folder, const char *path, struct error *err)
 {
     *folder = (struct outfolder){.path = without_slashes(path)};
@@ -350,15 +346,9 @@ bool outfolder_open(struct outfolder *folder, const char *path, struct error *er
         outfolder_abort(folder);
         return false;
     }
-    outfile_watch_signals();
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    atomic_fetch_add(&creating, 1);
-    const int result = create_folder(folder), number = errno;
-    folder->made = result == 0 && watch_signals(folder->temporary);
-    atomic_fetch_sub(&creating, 1);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    const int result =
+        create_watched(&folder->temporary, folder->path, S_IFDIR | 0777, &folder->made);
+    const int number = errno;
     if (folder->made)
         return true;
     if (result == 0)

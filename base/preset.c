@@ -1,5 +1,4 @@
-// A lookup composes the path and scans the embedded table, which needs neither an index nor a lock;
-// only the listing keeps a sorted copy of the names, made once.
+// A lookup composes the path and scans the embedded table, which needs neither an index nor a lock.
 #include "base/preset.h"
 
 #include "base/infile.h"
@@ -12,105 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <threads.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define PRESET_FOLDER "/presets/" // of whatever room
 #define PRESET_SUFFIX ".yaml"
-#define SHELF_NAMES 64
-#define NAME_BYTES 48
-#define SHELVES 8
-
-// The presets of one kind. What one is called in messages is the kind without its last letter:
-// "cluster" of "clusters".
-struct shelf {
-    char kind[NAME_BYTES];
-    size_t count;
-    char names[SHELF_NAMES][NAME_BYTES];
-};
-
-static struct shelf shelves[SHELVES];
-static size_t shelf_count;
-static once_flag shelves_once = ONCE_FLAG_INIT;
-
-// "KIND/NAME.yaml" of a path in the tree, or NULL where that is no preset.
-static const char *preset_path(const char *path)
-{
-    const char *folder = strstr(path, PRESET_FOLDER);
-    return folder ? folder + strlen(PRESET_FOLDER) : NULL;
-}
-
-static struct shelf *shelf_for(const char *kind, size_t length)
-{
-    size_t s = 0;
-    while (s < shelf_count &&
-           (strncmp(shelves[s].kind, kind, length) || shelves[s].kind[length] != '\0'))
-        s++;
-    if (s == shelf_count) {
-        assert(shelf_count < SHELVES && length < NAME_BYTES);
-        memcpy(shelves[shelf_count++].kind, kind, length);
-    }
-    return &shelves[s];
-}
-
-// Variants are presets of no name of their own.
-static void shelve(const char *path)
-{
-    const char *kind = preset_path(path);
-    if (!kind || strchr(kind, '@'))
-        return;
-    const size_t kind_length = strcspn(kind, "/");
-    struct shelf *shelf = shelf_for(kind, kind_length);
-    const char *name = kind + kind_length + 1;
-    const size_t length = strlen(name) - strlen(PRESET_SUFFIX);
-    assert(shelf->count < SHELF_NAMES && length < NAME_BYTES);
-    memcpy(shelf->names[shelf->count++], name, length);
-}
-
-static int by_preset_name(const void *a, const void *b)
-{
-    return strcmp(a, b);
-}
-
-static void shelves_fill(void)
-{
-    for (size_t i = 0; i < embedded_count; i++)
-        shelve(embedded_files[i].path);
-    for (size_t s = 0; s < shelf_count; s++)
-        qsort(shelves[s].names, shelves[s].count, NAME_BYTES, by_preset_name);
-}
-
-static const struct shelf *shelf_of(const char *kind)
-{
-    call_once(&shelves_once, shelves_fill);
-    for (size_t s = 0; s < shelf_count; s++)
-        if (strcmp(shelves[s].kind, kind) == 0)
-            return &shelves[s];
-    abort(); // a kind that is none is a slip of the programmer's
-}
-
-size_t preset_count(const char *kind)
-{
-    return shelf_of(kind)->count;
-}
-
-const char *preset_name(const char *kind, size_t index)
-{
-    const struct shelf *shelf = shelf_of(kind);
-    assert(index < shelf->count);
-    return shelf->names[index];
-}
 
 static const struct embedded *find_embedded(const char *kind, const char *name)
 {
-    char *wanted = mem_format("%s/%s" PRESET_SUFFIX, kind, name);
-    const struct embedded *found = NULL;
-    for (size_t i = 0; !found && i < embedded_count; i++) {
-        const char *path = preset_path(embedded_files[i].path);
-        if (path && strcmp(path, wanted) == 0)
-            found = &embedded_files[i];
-    }
+    char *wanted = mem_format(PRESET_FOLDER "%s/%s" PRESET_SUFFIX, kind, name);
+    const struct embedded *found = embedded_find(wanted);
     free(wanted);
     return found;
 }
@@ -127,22 +37,46 @@ static bool looks_like_path(const char *what)
            ends_with(what, ".json") || (*what && access(what, F_OK) == 0);
 }
 
-static const char *shelf_name_at(const void *shelf, size_t index)
+static int by_preset_name(const void *a, const void *b)
 {
-    return ((const struct shelf *)shelf)->names[index];
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+// The names that are built in, in byte order. Variants are presets of no name of their own.
+static char **built_in_names(const char *kind, size_t *count)
+{
+    char **names = mem_alloc(embedded_count, sizeof *names);
+    char *folder = mem_format(PRESET_FOLDER "%s/", kind);
+    *count = 0;
+    for (size_t i = 0; i < embedded_count; i++) {
+        const char *path = strstr(embedded_files[i].path, folder);
+        if (!path || strchr(path, '@'))
+            continue;
+        const char *name = path + strlen(folder);
+        names[(*count)++] = mem_format("%.*s", (int)(strlen(name) - strlen(PRESET_SUFFIX)), name);
+    }
+    assert(*count > 0); // a kind that is none is a slip of the programmer's
+    free(folder);
+    qsort(names, *count, sizeof *names, by_preset_name);
+    return names;
+}
+
+static const char *preset_name_at(const void *names, size_t index)
+{
+    return ((char *const *)names)[index];
 }
 
 static void refuse_preset(const char *kind, const char *what, struct error *err)
 {
-    const struct shelf *shelf = shelf_of(kind);
-    const char *near = field_nearest(what, shelf->count, shelf_name_at, shelf);
+    size_t count, length = 0;
+    char **names = built_in_names(kind, &count);
+    const char *near = field_nearest(what, count, preset_name_at, names);
     char list[512] = "", quoted[ERROR_QUOTE_BYTES];
-    size_t length = 0;
-    for (size_t i = 0; i < shelf->count && length < sizeof list; i++)
-        length += (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "",
-                                   shelf->names[i]);
+    for (size_t i = 0; i < count && length < sizeof list; i++)
+        length +=
+            (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);
     error_quote(what, quoted);
-    const int noun = (int)strlen(kind) - 1;
+    const int noun = (int)strlen(kind) - 1; // "cluster" of "clusters"
     if (near)
         error_set(err, EXIT_INPUT,
                   "'%s': no such %.*s; did you mean '%s'? Expected a file or one of %s", quoted,
@@ -150,6 +84,9 @@ static void refuse_preset(const char *kind, const char *what, struct error *err)
     else
         error_set(err, EXIT_INPUT, "'%s': no such %.*s; expected a file or one of %s", quoted, noun,
                   kind, list);
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
 }
 
 static char *own_folder; // of presets that stand before ours
@@ -195,7 +132,7 @@ static char **own_names(const char *kind, size_t *count)
     struct dirent **entries = NULL;
     char *path = mem_format("%s/%s", own_folder ? own_folder : "", kind);
     const int found = own_folder ? scandir(path, &entries, is_preset, by_bytes) : 0;
-    char **names = mem_alloc((found > 0 ? (size_t)found : 0) + SHELF_NAMES, sizeof *names);
+    char **names = mem_alloc((found > 0 ? (size_t)found : 0) + embedded_count, sizeof *names);
     *count = 0;
     for (int i = 0; i < found; i++) {
         const size_t length = strlen(entries[i]->d_name) - strlen(PRESET_SUFFIX);
@@ -209,16 +146,19 @@ static char **own_names(const char *kind, size_t *count)
 
 char **preset_all(const char *kind, size_t *own, size_t *count)
 {
-    const struct shelf *shelf = shelf_of(kind);
-    char **names = own_names(kind, own);
+    size_t built_in;
+    char **names = own_names(kind, own), **others = built_in_names(kind, &built_in);
     *count = *own;
-    for (size_t s = 0; s < shelf->count; s++) {
+    for (size_t b = 0; b < built_in; b++) {
         size_t i = 0;
-        while (i < *own && strcmp(names[i], shelf->names[s]))
+        while (i < *own && strcmp(names[i], others[b]))
             i++;
         if (i == *own)
-            names[(*count)++] = mem_copy_text(shelf->names[s]);
+            names[(*count)++] = others[b];
+        else
+            free(others[b]);
     }
+    free(others);
     return names;
 }
 
@@ -242,14 +182,13 @@ struct doc *preset_load_variant(const char *kind, const char *what, const char *
 {
     char *base = find_own(kind, what), *name = mem_format("%s@%s", what, variant);
     char *own = find_own(kind, name);
+    const bool known = base || find_embedded(kind, what);
     const struct embedded *file = own ? NULL : find_embedded(kind, name);
     struct doc *doc = NULL;
-    if (base || find_embedded(kind, what)) {
-        if (own)
-            doc = doc_load(own, err);
-        else if (file)
-            doc = doc_load_text(file->path, (const char *)file->bytes, file->length, err);
-    }
+    if (known && own)
+        doc = doc_load(own, err);
+    else if (known && file)
+        doc = doc_load_text(file->path, (const char *)file->bytes, file->length, err);
     free(base);
     free(own);
     free(name);

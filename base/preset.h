@@ -15,7 +15,7 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err);
 
 // What the preset `what` says otherwise for one variant of its surroundings: NAME@VARIANT, of the
 // folder of one's own (preset_folder) or else built in, whichever of the two NAME is from. NULL,
-// with err untouched, when there is none. Variants are presets of no name of their own: preset_name
+// with err untouched, when there is none. Variants are presets of no name of their own: preset_all
 // does not list them.
 struct doc *preset_load_variant(const char *kind, const char *what, const char *variant,
                                 struct error *err);
@@ -34,9 +34,6 @@ bool preset_folder(const char *folder, struct error *err);
 // The names in the folder of one's own (the first `own`), then those that are only built in, each
 // in byte order. Freed by the caller, one by one.
 char **preset_all(const char *kind, size_t *own, size_t *count);
-
-size_t preset_count(const char *kind);                   // of the built-in ones
-const char *preset_name(const char *kind, size_t index); // in byte order; static storage
 
 // What a document is called when it does not say: its file's name without folder and extension.
 // title has FIELD_TEXT_BYTES bytes.

@@ -53,11 +53,8 @@ void quantiles_add(struct quantiles *quantiles, uint64_t value)
     if (quantiles->count >= QUANTILE_EXACT) {
         add_bin(quantiles, value);
     } else {
-        // Room doubles, from one value on: most have few.
-        if ((quantiles->count & (quantiles->count - 1)) == 0)
-            quantiles->values =
-                mem_grow(quantiles->values, quantiles->count ? 2 * quantiles->count : 1,
-                         sizeof *quantiles->values);
+        quantiles->values =
+            mem_room(quantiles->values, quantiles->count, sizeof *quantiles->values);
         quantiles->values[quantiles->count] = value;
     }
     quantiles->min = quantiles->count && quantiles->min < value ? quantiles->min : value;

@@ -16,15 +16,6 @@
 #define NUMBER_BYTES TABLE_NUMBER_BYTES
 #define WHOLE_LARGEST 1e15 // reals below print without an exponent
 
-struct cell {
-    enum { CELL_BLANK, CELL_TEXT, CELL_COUNT, CELL_REAL } kind;
-    union {
-        char *text;
-        uint64_t count;
-        double real;
-    } as;
-};
-
 struct lines {
     char **items;
     size_t count;
@@ -34,15 +25,15 @@ struct table {
     char *kind;
     struct lines columns, comments;
     struct cell *cells;
-    size_t count, room; // of cells, the last row perhaps not full
-    bool headed;        // table_flush_tsv has printed what stands above the rows
+    size_t count; // of cells, the last row perhaps not full
+    bool headed;  // table_flush_tsv has printed what stands above the rows
 };
 
 // ---- building ----------------------------------------------------------------------------------
 
 static void lines_add(struct lines *lines, char *item)
 {
-    lines->items = mem_grow(lines->items, lines->count + 1, sizeof *lines->items);
+    lines->items = mem_room(lines->items, lines->count, sizeof *lines->items);
     lines->items[lines->count++] = item;
 }
 
@@ -63,21 +54,28 @@ static char *one_line(char *text)
     return text;
 }
 
-struct table *table_new(const char *kind, const char *const *columns)
+struct table *table_new(const char *kind, const char *columns)
 {
-    assert(*columns != NULL);
     struct table *table = mem_alloc(1, sizeof *table);
     table->kind = mem_copy_text(kind);
-    for (; *columns != NULL; columns++)
-        lines_add(&table->columns, one_line(mem_copy_text(*columns)));
+    table_columns(table, columns);
     return table;
+}
+
+void table_columns(struct table *table, const char *columns)
+{
+    assert(table->count == 0);
+    for (size_t length; *columns != '\0'; columns += length + strspn(columns + length, " ")) {
+        length = strcspn(columns, " ");
+        lines_add(&table->columns, one_line(mem_format("%.*s", (int)length, columns)));
+    }
 }
 
 static void drop_rows(struct table *table)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (table->cells[i].kind == CELL_TEXT)
-            free(table->cells[i].as.text);
+            free((void *)(uintptr_t)table->cells[i].as.text);
     }
     table->count = 0;
 }
@@ -104,38 +102,17 @@ void table_comment(struct table *table, const char *format, ...)
     lines_add(&table->comments, one_line(length >= 0 ? text : mem_copy_text("")));
 }
 
-static void table_add_cell(struct table *table, struct cell cell)
+void table_add(struct table *table, const struct cell *cells, size_t count)
 {
-    if (table->count == table->room) {
-        table->room = 2 * table->room + 64;
-        table->cells = mem_grow(table->cells, table->room, sizeof *table->cells);
+    for (size_t i = 0; i < count; i++) {
+        struct cell cell = cells[i];
+        if (cell.kind == CELL_TEXT)
+            cell.as.text = one_line(mem_copy_text(cell.as.text));
+        else if (cell.kind == CELL_REAL)
+            cell.as.real = table_round(cell.as.real);
+        table->cells = mem_room(table->cells, table->count, sizeof *table->cells);
+        table->cells[table->count++] = cell;
     }
-    table->cells[table->count++] = cell;
-}
-
-void table_text(struct table *table, const char *text)
-{
-    table_add_cell(table,
-                   (struct cell){.kind = CELL_TEXT, .as.text = one_line(mem_copy_text(text))});
-}
-
-void table_count(struct table *table, uint64_t value)
-{
-    table_add_cell(table, (struct cell){.kind = CELL_COUNT, .as.count = value});
-}
-
-void table_real(struct table *table, double value)
-{
-    if (isnan(value)) {
-        table_blank(table);
-    } else {
-        table_add_cell(table, (struct cell){.kind = CELL_REAL, .as.real = table_round(value)});
-    }
-}
-
-void table_blank(struct table *table)
-{
-    table_add_cell(table, (struct cell){.kind = CELL_BLANK});
 }
 
 size_t table_rows(const struct table *table)
@@ -177,22 +154,26 @@ char *table_short(double value, char *buffer)
     return buffer;
 }
 
-// The cell as text, in `number` or where it is.
-static const char *cell_text(const struct table *table, size_t row, size_t column,
-                             const struct format *format, char *number)
+// The last row may end early.
+static struct cell cell_at(const struct table *table, size_t row, size_t column)
 {
-    const char *blank = format->blank;
     const size_t index = row * table->columns.count + column;
-    const struct cell *cell = index < table->count ? &table->cells[index] : NULL;
-    if (cell == NULL || cell->kind == CELL_BLANK)
-        return blank;
-    if (cell->kind == CELL_TEXT)
-        return *cell->as.text == '\0' ? blank : cell->as.text;
-    if (cell->kind == CELL_COUNT) {
-        snprintf(number, NUMBER_BYTES, "%" PRIu64, cell->as.count);
-    } else {
-        format_real(cell->as.real, format, number);
-    }
+    return index < table->count ? table->cells[index] : cell_blank();
+}
+
+// The cell as text, in `number` or where it is.
+static const char *shown_cell(const struct table *table, size_t row, size_t column,
+                              const struct format *format, char *number)
+{
+    const struct cell cell = cell_at(table, row, column);
+    if (cell.kind == CELL_BLANK || (cell.kind == CELL_TEXT && *cell.as.text == '\0'))
+        return format->blank;
+    if (cell.kind == CELL_TEXT)
+        return cell.as.text;
+    if (cell.kind == CELL_COUNT)
+        snprintf(number, NUMBER_BYTES, "%" PRIu64, cell.as.count);
+    else
+        format_real(cell.as.real, format, number);
     return number;
 }
 
@@ -215,10 +196,9 @@ static struct shape column_shape(const struct table *table, size_t column)
     struct shape shape = {.width = width_of(table->columns.items[column])};
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
-        const size_t index = row * table->columns.count + column;
-        const size_t width = width_of(cell_text(table, row, column, &aligned, number));
+        const size_t width = width_of(shown_cell(table, row, column, &aligned, number));
         shape.width = width > shape.width ? width : shape.width;
-        shape.left = shape.left || (index < table->count && table->cells[index].kind == CELL_TEXT);
+        shape.left = shape.left || cell_at(table, row, column).kind == CELL_TEXT;
     }
     return shape;
 }
@@ -252,7 +232,7 @@ void table_print(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            const char *text = cell_text(table, row, c, &aligned, number);
+            const char *text = shown_cell(table, row, c, &aligned, number);
             print_padded(out, text, shapes[c], c + 1 == columns);
         }
     }
@@ -274,7 +254,7 @@ static void print_tsv_rows(const struct table *table, FILE *out)
     char number[NUMBER_BYTES];
     for (size_t row = 0; row < table_rows(table); row++) {
         for (size_t c = 0; c < columns; c++) {
-            fprintf(out, "%s%c", cell_text(table, row, c, &tabbed, number),
+            fprintf(out, "%s%c", shown_cell(table, row, c, &tabbed, number),
                     c + 1 < columns ? '\t' : '\n');
         }
     }
@@ -316,20 +296,14 @@ static json_t *json_text(const char *text)
     return json;
 }
 
-static json_t *json_cell(const struct cell *cell)
+static json_t *json_cell(struct cell cell)
 {
-    switch (cell->kind) {
-    case CELL_TEXT:
-        return json_text(cell->as.text);
-    case CELL_COUNT:
-        return cell->as.count <= INT64_MAX ? json_integer((json_int_t)cell->as.count)
-                                           : json_real((double)cell->as.count);
-    case CELL_REAL:
-        return table_json_real(cell->as.real);
-    case CELL_BLANK:
-        break;
-    }
-    return json_null();
+    if (cell.kind == CELL_TEXT)
+        return json_text(cell.as.text);
+    if (cell.kind == CELL_COUNT)
+        return cell.as.count <= INT64_MAX ? json_integer((json_int_t)cell.as.count)
+                                          : json_real((double)cell.as.count);
+    return cell.kind == CELL_REAL ? table_json_real(cell.as.real) : json_null();
 }
 
 json_t *table_json(const struct table *table)
@@ -338,11 +312,8 @@ json_t *table_json(const struct table *table)
     json_t *rows = json_array();
     for (size_t row = 0; row < table_rows(table); row++) {
         json_t *object = json_object();
-        for (size_t c = 0; c < columns; c++) {
-            const size_t index = row * columns + c;
-            json_t *value = index < table->count ? json_cell(&table->cells[index]) : json_null();
-            json_object_set_new(object, table->columns.items[c], value);
-        }
+        for (size_t c = 0; c < columns; c++)
+            json_object_set_new(object, table->columns.items[c], json_cell(cell_at(table, row, c)));
         json_array_append_new(rows, object);
     }
     return rows;

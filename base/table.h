@@ -11,20 +11,54 @@
 
 struct table; // built once, printed any number of times
 
-// kind names the TSV's first line, "# epsim.KIND/1"; columns is a NULL-terminated list, copied.
-struct table *table_new(const char *kind, const char *const *columns);
+// kind names the TSV's first line, "# epsim.KIND/1"; columns are names with blanks between, copied.
+struct table *table_new(const char *kind, const char *columns);
 void table_free(struct table *table);
+
+// Further columns, before any row.
+void table_columns(struct table *table, const char *columns);
 
 // A "# key: value" line above the table (version, seed, configuration).
 void table_comment(struct table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+struct cell {
+    enum { CELL_BLANK, CELL_TEXT, CELL_COUNT, CELL_REAL } kind;
+    union {
+        const char *text; // borrowed, until a table copies it
+        uint64_t count;
+        double real;
+    } as;
+};
+
+static inline struct cell cell_blank(void)
+{
+    return (struct cell){.kind = CELL_BLANK};
+}
+
+// NULL is a blank.
+static inline struct cell cell_text(const char *text)
+{
+    return text ? (struct cell){.kind = CELL_TEXT, .as.text = text} : cell_blank();
+}
+
+static inline struct cell cell_count(uint64_t count)
+{
+    return (struct cell){.kind = CELL_COUNT, .as.count = count};
+}
+
+// NaN is a blank.
+static inline struct cell cell_real(double real)
+{
+    return real == real ? (struct cell){.kind = CELL_REAL, .as.real = real} : cell_blank();
+}
+
 // Cells fill rows from left to right; a full row begins the next by itself.
-// Tabs and newlines in a text cell become spaces. NaN is an empty cell.
-void table_text(struct table *table, const char *text);
-void table_count(struct table *table, uint64_t value);
-void table_real(struct table *table, double value);
-void table_blank(struct table *table);
+// Tabs and newlines in a text become spaces.
+void table_add(struct table *table, const struct cell *cells, size_t count);
+#define TABLE_ADD(table, ...)                                                                      \
+    table_add(table, (const struct cell[]){__VA_ARGS__},                                           \
+              sizeof((const struct cell[]){__VA_ARGS__}) / sizeof(struct cell))
 
 size_t table_rows(const struct table *table);
 

@@ -43,10 +43,7 @@ static const struct option_row view_rows[] = {
 };
 static const struct option_group view_options = {HEADING_JUDGED, OPTION_ROWS(view_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND", "table for programs: accuracy or accuracy-rows")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), "accuracy or accuracy-rows");
 
 static void judged_release(struct judged *judged)
 {
@@ -86,18 +83,14 @@ static bool output_accuracy(const struct command_line *line, const struct judged
 {
     struct accuracy_options *options = line->options;
     const char *tsv = options->common.tsv;
-    char *command = command_text(line);
     const bool rows = judged->worst || !strcmp(tsv, "accuracy-rows");
     struct table *table =
         rows ? accuracy_rows_table(judged, !tsv[0]) : accuracy_groups_table(judged);
-    table_head(table, options->judge.seed, command, NULL);
+    table_head(table, options->judge.seed, line, NULL);
     accuracy_comment_totals(table, judged);
-    json_t *document = json_head("epsim.accuracy/1", options->judge.seed, command);
+    json_t *document = json_head("epsim.accuracy/1", options->judge.seed, line);
     accuracy_json(judged, document);
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 static bool outside_tolerance(const struct judged *judged, double tolerance_pct, double median_pct)
@@ -202,15 +195,6 @@ static enum exit_code run_accuracy(struct command_line *line, struct error *err)
     return !ok ? err->code : off ? EXIT_TOLERANCE : EXIT_DONE;
 }
 
-static void accuracy_defaults(void *options)
-{
-    *(struct accuracy_options *)options =
-        (struct accuracy_options){.judge.seed = scenario_def_default().seed,
-                                  .engine = "simulate",
-                                  .tolerance_pct = INFINITY,
-                                  .median_pct = INFINITY};
-}
-
 static const struct option_part accuracy_parts[] = {
     {&scenario_seed_options, AT(judge.seed)},
     {&engine_options, 0},
@@ -219,41 +203,49 @@ static const struct option_part accuracy_parts[] = {
     {&judge_options, AT(judge)},
     {&presets_options, AT(common)},
     {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&interval_options, AT(interval_pct)},
     {&help_options, AT(common)},
 };
 
-const struct command command_accuracy = {
-    .name = "accuracy",
-    .summary = "predicted against measured, by family",
-    .usage = "FILE... [flags]",
-    .examples = "  epsim accuracy study/measured/h800-cx7.csv\n"
-                "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"
-                "  epsim accuracy rows.csv --each nodes,phase,tokens,sms\n"
-                "  epsim accuracy rows.csv --engine estimate --worst 10\n",
-    .notes = JUDGE_FILES_NOTES
-    "\ncolumns, one row an engine and group (errors: predicted over measured, less one):\n"
+// clang-format off
+static const char accuracy_page[] =
+    "examples:\n"
+    "  epsim accuracy study/measured/h800-cx7.csv\n"
+    "  epsim accuracy rows.csv --engine simulate,estimate,naive --tolerance-pct 10\n"
+    "  epsim accuracy rows.csv --each nodes,phase,tokens,sms\n"
+    "  epsim accuracy rows.csv --engine estimate --worst 10\n"
+    "\n"
+    "usage: epsim accuracy FILE... [flags]\n"
+    "{flags}\n"
+    JUDGE_FILES_NOTES
+    "\n"
+    "columns, one row an engine and group (errors: predicted over measured, less one):\n"
     "  n                rows of the group\n"
     "  median_abs_pct   median of the errors' absolute values, per cent\n"
     "  p90_abs_pct      element floor(0.9 (n - 1)) of them, sorted\n"
     "  worst_abs_pct    the largest\n"
     "  bias_pct         mean of the errors with their sign\n"
-    "  parameters       distinct figures that these predictions read and that were fitted to rows, "
-    "as their source says\n"
+    "  parameters       distinct figures that these predictions read and that were fitted to rows, as their source says\n"
     "  fitted_rows      the fewest rows that one of those was fitted to\n"
-    "  own_parameters   how many of them these rows may have fixed themselves: one fitted to N "
-    "rows counts M/N where M\n"
-    "                   of these read it, 1 at most, and 0 where --only or --except held these "
-    "out\n"
+    "  own_parameters   how many of them these rows may have fixed themselves: one fitted to N rows counts M/N where M\n"
+    "                   of these read it, 1 at most, and 0 where --only or --except held these out\n"
     "  verdict          proves nothing: fewer than three rows an own parameter\n"
     "rows (--worst, --tsv accuracy-rows):\n"
     "  error_pct        predicted over measured, less one\n"
     "  bottleneck       what binds the predicted phase, as simulate and estimate say it\n"
-    "naive: the busiest port's bytes over its nominal rate, and 10 us.\n",
-    COMMAND_OPTIONS(accuracy_options, accuracy_parts),
-    .set_defaults = accuracy_defaults,
+    "naive: the busiest port's bytes over its nominal rate, and 10 us.\n";
+// clang-format on
+
+const struct command command_accuracy = {
+    .name = "accuracy",
+    .summary = "predicted against measured, by family",
+    .page = accuracy_page,
+    COMMAND_OPTIONS(accuracy_options, accuracy_parts,
+                    {.judge.seed = SCENARIO_SEED,
+                     .engine = "simulate",
+                     .tolerance_pct = INFINITY,
+                     .median_pct = INFINITY}),
     .opens_output = true,
     .run = run_accuracy,
 };

@@ -2,6 +2,7 @@
 #include "cli/accuracy.h"
 
 #include "base/mem.h"
+#include "cli/output.h"
 
 #include <assert.h>
 #include <math.h>
@@ -13,38 +14,30 @@ static void put_key(struct table *table, enum group_key key, const struct measur
 {
     char text[FIELD_TEXT_BYTES];
     group_key_text(key, row, text);
-    if (!text[0])
-        table_blank(table);
-    else if (key == GROUP_NODES || key == GROUP_SMS)
-        table_count(table, key == GROUP_NODES ? row->nodes : row->sms);
+    if (text[0] && (key == GROUP_NODES || key == GROUP_SMS))
+        TABLE_ADD(table, cell_count(key == GROUP_NODES ? row->nodes : row->sms));
     else
-        table_text(table, text);
+        TABLE_ADD(table, cell_text(text[0] ? text : NULL));
 }
+
+#define SUPPORT_COLUMNS "parameters fitted_rows own_parameters verdict"
 
 static void put_support(struct table *table, const struct support *support)
 {
-    table_count(table, support->parameters);
-    if (support->parameters)
-        table_count(table, support->fitted_rows);
-    else
-        table_blank(table);
-    table_real(table, support->effective_parameters);
-    if (support_overfitted(support))
-        table_text(table, "proves nothing");
-    else
-        table_blank(table);
+    TABLE_ADD(table, cell_count(support->parameters),
+              support->parameters ? cell_count(support->fitted_rows) : cell_blank(),
+              cell_real(support->effective_parameters),
+              cell_text(support_overfitted(support) ? "proves nothing" : NULL));
 }
 
 static void put_group(struct table *table, const struct accuracy_group *group, bool intervals)
 {
-    table_count(table, group->count);
-    table_real(table, group->median_abs_pct);
-    table_real(table, group->p90_abs_pct);
-    table_real(table, group->worst_abs_pct);
-    table_real(table, group->bias_pct);
+    TABLE_ADD(table, cell_count(group->count), cell_real(group->median_abs_pct),
+              cell_real(group->p90_abs_pct), cell_real(group->worst_abs_pct),
+              cell_real(group->bias_pct));
     put_support(table, &group->support);
     if (intervals)
-        table_real(table, group->inside_pct);
+        TABLE_ADD(table, cell_real(group->inside_pct));
 }
 
 static void put_groups(struct table *table, const struct accuracy *accuracy,
@@ -53,7 +46,7 @@ static void put_groups(struct table *table, const struct accuracy *accuracy,
     const struct grouping *grouping = &judged->grouping;
     for (size_t g = 0; g < accuracy->group_count; g++) {
         const struct accuracy_group *group = &accuracy->groups[g];
-        table_text(table, accuracy->engine->name);
+        TABLE_ADD(table, cell_text(accuracy->engine->name));
         for (size_t k = 0; k < grouping->count; k++)
             put_key(table, grouping->keys[k], group->first);
         put_group(table, group, judged->interval_pct > 0);
@@ -71,8 +64,8 @@ static void put_each(struct table *table, const struct accuracy *accuracy,
         const struct grouping alone = {.keys = {grouping->keys[k]}, .count = 1};
         accuracy_group(&again, &alone);
         for (size_t g = 0; g < again.group_count; g++) {
-            table_text(table, accuracy->engine->name);
-            table_text(table, group_key_names[grouping->keys[k]]);
+            TABLE_ADD(table, cell_text(accuracy->engine->name),
+                      cell_text(group_key_names[grouping->keys[k]]));
             put_key(table, grouping->keys[k], again.groups[g].first);
             put_group(table, &again.groups[g], judged->interval_pct > 0);
         }
@@ -82,23 +75,12 @@ static void put_each(struct table *table, const struct accuracy *accuracy,
 
 struct table *accuracy_groups_table(const struct judged *judged)
 {
-    static const char *const figures[] = {
-        "n",          "median_abs_pct", "p90_abs_pct",    "worst_abs_pct", "bias_pct",
-        "parameters", "fitted_rows",    "own_parameters", "verdict"};
-    const size_t figure_count = sizeof figures / sizeof figures[0];
-    const char *columns[4 + GROUP_KEYS + sizeof figures / sizeof figures[0]] = {"engine"};
     const struct grouping *grouping = &judged->grouping;
-    size_t count = 1;
-    if (judged->each) {
-        columns[count++] = "by";
-        columns[count++] = "value";
-    }
+    struct table *table = table_new("accuracy", judged->each ? "engine by value" : "engine");
     for (size_t k = 0; k < grouping->count && !judged->each; k++)
-        columns[count++] = group_key_names[grouping->keys[k]];
-    memcpy(columns + count, figures, sizeof figures);
-    if (judged->interval_pct > 0)
-        columns[count + figure_count] = "inside_pct";
-    struct table *table = table_new("accuracy", columns);
+        table_columns(table, group_key_names[grouping->keys[k]]);
+    table_columns(table, "n median_abs_pct p90_abs_pct worst_abs_pct bias_pct " SUPPORT_COLUMNS);
+    table_columns(table, judged->interval_pct > 0 ? "inside_pct" : "");
     for (size_t i = 0; i < judged->count; i++)
         (judged->each ? put_each : put_groups)(table, &judged->of[i], judged);
     return table;
@@ -111,72 +93,46 @@ static void put_keys(struct table *table, const enum group_key *keys, size_t cou
         put_key(table, keys[k], row);
 }
 
+#define ERROR_COLUMNS "measured_us predicted_us error_pct bottleneck"
+
 static void put_errors(struct table *table, const struct accuracy_row *row)
 {
-    table_real(table, row->measured->latency_us);
-    table_real(table, row->predicted_us);
-    table_real(table, row->error_pct);
-    table_text(table, row->bottleneck);
-}
-
-// One of the two is what the row has; the other is blank.
-static void put_size(struct table *table, const struct measured_row *row)
-{
-    if (row->bytes_per_rank)
-        table_blank(table);
-    else
-        table_count(table, row->tokens_per_gpu);
-    if (row->bytes_per_rank)
-        table_count(table, row->bytes_per_rank);
-    else
-        table_blank(table);
-}
-
-static void put_interval(struct table *table, const struct accuracy_row *row, bool asked)
-{
-    if (!asked)
-        return;
-    table_real(table, row->interval_us.low);
-    table_real(table, row->interval_us.high);
+    TABLE_ADD(table, cell_real(row->measured->latency_us), cell_real(row->predicted_us),
+              cell_real(row->error_pct), cell_text(row->bottleneck));
 }
 
 // All of a row, for programs.
 static void put_row(struct table *table, const struct accuracy_row *row,
-                    const struct engine *engine, bool intervals)
+                    const struct engine *engine)
 {
     static const enum group_key keys[] = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER,
                                           GROUP_NODES,  GROUP_PHASE,   GROUP_STAGE,
                                           GROUP_DTYPE,  GROUP_SMS};
     const struct measured_row *measured = row->measured;
-    table_text(table, engine->name);
-    table_text(table, measured->id);
+    TABLE_ADD(table, cell_text(engine->name), cell_text(measured->id));
     put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
-    table_text(table, measured->stat[0] ? measured->stat : "mean");
-    table_count(table, measured->nodes * measured->gpus_per_node);
-    put_size(table, measured);
+    TABLE_ADD(table, cell_text(measured->stat[0] ? measured->stat : "mean"),
+              cell_count(measured->nodes * measured->gpus_per_node),
+              measured->bytes_per_rank ? cell_blank() : cell_count(measured->tokens_per_gpu),
+              measured->bytes_per_rank ? cell_count(measured->bytes_per_rank) : cell_blank());
     put_errors(table, row);
     put_support(table, &row->support);
-    put_interval(table, row, intervals);
 }
 
 // What a person looks for first.
 static void put_brief_row(struct table *table, const struct accuracy_row *row,
-                          const struct engine *engine, bool intervals)
+                          const struct engine *engine)
 {
     static const enum group_key keys[] = {GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES,
                                           GROUP_PHASE,   GROUP_STAGE,      GROUP_SMS};
     const struct measured_row *measured = row->measured;
     char bytes[FIELD_TEXT_BYTES];
-    table_text(table, engine->name);
-    table_text(table, measured->id);
+    TABLE_ADD(table, cell_text(engine->name), cell_text(measured->id));
     put_keys(table, keys, sizeof keys / sizeof keys[0], measured);
     snprintf(bytes, sizeof bytes, "bytes:%llu", (unsigned long long)measured->bytes_per_rank);
-    if (measured->bytes_per_rank)
-        table_text(table, bytes);
-    else
-        table_count(table, measured->tokens_per_gpu);
+    TABLE_ADD(table,
+              measured->bytes_per_rank ? cell_text(bytes) : cell_count(measured->tokens_per_gpu));
     put_errors(table, row);
-    put_interval(table, row, intervals);
 }
 
 // Which rows of an engine are shown, in order: all that were predicted, or the worst of them.
@@ -197,47 +153,22 @@ static size_t *shown_rows(const struct judged *judged, const struct accuracy *ac
 struct table *accuracy_rows_table(const struct judged *judged, bool brief)
 {
     const bool intervals = judged->interval_pct > 0;
-    const char *const columns[] = {"engine",
-                                   "id",
-                                   "family",
-                                   "cluster",
-                                   "dispatcher",
-                                   "nodes",
-                                   "phase",
-                                   "stage",
-                                   "dtype",
-                                   "sms",
-                                   "stat",
-                                   "ep",
-                                   "tokens_per_gpu",
-                                   "bytes_per_rank",
-                                   "measured_us",
-                                   "predicted_us",
-                                   "error_pct",
-                                   "bottleneck",
-                                   "parameters",
-                                   "fitted_rows",
-                                   "own_parameters",
-                                   "verdict",
-                                   intervals ? "low_us" : NULL,
-                                   "high_us",
-                                   NULL};
-    const char *const brief_columns[] = {"engine",         "id",
-                                         "cluster",        "dispatcher",
-                                         "nodes",          "phase",
-                                         "stage",          "sms",
-                                         "tokens_per_gpu", "measured_us",
-                                         "predicted_us",   "error_pct",
-                                         "bottleneck",     intervals ? "low_us" : NULL,
-                                         "high_us",        NULL};
-    struct table *table = table_new("accuracy-rows", brief ? brief_columns : columns);
+    struct table *table = table_new("accuracy-rows", "engine id");
+    table_columns(table, brief ? "cluster dispatcher nodes phase stage sms tokens_per_gpu"
+                               : "family cluster dispatcher nodes phase stage dtype sms stat ep "
+                                 "tokens_per_gpu bytes_per_rank");
+    table_columns(table, brief ? ERROR_COLUMNS : ERROR_COLUMNS " " SUPPORT_COLUMNS);
+    table_columns(table, intervals ? "low_us high_us" : "");
     for (size_t i = 0; i < judged->count; i++) {
         const struct accuracy *accuracy = &judged->of[i];
         size_t count;
         size_t *rows = shown_rows(judged, accuracy, &count);
-        for (size_t r = 0; r < count; r++)
-            (brief ? put_brief_row : put_row)(table, &accuracy->rows[rows[r]], accuracy->engine,
-                                              intervals);
+        for (size_t r = 0; r < count; r++) {
+            const struct accuracy_row *row = &accuracy->rows[rows[r]];
+            (brief ? put_brief_row : put_row)(table, row, accuracy->engine);
+            if (intervals)
+                TABLE_ADD(table, cell_real(row->interval_us.low), cell_real(row->interval_us.high));
+        }
         free(rows);
     }
     return table;
@@ -311,10 +242,7 @@ static json_t *groups_json(const struct judged *judged, const struct accuracy *a
                                .grouping = judged->grouping,
                                .each = judged->each,
                                .interval_pct = judged->interval_pct};
-    struct table *table = accuracy_groups_table(&one);
-    json_t *rows = table_json(table);
-    table_free(table);
-    return rows;
+    return json_rows(accuracy_groups_table(&one));
 }
 
 static void put_engine(json_t *document, const struct judged *judged,

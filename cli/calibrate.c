@@ -53,20 +53,18 @@ static char *preset_list(const struct parameter *parameter)
 
 static struct table *parameters_table(const struct calibration *calibration)
 {
-    static const char *const columns[] = {"key",  "presets", "start", "value", "standard_error_pct",
-                                          "rows", "verdict", NULL};
-    struct table *table = table_new("calibrate", columns);
+    struct table *table =
+        table_new("calibrate", "key presets start value standard_error_pct rows verdict");
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct parameter *parameter = &calibration->parameters[p];
         const double error = calibration->fit.standard_error[p];
-        char text[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
-        table_text(table, parameter->field->key);
-        table_text(table, presets);
-        table_text(table, parameter_format(parameter, parameter->start, text));
-        table_text(table, parameter_format(parameter, calibration->fit.values[p], text));
-        table_real(table, isfinite(error) ? 100 * error : NAN);
-        table_count(table, parameter->rows);
-        table_text(table, fit_verdict_names[calibration->fit.verdicts[p]]);
+        char start[FIELD_TEXT_BYTES], value[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
+        parameter_format(parameter, parameter->start, start);
+        parameter_format(parameter, calibration->fit.values[p], value);
+        TABLE_ADD(table, cell_text(parameter->field->key), cell_text(presets), cell_text(start),
+                  cell_text(value), cell_real(isfinite(error) ? 100 * error : NAN),
+                  cell_count(parameter->rows),
+                  cell_text(fit_verdict_names[calibration->fit.verdicts[p]]));
         free(presets);
     }
     return table;
@@ -74,25 +72,17 @@ static struct table *parameters_table(const struct calibration *calibration)
 
 static struct table *left_out_table(const struct calibration *calibration)
 {
-    static const char *const columns[] = {"family",      "cluster", "dispatcher", "nodes",
-                                          "phase",       "stage",   "n",          "median_abs_pct",
-                                          "p90_abs_pct", NULL};
-    struct table *table = table_new("left-out", columns);
+    struct table *table = table_new(
+        "left-out", "family cluster dispatcher nodes phase stage n median_abs_pct p90_abs_pct");
     size_t count;
     struct left_out *groups = calibration_leave_out(calibration, &count);
     for (size_t g = 0; g < count; g++) {
-        table_text(table, groups[g].first->family);
-        table_text(table, groups[g].first->cluster);
-        table_text(table, groups[g].first->dispatcher);
-        table_count(table, groups[g].first->nodes);
-        table_text(table, phase_names[groups[g].first->phase]);
-        if (groups[g].first->stage[0])
-            table_text(table, groups[g].first->stage);
-        else
-            table_blank(table);
-        table_count(table, groups[g].count);
-        table_real(table, groups[g].median_abs_pct);
-        table_real(table, groups[g].p90_abs_pct);
+        const struct measured_row *first = groups[g].first;
+        TABLE_ADD(table, cell_text(first->family), cell_text(first->cluster),
+                  cell_text(first->dispatcher), cell_count(first->nodes),
+                  cell_text(phase_names[first->phase]),
+                  cell_text(first->stage[0] ? first->stage : NULL), cell_count(groups[g].count),
+                  cell_real(groups[g].median_abs_pct), cell_real(groups[g].p90_abs_pct));
     }
     free(groups);
     return table;
@@ -131,22 +121,20 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
                           calibration->rows[r].why);
 }
 
-static bool output_calibration(struct calibrate_options *options,
-                               const struct calibration *calibration, const char *command,
-                               struct error *err)
+static bool output_calibration(const struct command_line *line,
+                               const struct calibration *calibration, struct error *err)
 {
+    struct calibrate_options *options = line->options;
     struct table *table =
         options->leave_out ? left_out_table(calibration) : parameters_table(calibration);
-    table_head(table, options->judge.seed, command, NULL);
+    table_head(table, options->judge.seed, line, NULL);
     comment_fit(table, calibration);
-    json_t *document = json_head("epsim.calibrate/1", options->judge.seed, command);
+    json_t *document = json_head("epsim.calibrate/1", options->judge.seed, line);
     json_object_set_new(document, options->leave_out ? "left_out" : "parameters",
                         table_json(table));
     json_object_set_new(document, "median_abs_pct", table_json_real(calibration->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(calibration->p90_abs_pct));
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // What fitted constants call the rows: as the fit file says, else by the names of their files.
@@ -189,11 +177,8 @@ static bool calibrate(const struct command_line *line, struct calibration *calib
     notice_quiet(quiet);
     if (!found)
         return false;
-    char *command = command_text(line);
-    const bool ok = (!options->write[0] || write_presets(options, calibration, measured, err)) &&
-                    output_calibration(options, calibration, command, err);
-    free(command);
-    return ok;
+    return (!options->write[0] || write_presets(options, calibration, measured, err)) &&
+           output_calibration(line, calibration, err);
 }
 
 static bool load_and_calibrate(const struct command_line *line, struct error *err)
@@ -229,12 +214,6 @@ static enum exit_code run_calibrate(struct command_line *line, struct error *err
     return EXIT_DONE;
 }
 
-static void calibrate_defaults(void *options)
-{
-    *(struct calibrate_options *)options =
-        (struct calibrate_options){.judge.seed = scenario_def_default().seed};
-}
-
 static const struct option_part calibrate_parts[] = {
     {&scenario_seed_options, AT(judge.seed)},
     {&judge_from_options, AT(judge)},
@@ -242,22 +221,24 @@ static const struct option_part calibrate_parts[] = {
     {&fit_options, 0},
     {&presets_options, AT(common)},
     {&written_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&help_options, AT(common)},
 };
 
-const struct command command_calibrate = {
-    .name = "calibrate",
-    .summary = "constants of clusters and dispatchers from measured rows",
-    .usage = "FILE... --fit FIT.yaml [flags]",
-    .examples = "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
-                "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
-                "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
-                "  epsim simulate --cluster mine --presets fitted\n"
-                "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n",
-    .notes = JUDGE_FILES_NOTES
-    "\ncolumns, one row a parameter of the fit file:\n"
+// clang-format off
+static const char calibrate_page[] =
+    "examples:\n"
+    "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
+    "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
+    "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
+    "  epsim simulate --cluster mine --presets fitted\n"
+    "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n"
+    "\n"
+    "usage: epsim calibrate FILE... --fit FIT.yaml [flags]\n"
+    "{flags}\n"
+    JUDGE_FILES_NOTES
+    "\n"
+    "columns, one row a parameter of the fit file:\n"
     "  key                 what moved, of a cluster or dispatcher\n"
     "  presets             that share it; NAME@CLUSTER: what dispatcher NAME says there\n"
     "  start, value        before and after the fit\n"
@@ -268,9 +249,14 @@ const struct command command_calibrate = {
     "                      at bound: it wants to go further than min or max;\n"
     "                      unused: no row's prediction moves with it, and it is not written\n"
     "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
-    "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n",
-    COMMAND_OPTIONS(calibrate_options, calibrate_parts),
-    .set_defaults = calibrate_defaults,
+    "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n";
+// clang-format on
+
+const struct command command_calibrate = {
+    .name = "calibrate",
+    .summary = "constants of clusters and dispatchers from measured rows",
+    .page = calibrate_page,
+    COMMAND_OPTIONS(calibrate_options, calibrate_parts, {.judge.seed = SCENARIO_SEED}),
     .opens_output = true,
     .run = run_calibrate,
 };

@@ -1,17 +1,7 @@
 #include "cli/command.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
 #include <string.h>
-
-void *command_options(const struct command *command)
-{
-    void *options = mem_alloc(1, command->options_size);
-    if (command->set_defaults)
-        command->set_defaults(options);
-    return options;
-}
 
 // ---- verbs -------------------------------------------------------------------------------------
 

@@ -22,29 +22,27 @@ struct verb {
 };
 
 struct command {
-    const char *name; // of a verb with options of its own: "trace import"
+    const char *name;    // of a verb with options of its own: "trace import"
     const char *summary;
-    const char *usage;    // after the name
-    const char *examples; // two lines at least
-    const char *notes;    // after the flags; NULL: none
+    const char *page; // of help: two examples at least, usage, a line "{flags}", notes
 
     const struct option_part *parts; // in the order of help
     size_t part_count;
-    size_t options_size, common;         // of its struct, and of the struct common_options in it
-    void (*set_defaults)(void *options); // into zeros; NULL: they are the defaults
+    const struct option_group *without; // of the parts, that it does not take; NULL: all are
+    const void *defaults;               // its struct of options,
+    size_t options_size, common;        // with its size, and the place of the common ones in it
     bool opens_output; // main opens what --output names before the run, as common.out
 
     command_run *run;         // with verbs: what runs where none is named
     const struct verb *verbs; // up to a NULL name; NULL: none
 };
 
-// The members of a command that say its options, from the struct's tag and an array of parts.
-#define COMMAND_OPTIONS(tag, array)                                                                \
+// The members of a command that say its options, from the struct's tag, an array of parts, and the
+// defaults as an initialiser.
+#define COMMAND_OPTIONS(tag, array, ...)                                                           \
     .parts = array, .part_count = sizeof(array) / sizeof *(array),                                 \
-    .options_size = sizeof(struct tag), .common = offsetof(struct tag, common)
-
-// Its options, with their defaults. Freed by the caller.
-void *command_options(const struct command *command);
+    .defaults = &(const struct tag)__VA_ARGS__, .options_size = sizeof(struct tag),                \
+    .common = offsetof(struct tag, common)
 
 // Runs the command, or that of its verbs which the first word names.
 enum exit_code command_start(const struct command *command, struct command_line *line,

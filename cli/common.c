@@ -11,16 +11,14 @@ static const struct option_row presets_rows[] = {
 };
 const struct option_group presets_options = {HEADING_WORKLOAD, OPTION_ROWS(presets_rows)};
 
-static const struct option_row json_rows[] = {
+// --output is the last, so that it is a group by itself too.
+static const struct option_row result_rows[] = {
     {OPTION_SWITCH("json", AT(json), "one JSON document")},
-};
-const struct option_group json_options = {HEADING_OUTPUT, OPTION_ROWS(json_rows)};
-
-static const struct option_row output_rows[] = {
     {OPTION_TEXT("output", AT(output), "FILE", "write to FILE; - is standard output"),
      .letter = 'o'},
 };
-const struct option_group output_options = {HEADING_OUTPUT, OPTION_ROWS(output_rows)};
+const struct option_group result_options = {HEADING_OUTPUT, OPTION_ROWS(result_rows)};
+const struct option_group output_options = {HEADING_OUTPUT, result_rows + 1, 1};
 
 static const struct option_row folder_rows[] = {
     {OPTION_TEXT("output", AT(output), "FOLDER",

@@ -28,10 +28,16 @@ struct common_options {
 
 // Offsets count from a struct common_options.
 extern const struct option_group presets_options;
-extern const struct option_group json_options;
-extern const struct option_group output_options; // --output FILE
+extern const struct option_group result_options; // json, output
+extern const struct option_group output_options; // --output FILE alone
 extern const struct option_group folder_options; // --output FOLDER, a new trace
 extern const struct option_group help_options;   // quiet, help
+
+// Defines tsv_options: --tsv with those kinds of tables, its text at that offset.
+#define TSV_OPTIONS(at, kinds)                                                                     \
+    static const struct option_row tsv_rows[] = {                                                  \
+        {OPTION_TEXT("tsv", at, "KIND", "table for programs: " kinds)}};                           \
+    static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)}
 
 // --tsv: one of the kinds, "one or another", and not with --json.
 bool check_tsv_kind(const struct common_options *common, const char *kinds, struct error *err);

@@ -4,7 +4,7 @@
 #include "cli/confidence.h"
 #include "cli/command.h"
 #include "cli/output.h"
-#include "cli/show.h"
+#include "cli/workload.h"
 #include "model/timing.h"
 #include "study/compare.h"
 #include "study/rows/measured_load.h"
@@ -43,27 +43,12 @@ static const struct option_row judged_rows[] = {
 };
 static const struct option_group judged_options = {HEADING_JUDGED, OPTION_ROWS(judged_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: compare, or with --trace steps")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), "compare, or with --trace steps");
 
 static double off_pct(double predicted, const struct measured_row *row)
 {
     return row ? 100 * (predicted / row->latency_us - 1) : NAN;
 }
-
-static const char *const token_columns[] = {"tokens_per_gpu", "phase", "dispatcher", NULL};
-static const char *const step_columns[] = {"tokens_per_gpu", "layer",      "step", "phase",
-                                           "stat",           "dispatcher", NULL};
-static const char *const engine_columns[] = {"simulate_us", "estimate_us", NULL};
-static const char *const interval_columns[] = {"simulate_us", "simulate_low_us", "simulate_high_us",
-                                               "estimate_us", "estimate_low_us", "estimate_high_us",
-                                               NULL};
-static const char *const measured_columns[] = {"measured_us", "simulate_pct", "estimate_pct",
-                                               "measured_id", NULL};
-#define MAX_COLUMNS 17
 
 static bool over_steps(const struct compare_options *options)
 {
@@ -76,51 +61,39 @@ static const char *kind(const struct compare_options *options)
     return over_steps(options) ? "steps" : "compare";
 }
 
-static void add_interval(struct table *table, const struct interval *interval, bool asked)
-{
-    if (!asked)
-        return;
-    table_real(table, interval->low);
-    table_real(table, interval->high);
-}
-
 static void add_compared(struct table *table, const struct compared *row, bool steps, bool asked)
 {
-    table_count(table, row->tokens);
-    if (steps) {
-        table_count(table, row->layer);
-        table_count(table, row->step);
-    }
-    table_text(table, phase_names[row->phase]);
+    const struct interval *simulate = &row->simulate_interval_us;
+    const struct interval *estimate = &row->estimate_interval_us;
+    TABLE_ADD(table, cell_count(row->tokens));
     if (steps)
-        table_text(table, row->slowest ? "slowest" : "mean");
-    table_text(table, row->dispatcher);
-    table_real(table, row->simulate_us);
-    add_interval(table, &row->simulate_interval_us, asked);
-    table_real(table, row->estimate_us);
-    add_interval(table, &row->estimate_interval_us, asked);
-    table_real(table, row->measured ? row->measured->latency_us : NAN);
-    table_real(table, off_pct(row->simulate_us, row->measured));
-    table_real(table, off_pct(row->estimate_us, row->measured));
-    if (row->measured)
-        table_text(table, row->measured->id);
-    else
-        table_blank(table);
+        TABLE_ADD(table, cell_count(row->layer), cell_count(row->step));
+    TABLE_ADD(table, cell_text(phase_names[row->phase]));
+    if (steps)
+        TABLE_ADD(table, cell_text(row->slowest ? "slowest" : "mean"));
+    TABLE_ADD(table, cell_text(row->dispatcher), cell_real(row->simulate_us));
+    if (asked)
+        TABLE_ADD(table, cell_real(simulate->low), cell_real(simulate->high));
+    TABLE_ADD(table, cell_real(row->estimate_us));
+    if (asked)
+        TABLE_ADD(table, cell_real(estimate->low), cell_real(estimate->high));
+    TABLE_ADD(table, cell_real(row->measured ? row->measured->latency_us : NAN),
+              cell_real(off_pct(row->simulate_us, row->measured)),
+              cell_real(off_pct(row->estimate_us, row->measured)),
+              cell_text(row->measured ? row->measured->id : NULL));
 }
 
 static struct table *comparison_table(const struct compare_options *options,
                                       const struct comparison *comparison)
 {
     const bool steps = over_steps(options), asked = comparison->pct > 0;
-    const char *const *const parts[] = {steps ? step_columns : token_columns,
-                                        asked ? interval_columns : engine_columns,
-                                        measured_columns};
-    const char *columns[MAX_COLUMNS] = {NULL};
-    size_t count = 0;
-    for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++)
-        for (size_t c = 0; parts[p][c]; c++)
-            columns[count++] = parts[p][c];
-    struct table *table = table_new(kind(options), columns);
+    struct table *table = table_new(kind(options), steps ? "tokens_per_gpu layer step phase stat"
+                                                         : "tokens_per_gpu phase");
+    table_columns(table, "dispatcher simulate_us");
+    table_columns(table, asked ? "simulate_low_us simulate_high_us" : "");
+    table_columns(table, "estimate_us");
+    table_columns(table, asked ? "estimate_low_us estimate_high_us" : "");
+    table_columns(table, "measured_us simulate_pct estimate_pct measured_id");
     for (size_t i = 0; i < comparison->count; i++)
         add_compared(table, &comparison->rows[i], steps, asked);
     return table;
@@ -166,13 +139,6 @@ static bool read_token_counts(const struct compare_options *options, struct list
     *lists->tokens = options->workload.def.trace[0] ? 0 : SCENARIO_TOKENS;
     lists->token_count = 1;
     return true;
-}
-
-static bool read_indices(const char *flag, const char *text, uint32_t **values, size_t *count,
-                         struct error *err)
-{
-    return !text[0] || range_parse_indices(text, values, count, err) ||
-           error_prefix(err, "%s", flag);
 }
 
 // The definition's own layer and step, which stand in what is told of it, are the first.
@@ -306,21 +272,18 @@ static void comment_confidence(const struct comparison *comparison, struct table
 
 // With what was resolved. Over a list of token counts, or steps of a trace, the dispatcher may
 // change on the way; where no place was asked, what is measured says it, else it is the first.
-static char *compare_command(const struct command_line *line, const struct scenario *scenario)
+static void compare_say(struct command_line *line, const struct scenario *scenario)
 {
-    struct command_line again = *line;
-    struct compare_options said = *(const struct compare_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    if (over_steps(&said) && !said.measured[0]) {
-        if (!said.layers[0])
-            strcpy(said.layers, "0");
-        if (!said.steps[0])
-            strcpy(said.steps, "0");
-        options_say(&again, "layer");
-        options_say(&again, "step");
+    struct compare_options *options = line->options;
+    workload_say(line, &options->workload, scenario);
+    if (over_steps(options) && !options->measured[0]) {
+        if (!options->layers[0])
+            strcpy(options->layers, "0");
+        if (!options->steps[0])
+            strcpy(options->steps, "0");
+        options_say(line, "layer");
+        options_say(line, "step");
     }
-    return command_text(&again);
 }
 
 static bool output_comparison(struct command_line *line, const struct scenario *scenario,
@@ -330,22 +293,19 @@ static bool output_comparison(struct command_line *line, const struct scenario *
     const uint64_t seed = options->workload.def.seed;
     struct table *table = comparison_table(options, comparison);
     const bool steps = over_steps(options);
-    char *command = compare_command(line, scenario);
-    json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, command);
+    compare_say(line, scenario);
+    json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, line);
     json_object_set_new(document, "config", config_json(options, scenario));
     json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
-    table_head(table, seed, command, &scenario->cluster);
+    table_head(table, seed, line, &scenario->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",
                   steps ? "mean over ranks, or slowest of ranks," : "means over ranks",
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
     comment_confidence(comparison, table);
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // The configuration at the head is that of the first case.
@@ -422,12 +382,6 @@ static enum exit_code run_compare(struct command_line *line, struct error *err)
                                                                                   : EXIT_DONE;
 }
 
-static void compare_defaults(void *options)
-{
-    *(struct compare_options *)options =
-        (struct compare_options){.workload.def = scenario_def_default(), .tolerance_pct = INFINITY};
-}
-
 static const struct option_part compare_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -442,33 +396,37 @@ static const struct option_part compare_parts[] = {
     {&judged_options, 0},
     {&presets_options, AT(common)},
     {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&interval_options, AT(interval_pct)},
     {&show_options, AT(workload.show)},
     {&help_options, AT(common)},
 };
 
+// clang-format off
+static const char compare_page[] =
+    "examples:\n"
+    "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
+    "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n"
+    "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
+    "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step that epsim-real ran\n"
+    "\n"
+    "usage: epsim compare [flags]\n"
+    "{flags}\n"
+    "\n"
+    "columns, one row a phase and token count, or with --trace a phase, layer and step:\n"
+    "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat says)\n"
+    "  estimate_us   the same in closed form\n"
+    "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
+    "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
+    "  stat          mean over ranks, or the slowest rank\n";
+// clang-format on
+
 const struct command command_compare = {
     .name = "compare",
     .summary = "both engines and measured rows side by side, over token counts or a trace's steps",
-    .usage = "[flags]",
-    .examples =
-        "  epsim compare --routing deepep --measured study/measured/h800-cx7.csv\n"
-        "  epsim compare --tokens 1..4096:log --tsv compare -o compare.tsv\n"
-        "  epsim compare --trace traces/minimoe-256e --layer 1,2 --step 0..3 --tokens 32\n"
-        "  epsim compare --trace traces/minimoe-256e --measured rows.csv    every layer and step "
-        "that epsim-real ran\n",
-    .notes =
-        "\ncolumns, one row a phase and token count, or with --trace a phase, layer and step:\n"
-        "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat "
-        "says)\n"
-        "  estimate_us   the same in closed form\n"
-        "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
-        "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
-        "  stat          mean over ranks, or the slowest rank\n",
-    COMMAND_OPTIONS(compare_options, compare_parts),
-    .set_defaults = compare_defaults,
+    .page = compare_page,
+    COMMAND_OPTIONS(compare_options, compare_parts,
+                    {.workload.def = SCENARIO_DEFAULT, .tolerance_pct = INFINITY}),
     .opens_output = true,
     .run = run_compare,
 };

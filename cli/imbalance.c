@@ -1,4 +1,6 @@
-#include "cli/imbalance.h"
+#include "cli/print.h"
+
+#include "cli/output.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,25 +9,23 @@
 
 struct table *imbalance_table(const struct imbalance *imbalance)
 {
-    static const char *const columns[] = {"phase",      "even_us",  "routing_us",   "slow_us",
-                                          "arrival_us", "asked_us", "wait_mean_us", NULL};
-    struct table *table = table_new("imbalance", columns);
+    struct table *table =
+        table_new("imbalance", "phase even_us routing_us slow_us arrival_us asked_us wait_mean_us");
     for (uint32_t row = 0; row < IMBALANCE_ROWS; row++) {
+        const double balanced_ps = imbalance->balanced_ps[row];
         if (!imbalance->present[row])
             continue;
-        table_text(table, imbalance_row_name(row));
-        table_real(table, US(imbalance->balanced_ps[row]));
+        TABLE_ADD(table, cell_text(imbalance_row_name(row)), cell_real(US(balanced_ps)));
         for (int cause = 0; cause < CAUSES; cause++)
-            table_real(table, US(imbalance->cause_ps[cause][row]));
-        table_real(table, US(imbalance->balanced_ps[row] + imbalance_row_ps(imbalance, row)));
-        table_real(table, US(imbalance->wait_mean_ps[row]));
+            TABLE_ADD(table, cell_real(US(imbalance->cause_ps[cause][row])));
+        TABLE_ADD(table, cell_real(US(balanced_ps + imbalance_row_ps(imbalance, row))),
+                  cell_real(US(imbalance->wait_mean_ps[row])));
     }
-    table_text(table, "layer");
-    table_real(table, US(imbalance_balanced_ps(imbalance)));
+    TABLE_ADD(table, cell_text("layer"), cell_real(US(imbalance_balanced_ps(imbalance))));
     for (int cause = 0; cause < CAUSES; cause++)
-        table_real(table, US(imbalance_cause_ps(imbalance, (enum imbalance_cause)cause)));
-    table_real(table, US(imbalance_balanced_ps(imbalance) + imbalance_cost_ps(imbalance)));
-    table_blank(table);
+        TABLE_ADD(table, cell_real(US(imbalance_cause_ps(imbalance, (enum imbalance_cause)cause))));
+    TABLE_ADD(table, cell_real(US(imbalance_balanced_ps(imbalance) + imbalance_cost_ps(imbalance))),
+              cell_blank());
     return table;
 }
 
@@ -44,7 +44,6 @@ void imbalance_json(json_t *document, const struct imbalance *imbalance)
 {
     const double balanced = imbalance_balanced_ps(imbalance), cost = imbalance_cost_ps(imbalance);
     json_t *json = json_object(), *causes = json_object();
-    struct table *table = imbalance_table(imbalance);
     char *sentences = imbalance_sentences(imbalance);
     static const char *const keys[CAUSES] = {"routing_us", "slow_us", "arrival_us"};
     for (int cause = 0; cause < CAUSES; cause++)
@@ -55,11 +54,10 @@ void imbalance_json(json_t *document, const struct imbalance *imbalance)
     json_object_set_new(json, "even_us", table_json_real(US(balanced)));
     json_object_set_new(json, "share", table_json_real(cost / (balanced + cost)));
     json_object_set_new(json, "causes", causes);
-    json_object_set_new(json, "rows", table_json(table));
+    json_object_set_new(json, "rows", json_rows(imbalance_table(imbalance)));
     json_object_set_new(json, "worst", worst_json(&imbalance->worst));
     json_object_set_new(json, "sentences", json_string(sentences));
     json_object_set_new(document, "imbalance", json);
-    table_free(table);
     free(sentences);
 }
 

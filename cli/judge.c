@@ -39,13 +39,6 @@ static bool is_as_long(const struct measured_row *row, const void *from_us)
     return row->latency_us >= *(const double *)from_us;
 }
 
-static bool keep_from(double from_us, struct measured *measured, struct error *err)
-{
-    return measured_keep(measured, is_as_long, &from_us) > 0 ||
-           error_set(err, EXIT_INPUT, "%s: no row is as long as --from-us %g", measured->path,
-                     from_us);
-}
-
 bool load_measured(const struct command_line *line, const struct judge_options *judge,
                    struct measured *measured, struct error *err)
 {
@@ -59,7 +52,10 @@ bool load_measured(const struct command_line *line, const struct judge_options *
         return error_prefix(err, "--except");
     if (!measured_load_files(measured, line->words, line->word_count, err))
         return false;
-    if (part_keep(&part, measured, err) && keep_from(judge->from_us, measured, err))
+    if (part_keep(&part, measured, err) &&
+        (measured_keep(measured, is_as_long, &judge->from_us) > 0 ||
+         error_set(err, EXIT_INPUT, "%s: no row is as long as --from-us %g", measured->path,
+                   judge->from_us)))
         return true;
     measured_release(measured);
     return false;
@@ -69,11 +65,11 @@ struct row_overrides judge_overrides(const struct judge_options *judge)
 {
     const bool except = judge->except[0];
     struct row_overrides overrides = {.cluster = judge->cluster[0] ? judge->cluster : NULL,
-                              .traffic = judge->traffic[0] ? judge->traffic : NULL,
-                              .model = judge->model[0] ? judge->model : NULL,
-                              .seed = judge->seed};
+                                      .traffic = judge->traffic[0] ? judge->traffic : NULL,
+                                      .model = judge->model[0] ? judge->model : NULL,
+                                      .seed = judge->seed};
     if (except || judge->only[0]) // whoever fitted the other rows said the other flag
-        snprintf(overrides.held_out, sizeof overrides.held_out, "--%s %.40s", except ? "only" : "except",
-                 except ? judge->except : judge->only);
+        snprintf(overrides.held_out, sizeof overrides.held_out, "--%s %.40s",
+                 except ? "only" : "except", except ? judge->except : judge->only);
     return overrides;
 }

@@ -20,13 +20,15 @@ struct judge_options {
 extern const struct option_group judge_from_options; // from_us
 extern const struct option_group judge_options;      // cluster, traffic, model, only, except
 
-// The files, in help.
-#define JUDGE_FILES_NOTES                                                                          \
-    "\nfiles, one or more, each known by its text:\n"                                              \
-    "  measured CSV   published rows, and what epsim-real writes\n"                                \
-    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs "          \
-    "--cluster\n"                                                                                  \
+// What stands below their flags.
+// clang-format off
+#define JUDGE_FILES_NOTES \
+    "\n" \
+    "files, one or more, each known by its text:\n" \
+    "  measured CSV   published rows, and what epsim-real writes\n" \
+    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs --cluster\n" \
     "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
+// clang-format on
 
 // Refuses a command line without files of measurements.
 bool check_files(const struct command_line *line, struct error *err);

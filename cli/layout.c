@@ -5,7 +5,6 @@
 #include "base/range.h"
 #include "base/embedded.h"
 #include "cli/output.h"
-#include "base/embedded.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,25 +43,16 @@ bool layout_check_trace(const struct layout_options *options, const char *verb, 
            error_set(err, EXIT_INPUT, "layout %s: expected --trace FOLDER", verb);
 }
 
-// Reads a list of layers; none given: count 0.
-static bool read_plan_layers(const struct layout_options *options, struct layout_task_def *def,
-                             uint32_t **layers, struct error *err)
-{
-    size_t count = 0;
-    *layers = NULL;
-    if (options->layers[0] && !range_parse_indices(options->layers, layers, &count, err))
-        return error_prefix(err, "--layer");
-    def->layers = *layers;
-    def->layer_count = (uint32_t)count;
-    return true;
-}
-
 bool layout_task_read(struct layout_options *options, struct layout_task_def *def,
                       struct layout_task *task, struct error *err)
 {
     uint32_t *layers;
-    if (!workload_tokens(&options->workload, err) || !read_plan_layers(options, def, &layers, err))
+    size_t count;
+    if (!workload_tokens(&options->workload, err) ||
+        !read_indices("--layer", options->layers, &layers, &count, err))
         return false;
+    def->layers = layers;
+    def->layer_count = (uint32_t)count;
     def->scenario = &options->workload.def;
     def->redundant = options->redundant;
     def->search_steps = options->search_steps;
@@ -71,10 +61,10 @@ bool layout_task_read(struct layout_options *options, struct layout_task_def *de
     return ok;
 }
 
-void layout_say(struct command_line *line, struct layout_options *said,
-                const struct layout_task *task)
+void layout_say(struct command_line *line, const struct layout_task *task)
 {
-    struct workload_options *workload = &said->workload;
+    struct layout_options *options = line->options;
+    struct workload_options *workload = &options->workload;
     workload->def.ep = cluster_ranks(&task->scenario.cluster);
     workload_say_dispatcher(line, workload, &task->scenario);
     if (!workload->tokens[0] && layout_task_tokens(task))
@@ -132,16 +122,17 @@ static bool pick_format(const struct layout_options *options, enum layout_format
                      error_quote(options->format, quoted));
 }
 
-// Writes them beneath `command`, which asks for them again.
-static bool output_layouts(struct layout_options *options, const char *command,
-                           const struct layouts *layouts, enum layout_format format,
-                           struct error *err)
+static bool output_layouts(const struct command_line *line, const struct layouts *layouts,
+                           enum layout_format format, struct error *err)
 {
+    struct layout_options *options = line->options;
+    char *command = command_text(line);
     struct written written = {.layouts = layouts, .format = format};
     written.comment = mem_format("# epsim: %s\n# seed: %llu\n# command: %s\n", version(),
                                  (unsigned long long)options->workload.def.seed, command);
     const bool ok = output_write(&options->common, write_layouts, &written, err);
     free(written.comment);
+    free(command);
     return ok;
 }
 
@@ -155,16 +146,6 @@ static bool make_rule(const char *word, enum placement_rule *rule, struct error 
                      "layout make: '%s': expected contiguous, random, greedy, eplb, eplb-global or "
                      "search",
                      error_quote(word, quoted));
-}
-
-// With what was resolved.
-static char *make_command(const struct command_line *line, const struct layout_task *task)
-{
-    struct command_line again = *line;
-    struct layout_options said = *(const struct layout_options *)line->options;
-    again.options = &said;
-    layout_say(&again, &said, task);
-    return command_text(&again);
 }
 
 static enum exit_code run_make(struct command_line *line, struct error *err)
@@ -186,9 +167,8 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
         return err->code;
     bool ok = layout_plan(&task, rule, &layouts, err);
     if (ok) {
-        char *command = make_command(line, &task);
-        ok = output_layouts(options, command, &layouts, format, err);
-        free(command);
+        layout_say(line, &task);
+        ok = output_layouts(line, &layouts, format, err);
         layouts_release(&layouts);
     }
     layout_task_release(&task);
@@ -228,30 +208,19 @@ static bool load_file(const struct command_line *line, struct cluster *cluster,
     return true;
 }
 
-static enum exit_code convert(struct command_line *line, enum layout_format usual,
-                              struct error *err)
+// "layout import" writes what TensorRT-LLM reads, "layout export" what SGLang does.
+static enum exit_code run_convert(struct command_line *line, struct error *err)
 {
+    const bool import = !strcmp(line->words[0], "import");
     struct cluster cluster;
     struct layouts layouts;
     enum layout_format format;
-    if (!pick_format(line->options, usual, &format, err) ||
+    if (!pick_format(line->options, import ? LAYOUT_TRTLLM : LAYOUT_SGLANG, &format, err) ||
         !load_file(line, &cluster, &layouts, err))
         return err->code;
-    char *command = command_text(line);
-    const bool ok = output_layouts(line->options, command, &layouts, format, err);
-    free(command);
+    const bool ok = output_layouts(line, &layouts, format, err);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
-}
-
-static enum exit_code run_import(struct command_line *line, struct error *err)
-{
-    return convert(line, LAYOUT_TRTLLM, err);
-}
-
-static enum exit_code run_export(struct command_line *line, struct error *err)
-{
-    return convert(line, LAYOUT_SGLANG, err);
 }
 
 // Slots of experts that their rank, or their node, has already.
@@ -271,15 +240,8 @@ static void count_repeated(const struct layout *layout, uint32_t nodes, uint32_t
 
 static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes)
 {
-    static const char *const columns[] = {"layer",
-                                          "slots",
-                                          "experts",
-                                          "replicated",
-                                          "most_replicas",
-                                          "repeated_on_rank",
-                                          "repeated_in_node",
-                                          NULL};
-    struct table *table = table_new("layout", columns);
+    struct table *table = table_new("layout", "layer slots experts replicated most_replicas "
+                                              "repeated_on_rank repeated_in_node");
     for (uint32_t l = 0; l < layouts->count; l++) {
         const struct layout *layout = &layouts->of[l];
         uint32_t replicated = 0, max = 0, on_rank, in_node;
@@ -289,13 +251,9 @@ static struct table *inspect_table(const struct layouts *layouts, uint32_t nodes
             max = replicas > max ? replicas : max;
         }
         count_repeated(layout, nodes, &on_rank, &in_node);
-        table_count(table, layouts->layer_ids[l]);
-        table_count(table, layout->slots);
-        table_count(table, layout->experts);
-        table_count(table, replicated);
-        table_count(table, max);
-        table_count(table, on_rank);
-        table_count(table, in_node);
+        TABLE_ADD(table, cell_count(layouts->layer_ids[l]), cell_count(layout->slots),
+                  cell_count(layout->experts), cell_count(replicated), cell_count(max),
+                  cell_count(on_rank), cell_count(in_node));
     }
     return table;
 }
@@ -309,14 +267,11 @@ static enum exit_code run_inspect(struct command_line *line, struct error *err)
     if (!check_tsv_kind(&options->common, "layout", err) ||
         !load_file(line, &cluster, &layouts, err))
         return err->code;
-    char *command = command_text(line);
     struct table *table = inspect_table(&layouts, cluster.nodes);
-    json_t *document = json_head("epsim.layout/1", seed, command);
+    json_t *document = json_head("epsim.layout/1", seed, line);
     json_object_set_new(document, "layers", table_json(table));
-    table_head(table, seed, command, &cluster);
+    table_head(table, seed, line, &cluster);
     const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
     layouts_release(&layouts);
     return ok ? EXIT_DONE : err->code;
 }
@@ -332,14 +287,6 @@ static enum exit_code refuse_verb(struct command_line *line, struct error *err)
            err->code;
 }
 
-static void layout_defaults(void *options)
-{
-    *(struct layout_options *)options =
-        (struct layout_options){.workload.def = scenario_def_default(),
-                                .engine = "simulate",
-                                .search_steps = LAYOUT_SEARCH_STEPS};
-}
-
 static const struct option_part layout_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -350,8 +297,7 @@ static const struct option_part layout_parts[] = {
     {&plan_options, 0},
     {&presets_options, AT(common)},
     {&form_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&help_options, AT(common)},
 };
 
@@ -368,41 +314,47 @@ static const struct verb layout_verbs[] = {
     {"make",    NULL, "RULE --trace FOLDER",        2, 2,  not_make,    run_make},
     {"compare", NULL, "[LAYOUT...] --trace FOLDER", 1, 64, not_compare, run_layout_compare},
     {"inspect", NULL, "FILE",                       2, 2,  not_inspect, run_inspect},
-    {"import",  NULL, "FILE",                       2, 2,  not_convert, run_import},
-    {"export",  NULL, "FILE",                       2, 2,  not_convert, run_export},
+    {"import",  NULL, "FILE",                       2, 2,  not_convert, run_convert},
+    {"export",  NULL, "FILE",                       2, 2,  not_convert, run_convert},
     {0},
 };
+// clang-format on
+
+// clang-format off
+static const char layout_page[] =
+    "examples:\n"
+    "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o layout.yaml\n"
+    "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
+    "  epsim layout inspect layout.yaml --ep 32\n"
+    "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's --init-expert-location\n"
+    "\n"
+    "usage: epsim layout make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]\n"
+    "{flags}\n"
+    "\n"
+    "rules (compare takes files too, and by itself contiguous, eplb and search):\n"
+    "  contiguous   in id order, and around again\n"
+    "  random       by --seed\n"
+    "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
+    "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
+    "  eplb-global  its global policy\n"
+    "  search       from eplb on, as long as the predicted layer gets shorter\n"
+    "columns of compare, means over the steps judged:\n"
+    "  against_first_pct   layer_us over that of the first layout, less one\n"
+    "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
+    "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
+    "  most_replicas       of any expert\n"
+    "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does the\n"
+    "other); sglang, JSON for --init-expert-location\n";
 // clang-format on
 
 const struct command command_layout = {
     .name = "layout",
     .summary = "placements of experts: make, compare, inspect, import, export",
-    .usage = "make RULE|compare [LAYOUT...]|inspect FILE|import FILE|export FILE [flags]",
-    .examples =
-        "  epsim layout make eplb --trace traces/minimoe-256e --ep 32 --redundant 32 -o "
-        "layout.yaml\n"
-        "  epsim layout compare contiguous eplb search --trace traces/minimoe-256e --redundant 32\n"
-        "  epsim layout inspect layout.yaml --ep 32\n"
-        "  epsim layout export layout.yaml --ep 32 -o map.json    for SGLang's "
-        "--init-expert-location\n",
-    .notes =
-        "\nrules (compare takes files too, and by itself contiguous, eplb and search):\n"
-        "  contiguous   in id order, and around again\n"
-        "  random       by --seed\n"
-        "  greedy       replicas as EPLB's, then longest first, replicas of an expert apart\n"
-        "  eplb         DeepSeek's EPLB: hierarchical where nodes divide groups, else global\n"
-        "  eplb-global  its global policy\n"
-        "  search       from eplb on, as long as the predicted layer gets shorter\n"
-        "columns of compare, means over the steps judged:\n"
-        "  against_first_pct   layer_us over that of the first layout, less one\n"
-        "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
-        "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
-        "  most_replicas       of any expert\n"
-        "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does "
-        "the\n"
-        "other); sglang, JSON for --init-expert-location\n",
-    COMMAND_OPTIONS(layout_options, layout_parts),
-    .set_defaults = layout_defaults,
+    .page = layout_page,
+    COMMAND_OPTIONS(layout_options, layout_parts,
+                    {.workload.def = SCENARIO_DEFAULT,
+                     .engine = "simulate",
+                     .search_steps = LAYOUT_SEARCH_STEPS}),
     .opens_output = true,
     .run = refuse_verb,
     .verbs = layout_verbs,

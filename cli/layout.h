@@ -27,8 +27,7 @@ bool layout_task_read(struct layout_options *options, struct layout_task_def *de
 
 // Puts what was resolved into the options and their line, so that command_text asks the very same
 // again.
-void layout_say(struct command_line *line, struct layout_options *said,
-                const struct layout_task *task);
+void layout_say(struct command_line *line, const struct layout_task *task);
 
 // Whether the word names a rule.
 bool layout_rule(const char *word, enum placement_rule *rule);

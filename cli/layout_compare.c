@@ -124,35 +124,15 @@ static void name_columns(struct side_by_side *side, const struct command_line *l
 
 // ---- the table ---------------------------------------------------------------------------------
 
-static const char *const columns[] = {"layout",
-                                      "layer",
-                                      "layer_us",
-                                      "against_first_pct",
-                                      "dispatch_us",
-                                      "experts_us",
-                                      "combine_us",
-                                      "rank_max_mean",
-                                      "node_max_mean",
-                                      "ranks_per_token",
-                                      "nodes_per_token",
-                                      "most_replicas",
-                                      NULL};
-
 static void add_layout_row(struct table *table, const struct column *column, const char *layer,
                            const struct layout_figures *figures, double first_us)
 {
-    table_text(table, column->name);
-    table_text(table, layer);
-    table_real(table, figures->layer_us);
-    table_real(table, 100 * (figures->layer_us / first_us - 1));
-    table_real(table, figures->dispatch_us);
-    table_real(table, figures->experts_us);
-    table_real(table, figures->combine_us);
-    table_real(table, figures->rank_max_mean);
-    table_real(table, figures->node_max_mean);
-    table_real(table, figures->ranks_per_token);
-    table_real(table, figures->nodes_per_token);
-    table_real(table, figures->replicas);
+    TABLE_ADD(table, cell_text(column->name), cell_text(layer), cell_real(figures->layer_us),
+              cell_real(100 * (figures->layer_us / first_us - 1)), cell_real(figures->dispatch_us),
+              cell_real(figures->experts_us), cell_real(figures->combine_us),
+              cell_real(figures->rank_max_mean), cell_real(figures->node_max_mean),
+              cell_real(figures->ranks_per_token), cell_real(figures->nodes_per_token),
+              cell_real(figures->replicas));
 }
 
 static struct layout_figures mean_figures(const struct column *column, uint32_t layers)
@@ -175,7 +155,10 @@ static struct layout_figures mean_figures(const struct column *column, uint32_t 
 
 static struct table *layouts_table(const struct side_by_side *side)
 {
-    struct table *table = table_new("layouts", columns);
+    struct table *table =
+        table_new("layouts", "layout layer layer_us against_first_pct dispatch_us "
+                             "experts_us combine_us rank_max_mean node_max_mean "
+                             "ranks_per_token nodes_per_token most_replicas");
     const uint32_t layers = side->task->layer_count;
     for (uint32_t l = 0; l < layers; l++)
         for (size_t c = 0; c < side->count; c++) {
@@ -192,26 +175,17 @@ static struct table *layouts_table(const struct side_by_side *side)
     return table;
 }
 
-static char *layouts_command(const struct command_line *line, const struct layout_task *task)
-{
-    struct command_line again = *line;
-    struct layout_options said = *(const struct layout_options *)line->options;
-    again.options = &said;
-    layout_say(&again, &said, task);
-    options_say(&again, "engine");
-    return command_text(&again);
-}
-
-static bool output_side_by_side(const struct command_line *line, const struct side_by_side *side,
+static bool output_side_by_side(struct command_line *line, const struct side_by_side *side,
                                 const struct layout_task_def *def, struct error *err)
 {
     struct layout_options *options = line->options;
     const struct layout_task *task = side->task;
-    char *command = layouts_command(line, task);
+    layout_say(line, task);
+    options_say(line, "engine");
     struct table *table = layouts_table(side);
-    json_t *document = json_head("epsim.layouts/1", def->scenario->seed, command);
+    json_t *document = json_head("epsim.layouts/1", def->scenario->seed, line);
     json_object_set_new(document, "layouts", table_json(table));
-    table_head(table, def->scenario->seed, command, &task->scenario.cluster);
+    table_head(table, def->scenario->seed, line, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
                   def->scenario->trace, task->shape.ranks, task->scenario.cluster.name,
                   task->scenario.dispatcher.name, side->engine->name, task->shape.slots);
@@ -220,10 +194,7 @@ static bool output_side_by_side(const struct command_line *line, const struct si
                   "tokens a GPU",
                   def->plan.from, def->plan.to, def->replay.from, def->replay.to,
                   layout_task_tokens(task));
-    const bool ok = output_table(&options->common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    return output_table(&options->common, table, document, err);
 }
 
 // ---- what is asked -----------------------------------------------------------------------------

@@ -1,20 +1,14 @@
 // epsim: the front door. Finds the command, parses its flags, runs it; the only place that prints
 // an error and exits.
 #include "base/embedded.h"
+#include "base/mem.h"
 #include "cli/commands.h"
-#include "cli/help.h"
 #include "base/preset.h"
 
 #include <gsl/gsl_errno.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool open_common_output(struct common_options *common, struct error *err)
-{
-    return outfile_open(&common->out, common->output[0] ? common->output : NULL, err) ||
-           error_prefix(err, "--output");
-}
 
 static enum exit_code run_parsed(const struct command *command, struct command_line *line,
                                  struct common_options *common, struct error *err)
@@ -24,8 +18,9 @@ static enum exit_code run_parsed(const struct command *command, struct command_l
         return print_page(command, stdout), EXIT_DONE;
     if (!preset_folder(common->presets, err))
         return error_prefix(err, "--presets"), err->code;
-    if (command->opens_output && !open_common_output(common, err))
-        return err->code;
+    if (command->opens_output &&
+        !outfile_open(&common->out, common->output[0] ? common->output : NULL, err))
+        return error_prefix(err, "--output"), err->code;
     return command_start(command, line, err);
 }
 
@@ -33,7 +28,8 @@ static enum exit_code run_command(const struct command *command, int argc, char 
                                   struct error *err)
 {
     const struct option_table table = options_of(command);
-    struct command_line line = {.table = &table, .options = command_options(command)};
+    struct command_line line = {.table = &table,
+                                .options = mem_copy(command->defaults, command->options_size)};
     struct common_options *common = (void *)((char *)line.options + command->common);
     const enum exit_code code =
         options_parse(&line, argc, argv, err) ? run_parsed(command, &line, common, err) : err->code;

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/embedded.h"
+#include "cli/command.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,14 +39,34 @@ static void write_tsv(void *context, FILE *out)
     table_print_tsv(context, out);
 }
 
-bool output_table(struct common_options *common, const struct table *table, json_t *json,
+bool output_table(struct common_options *common, struct table *table, json_t *json,
                   struct error *err)
 {
-    if (common->json)
-        return output_json(common, json ? json : table_json(table), err);
-    json_decref(json);
-    return output_write(common, common->tsv[0] ? write_tsv : write_table, (void *)(uintptr_t)table,
-                        err);
+    bool ok;
+    if (common->json) {
+        ok = output_json(common, json ? json : table_json(table), err);
+    } else {
+        json_decref(json);
+        ok = output_write(common, common->tsv[0] ? write_tsv : write_table, table, err);
+    }
+    table_free(table);
+    return ok;
+}
+
+json_t *json_rows(struct table *table)
+{
+    json_t *rows = table_json(table);
+    table_free(table);
+    return rows;
+}
+
+void print_part(FILE *out, const char *title, struct table *table)
+{
+    if (table_rows(table)) {
+        fprintf(out, "\n%s\n", title);
+        table_print(table, out);
+    }
+    table_free(table);
 }
 
 // The folder of a path and the name in it.
@@ -98,25 +119,27 @@ bool open_timeline(const char *timeline, const struct common_options *common, st
                             (outfile_open(file, timeline, err) || error_prefix(err, "--timeline")));
 }
 
-void table_head(struct table *table, uint64_t seed, const char *command,
+void table_head(struct table *table, uint64_t seed, const struct command_line *line,
                 const struct cluster *cluster)
 {
+    char *command = command_text(line), *whole = cluster ? cluster_line(cluster) : NULL;
     table_comment(table, "epsim: %s", version());
     table_comment(table, "seed: %llu", (unsigned long long)seed);
     table_comment(table, "command: %s", command);
-    if (cluster) {
-        char *line = cluster_line(cluster);
-        table_comment(table, "cluster: %s", line);
-        free(line);
-    }
+    if (cluster)
+        table_comment(table, "cluster: %s", whole);
+    free(whole);
+    free(command);
 }
 
-json_t *json_head(const char *schema, uint64_t seed, const char *command)
+json_t *json_head(const char *schema, uint64_t seed, const struct command_line *line)
 {
     json_t *head = json_object();
+    char *command = command_text(line);
     json_object_set_new(head, "schema", json_string(schema));
     json_object_set_new(head, "version", json_string(version()));
     json_object_set_new(head, "seed", json_integer((json_int_t)seed));
     json_object_set_new(head, "command", json_string(command));
+    free(command);
     return head;
 }

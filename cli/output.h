@@ -14,9 +14,13 @@ bool output_write(struct common_options *common, output_writer *writer, void *co
                   struct error *err);
 bool output_json(struct common_options *common, json_t *json, struct error *err);
 
-// Writes a table as --tsv or --json ask; json may be NULL (rows of the table then).
-bool output_table(struct common_options *common, const struct table *table, json_t *json,
+// Writes a table as --tsv or --json ask, and frees it; json may be NULL (rows of the table then).
+bool output_table(struct common_options *common, struct table *table, json_t *json,
                   struct error *err);
+
+// The rows as JSON; under a title, or nothing where there are none. Both free the table.
+json_t *json_rows(struct table *table);
+void print_part(FILE *out, const char *title, struct table *table);
 
 // --timeline: refuses standard output and the file that -o names; opens it, or leaves *file zeroed
 // where it is "".
@@ -25,10 +29,10 @@ bool open_timeline(const char *timeline, const struct common_options *common, st
                    struct error *err);
 
 // Version, seed, command line and resolved cluster (NULL: none) above a table.
-void table_head(struct table *table, uint64_t seed, const char *command,
+void table_head(struct table *table, uint64_t seed, const struct command_line *line,
                 const struct cluster *cluster);
 
 // {"schema", "version", "seed", "command"}: the head of every JSON document.
-json_t *json_head(const char *schema, uint64_t seed, const char *command);
+json_t *json_head(const char *schema, uint64_t seed, const struct command_line *line);
 
 #endif

@@ -22,15 +22,21 @@ static const struct option_part plot_parts[] = {
     {&help_options, offsetof(struct plot_options, common)},
 };
 
+// clang-format off
+static const char plot_page[] =
+    "examples:\n"
+    "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
+    "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n"
+    "  epsim accuracy rows.csv --tsv accuracy-rows -o rows.tsv && epsim plot rows.tsv -o rows.svg\n"
+    "\n"
+    "usage: epsim plot FILE.tsv -o FIGURE\n"
+    "{flags}\n";
+// clang-format on
+
 const struct command command_plot = {
     .name = "plot",
     .summary = "a figure from a TSV that epsim wrote",
-    .usage = "FILE.tsv -o FIGURE",
-    .examples =
-        "  epsim simulate --tsv traffic -o traffic.tsv && epsim plot traffic.tsv -o traffic.svg\n"
-        "  epsim simulate --tsv ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.png\n"
-        "  epsim accuracy rows.csv --tsv accuracy-rows -o rows.tsv && epsim plot rows.tsv -o "
-        "rows.svg\n",
-    COMMAND_OPTIONS(plot_options, plot_parts),
+    .page = plot_page,
+    COMMAND_OPTIONS(plot_options, plot_parts, {.common.output = ""}),
     .run = run_plot,
 };

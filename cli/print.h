@@ -3,6 +3,7 @@
 #define CLI_PRINT_H
 
 #include "cli/confidence.h"
+#include "study/imbalance.h"
 
 // Kinds of tables.
 enum tsv_kind {
@@ -28,5 +29,16 @@ void timing_json(json_t *document, const struct schedule *schedule, const struct
 // What a person reads: phases, what binds, links, critical path.
 void timing_report(FILE *out, const struct schedule *schedule, const struct timing *timing,
                    const struct confidence *confidence, const struct table *head);
+
+// ---- what imbalance costs -----------------------------------------------------------------------
+
+// Rows: the arrival, the phases that are there, and "layer", their sum.
+struct table *imbalance_table(const struct imbalance *imbalance);
+
+// Puts {"cost_us", "even_us", "share", "causes", "rows", "worst", "sentences"} into the document.
+void imbalance_json(json_t *document, const struct imbalance *imbalance);
+
+// What a person reads: sentences and the table.
+void imbalance_report(FILE *out, const struct imbalance *imbalance);
 
 #endif

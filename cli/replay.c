@@ -5,8 +5,8 @@
 #include "base/range.h"
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/workload.h"
 #include "cli/replay.h"
-#include "cli/show.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
 #include "study/replay_timeline.h"
@@ -34,11 +34,7 @@ static const struct option_row list_rows[] = {
 };
 static const struct option_group list_options = {HEADING_WORKLOAD, OPTION_ROWS(list_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: " KINDS " (as they are done)")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+TSV_OPTIONS(AT(common.tsv), KINDS " (as they are done)");
 
 static const struct option_row timeline_rows[] = {
     {OPTION_TEXT("timeline", AT(timeline), "FILE",
@@ -53,31 +49,22 @@ struct places {
     uint32_t *layers, *steps;
 };
 
-static bool read_replay_places(const struct replay_options *options, struct places *places,
-                               struct error *err)
-{
-    if (options->layers[0] &&
-        !range_parse_indices(options->layers, &places->layers, &places->replay.layer_count, err))
-        return error_prefix(err, "--layer");
-    if (options->steps[0] &&
-        !range_parse_indices(options->steps, &places->steps, &places->replay.step_count, err))
-        return error_prefix(err, "--step");
-    places->replay.layers = places->layers;
-    places->replay.steps = places->steps;
-    return true;
-}
-
 // The definition's own layer and step, which stand in what is told of it, are the first.
 static bool read_replay_def(struct replay_options *options, struct places *places,
                             struct error *err)
 {
     struct scenario_def *def = &options->workload.def;
-    if (!read_engine(options->engine, &places->replay.engine, err) ||
-        !workload_tokens(&options->workload, err) || !read_replay_places(options, places, err))
+    struct replay_def *replay = &places->replay;
+    if (!read_engine(options->engine, &replay->engine, err) ||
+        !workload_tokens(&options->workload, err) ||
+        !read_indices("--layer", options->layers, &places->layers, &replay->layer_count, err) ||
+        !read_indices("--step", options->steps, &places->steps, &replay->step_count, err))
         return false;
+    replay->layers = places->layers;
+    replay->steps = places->steps;
     def->layer = places->layers ? places->layers[0] : 0;
     def->step = places->steps ? places->steps[0] : 0;
-    places->replay.scenario = *def;
+    replay->scenario = *def;
     return true;
 }
 
@@ -114,12 +101,13 @@ static void show_place(void *context, const struct replay_place *place)
 
 // ---- the output --------------------------------------------------------------------------------
 
-static void replay_head(struct table *table, const struct replay_options *options,
-                        const struct replay *replay, const char *command)
+static void replay_head(struct table *table, const struct command_line *line,
+                        const struct replay *replay)
 {
+    const struct replay_options *options = line->options;
     const struct scenario *scenario = &replay->scenario;
     const uint32_t max = routing_max_tokens(&scenario->routing);
-    table_head(table, options->workload.def.seed, command, &scenario->cluster);
+    table_head(table, options->workload.def.seed, line, &scenario->cluster);
     table_comment(table, "replay: %s, %llu step%s of %u layer%s, %u tokens a GPU%s, %s",
                   scenario_trace(scenario)->path, (unsigned long long)replay->steps,
                   replay->steps == 1 ? "" : "s", replay->layer_count,
@@ -138,71 +126,55 @@ static struct table *table_of(const struct replay_options *options, const struct
     return replay_figures(replay);
 }
 
-static void set_replay_rows(json_t *document, const char *key, struct table *table)
+static json_t *document_of(const struct command_line *line, const struct replay *replay)
 {
-    json_object_set_new(document, key, table_json(table));
-    table_free(table);
-}
-
-static json_t *document_of(const struct replay_options *options, const struct replay *replay,
-                           const char *command)
-{
-    json_t *document = json_head("epsim.replay/1", options->workload.def.seed, command);
+    const struct replay_options *options = line->options;
+    json_t *document = json_head("epsim.replay/1", options->workload.def.seed, line);
     json_t *config = json_config(&options->workload.def, &replay->scenario);
     json_object_del(config, "layer");
     json_object_set_new(config, "step", json_string(options->steps[0] ? options->steps : "all"));
     json_object_set_new(document, "config", config);
     json_object_set_new(document, "engine", json_string(options->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
-    set_replay_rows(document, "phases", replay_figures(replay));
-    set_replay_rows(document, "layers", replay_hurt(replay, true));
-    set_replay_rows(document, "ranks", replay_ranks(replay));
+    json_object_set_new(document, "phases", json_rows(replay_figures(replay)));
+    json_object_set_new(document, "layers", json_rows(replay_hurt(replay, true)));
+    json_object_set_new(document, "ranks", json_rows(replay_ranks(replay)));
     return document;
-}
-
-static void print_replay_part(FILE *out, const char *title, struct table *table)
-{
-    fprintf(out, "\n%s\n", title);
-    table_print(table, out);
-    table_free(table);
 }
 
 // What a report is written from.
 struct report {
-    const struct replay_options *options;
+    const struct command_line *line;
     const struct replay *replay;
-    const char *command;
 };
 
 static void write_replay_report(void *context, FILE *out)
 {
     const struct report *report = context;
     struct table *all = replay_all(report->replay);
-    replay_head(all, report->options, report->replay, report->command);
+    replay_head(all, report->line, report->replay);
     table_comment(all, "a step: latencies summed over its layers; percentiles are over steps");
     table_print(all, out);
     table_free(all);
-    print_replay_part(out,
-                      "layers (medians of dispatch, experts and combine; then of the whole layer)",
-                      replay_latency(report->replay));
-    print_replay_part(out, "imbalance (against the same tokens spread evenly over ranks)",
-                      replay_hurt(report->replay, false));
+    print_part(out, "layers (medians of dispatch, experts and combine; then of the whole layer)",
+               replay_latency(report->replay));
+    print_part(out, "imbalance (against the same tokens spread evenly over ranks)",
+               replay_hurt(report->replay, false));
     replay_say_what_hurts(out, report->replay);
 }
 
-static bool output_replay(struct replay_options *options, const struct replay *replay,
-                          const char *command, struct error *err)
+static bool output_replay(const struct command_line *line, const struct replay *replay,
+                          struct error *err)
 {
-    struct report report = {options, replay, command};
+    struct replay_options *options = line->options;
+    struct report report = {line, replay};
     if (options->common.json)
-        return output_json(&options->common, document_of(options, replay, command), err);
+        return output_json(&options->common, document_of(line, replay), err);
     if (!options->common.tsv[0])
         return output_write(&options->common, write_replay_report, &report, err);
     struct table *table = table_of(options, replay);
-    replay_head(table, options, replay, command);
-    const bool ok = output_table(&options->common, table, NULL, err);
-    table_free(table);
-    return ok;
+    replay_head(table, line, replay);
+    return output_table(&options->common, table, NULL, err);
 }
 
 // ---- the run -----------------------------------------------------------------------------------
@@ -233,37 +205,25 @@ static bool run_live(struct replay_options *options, struct replay *replay, stru
     return ok;
 }
 
-static bool run_steps(struct replay_options *options, struct replay *replay, const char *command,
-                      struct error *err)
+static bool run_steps(const struct command_line *line, struct replay *replay, struct error *err)
 {
+    struct replay_options *options = line->options;
     struct live live = {.layers = replay->layer_count, .out = options->common.out.stream};
     const bool steps = !strcmp(options->common.tsv, "replay-steps");
     if (steps) {
         live.steps = replay_steps();
-        replay_head(live.steps, options, replay, command);
+        replay_head(live.steps, line, replay);
     }
     const bool ok = run_live(options, replay, &live, err);
     table_free(live.steps);
     if (!ok)
         return false;
-    return steps ? outfile_commit(&options->common.out, err)
-                 : output_replay(options, replay, command, err);
+    return steps ? outfile_commit(&options->common.out, err) : output_replay(line, replay, err);
 }
 
-// With what was resolved but the places, all where none was asked, and the dispatcher, which may
-// change from step to step.
-static char *replay_command(const struct command_line *line, const struct scenario *scenario)
+static bool replay_trace(struct command_line *line, const struct replay_def *def, struct error *err)
 {
-    struct command_line again = *line;
-    struct replay_options said = *(const struct replay_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    return command_text(&again);
-}
-
-static bool replay_trace(const struct command_line *line, const struct replay_def *def,
-                         struct error *err)
-{
+    struct replay_options *options = line->options;
     struct replay replay;
     if (!replay_open(&replay, def, err))
         return false;
@@ -271,9 +231,10 @@ static bool replay_trace(const struct command_line *line, const struct replay_de
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
                routing_max_tokens(&replay.scenario.routing));
-    char *command = replay_command(line, &replay.scenario);
-    const bool ok = run_steps(line->options, &replay, command, err);
-    free(command);
+    // With what was resolved but the places, all where none was asked, and the dispatcher, which
+    // may change from step to step.
+    workload_say(line, &options->workload, &replay.scenario);
+    const bool ok = run_steps(line, &replay, err);
     replay_release(&replay);
     return ok;
 }
@@ -293,12 +254,6 @@ static enum exit_code run_replay(struct command_line *line, struct error *err)
                                   : EXIT_DONE;
 }
 
-static void replay_defaults(void *options)
-{
-    *(struct replay_options *)options =
-        (struct replay_options){.workload.def = scenario_def_default(), .engine = "simulate"};
-}
-
 static const struct option_part replay_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
@@ -313,29 +268,33 @@ static const struct option_part replay_parts[] = {
     {&list_options, 0},
     {&presets_options, AT(common)},
     {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&result_options, AT(common)},
     {&timeline_options, 0},
     {&show_options, AT(workload.show)},
     {&help_options, AT(common)},
 };
 
+// clang-format off
+static const char replay_page[] =
+    "examples:\n"
+    "  epsim replay --trace traces/minimoe-256e --tokens 128\n"
+    "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
+    "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot ranks.tsv -o ranks.svg\n"
+    "\n"
+    "usage: epsim replay --trace FOLDER [flags]\n"
+    "{flags}\n"
+    "\n"
+    "columns are in README, \"Replay a trace\". Phases overlap between ranks, so they sum to more\n"
+    "than the layer; imbalance is routing's alone, its per cent is of even_us.\n";
+// clang-format on
+
 const struct command command_replay = {
     .name = "replay",
     .summary =
         "a trace's layers and steps through an engine: percentiles, and what imbalance costs",
-    .usage = "--trace FOLDER [flags]",
-    .examples =
-        "  epsim replay --trace traces/minimoe-256e --tokens 128\n"
-        "  epsim replay --trace traces/minimoe-256e --tokens 16 --step 0..9 --timeline steps.json\n"
-        "  epsim replay --trace traces/minimoe-256e --tsv replay-ranks -o ranks.tsv && epsim plot "
-        "ranks.tsv -o ranks.svg\n",
-    .notes =
-        "\ncolumns are in README, \"Replay a trace\". Phases overlap between ranks, so they sum to "
-        "more\n"
-        "than the layer; imbalance is routing's alone, its per cent is of even_us.\n",
-    COMMAND_OPTIONS(replay_options, replay_parts),
-    .set_defaults = replay_defaults,
+    .page = replay_page,
+    COMMAND_OPTIONS(replay_options, replay_parts,
+                    {.workload.def = SCENARIO_DEFAULT, .engine = "simulate"}),
     .opens_output = true,
     .run = run_replay,
 };

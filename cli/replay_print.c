@@ -11,18 +11,14 @@
 
 // ---- tables ------------------------------------------------------------------------------------
 
+// The layer by its place in the trace; `ids`: and by the model's own number.
 static void add_layer_name(struct table *table, const struct replay *replay,
-                           const struct replay_layer *layer, bool id)
+                           const struct replay_layer *layer, bool ids)
 {
     const bool all = layer == &replay->all;
-    if (all)
-        table_text(table, "all");
-    else
-        table_count(table, layer->layer);
-    if (id && all)
-        table_blank(table);
-    else if (id)
-        table_count(table, layer->layer_id);
+    TABLE_ADD(table, all ? cell_text("all") : cell_count(layer->layer));
+    if (ids)
+        TABLE_ADD(table, all ? cell_blank() : cell_count(layer->layer_id));
 }
 
 static double cost_pct(const struct replay_layer *layer, enum replay_figure figure)
@@ -31,25 +27,25 @@ static double cost_pct(const struct replay_layer *layer, enum replay_figure figu
            (quantiles_mean(&layer->routed[figure]) - replay_cost_ps(layer, figure));
 }
 
+// Of picoseconds.
+static struct cell us_cell(double ps)
+{
+    return cell_real(US(ps));
+}
+
 static void add_replay_figure(struct table *table, const struct replay_layer *layer,
                               enum replay_figure figure)
 {
     const struct quantiles *routed = &layer->routed[figure];
     const double cost_ps = replay_cost_ps(layer, figure), mean_ps = quantiles_mean(routed);
-    table_text(table, replay_figure_name(figure));
-    table_real(table, US(quantiles_at(routed, 0.5)));
-    table_real(table, US(quantiles_at(routed, 0.9)));
-    table_real(table, US(quantiles_at(routed, 0.99)));
-    table_real(table, US(mean_ps));
-    table_real(table, US((double)routed->max));
-    table_real(table, US(mean_ps - cost_ps));
-    table_real(table, US(cost_ps));
-    table_real(table, cost_pct(layer, figure));
+    TABLE_ADD(table, cell_text(replay_figure_name(figure)), us_cell(quantiles_at(routed, 0.5)),
+              us_cell(quantiles_at(routed, 0.9)), us_cell(quantiles_at(routed, 0.99)),
+              us_cell(mean_ps), us_cell((double)routed->max), us_cell(mean_ps - cost_ps),
+              us_cell(cost_ps), cell_real(cost_pct(layer, figure)));
 }
 
 #define FIGURE_COLUMNS                                                                             \
-    "phase", "p50_us", "p90_us", "p99_us", "mean_us", "max_us", "even_us", "imbalance_us",         \
-        "imbalance_pct"
+    "phase p50_us p90_us p99_us mean_us max_us even_us imbalance_us imbalance_pct"
 
 static void add_figures(struct table *table, const struct replay *replay,
                         const struct replay_layer *layer)
@@ -64,8 +60,7 @@ static void add_figures(struct table *table, const struct replay *replay,
 
 struct table *replay_figures(const struct replay *replay)
 {
-    static const char *const columns[] = {"layer", "layer_id", FIGURE_COLUMNS, NULL};
-    struct table *table = table_new("replay", columns);
+    struct table *table = table_new("replay", "layer layer_id " FIGURE_COLUMNS);
     for (uint32_t l = 0; l < replay->layer_count; l++)
         add_figures(table, replay, &replay->layers[l]);
     add_figures(table, replay, &replay->all);
@@ -79,19 +74,16 @@ static void add_latency(struct table *table, const struct replay *replay,
     const struct quantiles *routed = &layer->routed[REPLAY_LAYER];
     add_layer_name(table, replay, layer, true);
     for (int phase = PHASE_DISPATCH; phase <= PHASE_COMBINE; phase++)
-        table_real(table, US(quantiles_at(&layer->routed[phase], 0.5)));
-    table_real(table, US(quantiles_at(routed, 0.5)));
-    table_real(table, US(quantiles_at(routed, 0.9)));
-    table_real(table, US(quantiles_at(routed, 0.99)));
-    table_real(table, US((double)routed->max));
+        TABLE_ADD(table, us_cell(quantiles_at(&layer->routed[phase], 0.5)));
+    TABLE_ADD(table, us_cell(quantiles_at(routed, 0.5)), us_cell(quantiles_at(routed, 0.9)),
+              us_cell(quantiles_at(routed, 0.99)), us_cell((double)routed->max));
 }
 
 struct table *replay_latency(const struct replay *replay)
 {
-    static const char *const columns[] = {"layer",      "layer_id", "dispatch_us", "experts_us",
-                                          "combine_us", "p50_us",   "p90_us",      "p99_us",
-                                          "max_us",     NULL};
-    struct table *table = table_new("replay-latency", columns);
+    struct table *table =
+        table_new("replay-latency", "layer layer_id dispatch_us experts_us combine_us p50_us "
+                                    "p90_us p99_us max_us");
     for (uint32_t l = 0; l < replay->layer_count; l++)
         add_latency(table, replay, &replay->layers[l]);
     return table;
@@ -101,11 +93,8 @@ struct table *replay_latency(const struct replay *replay)
 static void add_max(struct table *table, const struct replay_layer *layer,
                     const struct replay_rank *rank, uint64_t times)
 {
-    if (rank)
-        table_count(table, (uint64_t)(rank - layer->ranks));
-    else
-        table_blank(table);
-    table_real(table, 100 * (double)times / (double)layer->max_mean_ppm.count);
+    TABLE_ADD(table, rank ? cell_count((uint64_t)(rank - layer->ranks)) : cell_blank(),
+              cell_real(100 * (double)times / (double)layer->max_mean_ppm.count));
 }
 
 static double share_pct(double part, double whole)
@@ -122,24 +111,21 @@ static void add_hurt(struct table *table, const struct replay *replay,
     const struct replay_rank *slow = replay_slowest(replay, layer);
     const double cost_ps = replay_cost_ps(layer, REPLAY_LAYER);
     add_layer_name(table, replay, layer, ids);
-    table_real(table, share_pct(quantiles_mean(&layer->routed[REPLAY_LAYER]),
-                                quantiles_mean(&all->routed[REPLAY_LAYER])));
-    table_real(table, US(cost_ps));
-    table_real(table, cost_pct(layer, REPLAY_LAYER));
-    table_real(table, share_pct(cost_ps, replay_cost_ps(all, REPLAY_LAYER)));
-    table_real(table, quantiles_mean(&layer->max_mean_ppm) / 1e6);
+    const double part_pct = share_pct(quantiles_mean(&layer->routed[REPLAY_LAYER]),
+                                      quantiles_mean(&all->routed[REPLAY_LAYER]));
+    TABLE_ADD(table, cell_real(part_pct), us_cell(cost_ps),
+              cell_real(cost_pct(layer, REPLAY_LAYER)),
+              cell_real(share_pct(cost_ps, replay_cost_ps(all, REPLAY_LAYER))),
+              cell_real(quantiles_mean(&layer->max_mean_ppm) / 1e6));
     add_max(table, layer, hot, hot ? hot->hottest : 0);
     add_max(table, layer, slow, slow ? slow->slowest : 0);
 }
 
 struct table *replay_hurt(const struct replay *replay, bool ids)
 {
-    static const char *const columns[] = {
-        "layer",    "layer_id",     "time_pct",    "imbalance_us", "imbalance_pct", "share_pct",
-        "max_mean", "hottest_rank", "hottest_pct", "slowest_rank", "slowest_pct",   NULL};
-    const char *shown[sizeof columns / sizeof columns[0]] = {columns[0]};
-    memcpy(shown + 1, columns + (ids ? 1 : 2), sizeof columns - (ids ? 1 : 2) * sizeof columns[0]);
-    struct table *table = table_new("replay-layers", shown);
+    struct table *table = table_new("replay-layers", ids ? "layer layer_id" : "layer");
+    table_columns(table, "time_pct imbalance_us imbalance_pct share_pct max_mean hottest_rank "
+                         "hottest_pct slowest_rank slowest_pct");
     for (uint32_t l = 0; l < replay->layer_count; l++)
         add_hurt(table, replay, &replay->layers[l], ids);
     add_hurt(table, replay, &replay->all, ids);
@@ -155,23 +141,19 @@ static void add_ranks(struct table *table, const struct replay *replay,
         total += (double)layer->ranks[r].choices;
     for (uint32_t r = 0; r < replay->ranks; r++) {
         const struct replay_rank *rank = &layer->ranks[r];
-        table_count(table, layer->layer);
-        table_count(table, layer->layer_id);
-        table_count(table, r);
-        table_real(table, total > 0 ? (double)rank->choices * replay->ranks / total : 1);
-        table_real(table, total > 0 ? rank->max_ratio : 1);
-        table_real(table, US(rank->experts_ps / places));
-        table_real(table, 100 * (double)rank->hottest / places);
-        table_real(table, 100 * (double)rank->slowest / places);
+        TABLE_ADD(table, cell_count(layer->layer), cell_count(layer->layer_id), cell_count(r),
+                  cell_real(total > 0 ? (double)rank->choices * replay->ranks / total : 1),
+                  cell_real(total > 0 ? rank->max_ratio : 1),
+                  cell_real(US(rank->experts_ps / places)),
+                  cell_real(100 * (double)rank->hottest / places),
+                  cell_real(100 * (double)rank->slowest / places));
     }
 }
 
 struct table *replay_ranks(const struct replay *replay)
 {
-    static const char *const columns[] = {"layer",       "layer_id",       "rank",
-                                          "load_ratio",  "load_ratio_max", "experts_us",
-                                          "hottest_pct", "slowest_pct",    NULL};
-    struct table *table = table_new("replay-ranks", columns);
+    struct table *table = table_new("replay-ranks", "layer layer_id rank load_ratio load_ratio_max "
+                                                    "experts_us hottest_pct slowest_pct");
     for (uint32_t l = 0; l < replay->layer_count; l++)
         add_ranks(table, replay, &replay->layers[l]);
     return table;
@@ -179,8 +161,7 @@ struct table *replay_ranks(const struct replay *replay)
 
 struct table *replay_all(const struct replay *replay)
 {
-    static const char *const columns[] = {FIGURE_COLUMNS, NULL};
-    struct table *table = table_new("replay-all", columns);
+    struct table *table = table_new("replay-all", FIGURE_COLUMNS);
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)
         if (replay->present[figure])
             add_replay_figure(table, &replay->all, figure);
@@ -191,36 +172,27 @@ struct table *replay_all(const struct replay *replay)
 
 struct table *replay_steps(void)
 {
-    static const char *const columns[] = {
-        "step",      "layer",       "tokens_per_gpu", "dispatcher",   "rmsnorm_us", "router_us",
-        "notify_us", "dispatch_us", "experts_us",     "combine_us",   "shared_us",  "layer_us",
-        "even_us",   "max_mean",    "hottest_rank",   "slowest_rank", NULL};
-    return table_new("replay-steps", columns);
+    return table_new("replay-steps",
+                     "step layer tokens_per_gpu dispatcher rmsnorm_us router_us notify_us "
+                     "dispatch_us experts_us combine_us shared_us layer_us even_us max_mean "
+                     "hottest_rank slowest_rank");
 }
 
-static void add_rank(struct table *table, uint32_t rank)
+static struct cell rank_cell(uint32_t rank)
 {
-    if (rank == UINT32_MAX)
-        table_blank(table);
-    else
-        table_count(table, rank);
+    return rank == UINT32_MAX ? cell_blank() : cell_count(rank);
 }
 
 void replay_add_step(struct table *table, const struct replay_place *place)
 {
-    table_count(table, place->step);
-    table_count(table, place->layer);
-    table_count(table, place->tokens);
-    table_text(table, place->dispatcher);
+    TABLE_ADD(table, cell_count(place->step), cell_count(place->layer), cell_count(place->tokens),
+              cell_text(place->dispatcher));
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)
-        if (figure == REPLAY_LAYER || place->present[figure])
-            table_real(table, US((double)place->routed_ps[figure]));
-        else
-            table_blank(table);
-    table_real(table, US((double)place->balanced_ps[REPLAY_LAYER]));
-    table_real(table, place->max_mean);
-    add_rank(table, place->hottest);
-    add_rank(table, place->slowest);
+        TABLE_ADD(table, figure == REPLAY_LAYER || place->present[figure]
+                             ? us_cell((double)place->routed_ps[figure])
+                             : cell_blank());
+    TABLE_ADD(table, us_cell((double)place->balanced_ps[REPLAY_LAYER]), cell_real(place->max_mean),
+              rank_cell(place->hottest), rank_cell(place->slowest));
 }
 
 // ---- what hurts --------------------------------------------------------------------------------

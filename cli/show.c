@@ -1,6 +1,7 @@
 // --show: the model, cluster and dispatcher that a run would have, as YAML that is read back to the
 // very same run.
-#include "cli/show.h"
+
+#include "cli/workload.h"
 
 #include "base/mem.h"
 #include "base/object.h"
@@ -90,11 +91,8 @@ static void drop_source(struct shown *shown, const char *key)
 static bool find_sources(struct presets *presets, const struct scenario_def *def,
                          const struct scenario *scenario, struct error *err)
 {
-    const char *model = def->model[0]   ? def->model
-                        : def->trace[0] ? NULL
-                                             : scenario->moe.name;
-    const char *dispatcher =
-        def->dispatcher[0] ? def->dispatcher : scenario->dispatcher.name;
+    const char *model = def->model[0] ? def->model : def->trace[0] ? NULL : scenario->moe.name;
+    const char *dispatcher = def->dispatcher[0] ? def->dispatcher : scenario->dispatcher.name;
     presets->has_model = !scenario->traffic;
     if (presets->has_model && model &&
         !moe_load(model, &presets->moe, presets->parts[SHOW_MODEL].provenance, err))

@@ -1,13 +1,10 @@
-// epsim simulate: one scenario, by discrete events; and the run that estimate has too.
+// epsim simulate: one scenario, by discrete events.
 #include "cli/simulate.h"
 
 #include "base/mem.h"
-#include "cli/imbalance.h"
 #include "cli/output.h"
 #include "cli/print.h"
-#include "cli/show.h"
 #include "model/engine/check.h"
-#include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
 #include <stdlib.h>
@@ -19,30 +16,21 @@ static const struct option_row imbalance_rows[] = {
     {OPTION_SWITCH("imbalance", AT(imbalance),
                    "what uneven routing, slow parts and late ranks cost: runs again without them")},
 };
-const struct option_group imbalance_options = {HEADING_RUN, OPTION_ROWS(imbalance_rows)};
+static const struct option_group imbalance_options = {HEADING_RUN, OPTION_ROWS(imbalance_rows)};
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND",
-                 "table for programs: phases, ranks, ports, links, traffic, path or imbalance")},
-};
-const struct option_group layer_tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
+#define KINDS "phases, ranks, ports, links, traffic, path or imbalance"
+TSV_OPTIONS(AT(common.tsv), KINDS);
 
 static const struct option_row timeline_rows[] = {
     {OPTION_TEXT("timeline", AT(timeline), "FILE", "Chrome/Perfetto trace of ranks and ports")},
 };
-static const struct option_group timeline_options = {HEADING_OUTPUT, OPTION_ROWS(timeline_rows)};
+const struct option_group timeline_options = {HEADING_OUTPUT, OPTION_ROWS(timeline_rows)};
 
 static const struct option_row check_rows[] = {
     {OPTION_SWITCH("check", AT(check),
                    "verify conservation and the port bound; exit 4 when broken")},
 };
-const struct option_group check_options = {HEADING_OUTPUT, OPTION_ROWS(check_rows)};
-
-void simulate_defaults(void *options)
-{
-    *(struct simulate_options *)options =
-        (struct simulate_options){.workload.def = scenario_def_default()};
-}
+static const struct option_group check_options = {HEADING_OUTPUT, OPTION_ROWS(check_rows)};
 
 static enum tsv_kind tsv_kind_of(const struct simulate_options *options)
 {
@@ -55,24 +43,14 @@ static enum tsv_kind tsv_kind_of(const struct simulate_options *options)
 static bool check_layer_tsv(const struct simulate_options *options, struct error *err)
 {
     const char *tsv = options->common.tsv;
-    const enum tsv_kind kind = tsv_kind_of(options);
-    char quoted[ERROR_QUOTE_BYTES];
-    if (!tsv[0])
-        return true;
-    if (kind == TSV_NONE)
-        return error_set(err, EXIT_INPUT,
-                         "--tsv: '%s': expected phases, ranks, ports, links, traffic, path "
-                         "or imbalance",
-                         error_quote(tsv, quoted));
-    if (options->common.json)
-        return error_set(err, EXIT_INPUT, "--tsv and --json: expected one of them");
-    return !options->imbalance || kind == TSV_IMBALANCE ||
-           error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s", tsv);
+    return check_tsv_kind(&options->common, KINDS, err) &&
+           (!tsv[0] || !options->imbalance || tsv_kind_of(options) == TSV_IMBALANCE ||
+            error_set(err, EXIT_INPUT, "--imbalance: expected --tsv imbalance, not --tsv %s", tsv));
 }
 
 // What a report is written from.
 struct result {
-    const struct command_line *line;
+    struct command_line *line;
     const struct schedule *schedule;
     const struct timing *timing;
     const struct imbalance *imbalance; // NULL: not asked
@@ -108,18 +86,15 @@ static void comment_title(struct table *table, const struct result *result,
 }
 
 // With what was resolved, so that it asks the very same again.
-static char *layer_command(const struct command_line *line, const struct scenario *scenario)
+static void layer_say(struct command_line *line, const struct scenario *scenario)
 {
-    struct command_line again = *line;
-    struct simulate_options said = *(const struct simulate_options *)line->options;
-    again.options = &said;
-    workload_say(&again, &said.workload, scenario);
-    workload_say_dispatcher(&again, &said.workload, scenario);
-    if (said.workload.def.trace[0]) {
-        options_say(&again, "layer");
-        options_say(&again, "step");
+    struct workload_options *workload = &((struct simulate_options *)line->options)->workload;
+    workload_say(line, workload, scenario);
+    workload_say_dispatcher(line, workload, scenario);
+    if (workload->def.trace[0]) {
+        options_say(line, "layer");
+        options_say(line, "step");
     }
-    return command_text(&again);
 }
 
 static bool output_result(const struct result *result, const struct scenario *scenario,
@@ -127,30 +102,28 @@ static bool output_result(const struct result *result, const struct scenario *sc
 {
     struct simulate_options *options = result->line->options;
     const struct scenario_def *def = &options->workload.def;
-    char *command = layer_command(result->line, scenario);
-    bool ok;
+    layer_say(result->line, scenario);
     if (options->common.json) {
-        json_t *document = json_head("epsim.timing/1", def->seed, command);
+        json_t *document = json_head("epsim.timing/1", def->seed, result->line);
         json_object_set_new(document, "config", json_config(def, scenario));
         timing_json(document, result->schedule, result->timing, result->confidence);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
-        ok = output_json(&options->common, document, err);
-    } else {
-        struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
-                                                    : timing_table(result->schedule, result->timing,
-                                                                   kind, result->confidence);
-        struct result report = *result;
-        table_head(table, def->seed, command, &scenario->cluster);
-        table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
-        comment_title(table, result, scenario);
-        confidence_comment(result->confidence, result->schedule, table);
-        report.head = table;
-        ok = kind == TSV_NONE ? output_write(&options->common, write_layer_report, &report, err)
-                              : output_table(&options->common, table, NULL, err);
-        table_free(table);
+        return output_json(&options->common, document, err);
     }
-    free(command);
+    struct table *table = kind == TSV_IMBALANCE ? imbalance_table(result->imbalance)
+                                                : timing_table(result->schedule, result->timing,
+                                                               kind, result->confidence);
+    table_head(table, def->seed, result->line, &scenario->cluster);
+    table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
+    comment_title(table, result, scenario);
+    confidence_comment(result->confidence, result->schedule, table);
+    if (kind != TSV_NONE)
+        return output_table(&options->common, table, NULL, err);
+    struct result report = *result;
+    report.head = table;
+    const bool ok = output_write(&options->common, write_layer_report, &report, err);
+    table_free(table);
     return ok;
 }
 
@@ -192,7 +165,7 @@ static bool run_timed(const struct simulate_options *options, struct scenario *s
 }
 
 // Prints what the engine said of the scenario, and what imbalance costs in it.
-static bool print_answer(const struct command_line *line, const struct scenario *scenario,
+static bool print_answer(struct command_line *line, const struct scenario *scenario,
                          const struct engine *engine, const struct timing *timing,
                          struct error *err)
 {
@@ -213,19 +186,14 @@ static bool print_answer(const struct command_line *line, const struct scenario 
     return ok;
 }
 
-static bool read_layer(const struct command_line *line, struct simulate_options *options,
-                       struct error *err)
-{
-    return check_layer_tsv(options, err) && check_together(line, &options->workload.def, err) &&
-           workload_tokens(&options->workload, err);
-}
-
 static bool run_scenario(struct command_line *line, const struct engine *engine, struct error *err)
 {
     struct simulate_options *options = line->options;
     struct scenario scenario;
     struct timing timing;
-    if (!read_layer(line, options, err) || !scenario_open(&scenario, &options->workload.def, err))
+    if (!check_layer_tsv(options, err) || !check_together(line, &options->workload.def, err) ||
+        !workload_tokens(&options->workload, err) ||
+        !scenario_open(&scenario, &options->workload.def, err))
         return false;
     bool ok = run_timed(options, &scenario, engine, &timing, err);
     if (ok) {
@@ -236,7 +204,8 @@ static bool run_scenario(struct command_line *line, const struct engine *engine,
     return ok;
 }
 
-enum exit_code run_engine(struct command_line *line, const struct engine *engine, struct error *err)
+enum exit_code run_engine(struct command_line *line, const struct engine *engine,
+                          struct error *err)
 {
     struct simulate_options *options = line->options;
     if (!check_no_words(line, err))
@@ -251,7 +220,7 @@ static enum exit_code run_simulate(struct command_line *line, struct error *err)
     return run_engine(line, &engine_simulate, err);
 }
 
-static const struct option_part simulate_parts[] = {
+const struct option_part layer_parts[LAYER_PARTS] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
@@ -264,12 +233,12 @@ static const struct option_part simulate_parts[] = {
     {&scenario_slow_options, AT(workload.def)},
     {&scenario_run_options, AT(workload.def)},
     {&scenario_aligned_options, AT(workload.def)},
+    {&scenario_loads_options, AT(workload.def)},
     {&tokens_options, AT(workload.tokens)},
     {&presets_options, AT(common)},
     {&imbalance_options, 0},
-    {&layer_tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
+    {&tsv_options, 0},
+    {&result_options, AT(common)},
     {&interval_options, AT(interval_pct)},
     {&timeline_options, 0},
     {&check_options, 0},
@@ -277,16 +246,24 @@ static const struct option_part simulate_parts[] = {
     {&help_options, AT(common)},
 };
 
+// clang-format off
+static const char simulate_page[] =
+    "examples:\n"
+    "  epsim simulate --routing deepep --check\n"
+    "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
+    "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n"
+    "\n"
+    "usage: epsim simulate [flags]\n"
+    "{flags}\n"
+    LAYER_NOTES;
+// clang-format on
+
 const struct command command_simulate = {
     .name = "simulate",
     .summary = "one MoE layer, or a byte matrix, by discrete events",
-    .usage = "[flags]",
-    .examples = "  epsim simulate --routing deepep --check\n"
-                "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
-                "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n",
-    .notes = LAYER_NOTES,
-    COMMAND_OPTIONS(simulate_options, simulate_parts),
-    .set_defaults = simulate_defaults,
+    .page = simulate_page,
+    COMMAND_OPTIONS(simulate_options, layer_parts, {.workload.def = SCENARIO_DEFAULT}),
+    .without = &scenario_loads_options,
     .opens_output = true,
     .run = run_simulate,
 };

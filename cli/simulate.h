@@ -4,7 +4,6 @@
 
 #include "cli/command.h"
 #include "cli/workload.h"
-#include "model/timing.h"
 
 struct simulate_options {
     struct workload_options workload;
@@ -14,24 +13,25 @@ struct simulate_options {
     struct common_options common;
 };
 
-// Offsets count from a struct simulate_options.
-extern const struct option_group imbalance_options;
-extern const struct option_group layer_tsv_options;
-extern const struct option_group check_options;
+// Their options, of which each takes all but one group: offsets from a struct simulate_options.
+#define LAYER_PARTS 23
+extern const struct option_part layer_parts[LAYER_PARTS];
+extern const struct option_group timeline_options;
 
-#define LAYER_NOTES                                                                                \
-    "\nimbalance (--imbalance, --tsv imbalance), one row a phase, microseconds:\n"                 \
-    "  even_us       what the phase adds to the layer with the same traffic spread evenly over "   \
-    "ranks\n"                                                                                      \
-    "  routing_us    and what uneven routing adds to that\n"                                       \
-    "  slow_us       and what slow parts (--slow) add\n"                                           \
-    "  arrival_us    and what late arrivals (late=, --skew-us) add\n"                              \
-    "  asked_us      the sum: as it was asked\n"                                                   \
+// What stands below their flags.
+// clang-format off
+#define LAYER_NOTES \
+    "\n" \
+    "imbalance (--imbalance, --tsv imbalance), one row a phase, microseconds:\n" \
+    "  even_us       what the phase adds to the layer with the same traffic spread evenly over ranks\n" \
+    "  routing_us    and what uneven routing adds to that\n" \
+    "  slow_us       and what slow parts (--slow) add\n" \
+    "  arrival_us    and what late arrivals (late=, --skew-us) add\n" \
+    "  asked_us      the sum: as it was asked\n" \
     "  wait_mean_us  mean over ranks of the wait for the last to end the phase\n"
+// clang-format on
 
-void simulate_defaults(void *options);
-
-// Runs the layer, or the byte matrix, through the engine.
+// Opens the scenario, runs the engine, and prints.
 enum exit_code run_engine(struct command_line *line, const struct engine *engine,
                           struct error *err);
 

@@ -16,12 +16,7 @@ struct trace_options {
 
 #define AT(member) offsetof(struct trace_options, member)
 
-static const struct option_row tsv_rows[] = {
-    {OPTION_TEXT("tsv", AT(common.tsv), "KIND", "table for programs: trace or lags")},
-};
-static const struct option_group tsv_options = {HEADING_OUTPUT, OPTION_ROWS(tsv_rows)};
-
-#define FIXED_COLUMNS 3
+TSV_OPTIONS(AT(common.tsv), "trace or lags");
 
 // Columns that fit a person's screen; programs get all.
 static bool shown_to_a_person(enum trace_figure figure)
@@ -41,43 +36,38 @@ static bool shown_to_a_person(enum trace_figure figure)
 
 static struct table *stats_table(const struct trace_stats *stats, bool all)
 {
-    const char *columns[FIXED_COLUMNS + TRACE_FIGURES + 1] = {"layer", "hottest_expert"};
-    int count = 2;
-    if (all)
-        columns[count++] = "idle_experts";
+    struct table *table = table_new("trace", "layer hottest_expert");
+    table_columns(table, all ? "idle_experts" : "");
     for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
         if (all || shown_to_a_person(f))
-            columns[count++] = trace_figure_names[f];
-    struct table *table = table_new("trace", columns);
+            table_columns(table, trace_figure_names[f]);
     for (uint32_t l = 0; l < stats->layers; l++) {
         const struct trace_layer_stats *layer = &stats->layer[l];
-        table_count(table, layer->layer_id);
-        table_count(table, layer->hottest);
+        TABLE_ADD(table, cell_count(layer->layer_id), cell_count(layer->hottest));
         if (all)
-            table_count(table, layer->idle);
+            TABLE_ADD(table, cell_count(layer->idle));
         for (enum trace_figure f = 0; f < TRACE_FIGURES; f++)
             if (all || shown_to_a_person(f))
-                table_real(table, layer->figures[f]);
+                TABLE_ADD(table, cell_real(layer->figures[f]));
     }
     return table;
 }
 
 static struct table *lags_table(const struct trace *trace)
 {
-    const char *columns[TRACE_LAGS + 3] = {"layer"};
-    char names[TRACE_LAGS][16];
+    char name[16];
+    struct table *table = table_new("lags", "layer");
     for (size_t i = 0; i < TRACE_LAGS; i++) {
-        snprintf(names[i], sizeof names[i], "lag%u", trace_lags[i]);
-        columns[1 + i] = names[i];
+        snprintf(name, sizeof name, "lag%u", trace_lags[i]);
+        table_columns(table, name);
     }
-    columns[1 + TRACE_LAGS] = "independent";
-    struct table *table = table_new("lags", columns);
+    table_columns(table, "independent");
     struct trace_lag_curve *curves = trace_lag_curves(trace);
     for (uint32_t l = 0; l < trace->layers; l++) {
-        table_count(table, curves[l].layer_id);
+        TABLE_ADD(table, cell_count(curves[l].layer_id));
         for (size_t i = 0; i < TRACE_LAGS; i++)
-            table_real(table, curves[l].common[i]);
-        table_real(table, curves[l].independent);
+            TABLE_ADD(table, cell_real(curves[l].common[i]));
+        TABLE_ADD(table, cell_real(curves[l].independent));
     }
     free(curves);
     return table;
@@ -94,9 +84,7 @@ static json_t *stats_json(const struct trace *trace, const struct trace_stats *s
     json_object_set_new(document, "topk", json_integer(trace->moe.topk));
     json_object_set_new(document, "dropped", json_integer((json_int_t)stats->dropped));
     json_object_set_new(document, "layers", table_json(table));
-    struct table *lags = lags_table(trace);
-    json_object_set_new(document, "lags", table_json(lags));
-    table_free(lags);
+    json_object_set_new(document, "lags", json_rows(lags_table(trace)));
     return document;
 }
 
@@ -115,29 +103,23 @@ static void comment_trace(struct table *table, const struct trace *trace,
         table_comment(table, "source: %s", trace->source);
 }
 
-static bool output_trace(const struct command_line *line, const struct trace *trace,
+static bool output_trace(struct command_line *line, const struct trace *trace,
                          const struct cluster *cluster, const struct trace_stats *stats,
                          struct error *err)
 {
-    struct command_line again = *line;
-    struct trace_options said = *(const struct trace_options *)line->options;
-    struct common_options *common = &((struct trace_options *)line->options)->common;
-    const uint64_t seed = said.def.seed;
+    struct trace_options *options = line->options;
+    struct common_options *common = &options->common;
+    const uint64_t seed = options->def.seed;
     struct table *table = !strcmp(common->tsv, "lags")
                               ? lags_table(trace)
                               : stats_table(stats, common->json || common->tsv[0]);
-    again.options = &said;
-    said.def.ep = cluster_ranks(cluster);
-    char *command = command_text(&again);
-    table_head(table, seed, command, cluster);
+    options->def.ep = cluster_ranks(cluster);
+    table_head(table, seed, line, cluster);
     comment_trace(table, trace, cluster, stats);
-    json_t *document =
-        common->json ? stats_json(trace, stats, table, json_head("epsim.trace/1", seed, command))
-                     : NULL;
-    const bool ok = output_table(common, table, document, err);
-    table_free(table);
-    free(command);
-    return ok;
+    json_t *document = common->json
+                           ? stats_json(trace, stats, table, json_head("epsim.trace/1", seed, line))
+                           : NULL;
+    return output_table(common, table, document, err);
 }
 
 static bool resolve_layouts(const struct scenario_def *def, const struct trace *trace,
@@ -149,13 +131,13 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
     *cluster = place.cluster;
     place_release(&place);
     for (uint32_t l = 0; l < trace->layers; l++)
-        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l],
-                         trace->moe.experts, cluster_ranks(cluster), err))
+        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l], trace->moe.experts,
+                         cluster_ranks(cluster), err))
             return error_prefix(err, "--layout");
     return true;
 }
 
-static bool info(const struct command_line *line, const struct trace *trace, struct error *err)
+static bool info(struct command_line *line, const struct trace *trace, struct error *err)
 {
     const struct trace_options *options = line->options;
     struct cluster cluster;
@@ -193,19 +175,10 @@ static enum exit_code refuse_words(struct command_line *line, struct error *err)
     return error_set(err, EXIT_INPUT, "trace: expected: epsim trace info " INFO_WORDS), err->code;
 }
 
-static void trace_defaults(void *options)
-{
-    *(struct trace_options *)options = (struct trace_options){.def = scenario_def_default()};
-}
-
 static const struct option_part trace_parts[] = {
-    {&scenario_cluster_options, AT(def)},
-    {&scenario_layout_options, AT(def)},
-    {&presets_options, AT(common)},
-    {&tsv_options, 0},
-    {&json_options, AT(common)},
-    {&output_options, AT(common)},
-    {&help_options, AT(common)},
+    {&scenario_cluster_options, AT(def)}, {&scenario_layout_options, AT(def)},
+    {&presets_options, AT(common)},       {&tsv_options, 0},
+    {&result_options, AT(common)},        {&help_options, AT(common)},
 };
 
 static const struct verb trace_verbs[] = {
@@ -216,35 +189,41 @@ static const struct verb trace_verbs[] = {
     {0},
 };
 
+// clang-format off
+static const char trace_page[] =
+    "examples:\n"
+    "  epsim trace info traces/minimoe-256e\n"
+    "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
+    "  epsim trace info traces/minimoe-256e --tsv lags\n"
+    "\n"
+    "usage: epsim trace info FOLDER [flags]\n"
+    "{flags}\n"
+    "\n"
+    "columns, one row a layer (the load of an expert, rank or node: choices that went to it):\n"
+    "  hottest_expert    its id\n"
+    "  idle_experts      experts that nothing went to *\n"
+    "  expert_max_mean   the hottest expert's load over the mean\n"
+    "  load_p10 ... p99  quantiles over experts of load over mean *\n"
+    "  gini              0: all experts have the same load; towards 1: one has all\n"
+    "  sigma_ln_load     standard deviation of ln load over experts that have any *\n"
+    "  top_eighth_share  the hottest eighth of the experts' share of the load *\n"
+    "  rank_max_mean     the busiest rank's load over the mean, by --layout and --ep\n"
+    "  node_max_mean     the same of nodes\n"
+    "  ranks_per_token   distinct ranks that a token's choices live on, mean\n"
+    "  nodes_per_token   the same of nodes\n"
+    "  lag1_common       experts that a token shares with the token before it, mean *\n"
+    "  * only in --tsv and --json\n"
+    "\n"
+    "--tsv lags: lag1 ... lag200, the experts that a token shares with the one that far before it in\n"
+    "the file, mean; independent: what tokens of the same loads would share by chance.\n"
+    "See also: epsim help trace import, epsim help trace export.\n";
+// clang-format on
+
 const struct command command_trace = {
     .name = "trace",
     .summary = "what a recorded routing trace holds",
-    .usage = "info FOLDER [flags]",
-    .examples = "  epsim trace info traces/minimoe-256e\n"
-                "  epsim trace info traces/minimoe-256e --ep 16 --json\n"
-                "  epsim trace info traces/minimoe-256e --tsv lags\n",
-    .notes =
-        "\ncolumns, one row a layer (the load of an expert, rank or node: choices that went to "
-        "it):\n"
-        "  hottest_expert    its id\n"
-        "  idle_experts      experts that nothing went to *\n"
-        "  expert_max_mean   the hottest expert's load over the mean\n"
-        "  load_p10 ... p99  quantiles over experts of load over mean *\n"
-        "  gini              0: all experts have the same load; towards 1: one has all\n"
-        "  sigma_ln_load     standard deviation of ln load over experts that have any *\n"
-        "  top_eighth_share  the hottest eighth of the experts' share of the load *\n"
-        "  rank_max_mean     the busiest rank's load over the mean, by --layout and --ep\n"
-        "  node_max_mean     the same of nodes\n"
-        "  ranks_per_token   distinct ranks that a token's choices live on, mean\n"
-        "  nodes_per_token   the same of nodes\n"
-        "  lag1_common       experts that a token shares with the token before it, mean *\n"
-        "  * only in --tsv and --json\n"
-        "\n--tsv lags: lag1 ... lag200, the experts that a token shares with the one that far "
-        "before it in\n"
-        "the file, mean; independent: what tokens of the same loads would share by chance.\n"
-        "See also: epsim help trace import, epsim help trace export.\n",
-    COMMAND_OPTIONS(trace_options, trace_parts),
-    .set_defaults = trace_defaults,
+    .page = trace_page,
+    COMMAND_OPTIONS(trace_options, trace_parts, {.def = SCENARIO_DEFAULT}),
     .opens_output = true,
     .run = refuse_words,
     .verbs = trace_verbs,

@@ -52,15 +52,6 @@ static const struct option_row moved_rows[] = {
 };
 static const struct option_group moved_options = {HEADING_WORKLOAD, OPTION_ROWS(moved_rows)};
 
-static bool read_index_list(const char *flag, const char *text, uint32_t **values, size_t *count,
-                            struct error *err)
-{
-    *values = NULL;
-    *count = 0;
-    return !text[0] || range_parse_indices(text, values, count, err) ||
-           error_prefix(err, "%s", flag);
-}
-
 // --- a part as a trace -------------------------------------------------------------------------
 
 // "FIRST..LAST", both in it.
@@ -114,8 +105,8 @@ static bool export_trace(struct command_line *line, struct error *err)
     struct export_def def = {.folder = options->common.output, .ranks = workload->def.ep};
     bool ok = check_trace_flags(line, options->common.output, err) &&
               workload_tokens(workload, err) &&
-              read_index_list("--layer", options->layers, &layers, &def.layer_count, err) &&
-              read_index_list("--step", options->steps, &steps, &def.step_count, err) &&
+              read_indices("--layer", options->layers, &layers, &def.layer_count, err) &&
+              read_indices("--step", options->steps, &steps, &def.step_count, err) &&
               read_row_range(options->rows, &def, err);
     def.layers = layers;
     def.steps = steps;
@@ -132,7 +123,7 @@ static bool read_one(const char *flag, const char *text, uint64_t *value, struct
 {
     uint32_t *values;
     size_t count;
-    if (!read_index_list(flag, text, &values, &count, err))
+    if (!read_indices(flag, text, &values, &count, err))
         return false;
     if (count > 1)
         error_set(err, EXIT_INPUT, "%s %s: expected one, with --matrix", flag, text);
@@ -226,12 +217,6 @@ static enum exit_code run_trace_export(struct command_line *line, struct error *
     return ok ? EXIT_DONE : err->code;
 }
 
-static void export_defaults(void *options)
-{
-    *(struct export_options *)options =
-        (struct export_options){.workload.def = scenario_def_default()};
-}
-
 static const struct option_part export_parts[] = {
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
@@ -243,14 +228,20 @@ static const struct option_part export_parts[] = {
     {&help_options, AT(common)},
 };
 
+// clang-format off
+static const char trace_export_page[] =
+    "examples:\n"
+    "  epsim trace export traces/minimoe-256e --layer 1,2 --rows 0..1023 -o part\n"
+    "  epsim trace export traces/minimoe-256e --matrix dispatch --ep 8 --tokens 64 -o matrix.txt\n"
+    "\n"
+    "usage: epsim trace export FOLDER -o FOLDER [flags]\n"
+    "{flags}\n";
+// clang-format on
+
 const struct command command_trace_export = {
     .name = "trace export",
     .summary = "a part of a trace, or a byte matrix of one step",
-    .usage = "FOLDER -o FOLDER [flags]",
-    .examples = "  epsim trace export traces/minimoe-256e --layer 1,2 --rows 0..1023 -o part\n"
-                "  epsim trace export traces/minimoe-256e --matrix dispatch --ep 8 --tokens 64 -o "
-                "matrix.txt\n",
-    COMMAND_OPTIONS(export_options, export_parts),
-    .set_defaults = export_defaults,
+    .page = trace_export_page,
+    COMMAND_OPTIONS(export_options, export_parts, {.workload.def = SCENARIO_DEFAULT}),
     .run = run_trace_export,
 };

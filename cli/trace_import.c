@@ -88,12 +88,6 @@ static enum exit_code run_trace_import(struct command_line *line, struct error *
     return EXIT_DONE;
 }
 
-static void import_defaults(void *options)
-{
-    *(struct import_options *)options =
-        (struct import_options){.seed = scenario_def_default().seed};
-}
-
 static const struct option_part import_parts[] = {
     {&scenario_seed_options, AT(seed)},
     {&presets_options, AT(common)},
@@ -103,25 +97,28 @@ static const struct option_part import_parts[] = {
     {&help_options, AT(common)},
 };
 
+// clang-format off
+static const char trace_import_page[] =
+    "examples:\n"
+    "  epsim trace import request-*.npy --model deepseek-v3 -o my-trace\n"
+    "  epsim trace import statistics/ -o my-trace        TensorRT-LLM's meta_info.json and ranks\n"
+    "\n"
+    "usage: epsim trace import INPUT... -o FOLDER [flags]\n"
+    "{flags}\n"
+    "\n"
+    "formats, told by content (all inputs of one; several are requests, in order):\n"
+    "  .npy, .npz      routed_experts [tokens, layers, k]; .npy too: counts [steps, layers, experts]\n"
+    "  JSON            answers with routed_experts (vLLM, SGLang); per-request lists of steps;\n"
+    "                  logical_count (SGLang's expert location); load_history\n"
+    "  base64          of a .npy file, or of raw int32 with --shape; raw int32 itself\n"
+    "  a folder        TensorRT-LLM's expert statistics, counts or raw\n"
+    "  SGLang's .pt    by python3 traces/sglang_pt.py, which writes a trace itself\n";
+// clang-format on
+
 const struct command command_trace_import = {
     .name = "trace import",
     .summary = "routing that serving engines wrote, as a trace",
-    .usage = "INPUT... -o FOLDER [flags]",
-    .examples =
-        "  epsim trace import request-*.npy --model deepseek-v3 -o my-trace\n"
-        "  epsim trace import statistics/ -o my-trace        TensorRT-LLM's meta_info.json and "
-        "ranks\n",
-    .notes =
-        "\nformats, told by content (all inputs of one; several are requests, in order):\n"
-        "  .npy, .npz      routed_experts [tokens, layers, k]; .npy too: counts [steps, layers, "
-        "experts]\n"
-        "  JSON            answers with routed_experts (vLLM, SGLang); per-request lists of "
-        "steps;\n"
-        "                  logical_count (SGLang's expert location); load_history\n"
-        "  base64          of a .npy file, or of raw int32 with --shape; raw int32 itself\n"
-        "  a folder        TensorRT-LLM's expert statistics, counts or raw\n"
-        "  SGLang's .pt    by python3 traces/sglang_pt.py, which writes a trace itself\n",
-    COMMAND_OPTIONS(import_options, import_parts),
-    .set_defaults = import_defaults,
+    .page = trace_import_page,
+    COMMAND_OPTIONS(import_options, import_parts, {.seed = SCENARIO_SEED}),
     .run = run_trace_import,
 };

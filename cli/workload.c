@@ -60,6 +60,15 @@ bool workload_tokens(struct workload_options *workload, struct error *err)
                        err);
 }
 
+bool read_indices(const char *flag, const char *text, uint32_t **values, size_t *count,
+                  struct error *err)
+{
+    *values = NULL;
+    *count = 0;
+    return !text[0] || range_parse_indices(text, values, count, err) ||
+           error_prefix(err, "%s", flag);
+}
+
 bool read_engine(const char *name, const struct engine **engine, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];

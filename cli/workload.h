@@ -31,6 +31,12 @@ bool check_together(const struct command_line *line, const struct scenario_def *
 bool read_tokens(const char *text, bool shown, uint32_t *tokens, struct error *err);
 bool workload_tokens(struct workload_options *workload, struct error *err);
 
+// A list of --layer, --step or the like, numbered from 0, freed by the caller; none where the text
+// is
+// "".
+bool read_indices(const char *flag, const char *text, uint32_t **values, size_t *count,
+                  struct error *err);
+
 // --engine of what runs the schedule of counted loads: simulate or estimate.
 bool read_engine(const char *name, const struct engine **engine, struct error *err);
 
@@ -44,5 +50,12 @@ void workload_say_dispatcher(struct command_line *line, struct workload_options 
 
 // The resolved configuration.
 json_t *json_config(const struct scenario_def *def, const struct scenario *scenario);
+
+// --show. The offset counts from the enum show_part.
+extern const struct option_group show_options;
+
+// Prints the parts that workload->show names.
+enum exit_code show_parts(const struct command_line *line, struct workload_options *workload,
+                          struct common_options *common, struct error *err);
 
 #endif

@@ -74,12 +74,10 @@ static bool write_file(const char *path, const void *bytes, size_t length, struc
 static bool write_embedded(const char *path, const char *name, struct error *err)
 {
     char *wanted = mem_format("plots/%s.gp", name);
-    size_t i = 0;
-    while (i < embedded_count && strcmp(embedded_files[i].path, wanted) != 0)
-        i++;
+    const struct embedded *file = embedded_find(wanted);
     free(wanted);
-    assert(i < embedded_count && "every figure's script is built in");
-    return write_file(path, embedded_files[i].bytes, embedded_files[i].length, err);
+    assert(file && "every figure's script is built in");
+    return write_file(path, file->bytes, file->length, err);
 }
 
 // gnuplot tells what is wrong in the last line that it prints.

@@ -32,47 +32,38 @@ struct figure {
     } columns[MAX_COLUMNS]; // up to a NULL name
 };
 
+// Columns by what their cells must be.
+// clang-format off
+#define WORD(name)     {name, CELLS_WORD}
+#define NUMBER(name)   {name, CELLS_NUMBER}
+#define POSITIVE(name) {name, CELLS_POSITIVE}
+#define ANY(name)      {name, CELLS_ANY}
+#define VALUE(name)    {name, CELLS_VALUE}
+// clang-format on
+
 static const struct figure figures[] = {
     {"accuracy-rows",
      "Predicted against measured",
-     {{"engine", CELLS_WORD},
-      {"family", CELLS_WORD},
-      {"phase", CELLS_WORD},
-      {"tokens_per_gpu", CELLS_VALUE},
-      {"bytes_per_rank", CELLS_VALUE},
-      {"measured_us", CELLS_POSITIVE},
-      {"predicted_us", CELLS_POSITIVE},
-      {"error_pct", CELLS_ANY}}},
+     {WORD("engine"), WORD("family"), WORD("phase"), VALUE("tokens_per_gpu"),
+      VALUE("bytes_per_rank"), POSITIVE("measured_us"), POSITIVE("predicted_us"),
+      ANY("error_pct")}},
     {"compare",
      "Latency of a phase",
-     {{"tokens_per_gpu", CELLS_POSITIVE},
-      {"phase", CELLS_WORD},
-      {"simulate_us", CELLS_VALUE},
-      {"estimate_us", CELLS_VALUE},
-      {"measured_us", CELLS_VALUE}}},
+     {POSITIVE("tokens_per_gpu"), WORD("phase"), VALUE("simulate_us"), VALUE("estimate_us"),
+      VALUE("measured_us")}},
     {"ranks",
      "Phases of one MoE layer by rank",
-     {{"rank", CELLS_NUMBER},
-      {"phase", CELLS_WORD},
-      {"start_us", CELLS_NUMBER},
-      {"end_us", CELLS_NUMBER}}},
+     {NUMBER("rank"), WORD("phase"), NUMBER("start_us"), NUMBER("end_us")}},
     {"replay",
      "Latency of a trace's MoE layers",
-     {{"layer", CELLS_WORD},
-      {"phase", CELLS_WORD},
-      {"p50_us", CELLS_NUMBER},
-      {"p90_us", CELLS_NUMBER},
-      {"p99_us", CELLS_NUMBER},
-      {"even_us", CELLS_NUMBER}}},
+     {WORD("layer"), WORD("phase"), NUMBER("p50_us"), NUMBER("p90_us"), NUMBER("p99_us"),
+      NUMBER("even_us")}},
     {"replay-ranks",
      "Load of ranks by layer",
-     {{"layer", CELLS_NUMBER}, {"rank", CELLS_NUMBER}, {"load_ratio", CELLS_NUMBER}}},
+     {NUMBER("layer"), NUMBER("rank"), NUMBER("load_ratio")}},
     {"traffic",
      "Bytes between ranks",
-     {{"phase", CELLS_WORD},
-      {"src", CELLS_NUMBER},
-      {"dst", CELLS_NUMBER},
-      {"bytes", CELLS_NUMBER}}},
+     {WORD("phase"), NUMBER("src"), NUMBER("dst"), NUMBER("bytes")}},
 };
 #define FIGURES (sizeof figures / sizeof figures[0])
 
@@ -133,16 +124,12 @@ static char *quote(struct span span, char *buffer)
     return error_quote(text, buffer);
 }
 
-static bool fail_at(const struct tsv *tsv, size_t line, struct error *err, const char *what)
-{
-    return error_set(err, EXIT_INPUT, "%s:%zu: %s", tsv->path, line, what);
-}
-
 static bool read_kind(struct tsv *tsv, struct span line, struct error *err)
 {
     if (!skip_prefix(&line, "# epsim.") || line.length < 3 ||
         memcmp(line.at + line.length - 2, "/1", 2) != 0)
-        return fail_at(tsv, 1, err, "not a TSV of epsim; expected '# epsim.KIND/1'");
+        return error_set(err, EXIT_INPUT, "%s:1: not a TSV of epsim; expected '# epsim.KIND/1'",
+                         tsv->path);
     line.length -= 2;
     char known[128] = "";
     size_t used = 0;

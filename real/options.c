@@ -106,25 +106,29 @@ static const struct option_part epsim_parts[] = {
 
 static bool any_program_takes(const char *flag)
 {
-    const struct option_table epsim = {"epsim", epsim_parts,
-                                       sizeof epsim_parts / sizeof *epsim_parts, NULL};
+    const struct option_table epsim = {.program = "epsim",
+                                       .parts = epsim_parts,
+                                       .count = sizeof epsim_parts / sizeof *epsim_parts};
     return options_has(real_option_table(REAL_LAYER), flag) ||
            options_has(real_option_table(REAL_PROBE), flag) || options_has(&epsim, flag);
 }
 
 const struct option_table *real_option_table(enum real_command command)
 {
-    static const struct option_table layer = {
-        "epsim-real", layer_parts, sizeof layer_parts / sizeof *layer_parts, any_program_takes};
-    static const struct option_table probe = {"epsim-real probe", probing_parts,
-                                              sizeof probing_parts / sizeof *probing_parts,
-                                              any_program_takes};
+    static const struct option_table layer = {.program = "epsim-real",
+                                              .parts = layer_parts,
+                                              .count = sizeof layer_parts / sizeof *layer_parts,
+                                              .elsewhere = any_program_takes};
+    static const struct option_table probe = {.program = "epsim-real probe",
+                                              .parts = probing_parts,
+                                              .count = sizeof probing_parts / sizeof *probing_parts,
+                                              .elsewhere = any_program_takes};
     return command == REAL_PROBE ? &probe : &layer;
 }
 
 struct real_options real_options_default(void)
 {
-    struct real_options options = {.def = scenario_def_default(),
+    struct real_options options = {.def = SCENARIO_DEFAULT,
                                    .warmup = 2,
                                    .iterations = 10,
                                    .verify = 256,

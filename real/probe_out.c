@@ -21,17 +21,12 @@ static double giga_rate(double amount, double us)
 static void add_table_row(struct probe *probe, const struct trial *trial,
                           const struct statistic *statistic)
 {
-    table_text(probe->table, trial->name);
-    table_text(probe->table, place_names[trial->place]);
-    if (trial->bytes)
-        table_count(probe->table, trial->bytes);
-    else
-        table_blank(probe->table);
-    table_real(probe->table, statistic->median_us);
-    table_real(probe->table, statistic->min_us);
-    table_real(probe->table, statistic->p99_us);
-    table_real(probe->table, giga_rate(trial->moved, statistic->median_us));
-    table_real(probe->table, giga_rate(trial->flops, statistic->median_us));
+    TABLE_ADD(probe->table, cell_text(trial->name), cell_text(place_names[trial->place]),
+              trial->bytes ? cell_count(trial->bytes) : cell_blank(),
+              cell_real(statistic->median_us), cell_real(statistic->min_us),
+              cell_real(statistic->p99_us),
+              cell_real(giga_rate(trial->moved, statistic->median_us)),
+              cell_real(giga_rate(trial->flops, statistic->median_us)));
 }
 
 // An all-to-all of the whole job as calibrate and accuracy read it.
@@ -67,11 +62,9 @@ void probe_out_add(struct probe *probe, const struct trial *trial)
 
 static struct table *new_table(const struct probe *probe)
 {
-    static const char *const columns[] = {"probe",     "where",  "bytes_per_rank",
-                                          "median_us", "min_us", "p99_us",
-                                          "GBps",      "GFLOPS", NULL};
     const struct probe_shape *shape = &probe->shape;
-    struct table *table = table_new("probe", columns);
+    struct table *table =
+        table_new("probe", "probe where bytes_per_rank median_us min_us p99_us GBps GFLOPS");
     table_comment(table, "version: %s", version());
     table_comment(table, "machine: %u nodes of %u ranks, transport %s, device %s",
                   probe->cluster->nodes, probe->cluster->gpus_per_node,

@@ -1,7 +1,7 @@
 // A scenario: what was asked, resolved. It is opened once from a definition, sought along the
 // layers and steps of a trace, cloned for a thread or for a what-if, and run by any engine:
 //
-//     struct scenario_def def = scenario_def_default();
+//     struct scenario_def def = SCENARIO_DEFAULT;
 //     struct scenario scenario;
 //     struct timing timing;
 //     def.ep = 32;

@@ -115,7 +115,7 @@ static void traffic_of(const struct measured_row *row, const struct row_override
 static struct scenario_def def_of(const struct measured_row *row,
                                   const struct row_overrides *overrides)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     snprintf(def.cluster, sizeof def.cluster, "%s",
              overrides->cluster ? overrides->cluster : row->cluster);
     strcpy(def.dispatcher, row->dispatcher);

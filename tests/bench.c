@@ -85,7 +85,7 @@ static void bench_loads(const char *what, struct scenario *scenario, const struc
 
 static struct scenario_def deepseek(const char *dispatcher, uint32_t tokens)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     def.ep = 32;
     def.tokens = tokens;
     strcpy(def.dispatcher, dispatcher);
@@ -120,7 +120,7 @@ static void fill_uneven(uint64_t *bytes)
 
 static void bench_traffic(void)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     strcpy(def.cluster, "4x8:nvlink=160GB/s,nic=50GB/s");
     strcpy(def.traffic, "uniform:1B"); // its cells are replaced below

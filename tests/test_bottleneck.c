@@ -41,7 +41,7 @@ static const struct {
 
 static struct scenario_def def_of(int i)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     strcpy(def.cluster, cases[i].cluster);
     strcpy(def.dispatcher, cases[i].dispatcher);
     strcpy(def.traffic, cases[i].traffic);

@@ -43,10 +43,12 @@ START_TEST(preset_figures_have_sources)
 {
     struct provenance *sources = mem_alloc(cluster_field_count, sizeof *sources);
     const struct cluster standard = cluster_default();
-    for (size_t i = 0; i < preset_count("clusters"); i++) {
+    size_t own, count;
+    char **names = preset_all("clusters", &own, &count);
+    for (size_t i = 0; i < count; i++) {
         struct cluster cluster;
         struct error err;
-        const char *name = preset_name("clusters", i);
+        char *name = names[i];
         ck_assert_msg(cluster_load(name, &cluster, sources, &err), "%s", err.text);
         for (size_t row = 0; row < cluster_field_count; row++) {
             char a[FIELD_TEXT_BYTES], b[FIELD_TEXT_BYTES];
@@ -58,7 +60,9 @@ START_TEST(preset_figures_have_sources)
                           name, field->key);
         }
         provenance_release(sources, cluster_field_count);
+        free(name);
     }
+    free(names);
     free(sources);
 }
 END_TEST

@@ -10,7 +10,7 @@
 
 static struct scenario_def steps_def(void)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     strcpy(def.trace, "traces/minimoe-256e");
     def.ep = 8;
     def.tokens = 32;

@@ -23,7 +23,7 @@ static void resolve(struct scenario *scenario, const struct scenario_def *def,
 
 static struct scenario_def ask(const char *cluster, uint32_t ep, const char *dispatcher)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     strcpy(def.cluster, cluster);
     strcpy(def.dispatcher, dispatcher);
     def.ep = ep;
@@ -179,7 +179,7 @@ END_TEST
 
 static double exchange_us(const char *cluster, uint32_t ep, const char *pattern, uint64_t bytes)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct timing timing;
     strcpy(def.cluster, cluster);
     strcpy(def.dispatcher, "nccl-alltoall");

@@ -263,8 +263,8 @@ static bool plans_flag(const char *flag)
     return !strcmp(flag, "--latency") || !strcmp(flag, "--nodes");
 }
 
-static const struct option_table table = {"epsim simulate", parts, (size_t)COUNT(parts),
-                                          plans_flag};
+static const struct option_table table = {
+    .program = "epsim simulate", .parts = parts, .count = COUNT(parts), .elsewhere = plans_flag};
 
 #define ARGUMENTS 8
 

@@ -132,7 +132,7 @@ static double coverage(uint32_t nodes, double noise, uint64_t seed, double pct)
 static struct uncertainties uncertainties_at(const char *cluster, uint32_t ep, uint32_t size,
                                              const char *dispatcher, const struct engine *engine)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct uncertainties uncertainties;
     struct fits fits;
@@ -242,7 +242,7 @@ static double over_seeds(uint32_t size, const char *dispatcher, enum phase phase
     enum { SEEDS = 24 };
     double sum = 0, squares = 0;
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
-        struct scenario_def def = scenario_def_default();
+        struct scenario_def def = SCENARIO_DEFAULT;
         struct scenario scenario;
         struct timing timing;
         struct error err = {0};
@@ -342,7 +342,7 @@ END_TEST
 static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
                         uint32_t sms)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct extrapolation extrapolation = {0};
     struct fits fits;

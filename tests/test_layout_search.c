@@ -59,7 +59,7 @@ struct layer {
 static void layer_init(struct layer *layer, const uint16_t *ids, const uint32_t *slot_expert,
                        uint32_t slots)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct error err;
     strcpy(def.cluster, "4x2:nvlink=138GB/s,nic=46GB/s");
@@ -221,7 +221,7 @@ END_TEST
 START_TEST(bundled_trace)
 {
     const uint32_t layers[] = {0, 1};
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct layout_task_def asked = {.scenario = &def,
                                  .plan = {0, 0.5},
                                  .replay = {0.5, 1},
@@ -266,7 +266,7 @@ END_TEST
 static void search_first_layer(const char *cluster, struct layouts *layouts)
 {
     const uint32_t layer = 0;
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct layout_task_def asked = {.scenario = &def,
                                  .plan = {0, 0.5},
                                  .replay = {0, 0.5},

@@ -52,12 +52,18 @@ END_TEST
 
 START_TEST(every_preset_is_listed_in_order)
 {
-    ck_assert_uint_eq(preset_count("models"), sizeof shapes / sizeof shapes[0]);
-    for (size_t i = 0; i < preset_count("models"); i++) {
-        load(preset_name("models", i));
+    size_t own, count;
+    char **names = preset_all("models", &own, &count);
+    ck_assert_uint_eq(own, 0);
+    ck_assert_uint_eq(count, sizeof shapes / sizeof shapes[0]);
+    for (size_t i = 0; i < count; i++) {
+        load(names[i]);
         if (i > 0)
-            ck_assert_str_lt(preset_name("models", i - 1), preset_name("models", i));
+            ck_assert_str_lt(names[i - 1], names[i]);
     }
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
 }
 END_TEST
 

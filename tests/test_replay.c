@@ -19,7 +19,7 @@
 
 static struct scenario_def def_of(const char *trace, uint32_t ep, uint32_t tokens)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     strcpy(def.trace, trace);
     def.ep = ep;
     def.tokens = tokens;

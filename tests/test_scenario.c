@@ -10,7 +10,7 @@
 
 static struct scenario_def traced(uint32_t ep, uint32_t tokens)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     strcpy(def.trace, BUNDLED);
     def.ep = ep;
     def.tokens = tokens;
@@ -56,7 +56,7 @@ static const struct {
 
 START_TEST(loads_are_the_engines_unless_asked)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct error err;
     def.tokens = 32;
@@ -71,7 +71,7 @@ END_TEST
 
 START_TEST(two_engines_have_loads_of_their_own)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     def.tokens = 64;
     open_good(&scenario, &def);
@@ -165,7 +165,7 @@ static const struct scenario_def *clone_def(int which)
 {
     static struct scenario_def defs[4];
     for (int i = 0; i < 4; i++)
-        defs[i] = scenario_def_default();
+        defs[i] = (struct scenario_def)SCENARIO_DEFAULT;
     defs[0].tokens = 96;
     strcpy(defs[1].traffic, "ring:1MiB");
     defs[2] = traced(8, 100);
@@ -247,7 +247,7 @@ static double without_ps(const struct scenario *scenario, unsigned causes)
 // Taking slow parts or late ranks away is as opening the scenario without them.
 START_TEST(without_causes_is_as_never_asked)
 {
-    struct scenario_def def = scenario_def_default(), healthy;
+    struct scenario_def def = SCENARIO_DEFAULT, healthy;
     struct scenario slow, other;
     struct error err;
     def.tokens = 512;

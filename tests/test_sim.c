@@ -179,7 +179,7 @@ END_TEST
 // DeepSeek-V3 at EP32 on H800 servers: the default scenario with fewer tokens.
 static void open_default(struct scenario *scenario, uint32_t tokens)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct error err;
     def.ep = 32;
     def.tokens = tokens;

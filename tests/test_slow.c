@@ -440,7 +440,7 @@ END_TEST
 
 static double expected_layer_us(const char *dispatcher, const char *slow)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct timing timing;
     struct error err;

@@ -1,5 +1,6 @@
 // base/table and base/csv: the three printed forms, and reading a TSV's cousin back.
 #include "base/csv.h"
+#include "base/infile.h"
 #include "base/table.h"
 
 #include <check.h>
@@ -14,18 +15,12 @@
 
 static struct table *make(void)
 {
-    static const char *const columns[] = {"phase", "bytes", "latency_us", "note", NULL};
-    struct table *table = table_new("phases", columns);
+    struct table *table = table_new("phases", "phase bytes latency_us note");
     table_comment(table, "version: %s\nof %d", "1.0", 2026);
-    table_text(table, "dispatch");
-    table_count(table, 123456789012);
-    table_real(table, 163.2345678);
-    table_text(table, "tab\there");
-    table_text(table, "caf\u00e9");
-    table_blank(table);
-    table_real(table, NAN);
-    table_text(table, "");
-    table_text(table, "last"); // and the rest of its row never filled
+    TABLE_ADD(table, cell_text("dispatch"), cell_count(123456789012), cell_real(163.2345678),
+              cell_text("tab\there"));
+    TABLE_ADD(table, cell_text("caf\u00e9"), cell_blank(), cell_real(NAN), cell_text(""));
+    TABLE_ADD(table, cell_text("last")); // and the rest of its row never filled
     return table;
 }
 
@@ -81,8 +76,8 @@ START_TEST(flushed)
     table_flush_tsv(table, out);
     fflush(out);
     ck_assert_str_eq(text, whole);
-    table_text(table, "more");
-    table_count(table, 7);
+    TABLE_ADD(table, cell_text("more"));
+    TABLE_ADD(table, cell_count(7));
     table_flush_tsv(table, out);
     fclose(out);
     ck_assert_str_eq(text + strlen(whole), "more\t7\t\t\n");
@@ -112,8 +107,7 @@ END_TEST
 
 START_TEST(empty)
 {
-    static const char *const columns[] = {"a", "b", NULL};
-    struct table *table = table_new("none", columns);
+    struct table *table = table_new("none", "a b");
     json_t *json = table_json(table);
     char *text = printed(table, table_print), *lines = printed(table, table_print_tsv);
     ck_assert_uint_eq(table_rows(table), 0);
@@ -149,9 +143,8 @@ static const struct {
 
 START_TEST(six_digits)
 {
-    static const char *const columns[] = {"x", NULL};
-    struct table *table = table_new("x", columns);
-    table_real(table, reals[_i].value);
+    struct table *table = table_new("x", "x");
+    TABLE_ADD(table, cell_real(reals[_i].value));
     char *text = printed(table, table_print_tsv), expected[64];
     snprintf(expected, sizeof expected, "# epsim.x/1\nx\n%s\n", reals[_i].text);
     ck_assert_str_eq(text, expected);
@@ -195,10 +188,9 @@ END_TEST
 
 START_TEST(odd_cells)
 {
-    static const char *const columns[] = {"x", NULL};
-    struct table *table = table_new("x", columns);
-    table_text(table, "\xff|\x1b[0m"); // not UTF-8, and a terminal's escape
-    table_count(table, UINT64_MAX);
+    struct table *table = table_new("x", "x");
+    TABLE_ADD(table, cell_text("\xff|\x1b[0m")); // not UTF-8, and a terminal's escape
+    TABLE_ADD(table, cell_count(UINT64_MAX));
     json_t *json = table_json(table);
     char *text = json_dumps(json, TABLE_JSON_FLAGS);
     ck_assert_ptr_nonnull(strstr(text, "\"?| [0m\""));
@@ -224,10 +216,19 @@ static char *write_file(const char *text)
     return path;
 }
 
+static struct csvfile *load_csv(const char *path, struct error *err)
+{
+    size_t length;
+    char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
+    struct csvfile *csv = text ? csvfile_parse(path, text, length, err) : NULL;
+    free(text);
+    return csv;
+}
+
 static struct csvfile *load(const char *text, struct error *err)
 {
     char *path = write_file(text);
-    struct csvfile *csv = csvfile_load(path, err);
+    struct csvfile *csv = load_csv(path, err);
     unlink(path);
     return csv;
 }
@@ -238,12 +239,12 @@ static char *dump(const struct csvfile *csv)
     char *text = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&text, &length);
-    for (size_t c = 0; c < csvfile_columns(csv); c++) {
+    for (size_t c = 0; c < csv->columns; c++) {
         fprintf(out, "%s%s", c > 0 ? "|" : "", csvfile_column(csv, c));
     }
-    for (size_t r = 0; r < csvfile_rows(csv); r++) {
+    for (size_t r = 0; r < csv->rows; r++) {
         fprintf(out, ";%zu:", csvfile_line(csv, r));
-        for (size_t c = 0; c < csvfile_columns(csv); c++) {
+        for (size_t c = 0; c < csv->columns; c++) {
             fprintf(out, "%s%s", c > 0 ? "|" : "", csvfile_cell(csv, r, c));
         }
     }
@@ -298,7 +299,7 @@ START_TEST(csv_refuses)
 {
     struct error err = {0};
     char *path = write_file(broken[_i].text), expected[256];
-    ck_assert_ptr_null(csvfile_load(path, &err));
+    ck_assert_ptr_null(load_csv(path, &err));
     snprintf(expected, sizeof expected, "%s%s", path, broken[_i].message);
     unlink(path);
     ck_assert_msg(strncmp(err.text, expected, strlen(expected)) == 0, "%s", err.text);
@@ -309,13 +310,13 @@ END_TEST
 START_TEST(csv_places)
 {
     struct error err = {0};
-    ck_assert_ptr_null(csvfile_load("/tmp/epsim-no-such.csv", &err));
+    ck_assert_ptr_null(load_csv("/tmp/epsim-no-such.csv", &err));
     ck_assert_str_eq(err.text, "/tmp/epsim-no-such.csv: No such file or directory");
-    ck_assert_ptr_null(csvfile_load("/tmp", &err));
+    ck_assert_ptr_null(load_csv("/tmp", &err));
     ck_assert_str_eq(err.text, "/tmp: is a directory; expected a file");
-    ck_assert_ptr_null(csvfile_load("/dev/null", &err));
+    ck_assert_ptr_null(load_csv("/dev/null", &err));
     ck_assert_str_eq(err.text, "/dev/null: empty; expected a header line");
-    ck_assert_ptr_null(csvfile_load("/dev/zero", &err));
+    ck_assert_ptr_null(load_csv("/dev/zero", &err));
     ck_assert_str_eq(err.text, "/dev/zero: byte 0 is NUL; expected a text file");
     csvfile_free(NULL);
 }
@@ -328,7 +329,7 @@ START_TEST(csv_binary)
     FILE *out = fopen(path, "a");
     fwrite("1\0,2\n", 1, 5, out);
     fclose(out);
-    ck_assert_ptr_null(csvfile_load(path, &err));
+    ck_assert_ptr_null(load_csv(path, &err));
     unlink(path);
     ck_assert_ptr_nonnull(strstr(err.text, ": byte 5 is NUL; expected a text file"));
 }
@@ -340,7 +341,7 @@ START_TEST(csv_finds)
     struct csvfile *csv = load("id,latency_us\n1,2\n", &err);
     ck_assert_int_eq(csvfile_find(csv, "latency_us"), 1);
     ck_assert_int_eq(csvfile_find(csv, "latency"), -1);
-    ck_assert_ptr_nonnull(strstr(csvfile_name(csv), "epsim-test-csv-"));
+    ck_assert_ptr_nonnull(strstr(csv->name, "epsim-test-csv-"));
     csvfile_free(csv);
 }
 END_TEST
@@ -358,7 +359,7 @@ START_TEST(csv_many)
     struct error err = {0};
     struct csvfile *csv = load(text, &err);
     free(text);
-    ck_assert_uint_eq(csvfile_rows(csv), 20000);
+    ck_assert_uint_eq(csv->rows, 20000);
     for (size_t n = 0; n < 20000; n++) {
         ck_assert_uint_eq(strtoul(csvfile_cell(csv, n, 1), NULL, 10), n * n);
         ck_assert_uint_eq(csvfile_line(csv, n), n + 2);

@@ -13,7 +13,7 @@ static const char *const flags[] = {"0", "1", NULL};
 static bool csv_cell_error(const struct csvfile *csv, size_t row, const char *column,
                            struct error *err)
 {
-    return error_prefix(err, "%s:%zu: %s", csvfile_name(csv), csvfile_line(csv, row), column);
+    return error_prefix(err, "%s:%zu: %s", csv->name, csvfile_line(csv, row), column);
 }
 
 static const char *csv_cell(const struct csvfile *csv, size_t row, const char *column)
@@ -144,7 +144,7 @@ static bool read_csv_row(const struct csvfile *csv, size_t at, struct measured_r
 static bool no_csv_column(const struct csvfile *csv, const char *column, struct error *err)
 {
     char names[ROW_READER_NAMES_BYTES];
-    return error_set(err, EXIT_INPUT, "%s: no column '%s': expected %s", csvfile_name(csv), column,
+    return error_set(err, EXIT_INPUT, "%s: no column '%s': expected %s", csv->name, column,
                      row_reader_names(names));
 }
 
@@ -166,7 +166,7 @@ static bool read_csv(struct measured *measured, const struct row_text *text, str
     if (!csv)
         return false;
     bool ok = check_csv_columns(csv, err);
-    for (size_t i = 0; ok && i < csvfile_rows(csv); i++)
+    for (size_t i = 0; ok && i < csv->rows; i++)
         ok = read_csv_row(csv, i, measured_add(measured, csvfile_line(csv, i)), err);
     csvfile_free(csv);
     return ok;

@@ -106,26 +106,16 @@ bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err)
 struct chunk_row {
     uint32_t ep, dispatch, combine;
 };
+// clang-format off
+#define CHUNK_ROW(member, high, text)                                                              \
+    {.key = #member, .kind = FIELD_U32, .offset = offsetof(struct chunk_row, member), .min = 1,    \
+     .max = high, .help = text}
 static const struct field chunk_fields[] = {
-    {.key = "ep",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, ep),
-     .min = 1,
-     .max = 65536,
-     .help = "up to this many ranks"},
-    {.key = "dispatch",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, dispatch),
-     .min = 1,
-     .max = TOKENS_MAX,
-     .help = "tokens of a message"},
-    {.key = "combine",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, combine),
-     .min = 1,
-     .max = TOKENS_MAX,
-     .help = "tokens of a message"},
+    CHUNK_ROW(ep, 65536, "up to this many ranks"),
+    CHUNK_ROW(dispatch, TOKENS_MAX, "tokens of a message"),
+    CHUNK_ROW(combine, TOKENS_MAX, "tokens of a message"),
 };
+// clang-format on
 #define CHUNK_FIELDS (sizeof chunk_fields / sizeof chunk_fields[0])
 #define CHUNK_KEY "chunk_by_ep"
 

@@ -24,6 +24,16 @@ static bool overlaps(const struct slow_part *part, uint32_t first, uint32_t coun
     return part->first < first + count && first < part->first + part->count;
 }
 
+// The first part of which the key is said and that has any of the ranks; NULL: none.
+static const struct slow_part *find_slow(const struct slow *slow, enum slow_key key, uint32_t first,
+                                         uint32_t count)
+{
+    for (uint32_t p = 0; p < slow->count; p++)
+        if (slow->parts[p].said[key] && overlaps(&slow->parts[p], first, count))
+            return &slow->parts[p];
+    return NULL;
+}
+
 static bool read_slow_share(const char *text, double *share, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
@@ -186,35 +196,20 @@ bool slow_parse(struct slow *slow, const char *text, const struct slow_place *pl
     return ok;
 }
 
-// The same key is said once of a rank at most (check_part_apart): the first part that has it.
-double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank)
+// The same key is said once of a rank at most (check_part_apart).
+double slow_share(const struct slow *slow, enum slow_key key, uint32_t first, uint32_t count)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[key] && overlaps(&slow->parts[p], rank, 1))
-            return slow->parts[p].share[key];
-    return 1;
-}
-
-double slow_nic_share(const struct slow *slow, uint32_t first, uint32_t count)
-{
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_NIC] && overlaps(&slow->parts[p], first, count))
-            return slow->parts[p].share[SLOW_NIC];
-    return 1;
+    const struct slow_part *part = find_slow(slow, key, first, count);
+    return part ? part->share[key] : 1;
 }
 
 uint64_t slow_late_ps(const struct slow *slow, uint32_t rank)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_LATE] && overlaps(&slow->parts[p], rank, 1))
-            return slow->parts[p].late_ps;
-    return 0;
+    const struct slow_part *part = find_slow(slow, SLOW_LATE, rank, 1);
+    return part ? part->late_ps : 0;
 }
 
 bool slow_says(const struct slow *slow, enum slow_key key)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[key])
-            return true;
-    return false;
+    return find_slow(slow, key, 0, UINT32_MAX) != NULL;
 }

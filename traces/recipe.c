@@ -12,22 +12,18 @@
 
 static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert", "ranks", NULL};
 
+// clang-format off
 #define ROW(member, sort, low, high, text)                                                         \
-    {                                                                                              \
-        .key = #member, .kind = sort, .offset = offsetof(struct recipe, member), .min = (low),     \
-        .max = (high), .help = text                                                                \
-    }
+    {.key = #member, .kind = sort, .offset = offsetof(struct recipe, member), .min = low,          \
+     .max = high, .help = text}
 #define NUMBER(member, low, high, text) ROW(member, FIELD_NUMBER, low, high, text)
 #define COUNT(member, low, high, text) ROW(member, FIELD_U32, low, high, text)
 
 const struct field recipe_fields[] = {
     ROW(name, FIELD_TEXT, 0, 0, "name of the recipe"),
     ROW(model, FIELD_TEXT, 0, 0, "whose shape, where --model does not say"),
-    {.key = "loads",
-     .kind = FIELD_ENUM,
-     .offset = offsetof(struct recipe, loads),
-     .names = loads_names,
-     .help = "where the loads of experts come from"},
+    {.key = "loads", .kind = FIELD_ENUM, .offset = offsetof(struct recipe, loads),
+     .names = loads_names, .help = "where the loads of experts come from"},
     ROW(group_limit, FIELD_BOOL, 0, 0, "tokens keep to the best groups, if the model has them"),
     NUMBER(top_eighth_share, 0.125, 1, "log-normal: share of the load on the hottest eighth"),
     NUMBER(expert_max_mean, 0, MOE_MAX_EXPERTS,
@@ -53,6 +49,7 @@ const struct field recipe_fields[] = {
     NUMBER(drift, 0, 5, "standard deviation of the step that ln popularity takes"),
     ROW(drift_tokens, FIELD_U64, 1, 1e15, "tokens between such steps"),
 };
+// clang-format on
 #define RECIPE_FIELDS (sizeof recipe_fields / sizeof recipe_fields[0])
 const size_t recipe_field_count = RECIPE_FIELDS;
 
@@ -145,8 +142,9 @@ static bool above(const double *list, uint32_t count, double own, double max)
     return false;
 }
 
-static const char *request_fault(const struct recipe *recipe, struct error *err)
+static const char *request_fault(void *object, struct error *err)
 {
+    const struct recipe *recipe = object;
     if (recipe->request_most < recipe->request_least)
         return preset_fault(err, "request_most", "%u: expected at least request_least, %u",
                             recipe->request_most, recipe->request_least);
@@ -273,11 +271,6 @@ static void recipe_changed(struct object_reading *reading)
             set_list(reading->object, &lists[i], NULL);
 }
 
-static const char *recipe_object_fault(void *object, struct error *err)
-{
-    return request_fault(object, err);
-}
-
 static const char *const recipe_lists[] = {"layer_top_eighth_share", "layer_expert_max_mean", NULL};
 static const struct object_reader recipe_reader = {
     .kind = "recipes",
@@ -287,7 +280,7 @@ static const struct object_reader recipe_reader = {
     .others = recipe_lists,
     .read_others = recipe_read_lists,
     .changed = recipe_changed,
-    .fault = recipe_object_fault,
+    .fault = request_fault,
 };
 
 bool recipe_load(const char *what, struct recipe *recipe, struct provenance *provenance,

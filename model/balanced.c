@@ -145,14 +145,12 @@ void loads_balanced(struct loads *balanced, const struct loads *loads, const str
                               .gpus = loads->ranks / loads->nodes,
                               .ranks = loads->ranks,
                               .whole = !loads->expected};
-    double tokens = 0;
+    const double tokens = loads_sum(loads->tokens, loads->ranks);
     loads_init(balanced, loads->ranks, loads->nodes, loads->slots);
     balanced->topk = loads->topk;
     balanced->expected = loads->expected;
     balanced->balanced = true;
     balanced->dropped = loads->dropped;
-    for (uint32_t r = 0; r < loads->ranks; r++)
-        tokens += loads->tokens[r];
     for (uint32_t r = 0; r < loads->ranks; r++)
         balanced->tokens[r] = balanced_part(tokens, &grid, r, 0, 1);
     spread_pairs(&grid, balanced->expert_copies, loads->expert_copies);

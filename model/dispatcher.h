@@ -85,12 +85,12 @@ extern const char *const dedupe_names[], *const route_names[], *const reduce_nam
 extern const char *const counts_names[], *const sync_names[], *const op_names[];
 
 // Key `law` (struct field): it says which other keys there are, cost_model->fields.
+// clang-format off
 #define DISPATCHER_LAW_ROW                                                                         \
-    {                                                                                              \
-        .key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),      \
-        .objects = cost_models, .tag = COST_MOVES,                                                 \
-        .help = "how kernels share time between SMs and wires"                                     \
-    }
+    {.key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),         \
+     .objects = cost_models, .tag = COST_MOVES,                                                    \
+     .help = "how kernels share time between SMs and wires"}
+// clang-format on
 
 // Copies per rank straight to the rank, one token a message, cost model stream without costs.
 struct dispatcher dispatcher_default(void);

@@ -11,6 +11,14 @@
 
 const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
 
+double loads_sum(const double *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i];
+    return sum;
+}
+
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
 {
     assert(nodes > 0 && ranks % nodes == 0);
@@ -266,6 +274,12 @@ static void sample_draw(struct sample *sample, const struct routing *routing)
         routing_row(&fixed, 0, t, sample->ids + (size_t)t * routing->topk);
 }
 
+static void take_sampled(double *rates, const uint32_t *counts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        rates[i] = (double)counts[i] / SAMPLE_TOKENS;
+}
+
 static void sampled_rates(struct hit_rates *rates, const struct routing *routing,
                           const struct layout *layout, uint32_t nodes)
 {
@@ -278,23 +292,18 @@ static void sampled_rates(struct hit_rates *rates, const struct routing *routing
         count_token(count, layout, layout->ranks / nodes, t,
                     cached_sample.ids + (size_t)t * routing->topk, routing->topk);
     mtx_unlock(&cached_sample_lock);
-    for (uint32_t r = 0; r < layout->ranks; r++) {
-        rates->rank[r] = (double)count->ranks[r] / SAMPLE_TOKENS;
-        rates->expert[r] = (double)count->experts[r] / SAMPLE_TOKENS;
-    }
-    for (uint32_t n = 0; n < nodes; n++)
-        rates->node[n] = (double)count->nodes[n] / SAMPLE_TOKENS;
-    for (uint32_t s = 0; s < layout->slots; s++)
-        rates->slot[s] = (double)count->slots[s] / SAMPLE_TOKENS;
+    take_sampled(rates->rank, count->ranks, layout->ranks);
+    take_sampled(rates->expert, count->experts, layout->ranks);
+    take_sampled(rates->node, count->nodes, nodes);
+    take_sampled(rates->slot, count->slots, layout->slots);
     source_count_free(count);
 }
 
-static double mean_of(const double *values, uint32_t count)
+static void level(double *values, uint32_t count)
 {
-    double sum = 0;
+    const double mean = loads_sum(values, count) / count;
     for (uint32_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum / count;
+        values[i] = mean;
 }
 
 // Ranks of a layout without replicas and with equal shares are alike under every rule: the table's
@@ -303,18 +312,10 @@ static void level_rates(struct hit_rates *rates, const struct layout *layout, ui
 {
     if (layout->slots != layout->experts || layout->experts % layout->ranks)
         return;
-    const double rank = mean_of(rates->rank, layout->ranks);
-    const double expert = mean_of(rates->expert, layout->ranks);
-    const double node = mean_of(rates->node, nodes);
-    const double slot = mean_of(rates->slot, layout->slots);
-    for (uint32_t r = 0; r < layout->ranks; r++) {
-        rates->rank[r] = rank;
-        rates->expert[r] = expert;
-    }
-    for (uint32_t n = 0; n < nodes; n++)
-        rates->node[n] = node;
-    for (uint32_t s = 0; s < layout->slots; s++)
-        rates->slot[s] = slot;
+    level(rates->rank, layout->ranks);
+    level(rates->expert, layout->ranks);
+    level(rates->node, nodes);
+    level(rates->slot, layout->slots);
 }
 
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
@@ -359,12 +360,8 @@ void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks
 
 static double per_token(const struct loads *loads, const double *copies, size_t count)
 {
-    double sum = 0, tokens = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += copies[i];
-    for (uint32_t r = 0; r < loads->ranks; r++)
-        tokens += loads->tokens[r];
-    return tokens > 0 ? sum / tokens : 0;
+    const double tokens = loads_sum(loads->tokens, loads->ranks);
+    return tokens > 0 ? loads_sum(copies, count) / tokens : 0;
 }
 
 double loads_nodes_per_token(const struct loads *loads)

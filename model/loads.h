@@ -9,6 +9,7 @@
 #include "model/routing.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 // Which loads an engine reads.
@@ -56,6 +57,9 @@ void loads_release(struct loads *loads);
 // Copies a token, averaged over all tokens: distinct nodes and distinct ranks it reaches.
 double loads_nodes_per_token(const struct loads *loads);
 double loads_ranks_per_token(const struct loads *loads);
+
+// In the order that they stand in.
+double loads_sum(const double *values, size_t count);
 
 // Probability that a uniform top-k subset of `experts` misses all of `group` given experts.
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group);

@@ -13,12 +13,13 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
                   uint32_t last_sender)
 {
     const bool inside = fabric_node(mover->fabric, rank) == fabric_node(mover->fabric, other);
-    uint64_t *stage = &mover->stage_ps[inside ? STAGE_INTRA : STAGE_INTER][rank];
+    struct mover_rank *touched = &mover->ranks[rank];
+    uint64_t *stage = &touched->stage_ps[inside ? STAGE_INTRA : STAGE_INTER];
     *stage = time_ps > *stage ? time_ps : *stage;
-    if (time_ps <= mover->last_ps[rank])
+    if (time_ps <= touched->last_ps)
         return;
-    mover->last_ps[rank] = time_ps;
-    mover->last_sender[rank] = last_sender;
+    touched->last_ps = time_ps;
+    touched->last_sender = last_sender;
 }
 
 static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t start_ps)
@@ -53,7 +54,7 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
 {
     const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
     struct port *engine = &mover->ports[PORT_SM][index];
-    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->work[rank]);
+    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->ranks[rank].work);
     const uint64_t early = job.tokens ? work - work / job.tokens : 0;
     const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
     show_busy(mover, PORT_SM, index, start);
@@ -223,7 +224,8 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
     const uint64_t done = copy(mover, peer, KERNEL_MAIN, flow->channel, job);
     for (uint32_t i = 0; i < gpus; i++) {
         const uint32_t rank = flow->peer * gpus + (peer + 1 + i) % gpus;
-        const uint64_t after = (uint64_t)(job.work_ps * mover->work[peer] * (gpus - 1 - i) / gpus);
+        const uint64_t after =
+            (uint64_t)(job.work_ps * mover->ranks[peer].work * (gpus - 1 - i) / gpus);
         if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
             continue;
         const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;

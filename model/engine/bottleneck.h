@@ -5,9 +5,6 @@
 #include "model/costs/kernel_costs.h"
 #include "model/timing.h"
 
-// The rank that ends the phase last; of several the first.
-uint32_t bottleneck_slowest(const struct timing *timing, enum phase phase);
-
 // Names phases[transfer->phase].bottleneck once starts, ends and ports are filled. The phase's
 // latency is taken apart into what its busiest port was busy, what SMs alone worked (the slowest
 // rank's kernel times; work beside the wires counts in their place where it is longer), and the

@@ -92,7 +92,7 @@ static double late_end(const struct form *form, const struct variance *variance,
     if (copies <= 0 || rate <= 0)
         return 0;
     return form->earliest_start + form->pack + max * token_bytes / rate * 1e12 + hop +
-           form->times[rank].tail_ps;
+           form->ranks[rank].times.tail_ps;
 }
 
 // One with a slow port is no luckier than those with faster ones.

@@ -48,4 +48,5 @@ void estimate_naive(const struct schedule *schedule, const struct run *run, stru
     walk_layer(schedule, run, timing, naive_transfer, NULL);
 }
 
-const struct engine engine_naive = {.name = "naive", .loads = LOADS_EXPECTED, .run = estimate_naive};
+const struct engine engine_naive = {
+    .name = "naive", .loads = LOADS_EXPECTED, .run = estimate_naive};

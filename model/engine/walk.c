@@ -30,18 +30,10 @@ static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
         clocks->now_ps[r] -= first;
 }
 
-static void clocks_release(struct clocks *clocks)
-{
-    free(clocks->now_ps);
-}
-
 // Brings every clock to the latest.
 static void clocks_align(struct clocks *clocks)
 {
-    uint32_t last = 0;
-    for (uint32_t r = 1; r < clocks->ranks; r++)
-        if (clocks->now_ps[r] > clocks->now_ps[last])
-            last = r;
+    const uint32_t last = timing_last(clocks->now_ps, clocks->ranks);
     if (clocks->floor_ps < clocks->now_ps[last])
         clocks->floor_ps = clocks->now_ps[last];
     for (uint32_t r = 0; r < clocks->ranks; r++)
@@ -257,5 +249,5 @@ void walk_layer(const struct schedule *schedule, const struct run *run, struct t
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (schedule->present[phase] && !is_beside(schedule, run, phase))
             walk_phase(&walk, phase);
-    clocks_release(&walk.clocks);
+    free(walk.clocks.now_ps);
 }

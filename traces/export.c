@@ -104,7 +104,7 @@ static void copy_row(struct part *part, uint64_t token, uint32_t l)
     trace_row(trace, token, layer, part->ids + (size_t)l * topk);
     if (!part->plan.weights)
         return;
-    const size_t bytes = topk * npy_type_bytes(trace->weights.type);
+    const size_t bytes = topk * npy_types[trace->weights.type].bytes;
     memcpy(part->weights + l * bytes,
            (const char *)trace->weights.data + (token * trace->layers + layer) * bytes, bytes);
 }

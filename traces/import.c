@@ -1,8 +1,7 @@
 #include "traces/import.h"
 
 #include "base/mem.h"
-#include "traces/import_choices.h"
-#include "traces/import_counts.h"
+#include "traces/import_write.h"
 #include "traces/importer.h"
 
 #include <assert.h>
@@ -43,10 +42,11 @@ static bool looks_like_json(const struct mapped *file)
     return false;
 }
 
-static bool open_input(struct input *input, const char *path, struct error *err)
+static bool open_input(struct input *input, const struct import_def *def, const char *path,
+                       struct error *err)
 {
     struct stat status;
-    *input = (struct input){.path = path};
+    *input = (struct input){.def = def, .path = path};
     if (stat(path, &status) != 0)
         return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
     input->folder = S_ISDIR(status.st_mode);
@@ -107,11 +107,10 @@ static bool refuse_input(const struct input *input, struct error *err)
                      input->path);
 }
 
-static const struct importer *find_importer(const struct import_def *def, const struct input *input,
-                                            struct error *err)
+static const struct importer *find_importer(const struct input *input, struct error *err)
 {
     for (size_t i = 0; i < IMPORTERS; i++)
-        if (importers[i]->recognise(def, input))
+        if (importers[i]->recognise(input))
             return importers[i];
     refuse_input(input, err);
     return NULL;
@@ -120,12 +119,12 @@ static const struct importer *find_importer(const struct import_def *def, const 
 static bool read_inputs(struct import *import, const struct input *inputs,
                         struct import_report *report, struct error *err)
 {
-    const struct importer *importer = find_importer(import->def, &inputs[0], err);
+    const struct importer *importer = find_importer(&inputs[0], err);
     if (!importer)
         return false;
     report->format = importer->name;
     for (size_t i = 0; i < import->def->input_count; i++) {
-        const struct importer *own = find_importer(import->def, &inputs[i], err);
+        const struct importer *own = find_importer(&inputs[i], err);
         if (own && own != importer)
             return error_set(err, EXIT_INPUT, "%s: %s, but %s is %s: expected one format",
                              inputs[i].path, own->name, inputs[0].path, importer->name);
@@ -224,7 +223,7 @@ bool trace_import(const struct import_def *def, struct import_report *report, st
     *report = (struct import_report){0};
     bool ok = true;
     for (size_t i = 0; ok && i < def->input_count; i++)
-        ok = open_input(&inputs[i], def->inputs[i], err);
+        ok = open_input(&inputs[i], def, def->inputs[i], err);
     ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);
     import_release(&import);
     close_inputs(inputs, def->input_count);

@@ -1,7 +1,6 @@
-#include "traces/import_counts.h"
+#include "traces/import_write.h"
 
 #include "base/mem.h"
-#include "traces/import_layers.h"
 #include "traces/sample.h"
 
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-#include "traces/import_layers.h"
+#include "traces/import_write.h"
 
 #include "base/mem.h"
 

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/mapped.h"
 #include "model/moe.h"
-#include "traces/import_def.h"
+#include "traces/import.h"
 #include "traces/npy.h"
 
 #include <stdbool.h>

@@ -27,9 +27,8 @@ struct entry {
     uint32_t layer;
 };
 
-static bool recognise_trtllm(const struct import_def *def, const struct input *input)
+static bool recognise_trtllm(const struct input *input)
 {
-    (void)def;
     char *meta = mem_format("%s/meta_info.json", input->path);
     const bool folder = input->folder && access(meta, F_OK) == 0;
     free(meta);
@@ -107,7 +106,7 @@ static bool check_tensor(const struct statistics *statistics, const char *path,
         return true;
     return error_set(err, EXIT_INPUT,
                      "%s: %s: %s of %zu dimensions; expected integers %s%" PRIu64 "]", path,
-                     tensor->name, npy_type_name(array->type), array->dims,
+                     tensor->name, npy_types[array->type].name, array->dims,
                      statistics->raw ? "[tokens, " : "[", width);
 }
 

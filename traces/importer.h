@@ -9,6 +9,7 @@
 
 // One input: a folder, or a file's bytes with what its text holds.
 struct input {
+    const struct import_def *def; // of the import
     const char *path;
     bool folder;
     struct mapped file;
@@ -21,7 +22,7 @@ struct input {
 struct importer {
     const char *name;
     // Whether the input is of this format, by what stands in it.
-    bool (*recognise)(const struct import_def *def, const struct input *input);
+    bool (*recognise)(const struct input *input);
     // Adds what the input holds to the import. The input outlives the import's pieces.
     bool (*read)(struct import *import, const struct input *input, struct error *err);
 };

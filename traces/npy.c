@@ -10,6 +10,16 @@
 
 #define PREFIX_V2 12 // magic 6, version 2, header length 4
 
+const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
+
+// clang-format off
+const struct npy_type_row npy_types[NPY_TYPES] = {
+    [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
+    [NPY_I16] = {"i16", "i2", 2}, [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
+    [NPY_F16] = {"f16", "f2", 2}, [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
+};
+// clang-format on
+
 uint64_t npy_count(const struct npy *npy)
 {
     uint64_t count = 1;
@@ -27,7 +37,7 @@ void npy_release(struct npy *npy)
 
 void npy_forget(const struct npy *npy, uint64_t first, uint64_t last)
 {
-    const size_t bytes = npy_type_bytes(npy->type);
+    const size_t bytes = npy_types[npy->type].bytes;
     assert(first <= last && last <= npy_count(npy));
     if (npy->mapped.bytes) {
         const size_t start = (size_t)((const unsigned char *)npy->data - npy->mapped.bytes);
@@ -319,13 +329,10 @@ int64_t npy_int(const struct npy *npy, uint64_t index)
         return element.i32;
     case NPY_I64:
         return element.i64;
-    case NPY_F16:
-    case NPY_F32:
-    case NPY_F64:
-        break;
+    default:
+        assert(false && "npy_int on a floating-point array");
+        return 0;
     }
-    assert(false && "npy_int on a floating-point array");
-    return 0;
 }
 
 // IEEE 754 binary16, by hand: not every compiler that builds epsim has _Float16.
@@ -351,13 +358,7 @@ double npy_real(const struct npy *npy, uint64_t index)
         return (double)element.f32;
     case NPY_F64:
         return element.f64;
-    case NPY_U8:
-    case NPY_U16:
-    case NPY_U32:
-    case NPY_I16:
-    case NPY_I32:
-    case NPY_I64:
-        break;
+    default:
+        return (double)npy_int(npy, index);
     }
-    return (double)npy_int(npy, index);
 }

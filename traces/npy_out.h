@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "base/outfile.h"
-#include "traces/npy_types.h"
+#include "traces/npy.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -184,8 +184,8 @@ static bool type_is(const struct npy *npy, enum npy_type a, enum npy_type b, str
     if (npy->type == a || npy->type == b)
         return true;
     return error_set(err, EXIT_INPUT, "%s: dtype %s; expected %s%s%s", npy->path,
-                     npy_type_name(npy->type), npy_type_name(a), a == b ? "" : " or ",
-                     a == b ? "" : npy_type_name(b));
+                     npy_types[npy->type].name, npy_types[a].name, a == b ? "" : " or ",
+                     a == b ? "" : npy_types[b].name);
 }
 
 static bool shape_is(const struct npy *npy, const uint64_t *shape, size_t dims, struct error *err)

@@ -81,11 +81,10 @@ static uint64_t find_step(const struct trace *trace, uint64_t step)
 // The same array from one row to another.
 static void cut_rows(struct npy *npy, uint64_t first, uint64_t end)
 {
-    static const size_t sizes[] = {[NPY_U8] = 1,  [NPY_U16] = 2, [NPY_U32] = 4, [NPY_I32] = 4,
-                                   [NPY_I64] = 8, [NPY_F16] = 2, [NPY_F32] = 4, [NPY_F64] = 8};
     if (!npy->data)
         return;
-    npy->data = (const char *)npy->data + npy_count(npy) / npy->shape[0] * first * sizes[npy->type];
+    const size_t row = npy_count(npy) / npy->shape[0] * npy_types[npy->type].bytes;
+    npy->data = (const char *)npy->data + first * row;
     npy->shape[0] = end - first;
 }
 

@@ -4,7 +4,7 @@
 
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/lags.h"
+#include "traces/stats.h"
 #include "traces/npy_out.h"
 
 #include <math.h>

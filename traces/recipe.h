@@ -17,6 +17,8 @@ enum recipe_loads {
     LOADS_RANKS,      // no loads: each token reaches min(ranks, topk) distinct ranks
 };
 
+enum recipe_list { LIST_TOP_EIGHTH_SHARE, LIST_EXPERT_MAX_MEAN, RECIPE_LISTS };
+
 struct recipe {
     char name[FIELD_TEXT_BYTES];
     char model[FIELD_TEXT_BYTES]; // whose shape, where none is asked
@@ -48,7 +50,7 @@ struct recipe {
     uint64_t drift_tokens;
 
     // By layer, instead of the two figures above; NULL: the same for all layers.
-    double *layer_top_eighth_share, *layer_expert_max_mean;
+    double *by_layer[RECIPE_LISTS];
     uint32_t layer_figures; // entries of each; that of layer l of L is l x entries / L
 };
 

@@ -8,6 +8,15 @@
 
 // --- the manifest ------------------------------------------------------------------------------
 
+static void print_text(const char *key, const char *text, FILE *out)
+{
+    if (!*text)
+        return;
+    fprintf(out, "%s: ", key);
+    field_print_quoted(text, out);
+    fputc('\n', out);
+}
+
 static void print_field(const struct field *field, const struct moe *moe, FILE *out)
 {
     const struct moe plain = moe_default();
@@ -17,21 +26,10 @@ static void print_field(const struct field *field, const struct moe *moe, FILE *
     const bool needed = !strcmp(field->key, "experts") || !strcmp(field->key, "topk");
     if (!needed && !strcmp(value, usual))
         return;
-    fprintf(out, "%s: ", field->key);
     if (field->kind == FIELD_TEXT)
-        field_print_quoted(value, out);
+        print_text(field->key, value, out);
     else
-        fputs(value, out);
-    fputc('\n', out);
-}
-
-static void print_text(const char *key, const char *text, FILE *out)
-{
-    if (!*text)
-        return;
-    fprintf(out, "%s: ", key);
-    field_print_quoted(text, out);
-    fputc('\n', out);
+        fprintf(out, "%s: %s\n", field->key, value);
 }
 
 void trace_manifest_print(const struct trace_plan *plan, FILE *out)

@@ -1,4 +1,4 @@
-#include "model/balanced.h"
+#include "model/loads.h"
 
 #include <math.h>
 

@@ -113,8 +113,10 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
     return true;
 }
 
-static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ranks,
-                           struct error *err)
+// In turns of every `step`-th expert: 1 leaves them in id order; by the number of ranks, rank r has
+// experts r, r + ranks, ..., as many as the contiguous shares give it.
+static bool deal_experts(struct layout *layout, uint32_t experts, uint32_t ranks, uint32_t step,
+                         struct error *err)
 {
     *layout = (struct layout){0};
     if (ranks == 0 || experts < ranks)
@@ -122,32 +124,22 @@ static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ran
                          "%u experts on %u ranks: expected at least one expert a rank; give --ep "
                          "%u or fewer",
                          experts, ranks, experts);
-    return true;
-}
-
-bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
-{
-    if (!enough_experts(layout, experts, ranks, err))
-        return false;
-    uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
-    for (uint32_t slot = 0; slot < experts; slot++)
-        slot_expert[slot] = slot;
-    const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
-    free(slot_expert);
-    return done;
-}
-
-bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
-{
-    if (!enough_experts(layout, experts, ranks, err))
-        return false;
-    // Rank r has experts r, r + ranks, ...: as many as the contiguous shares give it.
     uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
     uint32_t slot = 0;
-    for (uint32_t rank = 0; rank < ranks; rank++)
-        for (uint32_t expert = rank; expert < experts; expert += ranks)
+    for (uint32_t first = 0; first < step; first++)
+        for (uint32_t expert = first; expert < experts; expert += step)
             slot_expert[slot++] = expert;
     const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
     free(slot_expert);
     return done;
+}
+
+bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    return deal_experts(layout, experts, ranks, 1, err);
+}
+
+bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    return deal_experts(layout, experts, ranks, ranks, err);
 }

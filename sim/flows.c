@@ -89,6 +89,7 @@ static void init_flows(struct flows *flows)
 static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
 {
     const uint32_t chunks = flows->flows[flow].chunks;
+    flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
     if (chunks == 0)
         return;
     flows->lanes[flows->lane_count++] =
@@ -121,10 +122,8 @@ static void add_direct_lanes(struct flows *flows, struct sender *sender, uint32_
         const uint32_t home = flows->transfer->gather ? to : from;
         const uint32_t peer = flows->transfer->gather ? from : to;
         const uint32_t flow = flow_index(flows, home, peer, sender->channel);
-        if (medium_of(flows, from, to) != medium)
-            continue;
-        add_lane(flows, sender, flow);
-        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+        if (medium_of(flows, from, to) == medium)
+            add_lane(flows, sender, flow);
     }
 }
 
@@ -137,10 +136,8 @@ static void add_rail_lanes(struct flows *flows, struct sender *sender)
         const uint32_t home = flows->transfer->gather ? rotated_peer(fabric, rank, i) : rank;
         const uint32_t target = flows->transfer->gather ? node : (node + 1 + i) % lanes;
         const uint32_t flow = flow_index(flows, home, target, sender->channel);
-        if (flows->transfer->gather && pair_slice(flows, &flows->flows[flow], rank) == 0)
-            continue;
-        add_lane(flows, sender, flow);
-        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+        if (!flows->transfer->gather || pair_slice(flows, &flows->flows[flow], rank) > 0)
+            add_lane(flows, sender, flow);
     }
 }
 

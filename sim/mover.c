@@ -290,12 +290,11 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
     const uint64_t start = serve(mover, kind, port, bytes, 0);
-    const struct leg down = {.port = &mover->ports[kind][port],
-                             .next = &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]};
-    const struct leg out = {.port = &mover->ports[kind][port],
-                            .next = &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
-                            .latency_ps = fabric->nic_latency_ps};
-    hop(mover, up ? &down : &out, start, bytes,
+    const struct leg leg = {.port = &mover->ports[kind][port],
+                            .next = up ? &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]
+                                       : &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
+                            .latency_ps = up ? 0 : fabric->nic_latency_ps};
+    hop(mover, &leg, start, bytes,
         pack_event(up ? EVENT_SPINE_DOWN : EVENT_ARRIVES, index, chunk, 0));
 }
 

@@ -14,13 +14,13 @@
 
 static void mover_init_ports(struct mover *mover)
 {
-    for (int kind = 0; kind < PORT_CLASSES; kind++) {
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++) {
         const bool sm = kind == PORT_SM;
         const uint32_t count =
             mover->fabric->count[kind] * (sm ? KERNELS * mover->transfer->channels : 1);
         mover->ports[kind] = mem_alloc(count, sizeof(struct port));
         for (uint32_t p = 0; !sm && p < count; p++) {
-            const double rate = kernel_port_rate(mover->costs, (enum port_kind)kind, p);
+            const double rate = kernel_port_rate(mover->costs, kind, p);
             mover->ports[kind][p].ps_per_byte = rate > 0 ? 1e12 / rate : 0;
         }
     }
@@ -131,11 +131,10 @@ static void mover_note_port(struct mover *mover, struct timing *timing, enum por
     struct port_timing sum = kind == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
     if (kind == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
-    struct port_timing *entry = timing_add_port(timing, mover->transfer->phase, kind, index);
-    sum.phase = entry->phase;
+    sum.phase = mover->transfer->phase;
     sum.kind = kind;
     sum.port = index;
-    *entry = sum;
+    *timing_add_port(timing, sum.phase, kind, index) = sum;
 }
 
 // Nothing may be left behind by a window that never opened or a join that never met.
@@ -152,9 +151,9 @@ static void mover_finish(struct mover *mover, struct timing *timing)
 {
     assert_delivered(mover);
     struct phase_timing *phase = &timing->phases[mover->transfer->phase];
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
         for (uint32_t p = 0; p < mover->fabric->count[kind]; p++)
-            mover_note_port(mover, timing, (enum port_kind)kind, p);
+            mover_note_port(mover, timing, kind, p);
     for (uint32_t r = 0; r < mover->fabric->ranks; r++) {
         const struct mover_rank *rank = &mover->ranks[r];
         phase->end_ps[r] = rank->last_ps + rank->tail_ps;
@@ -177,7 +176,7 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
 
 static void mover_release(struct mover *mover)
 {
-    for (int kind = 0; kind < PORT_CLASSES; kind++)
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
         free(mover->ports[kind]);
     free(mover->ranks);
     heap_release(&mover->heap);

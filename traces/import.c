@@ -184,18 +184,14 @@ static const char *base_name(const char *path)
 static char *import_source(const struct import *import, const char *format)
 {
     const struct import_def *def = import->def;
-    const size_t more = def->input_count - 1;
-    char *others = more ? mem_format(" and %zu more", more) : mem_copy_text("");
-    char *said = def->source[0] ? mem_copy_text(def->source)
-                                : mem_format("%s: %s%s", format, base_name(def->inputs[0]), others);
-    char *drawn = import->kind == IMPORT_COUNTS
-                      ? mem_format("; synthesised from counts, seed %" PRIu64, def->seed)
-                      : mem_copy_text("");
-    char *text = mem_format("%s%s", said, drawn);
-    free(others);
-    free(said);
-    free(drawn);
-    return text;
+    char others[40] = "", drawn[64] = "";
+    if (def->input_count > 1)
+        snprintf(others, sizeof others, " and %zu more", def->input_count - 1);
+    if (import->kind == IMPORT_COUNTS)
+        snprintf(drawn, sizeof drawn, "; synthesised from counts, seed %" PRIu64, def->seed);
+    if (def->source[0])
+        return mem_format("%s%s", def->source, drawn);
+    return mem_format("%s: %s%s%s", format, base_name(def->inputs[0]), others, drawn);
 }
 
 static bool write_trace(struct import *import, struct import_report *report, struct error *err)

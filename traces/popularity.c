@@ -1,6 +1,7 @@
 #include "traces/popularity.h"
 
 #include "base/mem.h"
+#include "model/loads.h"
 #include "traces/draws.h"
 
 #include <gsl/gsl_cdf.h>
@@ -13,9 +14,7 @@
 
 static void scale_to_mean_1(double *loads, uint32_t count)
 {
-    double total = 0;
-    for (uint32_t i = 0; i < count; i++)
-        total += loads[i];
+    const double total = loads_sum(loads, count);
     for (uint32_t i = 0; i < count; i++)
         loads[i] *= count / total;
 }
@@ -46,14 +45,6 @@ static void fill_log_normal(double *loads, uint32_t experts, double sigma, doubl
     }
 }
 
-static double top_share(const double *loads, uint32_t experts)
-{
-    double top = 0;
-    for (uint32_t i = 0; i < eighth(experts); i++)
-        top += loads[i];
-    return top / experts;
-}
-
 // The sigma whose hottest eighth has the target share, by bisection.
 static void solve_log_normal(double *loads, uint32_t experts, double share, double max_mean)
 {
@@ -61,7 +52,7 @@ static void solve_log_normal(double *loads, uint32_t experts, double share, doub
     for (int round = 0; round < 50; round++) {
         const double sigma = (low + high) / 2;
         fill_log_normal(loads, experts, sigma, max_mean);
-        if (top_share(loads, experts) < share)
+        if (loads_sum(loads, eighth(experts)) / experts < share)
             low = sigma;
         else
             high = sigma;

@@ -9,9 +9,6 @@
 #include "model/costs/cost.h"
 #include "model/moe.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // How many copies of a token leave its rank in dispatch.
 enum dedupe {
     DEDUPE_EXPERT, // one a chosen expert

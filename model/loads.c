@@ -4,9 +4,7 @@
 
 #include <assert.h>
 #include <gsl/gsl_cdf.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include <threads.h>
 
 const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};

@@ -8,10 +8,6 @@
 #include "model/layout.h"
 #include "model/routing.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 // Which loads an engine reads.
 enum loads_kind { LOADS_AUTO, LOADS_COUNTED, LOADS_EXPECTED };
 extern const char *const loads_kind_names[];

@@ -10,9 +10,6 @@
 #include "model/loads.h"
 #include "model/moe.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum phase {
     PHASE_RMSNORM,
     PHASE_ROUTER,

@@ -5,10 +5,6 @@
 
 #include "model/schedule.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-
 // Where the shared expert runs.
 enum overlap {
     OVERLAP_NONE,     // after combine

@@ -8,8 +8,6 @@
 #include "sim/port.h"
 #include "sim/timeline.h"
 
-#include <assert.h>
-
 // What has just happened.
 enum event_kind {
     EVENT_STEP,       // a sender may issue its next chunk

@@ -7,9 +7,6 @@
 
 #include "traces/recipe.h"
 
-#include <stddef.h>
-#include <stdint.h>
-
 // Tokens of one request that follow each other in it, though not always in the trace.
 struct part {
     uint64_t request;

@@ -4,7 +4,6 @@
 
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 // 0 to 63, or -1.
 static int base64_digit(char c)

@@ -10,7 +10,6 @@
 #include <gsl/gsl_randist.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define WINDOW_BYTES (UINT64_C(128) << 20) // ids and weights in memory at a time
 #define PART_TOKENS 512                    // long enough for its popularity to be worth drawing

@@ -9,8 +9,6 @@
 #include "model/moe.h"
 #include "traces/recipe.h"
 
-#include <stdint.h>
-
 struct generator_def {
     const struct recipe *recipe;
     const struct moe *moe;

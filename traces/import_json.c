@@ -4,7 +4,6 @@
 #include "traces/importer.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 // --- answers of engines that were asked to return routed experts: vLLM's choices[].routed_experts
 // (and prompt_routed_experts), SGLang's meta_info.routed_experts and sgl_ext.routed_experts; one

@@ -8,10 +8,6 @@
 #include "traces/import.h"
 #include "traces/npy.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 // Rows of one request, or of one rank in one step: the choices of tokens, or, one row, the counts
 // of experts. Row r of layer l stands at layers[l] + r * stride elements and has `width` of them.
 struct piece {

@@ -6,8 +6,6 @@
 #include "base/error.h"
 #include "base/mapped.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #define NPY_MAX_DIMS 4

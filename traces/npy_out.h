@@ -6,10 +6,6 @@
 #include "base/outfile.h"
 #include "traces/npy.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 // Writes a version 1 file, header padded to 64 bytes, through base/outfile.h.
 bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,
                const void *data, struct error *err);

@@ -7,8 +7,6 @@
 #include "base/field.h"
 #include "base/object.h"
 
-#include <stdint.h>
-
 // Where the loads of a layer's experts come from.
 enum recipe_loads {
     LOADS_LOG_NORMAL, // such that the hottest eighth and the hottest expert have their stated loads

@@ -5,9 +5,6 @@
 #include "model/moe.h"
 #include "traces/npy_out.h"
 
-#include <stdint.h>
-#include <stdio.h>
-
 // What the trace holds. Borrowed by the writer until it is done.
 struct trace_plan {
     const struct moe *moe; // experts and topk at least

@@ -240,12 +240,6 @@ static bool begins_with_shape(const char *text)
     return end != text && *end == 'x';
 }
 
-// The one-line form begins with a digit and an x, or at least has a '=' and is no file.
-static bool looks_like_line(const char *what)
-{
-    return begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
-}
-
 // A shape with its keys, or a preset or file with keys changed.
 static bool load_line(struct object_reading *reading, const char *what)
 {
@@ -270,7 +264,9 @@ bool cluster_load(const char *what, struct cluster *cluster, struct provenance *
                                      .seen = seen,
                                      .err = err};
     *cluster = cluster_default();
-    return looks_like_line(what) ? load_line(&reading, what) : object_load(&reading, what);
+    // The one-line form begins with a digit and an x, or at least has a '=' and is no file.
+    const bool line = begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
+    return line ? load_line(&reading, what) : object_load(&reading, what);
 }
 
 char *cluster_line(const struct cluster *cluster)
@@ -306,19 +302,15 @@ static uint32_t nics_of_part(const struct cluster *cluster, uint32_t gpus)
     return (gpus + sharing - 1) / sharing;
 }
 
-// NVLink alone, over however many hosts (GB200 NVL72 has 18).
-static bool is_one_domain(const struct cluster *cluster)
-{
-    return cluster->nodes == 1 && !(cluster->nic_Bps > 0);
-}
-
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err)
 {
     if (!nodes || !gpus_per_node || (uint64_t)nodes * gpus_per_node > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%u nodes of %u GPUs: expected 1 to %d ranks", nodes,
                          gpus_per_node, CLUSTER_MAX_RANKS);
-    if (nodes > 1 && is_one_domain(cluster) && nodes * gpus_per_node <= cluster->gpus_per_node) {
+    // NVLink alone, over however many hosts (GB200 NVL72 has 18).
+    const bool one_domain = cluster->nodes == 1 && !(cluster->nic_Bps > 0);
+    if (nodes > 1 && one_domain && nodes * gpus_per_node <= cluster->gpus_per_node) {
         gpus_per_node *= nodes;
         nodes = 1;
     }

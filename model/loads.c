@@ -4,8 +4,8 @@
 
 #include <assert.h>
 #include <gsl/gsl_cdf.h>
+#include <pthread.h>
 #include <stdlib.h>
-#include <threads.h>
 
 const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
 
@@ -227,49 +227,30 @@ static void uniform_rates(struct hit_rates *rates, const struct routing *routing
     }
 }
 
-// The experts of 4,096 tokens under a group-limited rule: shape in, ids out.
+// The experts of 4,096 tokens under a group-limited rule: shape in, ids out. The last shape's are
+// kept for the process: a sweep asks for one shape many times.
 #define SAMPLE_TOKENS 4096
 #define SAMPLE_SEED 20250225 // of the table alone, never the user's
-struct sample {
-    enum routing_rule rule;
-    uint32_t experts, topk, groups, topk_groups, ranks; // ranks: rule balanced draws from them
-    uint16_t *ids;                                      // [SAMPLE_TOKENS * topk]
-};
+static struct routing sampled_shape;
+static uint16_t *sampled_ids; // [SAMPLE_TOKENS * topk]
+static pthread_mutex_t sample_lock = PTHREAD_MUTEX_INITIALIZER;
 
-// The last shape's table, kept for the process: a sweep asks for one shape many times.
-static struct sample cached_sample;
-static mtx_t cached_sample_lock;
-static once_flag cached_sample_once = ONCE_FLAG_INIT;
-
-static void cached_sample_init(void)
+// Rule balanced draws from the ranks too.
+static bool same_shape(const struct routing *a, const struct routing *b)
 {
-    if (mtx_init(&cached_sample_lock, mtx_plain) != thrd_success)
-        abort();
+    return a->rule == b->rule && a->experts == b->experts && a->topk == b->topk &&
+           a->groups == b->groups && a->topk_groups == b->topk_groups && a->ranks == b->ranks;
 }
 
-static bool sample_serves(const struct sample *sample, const struct routing *routing)
+static void draw_sample(const struct routing *routing)
 {
-    return sample->ids && sample->rule == routing->rule && sample->experts == routing->experts &&
-           sample->topk == routing->topk && sample->groups == routing->groups &&
-           sample->topk_groups == routing->topk_groups && sample->ranks == routing->ranks;
-}
-
-static void sample_draw(struct sample *sample, const struct routing *routing)
-{
-    struct routing fixed = *routing;
-    fixed.seed = SAMPLE_SEED;
-    fixed.layer = 0;
-    free(sample->ids);
-    *sample =
-        (struct sample){.rule = routing->rule,
-                        .experts = routing->experts,
-                        .topk = routing->topk,
-                        .groups = routing->groups,
-                        .topk_groups = routing->topk_groups,
-                        .ranks = routing->ranks,
-                        .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk, sizeof(uint16_t))};
+    sampled_shape = *routing;
+    sampled_shape.seed = SAMPLE_SEED;
+    sampled_shape.layer = 0;
+    free(sampled_ids);
+    sampled_ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk, sizeof *sampled_ids);
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
-        routing_row(&fixed, 0, t, sample->ids + (size_t)t * routing->topk);
+        routing_row(&sampled_shape, 0, t, sampled_ids + (size_t)t * routing->topk);
 }
 
 static void take_sampled(double *rates, const uint32_t *counts, uint32_t count)
@@ -282,14 +263,13 @@ static void sampled_rates(struct hit_rates *rates, const struct routing *routing
                           const struct layout *layout, uint32_t nodes)
 {
     struct source_count *count = source_count_new(layout, nodes);
-    call_once(&cached_sample_once, cached_sample_init);
-    mtx_lock(&cached_sample_lock);
-    if (!sample_serves(&cached_sample, routing))
-        sample_draw(&cached_sample, routing);
+    pthread_mutex_lock(&sample_lock);
+    if (!sampled_ids || !same_shape(&sampled_shape, routing))
+        draw_sample(routing);
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
         count_token(count, layout, layout->ranks / nodes, t,
-                    cached_sample.ids + (size_t)t * routing->topk, routing->topk);
-    mtx_unlock(&cached_sample_lock);
+                    sampled_ids + (size_t)t * routing->topk, routing->topk);
+    pthread_mutex_unlock(&sample_lock);
     take_sampled(rates->rank, count->ranks, layout->ranks);
     take_sampled(rates->expert, count->experts, layout->ranks);
     take_sampled(rates->node, count->nodes, nodes);

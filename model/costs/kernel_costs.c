@@ -40,13 +40,6 @@ static void set_constants(struct kernel_costs *costs)
 // Stores reach a share of NVLink's rate, and less where fewer SMs make them: with a share i of the
 // SMs idle, rate = share / (1 + loss x i). Measured on deepep-ll, where 80 of 132 SMs send for 160
 // experts, and 8 for 8.
-static double nvlink_share(const struct kernel_costs *costs)
-{
-    const double idle = 1 - (double)costs->sms / costs->schedule->cluster.sms;
-    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
-    return share / (1 + costs->common.idle_sm_loss * idle);
-}
-
 void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedule,
                        const struct transfer *transfer)
 {
@@ -54,7 +47,9 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
     *costs = (struct kernel_costs){
         .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
     set_constants(costs);
-    costs->nvlink_share = nvlink_share(costs);
+    const double idle = 1 - (double)costs->sms / schedule->cluster.sms;
+    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
+    costs->nvlink_share = share / (1 + costs->common.idle_sm_loss * idle);
     if (model->copies)
         costs->copies = model->copies(costs);
 }

@@ -88,7 +88,7 @@ static bool check_compute(const struct schedule *schedule, struct error *err)
     for (size_t p = 0; p < sizeof computes / sizeof computes[0]; p++)
         for (uint32_t r = 0; schedule->present[computes[p]] && r < schedule->fabric.ranks; r++) {
             const double min = 1.0 / schedule->cluster.sms; // the smallest share there is
-            const double ps = compute_phase_exact_ps(schedule, computes[p], r, min);
+            const double ps = compute_phase_ps(schedule, computes[p], r, min);
             if (ps > LONGEST_PS)
                 return error_set(err, EXIT_INPUT,
                                  "%s of gpu%u would take %.3g s: expected at most 1000 s",
@@ -161,12 +161,6 @@ static double kind_bytes(const struct timing *timing, enum phase phase, enum por
     return bytes;
 }
 
-// A simulator moves whole tokens: from expected loads its bytes are below the means.
-static bool moves_loads(const struct schedule *schedule, const struct timing *timing)
-{
-    return !(schedule->loads->expected && timing->events);
-}
-
 // Each port carried what the schedule puts on it.
 static bool check_ports(const struct schedule *schedule, const struct transfer *transfer,
                         const struct timing *timing, struct error *err)
@@ -209,7 +203,9 @@ static bool check_transfer(const struct schedule *schedule, const struct transfe
 {
     const enum phase phase = transfer->phase;
     const struct phase_span span = timing_span(timing, phase);
-    if (moves_loads(schedule, timing) && !check_ports(schedule, transfer, timing, err))
+    // A simulator moves whole tokens: from expected loads its bytes are below the means.
+    const bool parts_lost = schedule->loads->expected && timing->events;
+    if (!parts_lost && !check_ports(schedule, transfer, timing, err))
         return false;
     if (!check_conserved(phase, timing, err))
         return false;

@@ -205,7 +205,7 @@ static void offer_relays(struct form *form)
     free(early);
 }
 
-static void offer_last_senders(struct form *form)
+void form_offer_senders(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
@@ -217,10 +217,5 @@ static void offer_last_senders(struct form *form)
                 (form->transfer->rail ? offer_rail_senders : offer_direct_sender)(form, early, home,
                                                                                   rank);
     free(early);
-}
-
-void form_offer_senders(struct form *form)
-{
-    offer_last_senders(form);
     offer_relays(form);
 }

@@ -131,7 +131,7 @@ static void walk_compute(struct walk *walk, enum phase phase)
     walk_begin(walk, phase);
     for (uint32_t r = 0; r < ranks; r++)
         walk->clocks.now_ps[r] = p->end_ps[r] =
-            p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
+            p->start_ps[r] + (uint64_t)compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
     if (phase == PHASE_EXPERTS && schedule->loads->expected && !schedule->loads->balanced)
         set_late_experts(schedule, p, ranks);
@@ -175,7 +175,7 @@ static void walk_shared_beside(struct walk *walk, enum phase moved)
     for (uint32_t r = 0; r < clocks->ranks; r++) {
         shared->start_ps[r] = walk->timing->phases[moved].start_ps[r];
         shared->end_ps[r] =
-            shared->start_ps[r] + compute_phase_ps(schedule, PHASE_SHARED, r, share);
+            shared->start_ps[r] + (uint64_t)compute_phase_ps(schedule, PHASE_SHARED, r, share);
         if (shared->end_ps[r] > clocks->now_ps[r])
             clocks->now_ps[r] = shared->end_ps[r];
     }

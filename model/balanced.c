@@ -1,5 +1,6 @@
 #include "model/loads.h"
 
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 
 // How two ranks stand to each other. Seen as offsets in (node, index in the node), both modulo
@@ -100,12 +101,8 @@ static void join_nodes(const struct grid *grid, struct loads *balanced)
             double *copies = &balanced->node_copies[(size_t)home * grid->nodes + n];
             const double *ranks =
                 &balanced->rank_copies[(size_t)home * grid->ranks + (size_t)n * grid->gpus];
-            double max = 0, sum = 0;
-            for (uint32_t g = 0; g < grid->gpus; g++) {
-                max = fmax(max, ranks[g]);
-                sum += ranks[g];
-            }
-            *copies = fmin(fmax(*copies, max), sum);
+            *copies = fmin(fmax(*copies, gsl_stats_max(ranks, 1, grid->gpus)),
+                           loads_sum(ranks, grid->gpus));
         }
 }
 

@@ -243,10 +243,8 @@ static bool begins_with_shape(const char *text)
 // A shape with its keys, or a preset or file with keys changed.
 static bool load_line(struct object_reading *reading, const char *what)
 {
-    char *text = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
-    char *items = strchr(text, ':');
-    if (items)
-        *items++ = '\0';
+    char *items = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
+    char *text = strsep(&items, ":");
     const bool done = begins_with_shape(text) || !items
                           ? load_shape(reading, text, items)
                           : object_load(reading, text) && object_change(reading, items);

@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void layout_release(struct layout *layout)
 {
@@ -14,26 +13,6 @@ void layout_release(struct layout *layout)
     free(layout->replica_first);
     free(layout->replica_slot);
     *layout = (struct layout){0};
-}
-
-void layout_copy(struct layout *copy, const struct layout *layout)
-{
-    const size_t slots = layout->slots, id = sizeof(uint32_t);
-    *copy = *layout;
-    copy->slot_expert = mem_copy(layout->slot_expert, slots * id);
-    copy->slot_rank = mem_copy(layout->slot_rank, slots * id);
-    copy->rank_slot = mem_copy(layout->rank_slot, (layout->ranks + 1) * id);
-    copy->replica_first = mem_copy(layout->replica_first, (layout->experts + 1) * id);
-    copy->replica_slot = mem_copy(layout->replica_slot, slots * id);
-}
-
-static void layout_alloc(struct layout *layout)
-{
-    layout->slot_expert = mem_alloc(layout->slots, sizeof *layout->slot_expert);
-    layout->slot_rank = mem_alloc(layout->slots, sizeof *layout->slot_rank);
-    layout->rank_slot = mem_alloc(layout->ranks + 1, sizeof *layout->rank_slot);
-    layout->replica_first = mem_alloc(layout->experts + 1, sizeof *layout->replica_first);
-    layout->replica_slot = mem_alloc(layout->slots, sizeof *layout->replica_slot);
 }
 
 // Ranks take ceil(slots / ranks) slots until the rest divides evenly, then floor.
@@ -54,8 +33,7 @@ static void index_replicas(struct layout *layout)
         layout->replica_first[layout->slot_expert[slot] + 1]++;
     for (uint32_t expert = 0; expert < layout->experts; expert++)
         layout->replica_first[expert + 1] += layout->replica_first[expert];
-    uint32_t *next = mem_alloc(layout->experts, sizeof *next);
-    memcpy(next, layout->replica_first, layout->experts * sizeof *next);
+    uint32_t *next = mem_copy(layout->replica_first, layout->experts * sizeof *next);
     for (uint32_t slot = 0; slot < layout->slots; slot++)
         layout->replica_slot[next[layout->slot_expert[slot]]++] = slot;
     free(next);
@@ -106,11 +84,21 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
         !experts_check(slot_expert, slots, experts, err))
         return false;
     *layout = (struct layout){.experts = experts, .ranks = ranks, .slots = slots};
-    layout_alloc(layout);
-    memcpy(layout->slot_expert, slot_expert, slots * sizeof *slot_expert);
+    layout->slot_expert = mem_copy(slot_expert, slots * sizeof *slot_expert);
+    layout->slot_rank = mem_alloc(slots, sizeof *layout->slot_rank);
+    layout->rank_slot = mem_alloc(ranks + 1, sizeof *layout->rank_slot);
+    layout->replica_first = mem_alloc(experts + 1, sizeof *layout->replica_first);
+    layout->replica_slot = mem_alloc(slots, sizeof *layout->replica_slot);
     share_slots(layout);
     index_replicas(layout);
     return true;
+}
+
+void layout_copy(struct layout *copy, const struct layout *layout)
+{
+    struct error none; // what was made of these slots once can be made again
+    layout_from_slots(copy, layout->slot_expert, layout->slots, layout->experts, layout->ranks,
+                      &none);
 }
 
 // In turns of every `step`-th expert: 1 leaves them in id order; by the number of ranks, rank r has

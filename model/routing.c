@@ -4,6 +4,7 @@
 #include "model/select.h"
 
 #include <assert.h>
+#include <gsl/gsl_statistics_uint.h>
 #include <threads.h>
 
 const char *const routing_rule_names[] = {"uniform", "deepep", "v3", "balanced", "trace", NULL};
@@ -156,10 +157,7 @@ static bool check_balanced(const struct routing *routing, struct error *err)
 
 uint32_t routing_max_tokens(const struct routing *routing)
 {
-    uint32_t max = 0;
-    for (uint32_t r = 0; r < routing->ranks; r++)
-        max = routing->tokens[r] > max ? routing->tokens[r] : max;
-    return max;
+    return gsl_stats_uint_max(routing->tokens, 1, routing->ranks);
 }
 
 bool routing_check(const struct routing *routing, struct error *err)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,22 +21,14 @@ bool phase_moves(enum phase phase)
 // merged messages still pay for each.
 #define MAX_CHUNKS_PER_LANE 256
 
-static double largest(const double *values, size_t count)
-{
-    double max = 0;
-    for (size_t i = 0; i < count; i++)
-        max = fmax(max, values[i]);
-    return max;
-}
-
 // A message is what a library sends as one. The busiest lane, cut over channels, would be
 // lane / channels / message messages; beyond MAX_CHUNKS_PER_LANE, whole messages are merged.
 static void set_chunks(struct transfer *transfer, uint64_t message_tokens,
                        const struct loads *loads)
 {
     const size_t ranks = loads->ranks, nodes = loads->nodes;
-    const double lane = transfer->rail ? largest(transfer->node, ranks * nodes)
-                                       : largest(transfer->pair, ranks * ranks);
+    const double lane = transfer->rail ? gsl_stats_max(transfer->node, 1, ranks * nodes)
+                                       : gsl_stats_max(transfer->pair, 1, ranks * ranks);
     const double merged =
         ceil(lane / transfer->channels / MAX_CHUNKS_PER_LANE / (double)message_tokens);
     transfer->message_tokens = message_tokens;
@@ -51,7 +44,7 @@ static void fill_all(struct schedule *schedule)
     const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
     const bool by_expert = padded && schedule->dispatcher.dedupe == DEDUPE_EXPERT;
     const uint32_t *slots = schedule->layout->rank_slot;
-    const double max = largest(loads->tokens, ranks);
+    const double max = gsl_stats_max(loads->tokens, 1, ranks);
     schedule->all_pairs = mem_alloc(ranks * ranks, sizeof(double));
     schedule->all_nodes = mem_alloc(ranks * nodes, sizeof(double));
     for (size_t s = 0; s < ranks; s++) {

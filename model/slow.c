@@ -146,27 +146,21 @@ static bool read_slow_keys(const struct slow_reader *reader, struct slow_part *p
     if (!keys || !*keys)
         return error_set(reader->err, EXIT_INPUT,
                          "expected what is slow after it, as in gpu=5:nic=0.5");
-    for (char *key = keys, *next; key; key = next) {
-        next = strchr(key, ':');
-        if (next)
-            *next++ = '\0';
-        char *equals = strchr(key, '=');
-        if (!equals)
+    for (char *value; (value = strsep(&keys, ":"));) {
+        const char *key = strsep(&value, "=");
+        if (!value)
             return error_set(reader->err, EXIT_INPUT, "'%s': expected a name and a share, nic=0.5",
                              error_quote(key, quoted));
-        *equals = '\0';
-        if (!read_slow_key(reader, part, key, equals + 1))
+        if (!read_slow_key(reader, part, key, value))
             return false;
     }
     return true;
 }
 
-static bool read_slow_part(const struct slow_reader *reader, char *text)
+static bool read_slow_part(const struct slow_reader *reader, char *keys)
 {
     struct slow_part part = {.share = {1, 1, 1}};
-    char *keys = strchr(text, ':');
-    if (keys)
-        *keys++ = '\0';
+    const char *text = strsep(&keys, ":");
     if (!read_slow_place(reader, &part, text))
         return false;
     if (reader->slow->count == SLOW_PARTS)
@@ -184,14 +178,10 @@ bool slow_parse(struct slow *slow, const char *text, const struct slow_place *pl
     *slow = (struct slow){0};
     if (!*text)
         return true;
-    char *copy = mem_copy_text(text);
+    char *copy = mem_copy_text(text), *rest = copy;
     bool ok = true;
-    for (char *part = copy, *next; ok && part; part = next) {
-        next = strpbrk(part, ",+");
-        if (next)
-            *next++ = '\0';
+    for (char *part; ok && (part = strsep(&rest, ",+"));)
         ok = read_slow_part(&reader, part);
-    }
     free(copy);
     return ok;
 }

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct trace_view {
     const struct trace *trace;
@@ -132,8 +131,7 @@ static bool sort_by_rank(struct trace_view *view, uint64_t count, struct error *
     view->order = mem_alloc(count, sizeof *view->order);
     for (uint32_t rank = 0; rank < view->ranks; rank++)
         view->rank_first[rank + 1] = view->rank_first[rank] + view->tokens[rank];
-    uint64_t *next = mem_alloc(view->ranks, sizeof *next);
-    memcpy(next, view->rank_first, view->ranks * sizeof *next);
+    uint64_t *next = mem_copy(view->rank_first, view->ranks * sizeof *next);
     for (uint64_t i = 0; i < count; i++)
         view->order[next[token_rank(trace, view->first + i)]++] = (uint32_t)i;
     free(next);

@@ -1,5 +1,6 @@
 #include "model/costs/kernel_costs.h"
 
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 
 uint32_t kernel_expert_groups(const struct schedule *schedule)
@@ -121,11 +122,9 @@ double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, u
 
 double work_posted_tokens(const struct schedule *schedule, uint32_t rank)
 {
+    const double *tokens = schedule->loads->tokens;
     const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
-    double max = schedule->loads->tokens[rank];
-    for (uint32_t r = 0; padded && r < schedule->fabric.ranks; r++)
-        max = fmax(max, schedule->loads->tokens[r]);
-    return max;
+    return padded ? gsl_stats_max(tokens, 1, schedule->fabric.ranks) : tokens[rank];
 }
 
 double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank)

@@ -132,6 +132,14 @@ void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
     set_chunks(transfer, dispatcher->chunk_bytes, loads);
 }
 
+const struct transfer *schedule_transfer(const struct schedule *schedule, enum phase phase)
+{
+    for (uint32_t t = 0; t < schedule->transfer_count; t++)
+        if (schedule->transfers[t].phase == phase)
+            return &schedule->transfers[t];
+    return NULL;
+}
+
 void schedule_release(struct schedule *schedule)
 {
     free(schedule->all_pairs);

@@ -79,6 +79,9 @@ void schedule_layer(struct schedule *schedule, const struct moe *moe, const stru
 void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
                       const struct dispatcher *dispatcher, const struct loads *loads);
 
+// Of a phase that moves data; NULL where the schedule has none.
+const struct transfer *schedule_transfer(const struct schedule *schedule, enum phase phase);
+
 void schedule_release(struct schedule *schedule);
 
 // Leaves only the named phase, to be asked in isolation as benchmarks do.

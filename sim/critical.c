@@ -12,12 +12,8 @@ struct place {
 // Whether a phase starts for everybody when the last rank has come.
 static bool meets(const struct schedule *schedule, const struct run *run, int phase)
 {
-    if (run->aligned || phase == PHASE_NOTIFY)
-        return true;
-    for (uint32_t t = 0; t < schedule->transfer_count; t++)
-        if ((int)schedule->transfers[t].phase == phase)
-            return schedule->transfers[t].barrier;
-    return false;
+    const struct transfer *transfer = schedule_transfer(schedule, (enum phase)phase);
+    return run->aligned || phase == PHASE_NOTIFY || (transfer && transfer->barrier);
 }
 
 // The step before `place`: the rank whose start held it up, in the latest phase that ended by then.

@@ -1,7 +1,6 @@
 #include "sim/simulate.h"
 
 #include "base/mem.h"
-#include "model/engine/bottleneck.h"
 #include "model/engine/walk.h"
 #include "sim/critical.h"
 #include "sim/mover.h"
@@ -94,31 +93,21 @@ static void start_ranks(struct mover *mover, const double *peers, const struct p
     }
 }
 
-// One entry for `parts` ports that work side by side.
-static struct port_timing sum_ports(const struct port *ports, uint32_t parts)
+// One entry for the ports of a rank's kernels, `parts` each that work side by side: as busy as the
+// busier of the kernels.
+static struct port_timing sum_ports(const struct port *ports, uint32_t kernels, uint32_t parts)
 {
     struct port_timing sum = {0};
-    for (uint32_t i = 0; i < parts; i++) {
-        sum.bytes += (double)ports[i].bytes;
-        sum.busy_ps += (double)ports[i].busy_ps / parts;
-        sum.wait_ps += (double)ports[i].wait_ps;
-        if ((double)ports[i].longest_wait_ps > sum.longest_wait_ps)
-            sum.longest_wait_ps = (double)ports[i].longest_wait_ps;
+    for (uint32_t kernel = 0; kernel < kernels; kernel++) {
+        double busy_ps = 0;
+        for (const struct port *end = ports + parts; ports < end; ports++) {
+            sum.bytes += (double)ports->bytes;
+            busy_ps += (double)ports->busy_ps / parts;
+            sum.wait_ps += (double)ports->wait_ps;
+            sum.longest_wait_ps = fmax(sum.longest_wait_ps, (double)ports->longest_wait_ps);
+        }
+        sum.busy_ps = fmax(sum.busy_ps, busy_ps);
     }
-    return sum;
-}
-
-// The copy engines of a rank are as busy as the busier of its kernels.
-static struct port_timing sum_kernels(const struct port *ports, uint32_t channels)
-{
-    struct port_timing sum = sum_ports(ports, channels);
-    const struct port_timing receive = sum_ports(ports + channels, channels);
-    sum.bytes += receive.bytes;
-    sum.wait_ps += receive.wait_ps;
-    if (receive.busy_ps > sum.busy_ps)
-        sum.busy_ps = receive.busy_ps;
-    if (receive.longest_wait_ps > sum.longest_wait_ps)
-        sum.longest_wait_ps = receive.longest_wait_ps;
     return sum;
 }
 
@@ -128,7 +117,8 @@ static void mover_note_port(struct mover *mover, struct timing *timing, enum por
     const uint32_t channels = mover->transfer->channels;
     const struct port *ports =
         &mover->ports[kind][kind == PORT_SM ? index * KERNELS * channels : index];
-    struct port_timing sum = kind == PORT_SM ? sum_kernels(ports, channels) : sum_ports(ports, 1);
+    struct port_timing sum =
+        kind == PORT_SM ? sum_ports(ports, KERNELS, channels) : sum_ports(ports, 1, 1);
     if (kind == PORT_SM ? sum.busy_ps <= 0 : sum.bytes <= 0 || ports[0].ps_per_byte <= 0)
         return;
     sum.phase = mover->transfer->phase;

@@ -149,20 +149,17 @@ void timeline_flush(struct timeline *timeline)
             write_held(timeline, kind, p);
 }
 
-static void write_phase(struct timeline *timeline, const struct phase_timing *timed,
-                        enum phase phase, uint32_t rank, uint64_t from_ps)
-{
-    const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[rank],
-                                    .end_ps = from_ps + timed->end_ps[rank]};
-    write_event(timeline, phase_names[phase], rank_track(timeline, rank), &stretch);
-}
-
 uint64_t timeline_phases(struct timeline *timeline, const struct timing *timing, uint64_t from_ps)
 {
     uint64_t events = 0;
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++, events++)
-            write_phase(timeline, &timing->phases[phase], phase, r, from_ps);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        const struct phase_timing *timed = &timing->phases[phase];
+        for (uint32_t r = 0; timed->present && r < timing->ranks; r++, events++) {
+            const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[r],
+                                            .end_ps = from_ps + timed->end_ps[r]};
+            write_event(timeline, phase_names[phase], rank_track(timeline, r), &stretch);
+        }
+    }
     return events;
 }
 

@@ -73,14 +73,9 @@ bool npy_out_commit(struct npy_out *out, struct error *err)
     // The flush that a seek does is where a full disk shows first.
     if (fseek(out->file.stream, 0, SEEK_SET) != 0) {
         error_set(err, EXIT_RUNTIME, "%s: %s", out->file.path, strerror(errno));
-        npy_out_abort(out);
+        outfile_abort(&out->file);
         return false;
     }
     write_header(out->file.stream, out->type, out->shape, out->dims, STREAM_HEADER_BYTES);
     return outfile_commit(&out->file, err);
-}
-
-void npy_out_abort(struct npy_out *out)
-{
-    outfile_abort(&out->file);
 }

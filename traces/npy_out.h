@@ -12,7 +12,7 @@ bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size
 
 // A version 1 file written row by row, whose number of rows shows at the end.
 struct npy_out {
-    struct outfile file;
+    struct outfile file; // outfile_abort leaves nothing of it
     enum npy_type type;
     size_t dims;
     uint64_t shape[4]; // shape[0]: rows so far
@@ -23,6 +23,5 @@ bool npy_out_open(struct npy_out *out, struct outfolder *folder, const char *nam
                   enum npy_type type, const uint64_t *shape, size_t dims, struct error *err);
 void npy_out_rows(struct npy_out *out, uint64_t rows, const void *data);
 bool npy_out_commit(struct npy_out *out, struct error *err);
-void npy_out_abort(struct npy_out *out); // safe on a committed or zeroed one
 
 #endif

@@ -179,21 +179,20 @@ static size_t recipe_row(const char *key)
     return (size_t)(field_find(recipe_fields, RECIPE_FIELDS, key) - recipe_fields);
 }
 
-// Each entry as the field reads it, by way of a recipe that nobody keeps.
+// Each entry as the field reads it.
 static bool read_entries(const struct object_reading *reading, enum recipe_list list, doc_node node,
                          double *entries)
 {
     struct field field = recipe_fields[recipe_row(list_fields[list])];
-    struct recipe scratch;
     field.key = list_keys[list];
+    field.offset = 0;
     for (size_t i = 0; i < doc_size(reading->doc, node); i++) {
         const doc_node item = doc_item(reading->doc, node, i);
         if (doc_kind(reading->doc, item) != DOC_SCALAR)
             return doc_error(reading->doc, item, reading->err, "%s: expected numbers",
                              list_keys[list]);
-        if (!doc_field(reading->doc, item, &field, &scratch, reading->err))
+        if (!doc_field(reading->doc, item, &field, &entries[i], reading->err))
             return false;
-        memcpy(&entries[i], (const char *)&scratch + field.offset, sizeof entries[i]);
     }
     return true;
 }

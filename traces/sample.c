@@ -97,14 +97,9 @@ static void draft_shuffle(struct draft *draft)
         swap_ids(&draft->ids[i - 1], &draft->ids[draw_below(&draft->rng, i)]);
 }
 
-static bool is_dropped(uint16_t id)
-{
-    return id == ROUTING_DROPPED;
-}
-
 static bool stands_before(const uint16_t *row, uint32_t k)
 {
-    for (uint32_t j = 0; j < k && !is_dropped(row[k]); j++)
+    for (uint32_t j = 0; j < k && row[k] != ROUTING_DROPPED; j++)
         if (row[j] == row[k])
             return true;
     return false;
@@ -123,7 +118,7 @@ static uint32_t groups_of(const struct draft *draft, const uint16_t *row)
     uint16_t seen[MOE_MAX_TOPK];
     uint32_t count = 0;
     for (uint32_t k = 0; k < draft->sampling->topk; k++) {
-        if (is_dropped(row[k]))
+        if (row[k] == ROUTING_DROPPED)
             continue;
         const uint16_t group = (uint16_t)(row[k] / draft->group_size);
         uint32_t j = 0;

@@ -9,20 +9,10 @@
 #include <stdlib.h>
 
 const char *const trace_figure_names[TRACE_FIGURES] = {
-    [FIGURE_EXPERT_MAX_MEAN] = "expert_max_mean",
-    [FIGURE_LOAD_P10] = "load_p10",
-    [FIGURE_LOAD_P50] = "load_p50",
-    [FIGURE_LOAD_P90] = "load_p90",
-    [FIGURE_LOAD_P99] = "load_p99",
-    [FIGURE_GINI] = "gini",
-    [FIGURE_SIGMA] = "sigma_ln_load",
-    [FIGURE_TOP_SHARE] = "top_eighth_share",
-    [FIGURE_RANK_MAX_MEAN] = "rank_max_mean",
-    [FIGURE_NODE_MAX_MEAN] = "node_max_mean",
-    [FIGURE_RANKS_PER_TOKEN] = "ranks_per_token",
-    [FIGURE_NODES_PER_TOKEN] = "nodes_per_token",
-    [FIGURE_LAG1_COMMON] = "lag1_common",
-};
+    "expert_max_mean", "load_p10",      "load_p50",        "load_p90",
+    "load_p99",        "gini",          "sigma_ln_load",   "top_eighth_share",
+    "rank_max_mean",   "node_max_mean", "ranks_per_token", "nodes_per_token",
+    "lag1_common"};
 
 // Loads of one kind of place, with the last token (counted from 1) that each place saw.
 struct places {

@@ -33,8 +33,9 @@ static uint64_t step_tokens(uint32_t ranks, uint32_t tokens_per_rank)
     return (uint64_t)ranks * tokens_per_rank;
 }
 
-static uint64_t count_view_steps(const struct trace *trace, uint64_t per_step)
+uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
+    const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
     if (trace->steps.data)
         return (uint64_t)token_step(trace, trace->tokens - 1) + 1;
     if (per_step == 0)
@@ -43,15 +44,10 @@ static uint64_t count_view_steps(const struct trace *trace, uint64_t per_step)
     return whole > 0 ? whole : 1;
 }
 
-uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
-{
-    return count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
-}
-
 uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
     const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
-    const uint64_t steps = count_view_steps(trace, per_step);
+    const uint64_t steps = trace_step_count(trace, ranks, tokens_per_rank);
     if (trace->steps.data || per_step == 0)
         return steps;
     if (trace->tokens < per_step)
@@ -95,7 +91,7 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     uint64_t end = (uint64_t)(to * (double)trace->tokens);
     *part = *trace;
     if (trace->steps.data) {
-        const double steps = (double)count_view_steps(trace, 0);
+        const double steps = (double)trace_step_count(trace, 0, 0);
         part->first_step = trace->first_step + (uint32_t)(from * steps);
         first = find_step(trace, (uint64_t)(from * steps));
         end = find_step(trace, (uint64_t)(to * steps));
@@ -103,7 +99,7 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     if (first == end)
         return error_set(err, EXIT_INPUT, "%s: no token from share %g to %g of %" PRIu64 " %s",
                          trace->path, from, to,
-                         trace->steps.data ? count_view_steps(trace, 0) : trace->tokens,
+                         trace->steps.data ? trace_step_count(trace, 0, 0) : trace->tokens,
                          trace->steps.data ? "steps" : "tokens");
     part->tokens = end - first;
     cut_rows(&part->ids, first, end);
@@ -155,7 +151,7 @@ static bool fill_view(struct trace_view *view, uint64_t step, struct error *err)
 bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t step, uint32_t ranks,
                     uint32_t tokens_per_rank, struct trace_view **view, struct error *err)
 {
-    const uint64_t steps = count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
+    const uint64_t steps = trace_step_count(trace, ranks, tokens_per_rank);
     *view = NULL;
     if (layer_index >= trace->layers)
         return error_set(err, EXIT_INPUT,

@@ -115,9 +115,9 @@ bool trace_writer_commit(struct trace_writer *writer, struct error *err)
 
 void trace_writer_abort(struct trace_writer *writer)
 {
-    npy_out_abort(&writer->ids);
-    npy_out_abort(&writer->weights);
-    npy_out_abort(&writer->steps);
+    outfile_abort(&writer->ids.file);
+    outfile_abort(&writer->weights.file);
+    outfile_abort(&writer->steps.file);
     outfolder_abort(&writer->folder);
     free(writer->bytes);
     writer->bytes = NULL;

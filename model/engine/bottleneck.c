@@ -1,4 +1,4 @@
-#include "model/engine/bottleneck.h"
+#include "model/engine/walk.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,6 @@
 #include "model/engine/estimate.h"
 
 #include "base/mem.h"
-#include "model/engine/bottleneck.h"
 #include "model/engine/compute.h"
 #include "model/engine/form.h"
 #include "model/engine/walk.h"

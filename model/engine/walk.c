@@ -203,14 +203,6 @@ static void walk_transfer(struct walk *walk, const struct transfer *transfer)
         walk_shared_beside(walk, phase);
 }
 
-static const struct transfer *transfer_of(const struct schedule *schedule, enum phase phase)
-{
-    for (uint32_t t = 0; t < schedule->transfer_count; t++)
-        if (schedule->transfers[t].phase == phase)
-            return &schedule->transfers[t];
-    return NULL;
-}
-
 // Any rank may be the slowest, and everyone waits for it where ranks next meet.
 static void carry_late(const struct timing *timing, struct clocks *clocks, enum phase phase)
 {
@@ -230,7 +222,7 @@ static bool is_beside(const struct schedule *schedule, const struct run *run, en
 
 static void walk_phase(struct walk *walk, enum phase phase)
 {
-    const struct transfer *moves = transfer_of(walk->schedule, phase);
+    const struct transfer *moves = schedule_transfer(walk->schedule, phase);
     if (moves)
         walk_transfer(walk, moves);
     else if (phase == PHASE_NOTIFY)

@@ -127,9 +127,7 @@ static void spread_slots(struct loads *balanced, const struct loads *loads,
     for (uint32_t r = 0; r < ranks; r++) {
         const uint32_t first = layout->rank_slot[r], slots = layout->rank_slot[r + 1] - first;
         uint64_t used = (r + 1) * active / ranks - r * active / ranks;
-        double choices = 0;
-        for (size_t home = 0; home < ranks; home++)
-            choices += balanced->expert_copies[home * ranks + r];
+        const double choices = loads_received(balanced->expert_copies, ranks, r);
         used = used < 1 ? 1 : used > slots ? slots : used;
         for (uint32_t i = 0; i < used; i++)
             balanced->slot_tokens[first + i] = slot_part(choices, i, used, !loads->expected);

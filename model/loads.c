@@ -17,6 +17,14 @@ double loads_sum(const double *values, size_t count)
     return sum;
 }
 
+double loads_received(const double *copies, size_t ranks, size_t rank)
+{
+    double received = 0;
+    for (size_t source = 0; source < ranks; source++)
+        received += copies[source * ranks + rank];
+    return received;
+}
+
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
 {
     assert(nodes > 0 && ranks % nodes == 0);

@@ -65,6 +65,9 @@ double loads_ranks_per_token(const struct loads *loads);
 // In the order that they stand in.
 double loads_sum(const double *values, size_t count);
 
+// What a rank receives of all ranks, its own among them: a column of a matrix [ranks * ranks].
+double loads_received(const double *copies, size_t ranks, size_t rank);
+
 // Probability that a uniform top-k subset of `experts` misses all of `group` given experts.
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group);
 

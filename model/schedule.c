@@ -154,26 +154,48 @@ void schedule_keep_only(struct schedule *schedule, enum phase phase)
     schedule->present[phase] = was_present;
 }
 
-// Over a rail a pair's bytes are those of the node's stage; what crosses to another node is between
-// a home and its rail peer there.
-double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
+// Over a rail a pair's tokens go between the rank and the home's rail peer in its node; what
+// crosses to another node goes between the home and that peer.
+void schedule_visit(const struct schedule *schedule, const struct transfer *transfer,
+                    lane_visitor *visit, void *context)
 {
     const struct fabric *fabric = &schedule->fabric;
-    const uint32_t ranks = fabric->ranks;
-    const double bytes = (double)transfer->token_bytes;
-    double *matrix = mem_alloc((size_t)ranks * ranks, sizeof(double));
-    for (uint32_t home = 0; home < ranks; home++)
-        for (uint32_t rank = 0; rank < ranks; rank++) {
-            const double tokens = transfer->pair[(size_t)home * ranks + rank];
+    const bool gather = transfer->gather;
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t rank = 0; rank < fabric->ranks; rank++) {
             const uint32_t node = fabric_node(fabric, rank);
             const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
-            const uint32_t from = transfer->gather ? rank : via, to = transfer->gather ? via : rank;
-            if (from != to)
-                matrix[(size_t)from * ranks + to] += tokens * bytes;
-            if (transfer->rail && rank == via && home != via)
-                matrix[transfer->gather ? (size_t)via * ranks + home
-                                        : (size_t)home * ranks + via] +=
-                    transfer->node[(size_t)home * fabric->nodes + node] * bytes;
+            const struct lane_path pair = {home, gather ? rank : via, gather ? via : rank,
+                                           transfer->pair[(size_t)home * fabric->ranks + rank],
+                                           false};
+            if (via != rank)
+                visit(context, &pair);
+            if (!transfer->rail || via != rank || home == via)
+                continue;
+            const struct lane_path crossing = {home, gather ? via : home, gather ? home : via,
+                                               transfer->node[(size_t)home * fabric->nodes + node],
+                                               true};
+            visit(context, &crossing);
         }
-    return matrix;
+}
+
+struct pair_matrix {
+    double *bytes;
+    size_t ranks;
+    double token_bytes;
+};
+
+static void add_pair(void *context, const struct lane_path *path)
+{
+    const struct pair_matrix *matrix = context;
+    matrix->bytes[path->from * matrix->ranks + path->to] += path->tokens * matrix->token_bytes;
+}
+
+double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
+{
+    const size_t ranks = schedule->fabric.ranks;
+    struct pair_matrix matrix = {mem_alloc(ranks * ranks, sizeof(double)), ranks,
+                                 (double)transfer->token_bytes};
+    schedule_visit(schedule, transfer, add_pair, &matrix);
+    return matrix.bytes;
 }

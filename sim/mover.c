@@ -133,21 +133,20 @@ static struct leg path_leg(const struct mover *mover, const struct path *path)
                         .latency_ps = path->latency_ps};
 }
 
-// Puts one rank's piece of a chunk on its path inside a node; returns when its first byte leaves.
-static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
-                           uint64_t event)
+// When the first byte of a piece leaves its rank, and the last.
+struct leaving {
+    uint64_t first_ps, last_ps;
+};
+
+// Puts one rank's piece of a chunk on its path inside a node.
+static struct leaving send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
+                                 uint64_t event)
 {
     const struct path path = path_between(mover, from, to);
     const struct leg leg = path_leg(mover, &path);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, 0);
     hop(mover, &leg, start, bytes, event);
-    return start;
-}
-
-static uint64_t tx_free(const struct mover *mover, uint32_t from, uint32_t to)
-{
-    const struct path path = path_between(mover, from, to);
-    return mover->ports[path.tx][path.from].free_ps;
+    return (struct leaving){.first_ps = start, .last_ps = leg.port->free_ps};
 }
 
 // Puts a chunk on the wire between two ranks; returns when its first byte leaves.
@@ -253,8 +252,10 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
     if (rank == peer || bytes == 0) {
         mover_schedule(mover, mover->now_ps, pack_event(EVENT_JOINED, index, chunk, local));
     } else {
-        start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-        touch(mover, rank, tx_free(mover, rank, peer), peer, rank);
+        const struct leaving sent =
+            send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+        start = sent.first_ps;
+        touch(mover, rank, sent.last_ps, peer, rank);
     }
     mover_schedule(
         mover, start,
@@ -333,10 +334,10 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     if (rank != peer) {
-        if (bytes) {
-            send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-            flow->left_ps = tx_free(mover, peer, rank);
-        }
+        if (bytes)
+            flow->left_ps =
+                send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local))
+                    .last_ps;
         return;
     }
     const uint64_t left = flow->left_ps > mover->now_ps ? flow->left_ps : mover->now_ps;

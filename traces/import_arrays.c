@@ -1,6 +1,5 @@
 // Files that hold arrays alone: NumPy's .npy and .npz, base64 text and raw int32.
 #include "base/mem.h"
-#include "traces/import_encodings.h"
 #include "traces/importer.h"
 #include "traces/zip.h"
 

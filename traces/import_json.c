@@ -1,6 +1,5 @@
 // JSON of serving engines that holds arrays: answers, and counts of experts.
 #include "base/mem.h"
-#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <stdlib.h>

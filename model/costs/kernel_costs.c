@@ -135,24 +135,6 @@ double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank)
     return tokens > 0 ? copies / tokens : 0;
 }
 
-double work_copies_received(const struct kernel_costs *costs, uint32_t rank)
-{
-    const uint32_t ranks = costs->schedule->fabric.ranks;
-    double received = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        received += costs->transfer->pair[(size_t)r * ranks + rank];
-    return received;
-}
-
-double work_choices_served(const struct schedule *schedule, uint32_t rank)
-{
-    const uint32_t ranks = schedule->fabric.ranks;
-    double choices = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        choices += schedule->loads->expert_copies[(size_t)r * ranks + rank];
-    return choices;
-}
-
 // Memory-bound kernels: bytes read and written over the share of memory's rate that they reach.
 // Hidden states are BF16 on their side (2 x hidden), rows as they are on the wire on the other.
 // Dispatch packs each copy sent: read once, written once. Combine first writes a row for each copy
@@ -170,8 +152,9 @@ void work_through_memory(const struct kernel_costs *costs, double hbm_share, uin
         times->head_ps += cluster_computed_ps(cluster, kernel_bytes_ps(sent * (own + wire), Bps));
         return;
     }
-    const double served =
-        work_choices_served(schedule, rank) * own + work_copies_received(costs, rank) * wire;
+    const uint32_t ranks = schedule->fabric.ranks;
+    const double choices = loads_received(schedule->loads->expert_copies, ranks, rank);
+    const double served = choices * own + loads_received(costs->transfer->pair, ranks, rank) * wire;
     times->head_ps += cluster_computed_ps(cluster, kernel_bytes_ps(served, Bps));
     times->tail_ps +=
         cluster_computed_ps(cluster, kernel_bytes_ps(sent * wire + tokens * own, Bps));

@@ -66,8 +66,8 @@ static void staged_dispatch(const struct kernel_costs *costs, uint32_t rank,
     const uint64_t bytes = costs->transfer->token_bytes;
     times->head_ps +=
         tokens > 0 ? staged_rounds(tokens, sms) * work_ps(own->token_ps, bytes, own->token_Bps) : 0;
-    times->tail_ps =
-        work_copies_received(costs, rank) * work_ps(own->copy_ps, bytes, own->sm_Bps) / sms;
+    times->tail_ps = loads_received(costs->transfer->pair, costs->schedule->fabric.ranks, rank) *
+                     work_ps(own->copy_ps, bytes, own->sm_Bps) / sms;
 }
 
 // The sum reads C copies and writes one row a token: by SMs, max(1, T / 2R) rounds of `token` +

@@ -124,7 +124,9 @@ static void stream_work(const struct kernel_costs *costs, uint32_t rank, struct 
     if (schedule->fabric.nodes == 1)
         times->min_ps = times->min_fixed_ps = (double)side->min_ps;
     if (sum_ps > 0)
-        times->head_ps += work_choices_served(schedule, rank) * (double)sum_ps / costs->sms;
+        times->head_ps +=
+            loads_received(schedule->loads->expert_copies, schedule->fabric.ranks, rank) *
+            (double)sum_ps / costs->sms;
     if (tokens > 0) {
         const double lead = kernel_bytes_ps((double)costs->transfer->token_bytes, side->row_Bps);
         times->tail_ps = gather ? lead * copies / (copies + 1) : lead;

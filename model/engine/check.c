@@ -131,9 +131,7 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
         const uint32_t first = schedule->layout->rank_slot[r];
         const double slots =
             loads_sum(loads->slot_tokens + first, schedule->layout->rank_slot[r + 1] - first);
-        double copies = 0;
-        for (size_t source = 0; source < ranks; source++)
-            copies += loads->expert_copies[source * ranks + r];
+        const double copies = loads_received(loads->expert_copies, ranks, r);
         if (!sums_agree(slots, copies))
             return error_set(err, EXIT_RUNTIME, "check: gpu%zu serves %.0f of %.0f choices", r,
                              slots, copies);

@@ -17,38 +17,25 @@ static void add_early(const struct form *form, double *early, double tokens)
     *early += fmax(0, tokens - last) * (double)form->transfer->token_bytes;
 }
 
-static void add_early_lane(const struct form *form, struct early *early, uint32_t from, uint32_t to,
-                           double tokens)
+struct early_sums {
+    const struct form *form;
+    struct early *early; // [ranks]
+};
+
+static void add_early_path(void *context, const struct lane_path *path)
 {
+    const struct early_sums *sums = context;
+    const struct form *form = sums->form;
     const struct fabric *fabric = &form->schedule->fabric;
-    if (from == to)
-        return;
-    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic) {
-        add_early(form, &early[from].bytes[PORT_NVLINK_TX], tokens);
+    double *bytes = sums->early[path->from].bytes;
+    if (fabric_node(fabric, path->from) == fabric_node(fabric, path->to) &&
+        !form->transfer->inside_nic) {
+        add_early(form, &bytes[PORT_NVLINK_TX], path->tokens);
         return;
     }
-    add_early(form, &early[from].bytes[PORT_NIC_TX], tokens);
-    if (fabric_crosses_spine(fabric, from, to))
-        add_early(form, &early[from].bytes[PORT_SPINE_UP], tokens);
-}
-
-static void add_early_lanes(const struct form *form, struct early *early)
-{
-    const struct transfer *transfer = form->transfer;
-    const struct fabric *fabric = &form->schedule->fabric;
-    const uint32_t ranks = fabric->ranks;
-    for (uint32_t home = 0; home < ranks; home++)
-        for (uint32_t rank = 0; rank < ranks; rank++) {
-            const uint32_t node = fabric_node(fabric, rank);
-            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
-            const double tokens = transfer->pair[(size_t)home * ranks + rank];
-            add_early_lane(form, early, transfer->gather ? rank : via,
-                           transfer->gather ? via : rank, tokens);
-            if (transfer->rail && via == rank)
-                add_early_lane(form, early, transfer->gather ? via : home,
-                               transfer->gather ? home : via,
-                               transfer->node[(size_t)home * fabric->nodes + node]);
-        }
+    add_early(form, &bytes[PORT_NIC_TX], path->tokens);
+    if (fabric_crosses_spine(fabric, path->from, path->to))
+        add_early(form, &bytes[PORT_SPINE_UP], path->tokens);
 }
 
 // From bytes that surely pass early to the time when they have: those of all who share the port
@@ -210,7 +197,8 @@ void form_offer_senders(struct form *form)
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
     struct early *early = mem_alloc(ranks, sizeof *early);
-    add_early_lanes(form, early);
+    struct early_sums sums = {form, early};
+    schedule_visit(form->schedule, form->transfer, add_early_path, &sums);
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)

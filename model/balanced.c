@@ -13,13 +13,6 @@ struct grid {
     bool whole; // counts: no parts of tokens
 };
 
-// A matrix [ranks * ranks] of copies.
-struct spread {
-    const struct grid *grid;
-    double total[KINDS];
-    uint64_t offsets[KINDS]; // of a kind
-};
-
 static enum kind pair_kind(uint32_t node_offset, uint32_t gpu_offset)
 {
     if (node_offset == 0)
@@ -32,19 +25,6 @@ static uint32_t rank_at(const struct grid *grid, uint32_t home, uint32_t node_of
 {
     const uint32_t node = (home / grid->gpus + node_offset) % grid->nodes;
     return node * grid->gpus + (home % grid->gpus + gpu_offset) % grid->gpus;
-}
-
-static void add_kinds(struct spread *spread, const double *copies)
-{
-    const struct grid *grid = spread->grid;
-    for (uint32_t n = 0; n < grid->nodes; n++)
-        for (uint32_t g = 0; g < grid->gpus; g++) {
-            const enum kind kind = pair_kind(n, g);
-            spread->offsets[kind]++;
-            for (uint32_t home = 0; home < grid->ranks; home++)
-                spread->total[kind] +=
-                    copies[(size_t)home * grid->ranks + rank_at(grid, home, n, g)];
-        }
 }
 
 // The part of a total that one of `ranks` homes has for the `index`-th of `offsets` peers. Whole
@@ -62,17 +42,24 @@ static double balanced_part(double total, const struct grid *grid, uint32_t home
     return (double)whole;
 }
 
+// A matrix [ranks * ranks] of copies.
 static void spread_pairs(const struct grid *grid, double *balanced, const double *copies)
 {
-    struct spread spread = {.grid = grid};
-    uint64_t index[KINDS] = {0};
-    add_kinds(&spread, copies);
+    double total[KINDS] = {0};
+    uint64_t offsets[KINDS] = {0}, index[KINDS] = {0};
+    for (uint32_t n = 0; n < grid->nodes; n++)
+        for (uint32_t g = 0; g < grid->gpus; g++) {
+            const enum kind kind = pair_kind(n, g);
+            offsets[kind]++;
+            for (uint32_t home = 0; home < grid->ranks; home++)
+                total[kind] += copies[(size_t)home * grid->ranks + rank_at(grid, home, n, g)];
+        }
     for (uint32_t n = 0; n < grid->nodes; n++)
         for (uint32_t g = 0; g < grid->gpus; g++) {
             const enum kind kind = pair_kind(n, g);
             for (uint32_t home = 0; home < grid->ranks; home++)
-                balanced[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] = balanced_part(
-                    spread.total[kind], grid, home, index[kind], spread.offsets[kind]);
+                balanced[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] =
+                    balanced_part(total[kind], grid, home, index[kind], offsets[kind]);
             index[kind]++;
         }
 }

@@ -71,13 +71,6 @@ static void draw_power_law(double *loads, uint32_t experts, const struct recipe 
     scale_to_mean_1(loads, experts);
 }
 
-static void fill_hot_expert(double *loads, uint32_t experts, double share)
-{
-    for (uint32_t e = 1; e < experts; e++)
-        loads[e] = (1 - share) * experts / (experts - 1);
-    loads[0] = share * experts;
-}
-
 // Which expert has which load: any, by a shuffle of the layer's own.
 static void shuffle_loads(double *loads, uint32_t experts, struct rng rng)
 {
@@ -102,7 +95,9 @@ void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t l
         draw_power_law(loads, experts, recipe, draw_stream(seed, DRAW_LOAD, layer, 0));
         break;
     case LOADS_HOT_EXPERT:
-        fill_hot_expert(loads, experts, recipe->hot_share);
+        for (uint32_t e = 1; e < experts; e++)
+            loads[e] = (1 - recipe->hot_share) * experts / (experts - 1);
+        loads[0] = recipe->hot_share * experts;
         break;
     case LOADS_RANKS:
         for (uint32_t e = 0; e < experts; e++)

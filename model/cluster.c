@@ -116,17 +116,6 @@ double cluster_move_slowdown(const struct cluster *cluster)
 }
 
 // Without NVLink the NICs carry what it would; the spine in between is left out of that.
-static const char *inside_fault(const struct cluster *cluster, struct error *err)
-{
-    if (cluster->inside != INSIDE_NIC)
-        return NULL;
-    if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
-        return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
-    if (cluster->spine_oversubscription > 1)
-        return preset_fault(err, "inside", "nic: not modelled with spine_oversubscription above 1");
-    return NULL;
-}
-
 static const char *link_fault(const struct cluster *cluster, struct error *err)
 {
     const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
@@ -139,7 +128,13 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
     if (nics && gpus % nics && nics % gpus)
         return preset_fault(err, "nics_per_node",
                             "%u: expected a divisor or a multiple of the %u GPUs", nics, gpus);
-    return inside_fault(cluster, err);
+    if (cluster->inside != INSIDE_NIC)
+        return NULL;
+    if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
+        return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
+    if (cluster->spine_oversubscription > 1)
+        return preset_fault(err, "inside", "nic: not modelled with spine_oversubscription above 1");
+    return NULL;
 }
 
 static bool read_slow(struct cluster *cluster, struct error *err)
@@ -195,13 +190,12 @@ static void cluster_settle(struct object_reading *reading)
         cluster->nic_nominal_Bps = cluster->nic_Bps;
 }
 
-static const char *const cluster_required[] = {"nodes", "gpus_per_node", NULL};
 static const struct object_reader cluster_reader = {
     .kind = "clusters",
     .whose = "a cluster's",
     .fields = cluster_fields,
     .count = CLUSTER_FIELDS,
-    .required = cluster_required,
+    .required = (const char *const[]){"nodes", "gpus_per_node", NULL},
     .needs = "a cluster needs nodes, gpus_per_node and its links",
     .settle = cluster_settle,
     .fault = cluster_fault,

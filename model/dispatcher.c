@@ -235,15 +235,12 @@ static const char *dispatcher_object_fault(void *object, struct error *err)
     return dispatcher_fault(object, err);
 }
 
-static const char *const dispatcher_required[] = {"dedupe", "route", "reduce", NULL};
-static const char *const dispatcher_others[] = {CHUNK_KEY, NULL};
-
 static const struct object_reader dispatcher_reader = {
     .kind = "dispatchers",
     .whose = "a dispatcher's",
-    .required = dispatcher_required,
+    .required = (const char *const[]){"dedupe", "route", "reduce", NULL},
     .needs = "a dispatcher needs dedupe, route and reduce",
-    .others = dispatcher_others,
+    .others = (const char *const[]){CHUNK_KEY, NULL},
     .begin = read_law,
     .read_others = read_chunks,
     .check_variant = check_law,

@@ -413,13 +413,12 @@ static bool is_config(const struct doc *doc, doc_node root)
 
 // ---- either -------------------------------------------------------------------------------------
 
-static const char *const moe_required[] = {"hidden", "experts", "topk", "intermediate", NULL};
 static const struct object_reader moe_reader = {
     .kind = "models",
     .whose = "a model's",
     .fields = moe_fields,
     .count = MOE_FIELDS,
-    .required = moe_required,
+    .required = (const char *const[]){"hidden", "experts", "topk", "intermediate", NULL},
     .needs = "a model needs hidden, experts, topk and intermediate",
     .settle = moe_settle,
     .fault = moe_object_fault,

@@ -56,13 +56,6 @@ static void fill_all(struct schedule *schedule)
     }
 }
 
-static const double *pairs_of(const struct schedule *schedule, bool by_expert)
-{
-    if (schedule->all_pairs)
-        return schedule->all_pairs;
-    return by_expert ? schedule->loads->expert_copies : schedule->loads->rank_copies;
-}
-
 // Dispatch goes from homes to experts, combine the same paths back. Where a copy goes to each
 // expert (dedupe expert, reduce home) lanes are of choices, else of tokens; a rail has both stages.
 static struct transfer make_transfer(const struct schedule *schedule, enum phase phase)
@@ -72,19 +65,20 @@ static struct transfer make_transfer(const struct schedule *schedule, enum phase
     const bool by_expert =
         gather ? dispatcher->reduce == REDUCE_HOME : dispatcher->dedupe == DEDUPE_EXPERT;
     const bool rail = gather ? dispatcher->reduce == REDUCE_NODE : dispatcher->route == ROUTE_RAIL;
-    struct transfer transfer = {
+    return (struct transfer){
         .phase = phase,
         .rail = rail,
         .gather = gather,
         .inside_nic = dispatcher->inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC,
         .barrier = dispatcher->sync == SYNC_BARRIER,
         .pull = dispatcher->op == OP_PULL,
-        .pair = pairs_of(schedule, by_expert),
+        .pair = schedule->all_pairs ? schedule->all_pairs
+                : by_expert         ? schedule->loads->expert_copies
+                                    : schedule->loads->rank_copies,
         .node = schedule->all_nodes ? schedule->all_nodes : schedule->loads->node_copies,
         .channels = dispatcher_channels(dispatcher, schedule->cluster.sms),
         .window_tokens = dispatcher->window_tokens,
     };
-    return transfer;
 }
 
 void schedule_layer(struct schedule *schedule, const struct moe *moe, const struct cluster *cluster,

@@ -76,12 +76,13 @@ static void start_rank(struct mover *mover, uint32_t rank, uint64_t begin_ps)
 
 // A rank's data begins to move after its own arrival or, with a barrier, the last one's, and what
 // its kernels take first. It is not done before what they take at least.
-static void start_ranks(struct mover *mover, const double *peers, const struct phase_timing *phase)
+static void start_ranks(struct mover *mover, const struct rank_loads *loads,
+                        const struct phase_timing *phase)
 {
     const uint32_t ranks = mover->fabric->ranks;
     const uint64_t last = phase->start_ps[timing_last(phase->start_ps, ranks)];
     for (uint32_t r = 0; r < ranks; r++) {
-        const struct kernel_times times = kernel_times(mover->costs, r, peers[r]);
+        const struct kernel_times times = kernel_times(mover->costs, r, loads[r].peers);
         const uint64_t start = mover->transfer->barrier ? last : phase->start_ps[r];
         const uint64_t begin = start + (uint64_t)ceil(times.head_ps);
         mover->ranks[r] = (struct mover_rank){.last_ps = begin + (uint64_t)ceil(times.min_ps),
@@ -197,7 +198,7 @@ static void simulate_transfer(void *context, const struct kernel_costs *costs,
     port_loads_init(&loads, costs);
     mover_init(&mover, costs);
     mover.timeline = context;
-    start_ranks(&mover, loads.peers, phase);
+    start_ranks(&mover, loads.ranks, phase);
     mover_run(&mover);
     mover_finish(&mover, timing);
     mover_release(&mover);
@@ -206,7 +207,7 @@ static void simulate_transfer(void *context, const struct kernel_costs *costs,
     phase->bytes = sent_bytes(timing, first);
     phase->bound_ps = port_loads_bound_ps(&loads, &costs->schedule->fabric, phase->busiest);
     const uint32_t rank = timing_last(phase->end_ps, timing->ranks);
-    const struct kernel_times slowest = kernel_times(costs, rank, loads.peers[rank]);
+    const struct kernel_times slowest = kernel_times(costs, rank, loads.ranks[rank].peers);
     bottleneck_name(costs, &slowest, timing);
     port_loads_release(&loads);
 }

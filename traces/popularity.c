@@ -88,8 +88,9 @@ void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t l
     const uint32_t experts = moe->experts;
     switch (recipe->loads) {
     case LOADS_LOG_NORMAL:
-        solve_log_normal(loads, experts, recipe_top_eighth_share(recipe, layer, moe->layers),
-                         recipe_expert_max_mean(recipe, layer, moe->layers));
+        solve_log_normal(loads, experts,
+                         recipe_figure(recipe, LIST_TOP_EIGHTH_SHARE, layer, moe->layers),
+                         recipe_figure(recipe, LIST_EXPERT_MAX_MEAN, layer, moe->layers));
         break;
     case LOADS_POWER_LAW:
         draw_power_law(loads, experts, recipe, draw_stream(seed, DRAW_LOAD, layer, 0));

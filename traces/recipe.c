@@ -100,22 +100,13 @@ const double *recipe_list(const struct recipe *recipe, const char *key)
     return NULL;
 }
 
-// The entry of a layer of a model that may have more or fewer layers than were measured.
-static double layer_figure(const struct recipe *recipe, enum recipe_list list, double own,
-                           uint64_t layer, uint32_t layers)
+// By the entry of a layer of a model that may have more or fewer layers than were measured.
+double recipe_figure(const struct recipe *recipe, enum recipe_list list, uint64_t layer,
+                     uint32_t layers)
 {
+    const double own[] = {recipe->top_eighth_share, recipe->expert_max_mean};
     const double *entries = recipe->by_layer[list];
-    return entries ? entries[layer * recipe->layer_figures / layers] : own;
-}
-
-double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers)
-{
-    return layer_figure(recipe, LIST_TOP_EIGHTH_SHARE, recipe->top_eighth_share, layer, layers);
-}
-
-double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers)
-{
-    return layer_figure(recipe, LIST_EXPERT_MAX_MEAN, recipe->expert_max_mean, layer, layers);
+    return entries ? entries[layer * recipe->layer_figures / layers] : own[list];
 }
 
 // --- what cannot be ----------------------------------------------------------------------------

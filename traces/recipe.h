@@ -60,9 +60,9 @@ bool recipe_load(const char *what, struct recipe *recipe, struct provenance *pro
                  struct error *err);
 void recipe_release(struct recipe *recipe);
 
-// The figures of one of a model's layers.
-double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers);
-double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers);
+// A figure of one of a model's layers.
+double recipe_figure(const struct recipe *recipe, enum recipe_list list, uint64_t layer,
+                     uint32_t layers);
 
 // The figures by layer that stand for a field, layer_figures of them, or NULL.
 const double *recipe_list(const struct recipe *recipe, const char *key);

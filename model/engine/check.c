@@ -38,7 +38,7 @@ static bool check_port(const struct kernel_costs *costs, const struct port_loads
 static bool check_kernels(const struct kernel_costs *costs, const struct port_loads *loads,
                           uint32_t rank, struct error *err)
 {
-    const struct kernel_times times = kernel_times(costs, rank, loads->peers[rank]);
+    const struct kernel_times times = kernel_times(costs, rank, loads->ranks[rank].peers);
     const double max = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
     return max <= LONGEST_PS ||
            error_set(err, EXIT_INPUT,

@@ -62,7 +62,7 @@ static void set_starts(struct form *form)
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
         struct form_rank *rank = &form->ranks[r];
-        rank->times = kernel_times(form->costs, r, form->loads.peers[r]);
+        rank->times = kernel_times(form->costs, r, form->loads.ranks[r].peers);
         rank->start = (double)own + rank->times.head_ps;
         rank->end = rank->stage_end[STAGE_INTER] = rank->stage_end[STAGE_INTRA] = rank->start;
         form->earliest_start = fmin(form->earliest_start, rank->start);

@@ -168,22 +168,6 @@ struct hit_rates {
     double *slot;                 // mean tokens a slot
 };
 
-static void hit_rates_init(struct hit_rates *rates, const struct layout *layout, uint32_t nodes)
-{
-    rates->rank = mem_alloc(layout->ranks, sizeof(double));
-    rates->expert = mem_alloc(layout->ranks, sizeof(double));
-    rates->node = mem_alloc(nodes, sizeof(double));
-    rates->slot = mem_alloc(layout->slots, sizeof(double));
-}
-
-static void hit_rates_release(struct hit_rates *rates)
-{
-    free(rates->rank);
-    free(rates->expert);
-    free(rates->node);
-    free(rates->slot);
-}
-
 // After how many tokens replicas' turns repeat, as far as it matters.
 #define MAX_TURNS 840
 static uint32_t turns_of(const struct layout *layout)
@@ -244,7 +228,7 @@ static uint16_t *sampled_ids; // [SAMPLE_TOKENS * topk]
 static pthread_mutex_t sample_lock = PTHREAD_MUTEX_INITIALIZER;
 
 // Rule balanced draws from the ranks too.
-static bool same_shape(const struct routing *a, const struct routing *b)
+static bool serves_shape(const struct routing *a, const struct routing *b)
 {
     return a->rule == b->rule && a->experts == b->experts && a->topk == b->topk &&
            a->groups == b->groups && a->topk_groups == b->topk_groups && a->ranks == b->ranks;
@@ -272,7 +256,7 @@ static void sampled_rates(struct hit_rates *rates, const struct routing *routing
 {
     struct source_count *count = source_count_new(layout, nodes);
     pthread_mutex_lock(&sample_lock);
-    if (!sampled_ids || !same_shape(&sampled_shape, routing))
+    if (!sampled_ids || !serves_shape(&sampled_shape, routing))
         draw_sample(routing);
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
         count_token(count, layout, layout->ranks / nodes, t,
@@ -311,14 +295,16 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
         loads_count(loads, routing, layout, nodes);
         return;
     }
-    struct hit_rates rates;
+    struct hit_rates rates = {.rank = mem_alloc(layout->ranks, sizeof(double)),
+                              .expert = mem_alloc(layout->ranks, sizeof(double)),
+                              .node = mem_alloc(nodes, sizeof(double)),
+                              .slot = mem_alloc(layout->slots, sizeof(double))};
     const bool closed =
         routing->rule == ROUTING_UNIFORM ||
         (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;
-    hit_rates_init(&rates, layout, nodes);
     (closed ? uniform_rates : sampled_rates)(&rates, routing, layout, nodes);
     if (!closed)
         level_rates(&rates, layout, nodes);
@@ -334,7 +320,10 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
         for (uint32_t s = 0; s < layout->slots; s++)
             loads->slot_tokens[s] += tokens * rates.slot[s];
     }
-    hit_rates_release(&rates);
+    free(rates.rank);
+    free(rates.expert);
+    free(rates.node);
+    free(rates.slot);
 }
 
 void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes)

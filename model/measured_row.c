@@ -35,12 +35,15 @@ const size_t measured_row_column_count =
 const char *const measured_row_word_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived",
                                                  NULL};
 
-static bool is_one_of(const char *text, const char *const *names)
+// Whether the text of a column is one of the names; if not, err says what cannot be done.
+static bool is_known(const char *text, const char *const *names, const char *column,
+                     const char *cannot, struct error *err)
 {
+    char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; names[i]; i++)
         if (!strcmp(text, names[i]))
             return true;
-    return false;
+    return error_set(err, EXIT_INPUT, "%s %s %s", column, error_quote(text, quoted), cannot);
 }
 
 enum routing_rule measured_rule(const struct measured_row *row)
@@ -61,17 +64,9 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
     static const char *const stats[] = {"", "mean", "slowest", NULL};
     static const char *const routings[] = {"",         "uniform", "deepep", "v3",
                                            "balanced", "router",  NULL};
-    char quoted[ERROR_QUOTE_BYTES];
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
-    if (!is_one_of(row->stage, stages))
-        return error_set(err, EXIT_INPUT, "stage %s is not predicted, only inter and intra",
-                         error_quote(row->stage, quoted));
-    if (!is_one_of(row->stat, stats))
-        return error_set(err, EXIT_INPUT, "stat %s is not predicted, only mean and slowest",
-                         error_quote(row->stat, quoted));
-    if (!is_one_of(row->routing, routings))
-        return error_set(err, EXIT_INPUT, "routing %s cannot be drawn again",
-                         error_quote(row->routing, quoted));
-    return true;
+    return is_known(row->stage, stages, "stage", "is not predicted, only inter and intra", err) &&
+           is_known(row->stat, stats, "stat", "is not predicted, only mean and slowest", err) &&
+           is_known(row->routing, routings, "routing", "cannot be drawn again", err);
 }

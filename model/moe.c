@@ -297,14 +297,6 @@ static bool config_row_read(struct config_reading *config, const struct config_r
                                        "%s: missing; expected %s", row->keys[0], keys);
 }
 
-static bool config_rows_read(struct config_reading *config)
-{
-    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++)
-        if (!config_row_read(config, &config_rows[i]))
-            return false;
-    return true;
-}
-
 // Families whose router takes sigmoids though their configuration may not say so.
 static bool scores_by_sigmoid(const struct config_reading *config)
 {
@@ -390,7 +382,10 @@ static bool moe_read_config(struct object_reading *reading)
     const doc_node text = doc_get(config.doc, config.map, "text_config");
     if (text != DOC_NONE && doc_kind(config.doc, text) == DOC_MAP)
         config.map = text;
-    if (!config_rows_read(&config) || !config_layers(&config))
+    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++)
+        if (!config_row_read(&config, &config_rows[i]))
+            return false;
+    if (!config_layers(&config))
         return false;
     config_score(&config);
     config_dtypes(&config);

@@ -179,7 +179,7 @@ struct pair_matrix {
     double token_bytes;
 };
 
-static void add_pair(void *context, const struct lane_path *path)
+static void add_path_bytes(void *context, const struct lane_path *path)
 {
     const struct pair_matrix *matrix = context;
     matrix->bytes[path->from * matrix->ranks + path->to] += path->tokens * matrix->token_bytes;
@@ -190,6 +190,6 @@ double *schedule_pair_bytes(const struct schedule *schedule, const struct transf
     const size_t ranks = schedule->fabric.ranks;
     struct pair_matrix matrix = {mem_alloc(ranks * ranks, sizeof(double)), ranks,
                                  (double)transfer->token_bytes};
-    schedule_visit(schedule, transfer, add_pair, &matrix);
+    schedule_visit(schedule, transfer, add_path_bytes, &matrix);
     return matrix.bytes;
 }

@@ -35,7 +35,8 @@ static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, 
 static uint64_t serve(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t bytes,
                       uint64_t extra_ps)
 {
-    const uint64_t start = port_serve(&mover->ports[kind][index], mover->now_ps, bytes, extra_ps);
+    const uint64_t start =
+        port_serve(&mover->ports[kind][index], mover->now_ps, 0, bytes, extra_ps);
     show_busy(mover, kind, index, start);
     return start;
 }
@@ -56,7 +57,7 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
     struct port *engine = &mover->ports[PORT_SM][index];
     const uint64_t work = (uint64_t)ceil(job.work_ps * mover->ranks[rank].work);
     const uint64_t early = job.tokens ? work - work / job.tokens : 0;
-    const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
+    const uint64_t start = port_serve(engine, mover->now_ps, early, job.bytes, work);
     show_busy(mover, PORT_SM, index, start);
     return engine->free_ps;
 }
@@ -87,13 +88,6 @@ static bool over_nvlink(const struct mover *mover, uint32_t from, uint32_t to)
 {
     return fabric_node(mover->fabric, from) == fabric_node(mover->fabric, to) &&
            !mover->transfer->inside_nic;
-}
-
-// Merged chunks pay for each message in them.
-static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
-{
-    const uint64_t each = mover->transfer->message_tokens;
-    return (tokens + each - 1) / each * mover->costs->common.per_message_ps;
 }
 
 // From one port to the next; latency is the wire's, where there is one between them.
@@ -156,7 +150,9 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
     const uint64_t tokens = flow_chunk_tokens(flow, chunk);
-    const uint64_t bytes = wire_bytes(mover, tokens), extra = message_cost(mover, tokens);
+    const uint64_t bytes = wire_bytes(mover, tokens), each = mover->transfer->message_tokens;
+    // Merged chunks pay for each message in them.
+    const uint64_t extra = (tokens + each - 1) / each * mover->costs->common.per_message_ps;
     const struct path path = path_between(mover, from, to);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
     struct leg leg = path_leg(mover, &path);

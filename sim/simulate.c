@@ -165,15 +165,6 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
     mover->ranks = mem_alloc(fabric->ranks, sizeof *mover->ranks);
 }
 
-static void mover_release(struct mover *mover)
-{
-    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
-        free(mover->ports[kind]);
-    free(mover->ranks);
-    heap_release(&mover->heap);
-    flows_release(&mover->flows);
-}
-
 // ---- the engine ---------------------------------------------------------------------------------
 
 // Bytes that left ranks in the phase, from its port entries, which begin at `first`.
@@ -201,7 +192,11 @@ static void simulate_transfer(void *context, const struct kernel_costs *costs,
     start_ranks(&mover, loads.ranks, phase);
     mover_run(&mover);
     mover_finish(&mover, timing);
-    mover_release(&mover);
+    for (enum port_kind kind = 0; kind < PORT_CLASSES; kind++)
+        free(mover.ports[kind]);
+    free(mover.ranks);
+    heap_release(&mover.heap);
+    flows_release(&mover.flows);
     if (context)
         timeline_flush(context);
     phase->bytes = sent_bytes(timing, first);

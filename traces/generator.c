@@ -63,22 +63,6 @@ static void begin_request(const struct arrangement *arrangement, uint32_t stream
     at->end += request_length(arrangement, request_id(stream, ordinal));
 }
 
-static void arrangement_init(struct arrangement *arrangement, const struct recipe *recipe,
-                             uint64_t seed)
-{
-    *arrangement = (struct arrangement){.seed = seed, .recipe = recipe};
-    arrangement->streams = mem_alloc(recipe->requests, sizeof *arrangement->streams);
-    for (uint32_t s = 0; s < recipe->requests; s++)
-        begin_request(arrangement, s, 0);
-}
-
-static void arrangement_release(struct arrangement *arrangement)
-{
-    free(arrangement->streams);
-    free(arrangement->parts);
-    *arrangement = (struct arrangement){0};
-}
-
 // Places of a stream that come before a token of the trace.
 static uint64_t places_before(const struct recipe *recipe, uint32_t stream, uint64_t token)
 {
@@ -299,7 +283,11 @@ struct generator *generator_new(const struct generator_def *def, struct error *e
                "experts in %u of %u groups can give",
                def->recipe->name, 100 * generator->popularity.worst_off, def->moe->topk,
                def->moe->experts, generator->gate.selection.topk_groups, def->moe->groups);
-    arrangement_init(&generator->arrangement, def->recipe, def->seed);
+    struct arrangement *arrangement = &generator->arrangement;
+    *arrangement = (struct arrangement){.seed = def->seed, .recipe = def->recipe};
+    arrangement->streams = mem_alloc(def->recipe->requests, sizeof *arrangement->streams);
+    for (uint32_t s = 0; s < def->recipe->requests; s++)
+        begin_request(arrangement, s, 0);
     generator->drift = mem_alloc((size_t)def->layers * def->moe->experts, sizeof(double));
     return generator;
 }
@@ -309,7 +297,8 @@ void generator_free(struct generator *generator)
     if (!generator)
         return;
     popularity_release(&generator->popularity);
-    arrangement_release(&generator->arrangement);
+    free(generator->arrangement.streams);
+    free(generator->arrangement.parts);
     free(generator->drift);
     free(generator->ids);
     free(generator->weights);

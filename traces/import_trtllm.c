@@ -29,11 +29,9 @@ struct entry {
 
 static bool recognise_trtllm(const struct input *input)
 {
-    char *meta = mem_format("%s/meta_info.json", input->path);
-    const bool folder = input->folder && access(meta, F_OK) == 0;
-    free(meta);
-    return folder || (json_object_get(input->json, "num_experts") &&
-                      json_object_get(input->json, "num_experts_per_token"));
+    return import_folder_has(input->path, "meta_info.json") ||
+           (json_object_get(input->json, "num_experts") &&
+            json_object_get(input->json, "num_experts_per_token"));
 }
 
 // --- meta_info.json ----------------------------------------------------------------------------
@@ -206,14 +204,6 @@ static bool read_rank_file(const struct statistics *statistics, const char *path
 
 // --- the folder --------------------------------------------------------------------------------
 
-static bool has_raw_files(const char *folder)
-{
-    char *path = mem_format("%s/rank0_raw.safetensors", folder);
-    const bool there = access(path, F_OK) == 0;
-    free(path);
-    return there;
-}
-
 static bool is_rank_file(const char *name, bool raw)
 {
     if (strncmp(name, "rank", 4) != 0)
@@ -239,7 +229,7 @@ static bool count_files(const struct statistics *statistics, uint32_t *files, st
 static bool read_ranks(struct statistics *statistics, struct error *err)
 {
     uint32_t files = 0;
-    statistics->raw = has_raw_files(statistics->folder);
+    statistics->raw = import_folder_has(statistics->folder, "rank0_raw.safetensors");
     if (!count_files(statistics, &files, err))
         return false;
     if (files == 0)

@@ -16,6 +16,9 @@ struct input {
     json_t *json; // the document, when the file is one
 };
 
+// Whether there is a file of that name in it; nothing is in a file.
+bool import_folder_has(const char *folder, const char *name);
+
 // The largest JSON text that is read. As a tree it takes some ten times its size in memory.
 #define IMPORT_JSON_LIMIT ((size_t)256 << 20)
 

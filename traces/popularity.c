@@ -216,15 +216,6 @@ static double mean_count(const struct fit *fit, uint64_t requests)
     return (double)(requests * SAMPLE_TOKENS * fit->gate->selection.topk) / fit->experts;
 }
 
-// The share of the load that other experts have than should.
-static double load_off(const struct fit *fit, uint64_t requests)
-{
-    double off = 0;
-    for (uint32_t e = 0; e < fit->experts; e++)
-        off += fabs((double)fit->count[e] / mean_count(fit, requests) - fit->target[e]);
-    return off / 2 / fit->experts;
-}
-
 // Rounds: requests counted, and by how much of ln(target / counted) popularity then moves. The last
 // only judges.
 static const struct {
@@ -233,19 +224,22 @@ static const struct {
 } rounds[] = {{64, 1.2}, {128, 1.2}, {256, 1}, {512, 0.7}, {512, 0.5}, {128, 0}};
 #define ROUNDS (sizeof rounds / sizeof rounds[0])
 
+// Returns the share of the load that other experts have than should.
 static double solve_popularity(struct fit *fit)
 {
-    uint64_t requests = 0;
+    double mean = 0, off = 0;
     for (fit->round = 0; fit->round < ROUNDS; fit->round++) {
-        requests = rounds[fit->round].requests;
-        const double mean = mean_count(fit, requests);
+        const uint64_t requests = rounds[fit->round].requests;
+        mean = mean_count(fit, requests);
         apply_tilt(fit);
         count_loads(fit, requests);
         for (uint32_t e = 0; e < fit->experts; e++)
             fit->ln[e] += rounds[fit->round].step *
                           log((mean * fit->target[e] + 1) / ((double)fit->count[e] + 1));
     }
-    return load_off(fit, requests);
+    for (uint32_t e = 0; e < fit->experts; e++)
+        off += fabs((double)fit->count[e] / mean - fit->target[e]);
+    return off / 2 / fit->experts;
 }
 
 static double fit_layer(struct popularity *popularity, const struct recipe *recipe,

@@ -46,19 +46,13 @@ void trace_manifest_print(const struct trace_plan *plan, FILE *out)
 
 // --- the arrays --------------------------------------------------------------------------------
 
-// In a byte 255 is a dropped choice where there are fewer experts, and else an expert.
-static bool fits_bytes(const struct trace_plan *plan)
-{
-    const uint32_t experts = plan->moe->experts;
-    return plan->drops ? experts < UINT8_MAX : experts <= UINT8_MAX + 1u;
-}
-
 bool trace_writer_open(struct trace_writer *writer, const struct trace_plan *plan,
                        const char *folder, struct error *err)
 {
     const uint64_t shape[] = {0, plan->layers, plan->moe->topk}, pair[] = {0, 2};
     *writer = (struct trace_writer){.plan = plan};
-    if (fits_bytes(plan))
+    // In a byte 255 is a dropped choice where there are fewer experts, and else an expert.
+    if (plan->moe->experts < UINT8_MAX || (!plan->drops && plan->moe->experts <= UINT8_MAX + 1u))
         writer->bytes = mem_alloc((size_t)plan->layers * plan->moe->topk, 1);
     if (outfolder_open(&writer->folder, folder, err) &&
         npy_out_open(&writer->ids, &writer->folder, "expert_ids.npy",

@@ -23,15 +23,6 @@ static const struct port_timing *busiest_port(const struct timing *timing, enum 
     return max;
 }
 
-// The rank that came last, when the others' wait for it is much of the phase; else no rank.
-static uint32_t late_rank(const struct phase_timing *phase, const struct phase_span *span,
-                          uint32_t ranks)
-{
-    const uint32_t last = timing_last(phase->start_ps, ranks);
-    const double waited = (double)phase->start_ps[last] - span->start_ps;
-    return waited > LATE_SHARE * span->latency_ps ? last : UINT32_MAX;
-}
-
 // Parts of a phase's latency, picoseconds; what is in neither is the rest.
 struct parts {
     double wire, sm;
@@ -64,14 +55,16 @@ void bottleneck_name(const struct kernel_costs *costs, const struct kernel_times
     const struct port_timing *engine = busiest_port(timing, moved, true);
     const struct parts parts = latency_parts(wire, engine, slowest);
     const double rest = span.latency_ps - parts.wire - parts.sm;
-    const uint32_t late = late_rank(phase, &span, timing->ranks);
+    // The rank that came last, when the others' wait for it is much of the phase.
+    const uint32_t late = timing_last(phase->start_ps, timing->ranks);
+    const double waited = (double)phase->start_ps[late] - span.start_ps;
     char name[48] = "latency";
     if (wire && parts.wire >= parts.sm && parts.wire >= rest)
         fabric_port_name(fabric, wire->kind, wire->port, name);
     else if (parts.sm > parts.wire && parts.sm >= rest)
         fabric_port_name(fabric, PORT_SM,
                          engine ? engine->port : timing_last(phase->end_ps, timing->ranks), name);
-    else if (late != UINT32_MAX)
+    else if (waited > LATE_SHARE * span.latency_ps)
         snprintf(name, sizeof name, "the late arrival of gpu%u", late);
     snprintf(phase->bottleneck, sizeof phase->bottleneck, "%s", name);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char *const import_order_names[] = {"requests", "positions", NULL};
 
@@ -72,11 +73,10 @@ static bool input_holds(const struct input *input, const char *text)
     return input->file.bytes && memmem(input->file.bytes, input->file.length, text, strlen(text));
 }
 
-static bool folder_has(const struct input *input, const char *name)
+bool import_folder_has(const char *folder, const char *name)
 {
-    struct stat status;
-    char *path = mem_format("%s/%s", input->path, name);
-    const bool there = input->folder && stat(path, &status) == 0;
+    char *path = mem_format("%s/%s", folder, name);
+    const bool there = access(path, F_OK) == 0;
     free(path);
     return there;
 }
@@ -84,7 +84,7 @@ static bool folder_has(const struct input *input, const char *name)
 // What people may well try that is no routing, or needs another way in.
 static bool refuse_input(const struct input *input, struct error *err)
 {
-    if (folder_has(input, "trace.yaml"))
+    if (import_folder_has(input->path, "trace.yaml"))
         return error_set(err, EXIT_INPUT, "%s: a native trace already: see epsim trace export",
                          input->path);
     if (input->folder)

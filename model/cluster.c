@@ -284,16 +284,6 @@ char *cluster_line(const struct cluster *cluster)
     return line;
 }
 
-// NICs of a node cut down to `gpus` of its GPUs: each keeps its own or its share.
-static uint32_t nics_of_part(const struct cluster *cluster, uint32_t gpus)
-{
-    const uint32_t all = cluster->gpus_per_node, nics = cluster->nics_per_node;
-    if (nics == 0 || nics % all == 0)
-        return nics / all * gpus;
-    const uint32_t sharing = all / nics ? all / nics : 1;
-    return (gpus + sharing - 1) / sharing;
-}
-
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err)
 {
@@ -309,7 +299,11 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
     if (gpus_per_node > cluster->gpus_per_node)
         return error_set(err, EXIT_INPUT, "%u GPUs a node: expected at most %u", gpus_per_node,
                          cluster->gpus_per_node);
-    cluster->nics_per_node = nics_of_part(cluster, gpus_per_node);
+    // NICs of a node cut down to some of its GPUs: each keeps its own or its share.
+    const uint32_t all = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    const uint32_t sharing = nics && all / nics ? all / nics : 1;
+    cluster->nics_per_node =
+        nics % all ? (gpus_per_node + sharing - 1) / sharing : nics / all * gpus_per_node;
     cluster->nodes = nodes;
     cluster->gpus_per_node = gpus_per_node;
     return true;

@@ -162,16 +162,6 @@ static bool read_chunk_list(const struct object_reading *reading, doc_node list)
     return true;
 }
 
-// Both sizes come from the list, and so from where it comes.
-static void take_chunk_provenance(const struct object_reading *reading,
-                                  const struct provenance *provenance)
-{
-    if (!reading->provenance || !provenance_given(provenance))
-        return;
-    reading->provenance[object_row(reading, "chunk_tokens")] = provenance_copy(provenance);
-    reading->provenance[object_row(reading, "combine_chunk_tokens")] = provenance_copy(provenance);
-}
-
 // The list itself, out of {value: ..., source: ...} where it stands in one.
 static bool open_chunks(const struct object_reading *reading, doc_node *list)
 {
@@ -180,7 +170,12 @@ static bool open_chunks(const struct object_reading *reading, doc_node *list)
     struct provenance provenance = {0};
     const bool bare = doc_kind(doc, node) == DOC_MAP && doc_get(doc, node, "value") == DOC_NONE;
     const bool ok = bare || object_open(doc, CHUNK_KEY, list, &provenance, reading->err);
-    take_chunk_provenance(reading, &provenance);
+    if (reading->provenance && provenance_given(&provenance)) {
+        // Both sizes come from the list, and so from where it comes.
+        reading->provenance[object_row(reading, "chunk_tokens")] = provenance_copy(&provenance);
+        reading->provenance[object_row(reading, "combine_chunk_tokens")] =
+            provenance_copy(&provenance);
+    }
     provenance_release(&provenance, 1);
     if (ok && (bare || doc_kind(doc, *list) != DOC_LIST || doc_size(doc, *list) == 0))
         return doc_error(doc, node, reading->err,

@@ -96,13 +96,6 @@ static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
     sender->count++;
 }
 
-static uint32_t medium_of(const struct flows *flows, uint32_t from, uint32_t to)
-{
-    const struct fabric *fabric = &flows->schedule->fabric;
-    const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
-    return from == to || (inside && !flows->transfer->inside_nic) ? MEDIUM_INSIDE : MEDIUM_NIC;
-}
-
 // The i-th peer in a rank's order: its own node first, then the next ones; in each, from its own
 // index onward, itself last of all its own node. At any i, no two ranks of a full node meet at one
 // peer.
@@ -115,13 +108,15 @@ static uint32_t rotated_peer(const struct fabric *fabric, uint32_t rank, uint32_
 
 static void add_direct_lanes(struct flows *flows, struct sender *sender, uint32_t medium)
 {
-    const uint32_t ranks = flows->schedule->fabric.ranks, from = sender->rank;
-    for (uint32_t i = 0; i < ranks; i++) {
-        const uint32_t to = rotated_peer(&flows->schedule->fabric, from, i);
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const uint32_t from = sender->rank, node = fabric_node(fabric, from);
+    for (uint32_t i = 0; i < fabric->ranks; i++) {
+        const uint32_t to = rotated_peer(fabric, from, i);
+        const bool inside = node == fabric_node(fabric, to) && !flows->transfer->inside_nic;
         const uint32_t home = flows->transfer->gather ? to : from;
         const uint32_t peer = flows->transfer->gather ? from : to;
         const uint32_t flow = flow_index(flows, home, peer, sender->channel);
-        if (medium_of(flows, from, to) == medium)
+        if ((from == to || inside ? MEDIUM_INSIDE : MEDIUM_NIC) == medium)
             add_lane(flows, sender, flow);
     }
 }

@@ -148,8 +148,7 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
                          uint32_t to)
 {
     const struct fabric *fabric = mover->fabric;
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
+    const uint64_t tokens = flow_chunk_tokens(&mover->flows.flows[index], chunk);
     const uint64_t bytes = wire_bytes(mover, tokens), each = mover->transfer->message_tokens;
     // Merged chunks pay for each message in them.
     const uint64_t extra = (tokens + each - 1) / each * mover->costs->common.per_message_ps;
@@ -240,9 +239,9 @@ static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool r
 // Rail gather: one rank's piece of a chunk starts for the rail peer.
 static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
 {
-    const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
+    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
+    const uint32_t peer = far_end(mover, flow);
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     uint64_t start = mover->now_ps;
     if (rank == peer || bytes == 0) {
@@ -354,8 +353,8 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     serve(mover, path.rx, path.to, bytes, 0);
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
-    touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
-    if (mover->transfer->gather)
+    touch(mover, to, done, peer, gather ? rank : flow->home);
+    if (gather)
         mover_schedule(mover, done, pack_event(EVENT_JOINED, index, chunk, local));
 }
 

@@ -100,16 +100,12 @@ const struct importer importer_npz = {"NumPy archive", recognise_npz, read_npz};
 
 // --- base64 text alone, a request a line: a .npy file (vLLM) or raw int32 (SGLang)
 
-static bool is_base64(unsigned char c)
-{
-    return c &&
-           strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n \t", c);
-}
+#define BASE64_TEXT "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=\r\n \t"
 
 static bool recognise_base64(const struct input *input)
 {
     for (size_t i = 0; i < input->file.length; i++)
-        if (!is_base64(input->file.bytes[i]))
+        if (!input->file.bytes[i] || !strchr(BASE64_TEXT, input->file.bytes[i]))
             return false;
     return input->file.length >= 4;
 }

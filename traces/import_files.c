@@ -57,15 +57,6 @@ static bool open_input(struct input *input, const struct import_def *def, const 
            (!looks_like_json(&input->file) || parse_json(input, err));
 }
 
-static void close_inputs(struct input *inputs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        mapped_release(&inputs[i].file);
-        json_decref(inputs[i].json);
-    }
-    free(inputs);
-}
-
 // --- which importer ----------------------------------------------------------------------------
 
 static bool input_holds(const struct input *input, const char *text)
@@ -222,6 +213,10 @@ bool trace_import(const struct import_def *def, struct import_report *report, st
         ok = open_input(&inputs[i], def, def->inputs[i], err);
     ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);
     import_release(&import);
-    close_inputs(inputs, def->input_count);
+    for (size_t i = 0; i < def->input_count; i++) {
+        mapped_release(&inputs[i].file);
+        json_decref(inputs[i].json);
+    }
+    free(inputs);
     return ok;
 }

@@ -210,12 +210,6 @@ static void count_loads(struct fit *fit, uint64_t requests)
     }
 }
 
-// Choices of an expert with mean load.
-static double mean_count(const struct fit *fit, uint64_t requests)
-{
-    return (double)(requests * SAMPLE_TOKENS * fit->gate->selection.topk) / fit->experts;
-}
-
 // Rounds: requests counted, and by how much of ln(target / counted) popularity then moves. The last
 // only judges.
 static const struct {
@@ -230,7 +224,8 @@ static double solve_popularity(struct fit *fit)
     double mean = 0, off = 0;
     for (fit->round = 0; fit->round < ROUNDS; fit->round++) {
         const uint64_t requests = rounds[fit->round].requests;
-        mean = mean_count(fit, requests);
+        // Choices of an expert with mean load.
+        mean = (double)(requests * SAMPLE_TOKENS * fit->gate->selection.topk) / fit->experts;
         apply_tilt(fit);
         count_loads(fit, requests);
         for (uint32_t e = 0; e < fit->experts; e++)

@@ -77,15 +77,6 @@ static double start_ps(const struct kernel_costs *costs, double peers)
     return start;
 }
 
-static void scale_times(struct kernel_times *times, double work)
-{
-    times->head_ps *= work;
-    times->head_fixed_ps *= work;
-    times->min_ps *= work;
-    times->min_fixed_ps *= work;
-    times->tail_ps *= work;
-}
-
 // A slow GPU's kernels take longer by the same factor throughout; wires keep their latency. With
 // pull a request goes one way before data comes the other. The last byte of work beside the wires
 // is there a wire's latency after it was stored.
@@ -96,7 +87,12 @@ struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank
     const double nic = (double)fabric->nic_latency_ps, nvlink = (double)fabric->nvlink_latency_ps;
     struct kernel_times times = {.head_ps = start, .head_fixed_ps = start};
     costs->schedule->dispatcher.cost_model->work(costs, rank, &times);
-    scale_times(&times, fabric_work(fabric, rank));
+    const double work = fabric_work(fabric, rank);
+    times.head_ps *= work;
+    times.head_fixed_ps *= work;
+    times.min_ps *= work;
+    times.min_fixed_ps *= work;
+    times.tail_ps *= work;
     if (costs->transfer->pull) {
         const double request = fabric->nodes > 1 ? nic : nvlink;
         times.head_ps += request;

@@ -10,18 +10,13 @@ struct variance {
     double *of[PORT_LINKS]; // [fabric.count[kind]]
 };
 
-// A lane's copies are so many trials that come out with the same chance each, p = copies / trials:
-// binomial, with variance trials p (1 - p).
-static double lane_variance(double copies, double trials)
-{
-    return trials > 0 ? copies * fmax(0, 1 - copies / trials) : 0;
-}
-
 struct variance_sums {
     const struct form *form;
     struct variance *variance;
 };
 
+// A lane's copies are so many trials that come out with the same chance each, p = copies / trials:
+// binomial, with variance trials p (1 - p).
 static void add_variance(void *context, const struct lane_path *path)
 {
     const struct variance_sums *sums = context;
@@ -30,7 +25,7 @@ static void add_variance(void *context, const struct lane_path *path)
     const struct loads *loads = sums->form->schedule->loads;
     const bool by_expert = !path->crosses && transfer->pair == loads->expert_copies;
     const double trials = loads->tokens[path->home] * (by_expert ? loads->topk : 1);
-    const double own = lane_variance(path->tokens, trials);
+    const double own = trials > 0 ? path->tokens * fmax(0, 1 - path->tokens / trials) : 0;
     const bool nvlink =
         fabric_node(fabric, path->from) == fabric_node(fabric, path->to) && !transfer->inside_nic;
     const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;

@@ -20,14 +20,6 @@ static double own_time(const struct form *form, enum port_kind kind, uint32_t ra
            form->loads.own_messages[kind][rank] * (double)form->costs->common.per_message_ps;
 }
 
-static double fastest_rate(const struct form *form, enum port_kind kind)
-{
-    double fastest = 0;
-    for (uint32_t port = 0; port < form->schedule->fabric.count[kind]; port++)
-        fastest = fmax(fastest, kernel_port_rate(form->costs, kind, port));
-    return fastest;
-}
-
 // What fills a pipeline is its first message. Its size is taken from the mean lane: a receiver's
 // first message often comes from a lane that has less than the busiest. A lane of little more than
 // one message is cut in halves, so half a message is what surely fills. More tokens never make it
@@ -47,8 +39,10 @@ static void set_fill_times(struct form *form)
     form->pack = fmin(half, lane) * (transfer->rail ? copies->home_ps : copies->copy_ps);
     form->forward = transfer->rail ? fmin(half, pair) * copies->copy_ps : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    const double inside_Bps =
-        fastest_rate(form, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
+    const enum port_kind inside = transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX;
+    double inside_Bps = 0; // of the fastest port
+    for (uint32_t port = 0; port < fabric->count[inside]; port++)
+        inside_Bps = fmax(inside_Bps, kernel_port_rate(form->costs, inside, port));
     form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;

@@ -137,15 +137,6 @@ static void walk_compute(struct walk *walk, enum phase phase)
         set_late_experts(schedule, p, ranks);
 }
 
-// The slowest GPU's kernels, for all wait for them.
-static double max_work(const struct fabric *fabric)
-{
-    double max = 1;
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        max = fmax(max, fabric_work(fabric, r));
-    return max;
-}
-
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
 static void walk_notify(struct walk *walk)
 {
@@ -153,10 +144,13 @@ static void walk_notify(struct walk *walk)
     struct clocks *clocks = &walk->clocks;
     struct phase_timing *p = &walk->timing->phases[PHASE_NOTIFY];
     const struct dispatcher *dispatcher = &schedule->dispatcher;
+    double work = 1; // the slowest GPU's kernels, for all wait for them
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        work = fmax(work, fabric_work(&schedule->fabric, r));
     const double exchange_ps =
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
-        cluster_move_slowdown(&schedule->cluster) * max_work(&schedule->fabric);
+        cluster_move_slowdown(&schedule->cluster) * work;
     walk_begin(walk, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)

@@ -3,7 +3,6 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "model/layout_file.h"
-#include "traces/lags.h"
 #include "traces/stats.h"
 
 #include <stdlib.h>

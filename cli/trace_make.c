@@ -5,7 +5,7 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "base/preset.h"
-#include "traces/make.h"
+#include "traces/generator.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-#include "model/balanced.h"
+#include "model/loads.h"
 
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 
 // How two ranks stand to each other. Seen as offsets in (node, index in the node), both modulo
@@ -10,13 +11,6 @@ enum kind { SELF, SAME_NODE, RAIL_PEER, ELSEWHERE, KINDS };
 struct grid {
     uint32_t nodes, gpus, ranks;
     bool whole; // counts: no parts of tokens
-};
-
-// A matrix [ranks * ranks] of copies.
-struct spread {
-    const struct grid *grid;
-    double total[KINDS];
-    uint64_t offsets[KINDS]; // of a kind
 };
 
 static enum kind pair_kind(uint32_t node_offset, uint32_t gpu_offset)
@@ -31,19 +25,6 @@ static uint32_t rank_at(const struct grid *grid, uint32_t home, uint32_t node_of
 {
     const uint32_t node = (home / grid->gpus + node_offset) % grid->nodes;
     return node * grid->gpus + (home % grid->gpus + gpu_offset) % grid->gpus;
-}
-
-static void add_kinds(struct spread *spread, const double *copies)
-{
-    const struct grid *grid = spread->grid;
-    for (uint32_t n = 0; n < grid->nodes; n++)
-        for (uint32_t g = 0; g < grid->gpus; g++) {
-            const enum kind kind = pair_kind(n, g);
-            spread->offsets[kind]++;
-            for (uint32_t home = 0; home < grid->ranks; home++)
-                spread->total[kind] +=
-                    copies[(size_t)home * grid->ranks + rank_at(grid, home, n, g)];
-        }
 }
 
 // The part of a total that one of `ranks` homes has for the `index`-th of `offsets` peers. Whole
@@ -61,17 +42,24 @@ static double balanced_part(double total, const struct grid *grid, uint32_t home
     return (double)whole;
 }
 
+// A matrix [ranks * ranks] of copies.
 static void spread_pairs(const struct grid *grid, double *balanced, const double *copies)
 {
-    struct spread spread = {.grid = grid};
-    uint64_t index[KINDS] = {0};
-    add_kinds(&spread, copies);
+    double total[KINDS] = {0};
+    uint64_t offsets[KINDS] = {0}, index[KINDS] = {0};
+    for (uint32_t n = 0; n < grid->nodes; n++)
+        for (uint32_t g = 0; g < grid->gpus; g++) {
+            const enum kind kind = pair_kind(n, g);
+            offsets[kind]++;
+            for (uint32_t home = 0; home < grid->ranks; home++)
+                total[kind] += copies[(size_t)home * grid->ranks + rank_at(grid, home, n, g)];
+        }
     for (uint32_t n = 0; n < grid->nodes; n++)
         for (uint32_t g = 0; g < grid->gpus; g++) {
             const enum kind kind = pair_kind(n, g);
             for (uint32_t home = 0; home < grid->ranks; home++)
-                balanced[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] = balanced_part(
-                    spread.total[kind], grid, home, index[kind], spread.offsets[kind]);
+                balanced[(size_t)home * grid->ranks + rank_at(grid, home, n, g)] =
+                    balanced_part(total[kind], grid, home, index[kind], offsets[kind]);
             index[kind]++;
         }
 }
@@ -100,12 +88,8 @@ static void join_nodes(const struct grid *grid, struct loads *balanced)
             double *copies = &balanced->node_copies[(size_t)home * grid->nodes + n];
             const double *ranks =
                 &balanced->rank_copies[(size_t)home * grid->ranks + (size_t)n * grid->gpus];
-            double max = 0, sum = 0;
-            for (uint32_t g = 0; g < grid->gpus; g++) {
-                max = fmax(max, ranks[g]);
-                sum += ranks[g];
-            }
-            *copies = fmin(fmax(*copies, max), sum);
+            *copies = fmin(fmax(*copies, gsl_stats_max(ranks, 1, grid->gpus)),
+                           loads_sum(ranks, grid->gpus));
         }
 }
 
@@ -130,9 +114,7 @@ static void spread_slots(struct loads *balanced, const struct loads *loads,
     for (uint32_t r = 0; r < ranks; r++) {
         const uint32_t first = layout->rank_slot[r], slots = layout->rank_slot[r + 1] - first;
         uint64_t used = (r + 1) * active / ranks - r * active / ranks;
-        double choices = 0;
-        for (size_t home = 0; home < ranks; home++)
-            choices += balanced->expert_copies[home * ranks + r];
+        const double choices = loads_received(balanced->expert_copies, ranks, r);
         used = used < 1 ? 1 : used > slots ? slots : used;
         for (uint32_t i = 0; i < used; i++)
             balanced->slot_tokens[first + i] = slot_part(choices, i, used, !loads->expected);
@@ -145,14 +127,12 @@ void loads_balanced(struct loads *balanced, const struct loads *loads, const str
                               .gpus = loads->ranks / loads->nodes,
                               .ranks = loads->ranks,
                               .whole = !loads->expected};
-    double tokens = 0;
+    const double tokens = loads_sum(loads->tokens, loads->ranks);
     loads_init(balanced, loads->ranks, loads->nodes, loads->slots);
     balanced->topk = loads->topk;
     balanced->expected = loads->expected;
     balanced->balanced = true;
     balanced->dropped = loads->dropped;
-    for (uint32_t r = 0; r < loads->ranks; r++)
-        tokens += loads->tokens[r];
     for (uint32_t r = 0; r < loads->ranks; r++)
         balanced->tokens[r] = balanced_part(tokens, &grid, r, 0, 1);
     spread_pairs(&grid, balanced->expert_copies, loads->expert_copies);

@@ -2,7 +2,6 @@
 #include "model/cluster.h"
 
 #include "base/mem.h"
-#include "base/preset.h"
 #include "base/object.h"
 #include "base/preset.h"
 #include "model/slow.h"
@@ -17,88 +16,53 @@
 #define FLOPS_MAX 1e18
 #define TIME_MAX 1e12 // picoseconds: a second
 
-#define COUNT(name, member, low, high, text)                                                       \
-    {                                                                                              \
-        .key = name, .kind = FIELD_U32, .offset = offsetof(struct cluster, member), .min = (low),  \
-        .max = (high), .help = text                                                                \
-    }
-#define RATE(name, member, text)                                                                   \
-    {                                                                                              \
-        .key = name, .kind = FIELD_RATE, .offset = offsetof(struct cluster, member),               \
-        .max = RATE_MAX, .help = text                                                              \
-    }
-#define TIME(name, member, text)                                                                   \
-    {                                                                                              \
-        .key = name, .kind = FIELD_TIME, .offset = offsetof(struct cluster, member),               \
-        .max = TIME_MAX, .help = text                                                              \
-    }
-#define FLOPS(name, member, text)                                                                  \
-    {                                                                                              \
-        .key = name, .kind = FIELD_FLOPS, .offset = offsetof(struct cluster, member), .min = 1e9,  \
-        .max = FLOPS_MAX, .help = text                                                             \
-    }
-#define NUMBER(name, member, low, high, text)                                                      \
-    {                                                                                              \
-        .key = name, .kind = FIELD_NUMBER, .offset = offsetof(struct cluster, member),             \
-        .min = (low), .max = (high), .help = text                                                  \
-    }
+// clang-format off
+#define ROW(name, what, member, low, high, text)                                                   \
+    {.key = name, .kind = what, .offset = offsetof(struct cluster, member), .min = low,            \
+     .max = high, .help = text}
+#define COUNT(name, low, high, text) ROW(#name, FIELD_U32, name, low, high, text)
+#define RATE(name, text) ROW(#name, FIELD_RATE, name##_Bps, 0, RATE_MAX, text)
+#define TIME(name, text) ROW(#name, FIELD_TIME, name##_ps, 0, TIME_MAX, text)
+#define FLOPS(name, text) ROW(#name, FIELD_FLOPS, name##_flops, 1e9, FLOPS_MAX, text)
+#define NUMBER(name, low, high, text) ROW(#name, FIELD_NUMBER, name, low, high, text)
 
 const char *const inside_names[] = {"nvlink", "nic", NULL};
 
 const struct field cluster_fields[] = {
-    {.key = "name",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct cluster, name),
-     .help = "name of the cluster"},
-    COUNT("nodes", nodes, 1, CLUSTER_MAX_RANKS, "NVLink domains"),
-    COUNT("gpus_per_node", gpus_per_node, 1, CLUSTER_MAX_RANKS, "GPUs of a node"),
-    COUNT("nics_per_node", nics_per_node, 0, CLUSTER_MAX_RANKS, "NICs of a node; 0: one a GPU"),
-    {.key = "rails",
-     .kind = FIELD_BOOL,
-     .offset = offsetof(struct cluster, rails),
-     .help = "each NIC index has a leaf switch of its own"},
-    {.key = "inside",
-     .kind = FIELD_ENUM,
-     .offset = offsetof(struct cluster, inside),
+    ROW("name", FIELD_TEXT, name, 0, 0, "name of the cluster"),
+    COUNT(nodes, 1, CLUSTER_MAX_RANKS, "NVLink domains"),
+    COUNT(gpus_per_node, 1, CLUSTER_MAX_RANKS, "GPUs of a node"),
+    COUNT(nics_per_node, 0, CLUSTER_MAX_RANKS, "NICs of a node; 0: one a GPU"),
+    ROW("rails", FIELD_BOOL, rails, 0, 0, "each NIC index has a leaf switch of its own"),
+    {.key = "inside", .kind = FIELD_ENUM, .offset = offsetof(struct cluster, inside),
      .names = inside_names,
      .help = "what GPUs of a node reach each other by: nvlink, or nic where NVLink is not there"},
-    COUNT("shared_gpus", shared_gpus, 0, CLUSTER_MAX_RANKS,
+    COUNT(shared_gpus, 0, CLUSTER_MAX_RANKS,
           "GPUs (or cores that compute) that all ranks share; 0: one each"),
-    COUNT("shared_cores", shared_cores, 0, 65536,
-          "cores that all ranks' sending and receiving runs on; 0: enough"),
-    TIME("time_slice", time_slice_ps,
-         "that a rank computes before another has its turn; 0: all at once"),
-    RATE("nvlink", nvlink_Bps, "NVLink of a GPU, each way, effective"),
-    RATE("nvlink_nominal", nvlink_nominal_Bps, "NVLink of a GPU, each way, of the datasheet"),
-    TIME("nvlink_latency", nvlink_latency_ps, "one way over NVLink"),
-    RATE("nic", nic_Bps, "a NIC, each way, effective"),
-    RATE("nic_nominal", nic_nominal_Bps, "a NIC, each way, of the datasheet"),
-    TIME("nic_latency", nic_latency_ps, "one way, GPU memory to GPU memory, switches included"),
-    NUMBER("spine_oversubscription", spine_oversubscription, 1, 1000,
+    COUNT(shared_cores, 0, 65536, "cores that all ranks' sending and receiving runs on; 0: enough"),
+    TIME(time_slice, "that a rank computes before another has its turn; 0: all at once"),
+    RATE(nvlink, "NVLink of a GPU, each way, effective"),
+    RATE(nvlink_nominal, "NVLink of a GPU, each way, of the datasheet"),
+    TIME(nvlink_latency, "one way over NVLink"),
+    RATE(nic, "a NIC, each way, effective"),
+    RATE(nic_nominal, "a NIC, each way, of the datasheet"),
+    TIME(nic_latency, "one way, GPU memory to GPU memory, switches included"),
+    NUMBER(spine_oversubscription, 1, 1000,
            "a node's NIC rate over its uplink to the spine; 1: non-blocking"),
-    {.key = "gpu",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct cluster, gpu),
-     .help = "model of the GPU, h100: what variants of dispatchers go by"},
-    COUNT("sms", sms, 1, 4096, "streaming multiprocessors of a GPU"),
-    {.key = "hbm",
-     .kind = FIELD_RATE,
-     .offset = offsetof(struct cluster, hbm_Bps),
-     .min = 1e9,
-     .max = RATE_MAX,
-     .help = "memory of a GPU, effective"},
-    FLOPS("fp8", fp8_flops, "dense FP8 rate of a GPU"),
-    FLOPS("bf16", bf16_flops, "dense BF16 rate of a GPU"),
-    NUMBER("gemm_efficiency", gemm_efficiency, 0.01, 1,
-           "share of those rates that grouped GEMMs reach"),
-    TIME("kernel_launch", kernel_launch_ps, "launch of one kernel"),
-    TIME("gemm_least", gemm_min_ps, "the shortest matrix product, without its launch"),
-    TIME("select", select_ps, "the router's selection, a token, beyond its scores"),
-    {.key = "slow",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct cluster, slow),
-     .help = "parts slower than all this, or late: gpu=5:nic=0.5+node=1:compute=0.8"},
+    ROW("gpu", FIELD_TEXT, gpu, 0, 0, "model of the GPU, h100: what variants of dispatchers go by"),
+    COUNT(sms, 1, 4096, "streaming multiprocessors of a GPU"),
+    ROW("hbm", FIELD_RATE, hbm_Bps, 1e9, RATE_MAX, "memory of a GPU, effective"),
+    FLOPS(fp8, "dense FP8 rate of a GPU"),
+    FLOPS(bf16, "dense BF16 rate of a GPU"),
+    NUMBER(gemm_efficiency, 0.01, 1, "share of those rates that grouped GEMMs reach"),
+    TIME(kernel_launch, "launch of one kernel"),
+    ROW("gemm_least", FIELD_TIME, gemm_min_ps, 0, TIME_MAX,
+        "the shortest matrix product, without its launch"),
+    TIME(select, "the router's selection, a token, beyond its scores"),
+    ROW("slow", FIELD_TEXT, slow, 0, 0,
+        "parts slower than all this, or late: gpu=5:nic=0.5+node=1:compute=0.8"),
 };
+// clang-format on
 #define CLUSTER_FIELDS (sizeof cluster_fields / sizeof cluster_fields[0])
 const size_t cluster_field_count = CLUSTER_FIELDS;
 
@@ -152,17 +116,6 @@ double cluster_move_slowdown(const struct cluster *cluster)
 }
 
 // Without NVLink the NICs carry what it would; the spine in between is left out of that.
-static const char *inside_fault(const struct cluster *cluster, struct error *err)
-{
-    if (cluster->inside != INSIDE_NIC)
-        return NULL;
-    if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
-        return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
-    if (cluster->spine_oversubscription > 1)
-        return preset_fault(err, "inside", "nic: not modelled with spine_oversubscription above 1");
-    return NULL;
-}
-
 static const char *link_fault(const struct cluster *cluster, struct error *err)
 {
     const uint32_t gpus = cluster->gpus_per_node, nics = cluster->nics_per_node;
@@ -175,22 +128,26 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
     if (nics && gpus % nics && nics % gpus)
         return preset_fault(err, "nics_per_node",
                             "%u: expected a divisor or a multiple of the %u GPUs", nics, gpus);
-    return inside_fault(cluster, err);
+    if (cluster->inside != INSIDE_NIC)
+        return NULL;
+    if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
+        return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
+    if (cluster->spine_oversubscription > 1)
+        return preset_fault(err, "inside", "nic: not modelled with spine_oversubscription above 1");
+    return NULL;
 }
 
 static bool read_slow(struct cluster *cluster, struct error *err)
 {
-    const struct slow_place place = {.nodes = cluster->nodes,
-                                     .gpus_per_node = cluster->gpus_per_node,
-                                     .nic_ports = cluster_nic_ports(cluster),
-                                     .nics = cluster->nic_Bps > 0,
-                                     .nvlink =
-                                         cluster->nvlink_Bps > 0 && cluster->inside != INSIDE_NIC};
+    const bool nvlink = cluster->nvlink_Bps > 0 && cluster->inside != INSIDE_NIC;
+    const struct slow_place place = {cluster->nodes, cluster->gpus_per_node,
+                                     cluster_nic_ports(cluster), cluster->nic_Bps > 0, nvlink};
     return slow_parse(&cluster->slow_parts, cluster->slow, &place, err);
 }
 
-static const char *cluster_fault(struct cluster *cluster, struct error *err)
+static const char *cluster_fault(void *object, struct error *err)
 {
+    struct cluster *cluster = object;
     if (cluster->nodes == 0)
         return preset_fault(err, "nodes", "0: expected at least 1");
     if (cluster->gpus_per_node == 0)
@@ -224,34 +181,24 @@ static size_t cluster_row(const char *key)
 // ---- reading ------------------------------------------------------------------------------------
 
 // A rate whose datasheet figure is not given is its own.
-static void nominal_default(struct cluster *cluster, const bool *seen)
+static void cluster_settle(struct object_reading *reading)
 {
-    if (!seen[cluster_row("nvlink_nominal")])
+    struct cluster *cluster = reading->object;
+    if (!reading->seen[cluster_row("nvlink_nominal")])
         cluster->nvlink_nominal_Bps = cluster->nvlink_Bps;
-    if (!seen[cluster_row("nic_nominal")])
+    if (!reading->seen[cluster_row("nic_nominal")])
         cluster->nic_nominal_Bps = cluster->nic_Bps;
 }
 
-static void cluster_settle(struct object_reading *reading)
-{
-    nominal_default(reading->object, reading->seen);
-}
-
-static const char *cluster_object_fault(void *object, struct error *err)
-{
-    return cluster_fault(object, err);
-}
-
-static const char *const cluster_required[] = {"nodes", "gpus_per_node", NULL};
 static const struct object_reader cluster_reader = {
     .kind = "clusters",
     .whose = "a cluster's",
     .fields = cluster_fields,
     .count = CLUSTER_FIELDS,
-    .required = cluster_required,
+    .required = (const char *const[]){"nodes", "gpus_per_node", NULL},
     .needs = "a cluster needs nodes, gpus_per_node and its links",
     .settle = cluster_settle,
-    .fault = cluster_object_fault,
+    .fault = cluster_fault,
 };
 
 static bool shape_changes(const struct field_change *change, char *shape, struct error *err)
@@ -268,14 +215,15 @@ static bool shape_changes(const struct field_change *change, char *shape, struct
 }
 
 // The one-line form of a cluster of no preset: "4x8", then ":key=value,key=value".
-static bool load_shape(char *shape, char *items, struct cluster *cluster, struct error *err)
+static bool load_shape(struct object_reading *reading, char *shape, char *items)
 {
-    bool seen[CLUSTER_FIELDS] = {false};
-    const struct field_change change = {cluster_fields, CLUSTER_FIELDS, cluster, seen};
-    if (!shape_changes(&change, shape, err) || (items && !field_assign(&change, items, err)))
+    const struct field_change change = {cluster_fields, CLUSTER_FIELDS, reading->object,
+                                        reading->seen};
+    if (!shape_changes(&change, shape, reading->err) ||
+        (items && !field_assign(&change, items, reading->err)))
         return false;
-    nominal_default(cluster, seen);
-    return cluster_check(cluster, err);
+    cluster_settle(reading);
+    return cluster_check(reading->object, reading->err);
 }
 
 static bool begins_with_shape(const char *text)
@@ -286,21 +234,13 @@ static bool begins_with_shape(const char *text)
     return end != text && *end == 'x';
 }
 
-// The one-line form begins with a digit and an x, or at least has a '=' and is no file.
-static bool looks_like_line(const char *what)
-{
-    return begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
-}
-
 // A shape with its keys, or a preset or file with keys changed.
 static bool load_line(struct object_reading *reading, const char *what)
 {
-    char *text = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
-    char *items = strchr(text, ':');
-    if (items)
-        *items++ = '\0';
+    char *items = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
+    char *text = strsep(&items, ":");
     const bool done = begins_with_shape(text) || !items
-                          ? load_shape(text, items, reading->object, reading->err)
+                          ? load_shape(reading, text, items)
                           : object_load(reading, text) && object_change(reading, items);
     free(text);
     return done || error_prefix(reading->err, "'%s'", error_quote(what, quoted));
@@ -316,7 +256,9 @@ bool cluster_load(const char *what, struct cluster *cluster, struct provenance *
                                      .seen = seen,
                                      .err = err};
     *cluster = cluster_default();
-    return looks_like_line(what) ? load_line(&reading, what) : object_load(&reading, what);
+    // The one-line form begins with a digit and an x, or at least has a '=' and is no file.
+    const bool line = begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
+    return line ? load_line(&reading, what) : object_load(&reading, what);
 }
 
 char *cluster_line(const struct cluster *cluster)
@@ -342,36 +284,26 @@ char *cluster_line(const struct cluster *cluster)
     return line;
 }
 
-// NICs of a node cut down to `gpus` of its GPUs: each keeps its own or its share.
-static uint32_t nics_of_part(const struct cluster *cluster, uint32_t gpus)
-{
-    const uint32_t all = cluster->gpus_per_node, nics = cluster->nics_per_node;
-    if (nics == 0 || nics % all == 0)
-        return nics / all * gpus;
-    const uint32_t sharing = all / nics ? all / nics : 1;
-    return (gpus + sharing - 1) / sharing;
-}
-
-// NVLink alone, over however many hosts (GB200 NVL72 has 18).
-static bool is_one_domain(const struct cluster *cluster)
-{
-    return cluster->nodes == 1 && !(cluster->nic_Bps > 0);
-}
-
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err)
 {
     if (!nodes || !gpus_per_node || (uint64_t)nodes * gpus_per_node > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%u nodes of %u GPUs: expected 1 to %d ranks", nodes,
                          gpus_per_node, CLUSTER_MAX_RANKS);
-    if (nodes > 1 && is_one_domain(cluster) && nodes * gpus_per_node <= cluster->gpus_per_node) {
+    // NVLink alone, over however many hosts (GB200 NVL72 has 18).
+    const bool one_domain = cluster->nodes == 1 && !(cluster->nic_Bps > 0);
+    if (nodes > 1 && one_domain && nodes * gpus_per_node <= cluster->gpus_per_node) {
         gpus_per_node *= nodes;
         nodes = 1;
     }
     if (gpus_per_node > cluster->gpus_per_node)
         return error_set(err, EXIT_INPUT, "%u GPUs a node: expected at most %u", gpus_per_node,
                          cluster->gpus_per_node);
-    cluster->nics_per_node = nics_of_part(cluster, gpus_per_node);
+    // NICs of a node cut down to some of its GPUs: each keeps its own or its share.
+    const uint32_t all = cluster->gpus_per_node, nics = cluster->nics_per_node;
+    const uint32_t sharing = nics && all / nics ? all / nics : 1;
+    cluster->nics_per_node =
+        nics % all ? (gpus_per_node + sharing - 1) / sharing : nics / all * gpus_per_node;
     cluster->nodes = nodes;
     cluster->gpus_per_node = gpus_per_node;
     return true;
@@ -399,12 +331,8 @@ bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err)
     if (ep == 0 || ep > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%u: expected 1 to %d ranks", ep, CLUSTER_MAX_RANKS);
     const uint32_t gpus = cluster->gpus_per_node;
-    if (ep < gpus) {
-        cluster->nics_per_node = nics_of_part(cluster, ep);
-        cluster->nodes = 1;
-        cluster->gpus_per_node = ep;
-        return true;
-    }
+    if (ep < gpus)
+        return cluster_set_shape(cluster, 1, ep, err);
     if (ep % gpus)
         return error_set(err, EXIT_INPUT, "%u: expected a multiple of the %u GPUs of a node", ep,
                          gpus);

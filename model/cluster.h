@@ -8,9 +8,6 @@
 #include "model/slow.h"
 #include "base/object.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #define CLUSTER_MAX_RANKS 1024
 
 // Which links carry traffic inside a node.

@@ -85,15 +85,11 @@ static const char *dispatcher_fault(const struct dispatcher *d, struct error *er
     const char *key = rail_fault(d, err);
     if (!key)
         key = padded_fault(d, err);
-    if (key)
-        return key;
-    if (d->chunk_tokens == 0)
-        return preset_fault(err, "chunk_tokens", "0: expected at least 1");
-    if (d->combine_chunk_tokens == 0)
-        return preset_fault(err, "combine_chunk_tokens", "0: expected at least 1");
-    if (d->align_bytes == 0)
-        return preset_fault(err, "align_bytes", "0: expected at least 1");
-    return NULL;
+    const char *zero = d->chunk_tokens == 0           ? "chunk_tokens"
+                       : d->combine_chunk_tokens == 0 ? "combine_chunk_tokens"
+                       : d->align_bytes == 0          ? "align_bytes"
+                                                      : NULL;
+    return key || !zero ? key : preset_fault(err, zero, "0: expected at least 1");
 }
 
 bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err)
@@ -106,26 +102,16 @@ bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err)
 struct chunk_row {
     uint32_t ep, dispatch, combine;
 };
+// clang-format off
+#define CHUNK_ROW(member, high, text)                                                              \
+    {.key = #member, .kind = FIELD_U32, .offset = offsetof(struct chunk_row, member), .min = 1,    \
+     .max = high, .help = text}
 static const struct field chunk_fields[] = {
-    {.key = "ep",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, ep),
-     .min = 1,
-     .max = 65536,
-     .help = "up to this many ranks"},
-    {.key = "dispatch",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, dispatch),
-     .min = 1,
-     .max = TOKENS_MAX,
-     .help = "tokens of a message"},
-    {.key = "combine",
-     .kind = FIELD_U32,
-     .offset = offsetof(struct chunk_row, combine),
-     .min = 1,
-     .max = TOKENS_MAX,
-     .help = "tokens of a message"},
+    CHUNK_ROW(ep, 65536, "up to this many ranks"),
+    CHUNK_ROW(dispatch, TOKENS_MAX, "tokens of a message"),
+    CHUNK_ROW(combine, TOKENS_MAX, "tokens of a message"),
 };
+// clang-format on
 #define CHUNK_FIELDS (sizeof chunk_fields / sizeof chunk_fields[0])
 #define CHUNK_KEY "chunk_by_ep"
 
@@ -176,53 +162,39 @@ static bool read_chunk_list(const struct object_reading *reading, doc_node list)
     return true;
 }
 
-// Both sizes come from the list, and so from where it comes.
-static void take_chunk_provenance(const struct object_reading *reading,
-                                  struct provenance *provenance)
-{
-    if (reading->provenance && provenance_given(provenance)) {
-        reading->provenance[object_row(reading, "chunk_tokens")] = provenance_copy(provenance);
-        reading->provenance[object_row(reading, "combine_chunk_tokens")] =
-            provenance_copy(provenance);
-    }
-    provenance_release(provenance, 1);
-}
-
-static bool refuse_chunks(const struct object_reading *reading, doc_node node)
-{
-    return doc_error(reading->doc, node, reading->err,
-                     CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
-}
-
 // The list itself, out of {value: ..., source: ...} where it stands in one.
-static bool open_chunks(const struct object_reading *reading, doc_node node, doc_node *list)
+static bool open_chunks(const struct object_reading *reading, doc_node *list)
 {
     const struct doc *doc = reading->doc;
+    const doc_node node = *list;
     struct provenance provenance = {0};
-    if (doc_kind(doc, node) == DOC_MAP && doc_get(doc, node, "value") == DOC_NONE)
-        return refuse_chunks(reading, node);
-    *list = node;
-    const bool ok = object_open(doc, CHUNK_KEY, list, &provenance, reading->err);
-    take_chunk_provenance(reading, &provenance);
+    const bool bare = doc_kind(doc, node) == DOC_MAP && doc_get(doc, node, "value") == DOC_NONE;
+    const bool ok = bare || object_open(doc, CHUNK_KEY, list, &provenance, reading->err);
+    if (reading->provenance && provenance_given(&provenance)) {
+        // Both sizes come from the list, and so from where it comes.
+        reading->provenance[object_row(reading, "chunk_tokens")] = provenance_copy(&provenance);
+        reading->provenance[object_row(reading, "combine_chunk_tokens")] =
+            provenance_copy(&provenance);
+    }
+    provenance_release(&provenance, 1);
+    if (ok && (bare || doc_kind(doc, *list) != DOC_LIST || doc_size(doc, *list) == 0))
+        return doc_error(doc, node, reading->err,
+                         CHUNK_KEY ": expected a list of {ep: N, dispatch: N, combine: N}");
     return ok;
 }
 
 static bool read_chunks(struct object_reading *reading)
 {
     const struct doc *doc = reading->doc;
-    doc_node list = DOC_NONE;
     const doc_node node = doc_get(doc, reading->root, CHUNK_KEY);
+    doc_node list = node;
     if (node == DOC_NONE)
         return true;
     if (reading->seen[object_row(reading, "chunk_tokens")] ||
         reading->seen[object_row(reading, "combine_chunk_tokens")])
         return doc_error(doc, node, reading->err,
                          CHUNK_KEY ": expected either this or chunk_tokens, not both");
-    if (!open_chunks(reading, node, &list))
-        return false;
-    if (doc_kind(doc, list) != DOC_LIST || doc_size(doc, list) == 0)
-        return refuse_chunks(reading, node);
-    return read_chunk_list(reading, list);
+    return open_chunks(reading, &list) && read_chunk_list(reading, list);
 }
 
 // Key `law` comes first, wherever it stands: it says which other keys there are.
@@ -258,15 +230,12 @@ static const char *dispatcher_object_fault(void *object, struct error *err)
     return dispatcher_fault(object, err);
 }
 
-static const char *const dispatcher_required[] = {"dedupe", "route", "reduce", NULL};
-static const char *const dispatcher_others[] = {CHUNK_KEY, NULL};
-
 static const struct object_reader dispatcher_reader = {
     .kind = "dispatchers",
     .whose = "a dispatcher's",
-    .required = dispatcher_required,
+    .required = (const char *const[]){"dedupe", "route", "reduce", NULL},
     .needs = "a dispatcher needs dedupe, route and reduce",
-    .others = dispatcher_others,
+    .others = (const char *const[]){CHUNK_KEY, NULL},
     .begin = read_cost_model,
     .read_others = read_chunks,
     .check_variant = check_cost_model,
@@ -313,15 +282,11 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
             read_variant(&reading, what, name, VARIANT_CLUSTER));
 }
 
-static uint64_t round_up(uint64_t bytes, uint32_t multiple)
-{
-    return (bytes + multiple - 1) / multiple * multiple;
-}
-
 // Whole units of alignment, and where lines of 128 bytes carry flags, those beside.
 static uint64_t on_wire(const struct dispatcher *dispatcher, uint64_t bytes)
 {
-    const uint64_t aligned = round_up(bytes, dispatcher->align_bytes);
+    const uint32_t align = dispatcher->align_bytes;
+    const uint64_t aligned = (bytes + align - 1) / align * align;
     const uint32_t line = dispatcher->line_payload_bytes;
     return line ? (aligned * 128 + line - 1) / line : aligned;
 }

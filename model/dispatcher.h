@@ -9,9 +9,6 @@
 #include "model/costs/cost.h"
 #include "model/moe.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // How many copies of a token leave its rank in dispatch.
 enum dedupe {
     DEDUPE_EXPERT, // one a chosen expert
@@ -85,12 +82,12 @@ extern const char *const dedupe_names[], *const route_names[], *const reduce_nam
 extern const char *const counts_names[], *const sync_names[], *const op_names[];
 
 // Key `law` (struct field): it says which other keys there are, cost_model->fields.
-#define DISPATCHER_COST_MODEL_ROW                                                                  \
-    {                                                                                              \
-        .key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),      \
-        .objects = cost_models, .tag = COST_MOVES,                                                 \
-        .help = "how kernels share time between SMs and wires"                                     \
-    }
+// clang-format off
+#define DISPATCHER_COST_MODEL_ROW                                                                         \
+    {.key = "law", .kind = FIELD_NAMED, .offset = offsetof(struct dispatcher, cost_model),         \
+     .objects = cost_models, .tag = COST_MOVES,                                                    \
+     .help = "how kernels share time between SMs and wires"}
+// clang-format on
 
 // Copies per rank straight to the rank, one token a message, cost model stream without costs.
 struct dispatcher dispatcher_default(void);

@@ -44,10 +44,10 @@ double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t po
     if (!fabric->slow.count)
         return healthy;
     if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
-        return healthy * slow_share(&fabric->slow, SLOW_NVLINK, port);
+        return healthy * slow_share(&fabric->slow, SLOW_NVLINK, port, 1);
     if (kind == PORT_NIC_TX || kind == PORT_NIC_RX) {
         const uint32_t each = fabric->gpus_per_node / fabric->nic_ports; // ranks of a NIC
-        return healthy * slow_nic_share(&fabric->slow, port * each, each);
+        return healthy * slow_share(&fabric->slow, SLOW_NIC, port * each, each);
     }
     return healthy;
 }
@@ -55,7 +55,7 @@ double fabric_rate(const struct fabric *fabric, enum port_kind kind, uint32_t po
 // A GPU that computes at a share s of the healthy rate takes 1 / s as long.
 double fabric_work(const struct fabric *fabric, uint32_t rank)
 {
-    return 1 / slow_share(&fabric->slow, SLOW_COMPUTE, rank);
+    return 1 / slow_share(&fabric->slow, SLOW_COMPUTE, rank, 1);
 }
 
 // With rails each NIC index has a leaf of its own that joins all nodes: only traffic from one index

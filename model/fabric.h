@@ -5,10 +5,6 @@
 
 #include "model/cluster.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 enum port_kind {
     PORT_NIC_TX,
     PORT_NIC_RX,

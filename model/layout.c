@@ -4,7 +4,6 @@
 #include "base/mem.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 void layout_release(struct layout *layout)
 {
@@ -14,26 +13,6 @@ void layout_release(struct layout *layout)
     free(layout->replica_first);
     free(layout->replica_slot);
     *layout = (struct layout){0};
-}
-
-void layout_copy(struct layout *copy, const struct layout *layout)
-{
-    const size_t slots = layout->slots, id = sizeof(uint32_t);
-    *copy = *layout;
-    copy->slot_expert = mem_copy(layout->slot_expert, slots * id);
-    copy->slot_rank = mem_copy(layout->slot_rank, slots * id);
-    copy->rank_slot = mem_copy(layout->rank_slot, (layout->ranks + 1) * id);
-    copy->replica_first = mem_copy(layout->replica_first, (layout->experts + 1) * id);
-    copy->replica_slot = mem_copy(layout->replica_slot, slots * id);
-}
-
-static void layout_alloc(struct layout *layout)
-{
-    layout->slot_expert = mem_alloc(layout->slots, sizeof *layout->slot_expert);
-    layout->slot_rank = mem_alloc(layout->slots, sizeof *layout->slot_rank);
-    layout->rank_slot = mem_alloc(layout->ranks + 1, sizeof *layout->rank_slot);
-    layout->replica_first = mem_alloc(layout->experts + 1, sizeof *layout->replica_first);
-    layout->replica_slot = mem_alloc(layout->slots, sizeof *layout->replica_slot);
 }
 
 // Ranks take ceil(slots / ranks) slots until the rest divides evenly, then floor.
@@ -54,8 +33,7 @@ static void index_replicas(struct layout *layout)
         layout->replica_first[layout->slot_expert[slot] + 1]++;
     for (uint32_t expert = 0; expert < layout->experts; expert++)
         layout->replica_first[expert + 1] += layout->replica_first[expert];
-    uint32_t *next = mem_alloc(layout->experts, sizeof *next);
-    memcpy(next, layout->replica_first, layout->experts * sizeof *next);
+    uint32_t *next = mem_copy(layout->replica_first, layout->experts * sizeof *next);
     for (uint32_t slot = 0; slot < layout->slots; slot++)
         layout->replica_slot[next[layout->slot_expert[slot]]++] = slot;
     free(next);
@@ -106,15 +84,27 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
         !experts_check(slot_expert, slots, experts, err))
         return false;
     *layout = (struct layout){.experts = experts, .ranks = ranks, .slots = slots};
-    layout_alloc(layout);
-    memcpy(layout->slot_expert, slot_expert, slots * sizeof *slot_expert);
+    layout->slot_expert = mem_copy(slot_expert, slots * sizeof *slot_expert);
+    layout->slot_rank = mem_alloc(slots, sizeof *layout->slot_rank);
+    layout->rank_slot = mem_alloc(ranks + 1, sizeof *layout->rank_slot);
+    layout->replica_first = mem_alloc(experts + 1, sizeof *layout->replica_first);
+    layout->replica_slot = mem_alloc(slots, sizeof *layout->replica_slot);
     share_slots(layout);
     index_replicas(layout);
     return true;
 }
 
-static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ranks,
-                           struct error *err)
+void layout_copy(struct layout *copy, const struct layout *layout)
+{
+    struct error none; // what was made of these slots once can be made again
+    layout_from_slots(copy, layout->slot_expert, layout->slots, layout->experts, layout->ranks,
+                      &none);
+}
+
+// In turns of every `step`-th expert: 1 leaves them in id order; by the number of ranks, rank r has
+// experts r, r + ranks, ..., as many as the contiguous shares give it.
+static bool deal_experts(struct layout *layout, uint32_t experts, uint32_t ranks, uint32_t step,
+                         struct error *err)
 {
     *layout = (struct layout){0};
     if (ranks == 0 || experts < ranks)
@@ -122,32 +112,22 @@ static bool enough_experts(struct layout *layout, uint32_t experts, uint32_t ran
                          "%u experts on %u ranks: expected at least one expert a rank; give --ep "
                          "%u or fewer",
                          experts, ranks, experts);
-    return true;
-}
-
-bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
-{
-    if (!enough_experts(layout, experts, ranks, err))
-        return false;
-    uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
-    for (uint32_t slot = 0; slot < experts; slot++)
-        slot_expert[slot] = slot;
-    const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
-    free(slot_expert);
-    return done;
-}
-
-bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
-{
-    if (!enough_experts(layout, experts, ranks, err))
-        return false;
-    // Rank r has experts r, r + ranks, ...: as many as the contiguous shares give it.
     uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
     uint32_t slot = 0;
-    for (uint32_t rank = 0; rank < ranks; rank++)
-        for (uint32_t expert = rank; expert < experts; expert += ranks)
+    for (uint32_t first = 0; first < step; first++)
+        for (uint32_t expert = first; expert < experts; expert += step)
             slot_expert[slot++] = expert;
     const bool done = layout_from_slots(layout, slot_expert, experts, experts, ranks, err);
     free(slot_expert);
     return done;
+}
+
+bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    return deal_experts(layout, experts, ranks, 1, err);
+}
+
+bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
+{
+    return deal_experts(layout, experts, ranks, ranks, err);
 }

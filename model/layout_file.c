@@ -190,16 +190,19 @@ static bool read_layout(const struct layout_reading *reading, struct layout *lay
     return done;
 }
 
+static bool open_layout_file(struct layout_reading *reading, const char *path)
+{
+    reading->doc = doc_load(path, reading->err);
+    return reading->doc && layout_file_begin(reading);
+}
+
 bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
                       uint32_t ranks, struct error *err)
 {
+    struct layout_reading reading = {.experts = experts, .ranks = ranks, .err = err};
     *layout = (struct layout){0};
-    struct layout_reading reading = {
-        .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
-    if (!reading.doc)
-        return false;
-    const bool done =
-        layout_file_begin(&reading) && find_layer(&reading, layer) && read_layout(&reading, layout);
+    const bool done = open_layout_file(&reading, path) && find_layer(&reading, layer) &&
+                      read_layout(&reading, layout);
     doc_free(reading.doc);
     return done;
 }
@@ -289,11 +292,8 @@ bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, u
                   struct error *err)
 {
     *layouts = (struct layouts){0};
-    struct layout_reading reading = {
-        .doc = doc_load(path, err), .experts = experts, .ranks = ranks, .err = err};
-    if (!reading.doc)
-        return false;
-    const bool done = layout_file_begin(&reading) && read_layouts(&reading, layouts);
+    struct layout_reading reading = {.experts = experts, .ranks = ranks, .err = err};
+    const bool done = open_layout_file(&reading, path) && read_layouts(&reading, layouts);
     doc_free(reading.doc);
     if (!done)
         layouts_release(layouts);
@@ -302,10 +302,12 @@ bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, u
 
 // ---- writing -----------------------------------------------------------------------------------
 
-static void write_slots(const struct layout *layout, FILE *out)
+// The expert of each slot; `plain`: in id order, around again.
+static void write_slots(const struct layout *layout, bool plain, FILE *out)
 {
     for (uint32_t slot = 0; slot < layout->slots; slot++)
-        fprintf(out, "%s%u", slot ? ", " : "[", layout->slot_expert[slot]);
+        fprintf(out, "%s%u", slot ? ", " : "[",
+                plain ? slot % layout->experts : layout->slot_expert[slot]);
     fputc(']', out);
 }
 
@@ -315,16 +317,9 @@ static void write_trtllm(const struct layouts *layouts, FILE *out)
             layouts->of[0].slots);
     for (uint32_t l = 0; l < layouts->count; l++) {
         fprintf(out, "  %u: ", layouts->layer_ids[l]);
-        write_slots(&layouts->of[l], out);
+        write_slots(&layouts->of[l], false, out);
         fputc('\n', out);
     }
-}
-
-static void write_plain_row(const struct layout *like, FILE *out)
-{
-    for (uint32_t slot = 0; slot < like->slots; slot++)
-        fprintf(out, "%s%u", slot ? ", " : "[", slot % like->experts);
-    fputc(']', out);
 }
 
 static void write_sglang(const struct layouts *layouts, FILE *out)
@@ -334,10 +329,7 @@ static void write_sglang(const struct layouts *layouts, FILE *out)
     for (uint32_t l = 0; l < layouts->count; l++)
         for (; next <= layouts->layer_ids[l]; next++) {
             fputs(next ? ",\n " : " ", out);
-            if (next == layouts->layer_ids[l])
-                write_slots(&layouts->of[l], out);
-            else
-                write_plain_row(&layouts->of[l], out);
+            write_slots(&layouts->of[l], next < layouts->layer_ids[l], out);
         }
     fputs("\n]}\n", out);
 }

@@ -37,10 +37,6 @@ struct layouts {
 bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
                       uint32_t ranks, struct error *err);
 
-// "contiguous", "round-robin" or the path of a file (layout_from_file).
-bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
-                 uint32_t ranks, struct error *err);
-
 // All layers of a file, in order of their ids. experts 0: one more than the highest id named.
 bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, uint32_t ranks,
                   struct error *err);

@@ -4,12 +4,26 @@
 
 #include <assert.h>
 #include <gsl/gsl_cdf.h>
-#include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-#include <threads.h>
 
 const char *const loads_kind_names[] = {"auto", "counted", "expected", NULL};
+
+double loads_sum(const double *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += values[i];
+    return sum;
+}
+
+double loads_received(const double *copies, size_t ranks, size_t rank)
+{
+    double received = 0;
+    for (size_t source = 0; source < ranks; source++)
+        received += copies[source * ranks + rank];
+    return received;
+}
 
 void loads_init(struct loads *loads, uint32_t ranks, uint32_t nodes, uint32_t slots)
 {
@@ -154,22 +168,6 @@ struct hit_rates {
     double *slot;                 // mean tokens a slot
 };
 
-static void hit_rates_init(struct hit_rates *rates, const struct layout *layout, uint32_t nodes)
-{
-    rates->rank = mem_alloc(layout->ranks, sizeof(double));
-    rates->expert = mem_alloc(layout->ranks, sizeof(double));
-    rates->node = mem_alloc(nodes, sizeof(double));
-    rates->slot = mem_alloc(layout->slots, sizeof(double));
-}
-
-static void hit_rates_release(struct hit_rates *rates)
-{
-    free(rates->rank);
-    free(rates->expert);
-    free(rates->node);
-    free(rates->slot);
-}
-
 // After how many tokens replicas' turns repeat, as far as it matters.
 #define MAX_TURNS 840
 static uint32_t turns_of(const struct layout *layout)
@@ -221,80 +219,61 @@ static void uniform_rates(struct hit_rates *rates, const struct routing *routing
     }
 }
 
-// The experts of 4,096 tokens under a group-limited rule: shape in, ids out.
+// The experts of 4,096 tokens under a group-limited rule: shape in, ids out. The last shape's are
+// kept for the process: a sweep asks for one shape many times.
 #define SAMPLE_TOKENS 4096
 #define SAMPLE_SEED 20250225 // of the table alone, never the user's
-struct sample {
-    enum routing_rule rule;
-    uint32_t experts, topk, groups, topk_groups, ranks; // ranks: rule balanced draws from them
-    uint16_t *ids;                                      // [SAMPLE_TOKENS * topk]
-};
+static struct routing sampled_shape;
+static uint16_t *sampled_ids; // [SAMPLE_TOKENS * topk]
+static pthread_mutex_t sample_lock = PTHREAD_MUTEX_INITIALIZER;
 
-// The last shape's table, kept for the process: a sweep asks for one shape many times.
-static struct sample cached_sample;
-static mtx_t cached_sample_lock;
-static once_flag cached_sample_once = ONCE_FLAG_INIT;
-
-static void cached_sample_init(void)
+// Rule balanced draws from the ranks too.
+static bool serves_shape(const struct routing *a, const struct routing *b)
 {
-    if (mtx_init(&cached_sample_lock, mtx_plain) != thrd_success)
-        abort();
+    return a->rule == b->rule && a->experts == b->experts && a->topk == b->topk &&
+           a->groups == b->groups && a->topk_groups == b->topk_groups && a->ranks == b->ranks;
 }
 
-static bool sample_serves(const struct sample *sample, const struct routing *routing)
+static void draw_sample(const struct routing *routing)
 {
-    return sample->ids && sample->rule == routing->rule && sample->experts == routing->experts &&
-           sample->topk == routing->topk && sample->groups == routing->groups &&
-           sample->topk_groups == routing->topk_groups && sample->ranks == routing->ranks;
-}
-
-static void sample_draw(struct sample *sample, const struct routing *routing)
-{
-    struct routing fixed = *routing;
-    fixed.seed = SAMPLE_SEED;
-    fixed.layer = 0;
-    free(sample->ids);
-    *sample =
-        (struct sample){.rule = routing->rule,
-                        .experts = routing->experts,
-                        .topk = routing->topk,
-                        .groups = routing->groups,
-                        .topk_groups = routing->topk_groups,
-                        .ranks = routing->ranks,
-                        .ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk, sizeof(uint16_t))};
+    sampled_shape = *routing;
+    sampled_shape.seed = SAMPLE_SEED;
+    sampled_shape.layer = 0;
+    free(sampled_ids);
+    sampled_ids = mem_alloc((size_t)SAMPLE_TOKENS * routing->topk, sizeof *sampled_ids);
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
-        routing_row(&fixed, 0, t, sample->ids + (size_t)t * routing->topk);
+        routing_row(&sampled_shape, 0, t, sampled_ids + (size_t)t * routing->topk);
+}
+
+static void take_sampled(double *rates, const uint32_t *counts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        rates[i] = (double)counts[i] / SAMPLE_TOKENS;
 }
 
 static void sampled_rates(struct hit_rates *rates, const struct routing *routing,
                           const struct layout *layout, uint32_t nodes)
 {
     struct source_count *count = source_count_new(layout, nodes);
-    call_once(&cached_sample_once, cached_sample_init);
-    mtx_lock(&cached_sample_lock);
-    if (!sample_serves(&cached_sample, routing))
-        sample_draw(&cached_sample, routing);
+    pthread_mutex_lock(&sample_lock);
+    if (!sampled_ids || !serves_shape(&sampled_shape, routing))
+        draw_sample(routing);
     for (uint32_t t = 0; t < SAMPLE_TOKENS; t++)
         count_token(count, layout, layout->ranks / nodes, t,
-                    cached_sample.ids + (size_t)t * routing->topk, routing->topk);
-    mtx_unlock(&cached_sample_lock);
-    for (uint32_t r = 0; r < layout->ranks; r++) {
-        rates->rank[r] = (double)count->ranks[r] / SAMPLE_TOKENS;
-        rates->expert[r] = (double)count->experts[r] / SAMPLE_TOKENS;
-    }
-    for (uint32_t n = 0; n < nodes; n++)
-        rates->node[n] = (double)count->nodes[n] / SAMPLE_TOKENS;
-    for (uint32_t s = 0; s < layout->slots; s++)
-        rates->slot[s] = (double)count->slots[s] / SAMPLE_TOKENS;
+                    sampled_ids + (size_t)t * routing->topk, routing->topk);
+    pthread_mutex_unlock(&sample_lock);
+    take_sampled(rates->rank, count->ranks, layout->ranks);
+    take_sampled(rates->expert, count->experts, layout->ranks);
+    take_sampled(rates->node, count->nodes, nodes);
+    take_sampled(rates->slot, count->slots, layout->slots);
     source_count_free(count);
 }
 
-static double mean_of(const double *values, uint32_t count)
+static void level(double *values, uint32_t count)
 {
-    double sum = 0;
+    const double mean = loads_sum(values, count) / count;
     for (uint32_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum / count;
+        values[i] = mean;
 }
 
 // Ranks of a layout without replicas and with equal shares are alike under every rule: the table's
@@ -303,18 +282,10 @@ static void level_rates(struct hit_rates *rates, const struct layout *layout, ui
 {
     if (layout->slots != layout->experts || layout->experts % layout->ranks)
         return;
-    const double rank = mean_of(rates->rank, layout->ranks);
-    const double expert = mean_of(rates->expert, layout->ranks);
-    const double node = mean_of(rates->node, nodes);
-    const double slot = mean_of(rates->slot, layout->slots);
-    for (uint32_t r = 0; r < layout->ranks; r++) {
-        rates->rank[r] = rank;
-        rates->expert[r] = expert;
-    }
-    for (uint32_t n = 0; n < nodes; n++)
-        rates->node[n] = node;
-    for (uint32_t s = 0; s < layout->slots; s++)
-        rates->slot[s] = slot;
+    level(rates->rank, layout->ranks);
+    level(rates->expert, layout->ranks);
+    level(rates->node, nodes);
+    level(rates->slot, layout->slots);
 }
 
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
@@ -324,14 +295,16 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
         loads_count(loads, routing, layout, nodes);
         return;
     }
-    struct hit_rates rates;
+    struct hit_rates rates = {.rank = mem_alloc(layout->ranks, sizeof(double)),
+                              .expert = mem_alloc(layout->ranks, sizeof(double)),
+                              .node = mem_alloc(nodes, sizeof(double)),
+                              .slot = mem_alloc(layout->slots, sizeof(double))};
     const bool closed =
         routing->rule == ROUTING_UNIFORM ||
         (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;
-    hit_rates_init(&rates, layout, nodes);
     (closed ? uniform_rates : sampled_rates)(&rates, routing, layout, nodes);
     if (!closed)
         level_rates(&rates, layout, nodes);
@@ -347,7 +320,10 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
         for (uint32_t s = 0; s < layout->slots; s++)
             loads->slot_tokens[s] += tokens * rates.slot[s];
     }
-    hit_rates_release(&rates);
+    free(rates.rank);
+    free(rates.expert);
+    free(rates.node);
+    free(rates.slot);
 }
 
 void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes)
@@ -359,12 +335,8 @@ void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks
 
 static double per_token(const struct loads *loads, const double *copies, size_t count)
 {
-    double sum = 0, tokens = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += copies[i];
-    for (uint32_t r = 0; r < loads->ranks; r++)
-        tokens += loads->tokens[r];
-    return tokens > 0 ? sum / tokens : 0;
+    const double tokens = loads_sum(loads->tokens, loads->ranks);
+    return tokens > 0 ? loads_sum(copies, count) / tokens : 0;
 }
 
 double loads_nodes_per_token(const struct loads *loads)

@@ -8,9 +8,6 @@
 #include "model/layout.h"
 #include "model/routing.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // Which loads an engine reads.
 enum loads_kind { LOADS_AUTO, LOADS_COUNTED, LOADS_EXPECTED };
 extern const char *const loads_kind_names[];
@@ -51,11 +48,26 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
 // A byte matrix as loads: rank_copies[source * ranks + rank] = bytes; the other counts are zero.
 void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes);
 
+// Balanced loads: the same traffic with nothing left to luck or skew, what balanced routing would
+// ask. Spreads what `loads` asks evenly: tokens over ranks; copies over all pairs of one kind (a
+// rank and itself, two of a node, a rank and its rail peer elsewhere, two others of different
+// nodes), so that what NICs and NVLink carry in all, and the copies a token, stay what they were;
+// choices served, and experts that have any, over ranks. Counted loads stay whole, one more at some
+// of a kind where they do not divide. layout may be NULL (a byte matrix). Released by
+// loads_release.
+void loads_balanced(struct loads *balanced, const struct loads *loads, const struct layout *layout);
+
 void loads_release(struct loads *loads);
 
 // Copies a token, averaged over all tokens: distinct nodes and distinct ranks it reaches.
 double loads_nodes_per_token(const struct loads *loads);
 double loads_ranks_per_token(const struct loads *loads);
+
+// In the order that they stand in.
+double loads_sum(const double *values, size_t count);
+
+// What a rank receives of all ranks, its own among them: a column of a matrix [ranks * ranks].
+double loads_received(const double *copies, size_t ranks, size_t rank);
 
 // Probability that a uniform top-k subset of `experts` misses all of `group` given experts.
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group);

@@ -2,28 +2,17 @@
 
 #include <string.h>
 
-#define ROW(member) offsetof(struct measured_row, member)
-#define U32(member, from, to, blank)                                                               \
-    {                                                                                              \
-        {.key = #member, .kind = FIELD_U32, .offset = ROW(member), .min = from, .max = to}, true,  \
-            blank                                                                                  \
-    }
-#define TEXT(member)                                                                               \
-    {                                                                                              \
-        {.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, true, false                   \
-    }
-
-#define OPTIONAL(member)                                                                           \
-    {                                                                                              \
-        {.key = #member, .kind = FIELD_TEXT, .offset = ROW(member)}, false, true                   \
-    }
-
 // clang-format off
+#define COLUMN(member, what, from, to, required, blank)                                            \
+    {{.key = #member, .kind = what, .offset = offsetof(struct measured_row, member), .min = from,  \
+      .max = to}, required, blank}
+#define U32(member, from, to, blank) COLUMN(member, FIELD_U32, from, to, true, blank)
+#define TEXT(member) COLUMN(member, FIELD_TEXT, 0, 0, true, false)
+#define OPTIONAL(member, what, to) COLUMN(member, what, 0, to, false, true)
+#define OPTIONAL_TEXT(member) OPTIONAL(member, FIELD_TEXT, 0)
+
 const struct measured_row_column measured_row_columns[] = {
-    TEXT(id),
-    TEXT(family),
-    TEXT(cluster),
-    TEXT(dispatcher),
+    TEXT(id), TEXT(family), TEXT(cluster), TEXT(dispatcher),
     U32(nodes, 1, 1024, false),
     U32(gpus_per_node, 1, 1024, false),
     U32(experts, 0, MOE_MAX_EXPERTS, true),
@@ -31,25 +20,13 @@ const struct measured_row_column measured_row_columns[] = {
     U32(topk_groups, 0, MOE_MAX_EXPERTS, true),
     U32(hidden, 0, 1000000, true),
     U32(sms, 0, 4096, true),
-    {{.key = "latency_us",
-      .kind = FIELD_NUMBER,
-      .offset = ROW(latency_us),
-      .min = 1e-6,
-      .max = 1e12},
-     true,
-     false},
+    COLUMN(latency_us, FIELD_NUMBER, 1e-6, 1e12, true, false),
     TEXT(source),
-    OPTIONAL(stage),
-    OPTIONAL(stat),
-    OPTIONAL(routing),
-    OPTIONAL(layout),
-    {{.key = "step", .kind = FIELD_U64, .offset = ROW(step)}, false, true},
-    {{.key = "layer", .kind = FIELD_U32, .offset = ROW(layer), .max = 1e6}, false, true},
-    OPTIONAL(traffic),
-    OPTIONAL(gpu),
-    {{.key = "intermediate", .kind = FIELD_U32, .offset = ROW(intermediate), .max = 1e6},
-     false,
-     true},
+    OPTIONAL_TEXT(stage), OPTIONAL_TEXT(stat), OPTIONAL_TEXT(routing), OPTIONAL_TEXT(layout),
+    OPTIONAL(step, FIELD_U64, 0),
+    OPTIONAL(layer, FIELD_U32, 1e6),
+    OPTIONAL_TEXT(traffic), OPTIONAL_TEXT(gpu),
+    OPTIONAL(intermediate, FIELD_U32, 1e6),
 };
 // clang-format on
 const size_t measured_row_column_count =
@@ -58,12 +35,15 @@ const size_t measured_row_column_count =
 const char *const measured_row_word_columns[] = {"tokens_per_gpu", "dtype", "phase", "derived",
                                                  NULL};
 
-static bool is_one_of(const char *text, const char *const *names)
+// Whether the text of a column is one of the names; if not, err says what cannot be done.
+static bool is_known(const char *text, const char *const *names, const char *column,
+                     const char *cannot, struct error *err)
 {
+    char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; names[i]; i++)
         if (!strcmp(text, names[i]))
             return true;
-    return false;
+    return error_set(err, EXIT_INPUT, "%s %s %s", column, error_quote(text, quoted), cannot);
 }
 
 enum routing_rule measured_rule(const struct measured_row *row)
@@ -84,17 +64,9 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
     static const char *const stats[] = {"", "mean", "slowest", NULL};
     static const char *const routings[] = {"",         "uniform", "deepep", "v3",
                                            "balanced", "router",  NULL};
-    char quoted[ERROR_QUOTE_BYTES];
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
-    if (!is_one_of(row->stage, stages))
-        return error_set(err, EXIT_INPUT, "stage %s is not predicted, only inter and intra",
-                         error_quote(row->stage, quoted));
-    if (!is_one_of(row->stat, stats))
-        return error_set(err, EXIT_INPUT, "stat %s is not predicted, only mean and slowest",
-                         error_quote(row->stat, quoted));
-    if (!is_one_of(row->routing, routings))
-        return error_set(err, EXIT_INPUT, "routing %s cannot be drawn again",
-                         error_quote(row->routing, quoted));
-    return true;
+    return is_known(row->stage, stages, "stage", "is not predicted, only inter and intra", err) &&
+           is_known(row->stat, stats, "stat", "is not predicted, only mean and slowest", err) &&
+           is_known(row->routing, routings, "routing", "cannot be drawn again", err);
 }

@@ -9,10 +9,6 @@
 #include "model/routing.h"
 #include "model/schedule.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 struct measured_row {
     char id[FIELD_TEXT_BYTES], family[FIELD_TEXT_BYTES];
     char cluster[FIELD_TEXT_BYTES], dispatcher[FIELD_TEXT_BYTES]; // presets' names

@@ -12,22 +12,17 @@ const char *const dtype_names[] = {"fp8", "bf16", "fp32", "mxfp8", "nvfp4", "nvf
 static const char *const weight_names[] = {"fp8", "bf16", "fp32", NULL};
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};
 
-#define U32(member, low, high, text)                                                               \
-    {                                                                                              \
-        .key = #member, .kind = FIELD_U32, .offset = offsetof(struct moe, member), .min = (low),   \
-        .max = (high), .help = text                                                                \
-    }
+// clang-format off
+#define ROW(member, what, low, high, text)                                                         \
+    {.key = #member, .kind = what, .offset = offsetof(struct moe, member), .min = low,             \
+     .max = high, .help = text}
+#define U32(member, low, high, text) ROW(member, FIELD_U32, low, high, text)
 #define NAMED(member, list, text)                                                                  \
-    {                                                                                              \
-        .key = #member, .kind = FIELD_ENUM, .offset = offsetof(struct moe, member), .names = list, \
-        .help = text                                                                               \
-    }
+    {.key = #member, .kind = FIELD_ENUM, .offset = offsetof(struct moe, member), .names = list,    \
+     .help = text}
 
 const struct field moe_fields[] = {
-    {.key = "name",
-     .kind = FIELD_TEXT,
-     .offset = offsetof(struct moe, name),
-     .help = "name of the model"},
+    ROW(name, FIELD_TEXT, 0, 0, "name of the model"),
     U32(hidden, 1, 1 << 20, "values of a token's hidden state"),
     U32(experts, 1, MOE_MAX_EXPERTS, "routed experts of a layer"),
     U32(topk, 1, MOE_MAX_TOPK, "experts that a token goes to"),
@@ -40,20 +35,13 @@ const struct field moe_fields[] = {
     U32(layers, 1, 10000, "MoE layers of the model"),
     U32(dense_layers, 0, 10000, "layers before the first MoE layer"),
     NAMED(score, score_names, "how the router turns logits into scores"),
-    {.key = "normalise",
-     .kind = FIELD_BOOL,
-     .offset = offsetof(struct moe, normalise),
-     .help = "a token's weights are divided by their sum"},
-    {.key = "routed_scaling",
-     .kind = FIELD_NUMBER,
-     .offset = offsetof(struct moe, routed_scaling),
-     .min = 1e-6,
-     .max = 1e6,
-     .help = "factor on the routed weights"},
+    ROW(normalise, FIELD_BOOL, 0, 0, "a token's weights are divided by their sum"),
+    ROW(routed_scaling, FIELD_NUMBER, 1e-6, 1e6, "factor on the routed weights"),
     NAMED(dispatch_dtype, dtype_names, "payload of dispatch"),
     NAMED(combine_dtype, dtype_names, "payload of combine"),
     NAMED(weight_dtype, weight_names, "the experts' matrices"),
 };
+// clang-format on
 #define MOE_FIELDS (sizeof moe_fields / sizeof moe_fields[0])
 const size_t moe_field_count = MOE_FIELDS;
 
@@ -92,23 +80,15 @@ uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
     return 4 * (uint64_t)hidden;
 }
 
+// Of counts that are 1 at least by the table.
 static const char *zero_fault(const struct moe *moe, struct error *err)
 {
-    const struct {
-        const char *key;
-        uint32_t value;
-    } counts[] = {
-        {"hidden", moe->hidden},
-        {"experts", moe->experts},
-        {"topk", moe->topk},
-        {"groups", moe->groups},
-        {"topk_groups", moe->topk_groups},
-        {"intermediate", moe->intermediate},
-        {"layers", moe->layers},
-    };
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        if (counts[i].value == 0)
-            return preset_fault(err, counts[i].key, "0: expected at least 1");
+    for (size_t row = 0; row < MOE_FIELDS; row++) {
+        const struct field *field = &moe_fields[row];
+        const uint32_t *value = (const void *)((const char *)moe + field->offset);
+        if (field->kind == FIELD_U32 && field->min >= 1 && *value == 0)
+            return preset_fault(err, field->key, "0: expected at least 1");
+    }
     if (moe->shared_experts && moe->shared_intermediate == 0)
         return preset_fault(err, "shared_intermediate",
                             "0: expected at least 1 with shared experts");
@@ -210,33 +190,48 @@ static bool config_finish(struct config_reading *config)
 // an expert's width intermediate_size, which elsewhere is the width of dense layers.
 struct config_row {
     const char *field;
-    const char *keys[5];
     bool required;
     bool zero_is_absent;
+    const char *keys[5];
 };
+#define CONFIG_ROW(field, ...)                                                                     \
+    {                                                                                              \
+#field, false, false,                                                                      \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define CONFIG_REQUIRED(field, ...)                                                                \
+    {                                                                                              \
+#field, true, false,                                                                       \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define CONFIG_NOT_ZERO(field, ...)                                                                \
+    {                                                                                              \
+#field, false, true,                                                                       \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+// clang-format off
 static const struct config_row config_rows[] = {
-    {.field = "experts",
-     .keys = {"n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"},
-     .zero_is_absent = true},
-    {.field = "hidden", .keys = {"hidden_size"}, .required = true},
-    {.field = "topk",
-     .keys = {"num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k"},
-     .required = true},
-    {.field = "groups", .keys = {"n_group"}, .zero_is_absent = true},
-    {.field = "topk_groups", .keys = {"topk_group"}, .zero_is_absent = true},
-    {.field = "shared_experts",
-     .keys = {"n_shared_experts", "num_shared_experts", "moe_num_shared_experts"}},
-    {.field = "intermediate",
-     .keys = {"moe_intermediate_size", "intermediate_size"},
-     .required = true},
-    {.field = "shared_intermediate",
-     .keys = {"shared_expert_intermediate_size"},
-     .zero_is_absent = true},
-    {.field = "layers", .keys = {"num_hidden_layers"}, .required = true},
-    {.field = "dense_layers", .keys = {"first_k_dense_replace"}},
-    {.field = "normalise", .keys = {"norm_topk_prob"}},
-    {.field = "routed_scaling", .keys = {"routed_scaling_factor"}},
+    CONFIG_NOT_ZERO(experts, "n_routed_experts", "num_experts", "num_local_experts",
+                    "moe_num_experts"),
+    CONFIG_REQUIRED(hidden, "hidden_size"),
+    CONFIG_REQUIRED(topk, "num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k"),
+    CONFIG_NOT_ZERO(groups, "n_group"),
+    CONFIG_NOT_ZERO(topk_groups, "topk_group"),
+    CONFIG_ROW(shared_experts, "n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
+    CONFIG_REQUIRED(intermediate, "moe_intermediate_size", "intermediate_size"),
+    CONFIG_NOT_ZERO(shared_intermediate, "shared_expert_intermediate_size"),
+    CONFIG_REQUIRED(layers, "num_hidden_layers"),
+    CONFIG_ROW(dense_layers, "first_k_dense_replace"),
+    CONFIG_ROW(normalise, "norm_topk_prob"),
+    CONFIG_ROW(routed_scaling, "routed_scaling_factor"),
 };
+// clang-format on
 
 // The node of a key, or DOC_NONE when absent or null.
 static doc_node config_get(const struct config_reading *config, const char *key)
@@ -283,14 +278,6 @@ static void list_keys(const struct config_row *row, char *text, size_t bytes)
     }
 }
 
-static bool config_missing(struct config_reading *config, const struct config_row *row)
-{
-    char keys[256];
-    list_keys(row, keys, sizeof keys);
-    return doc_error(config->doc, config->map, config->err, "%s: missing; expected %s",
-                     row->keys[0], keys);
-}
-
 static bool config_row_read(struct config_reading *config, const struct config_row *row)
 {
     for (size_t i = 0; row->keys[i]; i++) {
@@ -301,22 +288,13 @@ static bool config_row_read(struct config_reading *config, const struct config_r
             continue;
         return config_take(config, row->field, row->keys[i], node);
     }
-    return row->required ? config_missing(config, row) : true;
-}
-
-static bool config_rows_read(struct config_reading *config)
-{
-    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++) {
-        if (!config_row_read(config, &config_rows[i]))
-            return false;
-        if (i == 0 && !config_seen(config, "experts")) {
-            char keys[256];
-            list_keys(&config_rows[0], keys, sizeof keys);
-            return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
-                             keys);
-        }
-    }
-    return true;
+    char keys[256];
+    list_keys(row, keys, sizeof keys);
+    if (row == &config_rows[0])
+        return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
+                         keys);
+    return !row->required || doc_error(config->doc, config->map, config->err,
+                                       "%s: missing; expected %s", row->keys[0], keys);
 }
 
 // Families whose router takes sigmoids though their configuration may not say so.
@@ -394,21 +372,6 @@ static bool config_layers(struct config_reading *config)
     return true;
 }
 
-static bool read_config(struct config_reading *config)
-{
-    const doc_node text = doc_get(config->doc, config->map, "text_config");
-    if (text != DOC_NONE && doc_kind(config->doc, text) == DOC_MAP)
-        config->map = text;
-    if (!config_rows_read(config) || !config_layers(config))
-        return false;
-    config_score(config);
-    config_dtypes(config);
-    config_name(config);
-    if (config_seen(config, "shared_intermediate") && !config_seen(config, "shared_experts"))
-        config->moe->shared_experts = 1;
-    return config_finish(config);
-}
-
 static bool moe_read_config(struct object_reading *reading)
 {
     struct config_reading config = {.reading = reading,
@@ -416,7 +379,20 @@ static bool moe_read_config(struct object_reading *reading)
                                     .map = reading->root,
                                     .moe = reading->object,
                                     .err = reading->err};
-    return read_config(&config);
+    const doc_node text = doc_get(config.doc, config.map, "text_config");
+    if (text != DOC_NONE && doc_kind(config.doc, text) == DOC_MAP)
+        config.map = text;
+    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++)
+        if (!config_row_read(&config, &config_rows[i]))
+            return false;
+    if (!config_layers(&config))
+        return false;
+    config_score(&config);
+    config_dtypes(&config);
+    config_name(&config);
+    if (config_seen(&config, "shared_intermediate") && !config_seen(&config, "shared_experts"))
+        config.moe->shared_experts = 1;
+    return config_finish(&config);
 }
 
 // Published configurations name their architecture; epsim's own files have none of these keys.
@@ -432,13 +408,12 @@ static bool is_config(const struct doc *doc, doc_node root)
 
 // ---- either -------------------------------------------------------------------------------------
 
-static const char *const moe_required[] = {"hidden", "experts", "topk", "intermediate", NULL};
 static const struct object_reader moe_reader = {
     .kind = "models",
     .whose = "a model's",
     .fields = moe_fields,
     .count = MOE_FIELDS,
-    .required = moe_required,
+    .required = (const char *const[]){"hidden", "experts", "topk", "intermediate", NULL},
     .needs = "a model needs hidden, experts, topk and intermediate",
     .settle = moe_settle,
     .fault = moe_object_fault,

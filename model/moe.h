@@ -5,9 +5,6 @@
 #include "base/field.h"
 #include "base/object.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 // fp8: E4M3 with one fp32 scale per 128 values; mxfp8, nvfp4: one-byte scales per 32 and 16 values;
 // the last: bf16 that a combine kernel sends as nvfp4.
 enum dtype {

@@ -4,19 +4,10 @@
 #include "model/select.h"
 
 #include <assert.h>
+#include <gsl/gsl_statistics_uint.h>
 #include <threads.h>
 
 const char *const routing_rule_names[] = {"uniform", "deepep", "v3", "balanced", "trace", NULL};
-
-// One 16-bit score quantile an expert; four from each draw.
-static void draw_candidates(const struct routing *routing, struct rng *rng, uint32_t *keys)
-{
-    uint64_t bits = 0;
-    for (uint32_t e = 0; e < routing->experts; e++) {
-        bits = e % 4 ? bits >> 16 : rng_next(rng);
-        keys[e] = select_key((uint32_t)(bits & UINT16_MAX), e);
-    }
-}
 
 #define QUANTILES SELECT_LEVELS
 static uint32_t sigmoid_of_quantile[QUANTILES];
@@ -66,7 +57,11 @@ static void draw_grouped(const struct routing *routing, struct rng *rng, uint16_
                                         .worth = routing->rule == ROUTING_DEEPEP ? SELECT_BEST
                                                                                  : SELECT_TWO_MAP,
                                         .map = sigmoid_of_quantile};
-    draw_candidates(routing, rng, keys);
+    uint64_t bits = 0; // one 16-bit score quantile an expert; four from each draw
+    for (uint32_t e = 0; e < routing->experts; e++) {
+        bits = e % 4 ? bits >> 16 : rng_next(rng);
+        keys[e] = select_key((uint32_t)(bits & UINT16_MAX), e);
+    }
     select_experts(&selection, keys, best);
     for (uint32_t k = 0; k < routing->topk; k++)
         ids[k] = select_expert(best[k]);
@@ -156,10 +151,7 @@ static bool check_balanced(const struct routing *routing, struct error *err)
 
 uint32_t routing_max_tokens(const struct routing *routing)
 {
-    uint32_t max = 0;
-    for (uint32_t r = 0; r < routing->ranks; r++)
-        max = routing->tokens[r] > max ? routing->tokens[r] : max;
-    return max;
+    return gsl_stats_uint_max(routing->tokens, 1, routing->ranks);
 }
 
 bool routing_check(const struct routing *routing, struct error *err)

@@ -5,8 +5,6 @@
 
 #include "model/moe.h"
 
-#include <stdint.h>
-
 enum routing_rule {
     ROUTING_UNIFORM,  // top-k of independent scores, no groups
     ROUTING_DEEPEP,   // groups = nodes, the topk_groups best by their largest score, then top-k

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,22 +21,14 @@ bool phase_moves(enum phase phase)
 // merged messages still pay for each.
 #define MAX_CHUNKS_PER_LANE 256
 
-static double largest(const double *values, size_t count)
-{
-    double max = 0;
-    for (size_t i = 0; i < count; i++)
-        max = fmax(max, values[i]);
-    return max;
-}
-
 // A message is what a library sends as one. The busiest lane, cut over channels, would be
 // lane / channels / message messages; beyond MAX_CHUNKS_PER_LANE, whole messages are merged.
 static void set_chunks(struct transfer *transfer, uint64_t message_tokens,
                        const struct loads *loads)
 {
     const size_t ranks = loads->ranks, nodes = loads->nodes;
-    const double lane = transfer->rail ? largest(transfer->node, ranks * nodes)
-                                       : largest(transfer->pair, ranks * ranks);
+    const double lane = transfer->rail ? gsl_stats_max(transfer->node, 1, ranks * nodes)
+                                       : gsl_stats_max(transfer->pair, 1, ranks * ranks);
     const double merged =
         ceil(lane / transfer->channels / MAX_CHUNKS_PER_LANE / (double)message_tokens);
     transfer->message_tokens = message_tokens;
@@ -51,7 +44,7 @@ static void fill_all(struct schedule *schedule)
     const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
     const bool by_expert = padded && schedule->dispatcher.dedupe == DEDUPE_EXPERT;
     const uint32_t *slots = schedule->layout->rank_slot;
-    const double max = largest(loads->tokens, ranks);
+    const double max = gsl_stats_max(loads->tokens, 1, ranks);
     schedule->all_pairs = mem_alloc(ranks * ranks, sizeof(double));
     schedule->all_nodes = mem_alloc(ranks * nodes, sizeof(double));
     for (size_t s = 0; s < ranks; s++) {
@@ -63,13 +56,6 @@ static void fill_all(struct schedule *schedule)
     }
 }
 
-static const double *pairs_of(const struct schedule *schedule, bool by_expert)
-{
-    if (schedule->all_pairs)
-        return schedule->all_pairs;
-    return by_expert ? schedule->loads->expert_copies : schedule->loads->rank_copies;
-}
-
 // Dispatch goes from homes to experts, combine the same paths back. Where a copy goes to each
 // expert (dedupe expert, reduce home) lanes are of choices, else of tokens; a rail has both stages.
 static struct transfer make_transfer(const struct schedule *schedule, enum phase phase)
@@ -79,19 +65,20 @@ static struct transfer make_transfer(const struct schedule *schedule, enum phase
     const bool by_expert =
         gather ? dispatcher->reduce == REDUCE_HOME : dispatcher->dedupe == DEDUPE_EXPERT;
     const bool rail = gather ? dispatcher->reduce == REDUCE_NODE : dispatcher->route == ROUTE_RAIL;
-    struct transfer transfer = {
+    return (struct transfer){
         .phase = phase,
         .rail = rail,
         .gather = gather,
         .inside_nic = dispatcher->inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC,
         .barrier = dispatcher->sync == SYNC_BARRIER,
         .pull = dispatcher->op == OP_PULL,
-        .pair = pairs_of(schedule, by_expert),
+        .pair = schedule->all_pairs ? schedule->all_pairs
+                : by_expert         ? schedule->loads->expert_copies
+                                    : schedule->loads->rank_copies,
         .node = schedule->all_nodes ? schedule->all_nodes : schedule->loads->node_copies,
         .channels = dispatcher_channels(dispatcher, schedule->cluster.sms),
         .window_tokens = dispatcher->window_tokens,
     };
-    return transfer;
 }
 
 void schedule_layer(struct schedule *schedule, const struct moe *moe, const struct cluster *cluster,
@@ -139,6 +126,14 @@ void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
     set_chunks(transfer, dispatcher->chunk_bytes, loads);
 }
 
+const struct transfer *schedule_transfer(const struct schedule *schedule, enum phase phase)
+{
+    for (uint32_t t = 0; t < schedule->transfer_count; t++)
+        if (schedule->transfers[t].phase == phase)
+            return &schedule->transfers[t];
+    return NULL;
+}
+
 void schedule_release(struct schedule *schedule)
 {
     free(schedule->all_pairs);
@@ -153,26 +148,48 @@ void schedule_keep_only(struct schedule *schedule, enum phase phase)
     schedule->present[phase] = was_present;
 }
 
-// Over a rail a pair's bytes are those of the node's stage; what crosses to another node is between
-// a home and its rail peer there.
-double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
+// Over a rail a pair's tokens go between the rank and the home's rail peer in its node; what
+// crosses to another node goes between the home and that peer.
+void schedule_visit(const struct schedule *schedule, const struct transfer *transfer,
+                    lane_visitor *visit, void *context)
 {
     const struct fabric *fabric = &schedule->fabric;
-    const uint32_t ranks = fabric->ranks;
-    const double bytes = (double)transfer->token_bytes;
-    double *matrix = mem_alloc((size_t)ranks * ranks, sizeof(double));
-    for (uint32_t home = 0; home < ranks; home++)
-        for (uint32_t rank = 0; rank < ranks; rank++) {
-            const double tokens = transfer->pair[(size_t)home * ranks + rank];
+    const bool gather = transfer->gather;
+    for (uint32_t home = 0; home < fabric->ranks; home++)
+        for (uint32_t rank = 0; rank < fabric->ranks; rank++) {
             const uint32_t node = fabric_node(fabric, rank);
             const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
-            const uint32_t from = transfer->gather ? rank : via, to = transfer->gather ? via : rank;
-            if (from != to)
-                matrix[(size_t)from * ranks + to] += tokens * bytes;
-            if (transfer->rail && rank == via && home != via)
-                matrix[transfer->gather ? (size_t)via * ranks + home
-                                        : (size_t)home * ranks + via] +=
-                    transfer->node[(size_t)home * fabric->nodes + node] * bytes;
+            const struct lane_path pair = {home, gather ? rank : via, gather ? via : rank,
+                                           transfer->pair[(size_t)home * fabric->ranks + rank],
+                                           false};
+            if (via != rank)
+                visit(context, &pair);
+            if (!transfer->rail || via != rank || home == via)
+                continue;
+            const struct lane_path crossing = {home, gather ? via : home, gather ? home : via,
+                                               transfer->node[(size_t)home * fabric->nodes + node],
+                                               true};
+            visit(context, &crossing);
         }
-    return matrix;
+}
+
+struct pair_matrix {
+    double *bytes;
+    size_t ranks;
+    double token_bytes;
+};
+
+static void add_path_bytes(void *context, const struct lane_path *path)
+{
+    const struct pair_matrix *matrix = context;
+    matrix->bytes[path->from * matrix->ranks + path->to] += path->tokens * matrix->token_bytes;
+}
+
+double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
+{
+    const size_t ranks = schedule->fabric.ranks;
+    struct pair_matrix matrix = {mem_alloc(ranks * ranks, sizeof(double)), ranks,
+                                 (double)transfer->token_bytes};
+    schedule_visit(schedule, transfer, add_path_bytes, &matrix);
+    return matrix.bytes;
 }

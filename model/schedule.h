@@ -11,9 +11,6 @@
 #include "model/loads.h"
 #include "model/moe.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 enum phase {
     PHASE_RMSNORM,
     PHASE_ROUTER,
@@ -83,6 +80,9 @@ void schedule_layer(struct schedule *schedule, const struct moe *moe, const stru
 void schedule_traffic(struct schedule *schedule, const struct cluster *cluster,
                       const struct dispatcher *dispatcher, const struct loads *loads);
 
+// Of a phase that moves data; NULL where the schedule has none.
+const struct transfer *schedule_transfer(const struct schedule *schedule, enum phase phase);
+
 void schedule_release(struct schedule *schedule);
 
 // Leaves only the named phase, to be asked in isolation as benchmarks do.
@@ -96,6 +96,18 @@ static inline uint64_t schedule_slice(uint64_t tokens, uint32_t home, uint32_t c
 {
     return (tokens + channels - 1 - (channel + home) % channels) / channels;
 }
+
+// A lane's tokens on their path from one rank to another.
+struct lane_path {
+    uint32_t home, from, to;
+    double tokens;
+    bool crosses; // of a rail: the stage between nodes
+};
+
+// Visits every path of a transfer whose ends are different ranks.
+typedef void lane_visitor(void *context, const struct lane_path *path);
+void schedule_visit(const struct schedule *schedule, const struct transfer *transfer,
+                    lane_visitor *visit, void *context);
 
 // Bytes that move from one rank to another over NIC or NVLink in a transfer, [from * ranks + to].
 // Freed by the caller.

@@ -24,6 +24,16 @@ static bool overlaps(const struct slow_part *part, uint32_t first, uint32_t coun
     return part->first < first + count && first < part->first + part->count;
 }
 
+// The first part of which the key is said and that has any of the ranks; NULL: none.
+static const struct slow_part *find_slow(const struct slow *slow, enum slow_key key, uint32_t first,
+                                         uint32_t count)
+{
+    for (uint32_t p = 0; p < slow->count; p++)
+        if (slow->parts[p].said[key] && overlaps(&slow->parts[p], first, count))
+            return &slow->parts[p];
+    return NULL;
+}
+
 static bool read_slow_share(const char *text, double *share, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
@@ -136,27 +146,21 @@ static bool read_slow_keys(const struct slow_reader *reader, struct slow_part *p
     if (!keys || !*keys)
         return error_set(reader->err, EXIT_INPUT,
                          "expected what is slow after it, as in gpu=5:nic=0.5");
-    for (char *key = keys, *next; key; key = next) {
-        next = strchr(key, ':');
-        if (next)
-            *next++ = '\0';
-        char *equals = strchr(key, '=');
-        if (!equals)
+    for (char *value; (value = strsep(&keys, ":"));) {
+        const char *key = strsep(&value, "=");
+        if (!value)
             return error_set(reader->err, EXIT_INPUT, "'%s': expected a name and a share, nic=0.5",
                              error_quote(key, quoted));
-        *equals = '\0';
-        if (!read_slow_key(reader, part, key, equals + 1))
+        if (!read_slow_key(reader, part, key, value))
             return false;
     }
     return true;
 }
 
-static bool read_slow_part(const struct slow_reader *reader, char *text)
+static bool read_slow_part(const struct slow_reader *reader, char *keys)
 {
     struct slow_part part = {.share = {1, 1, 1}};
-    char *keys = strchr(text, ':');
-    if (keys)
-        *keys++ = '\0';
+    const char *text = strsep(&keys, ":");
     if (!read_slow_place(reader, &part, text))
         return false;
     if (reader->slow->count == SLOW_PARTS)
@@ -174,47 +178,28 @@ bool slow_parse(struct slow *slow, const char *text, const struct slow_place *pl
     *slow = (struct slow){0};
     if (!*text)
         return true;
-    char *copy = mem_copy_text(text);
+    char *copy = mem_copy_text(text), *rest = copy;
     bool ok = true;
-    for (char *part = copy, *next; ok && part; part = next) {
-        next = strpbrk(part, ",+");
-        if (next)
-            *next++ = '\0';
+    for (char *part; ok && (part = strsep(&rest, ",+"));)
         ok = read_slow_part(&reader, part);
-    }
     free(copy);
     return ok;
 }
 
-// The same key is said once of a rank at most (check_part_apart): the first part that has it.
-double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank)
+// The same key is said once of a rank at most (check_part_apart).
+double slow_share(const struct slow *slow, enum slow_key key, uint32_t first, uint32_t count)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[key] && overlaps(&slow->parts[p], rank, 1))
-            return slow->parts[p].share[key];
-    return 1;
-}
-
-double slow_nic_share(const struct slow *slow, uint32_t first, uint32_t count)
-{
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_NIC] && overlaps(&slow->parts[p], first, count))
-            return slow->parts[p].share[SLOW_NIC];
-    return 1;
+    const struct slow_part *part = find_slow(slow, key, first, count);
+    return part ? part->share[key] : 1;
 }
 
 uint64_t slow_late_ps(const struct slow *slow, uint32_t rank)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[SLOW_LATE] && overlaps(&slow->parts[p], rank, 1))
-            return slow->parts[p].late_ps;
-    return 0;
+    const struct slow_part *part = find_slow(slow, SLOW_LATE, rank, 1);
+    return part ? part->late_ps : 0;
 }
 
 bool slow_says(const struct slow *slow, enum slow_key key)
 {
-    for (uint32_t p = 0; p < slow->count; p++)
-        if (slow->parts[p].said[key])
-            return true;
-    return false;
+    return find_slow(slow, key, 0, UINT32_MAX) != NULL;
 }

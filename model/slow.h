@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define SLOW_PARTS 24 // more than a text field holds
@@ -48,12 +47,11 @@ struct slow_place {
 bool slow_parse(struct slow *slow, const char *text, const struct slow_place *place,
                 struct error *err);
 
-// Shares of a rank and delay. 1 and 0 where nothing is said.
-double slow_share(const struct slow *slow, enum slow_key key, uint32_t rank);
-uint64_t slow_late_ps(const struct slow *slow, uint32_t rank);
+// The share of a rank, or of the NIC that the ranks from first on use; 1 where nothing is said.
+double slow_share(const struct slow *slow, enum slow_key key, uint32_t first, uint32_t count);
 
-// The share of a NIC that the ranks from first on use.
-double slow_nic_share(const struct slow *slow, uint32_t first, uint32_t count);
+// The delay of a rank; 0 where nothing is said.
+uint64_t slow_late_ps(const struct slow *slow, uint32_t rank);
 
 // Whether any part says the key.
 bool slow_says(const struct slow *slow, enum slow_key key);

@@ -41,6 +41,15 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
     timing->ranks_per_token = loads_ranks_per_token(schedule->loads);
 }
 
+uint32_t timing_last(const uint64_t *times_ps, uint32_t ranks)
+{
+    uint32_t last = 0;
+    for (uint32_t r = 1; r < ranks; r++)
+        if (times_ps[r] > times_ps[last])
+            last = r;
+    return last;
+}
+
 void timing_release(struct timing *timing)
 {
     for (int p = 0; p < PHASE_COUNT; p++) {
@@ -67,33 +76,14 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
     return added;
 }
 
-// The phase is over when the last rank is, when the unluckiest is expected to be (late_ps), or when
-// a shared port has passed its bytes (floor_ps), whichever is last; means are of the ranks' own
-// times.
-struct phase_span timing_span(const struct timing *timing, enum phase phase)
+// From the ranks' starts to their `ends`, the last of them no earlier than `last`.
+static struct phase_span span_to(const struct timing *timing, const struct phase_timing *phase,
+                                 const uint64_t *ends, uint64_t last)
 {
-    const struct phase_timing *p = &timing->phases[phase];
-    uint64_t first = UINT64_MAX, last = p->floor_ps;
+    uint64_t first = UINT64_MAX;
     double sum = 0;
     for (uint32_t r = 0; r < timing->ranks; r++) {
-        first = p->start_ps[r] < first ? p->start_ps[r] : first;
-        last = p->end_ps[r] > last ? p->end_ps[r] : last;
-        last = p->late_ps[r] > last ? p->late_ps[r] : last;
-        sum += (double)(p->end_ps[r] - p->start_ps[r]);
-    }
-    return (struct phase_span){.start_ps = (double)first,
-                               .end_ps = (double)last,
-                               .latency_ps = (double)(last - first),
-                               .latency_mean_ps = sum / timing->ranks};
-}
-
-struct phase_span timing_stage_span(const struct timing *timing, enum phase phase, enum stage stage)
-{
-    const struct phase_timing *p = &timing->phases[phase];
-    uint64_t first = UINT64_MAX, last = 0;
-    double sum = 0;
-    for (uint32_t r = 0; r < timing->ranks; r++) {
-        const uint64_t start = p->start_ps[r], end = p->stage_end_ps[stage][r];
+        const uint64_t start = phase->start_ps[r], end = ends[r];
         first = start < first ? start : first;
         last = end > last ? end : last;
         sum += end > start ? (double)(end - start) : 0;
@@ -102,6 +92,24 @@ struct phase_span timing_stage_span(const struct timing *timing, enum phase phas
                                .end_ps = (double)last,
                                .latency_ps = last > first ? (double)(last - first) : 0,
                                .latency_mean_ps = sum / timing->ranks};
+}
+
+// The phase is over when the last rank is, when the unluckiest is expected to be (late_ps), or when
+// a shared port has passed its bytes (floor_ps), whichever is last; means are of the ranks' own
+// times.
+struct phase_span timing_span(const struct timing *timing, enum phase phase)
+{
+    const struct phase_timing *p = &timing->phases[phase];
+    uint64_t last = p->floor_ps;
+    for (uint32_t r = 0; r < timing->ranks; r++)
+        last = p->late_ps[r] > last ? p->late_ps[r] : last;
+    return span_to(timing, p, p->end_ps, last);
+}
+
+struct phase_span timing_stage_span(const struct timing *timing, enum phase phase, enum stage stage)
+{
+    const struct phase_timing *p = &timing->phases[phase];
+    return span_to(timing, p, p->stage_end_ps[stage], 0);
 }
 
 // Phases may overlap (the shared expert), so their spans do not add up.

@@ -5,10 +5,6 @@
 
 #include "model/schedule.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-
 // Where the shared expert runs.
 enum overlap {
     OVERLAP_NONE,     // after combine
@@ -79,6 +75,9 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
 void timing_release(struct timing *timing);
 struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enum port_kind kind,
                                     uint32_t port);
+
+// The rank with the latest of times[ranks]; of several the first.
+uint32_t timing_last(const uint64_t *times_ps, uint32_t ranks);
 
 // A phase in four numbers, picoseconds. latency is the slowest: first start to last end;
 // latency_mean is the mean over ranks of each rank's own end minus start.

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "base/units.h"
 #include "model/engine/check.h"
-#include "model/balanced.h"
 
 #include <assert.h>
 #include <stdlib.h>

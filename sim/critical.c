@@ -9,24 +9,11 @@ struct place {
     uint32_t rank;
 };
 
-static uint32_t last_to(const uint64_t *times, uint32_t ranks)
-{
-    uint32_t last = 0;
-    for (uint32_t r = 1; r < ranks; r++)
-        if (times[r] > times[last])
-            last = r;
-    return last;
-}
-
 // Whether a phase starts for everybody when the last rank has come.
 static bool meets(const struct schedule *schedule, const struct run *run, int phase)
 {
-    if (run->aligned || phase == PHASE_NOTIFY)
-        return true;
-    for (uint32_t t = 0; t < schedule->transfer_count; t++)
-        if ((int)schedule->transfers[t].phase == phase)
-            return schedule->transfers[t].barrier;
-    return false;
+    const struct transfer *transfer = schedule_transfer(schedule, (enum phase)phase);
+    return run->aligned || phase == PHASE_NOTIFY || (transfer && transfer->barrier);
 }
 
 // The step before `place`: the rank whose start held it up, in the latest phase that ended by then.
@@ -34,8 +21,9 @@ static struct place before(const struct schedule *schedule, const struct run *ru
                            const struct timing *timing, struct place place, uint32_t last_sender)
 {
     const struct phase_timing *phase = &timing->phases[place.phase];
-    const uint32_t rank =
-        meets(schedule, run, place.phase) ? last_to(phase->start_ps, timing->ranks) : last_sender;
+    const uint32_t rank = meets(schedule, run, place.phase)
+                              ? timing_last(phase->start_ps, timing->ranks)
+                              : last_sender;
     struct place found = {.phase = -1, .rank = rank};
     uint64_t latest = 0;
     for (int p = 0; p < PHASE_COUNT; p++) {
@@ -76,7 +64,7 @@ static struct place last_place(const struct timing *timing)
     for (int p = 0; p < PHASE_COUNT; p++) {
         if (!timing->phases[p].present)
             continue;
-        const uint32_t rank = last_to(timing->phases[p].end_ps, timing->ranks);
+        const uint32_t rank = timing_last(timing->phases[p].end_ps, timing->ranks);
         if (timing->phases[p].end_ps[rank] >= latest) {
             latest = timing->phases[p].end_ps[rank];
             place = (struct place){.phase = p, .rank = rank};

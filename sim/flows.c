@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 enum { MEDIUM_INSIDE, MEDIUM_NIC };
@@ -89,18 +88,12 @@ static void init_flows(struct flows *flows)
 static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
 {
     const uint32_t chunks = flows->flows[flow].chunks;
+    flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
     if (chunks == 0)
         return;
     flows->lanes[flows->lane_count++] =
         (struct lane){.turn = (UINT64_C(1) << 31) / chunks, .flow = flow, .chunks = chunks};
     sender->count++;
-}
-
-static uint32_t medium_of(const struct flows *flows, uint32_t from, uint32_t to)
-{
-    const struct fabric *fabric = &flows->schedule->fabric;
-    const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
-    return from == to || (inside && !flows->transfer->inside_nic) ? MEDIUM_INSIDE : MEDIUM_NIC;
 }
 
 // The i-th peer in a rank's order: its own node first, then the next ones; in each, from its own
@@ -115,16 +108,16 @@ static uint32_t rotated_peer(const struct fabric *fabric, uint32_t rank, uint32_
 
 static void add_direct_lanes(struct flows *flows, struct sender *sender, uint32_t medium)
 {
-    const uint32_t ranks = flows->schedule->fabric.ranks, from = sender->rank;
-    for (uint32_t i = 0; i < ranks; i++) {
-        const uint32_t to = rotated_peer(&flows->schedule->fabric, from, i);
+    const struct fabric *fabric = &flows->schedule->fabric;
+    const uint32_t from = sender->rank, node = fabric_node(fabric, from);
+    for (uint32_t i = 0; i < fabric->ranks; i++) {
+        const uint32_t to = rotated_peer(fabric, from, i);
+        const bool inside = node == fabric_node(fabric, to) && !flows->transfer->inside_nic;
         const uint32_t home = flows->transfer->gather ? to : from;
         const uint32_t peer = flows->transfer->gather ? from : to;
         const uint32_t flow = flow_index(flows, home, peer, sender->channel);
-        if (medium_of(flows, from, to) != medium)
-            continue;
-        add_lane(flows, sender, flow);
-        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+        if ((from == to || inside ? MEDIUM_INSIDE : MEDIUM_NIC) == medium)
+            add_lane(flows, sender, flow);
     }
 }
 
@@ -137,10 +130,8 @@ static void add_rail_lanes(struct flows *flows, struct sender *sender)
         const uint32_t home = flows->transfer->gather ? rotated_peer(fabric, rank, i) : rank;
         const uint32_t target = flows->transfer->gather ? node : (node + 1 + i) % lanes;
         const uint32_t flow = flow_index(flows, home, target, sender->channel);
-        if (flows->transfer->gather && pair_slice(flows, &flows->flows[flow], rank) == 0)
-            continue;
-        add_lane(flows, sender, flow);
-        flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
+        if (!flows->transfer->gather || pair_slice(flows, &flows->flows[flow], rank) > 0)
+            add_lane(flows, sender, flow);
     }
 }
 

@@ -9,9 +9,6 @@
 
 #include "model/schedule.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 struct flow {
     uint64_t tokens;
     uint64_t left_ps; // rail scatter: when the last piece of a chunk so far has left the rail peer

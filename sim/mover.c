@@ -13,12 +13,13 @@ static void touch(struct mover *mover, uint32_t rank, uint64_t time_ps, uint32_t
                   uint32_t last_sender)
 {
     const bool inside = fabric_node(mover->fabric, rank) == fabric_node(mover->fabric, other);
-    uint64_t *stage = &mover->stage_ps[inside ? STAGE_INTRA : STAGE_INTER][rank];
+    struct mover_rank *touched = &mover->ranks[rank];
+    uint64_t *stage = &touched->stage_ps[inside ? STAGE_INTRA : STAGE_INTER];
     *stage = time_ps > *stage ? time_ps : *stage;
-    if (time_ps <= mover->last_ps[rank])
+    if (time_ps <= touched->last_ps)
         return;
-    mover->last_ps[rank] = time_ps;
-    mover->last_sender[rank] = last_sender;
+    touched->last_ps = time_ps;
+    touched->last_sender = last_sender;
 }
 
 static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t start_ps)
@@ -34,7 +35,8 @@ static void show_busy(struct mover *mover, enum port_kind kind, uint32_t index, 
 static uint64_t serve(struct mover *mover, enum port_kind kind, uint32_t index, uint64_t bytes,
                       uint64_t extra_ps)
 {
-    const uint64_t start = port_serve(&mover->ports[kind][index], mover->now_ps, bytes, extra_ps);
+    const uint64_t start =
+        port_serve(&mover->ports[kind][index], mover->now_ps, 0, bytes, extra_ps);
     show_busy(mover, kind, index, start);
     return start;
 }
@@ -53,9 +55,9 @@ static uint64_t copy(struct mover *mover, uint32_t rank, enum kernel kernel, uin
 {
     const uint32_t index = (rank * KERNELS + kernel) * mover->transfer->channels + channel;
     struct port *engine = &mover->ports[PORT_SM][index];
-    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->work[rank]);
+    const uint64_t work = (uint64_t)ceil(job.work_ps * mover->ranks[rank].work);
     const uint64_t early = job.tokens ? work - work / job.tokens : 0;
-    const uint64_t start = port_serve_early(engine, mover->now_ps, early, job.bytes, work);
+    const uint64_t start = port_serve(engine, mover->now_ps, early, job.bytes, work);
     show_busy(mover, PORT_SM, index, start);
     return engine->free_ps;
 }
@@ -86,13 +88,6 @@ static bool over_nvlink(const struct mover *mover, uint32_t from, uint32_t to)
 {
     return fabric_node(mover->fabric, from) == fabric_node(mover->fabric, to) &&
            !mover->transfer->inside_nic;
-}
-
-// Merged chunks pay for each message in them.
-static uint64_t message_cost(const struct mover *mover, uint64_t tokens)
-{
-    const uint64_t each = mover->transfer->message_tokens;
-    return (tokens + each - 1) / each * mover->costs->common.per_message_ps;
 }
 
 // From one port to the next; latency is the wire's, where there is one between them.
@@ -132,21 +127,20 @@ static struct leg path_leg(const struct mover *mover, const struct path *path)
                         .latency_ps = path->latency_ps};
 }
 
-// Puts one rank's piece of a chunk on its path inside a node; returns when its first byte leaves.
-static uint64_t send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
-                           uint64_t event)
+// When the first byte of a piece leaves its rank, and the last.
+struct leaving {
+    uint64_t first_ps, last_ps;
+};
+
+// Puts one rank's piece of a chunk on its path inside a node.
+static struct leaving send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
+                                 uint64_t event)
 {
     const struct path path = path_between(mover, from, to);
     const struct leg leg = path_leg(mover, &path);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, 0);
     hop(mover, &leg, start, bytes, event);
-    return start;
-}
-
-static uint64_t tx_free(const struct mover *mover, uint32_t from, uint32_t to)
-{
-    const struct path path = path_between(mover, from, to);
-    return mover->ports[path.tx][path.from].free_ps;
+    return (struct leaving){.first_ps = start, .last_ps = leg.port->free_ps};
 }
 
 // Puts a chunk on the wire between two ranks; returns when its first byte leaves.
@@ -154,9 +148,10 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
                          uint32_t to)
 {
     const struct fabric *fabric = mover->fabric;
-    const struct flow *flow = &mover->flows.flows[index];
-    const uint64_t tokens = flow_chunk_tokens(flow, chunk);
-    const uint64_t bytes = wire_bytes(mover, tokens), extra = message_cost(mover, tokens);
+    const uint64_t tokens = flow_chunk_tokens(&mover->flows.flows[index], chunk);
+    const uint64_t bytes = wire_bytes(mover, tokens), each = mover->transfer->message_tokens;
+    // Merged chunks pay for each message in them.
+    const uint64_t extra = (tokens + each - 1) / each * mover->costs->common.per_message_ps;
     const struct path path = path_between(mover, from, to);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
     struct leg leg = path_leg(mover, &path);
@@ -223,7 +218,8 @@ static void forward(struct mover *mover, uint32_t index, uint32_t chunk)
     const uint64_t done = copy(mover, peer, KERNEL_MAIN, flow->channel, job);
     for (uint32_t i = 0; i < gpus; i++) {
         const uint32_t rank = flow->peer * gpus + (peer + 1 + i) % gpus;
-        const uint64_t after = (uint64_t)(job.work_ps * mover->work[peer] * (gpus - 1 - i) / gpus);
+        const uint64_t after =
+            (uint64_t)(job.work_ps * mover->ranks[peer].work * (gpus - 1 - i) / gpus);
         if (rank != peer && flow_piece_tokens(&mover->flows, flow, rank, chunk) == 0)
             continue;
         const uint64_t copied = done > mover->now_ps + after ? done - after : mover->now_ps;
@@ -243,16 +239,18 @@ static void credit(struct mover *mover, uint32_t index, uint64_t time_ps, bool r
 // Rail gather: one rank's piece of a chunk starts for the rail peer.
 static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local)
 {
-    const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t rank = flow->peer * fabric->gpus_per_node + local, peer = far_end(mover, flow);
+    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
+    const uint32_t peer = far_end(mover, flow);
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     uint64_t start = mover->now_ps;
     if (rank == peer || bytes == 0) {
         mover_schedule(mover, mover->now_ps, pack_event(EVENT_JOINED, index, chunk, local));
     } else {
-        start = send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-        touch(mover, rank, tx_free(mover, rank, peer), peer, rank);
+        const struct leaving sent =
+            send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+        start = sent.first_ps;
+        touch(mover, rank, sent.last_ps, peer, rank);
     }
     mover_schedule(
         mover, start,
@@ -288,12 +286,11 @@ static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool u
     const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
     const uint32_t port = fabric_node(fabric, up ? from : to);
     const uint64_t start = serve(mover, kind, port, bytes, 0);
-    const struct leg down = {.port = &mover->ports[kind][port],
-                             .next = &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]};
-    const struct leg out = {.port = &mover->ports[kind][port],
-                            .next = &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
-                            .latency_ps = fabric->nic_latency_ps};
-    hop(mover, up ? &down : &out, start, bytes,
+    const struct leg leg = {.port = &mover->ports[kind][port],
+                            .next = up ? &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]
+                                       : &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
+                            .latency_ps = up ? 0 : fabric->nic_latency_ps};
+    hop(mover, &leg, start, bytes,
         pack_event(up ? EVENT_SPINE_DOWN : EVENT_ARRIVES, index, chunk, 0));
 }
 
@@ -332,10 +329,10 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     if (rank != peer) {
-        if (bytes) {
-            send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local));
-            flow->left_ps = tx_free(mover, peer, rank);
-        }
+        if (bytes)
+            flow->left_ps =
+                send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local))
+                    .last_ps;
         return;
     }
     const uint64_t left = flow->left_ps > mover->now_ps ? flow->left_ps : mover->now_ps;
@@ -356,8 +353,8 @@ static void on_piece(struct mover *mover, uint32_t index, uint32_t chunk, uint32
     const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
     serve(mover, path.rx, path.to, bytes, 0);
     const uint64_t done = mover->ports[path.rx][path.to].free_ps;
-    touch(mover, to, done, peer, mover->transfer->gather ? rank : flow->home);
-    if (mover->transfer->gather)
+    touch(mover, to, done, peer, gather ? rank : flow->home);
+    if (gather)
         mover_schedule(mover, done, pack_event(EVENT_JOINED, index, chunk, local));
 }
 

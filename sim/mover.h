@@ -8,8 +8,6 @@
 #include "sim/port.h"
 #include "sim/timeline.h"
 
-#include <assert.h>
-
 // What has just happened.
 enum event_kind {
     EVENT_STEP,       // a sender may issue its next chunk
@@ -25,6 +23,14 @@ enum event_kind {
     EVENT_CREDIT,     // room for one more chunk of a flow
 };
 
+struct mover_rank {
+    uint64_t last_ps;          // end of the last thing that touched the rank
+    uint64_t stage_ps[STAGES]; // the same of one stage
+    uint64_t tail_ps;          // that follows the last of them
+    double work;               // fabric_work
+    uint32_t last_sender;
+};
+
 struct mover {
     const struct kernel_costs *costs;
     const struct transfer *transfer; // the costs', for short, as the next
@@ -32,11 +38,7 @@ struct mover {
     struct flows flows;
     struct heap heap;
     struct port *ports[PORT_KINDS]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
-    uint64_t *last_ps;              // [ranks] end of the last thing that touched the rank
-    uint64_t *stage_ps[STAGES];     // [ranks] the same of one stage
-    uint32_t *last_sender;          // [ranks]
-    uint64_t *tail_ps;              // [ranks] that follows the last of them
-    double *work;                   // [ranks] fabric_work
+    struct mover_rank *ranks;
     uint64_t now_ps;
     struct timeline *timeline;
 };

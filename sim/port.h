@@ -23,8 +23,8 @@ static inline uint64_t port_service_ps(const struct port *port, uint64_t bytes)
 // Accepts a chunk that has arrived now, of which some may have been served while it was arriving,
 // up to `early_ps` before; extra_ps is what it costs beyond its bytes. Returns when it begins;
 // port->free_ps is when it has left.
-static inline uint64_t port_serve_early(struct port *port, uint64_t now_ps, uint64_t early_ps,
-                                        uint64_t bytes, uint64_t extra_ps)
+static inline uint64_t port_serve(struct port *port, uint64_t now_ps, uint64_t early_ps,
+                                  uint64_t bytes, uint64_t extra_ps)
 {
     const uint64_t first = now_ps > early_ps ? now_ps - early_ps : 0;
     const uint64_t start = port->free_ps > first ? port->free_ps : first;
@@ -37,13 +37,6 @@ static inline uint64_t port_serve_early(struct port *port, uint64_t now_ps, uint
     if (wait > port->longest_wait_ps)
         port->longest_wait_ps = wait;
     return start;
-}
-
-// The same of a chunk that is served only once it is there.
-static inline uint64_t port_serve(struct port *port, uint64_t now_ps, uint64_t bytes,
-                                  uint64_t extra_ps)
-{
-    return port_serve_early(port, now_ps, 0, bytes, extra_ps);
 }
 
 // When a chunk that began at start_ps and left this port at port->free_ps reaches the next: its

@@ -20,31 +20,32 @@ struct timeline {
     uint32_t channels;
 };
 
-// Threads of a node's process: per GPU one for phases and one a port kind, so that they sort
-// together.
-static uint32_t thread_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
+// A node is a process; its threads are per GPU one for phases and one a port kind, so that they
+// sort together.
+static struct track port_track(const struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     const struct fabric *fabric = &timeline->fabric;
     assert(fabric->nodes > 0 && fabric->count[kind] > 0); // only a kind with ports is asked for
     const uint32_t per_node = fabric->count[kind] / fabric->nodes;
-    return (port % per_node) * (PORT_KINDS + 1) + 1 + (uint32_t)kind;
+    return (struct track){.pid = port / per_node,
+                          .tid = port % per_node * (PORT_KINDS + 1) + 1 + (uint32_t)kind};
 }
 
-static uint32_t process_of(const struct timeline *timeline, enum port_kind kind, uint32_t port)
+static struct track rank_track(const struct timeline *timeline, uint32_t rank)
 {
     const struct fabric *fabric = &timeline->fabric;
-    assert(fabric->nodes > 0 && fabric->count[kind] > 0);
-    return port / (fabric->count[kind] / fabric->nodes);
+    return (struct track){.pid = fabric_node(fabric, rank),
+                          .tid = rank % fabric->gpus_per_node * (PORT_KINDS + 1)};
 }
 
-static void name_thread(struct timeline *timeline, uint32_t pid, uint32_t tid, const char *name)
+static void name_thread(struct timeline *timeline, struct track track, const char *name)
 {
     fprintf(timeline->out,
             "{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":%u,\"tid\":%u,\"args\":{\"name\":\"%"
             "s\"}},\n"
             "{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":%u,\"tid\":%u,"
             "\"args\":{\"sort_index\":%u}},\n",
-            pid, tid, name, pid, tid, tid);
+            track.pid, track.tid, name, track.pid, track.tid, track.tid);
 }
 
 static void name_process(struct timeline *timeline, uint32_t pid, const char *name)
@@ -64,8 +65,7 @@ static void name_ranks(struct timeline *timeline)
     }
     for (uint32_t r = 0; r < fabric->ranks; r++) {
         snprintf(name, sizeof name, "gpu%u", r);
-        name_thread(timeline, fabric_node(fabric, r), r % fabric->gpus_per_node * (PORT_KINDS + 1),
-                    name);
+        name_thread(timeline, rank_track(timeline, r), name);
     }
 }
 
@@ -73,11 +73,10 @@ static void name_ports(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
     char name[48];
-    for (int kind = 0; kind < PORT_KINDS; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t p = 0; p < fabric->count[kind]; p++)
-            name_thread(timeline, process_of(timeline, (enum port_kind)kind, p),
-                        thread_of(timeline, (enum port_kind)kind, p),
-                        fabric_port_name(fabric, (enum port_kind)kind, p, name));
+            name_thread(timeline, port_track(timeline, kind, p),
+                        fabric_port_name(fabric, kind, p, name));
 }
 
 // A process after the nodes, sorted before them.
@@ -89,8 +88,8 @@ static void name_layers(struct timeline *timeline)
         timeline->out,
         "{\"ph\":\"M\",\"name\":\"process_sort_index\",\"pid\":%u,\"args\":{\"sort_index\":-1}},\n",
         pid);
-    name_thread(timeline, pid, TIMELINE_STEP, "steps");
-    name_thread(timeline, pid, TIMELINE_LAYER, "layers");
+    name_thread(timeline, (struct track){pid, TIMELINE_STEP}, "steps");
+    name_thread(timeline, (struct track){pid, TIMELINE_LAYER}, "layers");
 }
 
 struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t channels,
@@ -98,7 +97,7 @@ struct timeline *timeline_new(FILE *out, const struct fabric *fabric, uint32_t c
 {
     struct timeline *timeline = mem_alloc(1, sizeof *timeline);
     *timeline = (struct timeline){.out = out, .fabric = *fabric, .channels = channels};
-    for (int kind = 0; kind < PORT_KINDS; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         timeline->held[kind] = mem_alloc(fabric->count[kind], sizeof(struct stretch));
     fprintf(out, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n");
     name_ranks(timeline);
@@ -118,9 +117,8 @@ static void write_event(struct timeline *timeline, const char *name, struct trac
 static void write_held(struct timeline *timeline, enum port_kind kind, uint32_t port)
 {
     struct stretch *held = &timeline->held[kind][port];
-    const struct track track = {process_of(timeline, kind, port), thread_of(timeline, kind, port)};
     if (held->end_ps > held->start_ps)
-        write_event(timeline, phase_names[held->phase], track, held);
+        write_event(timeline, phase_names[held->phase], port_track(timeline, kind, port), held);
     *held = (struct stretch){0};
 }
 
@@ -146,28 +144,22 @@ void timeline_busy(struct timeline *timeline, enum port_kind kind, uint32_t inde
 void timeline_flush(struct timeline *timeline)
 {
     const struct fabric *fabric = &timeline->fabric;
-    for (int kind = 0; kind < PORT_KINDS; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         for (uint32_t p = 0; p < fabric->count[kind]; p++)
-            write_held(timeline, (enum port_kind)kind, p);
-}
-
-static void write_phase(struct timeline *timeline, const struct phase_timing *timed,
-                        enum phase phase, uint32_t rank, uint64_t from_ps)
-{
-    const struct fabric *fabric = &timeline->fabric;
-    const struct track track = {fabric_node(fabric, rank),
-                                rank % fabric->gpus_per_node * (PORT_KINDS + 1)};
-    const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[rank],
-                                    .end_ps = from_ps + timed->end_ps[rank]};
-    write_event(timeline, phase_names[phase], track, &stretch);
+            write_held(timeline, kind, p);
 }
 
 uint64_t timeline_phases(struct timeline *timeline, const struct timing *timing, uint64_t from_ps)
 {
     uint64_t events = 0;
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        for (uint32_t r = 0; timing->phases[phase].present && r < timing->ranks; r++, events++)
-            write_phase(timeline, &timing->phases[phase], phase, r, from_ps);
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        const struct phase_timing *timed = &timing->phases[phase];
+        for (uint32_t r = 0; timed->present && r < timing->ranks; r++, events++) {
+            const struct stretch stretch = {.start_ps = from_ps + timed->start_ps[r],
+                                            .end_ps = from_ps + timed->end_ps[r]};
+            write_event(timeline, phase_names[phase], rank_track(timeline, r), &stretch);
+        }
+    }
     return events;
 }
 
@@ -188,7 +180,7 @@ void timeline_finish(struct timeline *timeline, const char *engine)
             "{\"ph\":\"M\",\"name\":\"process_labels\",\"pid\":0,\"args\":{\"labels\":\"epsim "
             "%s\"}}\n]}\n",
             engine);
-    for (int kind = 0; kind < PORT_KINDS; kind++)
+    for (enum port_kind kind = 0; kind < PORT_KINDS; kind++)
         free(timeline->held[kind]);
     free(timeline);
 }

@@ -6,8 +6,6 @@
 
 #include "model/timing.h"
 
-#include <stdio.h>
-
 struct timeline; // one file
 
 // What it has rows for: ranks' phases always, and ports, or layers of several steps.

@@ -5,7 +5,7 @@
 
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/npy_out.h"
+#include "traces/npy.h"
 
 #include <check.h>
 #include <dirent.h>

@@ -1,6 +1,6 @@
 // model/engine/bottleneck: both engines name the same kind of thing, and of equal ports the sending
 // one.
-#include "model/engine/bottleneck.h"
+#include "model/engine/walk.h"
 #include "model/engine/estimate.h"
 #include "scenario/scenario.h"
 #include "sim/simulate.h"

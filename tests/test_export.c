@@ -4,8 +4,8 @@
 
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/lags.h"
-#include "traces/npy_out.h"
+#include "traces/stats.h"
+#include "traces/npy.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 // Even loads, and what imbalance costs against them.
 #include "model/engine/check.h"
-#include "model/balanced.h"
 #include "study/imbalance.h"
 #include "tests/scene.h"
 #include "tests/suite.h"

@@ -6,7 +6,6 @@
 #include "tests/import_inputs.h"
 #include "tests/suite.h"
 #include "traces/npy.h"
-#include "traces/npy_out.h"
 
 // --- choices -----------------------------------------------------------------------------------
 

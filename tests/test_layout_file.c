@@ -6,7 +6,7 @@
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/npy_out.h"
+#include "traces/npy.h"
 #include "traces/trace.h"
 
 #include <stdint.h>

@@ -5,7 +5,7 @@
 #include "tests/scratch.h"
 #include "tests/suite.h"
 #include "traces/gate.h"
-#include "traces/make.h"
+#include "traces/generator.h"
 #include "traces/popularity.h"
 #include "traces/trace.h"
 

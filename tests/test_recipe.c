@@ -38,15 +38,15 @@ START_TEST(changes_stand_for_lists)
     struct recipe recipe = load_recipe("deepseek-v3-mixed");
     ck_assert_str_eq(recipe.name, "deepseek-v3-mixed");
     ck_assert_uint_eq(recipe.layer_figures, 58);
-    ck_assert_double_eq_tol(recipe_expert_max_mean(&recipe, 0, 58), 5.577, 1e-3);
-    ck_assert_double_eq_tol(recipe_expert_max_mean(&recipe, 57, 58), 11.2064, 1e-3);
-    ck_assert_double_eq_tol(recipe_top_eighth_share(&recipe, 0, 29), 0.337086, 1e-9);
+    ck_assert_double_eq_tol(recipe_figure(&recipe, LIST_EXPERT_MAX_MEAN, 0, 58), 5.577, 1e-3);
+    ck_assert_double_eq_tol(recipe_figure(&recipe, LIST_EXPERT_MAX_MEAN, 57, 58), 11.2064, 1e-3);
+    ck_assert_double_eq_tol(recipe_figure(&recipe, LIST_TOP_EIGHTH_SHARE, 0, 29), 0.337086, 1e-9);
     recipe_release(&recipe);
     recipe = load_recipe("deepseek-v3-mixed:expert_max_mean=7,domains=2");
     ck_assert_str_eq(recipe.name, "deepseek-v3-mixed*");
     ck_assert_uint_eq(recipe.domains, 2);
-    ck_assert_double_eq_tol(recipe_expert_max_mean(&recipe, 57, 58), 7, 1e-12);
-    ck_assert_double_eq_tol(recipe_top_eighth_share(&recipe, 0, 58), 0.337086, 1e-9);
+    ck_assert_double_eq_tol(recipe_figure(&recipe, LIST_EXPERT_MAX_MEAN, 57, 58), 7, 1e-12);
+    ck_assert_double_eq_tol(recipe_figure(&recipe, LIST_TOP_EIGHTH_SHARE, 0, 58), 0.337086, 1e-9);
     recipe_release(&recipe);
 }
 END_TEST

@@ -273,7 +273,7 @@ END_TEST
 // What no engine can put times to is refused each time it is asked.
 START_TEST(refusals_last)
 {
-    struct scenario_def def = scenario_def_default();
+    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario, clone;
     struct error err;
     struct timing timing;

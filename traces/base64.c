@@ -18,11 +18,6 @@ static int base64_digit(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-static bool is_base64_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 // What is taken so far: the bits that no byte has yet, and how many.
 struct decoder {
     unsigned char *bytes;
@@ -64,7 +59,7 @@ bool base64_decode(const char *text, size_t length, unsigned char **bytes, size_
     bool ok = true;
     size_t i = 0;
     for (; ok && i < length; i++)
-        ok = is_base64_space(text[i]) || decoder_take(&decoder, text[i]);
+        ok = (text[i] && strchr(" \n\r\t", text[i])) || decoder_take(&decoder, text[i]);
     if (!ok || !ends_well(&decoder)) {
         *at = ok ? length : i - 1;
         free(decoder.bytes);

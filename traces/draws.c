@@ -1,11 +1,5 @@
 #include "traces/draws.h"
 
-static void never_seeded(void *state, unsigned long seed)
-{
-    (void)state;
-    (void)seed;
-}
-
 static unsigned long next_word(void *state)
 {
     return rng_next(state) >> 32;
@@ -16,11 +10,11 @@ static double next_unit(void *state)
     return rng_unit(state);
 }
 
+// Never seeded through GSL: it is the stream that has the seed.
 static const gsl_rng_type counter_type = {.name = "epsim-counter",
                                           .max = UINT32_MAX,
                                           .min = 0,
                                           .size = sizeof(struct rng),
-                                          .set = never_seeded,
                                           .get = next_word,
                                           .get_double = next_unit};
 

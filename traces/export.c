@@ -29,23 +29,18 @@ static uint64_t step_of(const struct part *part, uint64_t token)
     return per_step ? token / per_step : 0;
 }
 
-static bool listed(const uint32_t *values, size_t count, uint64_t value)
+static int step_order(const void *a, const void *b)
 {
-    size_t low = 0, high = count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (values[middle] < value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && values[low] == value;
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
 }
 
 static bool is_exported(const struct part *part, uint64_t token)
 {
-    return !part->def->steps ||
-           listed(part->def->steps, part->def->step_count, step_of(part, token));
+    const uint64_t step = step_of(part, token);
+    const uint32_t *steps = part->def->steps, key = (uint32_t)step;
+    return !steps ||
+           (key == step && bsearch(&key, steps, part->def->step_count, sizeof key, step_order));
 }
 
 static bool check_export_def(struct part *part, struct error *err)
@@ -104,7 +99,7 @@ static void copy_row(struct part *part, uint64_t token, uint32_t l)
     trace_row(trace, token, layer, part->ids + (size_t)l * topk);
     if (!part->plan.weights)
         return;
-    const size_t bytes = topk * npy_type_bytes(trace->weights.type);
+    const size_t bytes = topk * npy_types[trace->weights.type].bytes;
     memcpy(part->weights + l * bytes,
            (const char *)trace->weights.data + (token * trace->layers + layer) * bytes, bytes);
 }

@@ -18,12 +18,6 @@ static void fill_gumbel(void)
         gumbel_of_quantile[q] = (int16_t)lrint(-GATE_UNIT * log(-log((q + 0.5) / QUANTILES)));
 }
 
-static int32_t clamp_level(int32_t level)
-{
-    const int32_t low = level < 0 ? 0 : level;
-    return low < SELECT_LEVELS ? low : SELECT_LEVELS - 1;
-}
-
 int32_t gate_level(double ln)
 {
     return ln > -16 ? ln < 16 ? ZERO + (int32_t)lrint(GATE_UNIT * ln) : SELECT_LEVELS - 1 : 0;
@@ -133,7 +127,9 @@ void gate_choose(const struct gate *gate, const int32_t *levels, const int16_t *
                  const int32_t *noise, uint32_t *best)
 {
     uint32_t keys[MOE_MAX_EXPERTS];
-    for (uint32_t e = 0; e < gate->selection.experts; e++)
-        keys[e] = select_key((uint32_t)clamp_level(levels[e] + tilt[e] + noise[e]), e);
+    for (uint32_t e = 0; e < gate->selection.experts; e++) {
+        const int32_t level = levels[e] + tilt[e] + noise[e], low = level < 0 ? 0 : level;
+        keys[e] = select_key((uint32_t)(low < SELECT_LEVELS ? low : SELECT_LEVELS - 1), e);
+    }
     select_experts(&gate->selection, keys, best);
 }

@@ -15,9 +15,6 @@
 #include "model/moe.h"
 #include "model/select.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
 #define GATE_UNIT 2048 // levels of 1 in ln popularity: scores span 32, a factor of 1e14
 
 struct gate {

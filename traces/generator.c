@@ -2,18 +2,124 @@
 
 #include "base/mem.h"
 #include "model/routing.h"
-#include "traces/arrange.h"
 #include "traces/draws.h"
 #include "traces/popularity.h"
+#include "traces/writer.h"
 
 #include <gsl/gsl_randist.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define WINDOW_BYTES (UINT64_C(128) << 20) // ids and weights in memory at a time
 #define PART_TOKENS 512                    // long enough for its popularity to be worth drawing
 #define LOADS_OFF 0.1                      // of a layer, where a notice is due
+
+// --- which token belongs to which request ------------------------------------------------------
+
+// Requests in flight take turns, each giving a chunk of tokens; when one ends, another takes its
+// place. So a trace of one request in flight is request after request, chunks of 512 are chunked
+// prefill, and chunks of 1 are decode.
+
+// Tokens of one request that follow each other in it, though not always in the trace.
+struct part {
+    uint64_t request;
+    uint64_t position;       // of its first token in the request
+    uint64_t place;          // of that token in its stream: all requests of one place in flight
+    uint32_t stream, tokens; // which place; how many
+};
+
+struct arrangement {
+    uint64_t seed;
+    const struct recipe *recipe;
+    struct stream {
+        uint64_t start, end; // of the request in hand, in places of the stream
+        uint64_t ordinal;    // of that request in the stream
+    } * streams;             // [recipe->requests]
+    struct part *parts;
+    size_t count, room;
+};
+
+static uint64_t request_id(uint32_t stream, uint64_t ordinal)
+{
+    return (uint64_t)stream << 40 | ordinal;
+}
+
+// Log-normal around the median, within the shortest and the longest.
+static uint64_t request_length(const struct arrangement *arrangement, uint64_t request)
+{
+    const struct recipe *recipe = arrangement->recipe;
+    struct draws draws;
+    draws_init(&draws, draw_stream(arrangement->seed, DRAW_LENGTH, request, 0));
+    const double length =
+        recipe->request_tokens * exp(gsl_ran_gaussian_ziggurat(&draws.gsl, recipe->request_sigma));
+    return (uint64_t)lrint(fmin(fmax(length, recipe->request_least), recipe->request_most));
+}
+
+static void begin_request(const struct arrangement *arrangement, uint32_t stream, uint64_t ordinal)
+{
+    struct stream *at = &arrangement->streams[stream];
+    at->ordinal = ordinal;
+    at->start = at->end;
+    at->end += request_length(arrangement, request_id(stream, ordinal));
+}
+
+// Places of a stream that come before a token of the trace.
+static uint64_t places_before(const struct recipe *recipe, uint32_t stream, uint64_t token)
+{
+    const uint64_t chunk = recipe->chunk_tokens, turn = chunk * recipe->requests;
+    const uint64_t into = token % turn, own = stream * chunk;
+    const uint64_t given = into <= own ? 0 : into - own < chunk ? into - own : chunk;
+    return token / turn * chunk + given;
+}
+
+static struct part *add_request_part(struct arrangement *arrangement)
+{
+    if (arrangement->count == arrangement->room) {
+        arrangement->room = 2 * arrangement->room + 64;
+        arrangement->parts =
+            mem_grow(arrangement->parts, arrangement->room, sizeof *arrangement->parts);
+    }
+    return &arrangement->parts[arrangement->count++];
+}
+
+static void cut_stream(struct arrangement *arrangement, uint32_t stream, uint64_t place,
+                       uint64_t end, uint32_t longest)
+{
+    const struct stream *at = &arrangement->streams[stream];
+    while (place < end) {
+        if (place == at->end)
+            begin_request(arrangement, stream, at->ordinal + 1);
+        uint64_t tokens = at->end < end ? at->end - place : end - place;
+        tokens = tokens < longest ? tokens : longest;
+        *add_request_part(arrangement) = (struct part){.request = request_id(stream, at->ordinal),
+                                                       .position = place - at->start,
+                                                       .place = place,
+                                                       .stream = stream,
+                                                       .tokens = (uint32_t)tokens};
+        place += tokens;
+    }
+}
+
+// Fills parts[count] with those of tokens first to first + tokens - 1, none longer than `longest`.
+// Calls follow each other in order of tokens.
+static void arrangement_cut(struct arrangement *arrangement, uint64_t first, uint64_t tokens,
+                            uint32_t longest)
+{
+    const struct recipe *recipe = arrangement->recipe;
+    arrangement->count = 0;
+    for (uint32_t s = 0; s < recipe->requests; s++)
+        cut_stream(arrangement, s, places_before(recipe, s, first),
+                   places_before(recipe, s, first + tokens), longest);
+}
+
+// The token of the trace that has a place in a stream.
+static uint64_t arrangement_token(const struct recipe *recipe, uint32_t stream, uint64_t place)
+{
+    const uint64_t chunk = recipe->chunk_tokens;
+    return (place / chunk * recipe->requests + stream) * chunk + place % chunk;
+}
+
+// --- the whole trace ----------------------------------------------------------------------------
 
 struct generator {
     struct generator_def def;
@@ -155,23 +261,6 @@ static void make_by_ranks(struct generator *generator, uint64_t count)
 
 // --- the whole ---------------------------------------------------------------------------------
 
-static void prepare_weights(struct generator *generator)
-{
-    const struct generator_def *def = &generator->def;
-    if (def->recipe->loads == LOADS_RANKS)
-        return;
-    generator->gate = recipe_gate(def->recipe, def->moe, def->seed);
-    popularity_fit(&generator->popularity, def->recipe, def->moe, &generator->gate, def->layer,
-                   def->layers);
-    if (generator->popularity.worst_off > LOADS_OFF)
-        notice("recipe %s: a layer's loads stay %.0f %% off what is asked: more than top-%u of %u "
-               "experts in %u of %u groups can give",
-               def->recipe->name, 100 * generator->popularity.worst_off, def->moe->topk,
-               def->moe->experts, generator->gate.selection.topk_groups, def->moe->groups);
-    arrangement_init(&generator->arrangement, def->recipe, def->seed);
-    generator->drift = mem_alloc((size_t)def->layers * def->moe->experts, sizeof(double));
-}
-
 struct generator *generator_new(const struct generator_def *def, struct error *err)
 {
     if (!recipe_check(def->recipe, def->moe, err))
@@ -184,7 +273,22 @@ struct generator *generator_new(const struct generator_def *def, struct error *e
         generator->window = def->tokens;
     generator->ids = mem_alloc(generator->window * row, sizeof(uint16_t));
     generator->weights = mem_alloc(generator->window * row, sizeof(uint16_t));
-    prepare_weights(generator);
+    if (def->recipe->loads == LOADS_RANKS)
+        return generator;
+    generator->gate = recipe_gate(def->recipe, def->moe, def->seed);
+    popularity_fit(&generator->popularity, def->recipe, def->moe, &generator->gate, def->layer,
+                   def->layers);
+    if (generator->popularity.worst_off > LOADS_OFF)
+        notice("recipe %s: a layer's loads stay %.0f %% off what is asked: more than top-%u of %u "
+               "experts in %u of %u groups can give",
+               def->recipe->name, 100 * generator->popularity.worst_off, def->moe->topk,
+               def->moe->experts, generator->gate.selection.topk_groups, def->moe->groups);
+    struct arrangement *arrangement = &generator->arrangement;
+    *arrangement = (struct arrangement){.seed = def->seed, .recipe = def->recipe};
+    arrangement->streams = mem_alloc(def->recipe->requests, sizeof *arrangement->streams);
+    for (uint32_t s = 0; s < def->recipe->requests; s++)
+        begin_request(arrangement, s, 0);
+    generator->drift = mem_alloc((size_t)def->layers * def->moe->experts, sizeof(double));
     return generator;
 }
 
@@ -193,7 +297,8 @@ void generator_free(struct generator *generator)
     if (!generator)
         return;
     popularity_release(&generator->popularity);
-    arrangement_release(&generator->arrangement);
+    free(generator->arrangement.streams);
+    free(generator->arrangement.parts);
     free(generator->drift);
     free(generator->ids);
     free(generator->weights);
@@ -224,4 +329,65 @@ bool generator_next(struct generator *generator, struct generated *window)
     *window = (struct generated){generator->first, count, generator->ids, generator->weights};
     generator->first += count;
     return true;
+}
+
+// --- written as a native trace ------------------------------------------------------------------
+
+static void write_window(const struct make_def *def, const struct generated *window,
+                         struct trace_writer *writer)
+{
+    const struct generator_def *asked = &def->generator;
+    const size_t row = (size_t)asked->layers * asked->moe->topk;
+    const uint64_t per_step = (uint64_t)def->ranks * def->tokens_per_rank;
+    for (uint64_t t = 0; t < window->count; t++) {
+        const uint64_t token = window->first + t;
+        uint32_t step[2] = {0, 0};
+        if (per_step) {
+            step[0] = (uint32_t)(token / per_step);
+            step[1] = (uint32_t)(token / def->tokens_per_rank % def->ranks);
+        }
+        const struct trace_token written = {.ids = window->ids + t * row,
+                                            .weights = window->weights + t * row,
+                                            .step = per_step ? step : NULL};
+        trace_writer_add(writer, &written);
+    }
+}
+
+static bool write_generated(const struct make_def *def, const uint32_t *layer_ids,
+                            const char *folder, struct error *err)
+{
+    const struct trace_plan plan = {.moe = def->generator.moe,
+                                    .layers = def->generator.layers,
+                                    .layer_ids = layer_ids,
+                                    .source = def->source,
+                                    .licence = "",
+                                    .steps = def->ranks > 0,
+                                    .weights = true,
+                                    .weight_type = NPY_F16};
+    struct trace_writer writer;
+    struct generated window;
+    // Opened first: a folder that cannot be written costs no waiting.
+    if (!trace_writer_open(&writer, &plan, folder, err))
+        return false;
+    struct generator *generator = generator_new(&def->generator, err);
+    if (!generator) {
+        trace_writer_abort(&writer);
+        return false;
+    }
+    while (!ferror(writer.ids.file.stream) && !ferror(writer.weights.file.stream) &&
+           generator_next(generator, &window))
+        write_window(def, &window, &writer);
+    generator_free(generator);
+    return trace_writer_commit(&writer, err);
+}
+
+bool trace_make(const struct make_def *def, const char *folder, struct error *err)
+{
+    const struct generator_def *asked = &def->generator;
+    uint32_t *layer_ids = mem_alloc(asked->layers, sizeof *layer_ids);
+    for (uint32_t l = 0; l < asked->layers; l++)
+        layer_ids[l] = asked->moe->dense_layers + asked->layer[l];
+    const bool ok = write_generated(def, layer_ids, folder, err);
+    free(layer_ids);
+    return ok;
 }

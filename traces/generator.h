@@ -9,8 +9,6 @@
 #include "model/moe.h"
 #include "traces/recipe.h"
 
-#include <stdint.h>
-
 struct generator_def {
     const struct recipe *recipe;
     const struct moe *moe;
@@ -37,5 +35,17 @@ struct generated {
 
 // False when all tokens have been made.
 bool generator_next(struct generator *generator, struct generated *window);
+
+// ---- written as a native trace ------------------------------------------------------------------
+
+struct make_def {
+    struct generator_def generator;
+    // With ranks, steps.npy says of each token its step and source rank; 0: there is none.
+    uint32_t ranks, tokens_per_rank;
+    const char *source; // what made it
+};
+
+// Writes a folder that is there whole or not at all (EXIT_INPUT where it exists and is not empty).
+bool trace_make(const struct make_def *def, const char *folder, struct error *err);
 
 #endif

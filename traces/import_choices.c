@@ -1,12 +1,10 @@
-#include "traces/import_choices.h"
+#include "traces/import_write.h"
 
 #include "base/mem.h"
 #include "model/routing.h"
-#include "traces/import_layers.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 // What a row says.
 enum row_kind {

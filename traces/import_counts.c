@@ -1,7 +1,6 @@
-#include "traces/import_counts.h"
+#include "traces/import_write.h"
 
 #include "base/mem.h"
-#include "traces/import_layers.h"
 #include "traces/sample.h"
 
 #include <inttypes.h>
@@ -103,13 +102,6 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
 
 // --- drawing -----------------------------------------------------------------------------------
 
-static struct rng layer_stream(const struct import *import, const struct piece *piece,
-                               uint32_t layer_id)
-{
-    return rng_stream(import->def->seed, (uint64_t)(piece - import->pieces), layer_id,
-                      UINT64_C(0x636f756e74)); // apart from every routing rule's streams
-}
-
 // In place of the counts of a layer, as many drawn by their odds as the asked tokens take; a layer
 // without any stays without.
 static bool draw_layer(const struct counting *counting, struct rng *rng, uint64_t *counts)
@@ -132,7 +124,9 @@ static bool sample_layer(const struct counting *counting, const struct piece *pi
 {
     const struct import *import = counting->import;
     const struct moe *moe = &import->moe;
-    struct rng rng = layer_stream(import, piece, counting->map.ids[layer]);
+    // Apart from every routing rule's streams.
+    struct rng rng = rng_stream(import->def->seed, (uint64_t)(piece - import->pieces),
+                                counting->map.ids[layer], UINT64_C(0x636f756e74));
     uint64_t *counts = counting->counts + (size_t)layer * moe->experts;
     if (import->def->tokens && !draw_layer(counting, &rng, counts))
         return false;
@@ -166,14 +160,6 @@ static bool sample_piece(struct counting *counting, const struct piece *piece, s
 
 // --- writing -----------------------------------------------------------------------------------
 
-// Counts of all ranks together are shared out evenly, in the tokens' order.
-static uint32_t source_rank(const struct counting *counting, const struct piece *piece, uint64_t t)
-{
-    if (counting->import->ranked)
-        return piece->rank;
-    return (uint32_t)(t * counting->import->def->ranks / counting->tokens);
-}
-
 static void write_tokens(struct counting *counting, const struct piece *piece, uint64_t step)
 {
     const uint32_t layers = counting->map.count, topk = counting->import->moe.topk;
@@ -184,7 +170,11 @@ static void write_tokens(struct counting *counting, const struct piece *piece, u
                    counting->ids + ((size_t)l * counting->tokens + t) * topk, topk * sizeof *row);
         for (size_t i = 0; i < (size_t)layers * topk; i++)
             counting->report->dropped += row[i] == UINT16_MAX;
-        const uint32_t place[] = {(uint32_t)step, source_rank(counting, piece, t)};
+        // Counts of all ranks together are shared out evenly, in the tokens' order.
+        const uint64_t source = counting->import->ranked
+                                    ? piece->rank
+                                    : t * counting->import->def->ranks / counting->tokens;
+        const uint32_t place[] = {(uint32_t)step, (uint32_t)source};
         trace_writer_add(&counting->writer, &(struct trace_token){.ids = row, .step = place});
     }
     counting->report->tokens += counting->tokens;

@@ -1,4 +1,4 @@
-#include "traces/import_encodings.h"
+#include "traces/importer.h"
 
 #include "base/mem.h"
 #include "traces/base64.h"

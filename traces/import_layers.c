@@ -1,19 +1,27 @@
-#include "traces/import_layers.h"
+#include "traces/import_write.h"
 
 #include "base/mem.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-// Layers by their place: all of the model's, or its MoE layers alone.
-static bool first_layer(const struct import *import, uint32_t *first, struct error *err)
+// Layers by their place: all of the model's, of which dense ones hold nothing, or its MoE layers
+// alone.
+static bool place_layers(const struct import *import, const bool *live, uint32_t *first,
+                         struct error *err)
 {
     const struct moe *moe = &import->moe;
-    *first = 0;
-    if (!import->def->model[0] || import->axis == moe->layers + moe->dense_layers)
+    const bool whole = import->axis == moe->layers + moe->dense_layers;
+    if (import->layer_ids || !import->def->model[0])
         return true;
-    *first = moe->dense_layers;
-    return import->axis == moe->layers ||
+    for (uint32_t l = 0; whole && l < moe->dense_layers; l++)
+        if (live[l])
+            return error_set(err, EXIT_INPUT,
+                             "%s: layer %" PRIu32 " has choices; the model %s begins with %" PRIu32
+                             " dense layers",
+                             import->pieces[0].name, l, moe->name, moe->dense_layers);
+    *first = whole ? 0 : moe->dense_layers;
+    return whole || import->axis == moe->layers ||
            error_set(err, EXIT_INPUT,
                      "%s: %" PRIu32 " layers; the model %s has %" PRIu32 " MoE layers and %" PRIu32
                      " in all",
@@ -21,29 +29,12 @@ static bool first_layer(const struct import *import, uint32_t *first, struct err
                      moe->layers + moe->dense_layers);
 }
 
-// Where all of the model's layers are there, its dense ones hold nothing.
-static bool dense_is_empty(const struct import *import, const bool *live, struct error *err)
-{
-    const struct moe *moe = &import->moe;
-    if (!import->def->model[0] || import->axis != moe->layers + moe->dense_layers)
-        return true;
-    for (uint32_t l = 0; l < moe->dense_layers; l++)
-        if (live[l])
-            return error_set(err, EXIT_INPUT,
-                             "%s: layer %" PRIu32 " has choices; the model %s begins with %" PRIu32
-                             " dense layers",
-                             import->pieces[0].name, l, moe->name, moe->dense_layers);
-    return true;
-}
-
 bool layer_map_init(struct layer_map *map, const struct import *import, const bool *live,
                     struct error *err)
 {
     uint32_t first = 0;
     *map = (struct layer_map){0};
-    if (!import->layer_ids && !first_layer(import, &first, err))
-        return false;
-    if (!import->layer_ids && !dense_is_empty(import, live, err))
+    if (!place_layers(import, live, &first, err))
         return false;
     map->axis = mem_alloc(import->axis, sizeof *map->axis);
     map->ids = mem_alloc(import->axis, sizeof *map->ids);

@@ -5,7 +5,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 void *import_own(struct import *import, void *memory)
 {
@@ -100,7 +99,7 @@ int64_t piece_int(const struct piece *piece, uint32_t layer, uint64_t row, uint3
 static bool add_array_part(struct import *import, enum import_kind kind, const struct npy *array,
                            const char *name, uint64_t step, struct error *err)
 {
-    const size_t bytes = npy_type_bytes(array->type);
+    const size_t bytes = npy_types[array->type].bytes;
     const uint64_t *shape = &array->shape[array->dims - 2];
     struct piece *piece = import_add(import, kind, name, shape, err);
     if (!piece)
@@ -130,7 +129,7 @@ bool import_add_array(struct import *import, enum import_kind kind, const struct
 {
     if (!npy_is_integer(array->type))
         return error_set(err, EXIT_INPUT, "%s: dtype %s; expected integers", array->path,
-                         npy_type_name(array->type));
+                         npy_types[array->type].name);
     if (kind == IMPORT_COUNTS && array->dims == 2)
         return add_array_part(import, kind, array, array->path, 0, err);
     if (array->dims != 3)

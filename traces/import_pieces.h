@@ -5,12 +5,8 @@
 #include "base/error.h"
 #include "base/mapped.h"
 #include "model/moe.h"
-#include "traces/import_def.h"
+#include "traces/import.h"
 #include "traces/npy.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 
 // Rows of one request, or of one rank in one step: the choices of tokens, or, one row, the counts
 // of experts. Row r of layer l stands at layers[l] + r * stride elements and has `width` of them.

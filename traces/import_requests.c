@@ -27,12 +27,11 @@ static bool layer_number(const char *key, uint32_t *layer)
     return *end == '\0';
 }
 
-static bool recognise_requests(const struct import_def *def, const struct input *input)
+static bool recognise_requests(const struct input *input)
 {
     const json_t *first = json_array_get(input->json, 0);
     void *pair = json_object_iter((json_t *)(uintptr_t)first);
     uint32_t layer;
-    (void)def;
     return pair && layer_number(json_object_iter_key(pair), &layer);
 }
 

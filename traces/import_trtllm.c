@@ -27,14 +27,11 @@ struct entry {
     uint32_t layer;
 };
 
-static bool recognise_trtllm(const struct import_def *def, const struct input *input)
+static bool recognise_trtllm(const struct input *input)
 {
-    (void)def;
-    char *meta = mem_format("%s/meta_info.json", input->path);
-    const bool folder = input->folder && access(meta, F_OK) == 0;
-    free(meta);
-    return folder || (json_object_get(input->json, "num_experts") &&
-                      json_object_get(input->json, "num_experts_per_token"));
+    return import_folder_has(input->path, "meta_info.json") ||
+           (json_object_get(input->json, "num_experts") &&
+            json_object_get(input->json, "num_experts_per_token"));
 }
 
 // --- meta_info.json ----------------------------------------------------------------------------
@@ -51,22 +48,15 @@ static bool read_meta_number(const json_t *meta, const char *path, const char *k
     return true;
 }
 
-static bool read_meta_numbers(struct statistics *statistics, const json_t *meta, const char *path,
-                              struct error *err)
-{
-    return read_meta_number(meta, path, "num_experts", MOE_MAX_EXPERTS, &statistics->experts,
-                            err) &&
-           read_meta_number(meta, path, "num_experts_per_token", MOE_MAX_TOPK, &statistics->topk,
-                            err);
-}
-
 static bool load_meta(struct statistics *statistics, struct error *err)
 {
     json_error_t where;
     char *path = mem_format("%s/meta_info.json", statistics->folder);
     json_t *meta = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
-    const bool ok = meta ? read_meta_numbers(statistics, meta, path, err)
-                         : error_set(err, EXIT_INPUT, "%s:%d: %s", path, where.line, where.text);
+    const bool ok =
+        (meta || error_set(err, EXIT_INPUT, "%s:%d: %s", path, where.line, where.text)) &&
+        read_meta_number(meta, path, "num_experts", MOE_MAX_EXPERTS, &statistics->experts, err) &&
+        read_meta_number(meta, path, "num_experts_per_token", MOE_MAX_TOPK, &statistics->topk, err);
     json_decref(meta);
     free(path);
     return ok;
@@ -107,7 +97,7 @@ static bool check_tensor(const struct statistics *statistics, const char *path,
         return true;
     return error_set(err, EXIT_INPUT,
                      "%s: %s: %s of %zu dimensions; expected integers %s%" PRIu64 "]", path,
-                     tensor->name, npy_type_name(array->type), array->dims,
+                     tensor->name, npy_types[array->type].name, array->dims,
                      statistics->raw ? "[tokens, " : "[", width);
 }
 
@@ -214,20 +204,6 @@ static bool read_rank_file(const struct statistics *statistics, const char *path
 
 // --- the folder --------------------------------------------------------------------------------
 
-static char *rank_path(const struct statistics *statistics, uint32_t rank, bool raw)
-{
-    return mem_format("%s/rank%" PRIu32 "%s.safetensors", statistics->folder, rank,
-                      raw ? "_raw" : "");
-}
-
-static bool has_rank(const struct statistics *statistics, uint32_t rank, bool raw)
-{
-    char *path = rank_path(statistics, rank, raw);
-    const bool there = access(path, F_OK) == 0;
-    free(path);
-    return there;
-}
-
 static bool is_rank_file(const char *name, bool raw)
 {
     if (strncmp(name, "rank", 4) != 0)
@@ -253,16 +229,17 @@ static bool count_files(const struct statistics *statistics, uint32_t *files, st
 static bool read_ranks(struct statistics *statistics, struct error *err)
 {
     uint32_t files = 0;
-    statistics->raw = has_rank(statistics, 0, true);
+    statistics->raw = import_folder_has(statistics->folder, "rank0_raw.safetensors");
     if (!count_files(statistics, &files, err))
         return false;
     if (files == 0)
         return error_set(err, EXIT_INPUT, "%s: no rank0.safetensors or rank0_raw.safetensors",
                          statistics->folder);
     for (uint32_t rank = 0; rank < files; rank++) {
-        char *path = rank_path(statistics, rank, statistics->raw);
+        char *path = mem_format("%s/rank%" PRIu32 "%s.safetensors", statistics->folder, rank,
+                                statistics->raw ? "_raw" : "");
         const bool ok =
-            has_rank(statistics, rank, statistics->raw)
+            access(path, F_OK) == 0
                 ? read_rank_file(statistics, path, rank, err)
                 : error_set(err, EXIT_INPUT, "%s: missing, of %" PRIu32 " ranks numbered from 0",
                             path, files);

@@ -9,11 +9,15 @@
 
 // One input: a folder, or a file's bytes with what its text holds.
 struct input {
+    const struct import_def *def; // of the import
     const char *path;
     bool folder;
     struct mapped file;
     json_t *json; // the document, when the file is one
 };
+
+// Whether there is a file of that name in it; nothing is in a file.
+bool import_folder_has(const char *folder, const char *name);
 
 // The largest JSON text that is read. As a tree it takes some ten times its size in memory.
 #define IMPORT_JSON_LIMIT ((size_t)256 << 20)
@@ -21,12 +25,29 @@ struct input {
 struct importer {
     const char *name;
     // Whether the input is of this format, by what stands in it.
-    bool (*recognise)(const struct import_def *def, const struct input *input);
+    bool (*recognise)(const struct input *input);
     // Adds what the input holds to the import. The input outlives the import's pieces.
     bool (*read)(struct import *import, const struct input *input, struct error *err);
 };
 
 extern const struct importer importer_npy, importer_npz, importer_trtllm, importer_base64,
     importer_response, importer_history, importer_location, importer_requests, importer_raw;
+
+// ---- what importers add arrays of ids and counts by, in the encodings that engines send: each
+// becomes pieces
+
+// Adds the choices of a .npy file in memory or, where it is none, of raw little-endian int32 by
+// --shape. Borrows the bytes.
+bool import_add_bytes(struct import *import, const char *name, const void *bytes, size_t length,
+                      struct error *err);
+
+// Adds choices or counts of nested JSON lists of whole numbers, as import_add_array takes them. The
+// message has the place in it ("a.json: key[3][5]: ...").
+bool import_add_json(struct import *import, enum import_kind kind, const json_t *list,
+                     const char *name, struct error *err);
+
+// Adds the choices of base64 text: a .npy file or raw int32, as above.
+bool import_add_base64(struct import *import, const char *name, const char *text, size_t length,
+                       struct error *err);
 
 #endif

@@ -3,12 +3,23 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PREFIX_V2 12 // magic 6, version 2, header length 4
+
+const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
+
+// clang-format off
+const struct npy_type_row npy_types[NPY_TYPES] = {
+    [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
+    [NPY_I16] = {"i16", "i2", 2}, [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
+    [NPY_F16] = {"f16", "f2", 2}, [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
+};
+// clang-format on
 
 uint64_t npy_count(const struct npy *npy)
 {
@@ -27,7 +38,7 @@ void npy_release(struct npy *npy)
 
 void npy_forget(const struct npy *npy, uint64_t first, uint64_t last)
 {
-    const size_t bytes = npy_type_bytes(npy->type);
+    const size_t bytes = npy_types[npy->type].bytes;
     assert(first <= last && last <= npy_count(npy));
     if (npy->mapped.bytes) {
         const size_t start = (size_t)((const unsigned char *)npy->data - npy->mapped.bytes);
@@ -159,11 +170,9 @@ static bool parse_npy_shape(struct npy *npy, struct scanner *scan, struct error 
     return true;
 }
 
-typedef bool (*parse_value)(struct npy *npy, struct scanner *scan, struct error *err);
-
 static const struct {
     const char *key;
-    parse_value parse;
+    bool (*parse)(struct npy *npy, struct scanner *scan, struct error *err);
 } header_keys[] = {
     {"descr", parse_descr}, {"fortran_order", parse_order}, {"shape", parse_npy_shape}};
 #define HEADER_KEYS (sizeof header_keys / sizeof header_keys[0])
@@ -319,13 +328,10 @@ int64_t npy_int(const struct npy *npy, uint64_t index)
         return element.i32;
     case NPY_I64:
         return element.i64;
-    case NPY_F16:
-    case NPY_F32:
-    case NPY_F64:
-        break;
+    default:
+        assert(false && "npy_int on a floating-point array");
+        return 0;
     }
-    assert(false && "npy_int on a floating-point array");
-    return 0;
 }
 
 // IEEE 754 binary16, by hand: not every compiler that builds epsim has _Float16.
@@ -351,13 +357,84 @@ double npy_real(const struct npy *npy, uint64_t index)
         return (double)element.f32;
     case NPY_F64:
         return element.f64;
-    case NPY_U8:
-    case NPY_U16:
-    case NPY_U32:
-    case NPY_I16:
-    case NPY_I32:
-    case NPY_I64:
-        break;
+    default:
+        return (double)npy_int(npy, index);
     }
-    return (double)npy_int(npy, index);
+}
+
+// --- written -----------------------------------------------------------------------------------
+
+// A header of this many bytes holds any shape, so that a first one can be written over.
+#define STREAM_HEADER_BYTES 192
+
+// Spaces and a newline pad it, so that the data begin at a multiple of 64 bytes, and at `min`.
+static void write_header(FILE *out, enum npy_type type, const uint64_t *shape, size_t dims, int min)
+{
+    char text[192];
+    int length = snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': (",
+                          npy_types[type].bytes == 1 ? '|' : '<', npy_types[type].descr);
+    for (size_t i = 0; i < dims; i++)
+        length += snprintf(text + length, sizeof text - (size_t)length, "%s%" PRIu64 "%s",
+                           i ? " " : "", shape[i], i + 1 < dims || dims == 1 ? "," : "");
+    length += snprintf(text + length, sizeof text - (size_t)length, "), }");
+    assert((size_t)length < sizeof text);
+
+    int whole = (NPY_PREFIX_V1 + length + 1 + 63) / 64 * 64;
+    whole = whole < min ? min : whole;
+    fwrite(npy_magic, 1, sizeof npy_magic, out);
+    fputc(1, out);
+    fputc(0, out);
+    fputc((whole - NPY_PREFIX_V1) & 0xff, out);
+    fputc((whole - NPY_PREFIX_V1) >> 8, out);
+    fprintf(out, "%-*s\n", whole - NPY_PREFIX_V1 - 1, text);
+}
+
+bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,
+               const void *data, struct error *err)
+{
+    assert(dims <= NPY_MAX_DIMS);
+    uint64_t count = 1;
+    for (size_t i = 0; i < dims; i++)
+        count *= shape[i];
+    struct outfile file;
+    if (!outfile_open(&file, path, err))
+        return false;
+    write_header(file.stream, type, shape, dims, 0);
+    if (count)
+        fwrite(data, npy_types[type].bytes, count, file.stream);
+    return outfile_commit(&file, err);
+}
+
+bool npy_out_open(struct npy_out *out, struct outfolder *folder, const char *name,
+                  enum npy_type type, const uint64_t *shape, size_t dims, struct error *err)
+{
+    assert(dims >= 1 && dims <= NPY_MAX_DIMS);
+    *out = (struct npy_out){.type = type, .dims = dims};
+    for (size_t i = 1; i < dims; i++)
+        out->shape[i] = shape[i];
+    if (!outfolder_file(folder, name, &out->file, err))
+        return false;
+    write_header(out->file.stream, type, out->shape, dims, STREAM_HEADER_BYTES);
+    return true;
+}
+
+void npy_out_rows(struct npy_out *out, uint64_t rows, const void *data)
+{
+    uint64_t row = 1;
+    for (size_t i = 1; i < out->dims; i++)
+        row *= out->shape[i];
+    fwrite(data, npy_types[out->type].bytes, rows * row, out->file.stream);
+    out->shape[0] += rows;
+}
+
+bool npy_out_commit(struct npy_out *out, struct error *err)
+{
+    // The flush that a seek does is where a full disk shows first.
+    if (fseek(out->file.stream, 0, SEEK_SET) != 0) {
+        error_set(err, EXIT_RUNTIME, "%s: %s", out->file.path, strerror(errno));
+        outfile_abort(&out->file);
+        return false;
+    }
+    write_header(out->file.stream, out->type, out->shape, out->dims, STREAM_HEADER_BYTES);
+    return outfile_commit(&out->file, err);
 }

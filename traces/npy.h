@@ -1,14 +1,43 @@
-// NumPy .npy files read: memory-mapped, and never copied whole.
+// NumPy .npy files: their element types, and how they are read, memory-mapped and never copied
+// whole.
 #ifndef TRACES_NPY_H
 #define TRACES_NPY_H
 
 #include "base/error.h"
 #include "base/mapped.h"
-#include "traces/npy_types.h"
+#include "base/outfile.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
+
+#define NPY_MAX_DIMS 4
+#define NPY_PREFIX_V1 10 // bytes before a version 1 header: magic 6, version 2, header length 2
+
+extern const char npy_magic[6];
+
+enum npy_type {
+    NPY_U8,
+    NPY_U16,
+    NPY_U32,
+    NPY_I16,
+    NPY_I32,
+    NPY_I64,
+    NPY_F16,
+    NPY_F32,
+    NPY_F64,
+};
+#define NPY_TYPES (NPY_F64 + 1)
+
+// By enum npy_type.
+extern const struct npy_type_row {
+    const char *name;  // as messages have it: "u8"
+    const char *descr; // as headers have it, without the byte order: "u1"
+    size_t bytes;
+} npy_types[NPY_TYPES];
+
+static inline bool npy_is_integer(enum npy_type type)
+{
+    return type < NPY_F16;
+}
 
 struct npy {
     char *path;
@@ -43,5 +72,25 @@ uint64_t npy_count(const struct npy *npy); // product of the shape
 // Element i as an integer (integer types only), or as a double.
 int64_t npy_int(const struct npy *npy, uint64_t index);
 double npy_real(const struct npy *npy, uint64_t index);
+
+// ---- written, whole or row by row ---------------------------------------------------------------
+
+// Writes a version 1 file, header padded to 64 bytes, through base/outfile.h.
+bool npy_write(const char *path, enum npy_type type, const uint64_t *shape, size_t dims,
+               const void *data, struct error *err);
+
+// A version 1 file written row by row, whose number of rows shows at the end.
+struct npy_out {
+    struct outfile file; // outfile_abort leaves nothing of it
+    enum npy_type type;
+    size_t dims;
+    uint64_t shape[4]; // shape[0]: rows so far
+};
+
+// In a folder of output files; shape[0] of `shape` is not read.
+bool npy_out_open(struct npy_out *out, struct outfolder *folder, const char *name,
+                  enum npy_type type, const uint64_t *shape, size_t dims, struct error *err);
+void npy_out_rows(struct npy_out *out, uint64_t rows, const void *data);
+bool npy_out_commit(struct npy_out *out, struct error *err);
 
 #endif

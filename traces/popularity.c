@@ -1,6 +1,7 @@
 #include "traces/popularity.h"
 
 #include "base/mem.h"
+#include "model/loads.h"
 #include "traces/draws.h"
 
 #include <gsl/gsl_cdf.h>
@@ -13,9 +14,7 @@
 
 static void scale_to_mean_1(double *loads, uint32_t count)
 {
-    double total = 0;
-    for (uint32_t i = 0; i < count; i++)
-        total += loads[i];
+    const double total = loads_sum(loads, count);
     for (uint32_t i = 0; i < count; i++)
         loads[i] *= count / total;
 }
@@ -46,14 +45,6 @@ static void fill_log_normal(double *loads, uint32_t experts, double sigma, doubl
     }
 }
 
-static double top_share(const double *loads, uint32_t experts)
-{
-    double top = 0;
-    for (uint32_t i = 0; i < eighth(experts); i++)
-        top += loads[i];
-    return top / experts;
-}
-
 // The sigma whose hottest eighth has the target share, by bisection.
 static void solve_log_normal(double *loads, uint32_t experts, double share, double max_mean)
 {
@@ -61,7 +52,7 @@ static void solve_log_normal(double *loads, uint32_t experts, double share, doub
     for (int round = 0; round < 50; round++) {
         const double sigma = (low + high) / 2;
         fill_log_normal(loads, experts, sigma, max_mean);
-        if (top_share(loads, experts) < share)
+        if (loads_sum(loads, eighth(experts)) / experts < share)
             low = sigma;
         else
             high = sigma;
@@ -78,13 +69,6 @@ static void draw_power_law(double *loads, uint32_t experts, const struct recipe 
         loads[e] = fabs(power) < 1e-9 ? pow(max, u) : pow((pow(max, power) - 1) * u + 1, 1 / power);
     }
     scale_to_mean_1(loads, experts);
-}
-
-static void fill_hot_expert(double *loads, uint32_t experts, double share)
-{
-    for (uint32_t e = 1; e < experts; e++)
-        loads[e] = (1 - share) * experts / (experts - 1);
-    loads[0] = share * experts;
 }
 
 // Which expert has which load: any, by a shuffle of the layer's own.
@@ -104,14 +88,17 @@ void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t l
     const uint32_t experts = moe->experts;
     switch (recipe->loads) {
     case LOADS_LOG_NORMAL:
-        solve_log_normal(loads, experts, recipe_top_eighth_share(recipe, layer, moe->layers),
-                         recipe_expert_max_mean(recipe, layer, moe->layers));
+        solve_log_normal(loads, experts,
+                         recipe_figure(recipe, LIST_TOP_EIGHTH_SHARE, layer, moe->layers),
+                         recipe_figure(recipe, LIST_EXPERT_MAX_MEAN, layer, moe->layers));
         break;
     case LOADS_POWER_LAW:
         draw_power_law(loads, experts, recipe, draw_stream(seed, DRAW_LOAD, layer, 0));
         break;
     case LOADS_HOT_EXPERT:
-        fill_hot_expert(loads, experts, recipe->hot_share);
+        for (uint32_t e = 1; e < experts; e++)
+            loads[e] = (1 - recipe->hot_share) * experts / (experts - 1);
+        loads[0] = recipe->hot_share * experts;
         break;
     case LOADS_RANKS:
         for (uint32_t e = 0; e < experts; e++)
@@ -223,21 +210,6 @@ static void count_loads(struct fit *fit, uint64_t requests)
     }
 }
 
-// Choices of an expert with mean load.
-static double mean_count(const struct fit *fit, uint64_t requests)
-{
-    return (double)(requests * SAMPLE_TOKENS * fit->gate->selection.topk) / fit->experts;
-}
-
-// The share of the load that other experts have than should.
-static double load_off(const struct fit *fit, uint64_t requests)
-{
-    double off = 0;
-    for (uint32_t e = 0; e < fit->experts; e++)
-        off += fabs((double)fit->count[e] / mean_count(fit, requests) - fit->target[e]);
-    return off / 2 / fit->experts;
-}
-
 // Rounds: requests counted, and by how much of ln(target / counted) popularity then moves. The last
 // only judges.
 static const struct {
@@ -246,19 +218,23 @@ static const struct {
 } rounds[] = {{64, 1.2}, {128, 1.2}, {256, 1}, {512, 0.7}, {512, 0.5}, {128, 0}};
 #define ROUNDS (sizeof rounds / sizeof rounds[0])
 
+// Returns the share of the load that other experts have than should.
 static double solve_popularity(struct fit *fit)
 {
-    uint64_t requests = 0;
+    double mean = 0, off = 0;
     for (fit->round = 0; fit->round < ROUNDS; fit->round++) {
-        requests = rounds[fit->round].requests;
-        const double mean = mean_count(fit, requests);
+        const uint64_t requests = rounds[fit->round].requests;
+        // Choices of an expert with mean load.
+        mean = (double)(requests * SAMPLE_TOKENS * fit->gate->selection.topk) / fit->experts;
         apply_tilt(fit);
         count_loads(fit, requests);
         for (uint32_t e = 0; e < fit->experts; e++)
             fit->ln[e] += rounds[fit->round].step *
                           log((mean * fit->target[e] + 1) / ((double)fit->count[e] + 1));
     }
-    return load_off(fit, requests);
+    for (uint32_t e = 0; e < fit->experts; e++)
+        off += fabs((double)fit->count[e] / mean - fit->target[e]);
+    return off / 2 / fit->experts;
 }
 
 static double fit_layer(struct popularity *popularity, const struct recipe *recipe,

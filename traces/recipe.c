@@ -6,28 +6,25 @@
 #include "base/preset.h"
 #include "model/moe.h"
 
+#include <gsl/gsl_statistics_double.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert", "ranks", NULL};
 
+// clang-format off
 #define ROW(member, sort, low, high, text)                                                         \
-    {                                                                                              \
-        .key = #member, .kind = sort, .offset = offsetof(struct recipe, member), .min = (low),     \
-        .max = (high), .help = text                                                                \
-    }
+    {.key = #member, .kind = sort, .offset = offsetof(struct recipe, member), .min = low,          \
+     .max = high, .help = text}
 #define NUMBER(member, low, high, text) ROW(member, FIELD_NUMBER, low, high, text)
 #define COUNT(member, low, high, text) ROW(member, FIELD_U32, low, high, text)
 
 const struct field recipe_fields[] = {
     ROW(name, FIELD_TEXT, 0, 0, "name of the recipe"),
     ROW(model, FIELD_TEXT, 0, 0, "whose shape, where --model does not say"),
-    {.key = "loads",
-     .kind = FIELD_ENUM,
-     .offset = offsetof(struct recipe, loads),
-     .names = loads_names,
-     .help = "where the loads of experts come from"},
+    {.key = "loads", .kind = FIELD_ENUM, .offset = offsetof(struct recipe, loads),
+     .names = loads_names, .help = "where the loads of experts come from"},
     ROW(group_limit, FIELD_BOOL, 0, 0, "tokens keep to the best groups, if the model has them"),
     NUMBER(top_eighth_share, 0.125, 1, "log-normal: share of the load on the hottest eighth"),
     NUMBER(expert_max_mean, 0, MOE_MAX_EXPERTS,
@@ -53,6 +50,7 @@ const struct field recipe_fields[] = {
     NUMBER(drift, 0, 5, "standard deviation of the step that ln popularity takes"),
     ROW(drift_tokens, FIELD_U64, 1, 1e15, "tokens between such steps"),
 };
+// clang-format on
 #define RECIPE_FIELDS (sizeof recipe_fields / sizeof recipe_fields[0])
 const size_t recipe_field_count = RECIPE_FIELDS;
 
@@ -78,75 +76,44 @@ static struct recipe recipe_default(void)
                            .drift_tokens = 131072};
 }
 
-// The lists by layer: of which field, and within what.
-static const struct list {
-    const char *key, *field;
-    size_t offset;
-} lists[] = {
-    {"layer_top_eighth_share", "top_eighth_share", offsetof(struct recipe, layer_top_eighth_share)},
-    {"layer_expert_max_mean", "expert_max_mean", offsetof(struct recipe, layer_expert_max_mean)},
-};
-#define LISTS (sizeof lists / sizeof lists[0])
+// The lists by layer, and the fields that they stand for.
+static const char *const list_keys[] = {"layer_top_eighth_share", "layer_expert_max_mean", NULL};
+static const char *const list_fields[] = {"top_eighth_share", "expert_max_mean"};
 
-static double *recipe_entries(const struct recipe *recipe, const struct list *list)
+static void drop_list(struct recipe *recipe, enum recipe_list list)
 {
-    double *entries;
-    memcpy(&entries, (const char *)recipe + list->offset, sizeof entries);
-    return entries;
-}
-
-static void set_list(struct recipe *recipe, const struct list *list, double *entries)
-{
-    free(recipe_entries(recipe, list));
-    memcpy((char *)recipe + list->offset, &entries, sizeof entries);
+    free(recipe->by_layer[list]);
+    recipe->by_layer[list] = NULL;
 }
 
 void recipe_release(struct recipe *recipe)
 {
-    for (size_t i = 0; i < LISTS; i++)
-        set_list(recipe, &lists[i], NULL);
+    for (enum recipe_list list = 0; list < RECIPE_LISTS; list++)
+        drop_list(recipe, list);
 }
 
 const double *recipe_list(const struct recipe *recipe, const char *key)
 {
-    for (size_t i = 0; i < LISTS; i++)
-        if (strcmp(key, lists[i].field) == 0)
-            return recipe_entries(recipe, &lists[i]);
+    for (enum recipe_list list = 0; list < RECIPE_LISTS; list++)
+        if (strcmp(key, list_fields[list]) == 0)
+            return recipe->by_layer[list];
     return NULL;
 }
 
-// The entry of a layer of a model that may have more or fewer layers than were measured.
-static uint32_t entry(const struct recipe *recipe, uint32_t layer, uint32_t layers)
+// By the entry of a layer of a model that may have more or fewer layers than were measured.
+double recipe_figure(const struct recipe *recipe, enum recipe_list list, uint64_t layer,
+                     uint32_t layers)
 {
-    return (uint32_t)((uint64_t)layer * recipe->layer_figures / layers);
-}
-
-double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers)
-{
-    const double *list = recipe->layer_top_eighth_share;
-    return list ? list[entry(recipe, layer, layers)] : recipe->top_eighth_share;
-}
-
-double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers)
-{
-    const double *list = recipe->layer_expert_max_mean;
-    return list ? list[entry(recipe, layer, layers)] : recipe->expert_max_mean;
+    const double own[] = {recipe->top_eighth_share, recipe->expert_max_mean};
+    const double *entries = recipe->by_layer[list];
+    return entries ? entries[layer * recipe->layer_figures / layers] : own[list];
 }
 
 // --- what cannot be ----------------------------------------------------------------------------
 
-static bool above(const double *list, uint32_t count, double own, double max)
+static const char *request_fault(void *object, struct error *err)
 {
-    if (!list)
-        return own > max;
-    for (uint32_t i = 0; i < count; i++)
-        if (list[i] > max)
-            return true;
-    return false;
-}
-
-static const char *request_fault(const struct recipe *recipe, struct error *err)
-{
+    const struct recipe *recipe = object;
     if (recipe->request_most < recipe->request_least)
         return preset_fault(err, "request_most", "%u: expected at least request_least, %u",
                             recipe->request_most, recipe->request_least);
@@ -158,8 +125,10 @@ static const char *loads_fault(const struct recipe *recipe, const struct moe *mo
                                struct error *err)
 {
     const double max = (double)moe->experts / moe->topk;
-    if (recipe->loads == LOADS_LOG_NORMAL &&
-        above(recipe->layer_expert_max_mean, recipe->layer_figures, recipe->expert_max_mean, max))
+    const double *list = recipe->by_layer[LIST_EXPERT_MAX_MEAN];
+    const double asked =
+        list ? gsl_stats_max(list, 1, recipe->layer_figures) : recipe->expert_max_mean;
+    if (recipe->loads == LOADS_LOG_NORMAL && asked > max)
         return preset_fault(err, "expert_max_mean",
                             "expected at most %g, where every token chooses the expert (top-%u "
                             "of %u)",
@@ -201,44 +170,44 @@ static size_t recipe_row(const char *key)
     return (size_t)(field_find(recipe_fields, RECIPE_FIELDS, key) - recipe_fields);
 }
 
-// Each entry as the field reads it, by way of a recipe that nobody keeps.
-static bool read_entries(const struct object_reading *reading, const struct list *list,
-                         doc_node node, double *entries)
+// Each entry as the field reads it.
+static bool read_entries(const struct object_reading *reading, enum recipe_list list, doc_node node,
+                         double *entries)
 {
-    struct field field = recipe_fields[recipe_row(list->field)];
-    struct recipe scratch;
-    field.key = list->key;
+    struct field field = recipe_fields[recipe_row(list_fields[list])];
+    field.key = list_keys[list];
+    field.offset = 0;
     for (size_t i = 0; i < doc_size(reading->doc, node); i++) {
         const doc_node item = doc_item(reading->doc, node, i);
         if (doc_kind(reading->doc, item) != DOC_SCALAR)
-            return doc_error(reading->doc, item, reading->err, "%s: expected numbers", list->key);
-        if (!doc_field(reading->doc, item, &field, &scratch, reading->err))
+            return doc_error(reading->doc, item, reading->err, "%s: expected numbers",
+                             list_keys[list]);
+        if (!doc_field(reading->doc, item, &field, &entries[i], reading->err))
             return false;
-        memcpy(&entries[i], (const char *)&scratch + field.offset, sizeof entries[i]);
     }
     return true;
 }
 
 // The list itself; where it comes from is kept as that of the field that it stands for.
-static bool open_list(const struct object_reading *reading, const struct list *list, doc_node *node)
+static bool open_list(const struct object_reading *reading, enum recipe_list list, doc_node *node)
 {
     struct provenance provenance = {0};
-    const bool ok = object_open(reading->doc, list->key, node, &provenance, reading->err);
+    const bool ok = object_open(reading->doc, list_keys[list], node, &provenance, reading->err);
     if (ok && reading->provenance) {
-        struct provenance *kept = &reading->provenance[recipe_row(list->field)];
+        struct provenance *kept = &reading->provenance[recipe_row(list_fields[list])];
         provenance_release(kept, 1);
         *kept = provenance;
-    } else {
-        provenance_release(&provenance, 1);
+        return true;
     }
+    provenance_release(&provenance, 1);
     return ok;
 }
 
-static bool recipe_read_list(const struct object_reading *reading, const struct list *list)
+static bool recipe_read_list(const struct object_reading *reading, enum recipe_list list)
 {
     const struct doc *doc = reading->doc;
     struct recipe *recipe = reading->object;
-    const doc_node there = doc_get(doc, reading->root, list->key);
+    const doc_node there = doc_get(doc, reading->root, list_keys[list]);
     doc_node node = there;
     if (there == DOC_NONE)
         return true;
@@ -246,21 +215,21 @@ static bool recipe_read_list(const struct object_reading *reading, const struct 
         return false;
     if (doc_kind(doc, node) != DOC_LIST || doc_size(doc, node) == 0)
         return doc_error(doc, there, reading->err, "%s: expected a list of numbers, one a layer",
-                         list->key);
+                         list_keys[list]);
     const uint32_t count = (uint32_t)doc_size(doc, node);
     if (recipe->layer_figures && recipe->layer_figures != count)
         return doc_error(doc, there, reading->err, "%s: %u entries; expected %u, as the other list",
-                         list->key, count, recipe->layer_figures);
+                         list_keys[list], count, recipe->layer_figures);
     recipe->layer_figures = count;
-    double *entries = mem_alloc(count, sizeof *entries);
-    set_list(recipe, list, entries);
-    return read_entries(reading, list, node, entries);
+    drop_list(recipe, list);
+    recipe->by_layer[list] = mem_alloc(count, sizeof(double));
+    return read_entries(reading, list, node, recipe->by_layer[list]);
 }
 
 static bool recipe_read_lists(struct object_reading *reading)
 {
-    for (size_t i = 0; i < LISTS; i++)
-        if (!recipe_read_list(reading, &lists[i]))
+    for (enum recipe_list list = 0; list < RECIPE_LISTS; list++)
+        if (!recipe_read_list(reading, list))
             return false;
     return true;
 }
@@ -268,26 +237,20 @@ static bool recipe_read_lists(struct object_reading *reading)
 // A changed figure holds for all layers.
 static void recipe_changed(struct object_reading *reading)
 {
-    for (size_t i = 0; i < LISTS; i++)
-        if (reading->seen[recipe_row(lists[i].field)])
-            set_list(reading->object, &lists[i], NULL);
+    for (enum recipe_list list = 0; list < RECIPE_LISTS; list++)
+        if (reading->seen[recipe_row(list_fields[list])])
+            drop_list(reading->object, list);
 }
 
-static const char *recipe_object_fault(void *object, struct error *err)
-{
-    return request_fault(object, err);
-}
-
-static const char *const recipe_lists[] = {"layer_top_eighth_share", "layer_expert_max_mean", NULL};
 static const struct object_reader recipe_reader = {
     .kind = "recipes",
     .whose = "a recipe's",
     .fields = recipe_fields,
     .count = RECIPE_FIELDS,
-    .others = recipe_lists,
+    .others = list_keys,
     .read_others = recipe_read_lists,
     .changed = recipe_changed,
-    .fault = recipe_object_fault,
+    .fault = request_fault,
 };
 
 bool recipe_load(const char *what, struct recipe *recipe, struct provenance *provenance,

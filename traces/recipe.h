@@ -7,8 +7,6 @@
 #include "base/field.h"
 #include "base/object.h"
 
-#include <stdint.h>
-
 // Where the loads of a layer's experts come from.
 enum recipe_loads {
     LOADS_LOG_NORMAL, // such that the hottest eighth and the hottest expert have their stated loads
@@ -16,6 +14,8 @@ enum recipe_loads {
     LOADS_HOT_EXPERT, // equal but for one
     LOADS_RANKS,      // no loads: each token reaches min(ranks, topk) distinct ranks
 };
+
+enum recipe_list { LIST_TOP_EIGHTH_SHARE, LIST_EXPERT_MAX_MEAN, RECIPE_LISTS };
 
 struct recipe {
     char name[FIELD_TEXT_BYTES];
@@ -48,7 +48,7 @@ struct recipe {
     uint64_t drift_tokens;
 
     // By layer, instead of the two figures above; NULL: the same for all layers.
-    double *layer_top_eighth_share, *layer_expert_max_mean;
+    double *by_layer[RECIPE_LISTS];
     uint32_t layer_figures; // entries of each; that of layer l of L is l x entries / L
 };
 
@@ -60,9 +60,9 @@ bool recipe_load(const char *what, struct recipe *recipe, struct provenance *pro
                  struct error *err);
 void recipe_release(struct recipe *recipe);
 
-// The figures of one of a model's layers.
-double recipe_top_eighth_share(const struct recipe *recipe, uint32_t layer, uint32_t layers);
-double recipe_expert_max_mean(const struct recipe *recipe, uint32_t layer, uint32_t layers);
+// A figure of one of a model's layers.
+double recipe_figure(const struct recipe *recipe, enum recipe_list list, uint64_t layer,
+                     uint32_t layers);
 
 // The figures by layer that stand for a field, layer_figures of them, or NULL.
 const double *recipe_list(const struct recipe *recipe, const char *key);

@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,7 +90,7 @@ static bool read_tensor_place(const struct reader *reader, const char *name, con
         return refuse_tensors(reader, name, err, "data_offsets: expected [first, end]");
     const uint64_t from = (uint64_t)json_integer_value(first),
                    end = (uint64_t)json_integer_value(last);
-    uint64_t need = npy_type_bytes(array->type);
+    uint64_t need = npy_types[array->type].bytes;
     bool fits = end <= reader->data_bytes;
     for (size_t i = 0; i < array->dims; i++)
         fits = fits && !__builtin_mul_overflow(need, array->shape[i], &need);

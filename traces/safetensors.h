@@ -6,8 +6,6 @@
 #include "base/error.h"
 #include "traces/npy.h"
 
-#include <stddef.h>
-
 struct tensor {
     char *name;
     struct npy array; // path NULL; data inside the file's bytes

@@ -75,6 +75,13 @@ static uint16_t *draft_row(const struct draft *draft, uint32_t token)
     return draft->ids + (size_t)token * draft->sampling->topk;
 }
 
+static void swap_ids(uint16_t *a, uint16_t *b)
+{
+    const uint16_t id = *a;
+    *a = *b;
+    *b = id;
+}
+
 // Every choice once, in random order (Fisher and Yates).
 static void draft_shuffle(struct draft *draft)
 {
@@ -86,28 +93,23 @@ static void draft_shuffle(struct draft *draft)
             draft->ids[at++] = (uint16_t)e;
     while (at < places)
         draft->ids[at++] = ROUTING_DROPPED;
-    for (uint64_t i = places; i > 1; i--) {
-        const uint64_t other = draw_below(&draft->rng, i);
-        const uint16_t id = draft->ids[i - 1];
-        draft->ids[i - 1] = draft->ids[other];
-        draft->ids[other] = id;
-    }
+    for (uint64_t i = places; i > 1; i--)
+        swap_ids(&draft->ids[i - 1], &draft->ids[draw_below(&draft->rng, i)]);
 }
 
-static bool is_dropped(uint16_t id)
+static bool stands_before(const uint16_t *row, uint32_t k)
 {
-    return id == ROUTING_DROPPED;
+    for (uint32_t j = 0; j < k && row[k] != ROUTING_DROPPED; j++)
+        if (row[j] == row[k])
+            return true;
+    return false;
 }
 
 static uint32_t repeats(const struct draft *draft, const uint16_t *row)
 {
     uint32_t count = 0;
     for (uint32_t k = 1; k < draft->sampling->topk; k++)
-        for (uint32_t j = 0; j < k && !is_dropped(row[k]); j++)
-            if (row[j] == row[k]) {
-                count++;
-                break;
-            }
+        count += stands_before(row, k);
     return count;
 }
 
@@ -116,7 +118,7 @@ static uint32_t groups_of(const struct draft *draft, const uint16_t *row)
     uint16_t seen[MOE_MAX_TOPK];
     uint32_t count = 0;
     for (uint32_t k = 0; k < draft->sampling->topk; k++) {
-        if (is_dropped(row[k]))
+        if (row[k] == ROUTING_DROPPED)
             continue;
         const uint16_t group = (uint16_t)(row[k] / draft->group_size);
         uint32_t j = 0;
@@ -141,20 +143,12 @@ static uint32_t faults(const struct draft *draft, const uint16_t *row)
            (groups > sampling->topk_groups ? groups - sampling->topk_groups : 0);
 }
 
-static void swap_ids(uint16_t *a, uint16_t *b)
-{
-    const uint16_t id = *a;
-    *a = *b;
-    *b = id;
-}
-
 // The choice to give away: one that stands twice, or any.
 static uint32_t pick(struct draft *draft, const uint16_t *row)
 {
     for (uint32_t k = 1; k < draft->sampling->topk; k++)
-        for (uint32_t j = 0; j < k && !is_dropped(row[k]); j++)
-            if (row[j] == row[k])
-                return k;
+        if (stands_before(row, k))
+            return k;
     return (uint32_t)draw_below(&draft->rng, draft->sampling->topk);
 }
 

@@ -7,7 +7,6 @@
 #include "base/rng.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 
 struct sampling {
     const uint64_t *counts; // [experts], none above tokens, their sum at most tokens * topk

@@ -134,10 +134,10 @@ static bool read_trace_shape(const struct doc *doc, struct trace *trace, struct 
 {
     bool *seen = mem_alloc(moe_field_count, sizeof *seen);
     const struct object_bind bind = {.fields = moe_fields,
-                                  .count = moe_field_count,
-                                  .object = &trace->moe,
-                                  .seen = seen,
-                                  .open = true};
+                                     .count = moe_field_count,
+                                     .object = &trace->moe,
+                                     .seen = seen,
+                                     .open = true};
     trace->moe = moe_default();
     bool ok = object_bind(doc, doc_root(doc), &bind, err);
     if (ok && !finish_shape(trace, seen, err))
@@ -184,24 +184,28 @@ static bool type_is(const struct npy *npy, enum npy_type a, enum npy_type b, str
     if (npy->type == a || npy->type == b)
         return true;
     return error_set(err, EXIT_INPUT, "%s: dtype %s; expected %s%s%s", npy->path,
-                     npy_type_name(npy->type), npy_type_name(a), a == b ? "" : " or ",
-                     a == b ? "" : npy_type_name(b));
+                     npy_types[npy->type].name, npy_types[a].name, a == b ? "" : " or ",
+                     a == b ? "" : npy_types[b].name);
+}
+
+#define SHAPE_BYTES 128
+static const char *list_shape(const uint64_t *shape, size_t dims, char *text)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < dims; i++)
+        length += (size_t)snprintf(text + length, SHAPE_BYTES - length, "%s%" PRIu64, i ? ", " : "",
+                                   shape[i]);
+    return text;
 }
 
 static bool shape_is(const struct npy *npy, const uint64_t *shape, size_t dims, struct error *err)
 {
     if (npy->dims == dims && memcmp(npy->shape, shape, dims * sizeof *shape) == 0)
         return true;
-    char found[128] = "", wanted[128] = "";
-    size_t length = 0;
-    for (size_t i = 0; i < npy->dims; i++)
-        length += (size_t)snprintf(found + length, sizeof found - length, "%s%" PRIu64,
-                                   i ? ", " : "", npy->shape[i]);
-    length = 0;
-    for (size_t i = 0; i < dims; i++)
-        length += (size_t)snprintf(wanted + length, sizeof wanted - length, "%s%" PRIu64,
-                                   i ? ", " : "", shape[i]);
-    return error_set(err, EXIT_INPUT, "%s: shape [%s]; expected [%s]", npy->path, found, wanted);
+    char found[SHAPE_BYTES], wanted[SHAPE_BYTES];
+    return error_set(err, EXIT_INPUT, "%s: shape [%s]; expected [%s]", npy->path,
+                     list_shape(npy->shape, npy->dims, found), list_shape(shape, dims, wanted));
 }
 
 static bool open_ids(struct trace *trace, struct error *err)
@@ -295,9 +299,9 @@ static bool check_trace_ids(const struct trace *trace, struct error *err)
 static bool weight_ok(const struct npy *weights, uint64_t index)
 {
     if (weights->type == NPY_F16) {
-        uint16_t bits;
-        memcpy(&bits, (const char *)weights->data + index * sizeof bits, sizeof bits);
-        return bits < 0x7c00u || bits == 0x8000u;
+        uint16_t half;
+        memcpy(&half, (const char *)weights->data + index * sizeof half, sizeof half);
+        return half < 0x7c00u || half == 0x8000u;
     }
     uint32_t bits;
     memcpy(&bits, (const char *)weights->data + index * sizeof bits, sizeof bits);

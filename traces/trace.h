@@ -13,8 +13,6 @@
 #include "model/routing.h"
 #include "traces/npy.h"
 
-#include <stdint.h>
-
 struct trace {
     char *path;
     struct moe moe;         // as far as the manifest states it: experts, topk, groups, hidden, ...

@@ -6,7 +6,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct trace_view {
     const struct trace *trace;
@@ -34,8 +33,9 @@ static uint64_t step_tokens(uint32_t ranks, uint32_t tokens_per_rank)
     return (uint64_t)ranks * tokens_per_rank;
 }
 
-static uint64_t count_view_steps(const struct trace *trace, uint64_t per_step)
+uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
+    const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
     if (trace->steps.data)
         return (uint64_t)token_step(trace, trace->tokens - 1) + 1;
     if (per_step == 0)
@@ -44,15 +44,10 @@ static uint64_t count_view_steps(const struct trace *trace, uint64_t per_step)
     return whole > 0 ? whole : 1;
 }
 
-uint64_t trace_step_count(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
-{
-    return count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
-}
-
 uint64_t trace_steps(const struct trace *trace, uint32_t ranks, uint32_t tokens_per_rank)
 {
     const uint64_t per_step = step_tokens(ranks, tokens_per_rank);
-    const uint64_t steps = count_view_steps(trace, per_step);
+    const uint64_t steps = trace_step_count(trace, ranks, tokens_per_rank);
     if (trace->steps.data || per_step == 0)
         return steps;
     if (trace->tokens < per_step)
@@ -81,11 +76,10 @@ static uint64_t find_step(const struct trace *trace, uint64_t step)
 // The same array from one row to another.
 static void cut_rows(struct npy *npy, uint64_t first, uint64_t end)
 {
-    static const size_t sizes[] = {[NPY_U8] = 1,  [NPY_U16] = 2, [NPY_U32] = 4, [NPY_I32] = 4,
-                                   [NPY_I64] = 8, [NPY_F16] = 2, [NPY_F32] = 4, [NPY_F64] = 8};
     if (!npy->data)
         return;
-    npy->data = (const char *)npy->data + npy_count(npy) / npy->shape[0] * first * sizes[npy->type];
+    const size_t row = npy_count(npy) / npy->shape[0] * npy_types[npy->type].bytes;
+    npy->data = (const char *)npy->data + first * row;
     npy->shape[0] = end - first;
 }
 
@@ -97,7 +91,7 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     uint64_t end = (uint64_t)(to * (double)trace->tokens);
     *part = *trace;
     if (trace->steps.data) {
-        const double steps = (double)count_view_steps(trace, 0);
+        const double steps = (double)trace_step_count(trace, 0, 0);
         part->first_step = trace->first_step + (uint32_t)(from * steps);
         first = find_step(trace, (uint64_t)(from * steps));
         end = find_step(trace, (uint64_t)(to * steps));
@@ -105,7 +99,7 @@ bool trace_part(const struct trace *trace, double from, double to, struct trace 
     if (first == end)
         return error_set(err, EXIT_INPUT, "%s: no token from share %g to %g of %" PRIu64 " %s",
                          trace->path, from, to,
-                         trace->steps.data ? count_view_steps(trace, 0) : trace->tokens,
+                         trace->steps.data ? trace_step_count(trace, 0, 0) : trace->tokens,
                          trace->steps.data ? "steps" : "tokens");
     part->tokens = end - first;
     cut_rows(&part->ids, first, end);
@@ -133,8 +127,7 @@ static bool sort_by_rank(struct trace_view *view, uint64_t count, struct error *
     view->order = mem_alloc(count, sizeof *view->order);
     for (uint32_t rank = 0; rank < view->ranks; rank++)
         view->rank_first[rank + 1] = view->rank_first[rank] + view->tokens[rank];
-    uint64_t *next = mem_alloc(view->ranks, sizeof *next);
-    memcpy(next, view->rank_first, view->ranks * sizeof *next);
+    uint64_t *next = mem_copy(view->rank_first, view->ranks * sizeof *next);
     for (uint64_t i = 0; i < count; i++)
         view->order[next[token_rank(trace, view->first + i)]++] = (uint32_t)i;
     free(next);
@@ -158,7 +151,7 @@ static bool fill_view(struct trace_view *view, uint64_t step, struct error *err)
 bool trace_view_new(const struct trace *trace, uint32_t layer_index, uint64_t step, uint32_t ranks,
                     uint32_t tokens_per_rank, struct trace_view **view, struct error *err)
 {
-    const uint64_t steps = count_view_steps(trace, step_tokens(ranks, tokens_per_rank));
+    const uint64_t steps = trace_step_count(trace, ranks, tokens_per_rank);
     *view = NULL;
     if (layer_index >= trace->layers)
         return error_set(err, EXIT_INPUT,

@@ -8,6 +8,15 @@
 
 // --- the manifest ------------------------------------------------------------------------------
 
+static void print_text(const char *key, const char *text, FILE *out)
+{
+    if (!*text)
+        return;
+    fprintf(out, "%s: ", key);
+    field_print_quoted(text, out);
+    fputc('\n', out);
+}
+
 static void print_field(const struct field *field, const struct moe *moe, FILE *out)
 {
     const struct moe plain = moe_default();
@@ -17,21 +26,10 @@ static void print_field(const struct field *field, const struct moe *moe, FILE *
     const bool needed = !strcmp(field->key, "experts") || !strcmp(field->key, "topk");
     if (!needed && !strcmp(value, usual))
         return;
-    fprintf(out, "%s: ", field->key);
     if (field->kind == FIELD_TEXT)
-        field_print_quoted(value, out);
+        print_text(field->key, value, out);
     else
-        fputs(value, out);
-    fputc('\n', out);
-}
-
-static void print_text(const char *key, const char *text, FILE *out)
-{
-    if (!*text)
-        return;
-    fprintf(out, "%s: ", key);
-    field_print_quoted(text, out);
-    fputc('\n', out);
+        fprintf(out, "%s: %s\n", field->key, value);
 }
 
 void trace_manifest_print(const struct trace_plan *plan, FILE *out)
@@ -48,19 +46,13 @@ void trace_manifest_print(const struct trace_plan *plan, FILE *out)
 
 // --- the arrays --------------------------------------------------------------------------------
 
-// In a byte 255 is a dropped choice where there are fewer experts, and else an expert.
-static bool fits_bytes(const struct trace_plan *plan)
-{
-    const uint32_t experts = plan->moe->experts;
-    return plan->drops ? experts < UINT8_MAX : experts <= UINT8_MAX + 1u;
-}
-
 bool trace_writer_open(struct trace_writer *writer, const struct trace_plan *plan,
                        const char *folder, struct error *err)
 {
     const uint64_t shape[] = {0, plan->layers, plan->moe->topk}, pair[] = {0, 2};
     *writer = (struct trace_writer){.plan = plan};
-    if (fits_bytes(plan))
+    // In a byte 255 is a dropped choice where there are fewer experts, and else an expert.
+    if (plan->moe->experts < UINT8_MAX || (!plan->drops && plan->moe->experts <= UINT8_MAX + 1u))
         writer->bytes = mem_alloc((size_t)plan->layers * plan->moe->topk, 1);
     if (outfolder_open(&writer->folder, folder, err) &&
         npy_out_open(&writer->ids, &writer->folder, "expert_ids.npy",
@@ -117,9 +109,9 @@ bool trace_writer_commit(struct trace_writer *writer, struct error *err)
 
 void trace_writer_abort(struct trace_writer *writer)
 {
-    npy_out_abort(&writer->ids);
-    npy_out_abort(&writer->weights);
-    npy_out_abort(&writer->steps);
+    outfile_abort(&writer->ids.file);
+    outfile_abort(&writer->weights.file);
+    outfile_abort(&writer->steps.file);
     outfolder_abort(&writer->folder);
     free(writer->bytes);
     writer->bytes = NULL;

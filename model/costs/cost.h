@@ -7,8 +7,6 @@
 
 #include "base/field.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 struct kernel_costs; // model/costs/kernel_costs.h

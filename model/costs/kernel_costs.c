@@ -1,5 +1,6 @@
 #include "model/costs/kernel_costs.h"
 
+#include <gsl/gsl_statistics_double.h>
 #include <math.h>
 
 uint32_t kernel_expert_groups(const struct schedule *schedule)
@@ -13,6 +14,11 @@ uint32_t kernel_sms(const struct schedule *schedule)
     const struct dispatcher *dispatcher = &schedule->dispatcher;
     const struct cost_model *model = dispatcher->cost_model;
     return model->sms ? model->sms(schedule) : dispatcher_sms(dispatcher, schedule->cluster.sms);
+}
+
+uint32_t kernel_all_sms(const struct schedule *schedule)
+{
+    return schedule->cluster.sms;
 }
 
 // Where ranks share the cores that start their messages, each has its share of them: times of a
@@ -35,13 +41,6 @@ static void set_constants(struct kernel_costs *costs)
 // Stores reach a share of NVLink's rate, and less where fewer SMs make them: with a share i of the
 // SMs idle, rate = share / (1 + loss x i). Measured on deepep-ll, where 80 of 132 SMs send for 160
 // experts, and 8 for 8.
-static double nvlink_share(const struct kernel_costs *costs)
-{
-    const double idle = 1 - (double)costs->sms / costs->schedule->cluster.sms;
-    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
-    return share / (1 + costs->common.idle_sm_loss * idle);
-}
-
 void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedule,
                        const struct transfer *transfer)
 {
@@ -49,7 +48,9 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
     *costs = (struct kernel_costs){
         .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
     set_constants(costs);
-    costs->nvlink_share = nvlink_share(costs);
+    const double idle = 1 - (double)costs->sms / schedule->cluster.sms;
+    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
+    costs->nvlink_share = share / (1 + costs->common.idle_sm_loss * idle);
     if (model->copies)
         costs->copies = model->copies(costs);
 }
@@ -76,15 +77,6 @@ static double start_ps(const struct kernel_costs *costs, double peers)
     return start;
 }
 
-static void scale_times(struct kernel_times *times, double work)
-{
-    times->head_ps *= work;
-    times->head_fixed_ps *= work;
-    times->min_ps *= work;
-    times->min_fixed_ps *= work;
-    times->tail_ps *= work;
-}
-
 // A slow GPU's kernels take longer by the same factor throughout; wires keep their latency. With
 // pull a request goes one way before data comes the other. The last byte of work beside the wires
 // is there a wire's latency after it was stored.
@@ -95,7 +87,12 @@ struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank
     const double nic = (double)fabric->nic_latency_ps, nvlink = (double)fabric->nvlink_latency_ps;
     struct kernel_times times = {.head_ps = start, .head_fixed_ps = start};
     costs->schedule->dispatcher.cost_model->work(costs, rank, &times);
-    scale_times(&times, fabric_work(fabric, rank));
+    const double work = fabric_work(fabric, rank);
+    times.head_ps *= work;
+    times.head_fixed_ps *= work;
+    times.min_ps *= work;
+    times.min_fixed_ps *= work;
+    times.tail_ps *= work;
     if (costs->transfer->pull) {
         const double request = fabric->nodes > 1 ? nic : nvlink;
         times.head_ps += request;
@@ -114,4 +111,47 @@ double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, u
     const double rate = fabric_rate(&costs->schedule->fabric, kind, port);
     const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
     return nvlink ? rate * costs->nvlink_share : rate;
+}
+
+// ---- what kernels have to do, counted
+// ------------------------------------------------------------
+
+double work_posted_tokens(const struct schedule *schedule, uint32_t rank)
+{
+    const double *tokens = schedule->loads->tokens;
+    const bool padded = schedule->dispatcher.counts == COUNTS_PADDED;
+    return padded ? gsl_stats_max(tokens, 1, schedule->fabric.ranks) : tokens[rank];
+}
+
+double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank)
+{
+    const uint32_t ranks = costs->schedule->fabric.ranks;
+    const double tokens = work_posted_tokens(costs->schedule, rank);
+    const double copies = loads_sum(costs->transfer->pair + (size_t)rank * ranks, ranks);
+    return tokens > 0 ? copies / tokens : 0;
+}
+
+// Memory-bound kernels: bytes read and written over the share of memory's rate that they reach.
+// Hidden states are BF16 on their side (2 x hidden), rows as they are on the wire on the other.
+// Dispatch packs each copy sent: read once, written once. Combine first writes a row for each copy
+// received from the choices it sums, then behind the wire reads every copy and writes the token.
+void work_through_memory(const struct kernel_costs *costs, double hbm_share, uint32_t rank,
+                         struct kernel_times *times)
+{
+    const struct schedule *schedule = costs->schedule;
+    const struct cluster *cluster = &schedule->cluster;
+    const double Bps = hbm_share * cluster->hbm_Bps;
+    const double own = 2.0 * schedule->moe.hidden, wire = (double)costs->transfer->token_bytes;
+    const double tokens = work_posted_tokens(schedule, rank);
+    const double sent = tokens * work_copies_per_token(costs, rank);
+    if (!costs->transfer->gather) {
+        times->head_ps += cluster_computed_ps(cluster, kernel_bytes_ps(sent * (own + wire), Bps));
+        return;
+    }
+    const uint32_t ranks = schedule->fabric.ranks;
+    const double choices = loads_received(schedule->loads->expert_copies, ranks, rank);
+    const double served = choices * own + loads_received(costs->transfer->pair, ranks, rank) * wire;
+    times->head_ps += cluster_computed_ps(cluster, kernel_bytes_ps(served, Bps));
+    times->tail_ps +=
+        cluster_computed_ps(cluster, kernel_bytes_ps(sent * wire + tokens * own, Bps));
 }

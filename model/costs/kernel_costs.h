@@ -26,6 +26,9 @@ struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank
 // SMs that the kernels of a schedule's transfers run on.
 uint32_t kernel_sms(const struct schedule *schedule);
 
+// All of a GPU's, for cost models whose kernels take them.
+uint32_t kernel_all_sms(const struct schedule *schedule);
+
 // Experts that one SM serves where each has an SM at a time: ceil(experts / SMs).
 uint32_t kernel_expert_groups(const struct schedule *schedule);
 
@@ -36,6 +39,25 @@ double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, u
 static inline double kernel_bytes_ps(double bytes, double Bps)
 {
     return Bps > 0 ? bytes / Bps * 1e12 : 0;
+}
+
+// ---- what kernels have to do in a transfer, counted: shared by cost models ----------------------
+
+// Tokens whose copies a rank sends: its own, or where slots are fixed, as many as the fullest has.
+double work_posted_tokens(const struct schedule *schedule, uint32_t rank);
+
+// Copies per token that a rank sends: to all ranks, its own among them.
+double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank);
+
+// Adds what kernels of their own take that write rows for the wire before it moves them, and sum
+// them behind it, at `hbm_share` of the memory's rate; 0: none do.
+void work_through_memory(const struct kernel_costs *costs, double hbm_share, uint32_t rank,
+                         struct kernel_times *times);
+
+// SM time of `ps` and of so many bytes at a rate; no rate: no time.
+static inline double work_ps(uint64_t ps, uint64_t bytes, double Bps)
+{
+    return (double)ps + kernel_bytes_ps((double)bytes, Bps);
 }
 
 #endif

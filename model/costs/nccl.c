@@ -1,6 +1,6 @@
 // Cost model nccl (NVIDIA/nccl src/enqueue.cc, src/include/device.h): two protocols by the size of
 // a peer's message; a peer's bytes are cut over channels, one SM each. MODEL.md section 5.
-#include "model/costs/work.h"
+#include "model/costs/kernel_costs.h"
 
 #include <math.h>
 
@@ -19,7 +19,6 @@ struct nccl_constants {
     uint64_t cached_bytes; // of a rank's bytes that caches serve
     double cache_boost;
 };
-_Static_assert(sizeof(struct nccl_constants) <= COST_OWN_BYTES, "room for own constants");
 
 static const struct nccl_constants defaults = {
     .channels = 32, .part_bytes = 65536, .simple_start = 1};
@@ -154,8 +153,7 @@ static void nccl_work(const struct kernel_costs *costs, uint32_t rank, struct ke
 }
 
 const struct cost_model cost_nccl = {.name = "nccl",
-                                     .fields = fields,
-                                     .field_count = ROWS_COUNT(fields),
+                                     ROWS_OF(fields),
                                      .defaults = &defaults,
                                      .defaults_bytes = sizeof defaults,
                                      .moves_bytes = true,

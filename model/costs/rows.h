@@ -7,6 +7,8 @@
 
 #include "model/dispatcher.h"
 
+_Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants");
+
 #define ROW_TOKENS_MAX (1 << 24)
 #define ROW_TIME_MAX 1e12 // picoseconds: a second
 
@@ -126,5 +128,7 @@
 // clang-format on
 
 #define ROWS_COUNT(fields) (sizeof(fields) / sizeof(fields)[0])
+// Members of a cost model.
+#define ROWS_OF(array) .fields = array, .field_count = ROWS_COUNT(array)
 
 #endif

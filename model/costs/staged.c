@@ -1,7 +1,7 @@
 // Cost model staged (DeepEP low-latency, csrc/kernels/internode_ll.cu): a send kernel casts every
 // token, then wires move them, then a receive kernel unpacks; a grid sync stands between. In
 // combine the sum of each token's copies comes last. MODEL.md section 5.
-#include "model/costs/work.h"
+#include "model/costs/kernel_costs.h"
 
 #include <math.h>
 
@@ -20,7 +20,6 @@ struct staged_constants {
         double hbm_share; // of memory's rate, of the sum; 0: no bound
     } combine;
 };
-_Static_assert(sizeof(struct staged_constants) <= COST_OWN_BYTES, "room for own constants");
 
 #define OWN_CONSTANTS struct staged_constants
 #include "model/costs/rows.h"
@@ -67,8 +66,8 @@ static void staged_dispatch(const struct kernel_costs *costs, uint32_t rank,
     const uint64_t bytes = costs->transfer->token_bytes;
     times->head_ps +=
         tokens > 0 ? staged_rounds(tokens, sms) * work_ps(own->token_ps, bytes, own->token_Bps) : 0;
-    times->tail_ps =
-        work_copies_received(costs, rank) * work_ps(own->copy_ps, bytes, own->sm_Bps) / sms;
+    times->tail_ps = loads_received(costs->transfer->pair, costs->schedule->fabric.ranks, rank) *
+                     work_ps(own->copy_ps, bytes, own->sm_Bps) / sms;
 }
 
 // The sum reads C copies and writes one row a token: by SMs, max(1, T / 2R) rounds of `token` +
@@ -100,8 +99,5 @@ static void staged_work(const struct kernel_costs *costs, uint32_t rank, struct 
     (costs->transfer->gather ? staged_combine : staged_dispatch)(costs, rank, times);
 }
 
-const struct cost_model cost_staged = {.name = "staged",
-                                       .fields = fields,
-                                       .field_count = ROWS_COUNT(fields),
-                                       .sms = staged_sms,
-                                       .work = staged_work};
+const struct cost_model cost_staged = {
+    .name = "staged", ROWS_OF(fields), .sms = staged_sms, .work = staged_work};

@@ -1,7 +1,7 @@
 // Cost model stream (DeepEP normal, csrc/kernels/legacy): SMs copy chunk by chunk while wires move
 // other chunks; the larger is the bottleneck. Engines serve the copies themselves (struct
 // copy_times); what is left for a rank's times is what did not overlap. MODEL.md section 5.
-#include "model/costs/work.h"
+#include "model/costs/kernel_costs.h"
 
 #include <math.h>
 
@@ -24,7 +24,6 @@ struct stream_constants {
     struct stream_side dispatch, combine;
     uint64_t combine_sum_ps; // a choice summed where its expert is
 };
-_Static_assert(sizeof(struct stream_constants) <= COST_OWN_BYTES, "room for own constants");
 
 #define OWN_CONSTANTS struct stream_constants
 #include "model/costs/rows.h"
@@ -72,9 +71,7 @@ static double stream_growth(const struct kernel_costs *costs)
     const size_t ranks = costs->schedule->fabric.ranks;
     if (costs->schedule->fabric.nodes > 1)
         return side->inter_work > 0 ? side->inter_work : 1;
-    double copies = 0;
-    for (size_t i = 0; i < ranks * ranks; i++)
-        copies += transfer->pair[i];
+    const double copies = loads_sum(transfer->pair, ranks * ranks);
     const double received = copies / (double)ranks * (double)transfer->token_bytes / 1e9;
     return 1 + side->large_work * received / (1 + received);
 }
@@ -127,7 +124,9 @@ static void stream_work(const struct kernel_costs *costs, uint32_t rank, struct 
     if (schedule->fabric.nodes == 1)
         times->min_ps = times->min_fixed_ps = (double)side->min_ps;
     if (sum_ps > 0)
-        times->head_ps += work_choices_served(schedule, rank) * (double)sum_ps / costs->sms;
+        times->head_ps +=
+            loads_received(schedule->loads->expert_copies, schedule->fabric.ranks, rank) *
+            (double)sum_ps / costs->sms;
     if (tokens > 0) {
         const double lead = kernel_bytes_ps((double)costs->transfer->token_bytes, side->row_Bps);
         times->tail_ps = gather ? lead * copies / (copies + 1) : lead;
@@ -139,8 +138,7 @@ static void stream_work(const struct kernel_costs *costs, uint32_t rank, struct 
 }
 
 const struct cost_model cost_stream = {.name = "stream",
-                                       .fields = fields,
-                                       .field_count = ROWS_COUNT(fields),
+                                       ROWS_OF(fields),
                                        .moves_bytes = true,
                                        .work = stream_work,
                                        .copies = stream_copies};

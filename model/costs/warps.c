@@ -1,6 +1,6 @@
 // Cost model warps (TensorRT-LLM two-sided, cpp/tensorrt_llm/kernels/fusedMoeCommKernels.cu): one
 // warp per (peer, channel) moves token after token. MODEL.md section 5.
-#include "model/costs/work.h"
+#include "model/costs/kernel_costs.h"
 
 #include <math.h>
 
@@ -19,7 +19,6 @@ struct warps_constants {
     struct warps_side dispatch, combine;
     uint64_t combine_sum_ps; // a token's sum
 };
-_Static_assert(sizeof(struct warps_constants) <= COST_OWN_BYTES, "room for own constants");
 
 #define OWN_CONSTANTS struct warps_constants
 #include "model/costs/rows.h"
@@ -42,11 +41,6 @@ static const struct field fields[] = {
 };
 // clang-format on
 _Static_assert(ROWS_COUNT(fields) <= COST_MAX_FIELDS, "a variant's mark for every key");
-
-static uint32_t warps_sms(const struct schedule *schedule)
-{
-    return schedule->cluster.sms;
-}
 
 // The most tokens that a rank has for one peer, or one peer for it.
 static double warps_lane_tokens(const struct kernel_costs *costs, uint32_t rank)
@@ -102,8 +96,5 @@ static void warps_work(const struct kernel_costs *costs, uint32_t rank, struct k
         times->tail_ps = schedule->loads->tokens[rank] * (double)own->combine_sum_ps;
 }
 
-const struct cost_model cost_warps = {.name = "warps",
-                                      .fields = fields,
-                                      .field_count = ROWS_COUNT(fields),
-                                      .sms = warps_sms,
-                                      .work = warps_work};
+const struct cost_model cost_warps = {
+    .name = "warps", ROWS_OF(fields), .sms = kernel_all_sms, .work = warps_work};

@@ -1,7 +1,7 @@
 // Cost model waves (TensorRT-LLM one-sided,
 // cpp/tensorrt_llm/kernels/communicationKernels/moeAlltoAllKernels.cu): a block per token, launched
 // in waves; one flag barrier. MODEL.md section 5.
-#include "model/costs/work.h"
+#include "model/costs/kernel_costs.h"
 
 #include <math.h>
 
@@ -16,7 +16,6 @@ struct waves_constants {
         uint64_t wave_ps;     // tail of later waves
     } dispatch, combine;
 };
-_Static_assert(sizeof(struct waves_constants) <= COST_OWN_BYTES, "room for own constants");
 
 #define OWN_CONSTANTS struct waves_constants
 #include "model/costs/rows.h"
@@ -31,11 +30,6 @@ _Static_assert(sizeof(struct waves_constants) <= COST_OWN_BYTES, "room for own c
 static const struct field fields[] = {ROWS_CHOICES, SIDE(dispatch), SIDE(combine)};
 // clang-format on
 _Static_assert(ROWS_COUNT(fields) <= COST_MAX_FIELDS, "a variant's mark for every key");
-
-static uint32_t waves_sms(const struct schedule *schedule)
-{
-    return schedule->cluster.sms;
-}
 
 // The flag barrier takes its time whatever moves (the growth above four ranks stands in rows that
 // have eight destinations a token as well: which of the two it is, they do not tell). SM work is
@@ -59,8 +53,5 @@ static void waves_work(const struct kernel_costs *costs, uint32_t rank, struct k
         (double)side->wave_ps * copies / fmax(1, schedule->moe.topk) * fmin(1, tokens / (8 * sms));
 }
 
-const struct cost_model cost_waves = {.name = "waves",
-                                      .fields = fields,
-                                      .field_count = ROWS_COUNT(fields),
-                                      .sms = waves_sms,
-                                      .work = waves_work};
+const struct cost_model cost_waves = {
+    .name = "waves", ROWS_OF(fields), .sms = kernel_all_sms, .work = waves_work};

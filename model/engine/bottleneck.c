@@ -1,4 +1,4 @@
-#include "model/engine/bottleneck.h"
+#include "model/engine/walk.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,16 +7,6 @@
 #define LATE_SHARE 0.25
 // Ports whose busy times differ by less are equally busy: sums of the same bytes in another order.
 #define EQUALLY_BUSY 1e-9
-
-uint32_t bottleneck_slowest(const struct timing *timing, enum phase phase)
-{
-    const uint64_t *ends = timing->phases[phase].end_ps;
-    uint32_t slowest = 0;
-    for (uint32_t r = 1; r < timing->ranks; r++)
-        if (ends[r] > ends[slowest])
-            slowest = r;
-    return slowest;
-}
 
 // The busiest wire, or the busiest rank's copy engines; NULL: none moves anything. Ports stand in
 // order of their kind, sending before receiving.
@@ -31,18 +21,6 @@ static const struct port_timing *busiest_port(const struct timing *timing, enum 
             max = port;
     }
     return max;
-}
-
-// The rank that came last, when the others' wait for it is much of the phase; else no rank.
-static uint32_t late_rank(const struct phase_timing *phase, const struct phase_span *span,
-                          uint32_t ranks)
-{
-    uint32_t last = 0;
-    for (uint32_t r = 1; r < ranks; r++)
-        if (phase->start_ps[r] > phase->start_ps[last])
-            last = r;
-    const double waited = (double)phase->start_ps[last] - span->start_ps;
-    return waited > LATE_SHARE * span->latency_ps ? last : UINT32_MAX;
 }
 
 // Parts of a phase's latency, picoseconds; what is in neither is the rest.
@@ -77,14 +55,16 @@ void bottleneck_name(const struct kernel_costs *costs, const struct kernel_times
     const struct port_timing *engine = busiest_port(timing, moved, true);
     const struct parts parts = latency_parts(wire, engine, slowest);
     const double rest = span.latency_ps - parts.wire - parts.sm;
-    const uint32_t late = late_rank(phase, &span, timing->ranks);
+    // The rank that came last, when the others' wait for it is much of the phase.
+    const uint32_t late = timing_last(phase->start_ps, timing->ranks);
+    const double waited = (double)phase->start_ps[late] - span.start_ps;
     char name[48] = "latency";
     if (wire && parts.wire >= parts.sm && parts.wire >= rest)
         fabric_port_name(fabric, wire->kind, wire->port, name);
     else if (parts.sm > parts.wire && parts.sm >= rest)
-        fabric_port_name(fabric, PORT_SM, engine ? engine->port : bottleneck_slowest(timing, moved),
-                         name);
-    else if (late != UINT32_MAX)
+        fabric_port_name(fabric, PORT_SM,
+                         engine ? engine->port : timing_last(phase->end_ps, timing->ranks), name);
+    else if (waited > LATE_SHARE * span.latency_ps)
         snprintf(name, sizeof name, "the late arrival of gpu%u", late);
     snprintf(phase->bottleneck, sizeof phase->bottleneck, "%s", name);
 }

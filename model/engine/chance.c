@@ -10,47 +10,28 @@ struct variance {
     double *of[PORT_LINKS]; // [fabric.count[kind]]
 };
 
+struct variance_sums {
+    const struct form *form;
+    struct variance *variance;
+};
+
 // A lane's copies are so many trials that come out with the same chance each, p = copies / trials:
 // binomial, with variance trials p (1 - p).
-static double lane_variance(double copies, double trials)
+static void add_variance(void *context, const struct lane_path *path)
 {
-    return trials > 0 ? copies * fmax(0, 1 - copies / trials) : 0;
-}
-
-static void add_variance(const struct form *form, struct variance *variance, uint32_t from,
-                         uint32_t to, double own)
-{
-    const struct fabric *fabric = &form->schedule->fabric;
+    const struct variance_sums *sums = context;
+    const struct transfer *transfer = sums->form->transfer;
+    const struct fabric *fabric = &sums->form->schedule->fabric;
+    const struct loads *loads = sums->form->schedule->loads;
+    const bool by_expert = !path->crosses && transfer->pair == loads->expert_copies;
+    const double trials = loads->tokens[path->home] * (by_expert ? loads->topk : 1);
+    const double own = trials > 0 ? path->tokens * fmax(0, 1 - path->tokens / trials) : 0;
     const bool nvlink =
-        fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic;
-    if (from == to)
-        return;
+        fabric_node(fabric, path->from) == fabric_node(fabric, path->to) && !transfer->inside_nic;
     const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
-    variance->of[kind][nvlink ? from : fabric_nic(fabric, from)] += own;
-    variance->of[kind + 1][nvlink ? to : fabric_nic(fabric, to)] += own;
-}
-
-static void add_variances(const struct form *form, struct variance *variance)
-{
-    const struct transfer *transfer = form->transfer;
-    const struct fabric *fabric = &form->schedule->fabric;
-    const struct loads *loads = form->schedule->loads;
-    const bool by_expert = transfer->pair == loads->expert_copies;
-    for (uint32_t home = 0; home < fabric->ranks; home++)
-        for (uint32_t rank = 0; rank < fabric->ranks; rank++) {
-            const uint32_t node = fabric_node(fabric, rank);
-            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
-            const double trials = loads->tokens[home] * (by_expert ? loads->topk : 1);
-            const double copies = transfer->pair[(size_t)home * fabric->ranks + rank];
-            add_variance(form, variance, transfer->gather ? rank : via,
-                         transfer->gather ? via : rank, lane_variance(copies, trials));
-            if (transfer->rail && via == rank) {
-                const double crossing = transfer->node[(size_t)home * fabric->nodes + node];
-                add_variance(form, variance, transfer->gather ? via : home,
-                             transfer->gather ? home : via,
-                             lane_variance(crossing, loads->tokens[home]));
-            }
-        }
+    double **of = sums->variance->of;
+    of[kind][nvlink ? path->from : fabric_nic(fabric, path->from)] += own;
+    of[kind + 1][nvlink ? path->to : fabric_nic(fabric, path->to)] += own;
 }
 
 // Whether ranks differ by chance in what they have on a kind of ports. A home's own tokens are
@@ -92,7 +73,7 @@ static double late_end(const struct form *form, const struct variance *variance,
     if (copies <= 0 || rate <= 0)
         return 0;
     return form->earliest_start + form->pack + max * token_bytes / rate * 1e12 + hop +
-           form->times[rank].tail_ps;
+           form->ranks[rank].times.tail_ps;
 }
 
 // One with a slow port is no luckier than those with faster ones.
@@ -122,7 +103,8 @@ void form_set_late_ends(struct form *form)
     struct variance variance;
     for (enum port_kind kind = 0; kind < PORT_LINKS; kind++)
         variance.of[kind] = mem_alloc(fabric->count[kind], sizeof(double));
-    add_variances(form, &variance);
+    struct variance_sums sums = {form, &variance};
+    schedule_visit(form->schedule, form->transfer, add_variance, &sums);
     for (enum port_kind kind = PORT_NIC_TX; kind <= PORT_NVLINK_RX; kind++)
         if (varies(form->transfer, kind))
             set_kind_late_ends(form, &variance, kind);

@@ -38,7 +38,7 @@ static bool check_port(const struct kernel_costs *costs, const struct port_loads
 static bool check_kernels(const struct kernel_costs *costs, const struct port_loads *loads,
                           uint32_t rank, struct error *err)
 {
-    const struct kernel_times times = kernel_times(costs, rank, loads->peers[rank]);
+    const struct kernel_times times = kernel_times(costs, rank, loads->ranks[rank].peers);
     const double max = fmax(times.head_ps, fmax(times.min_ps, times.tail_ps));
     return max <= LONGEST_PS ||
            error_set(err, EXIT_INPUT,
@@ -88,7 +88,7 @@ static bool check_compute(const struct schedule *schedule, struct error *err)
     for (size_t p = 0; p < sizeof computes / sizeof computes[0]; p++)
         for (uint32_t r = 0; schedule->present[computes[p]] && r < schedule->fabric.ranks; r++) {
             const double min = 1.0 / schedule->cluster.sms; // the smallest share there is
-            const double ps = compute_phase_exact_ps(schedule, computes[p], r, min);
+            const double ps = compute_phase_ps(schedule, computes[p], r, min);
             if (ps > LONGEST_PS)
                 return error_set(err, EXIT_INPUT,
                                  "%s of gpu%u would take %.3g s: expected at most 1000 s",
@@ -106,14 +106,6 @@ bool schedule_check(const struct schedule *schedule, struct error *err)
     return check_compute(schedule, err);
 }
 
-static double total_of(const double *values, size_t count)
-{
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum;
-}
-
 // Sums of the same numbers in another order differ in their last bits.
 static bool sums_agree(double a, double b)
 {
@@ -128,20 +120,18 @@ static bool check_choices(const struct schedule *schedule, struct error *err)
     const size_t ranks = loads->ranks;
     if (!schedule->layout)
         return true;
-    const double served = total_of(loads->slot_tokens, loads->slots);
-    const double sent = total_of(loads->expert_copies, ranks * ranks);
+    const double served = loads_sum(loads->slot_tokens, loads->slots);
+    const double sent = loads_sum(loads->expert_copies, ranks * ranks);
     if (!sums_agree(served, sent))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices sent, %.0f served", sent, served);
-    const double asked = total_of(loads->tokens, ranks) * loads->topk - loads->dropped;
+    const double asked = loads_sum(loads->tokens, ranks) * loads->topk - loads->dropped;
     if (!sums_agree(sent, asked))
         return error_set(err, EXIT_RUNTIME, "check: %.0f choices made, %.0f sent", asked, sent);
     for (size_t r = 0; r < ranks; r++) {
-        double slots = 0, copies = 0;
-        for (uint32_t s = schedule->layout->rank_slot[r]; s < schedule->layout->rank_slot[r + 1];
-             s++)
-            slots += loads->slot_tokens[s];
-        for (size_t source = 0; source < ranks; source++)
-            copies += loads->expert_copies[source * ranks + r];
+        const uint32_t first = schedule->layout->rank_slot[r];
+        const double slots =
+            loads_sum(loads->slot_tokens + first, schedule->layout->rank_slot[r + 1] - first);
+        const double copies = loads_received(loads->expert_copies, ranks, r);
         if (!sums_agree(slots, copies))
             return error_set(err, EXIT_RUNTIME, "check: gpu%zu serves %.0f of %.0f choices", r,
                              slots, copies);
@@ -160,19 +150,13 @@ static double port_bytes(const struct timing *timing, enum phase phase, enum por
     return 0;
 }
 
-static double kind_bytes(const struct schedule *schedule, const struct timing *timing,
-                         enum phase phase, enum port_kind kind)
+static double kind_bytes(const struct timing *timing, enum phase phase, enum port_kind kind)
 {
     double bytes = 0;
-    for (uint32_t port = 0; port < schedule->fabric.count[kind]; port++)
-        bytes += port_bytes(timing, phase, kind, port);
+    for (size_t i = 0; i < timing->port_count; i++)
+        if (timing->ports[i].phase == phase && timing->ports[i].kind == kind)
+            bytes += timing->ports[i].bytes;
     return bytes;
-}
-
-// A simulator moves whole tokens: from expected loads its bytes are below the means.
-static bool moves_loads(const struct schedule *schedule, const struct timing *timing)
-{
-    return !(schedule->loads->expected && timing->events);
 }
 
 // Each port carried what the schedule puts on it.
@@ -199,12 +183,11 @@ static bool check_ports(const struct schedule *schedule, const struct transfer *
 }
 
 // What left the sending ports of a medium came in at its receiving ones.
-static bool check_conserved(const struct schedule *schedule, enum phase phase,
-                            const struct timing *timing, struct error *err)
+static bool check_conserved(enum phase phase, const struct timing *timing, struct error *err)
 {
     for (enum port_kind kind = 0; kind < PORT_LINKS; kind += 2) {
-        const double out = kind_bytes(schedule, timing, phase, kind);
-        const double in = kind_bytes(schedule, timing, phase, kind + 1);
+        const double out = kind_bytes(timing, phase, kind);
+        const double in = kind_bytes(timing, phase, kind + 1);
         if (!sums_agree(out, in))
             return error_set(err, EXIT_RUNTIME, "check: %s: %.0f bytes left %s, %.0f came to %s",
                              phase_names[phase], out, port_kind_names[kind], in,
@@ -218,9 +201,11 @@ static bool check_transfer(const struct schedule *schedule, const struct transfe
 {
     const enum phase phase = transfer->phase;
     const struct phase_span span = timing_span(timing, phase);
-    if (moves_loads(schedule, timing) && !check_ports(schedule, transfer, timing, err))
+    // A simulator moves whole tokens: from expected loads its bytes are below the means.
+    const bool parts_lost = schedule->loads->expected && timing->events;
+    if (!parts_lost && !check_ports(schedule, transfer, timing, err))
         return false;
-    if (!check_conserved(schedule, phase, timing, err))
+    if (!check_conserved(phase, timing, err))
         return false;
     // Times are whole picoseconds: one is within rounding.
     if (span.latency_ps + 1 < timing->phases[phase].bound_ps * (1 - 1e-9))

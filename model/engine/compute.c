@@ -126,14 +126,8 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
     }
 }
 
-double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                              double sm_share)
+double compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                        double sm_share)
 {
     return own_gpu_ps(schedule, rank, healthy_ps(schedule, phase, rank, sm_share));
-}
-
-uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                          double sm_share)
-{
-    return (uint64_t)compute_phase_exact_ps(schedule, phase, rank, sm_share);
 }

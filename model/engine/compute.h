@@ -16,12 +16,9 @@
 //
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run
 // beside.
-uint64_t compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                          double sm_share);
-
-// The same before it becomes an integer: for checks of whether it may.
-double compute_phase_exact_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
-                              double sm_share);
+// A whole number, but maybe more than an integer holds: schedule_check sees to that.
+double compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
+                        double sm_share);
 
 // The experts phase of a rank that gets `extra` token copies more than its loads say.
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra);

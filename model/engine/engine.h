@@ -6,8 +6,6 @@
 #include "model/loads.h"
 #include "model/timing.h"
 
-#include <stdbool.h>
-
 struct engine {
     const char *name;      // as flags and outputs say it: "simulate"
     enum loads_kind loads; // that it reads where nothing else is asked

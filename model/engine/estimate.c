@@ -1,13 +1,13 @@
 #include "model/engine/estimate.h"
 
 #include "base/mem.h"
-#include "model/engine/bottleneck.h"
 #include "model/engine/compute.h"
 #include "model/engine/form.h"
 #include "model/engine/walk.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 // What a rank itself has on its port of a kind.
 static double own_time(const struct form *form, enum port_kind kind, uint32_t rank)
@@ -20,22 +20,6 @@ static double own_time(const struct form *form, enum port_kind kind, uint32_t ra
            form->loads.own_messages[kind][rank] * (double)form->costs->common.per_message_ps;
 }
 
-static double fastest_rate(const struct form *form, enum port_kind kind)
-{
-    double fastest = 0;
-    for (uint32_t port = 0; port < form->schedule->fabric.count[kind]; port++)
-        fastest = fmax(fastest, kernel_port_rate(form->costs, kind, port));
-    return fastest;
-}
-
-static double lane_mean(const double *values, size_t count)
-{
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
-        sum += values[i];
-    return sum / (double)count;
-}
-
 // What fills a pipeline is its first message. Its size is taken from the mean lane: a receiver's
 // first message often comes from a lane that has less than the busiest. A lane of little more than
 // one message is cut in halves, so half a message is what surely fills. More tokens never make it
@@ -46,16 +30,19 @@ static void set_fill_times(struct form *form)
     const struct copy_times *copies = &form->costs->copies;
     const struct fabric *fabric = &form->schedule->fabric;
     const size_t ranks = fabric->ranks;
-    const double pair = lane_mean(transfer->pair, ranks * ranks) / transfer->channels;
-    const double lane = transfer->rail
-                            ? lane_mean(transfer->node, ranks * fabric->nodes) / transfer->channels
-                            : pair;
+    const size_t pairs = ranks * ranks, crossings = ranks * fabric->nodes;
+    const double pair = loads_sum(transfer->pair, pairs) / (double)pairs / transfer->channels;
+    const double lane = transfer->rail ? loads_sum(transfer->node, crossings) / (double)crossings /
+                                             transfer->channels
+                                       : pair;
     const double half = (double)transfer->message_tokens / 2, bytes = (double)transfer->token_bytes;
     form->pack = fmin(half, lane) * (transfer->rail ? copies->home_ps : copies->copy_ps);
     form->forward = transfer->rail ? fmin(half, pair) * copies->copy_ps : 0;
     // A forwarded message is spread over the node; its part for one rank is a token at least.
-    const double inside_Bps =
-        fastest_rate(form, transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX);
+    const enum port_kind inside = transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX;
+    double inside_Bps = 0; // of the fastest port
+    for (uint32_t port = 0; port < fabric->count[inside]; port++)
+        inside_Bps = fmax(inside_Bps, kernel_port_rate(form->costs, inside, port));
     form->piece = inside_Bps > 0 ? fmin(1, pair) * bytes / inside_Bps * 1e12 : 0;
     form->nic_hop = (double)fabric->nic_latency_ps;
     form->nvlink_hop = (double)fabric->nvlink_latency_ps;
@@ -64,17 +51,15 @@ static void set_fill_times(struct form *form)
 static void set_starts(struct form *form)
 {
     const uint32_t ranks = form->schedule->fabric.ranks;
-    uint64_t last = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        last = form->phase->start_ps[r] > last ? form->phase->start_ps[r] : last;
+    const uint64_t last = form->phase->start_ps[timing_last(form->phase->start_ps, ranks)];
     form->earliest_start = INFINITY;
     for (uint32_t r = 0; r < ranks; r++) {
         const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
-        form->times[r] = kernel_times(form->costs, r, form->loads.peers[r]);
-        form->start[r] = (double)own + form->times[r].head_ps;
-        form->end[r] = form->stage_end[STAGE_INTER][r] = form->stage_end[STAGE_INTRA][r] =
-            form->start[r];
-        form->earliest_start = fmin(form->earliest_start, form->start[r]);
+        struct form_rank *rank = &form->ranks[r];
+        rank->times = kernel_times(form->costs, r, form->loads.ranks[r].peers);
+        rank->start = (double)own + rank->times.head_ps;
+        rank->end = rank->stage_end[STAGE_INTER] = rank->stage_end[STAGE_INTRA] = rank->start;
+        form->earliest_start = fmin(form->earliest_start, rank->start);
     }
 }
 
@@ -86,9 +71,9 @@ static double passes_before(const struct form *form, enum port_kind kind, uint32
                             uint32_t other)
 {
     const double own = own_time(form, kind, rank), theirs = own_time(form, kind, other);
-    if (!form->after || other == rank)
+    if (!form->goes_on || other == rank)
         return fmin(own, theirs);
-    const double mine = form->after[rank], its = form->after[other];
+    const double mine = form->ranks[rank].after, its = form->ranks[other].after;
     return its > mine || (its >= mine && other < rank) ? theirs : 0;
 }
 
@@ -106,13 +91,13 @@ static void offer_port(struct form *form, uint32_t rank, enum port_kind kind,
     const struct sharers sharers = sharers_of(&form->schedule->fabric, kind, rank);
     const double own = own_time(form, kind, rank);
     const bool send = passage.send;
-    double first = send ? form->start[rank] : form->earliest_start, turns = 0;
+    double first = send ? form->ranks[rank].start : form->earliest_start, turns = 0;
     const double alone = first + own;
     if (own <= 0)
         return;
     for (uint32_t r = sharers.first; r < sharers.first + sharers.count; r++) {
         turns += passes_before(form, kind, rank, r);
-        first = send ? fmin(first, form->start[r]) : first;
+        first = send ? fmin(first, form->ranks[r].start) : first;
     }
     const double passed = fmax(alone, first + turns) + passage.head;
     offer(form, rank, passed + passage.tail);
@@ -144,7 +129,7 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_RX, nvlink_rx);
     offer_port(form, rank, PORT_SPINE_DOWN, spine_down);
     offer(form, rank, form->earliest_start + port_loads_copies_ps(&form->loads, form->costs, rank));
-    offer(form, rank, form->start[rank] + form->times[rank].min_ps);
+    offer(form, rank, form->ranks[rank].start + form->ranks[rank].times.min_ps);
 }
 
 static void form_init(struct form *form, const struct kernel_costs *costs, const struct run *run,
@@ -157,29 +142,13 @@ static void form_init(struct form *form, const struct kernel_costs *costs, const
                           .schedule = schedule,
                           .transfer = transfer,
                           .phase = &timing->phases[transfer->phase],
-                          .times = mem_alloc(ranks, sizeof(struct kernel_times)),
-                          .start = mem_alloc(ranks, sizeof(double)),
-                          .end = mem_alloc(ranks, sizeof(double))};
-    for (int s = 0; s < STAGES; s++)
-        form->stage_end[s] = mem_alloc(ranks, sizeof(double));
-    form->meets = run->aligned || transfer->barrier;
+                          .ranks = mem_alloc(ranks, sizeof(struct form_rank)),
+                          .meets = run->aligned || transfer->barrier};
     port_loads_init(&form->loads, costs);
-    if (run->aligned || transfer->phase != PHASE_DISPATCH || !schedule->present[PHASE_EXPERTS])
-        return;
-    form->after = mem_alloc(ranks, sizeof(double));
-    for (uint32_t r = 0; r < ranks; r++)
-        form->after[r] = (double)compute_experts_ps(schedule, r, 0);
-}
-
-static void form_release(struct form *form)
-{
-    free(form->after);
-    port_loads_release(&form->loads);
-    free(form->times);
-    free(form->start);
-    free(form->end);
-    for (int s = 0; s < STAGES; s++)
-        free(form->stage_end[s]);
+    form->goes_on =
+        !run->aligned && transfer->phase == PHASE_DISPATCH && schedule->present[PHASE_EXPERTS];
+    for (uint32_t r = 0; form->goes_on && r < ranks; r++)
+        form->ranks[r].after = (double)compute_experts_ps(schedule, r, 0);
 }
 
 static void estimate_transfer(void *context, const struct kernel_costs *costs,
@@ -195,16 +164,19 @@ static void estimate_transfer(void *context, const struct kernel_costs *costs,
         offer_own_ports(&form, r);
     form_offer_senders(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
-        form.phase->end_ps[r] = (uint64_t)ceil(form.end[r] + form.times[r].tail_ps);
+        const struct form_rank *rank = &form.ranks[r];
+        form.phase->end_ps[r] = (uint64_t)ceil(rank->end + rank->times.tail_ps);
         for (int s = 0; s < STAGES; s++)
-            form.phase->stage_end_ps[s][r] = (uint64_t)ceil(form.stage_end[s][r]);
+            form.phase->stage_end_ps[s][r] = (uint64_t)ceil(rank->stage_end[s]);
     }
     if (schedule->loads->expected && !schedule->loads->balanced)
         form_set_late_ends(&form);
     walk_note_ports(costs, &form.loads, timing);
-    bottleneck_name(costs, &form.times[bottleneck_slowest(timing, costs->transfer->phase)], timing);
+    const uint32_t slowest = timing_last(form.phase->end_ps, timing->ranks);
+    bottleneck_name(costs, &form.ranks[slowest].times, timing);
     form.phase->floor_ps = (uint64_t)ceil(form.earliest_start + form.phase->bound_ps);
-    form_release(&form);
+    port_loads_release(&form.loads);
+    free(form.ranks);
 }
 
 void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing)
@@ -215,3 +187,53 @@ void estimate(const struct schedule *schedule, const struct run *run, struct tim
 
 const struct engine engine_estimate = {
     .name = "estimate", .loads = LOADS_EXPECTED, .is_calibrated = true, .run = estimate};
+
+// ---- without measurements -----------------------------------------------------------------------
+
+#define NAIVE_FIXED_PS 10000000.0 // 10 us, as public calculators add (e.g. shallowsim's decode)
+
+// Datasheet rates, which no implementation reaches: what a calculator without measurements has.
+// NICs of a GPU add up as the effective rates do.
+static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
+{
+    if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
+        return cluster->nvlink_nominal_Bps;
+    return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
+}
+
+// The busiest port's bytes over its nominal rate, plus a constant: no message cost, no copies, no
+// stages one after another, no waiting. Every rank is done then.
+static void naive_transfer(void *context, const struct kernel_costs *costs, const struct run *run,
+                           struct timing *timing)
+{
+    const enum phase moved = costs->transfer->phase;
+    struct phase_timing *phase = &timing->phases[moved];
+    struct port_loads loads;
+    double slowest = 0;
+    (void)context;
+    (void)run;
+    port_loads_init(&loads, costs);
+    walk_note_ports(costs, &loads, timing);
+    port_loads_release(&loads);
+    for (size_t i = 0; i < timing->port_count; i++) {
+        const struct port_timing *port = &timing->ports[i];
+        if (port->phase == moved && port->kind <= PORT_NVLINK_RX)
+            slowest = fmax(slowest,
+                           port->bytes / nominal_Bps(&costs->schedule->cluster, port->kind) * 1e12);
+    }
+    for (uint32_t r = 0; r < timing->ranks; r++)
+        phase->end_ps[r] = phase->stage_end_ps[STAGE_INTER][r] =
+            phase->stage_end_ps[STAGE_INTRA][r] =
+                phase->start_ps[r] + (uint64_t)(slowest + NAIVE_FIXED_PS);
+    strcpy(phase->bottleneck, phase->busiest);
+}
+
+static void estimate_naive(const struct schedule *schedule, const struct run *run,
+                           struct timing *timing)
+{
+    timing_init(timing, "naive", schedule);
+    walk_layer(schedule, run, timing, naive_transfer, NULL);
+}
+
+const struct engine engine_naive = {
+    .name = "naive", .loads = LOADS_EXPECTED, .run = estimate_naive};

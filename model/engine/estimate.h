@@ -12,7 +12,6 @@ void estimate(const struct schedule *schedule, const struct run *run, struct tim
 extern const struct engine engine_estimate;
 
 // What most calculators do: bytes of the busiest rank over nominal NVLink or NIC rate, plus 10 us.
-void estimate_naive(const struct schedule *schedule, const struct run *run, struct timing *timing);
 extern const struct engine engine_naive;
 
 #endif

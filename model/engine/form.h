@@ -7,6 +7,13 @@
 
 #include <math.h>
 
+struct form_rank {
+    struct kernel_times times;
+    double start; // when its data may move
+    double end, stage_end[STAGES];
+    double after; // compute that follows, where ranks go on by themselves
+};
+
 // One transfer in closed form. All times are picoseconds in double; a candidate for a rank's end
 // is "nothing can end before this", and the largest wins.
 struct form {
@@ -15,16 +22,13 @@ struct form {
     const struct transfer *transfer;
     struct phase_timing *phase;
     struct port_loads loads;
-    struct kernel_times *times; // [ranks]
-    double *start;              // [ranks] when the rank's data may move
+    struct form_rank *ranks;
     double earliest_start;
     double pack, forward; // copy engines of one channel, one message: at the home, at the peer
     double piece;         // a forwarded message's part on a port inside the node
     double nic_hop, nvlink_hop; // latency
     bool meets;                 // all ranks start together, by alignment or a barrier
-    double *after; // [ranks] compute that follows, where ranks go on by themselves; or NULL
-    double *end;   // [ranks]
-    double *stage_end[STAGES]; // [ranks]
+    bool goes_on;               // ranks go on by themselves
 };
 
 // The ranks that use one port; they stand together.
@@ -51,16 +55,16 @@ static inline void offer_stage(struct form *form, uint32_t rank, enum port_kind 
     const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
     for (enum stage stage = 0; stage < STAGES; stage++)
         if (form->transfer->inside_nic || nvlink == (stage == STAGE_INTRA))
-            form->stage_end[stage][rank] = fmax(form->stage_end[stage][rank], end);
+            form->ranks[rank].stage_end[stage] = fmax(form->ranks[rank].stage_end[stage], end);
 }
 
 static inline void offer(struct form *form, uint32_t rank, double end)
 {
-    form->end[rank] = fmax(form->end[rank], end);
+    form->ranks[rank].end = fmax(form->ranks[rank].end, end);
 }
 
 // Times by which a rank's last data can have come at the earliest, from those that send it
-// (last_sender.c). Part of form->end.
+// (last_sender.c). Part of the ranks' end.
 void form_offer_senders(struct form *form);
 
 // What a rank ends at that is as unlucky as the unluckiest of all is expected to be (chance.c):

@@ -6,8 +6,8 @@
 
 // What each rank surely puts on a port before its last messages: all of its bytes but the last
 // message of each lane, which may serve any of its peers last.
-struct late {
-    double *nic, *nvlink, *uplink; // [ranks]
+struct early {
+    double bytes[PORT_LINKS]; // by kind of its port that sends
 };
 
 // Adds the part of a lane that surely passes before its last messages.
@@ -17,50 +17,37 @@ static void add_early(const struct form *form, double *early, double tokens)
     *early += fmax(0, tokens - last) * (double)form->transfer->token_bytes;
 }
 
-static void add_early_lane(const struct form *form, struct late *early, uint32_t from, uint32_t to,
-                           double tokens)
+struct early_sums {
+    const struct form *form;
+    struct early *early; // [ranks]
+};
+
+static void add_early_path(void *context, const struct lane_path *path)
 {
+    const struct early_sums *sums = context;
+    const struct form *form = sums->form;
     const struct fabric *fabric = &form->schedule->fabric;
-    if (from == to)
-        return;
-    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic) {
-        add_early(form, &early->nvlink[from], tokens);
+    double *bytes = sums->early[path->from].bytes;
+    if (fabric_node(fabric, path->from) == fabric_node(fabric, path->to) &&
+        !form->transfer->inside_nic) {
+        add_early(form, &bytes[PORT_NVLINK_TX], path->tokens);
         return;
     }
-    add_early(form, &early->nic[from], tokens);
-    if (fabric_crosses_spine(fabric, from, to))
-        add_early(form, &early->uplink[from], tokens);
-}
-
-static void add_early_lanes(const struct form *form, struct late *early)
-{
-    const struct transfer *transfer = form->transfer;
-    const struct fabric *fabric = &form->schedule->fabric;
-    const uint32_t ranks = fabric->ranks;
-    for (uint32_t home = 0; home < ranks; home++)
-        for (uint32_t rank = 0; rank < ranks; rank++) {
-            const uint32_t node = fabric_node(fabric, rank);
-            const uint32_t via = transfer->rail ? fabric_rail_peer(fabric, home, node) : home;
-            const double tokens = transfer->pair[(size_t)home * ranks + rank];
-            add_early_lane(form, early, transfer->gather ? rank : via,
-                           transfer->gather ? via : rank, tokens);
-            if (transfer->rail && via == rank)
-                add_early_lane(form, early, transfer->gather ? via : home,
-                               transfer->gather ? home : via,
-                               transfer->node[(size_t)home * fabric->nodes + node]);
-        }
+    add_early(form, &bytes[PORT_NIC_TX], path->tokens);
+    if (fabric_crosses_spine(fabric, path->from, path->to))
+        add_early(form, &bytes[PORT_SPINE_UP], path->tokens);
 }
 
 // From bytes that surely pass early to the time when they have: those of all who share the port
 // where they start together, a rank's own where it may have the port for itself.
-static double passed(const struct form *form, const double *early, enum port_kind kind,
+static double passed(const struct form *form, const struct early *early, enum port_kind kind,
                      uint32_t rank)
 {
     const struct sharers sharers = sharers_of(&form->schedule->fabric, kind, rank);
     const double rate = kernel_port_rate(form->costs, kind, sharers.port);
-    double bytes = form->meets ? 0 : early[rank];
+    double bytes = form->meets ? 0 : early[rank].bytes[kind];
     for (uint32_t r = sharers.first; form->meets && r < sharers.first + sharers.count; r++)
-        bytes += early[r];
+        bytes += early[r].bytes[kind];
     return form->earliest_start + form->pack + (rate > 0 ? bytes / rate * 1e12 : 0);
 }
 
@@ -72,27 +59,26 @@ struct sending {
 };
 
 // A rank waits for each that sends to it, over NVLink or through its NIC.
-static void offer_last_sender(struct form *form, const struct late *late,
+static void offer_sent(struct form *form, const struct early *early, const struct sending *sending,
+                       enum port_kind kind)
+{
+    const double hop = kind == PORT_NVLINK_TX ? form->nvlink_hop : form->nic_hop;
+    const double end = passed(form, early, kind, sending->from) + hop;
+    offer(form, sending->to, end + sending->tail);
+    offer_stage(form, sending->to, kind, end);
+}
+
+static void offer_last_sender(struct form *form, const struct early *early,
                               const struct sending *sending)
 {
-    const struct fabric *fabric = &form->schedule->fabric;
-    const uint32_t to = sending->to, from = sending->from;
-    const bool nvlink = sending->nvlink;
-    const double tail = sending->tail;
-    const double end = nvlink ? passed(form, late->nvlink, PORT_NVLINK_TX, from) + form->nvlink_hop
-                              : passed(form, late->nic, PORT_NIC_TX, from) + form->nic_hop;
-    const enum port_kind kind = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
-    offer(form, to, end + tail);
-    offer_stage(form, to, kind, end);
-    if (!nvlink && fabric_crosses_spine(fabric, from, to)) {
-        const double up = passed(form, late->uplink, PORT_SPINE_UP, from) + form->nic_hop;
-        offer(form, to, up + tail);
-        offer_stage(form, to, PORT_SPINE_UP, up);
-    }
+    offer_sent(form, early, sending, sending->nvlink ? PORT_NVLINK_TX : PORT_NIC_TX);
+    if (!sending->nvlink &&
+        fabric_crosses_spine(&form->schedule->fabric, sending->from, sending->to))
+        offer_sent(form, early, sending, PORT_SPINE_UP);
 }
 
 // A lane's path between a home and one rank that serves it, as the schedule draws it: direct.
-static void offer_direct_sender(struct form *form, const struct late *late, uint32_t home,
+static void offer_direct_sender(struct form *form, const struct early *early, uint32_t home,
                                 uint32_t rank)
 {
     const struct transfer *transfer = form->transfer;
@@ -102,11 +88,11 @@ static void offer_direct_sender(struct form *form, const struct late *late, uint
                                     .from = transfer->gather ? rank : home,
                                     .nvlink = inside && !transfer->inside_nic};
     if (home != rank)
-        offer_last_sender(form, late, &sending);
+        offer_last_sender(form, early, &sending);
 }
 
 // Over a rail: the rail peer's sending inside the node, and the crossing before or after it.
-static void offer_rail_senders(struct form *form, const struct late *late, uint32_t home,
+static void offer_rail_senders(struct form *form, const struct early *early, uint32_t home,
                                uint32_t rank)
 {
     const struct transfer *transfer = form->transfer;
@@ -124,9 +110,9 @@ static void offer_rail_senders(struct form *form, const struct late *late, uint3
     const struct sending crossing = {
         .to = to, .from = gather ? via : home, .tail = gather ? 0 : form->forward + forwarded};
     if (via != rank)
-        offer_last_sender(form, late, &inside);
+        offer_last_sender(form, early, &inside);
     if (crosses)
-        offer_last_sender(form, late, &crossing);
+        offer_last_sender(form, early, &crossing);
 }
 
 // When bytes that a rail peer surely takes in early have passed its port, and what follows: a rank
@@ -206,26 +192,18 @@ static void offer_relays(struct form *form)
     free(early);
 }
 
-static void offer_last_senders(struct form *form)
+void form_offer_senders(struct form *form)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t ranks = fabric->ranks;
-    struct late late = {.nic = mem_alloc(ranks, sizeof(double)),
-                        .nvlink = mem_alloc(ranks, sizeof(double)),
-                        .uplink = mem_alloc(ranks, sizeof(double))};
-    add_early_lanes(form, &late);
+    struct early *early = mem_alloc(ranks, sizeof *early);
+    struct early_sums sums = {form, early};
+    schedule_visit(form->schedule, form->transfer, add_early_path, &sums);
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)
-                (form->transfer->rail ? offer_rail_senders : offer_direct_sender)(form, &late, home,
+                (form->transfer->rail ? offer_rail_senders : offer_direct_sender)(form, early, home,
                                                                                   rank);
-    free(late.nic);
-    free(late.nvlink);
-    free(late.uplink);
-}
-
-void form_offer_senders(struct form *form)
-{
-    offer_last_senders(form);
+    free(early);
     offer_relays(form);
 }

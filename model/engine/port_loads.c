@@ -78,9 +78,9 @@ static void add_direct(struct port_loads *loads, const struct kernel_costs *cost
                     (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, tokens)});
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
-            loads->copies_ps[0][from] += tokens * copy_ps;
-            loads->copies_ps[1][to] += tokens * copy_ps;
-            loads->peers[from] += tokens > 0 && from != to;
+            loads->ranks[from].copies_ps[0] += tokens * copy_ps;
+            loads->ranks[to].copies_ps[1] += tokens * copy_ps;
+            loads->ranks[from].peers += tokens > 0 && from != to;
         }
 }
 
@@ -96,9 +96,9 @@ static void add_crossing(struct port_loads *loads, const struct kernel_costs *co
     add_hop(loads, costs, from, to,
             (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, crossing)});
     loads->bytes[PORT_SM][home] += bytes;
-    loads->copies_ps[0][home] += crossing * costs->copies.home_ps;
-    loads->copies_ps[0][peer] += crossing * costs->copies.visit_ps;
-    loads->peers[from] += crossing > 0 && from != to;
+    loads->ranks[home].copies_ps[0] += crossing * costs->copies.home_ps;
+    loads->ranks[peer].copies_ps[0] += crossing * costs->copies.visit_ps;
+    loads->ranks[from].peers += crossing > 0 && from != to;
 }
 
 // And what the rail peer passes on to a rank of its node, or sums of it.
@@ -111,7 +111,7 @@ static void add_inside(struct port_loads *loads, const struct kernel_costs *cost
     add_hop(loads, costs, transfer->gather ? rank : peer, transfer->gather ? peer : rank,
             (struct hop_load){.bytes = bytes});
     loads->bytes[PORT_SM][peer] += bytes;
-    loads->copies_ps[0][peer] += tokens * costs->copies.copy_ps;
+    loads->ranks[peer].copies_ps[0] += tokens * costs->copies.copy_ps;
 }
 
 // A home copies each token once for each node it goes to; the rail peer there visits it, and copies
@@ -139,13 +139,11 @@ void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs)
         loads->own_bytes[kind] = mem_alloc(fabric->ranks, sizeof(double));
         loads->own_messages[kind] = mem_alloc(fabric->ranks, sizeof(double));
     }
-    loads->peers = mem_alloc(fabric->ranks, sizeof(double));
-    for (int kernel = 0; kernel < 2; kernel++)
-        loads->copies_ps[kernel] = mem_alloc(fabric->ranks, sizeof(double));
+    loads->ranks = mem_alloc(fabric->ranks, sizeof *loads->ranks);
     (costs->transfer->rail ? add_rail : add_direct)(loads, costs);
     for (uint32_t r = 0; r < fabric->ranks; r++)
         for (int kernel = 0; kernel < 2; kernel++)
-            loads->copies_ps[kernel][r] *= fabric_work(fabric, r);
+            loads->ranks[r].copies_ps[kernel] *= fabric_work(fabric, r);
 }
 
 void port_loads_release(struct port_loads *loads)
@@ -158,16 +156,15 @@ void port_loads_release(struct port_loads *loads)
         free(loads->own_bytes[kind]);
         free(loads->own_messages[kind]);
     }
-    free(loads->peers);
-    for (int kernel = 0; kernel < 2; kernel++)
-        free(loads->copies_ps[kernel]);
+    free(loads->ranks);
     *loads = (struct port_loads){0};
 }
 
 double port_loads_copies_ps(const struct port_loads *loads, const struct kernel_costs *costs,
                             uint32_t rank)
 {
-    return fmax(loads->copies_ps[0][rank], loads->copies_ps[1][rank]) / costs->transfer->channels;
+    return fmax(loads->ranks[rank].copies_ps[0], loads->ranks[rank].copies_ps[1]) /
+           costs->transfer->channels;
 }
 
 // No order of the same bytes is done sooner than the busiest port's bytes over its own rate,

@@ -6,14 +6,17 @@
 
 // Bytes that a transfer puts on every port, messages that it starts there, and what each rank's
 // copy engines handle. Exact for counted loads. Released by port_loads_release.
+struct rank_loads {
+    double copies_ps[2]; // time of one channel's copy engines, if there were one channel; the
+                         // second kernel is that of a direct transfer that receives
+    double peers;        // lanes that the rank starts
+};
 struct port_loads {
     double *bytes[PORT_KINDS];     // [fabric.count[kind]]
     double *messages[PORT_KINDS];  // at tx ports
     double *own_bytes[PORT_LINKS]; // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
-    double *copies_ps[2]; // [ranks] time of one channel's copy engines, if there were one channel;
-                          // the second kernel is that of a direct transfer that receives
-    double *peers;        // [ranks] lanes that the rank starts
+    struct rank_loads *ranks;
 };
 void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs);
 void port_loads_release(struct port_loads *loads);

@@ -30,18 +30,10 @@ static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
         clocks->now_ps[r] -= first;
 }
 
-static void clocks_release(struct clocks *clocks)
-{
-    free(clocks->now_ps);
-}
-
 // Brings every clock to the latest.
 static void clocks_align(struct clocks *clocks)
 {
-    uint32_t last = 0;
-    for (uint32_t r = 1; r < clocks->ranks; r++)
-        if (clocks->now_ps[r] > clocks->now_ps[last])
-            last = r;
+    const uint32_t last = timing_last(clocks->now_ps, clocks->ranks);
     if (clocks->floor_ps < clocks->now_ps[last])
         clocks->floor_ps = clocks->now_ps[last];
     for (uint32_t r = 0; r < clocks->ranks; r++)
@@ -139,19 +131,10 @@ static void walk_compute(struct walk *walk, enum phase phase)
     walk_begin(walk, phase);
     for (uint32_t r = 0; r < ranks; r++)
         walk->clocks.now_ps[r] = p->end_ps[r] =
-            p->start_ps[r] + compute_phase_ps(schedule, phase, r, 1);
+            p->start_ps[r] + (uint64_t)compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
     if (phase == PHASE_EXPERTS && schedule->loads->expected && !schedule->loads->balanced)
         set_late_experts(schedule, p, ranks);
-}
-
-// The slowest GPU's kernels, for all wait for them.
-static double max_work(const struct fabric *fabric)
-{
-    double max = 1;
-    for (uint32_t r = 0; r < fabric->ranks; r++)
-        max = fmax(max, fabric_work(fabric, r));
-    return max;
 }
 
 // Counts go from every rank to every rank: nobody knows them before the last has arrived.
@@ -161,10 +144,13 @@ static void walk_notify(struct walk *walk)
     struct clocks *clocks = &walk->clocks;
     struct phase_timing *p = &walk->timing->phases[PHASE_NOTIFY];
     const struct dispatcher *dispatcher = &schedule->dispatcher;
+    double work = 1; // the slowest GPU's kernels, for all wait for them
+    for (uint32_t r = 0; r < clocks->ranks; r++)
+        work = fmax(work, fabric_work(&schedule->fabric, r));
     const double exchange_ps =
         (double)(dispatcher->notify_ps +
                  (schedule->fabric.nodes > 1 ? dispatcher->notify_inter_ps : 0)) *
-        cluster_move_slowdown(&schedule->cluster) * max_work(&schedule->fabric);
+        cluster_move_slowdown(&schedule->cluster) * work;
     walk_begin(walk, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++)
@@ -183,7 +169,7 @@ static void walk_shared_beside(struct walk *walk, enum phase moved)
     for (uint32_t r = 0; r < clocks->ranks; r++) {
         shared->start_ps[r] = walk->timing->phases[moved].start_ps[r];
         shared->end_ps[r] =
-            shared->start_ps[r] + compute_phase_ps(schedule, PHASE_SHARED, r, share);
+            shared->start_ps[r] + (uint64_t)compute_phase_ps(schedule, PHASE_SHARED, r, share);
         if (shared->end_ps[r] > clocks->now_ps[r])
             clocks->now_ps[r] = shared->end_ps[r];
     }
@@ -211,14 +197,6 @@ static void walk_transfer(struct walk *walk, const struct transfer *transfer)
         walk_shared_beside(walk, phase);
 }
 
-static const struct transfer *transfer_of(const struct schedule *schedule, enum phase phase)
-{
-    for (uint32_t t = 0; t < schedule->transfer_count; t++)
-        if (schedule->transfers[t].phase == phase)
-            return &schedule->transfers[t];
-    return NULL;
-}
-
 // Any rank may be the slowest, and everyone waits for it where ranks next meet.
 static void carry_late(const struct timing *timing, struct clocks *clocks, enum phase phase)
 {
@@ -238,7 +216,7 @@ static bool is_beside(const struct schedule *schedule, const struct run *run, en
 
 static void walk_phase(struct walk *walk, enum phase phase)
 {
-    const struct transfer *moves = transfer_of(walk->schedule, phase);
+    const struct transfer *moves = schedule_transfer(walk->schedule, phase);
     if (moves)
         walk_transfer(walk, moves);
     else if (phase == PHASE_NOTIFY)
@@ -257,5 +235,5 @@ void walk_layer(const struct schedule *schedule, const struct run *run, struct t
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (schedule->present[phase] && !is_beside(schedule, run, phase))
             walk_phase(&walk, phase);
-    clocks_release(&walk.clocks);
+    free(walk.clocks.now_ps);
 }

@@ -19,4 +19,14 @@ void walk_layer(const struct schedule *schedule, const struct run *run, struct t
 void walk_note_ports(const struct kernel_costs *costs, const struct port_loads *loads,
                      struct timing *timing);
 
+// The bottleneck of a transfer, named alike by all engines: names
+// phases[transfer->phase].bottleneck once starts, ends and ports are filled. The phase's latency is
+// taken apart into what its busiest port was busy, what SMs alone worked (the slowest rank's kernel
+// times; work beside the wires counts in their place where it is longer), and the rest: launches,
+// flags, hops, fills, queueing. The largest part is the bottleneck: a port, "gpu5.sm", "latency",
+// or for the last, where it was mostly that, "the late arrival of gpu3". Of ports that are equally
+// busy the sending one is named, and the first.
+void bottleneck_name(const struct kernel_costs *costs, const struct kernel_times *slowest,
+                     struct timing *timing);
+
 #endif

@@ -2,7 +2,7 @@
 #include "model/layout_file.h"
 #include "model/moe.h"
 #include "tests/fuzz/fuzz.h"
-#include "traces/npy_out.h"
+#include "traces/npy.h"
 #include "traces/trace.h"
 
 #include <string.h>

@@ -1,12 +1,12 @@
-// Answers of serving engines asked to return routed experts: vLLM's choices[].routed_experts (and
-// prompt_routed_experts), SGLang's meta_info.routed_experts and sgl_ext.routed_experts; one answer
-// or a list of them. Arrays are base64 or nested lists.
+// JSON of serving engines that holds arrays: answers, and counts of experts.
 #include "base/mem.h"
-#include "traces/import_encodings.h"
 #include "traces/importer.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+// --- answers of engines that were asked to return routed experts: vLLM's choices[].routed_experts
+// (and prompt_routed_experts), SGLang's meta_info.routed_experts and sgl_ext.routed_experts; one
+// answer or a list of them. Arrays are base64 or nested lists.
 
 // In the order in which a request's tokens stand.
 static const char *const array_keys[] = {"prompt_routed_experts", "routed_experts"};
@@ -29,9 +29,8 @@ static bool is_answer(const json_t *value)
     return false;
 }
 
-static bool recognise_response(const struct import_def *def, const struct input *input)
+static bool recognise_response(const struct input *input)
 {
-    (void)def;
     return is_answer(input->json) || is_answer(json_array_get(input->json, 0));
 }
 
@@ -99,3 +98,47 @@ static bool read_response(struct import *import, const struct input *input, stru
 
 const struct importer importer_response = {"routed_experts of answers", recognise_response,
                                            read_response};
+
+// --- {"load_history": [{"logical_expert_load": [[...] per layer]}, ...]}: counts, one entry a
+// step.
+
+static bool recognise_history(const struct input *input)
+{
+    return json_is_array(json_object_get(input->json, "load_history"));
+}
+
+static bool read_history(struct import *import, const struct input *input, struct error *err)
+{
+    const json_t *history = json_object_get(input->json, "load_history");
+    bool ok = true;
+    for (size_t i = 0; ok && i < json_array_size(history); i++) {
+        const json_t *load = json_object_get(json_array_get(history, i), "logical_expert_load");
+        char *name = mem_format("%s: load_history[%zu].logical_expert_load", input->path, i);
+        ok = load ? import_add_json(import, IMPORT_COUNTS, load, name, err)
+                  : error_set(err, EXIT_INPUT, "%s: missing; expected [layers][experts]", name);
+        free(name);
+    }
+    return ok;
+}
+
+const struct importer importer_history = {"load_history", recognise_history, read_history};
+
+// --- SGLang's --init-expert-location JSON with logical_count: [layers][experts], or
+// [steps][layers][experts] as its recorder has them. (Without it the file is a layout.)
+
+static bool recognise_location(const struct input *input)
+{
+    return json_is_array(json_object_get(input->json, "logical_count"));
+}
+
+static bool read_location(struct import *import, const struct input *input, struct error *err)
+{
+    char *name = mem_format("%s: logical_count", input->path);
+    const bool ok = import_add_json(import, IMPORT_COUNTS,
+                                    json_object_get(input->json, "logical_count"), name, err);
+    free(name);
+    return ok;
+}
+
+const struct importer importer_location = {"SGLang logical_count", recognise_location,
+                                           read_location};

@@ -1,8 +1,7 @@
 #include "traces/import.h"
 
 #include "base/mem.h"
-#include "traces/import_choices.h"
-#include "traces/import_counts.h"
+#include "traces/import_write.h"
 #include "traces/importer.h"
 
 #include <assert.h>
@@ -11,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 const char *const import_order_names[] = {"requests", "positions", NULL};
 
@@ -43,10 +43,11 @@ static bool looks_like_json(const struct mapped *file)
     return false;
 }
 
-static bool open_input(struct input *input, const char *path, struct error *err)
+static bool open_input(struct input *input, const struct import_def *def, const char *path,
+                       struct error *err)
 {
     struct stat status;
-    *input = (struct input){.path = path};
+    *input = (struct input){.def = def, .path = path};
     if (stat(path, &status) != 0)
         return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
     input->folder = S_ISDIR(status.st_mode);
@@ -56,15 +57,6 @@ static bool open_input(struct input *input, const char *path, struct error *err)
            (!looks_like_json(&input->file) || parse_json(input, err));
 }
 
-static void close_inputs(struct input *inputs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        mapped_release(&inputs[i].file);
-        json_decref(inputs[i].json);
-    }
-    free(inputs);
-}
-
 // --- which importer ----------------------------------------------------------------------------
 
 static bool input_holds(const struct input *input, const char *text)
@@ -72,11 +64,10 @@ static bool input_holds(const struct input *input, const char *text)
     return input->file.bytes && memmem(input->file.bytes, input->file.length, text, strlen(text));
 }
 
-static bool folder_has(const struct input *input, const char *name)
+bool import_folder_has(const char *folder, const char *name)
 {
-    struct stat status;
-    char *path = mem_format("%s/%s", input->path, name);
-    const bool there = input->folder && stat(path, &status) == 0;
+    char *path = mem_format("%s/%s", folder, name);
+    const bool there = access(path, F_OK) == 0;
     free(path);
     return there;
 }
@@ -84,7 +75,7 @@ static bool folder_has(const struct input *input, const char *name)
 // What people may well try that is no routing, or needs another way in.
 static bool refuse_input(const struct input *input, struct error *err)
 {
-    if (folder_has(input, "trace.yaml"))
+    if (import_folder_has(input->path, "trace.yaml"))
         return error_set(err, EXIT_INPUT, "%s: a native trace already: see epsim trace export",
                          input->path);
     if (input->folder)
@@ -107,11 +98,10 @@ static bool refuse_input(const struct input *input, struct error *err)
                      input->path);
 }
 
-static const struct importer *find_importer(const struct import_def *def, const struct input *input,
-                                            struct error *err)
+static const struct importer *find_importer(const struct input *input, struct error *err)
 {
     for (size_t i = 0; i < IMPORTERS; i++)
-        if (importers[i]->recognise(def, input))
+        if (importers[i]->recognise(input))
             return importers[i];
     refuse_input(input, err);
     return NULL;
@@ -120,12 +110,12 @@ static const struct importer *find_importer(const struct import_def *def, const 
 static bool read_inputs(struct import *import, const struct input *inputs,
                         struct import_report *report, struct error *err)
 {
-    const struct importer *importer = find_importer(import->def, &inputs[0], err);
+    const struct importer *importer = find_importer(&inputs[0], err);
     if (!importer)
         return false;
     report->format = importer->name;
     for (size_t i = 0; i < import->def->input_count; i++) {
-        const struct importer *own = find_importer(import->def, &inputs[i], err);
+        const struct importer *own = find_importer(&inputs[i], err);
         if (own && own != importer)
             return error_set(err, EXIT_INPUT, "%s: %s, but %s is %s: expected one format",
                              inputs[i].path, own->name, inputs[0].path, importer->name);
@@ -185,18 +175,14 @@ static const char *base_name(const char *path)
 static char *import_source(const struct import *import, const char *format)
 {
     const struct import_def *def = import->def;
-    const size_t more = def->input_count - 1;
-    char *others = more ? mem_format(" and %zu more", more) : mem_copy_text("");
-    char *said = def->source[0] ? mem_copy_text(def->source)
-                                : mem_format("%s: %s%s", format, base_name(def->inputs[0]), others);
-    char *drawn = import->kind == IMPORT_COUNTS
-                      ? mem_format("; synthesised from counts, seed %" PRIu64, def->seed)
-                      : mem_copy_text("");
-    char *text = mem_format("%s%s", said, drawn);
-    free(others);
-    free(said);
-    free(drawn);
-    return text;
+    char others[40] = "", drawn[64] = "";
+    if (def->input_count > 1)
+        snprintf(others, sizeof others, " and %zu more", def->input_count - 1);
+    if (import->kind == IMPORT_COUNTS)
+        snprintf(drawn, sizeof drawn, "; synthesised from counts, seed %" PRIu64, def->seed);
+    if (def->source[0])
+        return mem_format("%s%s", def->source, drawn);
+    return mem_format("%s: %s%s%s", format, base_name(def->inputs[0]), others, drawn);
 }
 
 static bool write_trace(struct import *import, struct import_report *report, struct error *err)
@@ -224,9 +210,13 @@ bool trace_import(const struct import_def *def, struct import_report *report, st
     *report = (struct import_report){0};
     bool ok = true;
     for (size_t i = 0; ok && i < def->input_count; i++)
-        ok = open_input(&inputs[i], def->inputs[i], err);
+        ok = open_input(&inputs[i], def, def->inputs[i], err);
     ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);
     import_release(&import);
-    close_inputs(inputs, def->input_count);
+    for (size_t i = 0; i < def->input_count; i++) {
+        mapped_release(&inputs[i].file);
+        json_decref(inputs[i].json);
+    }
+    free(inputs);
     return ok;
 }

@@ -43,19 +43,11 @@ static bool place_shape(struct place *place, const struct scenario_def *def, str
     return cluster_check(cluster, err) || error_prefix(err, "--cluster");
 }
 
-static bool place_trace(struct place *place, const struct scenario_def *def, struct error *err)
-{
-    if (!def->trace[0])
-        return true;
-    place->recorded = recorded_open(def->trace, err);
-    return place->recorded || error_prefix(err, "--trace");
-}
-
 bool place_load(struct place *place, const struct scenario_def *def, struct error *err)
 {
     *place = (struct place){0};
-    if (!place_trace(place, def, err))
-        return false;
+    if (def->trace[0] && !(place->recorded = recorded_open(def->trace, err)))
+        return error_prefix(err, "--trace");
     if (cluster_load(def->cluster, &place->cluster, NULL, err))
         return true;
     place_release(place);

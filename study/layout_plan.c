@@ -39,8 +39,8 @@ static bool from_slots(const struct layout_task *task, const uint32_t *slot_expe
                              task->shape.ranks, err);
 }
 
-static bool plan_rule(const struct planner *planner, enum placement_rule rule,
-                      uint32_t layer_index, struct layout *layout, struct error *err)
+static bool plan_rule(const struct planner *planner, enum placement_rule rule, uint32_t layer_index,
+                      struct layout *layout, struct error *err)
 {
     const struct layout_task *task = planner->task;
     uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
@@ -57,8 +57,7 @@ static bool plan_rule(const struct planner *planner, enum placement_rule rule,
 // At most so many tokens are searched over, evenly spread: more say little more.
 #define SEARCH_TOKENS 32768
 
-static uint16_t *planned_ids(const struct planner *planner, uint32_t layer_index,
-                             uint32_t *tokens)
+static uint16_t *planned_ids(const struct planner *planner, uint32_t layer_index, uint32_t *tokens)
 {
     const struct trace *part = recorded_trace(planner->plan);
     *tokens = part->tokens < SEARCH_TOKENS ? (uint32_t)part->tokens : SEARCH_TOKENS;
@@ -129,8 +128,8 @@ static bool search_once(const struct planner *planner, uint32_t layer_index, uin
 // chance, and which of them is shortest there is shortest elsewhere too.
 #define RUNS 4
 
-static bool search_best(const struct planner *planner, uint32_t layer_index,
-                        struct layout *layout, struct error *err)
+static bool search_best(const struct planner *planner, uint32_t layer_index, struct layout *layout,
+                        struct error *err)
 {
     double best_us = INFINITY;
     *layout = (struct layout){0};

@@ -42,7 +42,7 @@ static bool pick_layers(struct layout_task *task, const struct trace *trace,
 
 // Tokens per rank that both parts hold, unless some are asked; a trace with steps says them itself.
 static bool pick_task_tokens(const struct parts *parts, uint32_t ranks, uint32_t *tokens,
-                        struct error *err)
+                             struct error *err)
 {
     const struct trace *replay_trace = recorded_trace(parts->replay);
     const uint32_t plan = scenario_trace_tokens(recorded_trace(parts->plan), ranks);
@@ -77,7 +77,8 @@ static void tell_steps(const struct layout_task *task, const struct layout_task_
 
 // The first step judged decides the default dispatcher, for all steps.
 static bool open_task_scenario(struct layout_task *task, const struct layout_task_def *def,
-                          const struct place *place, const struct parts *parts, struct error *err)
+                               const struct place *place, const struct parts *parts,
+                               struct error *err)
 {
     const struct place judged = {.cluster = place->cluster, .recorded = parts->replay};
     struct scenario_def first = *def->scenario;
@@ -103,8 +104,8 @@ bool layout_task_init(struct layout_task *task, const struct layout_task_def *de
     *task = (struct layout_task){.search_steps = def->search_steps, .seed = def->scenario->seed};
     if (!place_open(&place, def->scenario, err))
         return false;
-    bool ok = cut_parts(&parts, &place, def, err) &&
-              open_task_scenario(task, def, &place, &parts, err);
+    bool ok =
+        cut_parts(&parts, &place, def, err) && open_task_scenario(task, def, &place, &parts, err);
     if (ok) {
         tell_steps(task, def);
         ok = set_shape(task, def->redundant, err);

@@ -240,7 +240,7 @@ static void check_provenance(const struct calibration *calibration, const struct
     struct error err = {0};
     ck_assert_msg(cluster_load("h800-cx7", &cluster, said, &err), "%s", err.text);
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct provenance *mine = &said[calibration->parameters[p].field - cluster_fields];
+        const struct provenance *mine = &said[calibration->parameters[p].keys[0] - cluster_fields];
         ck_assert_str_eq(mine->fit, origin->fit);
         ck_assert_str_eq(mine->only, origin->only);
         ck_assert_uint_eq(mine->seed, origin->seed);

@@ -4,12 +4,6 @@
 
 #include <stdlib.h>
 
-void measured_add_file(struct measured *measured, const char *path)
-{
-    measured->files = mem_grow(measured->files, measured->file_count + 1, sizeof *measured->files);
-    measured->files[measured->file_count++] = mem_copy_text(path);
-}
-
 struct measured_row *measured_add(struct measured *measured, size_t line)
 {
     if (measured->count == measured->capacity) {
@@ -17,7 +11,8 @@ struct measured_row *measured_add(struct measured *measured, size_t line)
         measured->rows = mem_grow(measured->rows, measured->capacity, sizeof *measured->rows);
     }
     struct measured_row *row = &measured->rows[measured->count++];
-    *row = (struct measured_row){.file = measured->files[measured->file_count - 1], .line = line};
+    *row =
+        (struct measured_row){.file = measured->files.of[measured->files.count - 1], .line = line};
     return row;
 }
 
@@ -34,9 +29,7 @@ size_t measured_keep(struct measured *measured,
 
 void measured_release(struct measured *measured)
 {
-    for (size_t i = 0; i < measured->file_count; i++)
-        free(measured->files[i]);
-    free(measured->files);
+    names_release(&measured->files);
     free(measured->path);
     free(measured->rows);
     *measured = (struct measured){0};

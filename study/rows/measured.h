@@ -3,22 +3,19 @@
 #define STUDY_ROWS_MEASURED_H
 
 #include "model/measured_row.h"
+#include "study/names.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 struct measured {
-    char *path;   // for messages: the file, or all of them with commas
-    char **files; // [file_count]
-    size_t file_count;
+    char *path; // for messages: the file, or all of them with commas
+    struct names files;
     struct measured_row *rows;
     size_t count, capacity;
 };
 
 void measured_release(struct measured *measured);
-
-// Begins a file: rows that are added from now on are of it. The path is copied.
-void measured_add_file(struct measured *measured, const char *path);
 
 // A new row of the last file, zero but for that and its line: for readers. Valid until the next.
 struct measured_row *measured_add(struct measured *measured, size_t line);

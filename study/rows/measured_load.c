@@ -2,10 +2,28 @@
 
 #include "base/infile.h"
 #include "base/mem.h"
-#include "study/rows/row_reader.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+// The CSV, which any text may be, is asked last.
+static const struct row_reader *const row_readers[] = {&row_reader_nccl_tests, &row_reader_probe,
+                                                       &row_reader_csv};
+#define ROW_READERS (sizeof row_readers / sizeof row_readers[0])
+
+// The CSV first, as what is most likely meant.
+char *row_reader_names(char buffer[ROW_READER_NAMES_BYTES])
+{
+    size_t length = 0;
+    for (size_t i = 0; i < ROW_READERS; i++) {
+        const char *name = row_readers[(i + ROW_READERS - 1) % ROW_READERS]->name;
+        const char *before = i == 0 ? "" : i + 1 < ROW_READERS ? ", " : ", or ";
+        length += (size_t)snprintf(buffer + length, ROW_READER_NAMES_BYTES - length, "%s%s", before,
+                                   name);
+    }
+    return buffer;
+}
 
 static int row_by_id(const void *a, const void *b)
 {
@@ -46,29 +64,22 @@ static bool load_measured_file(struct measured *measured, const char *path, stru
     if (!text)
         return false;
     const struct row_text row_text = {.path = path, .text = text, .length = length};
-    measured_add_file(measured, path);
-    bool ok = row_reader_find(text)->read(measured, &row_text, err);
+    size_t r = 0;
+    while (!row_readers[r]->recognise(text))
+        r++;
+    names_add(&measured->files, path);
+    bool ok = row_readers[r]->read(measured, &row_text, err);
     if (ok && measured->count == before)
         ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement", path);
     free(text);
     return ok;
 }
 
-static char *paths_text(char *const *paths, size_t count)
-{
-    char *list = mem_copy_text(paths[0]);
-    for (size_t i = 1; i < count; i++) {
-        char *longer = mem_format("%s, %s", list, paths[i]);
-        free(list);
-        list = longer;
-    }
-    return list;
-}
-
 bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
                          struct error *err)
 {
-    *measured = (struct measured){.path = paths_text(paths, count)};
+    const struct names names = {(char **)paths, count};
+    *measured = (struct measured){.path = names_join(&names, ", ")};
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
         ok = load_measured_file(measured, paths[i], err);

@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 #include "base/units.h"
-#include "study/rows/nccl_ranks.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -42,12 +41,10 @@ bool nccl_read_header(struct nccl_reader *reader, const char *text)
     free(copy);
     if (times != 2 || run->time < FIXED_CELLS || run->in_place < run->time + 4 ||
         run->in_place + 4 > count)
-        error_set(reader->err, EXIT_INPUT,
-                  "a table's header: expected size count type redop root, and twice time algbw "
-                  "busbw #wrong");
-    else if (nccl_place_ranks(reader))
-        return true;
-    return nccl_complain(reader);
+        return error_set(reader->err, EXIT_INPUT,
+                         "a table's header: expected size count type redop root, and twice time "
+                         "algbw busbw #wrong");
+    return nccl_place_ranks(reader);
 }
 
 struct cells {
@@ -171,7 +168,7 @@ static bool find_traffic(const struct nccl_reader *reader, const struct cells *c
 static void name_row(const struct nccl_reader *reader, struct measured_row *row)
 {
     const struct nccl_run *run = &reader->run;
-    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->lines.number);
+    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->line);
     strcpy(row->family, nccl_programs[run->test].family);
     strcpy(row->dispatcher, "nccl-alltoall");
     row->nodes = run->nodes;
@@ -212,7 +209,7 @@ static bool take_cells(struct nccl_reader *reader, char *line)
     if (time <= 0 || time > 1e12)
         return error_set(reader->err, EXIT_INPUT, "time: '%.20s': expected microseconds above 0",
                          cell_of(&cells, reader->run.time));
-    struct measured_row *row = measured_add(reader->measured, reader->lines.number);
+    struct measured_row *row = measured_add(reader->measured, reader->line);
     row->bytes_per_rank = (uint64_t)size;
     row->latency_us = time;
     name_row(reader, row);
@@ -232,5 +229,5 @@ bool nccl_read_row(struct nccl_reader *reader, const char *line)
     char *copy = mem_copy_text(line);
     const bool ok = take_cells(reader, copy);
     free(copy);
-    return ok || nccl_complain(reader);
+    return ok;
 }

@@ -40,18 +40,21 @@ static void line_errors(void *context, const double *values, size_t moved, doubl
 
 static struct fit solve_line_held(struct line *line, const double *centre, const double *width)
 {
-    static const double min[] = {1e-3, 1e-3, 1e-3}, max[] = {1e3, 1e3, 1e3};
     static const double start[] = {100, 0.01, 1};
-    const struct fit_problem problem = {.parameters = 3,
+    struct fit_parameter parameters[3];
+    for (size_t p = 0; p < 3; p++)
+        parameters[p] = (struct fit_parameter){.start = start[p],
+                                               .min = 1e-3,
+                                               .max = 1e3,
+                                               .centre = centre ? centre[p] : 0,
+                                               .width = width ? width[p] : 0};
+    const struct fit_problem problem = {.parameters = parameters,
+                                        .count = 3,
                                         .rows = LINE_ROWS,
-                                        .min = min,
-                                        .max = max,
-                                        .centre = centre,
-                                        .width = width,
                                         .errors = line_errors,
                                         .context = line};
     struct fit fit;
-    fit_solve(&fit, &problem, start);
+    fit_solve(&fit, &problem);
     return fit;
 }
 

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
-#include "study/errors.h"
 #include "study/group.h"
 #include "study/reads.h"
 

@@ -7,7 +7,7 @@
 #ifndef STUDY_EPLB_H
 #define STUDY_EPLB_H
 
-#include "study/placement_shape.h"
+#include "study/placement.h"
 
 #include <stdint.h>
 

@@ -284,27 +284,20 @@ static bool fits_dtype(const struct fitted_reading *reading, doc_node item, size
     return true;
 }
 
-static bool read_dispatcher(const struct fitted_reading *reading, doc_node item,
-                            struct fitted_group *group)
+static bool fits_read_group(const struct fitted_reading *reading, doc_node item, size_t index,
+                            void *object)
 {
     static const struct field field = {.key = "dispatcher",
                                        .kind = FIELD_TEXT,
                                        .offset = offsetof(struct fitted_group, dispatcher)};
-    doc_node node;
-    return fits_need(reading, item, field.key, DOC_SCALAR, &node) &&
-           doc_field(reading->doc, node, &field, group, reading->err);
-}
-
-static bool fits_read_group(const struct fitted_reading *reading, doc_node item, size_t index,
-                            void *object)
-{
     struct fitted *fitted = object;
     fitted->groups = mem_grow(fitted->groups, index + 1, sizeof *fitted->groups);
     struct fitted_group *group = &fitted->groups[fitted->group_count++];
     *group = (struct fitted_group){0};
-    doc_node phase;
+    doc_node dispatcher, phase;
     uint32_t choice;
-    if (!read_dispatcher(reading, item, group) ||
+    if (!fits_need(reading, item, "dispatcher", DOC_SCALAR, &dispatcher) ||
+        !doc_field(reading->doc, dispatcher, &field, group, reading->err) ||
         !fits_need(reading, item, "phase", DOC_SCALAR, &phase) ||
         !read_choice(reading, phase, phase_names, &choice))
         return false;

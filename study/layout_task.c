@@ -69,7 +69,7 @@ static bool set_shape(struct layout_task *task, uint32_t redundant, struct error
 static void tell_steps(const struct layout_task *task, const struct layout_task_def *def)
 {
     const uint32_t ranks = cluster_ranks(&task->scenario.cluster);
-    const uint32_t tokens = layout_task_tokens(task);
+    const uint32_t tokens = task->scenario.def.tokens;
     trace_steps(recorded_trace(task->plan), ranks, tokens);
     if (fabs(def->plan.from - def->replay.from) > 0)
         trace_steps(scenario_trace(&task->scenario), ranks, tokens);
@@ -123,9 +123,4 @@ void layout_task_release(struct layout_task *task)
     recorded_release(task->plan);
     free(task->layers);
     *task = (struct layout_task){0};
-}
-
-uint32_t layout_task_tokens(const struct layout_task *task)
-{
-    return task->scenario.def.tokens;
 }

@@ -178,10 +178,7 @@ static char *old_text(const struct rewriting *rewriting, const char *word, struc
 
 // What is to be written, all of it made before any of it is.
 struct pending {
-    size_t count;
-    struct {
-        char *path, *text;
-    } * files;
+    struct names paths, texts;
 };
 
 static bool add_preset(struct pending *pending, struct rewriting *rewriting, const char *word,
@@ -198,44 +195,26 @@ static bool add_preset(struct pending *pending, struct rewriting *rewriting, con
     char *path = mem_format("%s/%s/%.*s.yaml", folder, kinds[rewriting->part],
                             (int)strcspn(rewriting->preset, "*"), rewriting->preset);
     char *made = new_text(rewriting, text, path, err);
-    pending->files[pending->count].path = path;
-    pending->files[pending->count++].text = made;
+    names_add(&pending->paths, path);
+    if (made)
+        names_add(&pending->texts, made);
+    free(path);
     free(text);
+    free(made);
     return made != NULL;
 }
 
 static bool write_pending(const struct pending *pending, struct error *err)
 {
-    for (size_t i = 0; i < pending->count; i++) {
+    for (size_t i = 0; i < pending->texts.count; i++) {
         struct outfile file;
-        if (!outfile_open(&file, pending->files[i].path, err))
+        if (!outfile_open(&file, pending->paths.of[i], err))
             return false;
-        fputs(pending->files[i].text, file.stream);
+        fputs(pending->texts.of[i], file.stream);
         if (!outfile_commit(&file, err))
             return false;
     }
     return true;
-}
-
-static void pending_release(struct pending *pending)
-{
-    for (size_t i = 0; i < pending->count; i++) {
-        free(pending->files[i].path);
-        free(pending->files[i].text);
-    }
-    free(pending->files);
-}
-
-// Whether an earlier parameter named the same preset.
-static bool seen_before(const struct calibration *calibration, size_t p, size_t i)
-{
-    const struct parameter *mine = &calibration->parameters[p];
-    for (size_t q = 0; q < p; q++) {
-        const struct parameter *other = &calibration->parameters[q];
-        if (other->part == mine->part && names_have(&other->presets, mine->presets.of[i]))
-            return true;
-    }
-    return false;
 }
 
 // The folder, and in it one of each kind.
@@ -252,25 +231,27 @@ static bool make_folders(const char *folder, struct error *err)
     return true;
 }
 
+// Each preset once, whatever parameters name it.
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
                         const char *folder, const struct provenance *origin, struct error *err)
 {
-    size_t max = 0;
+    struct names added[] = {[PART_CLUSTER] = {0}, [PART_DISPATCHER] = {0}};
+    bool ok = true;
     for (size_t p = 0; p < calibration->parameter_count; p++)
-        max += calibration->parameters[p].presets.count;
-    pending->files = mem_alloc(max + 1, sizeof *pending->files);
-    for (size_t p = 0; p < calibration->parameter_count; p++)
-        for (size_t i = 0; i < calibration->parameters[p].presets.count; i++) {
+        for (size_t i = 0; ok && i < calibration->parameters[p].presets.count; i++) {
             const struct parameter *parameter = &calibration->parameters[p];
             struct rewriting rewriting = {.calibration = calibration,
                                           .part = parameter->part,
                                           .preset = parameter->presets.of[i],
                                           .origin = origin};
-            if (!seen_before(calibration, p, i) &&
-                !add_preset(pending, &rewriting, parameter->words.of[i], folder, err))
-                return false;
+            if (names_have(&added[rewriting.part], rewriting.preset))
+                continue;
+            names_add(&added[rewriting.part], rewriting.preset);
+            ok = add_preset(pending, &rewriting, parameter->words.of[i], folder, err);
         }
-    return true;
+    names_release(&added[PART_CLUSTER]);
+    names_release(&added[PART_DISPATCHER]);
+    return ok;
 }
 
 bool calibration_write(const struct calibration *calibration, const char *folder,
@@ -280,6 +261,7 @@ bool calibration_write(const struct calibration *calibration, const char *folder
     const bool ok = make_folders(folder, err) &&
                     add_presets(&pending, calibration, folder, origin, err) &&
                     write_pending(&pending, err) && fitted_write(calibration, folder, origin, err);
-    pending_release(&pending);
+    names_release(&pending.paths);
+    names_release(&pending.texts);
     return ok;
 }

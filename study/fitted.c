@@ -152,13 +152,10 @@ static void set_fitted_groups(struct fitted *fitted, const struct calibration *c
 // The value as a preset has it: what was fitted is written there rounded (parameter_format).
 static double written(const struct parameter *parameter, double value)
 {
-    union parameter_object object;
-    struct error err;
     char text[FIELD_TEXT_BYTES];
-    parameter_format(parameter, value, text);
-    return field_parse(parameter->keys[0], text, &object, &err)
-               ? parameter_get(parameter->keys[0], &object)
-               : value;
+    const double back =
+        parameter_parse(parameter->keys[0], parameter_format(parameter, value, text));
+    return isnan(back) ? value : back;
 }
 
 static struct parameter copy_of(const struct parameter *parameter, double value)

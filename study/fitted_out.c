@@ -23,12 +23,9 @@ static void print_list(FILE *out, const struct names *names)
 // field_exact takes whichever is shortest, 47774MB/s where the preset says 47.774GB/s.
 static char *exact(const struct parameter *parameter, char *buffer)
 {
-    union parameter_object object;
-    struct error err;
     for (int digits = 5; digits <= 17; digits++) {
         parameter_print(parameter, parameter->start, digits, buffer);
-        if (field_parse(parameter->keys[0], buffer, &object, &err) &&
-            parameter_get(parameter->keys[0], &object) == parameter->start)
+        if (parameter_parse(parameter->keys[0], buffer) == parameter->start)
             break;
     }
     return buffer;

@@ -156,11 +156,6 @@ static double experts_ps(const struct layout_cost *cost, double choices)
     return cost->experts_ps[i] + (at - i) * (cost->experts_ps[i + 1] - cost->experts_ps[i]);
 }
 
-// Sums over nodes and all, of tokens that reach ranks and of choices.
-struct totals {
-    double tokens, choices, node_tokens;
-};
-
 static double transfer_ps(const struct layout_cost *cost, const struct transfer_weight *weight,
                           const struct reached *tokens, const struct reached *choices)
 {
@@ -172,19 +167,18 @@ double layout_cost_ps(const struct layout_cost *cost, const struct layout_hits *
 {
     const uint32_t inside = cost->ranks / cost->nodes;
     const double share = 1 / (double)hits->tokens;
-    struct totals all = {0};
-    double before = 0, after = 0;
+    double tokens_all = 0, choices_all = 0, nodes_all = 0, before = 0, after = 0;
     for (uint32_t r = 0; r < cost->ranks; r++) {
-        all.tokens += (double)hits->ranks[r].tokens * share;
-        all.choices += (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;
+        tokens_all += (double)hits->ranks[r].tokens * share;
+        choices_all += (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;
     }
     for (uint32_t n = 0; n < cost->nodes; n++)
-        all.node_tokens += (double)hits->nodes[n].count * share;
+        nodes_all += (double)hits->nodes[n].count * share;
     for (uint32_t n = 0; n < cost->nodes; n++) {
-        struct reached tokens = {.all = all.tokens, .nodes = all.node_tokens};
+        struct reached tokens = {.all = tokens_all, .nodes = nodes_all};
         set_node(cost, hits, n, &tokens);
         struct reached choices = tokens;
-        choices.all = all.choices;
+        choices.all = choices_all;
         for (uint32_t r = n * inside; r < (n + 1) * inside; r++) {
             tokens.inside += (double)hits->ranks[r].tokens * share;
             choices.inside += (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;

@@ -27,6 +27,13 @@ double parameter_get(const struct field *field, const void *object)
     return memcpy(&whole, member, sizeof whole), (double)whole;
 }
 
+double parameter_parse(const struct field *field, const char *text)
+{
+    union parameter_object object;
+    struct error err;
+    return field_parse(field, text, &object, &err) ? parameter_get(field, &object) : NAN;
+}
+
 char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer)
 {
     static const struct {

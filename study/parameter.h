@@ -63,6 +63,9 @@ double parameter_value(enum parameter_part part, const struct field *field,
 // What a row's member has in an object of that row's table, in base units.
 double parameter_get(const struct field *field, const void *object);
 
+// What the text says as a field's value, in base units; NaN where it does not.
+double parameter_parse(const struct field *field, const char *text);
+
 // A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
 // Five digits: more than a fit can mean, and few enough to read.
 char *parameter_format(const struct parameter *parameter, double value, char *buffer);

@@ -25,9 +25,9 @@ void nccl_run_begin(struct nccl_reader *reader, enum nccl_test test)
     reader->run.test = test;
 }
 
-const char *skip_blanks(const char *text)
+char *skip_blanks(const char *text)
 {
-    return text + strspn(text, " \t");
+    return (char *)text + strspn(text, " \t");
 }
 
 // ---- ranks -------------------------------------------------------------------------------------

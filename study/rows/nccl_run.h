@@ -45,6 +45,7 @@ bool nccl_read_rank(struct nccl_reader *reader, const char *text);
 // after host in equal numbers.
 bool nccl_place_ranks(struct nccl_reader *reader);
 
-const char *skip_blanks(const char *text);
+// Past blanks; like strchr, of what may be written if the text may.
+char *skip_blanks(const char *text);
 
 #endif

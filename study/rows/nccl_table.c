@@ -1,11 +1,9 @@
 #include "study/rows/nccl_table.h"
 
-#include "base/mem.h"
 #include "base/units.h"
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_CELLS 64
@@ -27,18 +25,17 @@ static bool is_time(const char *name)
 }
 
 // "size count type redop root time algbw busbw #wrong time algbw busbw #wrong".
-bool nccl_read_header(struct nccl_reader *reader, const char *text)
+bool nccl_read_header(struct nccl_reader *reader, char *text)
 {
     struct nccl_run *run = &reader->run;
-    char *names[MAX_CELLS], *copy = mem_copy_text(text);
-    size_t count = split_blanks(copy, names), times = 0;
+    char *names[MAX_CELLS];
+    size_t count = split_blanks(text, names), times = 0;
     run->stamped = count && !strcmp(names[count - 1], "timestamp");
     count -= run->stamped;
     for (size_t i = 0; i < count; i++)
         if (is_time(names[i]) && ++times <= 2)
             *(times == 1 ? &run->time : &run->in_place) = i;
     run->columns = count;
-    free(copy);
     if (times != 2 || run->time < FIXED_CELLS || run->in_place < run->time + 4 ||
         run->in_place + 4 > count)
         return error_set(reader->err, EXIT_INPUT,
@@ -192,7 +189,7 @@ static bool check_nccl_size(const struct nccl_reader *reader, const struct cells
                      count, bytes, cells->cell[2], peers);
 }
 
-static bool take_cells(struct nccl_reader *reader, char *line)
+bool nccl_read_row(struct nccl_reader *reader, char *line)
 {
     struct cells cells;
     double size, count, time;
@@ -222,12 +219,4 @@ bool nccl_is_row(const char *line)
     const size_t digits = strspn(line, "0123456789");
     return digits &&
            (isblank((unsigned char)line[digits]) || !line[digits] || line[digits] == '\r');
-}
-
-bool nccl_read_row(struct nccl_reader *reader, const char *line)
-{
-    char *copy = mem_copy_text(line);
-    const bool ok = take_cells(reader, copy);
-    free(copy);
-    return ok;
 }

@@ -29,10 +29,10 @@
 // ---- lines --------------------------------------------------------------------------------------
 
 // Past "[1,0]<stdout>:" of mpirun --tag-output, or "12: " of srun --label.
-static const char *untag(const char *line)
+static char *untag(char *line)
 {
-    const char *at = skip_blanks(line);
-    const char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
+    char *at = skip_blanks(line);
+    char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
     if (tag && strspn(at + 1, "0123456789,") == (size_t)(tag - at - 1))
         return tag + strlen("]<stdout>:");
     const size_t digits = strspn(at, "0123456789");
@@ -40,7 +40,7 @@ static const char *untag(const char *line)
 }
 
 // What follows "# <words>", blanks between as they come; NULL where the line begins otherwise.
-static const char *after(const char *line, const char *words)
+static char *after(char *line, const char *words)
 {
     if (*line != '#')
         return NULL;
@@ -79,9 +79,9 @@ static void read_nccl_version(struct nccl_reader *reader, const char *text)
 
 // ---- the text -----------------------------------------------------------------------------------
 
-static bool read_nccl_line(struct nccl_reader *reader, const char *tagged)
+static bool read_nccl_line(struct nccl_reader *reader, char *tagged)
 {
-    const char *line = untag(tagged), *rest;
+    char *line = untag(tagged), *rest;
     if ((rest = after(line, "Collective test starting:")))
         return read_nccl_test(reader, rest), true;
     if ((rest = after(line, "nccl-tests version")))

@@ -6,7 +6,7 @@
 #include "study/accuracy.h"
 #include "study/calibrate.h"
 #include "study/part.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"

@@ -4,7 +4,7 @@
 // The texts are written here by hand, in the formats of nccl-tests' printf calls (2.10, 2.13 and
 // 2.19 of common.cu and util.cu); no output of a real run is among them.
 #include "base/rng.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "base/preset.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"

@@ -1,6 +1,6 @@
 // study/rows/probe_rows: what epsim-real probe wrote, as rows that engines predict, and every
 // refusal.
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"

@@ -4,7 +4,7 @@
 #include "base/csv.h"
 #include "base/units.h"
 #include "scenario/traffic.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 
 #include <string.h>
 

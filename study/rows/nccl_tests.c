@@ -20,7 +20,7 @@
 // Rows of 0 bytes and runs of other tests are left out with a notice. What is refused, with
 // "path:line:", stands at nccl_run.h and nccl_table.h.
 #include "study/rows/nccl_table.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -9,7 +9,7 @@
 // bad cell ("path:line: column: ...").
 #include "base/units.h"
 #include "model/cluster.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 
 #include <stdio.h>
 #include <string.h>

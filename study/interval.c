@@ -188,7 +188,8 @@ static void clone_in_closed_form(struct scenario *closed, const struct scenario 
     closed->def.loads = LOADS_EXPECTED;
 }
 
-static void set_constants(struct uncertainties *uncertainties, const struct figures *variances)
+static void set_constants_parts(struct uncertainties *uncertainties,
+                                const struct figures *variances)
 {
     for (int f = 0; f < FIGURES; f++) {
         struct uncertainty *uncertainty = f == LAYER  ? &uncertainties->layer
@@ -217,7 +218,7 @@ void uncertainties_find(struct uncertainties *uncertainties, const struct fits *
     set_spreads(uncertainties, fits, scenario, engine);
     set_routing(uncertainties, &timing);
     set_layer(uncertainties, scenario, &base);
-    set_constants(uncertainties, &variances);
+    set_constants_parts(uncertainties, &variances);
     timing_release(&timing);
     scenario_release(&closed);
 }

@@ -36,8 +36,7 @@ static void index_tokens(struct state *state)
             state->first[search->ids[i] + 1]++;
     for (uint32_t e = 0; e < experts; e++)
         state->first[e + 1] += state->first[e];
-    uint32_t *next = mem_alloc(experts, sizeof *next);
-    memcpy(next, state->first, experts * sizeof *next);
+    uint32_t *next = mem_copy(state->first, experts * sizeof *next);
     for (size_t i = 0; i < choices; i++)
         if (search->ids[i] != ROUTING_DROPPED)
             state->token[next[search->ids[i]]++] = (uint32_t)(i / search->topk);

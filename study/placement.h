@@ -4,15 +4,9 @@
 #define STUDY_PLACEMENT_H
 
 #include "base/error.h"
+#include "study/eplb.h"
 
 #include <stdint.h>
-
-// What is placed, and where.
-struct placement_shape {
-    uint32_t experts, groups; // groups divide experts
-    uint32_t ranks, nodes;    // nodes divide ranks
-    uint32_t slots;           // ranks divide slots; at least experts
-};
 
 enum placement_rule {
     PLACEMENT_CONTIGUOUS, // in id order, and around again

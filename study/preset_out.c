@@ -26,7 +26,7 @@ struct rewriting {
     bool *written;                   // [keys]
 };
 
-static const struct field *key_at(const struct rewriting *rewriting, size_t k)
+static const struct field *fitted_key(const struct rewriting *rewriting, size_t k)
 {
     return rewriting->calibration->parameters[k / PARAMETER_KEYS].keys[k % PARAMETER_KEYS];
 }
@@ -38,7 +38,7 @@ static size_t find(const struct rewriting *rewriting, const char *key, size_t le
     for (; k < rewriting->keys; k++) {
         const size_t p = k / PARAMETER_KEYS;
         const struct parameter *parameter = &rewriting->calibration->parameters[p];
-        const struct field *field = key_at(rewriting, k);
+        const struct field *field = fitted_key(rewriting, k);
         if (field && strlen(field->key) == length && !strncmp(field->key, key, length) &&
             parameter->part == rewriting->part &&
             rewriting->calibration->fit.verdicts[p] != FIT_UNUSED &&
@@ -65,7 +65,7 @@ static void print_constant(FILE *out, const struct rewriting *rewriting, size_t 
                  fit_verdict_names[verdict]);
         provenance.source = uncertainty;
     }
-    fprintf(out, "%s: {value: %s", key_at(rewriting, k)->key,
+    fprintf(out, "%s: {value: %s", fitted_key(rewriting, k)->key,
             parameter_format(parameter, calibration->fit.values[p], text));
     provenance_print(&provenance, out);
     fputs("}\n", out);
@@ -111,7 +111,7 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
 static void append(const struct rewriting *rewriting, FILE *out)
 {
     for (size_t k = 0; k < rewriting->keys; k++) {
-        const struct field *field = key_at(rewriting, k);
+        const struct field *field = fitted_key(rewriting, k);
         if (field && !rewriting->written[k] && find(rewriting, field->key, strlen(field->key)) == k)
             print_constant(out, rewriting, k);
     }

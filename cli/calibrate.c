@@ -40,17 +40,6 @@ static const struct option_group written_options = {HEADING_OUTPUT, OPTION_ROWS(
 
 #define CORRELATED 0.95 // two parameters that the data hardly tell apart
 
-static char *preset_list(const struct parameter *parameter)
-{
-    char *text = NULL;
-    size_t length;
-    FILE *out = open_memstream(&text, &length);
-    for (size_t i = 0; i < parameter->preset_count; i++)
-        fprintf(out, "%s%s", i ? "," : "", parameter->presets[i]);
-    fclose(out);
-    return text;
-}
-
 static struct table *parameters_table(const struct calibration *calibration)
 {
     struct table *table =
@@ -58,10 +47,11 @@ static struct table *parameters_table(const struct calibration *calibration)
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct parameter *parameter = &calibration->parameters[p];
         const double error = calibration->fit.standard_error[p];
-        char start[FIELD_TEXT_BYTES], value[FIELD_TEXT_BYTES], *presets = preset_list(parameter);
+        char start[FIELD_TEXT_BYTES], value[FIELD_TEXT_BYTES];
+        char *presets = names_join(&parameter->presets, ",");
         parameter_format(parameter, parameter->start, start);
         parameter_format(parameter, calibration->fit.values[p], value);
-        TABLE_ADD(table, cell_text(parameter->field->key), cell_text(presets), cell_text(start),
+        TABLE_ADD(table, cell_text(parameter->keys[0]->key), cell_text(presets), cell_text(start),
                   cell_text(value), cell_real(isfinite(error) ? 100 * error : NAN),
                   cell_count(parameter->rows),
                   cell_text(fit_verdict_names[calibration->fit.verdicts[p]]));
@@ -110,11 +100,12 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; b < a; b++)
             if (fabs(calibration->fit.correlation[a * n + b]) > CORRELATED)
-                table_comment(
-                    table, "hardly told apart: %s of %s and %s of %s (correlation %.2f)",
-                    calibration->parameters[b].field->key, calibration->parameters[b].presets[0],
-                    calibration->parameters[a].field->key, calibration->parameters[a].presets[0],
-                    calibration->fit.correlation[a * n + b]);
+                table_comment(table, "hardly told apart: %s of %s and %s of %s (correlation %.2f)",
+                              calibration->parameters[b].keys[0]->key,
+                              calibration->parameters[b].presets.of[0],
+                              calibration->parameters[a].keys[0]->key,
+                              calibration->parameters[a].presets.of[0],
+                              calibration->fit.correlation[a * n + b]);
     for (size_t r = 0; r < calibration->row_count; r++)
         if (calibration->rows[r].skipped)
             table_comment(table, "skipped: %s: %s", calibration->rows[r].measured->id,
@@ -141,10 +132,10 @@ static bool output_calibration(const struct command_line *line,
 static char *data_name(const struct calibration *calibration, const struct measured *measured)
 {
     char *name = mem_copy_text(calibration->data);
-    for (size_t i = 0; !calibration->data[0] && i < measured->file_count; i++) {
-        const char *slash = strrchr(measured->files[i], '/');
+    for (size_t i = 0; !calibration->data[0] && i < measured->files.count; i++) {
+        const char *slash = strrchr(measured->files.of[i], '/');
         char *longer =
-            mem_format("%s%s%s", name, i ? ", " : "", slash ? slash + 1 : measured->files[i]);
+            mem_format("%s%s%s", name, i ? ", " : "", slash ? slash + 1 : measured->files.of[i]);
         free(name);
         name = longer;
     }

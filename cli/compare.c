@@ -7,7 +7,7 @@
 #include "cli/workload.h"
 #include "model/timing.h"
 #include "study/compare.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 
 #include <math.h>
 #include <stdlib.h>

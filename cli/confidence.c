@@ -64,16 +64,12 @@ static void comment_uncertainty(struct table *table, const char *what,
 static void comment_unknown(const struct confidence *confidence, const struct schedule *schedule,
                             struct table *table)
 {
-    char *names = NULL;
-    const char *separator = "";
-    size_t length;
-    FILE *out = open_memstream(&names, &length);
+    struct names unknown = {0};
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
-        if (schedule->present[phase] && !confidence->uncertainties.slowest[phase].known) {
-            fprintf(out, "%s%s", separator, phase_names[phase]);
-            separator = ", ";
-        }
-    fclose(out);
+        if (schedule->present[phase] && !confidence->uncertainties.slowest[phase].known)
+            names_add(&unknown, phase_names[phase]);
+    char *names = names_join(&unknown, ", ");
+    names_release(&unknown);
     if (*names)
         table_comment(table, "interval: no measurement stands behind %s%s", names,
                       confidence->uncertainties.layer.known ? ": taken as exact in the layer's"
@@ -103,8 +99,8 @@ void confidence_comment(const struct confidence *confidence, const struct schedu
 json_t *extrapolation_json(const struct extrapolation *extrapolation)
 {
     json_t *reasons = json_array();
-    for (size_t i = 0; i < extrapolation->count; i++)
-        json_array_append_new(reasons, json_string(extrapolation->reasons[i]));
+    for (size_t i = 0; i < extrapolation->reasons.count; i++)
+        json_array_append_new(reasons, json_string(extrapolation->reasons.of[i]));
     return reasons;
 }
 

@@ -1,7 +1,7 @@
 #include "cli/judge.h"
 
 #include "study/part.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 
 #define AT(member) offsetof(struct judge_options, member)
 

@@ -67,8 +67,8 @@ void layout_say(struct command_line *line, const struct layout_task *task)
     struct workload_options *workload = &options->workload;
     workload->def.ep = cluster_ranks(&task->scenario.cluster);
     workload_say_dispatcher(line, workload, &task->scenario);
-    if (!workload->tokens[0] && layout_task_tokens(task))
-        snprintf(workload->tokens, sizeof workload->tokens, "%u", layout_task_tokens(task));
+    if (!workload->tokens[0] && task->scenario.def.tokens)
+        snprintf(workload->tokens, sizeof workload->tokens, "%u", task->scenario.def.tokens);
     if (workload->tokens[0])
         options_say(line, "tokens");
 }

@@ -193,7 +193,7 @@ static bool output_side_by_side(struct command_line *line, const struct side_by_
                   "parts: made on %g..%g of the trace, judged on %g..%g; means over steps of %u "
                   "tokens a GPU",
                   def->plan.from, def->plan.to, def->replay.from, def->replay.to,
-                  layout_task_tokens(task));
+                  task->scenario.def.tokens);
     return output_table(&options->common, table, document, err);
 }
 

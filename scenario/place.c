@@ -21,16 +21,6 @@ static bool place_read_traffic(struct place *place, const struct scenario_def *d
     return true;
 }
 
-static bool place_use_gpu(struct cluster *cluster, const char *gpu, struct error *err)
-{
-    if (!gpu[0] || !strcmp(cluster->gpu, gpu))
-        return true;
-    if (cluster->gpu[0])
-        return error_set(err, EXIT_INPUT, "gpu %s: expected a cluster of that (%s has %s)", gpu,
-                         cluster->name, cluster->gpu);
-    return strcpy(cluster->gpu, gpu), true;
-}
-
 static bool place_shape(struct place *place, const struct scenario_def *def, struct error *err)
 {
     struct cluster *cluster = &place->cluster;
@@ -43,21 +33,13 @@ static bool place_shape(struct place *place, const struct scenario_def *def, str
     return cluster_check(cluster, err) || error_prefix(err, "--cluster");
 }
 
-static bool place_trace(struct place *place, const struct scenario_def *def, struct error *err)
-{
-    if (!def->trace[0])
-        return true;
-    if (def->traffic[0])
-        return error_set(err, EXIT_INPUT, "--trace has no meaning with --traffic");
-    place->recorded = recorded_open(def->trace, err);
-    return place->recorded || error_prefix(err, "--trace");
-}
-
 bool place_load(struct place *place, const struct scenario_def *def, struct error *err)
 {
     *place = (struct place){0};
-    if (!place_trace(place, def, err))
-        return false;
+    if (def->trace[0] && def->traffic[0])
+        return error_set(err, EXIT_INPUT, "--trace has no meaning with --traffic");
+    if (def->trace[0] && !(place->recorded = recorded_open(def->trace, err)))
+        return error_prefix(err, "--trace");
     if (cluster_load(def->cluster, &place->cluster, NULL, err))
         return true;
     place_release(place);
@@ -67,13 +49,18 @@ bool place_load(struct place *place, const struct scenario_def *def, struct erro
 // Slow parts that are asked are of the final shape; the cluster's own may not fit that, and go.
 bool place_settle(struct place *place, const struct scenario_def *def, struct error *err)
 {
-    if (!place_use_gpu(&place->cluster, def->gpu, err))
-        return error_prefix(err, "--cluster");
+    struct cluster *cluster = &place->cluster;
+    if (def->gpu[0] && cluster->gpu[0] && strcmp(cluster->gpu, def->gpu))
+        return error_set(err, EXIT_INPUT,
+                         "--cluster: gpu %s: expected a cluster of that (%s has %s)", def->gpu,
+                         cluster->name, cluster->gpu);
+    if (def->gpu[0])
+        strcpy(cluster->gpu, def->gpu);
     if (def->slow[0])
-        cluster_clear_slow(&place->cluster);
+        cluster_clear_slow(cluster);
     if (!place_shape(place, def, err))
         return false;
-    return !def->slow[0] || cluster_set_slow(&place->cluster, def->slow, err) ||
+    return !def->slow[0] || cluster_set_slow(cluster, def->slow, err) ||
            error_prefix(err, "--slow");
 }
 

@@ -55,8 +55,7 @@ static void renew_schedule(struct scenario *scenario)
 
 static enum loads_kind loads_kind_of(const struct scenario *scenario, enum loads_kind wanted)
 {
-    const bool given = scenario->traffic || scenario->routing.rule == ROUTING_TRACE;
-    return given ? LOADS_COUNTED : wanted;
+    return scenario->traffic || scenario->routing.rule == ROUTING_TRACE ? LOADS_COUNTED : wanted;
 }
 
 void scenario_load(struct scenario *scenario, enum loads_kind kind)
@@ -179,14 +178,18 @@ static void close_view(struct scenario *scenario)
     scenario->view = NULL;
 }
 
+static bool new_view(struct scenario *scenario, struct error *err)
+{
+    return trace_view_new(scenario_trace(scenario), scenario->def.layer, scenario->def.step,
+                          cluster_ranks(&scenario->cluster), trace_tokens(scenario),
+                          &scenario->view, err);
+}
+
 static bool open_view(struct scenario *scenario, struct error *err)
 {
-    const struct scenario_def *def = &scenario->def;
-    const struct trace *trace = scenario_trace(scenario);
     close_view(scenario);
-    return check_step(def, trace, scenario->steps, err) &&
-           trace_view_new(trace, def->layer, def->step, cluster_ranks(&scenario->cluster),
-                          trace_tokens(scenario), &scenario->view, err);
+    return check_step(&scenario->def, scenario_trace(scenario), scenario->steps, err) &&
+           new_view(scenario, err);
 }
 
 // The view's tokens and choices as the scenario's routing; the counts are the scenario's own.
@@ -243,14 +246,6 @@ void scenario_forget(const struct scenario *scenario, uint64_t first, uint64_t l
 
 // ---- opening -----------------------------------------------------------------------------------
 
-static struct run run_of(const struct scenario_def *def)
-{
-    return (struct run){.seed = def->seed,
-                        .skew_ps = units_ps_from_us(def->skew_us),
-                        .aligned = def->aligned,
-                        .overlap = def->overlap};
-}
-
 // Tokens per rank, which decide the default dispatcher.
 static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct error *err)
 {
@@ -287,7 +282,10 @@ bool scenario_open_at(struct scenario *scenario, const struct scenario_def *def,
     const size_t ranks = cluster_ranks(&place->cluster);
     *scenario = (struct scenario){.def = *def,
                                   .cluster = place->cluster,
-                                  .run = run_of(def),
+                                  .run = {.seed = def->seed,
+                                          .skew_ps = units_ps_from_us(def->skew_us),
+                                          .aligned = def->aligned,
+                                          .overlap = def->overlap},
                                   .recorded = recorded_hold(place->recorded)};
     if (place->traffic)
         scenario->traffic = mem_copy(place->traffic, ranks * ranks * sizeof *place->traffic);
@@ -323,36 +321,10 @@ bool scenario_open(struct scenario *scenario, const struct scenario_def *def, st
 
 // ---- lifetime ----------------------------------------------------------------------------------
 
-static struct layout *layout_clone(const struct layout *layout)
-{
-    struct layout *clone = mem_alloc(1, sizeof *clone);
-    layout_copy(clone, layout);
-    return clone;
-}
-
-static struct loads *loads_clone(const struct loads *loads)
-{
-    struct loads *clone = mem_alloc(1, sizeof *clone);
-    loads_copy(clone, loads);
-    return clone;
-}
-
-// A view at the same layer and step, which was found before.
-static struct trace_view *view_again(const struct scenario *scenario)
-{
-    struct trace_view *view;
-    struct error none;
-    const bool ok =
-        trace_view_new(scenario_trace(scenario), scenario->def.layer, scenario->def.step,
-                       cluster_ranks(&scenario->cluster), trace_tokens(scenario), &view, &none);
-    assert(ok);
-    (void)ok;
-    return view;
-}
-
 void scenario_clone(struct scenario *clone, const struct scenario *origin)
 {
     const size_t ranks = cluster_ranks(&origin->cluster);
+    struct error none;
     *clone = *origin;
     clone->schedule = NULL;
     clone->run.timeline = NULL;
@@ -361,14 +333,20 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin)
         clone->traffic = mem_copy(origin->traffic, ranks * ranks * sizeof *origin->traffic);
     if (origin->tokens)
         clone->tokens = mem_copy(origin->tokens, ranks * sizeof *origin->tokens);
-    if (origin->layout)
-        clone->layout = layout_clone(origin->layout);
-    if (origin->loads)
-        clone->loads = loads_clone(origin->loads);
+    if (origin->layout) {
+        clone->layout = mem_alloc(1, sizeof *clone->layout);
+        layout_copy(clone->layout, origin->layout);
+    }
+    if (origin->loads) {
+        clone->loads = mem_alloc(1, sizeof *clone->loads);
+        loads_copy(clone->loads, origin->loads);
+    }
     clone->routing.tokens = clone->tokens;
     if (!origin->view)
         return;
-    clone->view = view_again(origin);
+    const bool ok = new_view(clone, &none);
+    assert(ok); // the original has found the same layer and step
+    (void)ok;
     use_view(clone);
 }
 

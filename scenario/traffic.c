@@ -12,62 +12,40 @@
 #define CELL_MAX 0x1p50
 
 // Which pairs a pattern has, and how much of its bytes each.
+enum pattern_kind { UNIFORM, RING, INSIDE, BETWEEN, PAIR, DISTANCE, PATTERNS };
+static const char *const pattern_names[] = {
+    "uniform:", "ring:", "inside:", "between:", "pair:", "distance:"};
+
 struct pattern {
-    const char *name; // with its ':'
+    enum pattern_kind kind;
     uint32_t ranks, gpus_per_node;
     uint32_t from, to; // of a pair
     uint64_t bytes;
-    uint64_t (*cell)(const struct pattern *pattern, uint32_t from, uint32_t to);
 };
 
-static uint64_t uniform(const struct pattern *pattern, uint32_t from, uint32_t to)
-{
-    (void)from, (void)to;
-    return pattern->bytes;
-}
-
-static uint64_t ring(const struct pattern *pattern, uint32_t from, uint32_t to)
-{
-    return to == (from + 1) % pattern->ranks ? pattern->bytes : 0;
-}
-
-static uint64_t inside(const struct pattern *pattern, uint32_t from, uint32_t to)
-{
-    return from / pattern->gpus_per_node == to / pattern->gpus_per_node ? pattern->bytes : 0;
-}
-
-static uint64_t between(const struct pattern *pattern, uint32_t from, uint32_t to)
-{
-    return inside(pattern, from, to) ? 0 : pattern->bytes;
-}
-
-static uint64_t pair(const struct pattern *pattern, uint32_t from, uint32_t to)
-{
-    return from == pattern->from && to == pattern->to ? pattern->bytes : 0;
-}
-
-// The places of all others are 1, 2 .. n - 1; parts are whole multiples of 16 bytes.
-static uint64_t distance(const struct pattern *pattern, uint32_t from, uint32_t to)
+// Of a distance the places of all others are 1, 2 .. n - 1; parts are whole multiples of 16 bytes.
+static uint64_t pattern_cell(const struct pattern *pattern, uint32_t from, uint32_t to)
 {
     const uint32_t n = pattern->ranks, places = (to + n - from) % n;
-    const double all = n * (n - 1.0) / 2;
-    return (uint64_t)(places * (double)pattern->bytes / all) / 16 * 16;
+    const bool inside = from / pattern->gpus_per_node == to / pattern->gpus_per_node;
+    const bool has[PATTERNS] = {[UNIFORM] = true,
+                                [RING] = to == (from + 1) % n,
+                                [INSIDE] = inside,
+                                [BETWEEN] = !inside,
+                                [PAIR] = from == pattern->from && to == pattern->to};
+    if (pattern->kind == DISTANCE)
+        return (uint64_t)(places * (double)pattern->bytes / (n * (n - 1.0) / 2)) / 16 * 16;
+    return has[pattern->kind] ? pattern->bytes : 0;
 }
-
-static const struct pattern patterns[] = {
-    {.name = "uniform:", .cell = uniform}, {.name = "ring:", .cell = ring},
-    {.name = "inside:", .cell = inside},   {.name = "between:", .cell = between},
-    {.name = "pair:", .cell = pair},       {.name = "distance:", .cell = distance},
-};
 
 // What follows a pattern's name, "1MiB" or of a pair "0:8:1MiB"; NULL where none begins so.
 static const char *find_pattern(const char *what, struct pattern *pattern)
 {
-    for (size_t p = 0; p < sizeof patterns / sizeof patterns[0]; p++) {
-        const size_t length = strlen(patterns[p].name);
-        if (strncmp(what, patterns[p].name, length))
+    for (enum pattern_kind kind = 0; kind < PATTERNS; kind++) {
+        const size_t length = strlen(pattern_names[kind]);
+        if (strncmp(what, pattern_names[kind], length))
             continue;
-        *pattern = patterns[p];
+        *pattern = (struct pattern){.kind = kind};
         return what + length;
     }
     return NULL;
@@ -88,7 +66,7 @@ bool traffic_is_pattern(const char *name)
     struct pattern pattern;
     char *text = mem_format("%s:", name);
     const char *rest = find_pattern(text, &pattern);
-    if (rest && pattern.cell == pair)
+    if (rest && pattern.kind == PAIR)
         rest = skip_pair(rest, &pattern);
     const bool whole = rest && !*rest;
     free(text);
@@ -109,26 +87,16 @@ static bool read_bytes(const char *what, const char *size, struct pattern *patte
     return true;
 }
 
-static bool check_pair(const char *what, const struct pattern *pattern, struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    if (pattern->from < pattern->ranks && pattern->to < pattern->ranks &&
-        pattern->from != pattern->to)
-        return true;
-    return error_set(err, EXIT_INPUT, "%s: expected two of the %u ranks, from 0",
-                     error_quote(what, quoted), pattern->ranks);
-}
-
 static bool fill(const char *what, const struct pattern *pattern, uint64_t **bytes,
                  struct error *err)
 {
     const uint32_t ranks = pattern->ranks;
     char quoted[ERROR_QUOTE_BYTES];
-    bool any = ranks == 1 && pattern->cell == uniform; // one rank has nobody to send to
+    bool any = ranks == 1 && pattern->kind == UNIFORM; // one rank has nobody to send to
     *bytes = mem_alloc((size_t)ranks * ranks, sizeof **bytes);
     for (uint32_t i = 0; i < ranks * ranks; i++) {
         if (i % (ranks + 1))
-            (*bytes)[i] = pattern->cell(pattern, i / ranks, i % ranks);
+            (*bytes)[i] = pattern_cell(pattern, i / ranks, i % ranks);
         any |= (*bytes)[i] > 0;
     }
     if (any)
@@ -143,14 +111,13 @@ static bool make_pattern(const char *what, const char *rest, struct pattern *pat
                          uint64_t **bytes, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    if (pattern->cell == pair) {
-        rest = skip_pair(rest, pattern);
-        if (!rest)
-            return error_set(err, EXIT_INPUT, "%s: expected pair:FROM:TO:SIZE, as pair:0:8:1MiB",
-                             error_quote(what, quoted));
-        if (!check_pair(what, pattern, err))
-            return false;
-    }
+    if (pattern->kind == PAIR && !(rest = skip_pair(rest, pattern)))
+        return error_set(err, EXIT_INPUT, "%s: expected pair:FROM:TO:SIZE, as pair:0:8:1MiB",
+                         error_quote(what, quoted));
+    if (pattern->kind == PAIR && (pattern->from >= pattern->ranks ||
+                                  pattern->to >= pattern->ranks || pattern->from == pattern->to))
+        return error_set(err, EXIT_INPUT, "%s: expected two of the %u ranks, from 0",
+                         error_quote(what, quoted), pattern->ranks);
     return read_bytes(what, rest, pattern, err) && fill(what, pattern, bytes, err);
 }
 
@@ -168,11 +135,10 @@ static bool read_cell(struct reader *reader, const char *word, struct error *err
 {
     double value;
     char quoted[ERROR_QUOTE_BYTES];
-    if (!units_parse(UNIT_COUNT, word, &value, err) || value > CELL_MAX) {
+    if (!units_parse(UNIT_COUNT, word, &value, err) || value > CELL_MAX)
         return error_set(err, EXIT_INPUT,
                          "%s:%zu: '%s': expected a whole number of bytes, at most 2^50",
                          reader->path, reader->line, error_quote(word, quoted));
-    }
     if (reader->count == reader->capacity) {
         reader->capacity = reader->capacity ? 2 * reader->capacity : 1024;
         reader->cells = mem_grow(reader->cells, reader->capacity, sizeof *reader->cells);
@@ -228,12 +194,8 @@ static bool read_matrix(struct reader *reader, struct error *err)
     if (ok && !strncmp(next, "\xef\xbb\xbf", 3))
         next += 3; // a UTF-8 byte-order mark
     while (ok && next && *next) {
-        char *end = strchr(next, '\n');
-        if (end)
-            *end = '\0';
         reader->line++;
-        ok = read_row(reader, next, err);
-        next = end ? end + 1 : NULL;
+        ok = read_row(reader, strsep(&next, "\n"), err);
     }
     free(text);
     return ok && check_matrix(reader, err);

@@ -1,7 +1,6 @@
 #include "study/accuracy.h"
 
 #include "base/mem.h"
-#include "study/errors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -42,39 +41,27 @@ static void judge_row(struct accuracy_row *row, const struct engine *engine,
     row->error_pct = 100 * (row->predicted_us / row->measured->latency_us - 1);
 }
 
-// Of the rows that agree with `first` (NULL: of all).
-static double inside_pct(const struct accuracy *accuracy, const struct grouping *grouping,
-                         const struct measured_row *first)
-{
-    size_t known = 0, inside = 0;
-    for (size_t i = 0; i < accuracy->count; i++) {
-        const struct accuracy_row *row = &accuracy->rows[i];
-        if (row->skipped || isnan(row->interval_us.low) ||
-            (first && !grouping_same(grouping, row->measured, first)))
-            continue;
-        known++;
-        inside += row->measured->latency_us >= row->interval_us.low &&
-                  row->measured->latency_us <= row->interval_us.high;
-    }
-    return known ? 100 * (double)inside / (double)known : NAN;
-}
-
+// Of the rows that agree with the group's first.
 static void sum_up(const struct accuracy *accuracy, const struct grouping *grouping,
                    struct accuracy_group *group)
 {
     double *errors = mem_alloc(accuracy->count, sizeof *errors), sum = 0;
     bool *taken = mem_alloc(accuracy->count, sizeof *taken);
+    size_t known = 0, inside = 0; // intervals
     for (size_t i = 0; i < accuracy->count; i++) {
         const struct accuracy_row *row = &accuracy->rows[i];
+        const double measured_us = row->measured->latency_us;
         if (row->skipped || !grouping_same(grouping, row->measured, group->first))
             continue;
         taken[i] = true;
         errors[group->count++] = fabs(row->error_pct);
         sum += row->error_pct;
         group->worst_abs_pct = fmax(group->worst_abs_pct, fabs(row->error_pct));
+        known += row->interval_us.low <= row->interval_us.high;
+        inside += measured_us >= row->interval_us.low && measured_us <= row->interval_us.high;
     }
     group->bias_pct = sum / (double)group->count;
-    group->inside_pct = inside_pct(accuracy, grouping, group->first);
+    group->inside_pct = known ? 100 * (double)inside / (double)known : NAN;
     errors_summarise(errors, group->count, &group->median_abs_pct, &group->p90_abs_pct);
     group->support = constants_support(&accuracy->constants, taken);
     free(errors);
@@ -134,16 +121,13 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
     for (size_t i = 0; i < count; i++)
         judge_row(&rows[i], engine, overrides, intervals);
     set_support(accuracy, measured, overrides);
-    double *errors = mem_alloc(count, sizeof *errors);
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++) {
-        accuracy->skipped += rows[i].skipped;
-        if (!rows[i].skipped)
-            errors[n++] = fabs(rows[i].error_pct);
-    }
-    errors_summarise(errors, n, &accuracy->median_abs_pct, &accuracy->p90_abs_pct);
-    accuracy->inside_pct = inside_pct(accuracy, NULL, NULL);
-    free(errors);
+    const struct grouping everything = {0};
+    struct accuracy_group all = {.first = measured->rows};
+    sum_up(accuracy, &everything, &all);
+    accuracy->skipped = count - all.count;
+    accuracy->median_abs_pct = all.median_abs_pct;
+    accuracy->p90_abs_pct = all.p90_abs_pct;
+    accuracy->inside_pct = all.inside_pct;
 }
 
 static double off(const struct accuracy *accuracy, size_t row)

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
-#include "study/errors.h"
 #include "study/group.h"
 #include "study/reads.h"
 
@@ -55,27 +54,22 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
 {
     const struct calibration *calibration = seen->calibration;
     const size_t n = calibration->parameter_count;
-    double *min = mem_alloc(n, sizeof *min), *max = mem_alloc(n, sizeof *max);
-    double *centre = mem_alloc(n, sizeof *centre), *width = mem_alloc(n, sizeof *width);
+    struct fit_parameter *parameters = mem_alloc(n, sizeof *parameters);
     for (size_t p = 0; p < n; p++) {
-        min[p] = calibration->parameters[p].min;
-        max[p] = calibration->parameters[p].max;
-        centre[p] = calibration->parameters[p].start;
-        width[p] = calibration->parameters[p].prior;
+        const struct parameter *parameter = &calibration->parameters[p];
+        parameters[p] = (struct fit_parameter){.start = start ? start[p] : parameter->start,
+                                               .min = parameter->min,
+                                               .max = parameter->max,
+                                               .centre = parameter->start,
+                                               .width = parameter->prior};
     }
-    const struct fit_problem problem = {.parameters = n,
+    const struct fit_problem problem = {.parameters = parameters,
+                                        .count = n,
                                         .rows = seen->count,
-                                        .min = min,
-                                        .max = max,
-                                        .centre = centre,
-                                        .width = width,
                                         .errors = errors,
                                         .context = (void *)seen};
-    fit_solve(fit, &problem, start);
-    free(min);
-    free(max);
-    free(centre);
-    free(width);
+    fit_solve(fit, &problem);
+    free(parameters);
 }
 
 // How far the simulator is from the closed form on a row, by these values; half of it.
@@ -99,14 +93,9 @@ static void find_biases(struct calibration *calibration, const struct row_overri
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
     shared(calibration, overrides, rows, count)
     for (size_t r = 0; r < count; r++)
-        if (!rows[r].skipped && rows[r].moved)
+        if (rows[r].moved)
             rows[r].engine_bias =
                 bias_of(calibration, &rows[r], overrides, calibration->fit.values);
-}
-
-static double error_pct(const struct calibrate_row *row, double predicted_us)
-{
-    return 100 * fabs(predicted_us / row->measured->latency_us - 1);
 }
 
 static void resolve_row(struct calibration *calibration, struct calibrate_row *row,
@@ -124,9 +113,8 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
         row->depends[p] =
             parameter_depends(&calibration->parameters[p], &row->scenario, row->measured->phase);
         row->moved |= row->depends[p] != 0;
-    }
-    for (size_t p = 0; p < calibration->parameter_count; p++)
         calibration->parameters[p].rows += row->depends[p] != 0;
+    }
 }
 
 static void resolve_rows(struct calibration *calibration, const struct measured *measured,
@@ -140,48 +128,57 @@ static void resolve_rows(struct calibration *calibration, const struct measured 
     }
 }
 
-static struct seen see_all(const struct calibration *calibration)
+static bool same_group(const struct measured_row *a, const struct measured_row *b)
+{
+    const struct grouping grouping = grouping_default();
+    return grouping_same(&grouping, a, b);
+}
+
+// The rows of the group of `first` alone or, `except`, all but those; NULL is of no group.
+static struct seen see_rows(const struct calibration *calibration, const struct measured_row *first,
+                            bool except)
 {
     struct seen seen = {.calibration = calibration,
                         .rows = mem_alloc(calibration->row_count, sizeof *seen.rows)};
-    for (size_t r = 0; r < calibration->row_count; r++)
-        if (!calibration->rows[r].skipped && calibration->rows[r].moved)
-            seen.rows[seen.count++] = &calibration->rows[r];
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        struct calibrate_row *row = &calibration->rows[r];
+        if (row->moved && (first && same_group(row->measured, first)) != except)
+            seen.rows[seen.count++] = row;
+    }
     return seen;
 }
 
-static void summarise_before(struct calibration *calibration, const struct seen *seen)
+// How far off the predictions of the rows are.
+static void summarise(const struct seen *seen, double *median_abs_pct, double *p90_abs_pct)
 {
     double *off = mem_alloc(seen->count, sizeof *off);
-    for (size_t r = 0; r < seen->count; r++) {
-        struct calibrate_row *row = seen->rows[r];
-        off[r] = error_pct(row, row_predict(&row->scenario, row->measured, &engine_estimate).us);
-    }
-    errors_summarise(off, seen->count, &calibration->before_median_abs_pct,
-                     &calibration->before_p90_abs_pct);
+    for (size_t r = 0; r < seen->count; r++)
+        off[r] = 100 * fabs(seen->rows[r]->predicted_us / seen->rows[r]->measured->latency_us - 1);
+    errors_summarise(off, seen->count, median_abs_pct, p90_abs_pct);
     free(off);
 }
 
-static void predict_rows(struct calibration *calibration)
+// By the presets as they were; then by the values found.
+static void summarise_before(struct calibration *calibration, const struct seen *seen)
 {
-    double *off = mem_alloc(calibration->row_count, sizeof *off);
-    size_t n = 0;
-    for (size_t r = 0; r < calibration->row_count; r++) {
-        struct calibrate_row *row = &calibration->rows[r];
-        if (row->skipped || !row->moved)
-            continue;
-        row->predicted_us = predict(calibration, row, calibration->fit.values);
-        off[n++] = error_pct(row, row->predicted_us);
+    for (size_t r = 0; r < seen->count; r++) {
+        struct calibrate_row *row = seen->rows[r];
+        row->predicted_us = row_predict(&row->scenario, row->measured, &engine_estimate).us;
     }
-    errors_summarise(off, n, &calibration->median_abs_pct, &calibration->p90_abs_pct);
-    free(off);
+    summarise(seen, &calibration->before_median_abs_pct, &calibration->before_p90_abs_pct);
+}
+
+static void predict_rows(const struct seen *seen, const double *values)
+{
+    for (size_t r = 0; r < seen->count; r++)
+        seen->rows[r]->predicted_us = predict(seen->calibration, seen->rows[r], values);
 }
 
 bool calibration_run(struct calibration *calibration, const struct measured *measured,
                      const struct row_overrides *overrides, bool between, struct error *err)
 {
     resolve_rows(calibration, measured, overrides);
-    struct seen seen = see_all(calibration);
+    struct seen seen = see_rows(calibration, NULL, true);
     if (seen.count < calibration->parameter_count) {
         const char *why = "";
         for (size_t r = 0; r < calibration->row_count && !*why; r++)
@@ -194,54 +191,40 @@ bool calibration_run(struct calibration *calibration, const struct measured *mea
             measured->path, seen.count, calibration->parameter_count,
             *why ? "; first reason: " : "", why);
     }
-    double *start = mem_alloc(calibration->parameter_count, sizeof *start);
-    for (size_t p = 0; p < calibration->parameter_count; p++)
-        start[p] = calibration->parameters[p].start;
     calibration->between = between;
     summarise_before(calibration, &seen);
-    solve(&seen, start, &calibration->fit);
+    solve(&seen, NULL, &calibration->fit);
     if (between) {
+        struct fit first = calibration->fit;
         find_biases(calibration, overrides);
-        memcpy(start, calibration->fit.values, calibration->parameter_count * sizeof *start);
-        fit_release(&calibration->fit);
-        solve(&seen, start, &calibration->fit);
+        solve(&seen, first.values, &calibration->fit);
+        fit_release(&first);
     }
-    predict_rows(calibration);
-    free(start);
+    predict_rows(&seen, calibration->fit.values);
+    summarise(&seen, &calibration->median_abs_pct, &calibration->p90_abs_pct);
     free(seen.rows);
     return true;
 }
 
 // ---- leaving groups out -------------------------------------------------------------------------
 
-static bool same_group(const struct measured_row *a, const struct measured_row *b)
-{
-    const struct grouping grouping = grouping_default();
-    return grouping_same(&grouping, a, b);
-}
-
 static void leave_out(const struct calibration *calibration, struct left_out *group)
 {
-    struct seen seen = {.calibration = calibration,
-                        .rows = mem_alloc(calibration->row_count, sizeof *seen.rows)};
-    double *off = mem_alloc(calibration->row_count, sizeof *off);
+    const struct seen others = see_rows(calibration, group->first, true);
+    struct seen own = see_rows(calibration, group->first, false);
     struct fit fit;
-    for (size_t r = 0; r < calibration->row_count; r++)
-        if (!calibration->rows[r].skipped && calibration->rows[r].moved &&
-            !same_group(calibration->rows[r].measured, group->first))
-            seen.rows[seen.count++] = &calibration->rows[r];
-    if (seen.count >= calibration->parameter_count) {
-        solve(&seen, calibration->fit.values, &fit);
-        for (size_t r = 0; r < calibration->row_count; r++) {
-            struct calibrate_row *row = &calibration->rows[r];
-            if (!row->skipped && row->moved && same_group(row->measured, group->first))
-                off[group->count++] = error_pct(row, predict(calibration, row, fit.values));
-        }
+    if (others.count >= calibration->parameter_count) {
+        solve(&others, calibration->fit.values, &fit);
+        predict_rows(&own, fit.values);
         fit_release(&fit);
+    } else {
+        own.count = 0;
     }
-    errors_summarise(off, group->count, &group->median_abs_pct, &group->p90_abs_pct);
-    free(off);
-    free(seen.rows);
+    group->count = own.count;
+    summarise(&own, &group->median_abs_pct, &group->p90_abs_pct);
+    predict_rows(&own, calibration->fit.values); // as they were
+    free(others.rows);
+    free(own.rows);
 }
 
 struct left_out *calibration_leave_out(const struct calibration *calibration, size_t *count)
@@ -249,14 +232,13 @@ struct left_out *calibration_leave_out(const struct calibration *calibration, si
     struct left_out *groups = mem_alloc(calibration->row_count, sizeof *groups);
     *count = 0;
     for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
         size_t g = 0;
-        if (calibration->rows[r].skipped || !calibration->rows[r].moved)
-            continue;
-        while (g < *count && !same_group(calibration->rows[r].measured, groups[g].first))
+        while (row->moved && g < *count && !same_group(row->measured, groups[g].first))
             g++;
-        if (g < *count)
+        if (!row->moved || g < *count)
             continue;
-        groups[g].first = calibration->rows[r].measured;
+        groups[g].first = row->measured;
         leave_out(calibration, &groups[(*count)++]);
     }
     return groups;

@@ -77,39 +77,11 @@ static void find_rows(struct found *found, const struct measured *measured,
 
 // ---- one case ----------------------------------------------------------------------------------
 
-// What the engines say of a case, and what was measured of it.
+// What the engines say of a case.
 struct answers {
-    struct scenario *scenario; // prepared
     struct timing simulated, estimated;
     struct uncertainties simulate_uncertainties, estimate_uncertainties;
-    struct found found;
 };
-
-// Both engines read the same loads.
-static bool answer(struct answers *answers, struct comparison *comparison, struct error *err)
-{
-    struct scenario *scenario = answers->scenario;
-    if (comparison->fits)
-        extrapolation_find(&comparison->extrapolation, comparison->fits, scenario);
-    if (comparison->fits && comparison->pct > 0) {
-        uncertainties_find(&answers->simulate_uncertainties, comparison->fits, scenario,
-                           &engine_simulate);
-        uncertainties_find(&answers->estimate_uncertainties, comparison->fits, scenario,
-                           &engine_estimate);
-    }
-    if (!scenario_run(scenario, &engine_simulate, &answers->simulated, err))
-        return false;
-    if (scenario_run(scenario, &engine_estimate, &answers->estimated, err))
-        return true;
-    timing_release(&answers->simulated);
-    return false;
-}
-
-static void answers_release(struct answers *answers)
-{
-    timing_release(&answers->simulated);
-    timing_release(&answers->estimated);
-}
 
 static double latency_us(const struct timing *timing, enum phase phase, bool slowest)
 {
@@ -125,27 +97,53 @@ static struct interval interval_at(const struct uncertainties *uncertainties,
                        us, pct);
 }
 
-static void add_row(struct comparison *comparison, const struct answers *answers, enum phase phase,
-                    bool slowest)
+// Adds a row, of which phase, statistic and what was measured are set.
+static void add_row(struct comparison *comparison, const struct scenario *scenario,
+                    const struct answers *answers, struct compared row)
 {
-    const struct scenario *scenario = answers->scenario;
-    comparison->rows = mem_grow(comparison->rows, comparison->count + 1, sizeof *comparison->rows);
-    struct compared *row = &comparison->rows[comparison->count++];
-    *row = (struct compared){
-        .tokens = routing_max_tokens(&scenario->routing),
-        .layer = scenario->def.layer,
-        .step = scenario->def.step,
-        .phase = phase,
-        .slowest = slowest,
-        .simulate_us = latency_us(&answers->simulated, phase, slowest),
-        .estimate_us = latency_us(&answers->estimated, phase, slowest),
-        .measured = answers->found.rows[phase][slowest],
-    };
-    row->simulate_interval_us =
-        interval_at(&answers->simulate_uncertainties, row, row->simulate_us, comparison->pct);
-    row->estimate_interval_us =
-        interval_at(&answers->estimate_uncertainties, row, row->estimate_us, comparison->pct);
-    strcpy(row->dispatcher, scenario->dispatcher.name);
+    row.tokens = routing_max_tokens(&scenario->routing);
+    row.layer = scenario->def.layer;
+    row.step = scenario->def.step;
+    row.simulate_us = latency_us(&answers->simulated, row.phase, row.slowest);
+    row.estimate_us = latency_us(&answers->estimated, row.phase, row.slowest);
+    row.simulate_interval_us =
+        interval_at(&answers->simulate_uncertainties, &row, row.simulate_us, comparison->pct);
+    row.estimate_interval_us =
+        interval_at(&answers->estimate_uncertainties, &row, row.estimate_us, comparison->pct);
+    strcpy(row.dispatcher, scenario->dispatcher.name);
+    comparison->rows = mem_grow(comparison->rows, comparison->count + 1, sizeof row);
+    comparison->rows[comparison->count++] = row;
+}
+
+// Adds a case's rows; both engines read the same loads. Means of dispatch and combine alone, or
+// every phase's mean and slowest rank that was measured, or all where none was.
+static bool add_case(struct comparison *comparison, struct scenario *scenario,
+                     const struct found *found, bool means, struct error *err)
+{
+    struct answers answers = {0};
+    if (!scenario_prepare(scenario, &engine_simulate, err))
+        return false;
+    if (comparison->fits)
+        extrapolation_find(&comparison->extrapolation, comparison->fits, scenario);
+    if (comparison->fits && comparison->pct > 0) {
+        uncertainties_find(&answers.simulate_uncertainties, comparison->fits, scenario,
+                           &engine_simulate);
+        uncertainties_find(&answers.estimate_uncertainties, comparison->fits, scenario,
+                           &engine_estimate);
+    }
+    const bool ok = scenario_run(scenario, &engine_simulate, &answers.simulated, err) &&
+                    scenario_run(scenario, &engine_estimate, &answers.estimated, err);
+    for (enum phase phase = 0; ok && phase < PHASE_ALLTOALL; phase++)
+        for (int slowest = 0; scenario->schedule->present[phase] && slowest < 2; slowest++) {
+            const struct measured_row *measured = found->rows[phase][slowest];
+            if (means ? phase_moves(phase) && !slowest : !found->any || measured)
+                add_row(comparison, scenario, &answers,
+                        (struct compared){
+                            .phase = phase, .slowest = slowest != 0, .measured = measured});
+        }
+    timing_release(&answers.simulated);
+    timing_release(&answers.estimated);
+    return ok;
 }
 
 // ---- over token counts -------------------------------------------------------------------------
@@ -166,18 +164,12 @@ bool compare_tokens(const struct scenario_def *def, uint32_t tokens,
 {
     struct scenario_def sized = both_engines(def);
     struct scenario scenario;
-    struct answers answers = {.scenario = &scenario};
+    struct found found;
     sized.tokens = tokens;
     if (!scenario_open(&scenario, &sized, err))
         return false;
-    const bool ok =
-        scenario_prepare(&scenario, &engine_simulate, err) && answer(&answers, comparison, err);
-    if (ok) {
-        find_rows(&answers.found, measured, &scenario);
-        add_row(comparison, &answers, PHASE_DISPATCH, false);
-        add_row(comparison, &answers, PHASE_COMBINE, false);
-        answers_release(&answers);
-    }
+    find_rows(&found, measured, &scenario);
+    const bool ok = add_case(comparison, &scenario, &found, true, err);
     scenario_release(&scenario);
     return ok;
 }
@@ -273,20 +265,6 @@ static bool check_lacking(struct stepper *stepper, const struct place_named *pla
     return true;
 }
 
-static bool add_phases(struct stepper *stepper, const struct found *found, struct error *err)
-{
-    struct scenario *scenario = &stepper->scenario;
-    struct answers answers = {.scenario = scenario, .found = *found};
-    if (!answer(&answers, stepper->comparison, err))
-        return false;
-    for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
-        for (int slowest = 0; scenario->schedule->present[phase] && slowest < 2; slowest++)
-            if (!found->any || found->rows[phase][slowest])
-                add_row(stepper->comparison, &answers, phase, slowest != 0);
-    answers_release(&answers);
-    return true;
-}
-
 // A place that only rows name is passed over when none of them belongs.
 static bool compare_place(struct stepper *stepper, const struct place_named *place,
                           struct error *err)
@@ -301,7 +279,7 @@ static bool compare_place(struct stepper *stepper, const struct place_named *pla
     find_rows(&found, stepper->measured, scenario);
     if (place->row && !found.any)
         return true;
-    return scenario_prepare(scenario, &engine_simulate, err) && add_phases(stepper, &found, err);
+    return add_case(stepper->comparison, scenario, &found, false, err);
 }
 
 static bool compare_all(struct stepper *stepper, const struct place_list *list, struct error *err)

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-const struct engine *const engine_table[ENGINES] = {&engine_simulate, &engine_estimate, &engine_naive};
+const struct engine *const engine_table[ENGINES] = {&engine_simulate, &engine_estimate,
+                                                    &engine_naive};
 
 const struct engine *engine_find(const char *name)
 {

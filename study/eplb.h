@@ -7,9 +7,14 @@
 #ifndef STUDY_EPLB_H
 #define STUDY_EPLB_H
 
-#include "study/placement_shape.h"
-
 #include <stdint.h>
+
+// What is placed, and where: for every rule that makes a placement.
+struct placement_shape {
+    uint32_t experts, groups; // groups divide experts
+    uint32_t ranks, nodes;    // nodes divide ranks
+    uint32_t slots;           // ranks divide slots; at least experts
+};
 
 // Replicates inside nodes what groups were packed onto them: first groups to nodes, then replicas
 // in each node, then slots to its ranks. With one node and one group it is the global policy. Nodes

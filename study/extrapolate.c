@@ -2,7 +2,6 @@
 
 #include "base/mem.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,26 +12,11 @@ struct looking {
     const struct scenario *scenario;
 };
 
-// Adds a phrase that is not there yet.
-__attribute__((format(printf, 2, 3))) static void tell(const struct looking *looking,
-                                                       const char *format, ...)
+// Adds a phrase that is not there yet, and frees it.
+static void tell(const struct looking *looking, char *phrase)
 {
-    struct extrapolation *found = looking->found;
-    char *phrase = NULL;
-    size_t length;
-    va_list args;
-    FILE *out = open_memstream(&phrase, &length);
-    va_start(args, format);
-    vfprintf(out, format, args);
-    va_end(args);
-    fclose(out);
-    for (size_t i = 0; i < found->count; i++)
-        if (!strcmp(found->reasons[i], phrase)) {
-            free(phrase);
-            return;
-        }
-    found->reasons = mem_grow(found->reasons, found->count + 1, sizeof *found->reasons);
-    found->reasons[found->count++] = phrase;
+    names_add_once(&looking->found->reasons, phrase);
+    free(phrase);
 }
 
 // "4096", or "1 to 4". buffer has FIELD_TEXT_BYTES.
@@ -53,25 +37,6 @@ static bool outside(const struct span *span, uint64_t value)
 
 // ---- hardware and constants --------------------------------------------------------------------
 
-static char *join(char *const *names, size_t count)
-{
-    char *text = NULL;
-    size_t length;
-    FILE *out = open_memstream(&text, &length);
-    for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s%s", i ? ", " : "", names[i]);
-    fclose(out);
-    return text;
-}
-
-static bool has(const struct fitted_group *group, const char *cluster)
-{
-    for (size_t i = 0; i < group->cluster_count; i++)
-        if (!strcmp(group->clusters[i], cluster))
-            return true;
-    return false;
-}
-
 // How many nodes and GPUs there are is a matter of its own, and a name is none.
 static bool is_shape(const char *key)
 {
@@ -84,21 +49,18 @@ static char *changed_keys(const struct cluster *cluster, const char *preset)
 {
     struct cluster base;
     struct error err;
-    char ours[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES], *text = NULL;
-    const char *separator = "";
-    size_t length;
+    char ours[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
+    struct names keys = {0};
     if (!cluster_load(preset, &base, NULL, &err))
         return mem_copy_text("by hand"); // of a file: which keys, only its reader knows
-    FILE *out = open_memstream(&text, &length);
     for (size_t i = 0; i < cluster_field_count; i++) {
         const struct field *field = &cluster_fields[i];
-        if (is_shape(field->key) ||
-            !strcmp(field_format(field, cluster, ours), field_format(field, &base, theirs)))
-            continue;
-        fprintf(out, "%s%s", separator, field->key);
-        separator = ", ";
+        if (!is_shape(field->key) &&
+            strcmp(field_format(field, cluster, ours), field_format(field, &base, theirs)))
+            names_add(&keys, field->key);
     }
-    fclose(out);
+    char *text = names_join(&keys, ", ");
+    names_release(&keys);
     return text;
 }
 
@@ -107,52 +69,34 @@ static void look_at_cluster(const struct looking *looking, const struct fitted_g
     const struct cluster *cluster = &looking->scenario->cluster;
     char preset[FIELD_TEXT_BYTES];
     dispatcher_cluster_name(cluster, preset);
-    if (!has(group, preset)) {
-        char *clusters = join(group->clusters, group->cluster_count);
-        tell(looking, "cluster %s, fitted on %s", preset, clusters);
+    if (!names_have(&group->clusters, preset)) {
+        char *clusters = names_join(&group->clusters, ", ");
+        tell(looking, mem_format("cluster %s, fitted on %s", preset, clusters));
         free(clusters);
     }
     if (strcmp(preset, cluster->name)) {
         char *keys = changed_keys(cluster, preset);
         if (*keys)
-            tell(looking, "hardware changed: %s", keys);
+            tell(looking, mem_format("hardware changed: %s", keys));
         free(keys);
     }
 }
 
-static uint8_t keys_of(const struct parameter *parameter, const struct scenario *scenario)
-{
-    return parameter_depends(parameter, scenario, PHASE_DISPATCH) |
-           parameter_depends(parameter, scenario, PHASE_COMBINE);
-}
-
-// Whether the parameter is of the scenario's cluster, or of its dispatcher or any variant of that:
-// a file that --show wrote says as the dispatcher's own what a variant had said.
-static bool is_of(const struct parameter *parameter, const struct scenario *scenario)
-{
-    const bool cluster = parameter->part == PART_CLUSTER;
-    const char *name = cluster ? scenario->cluster.name : scenario->dispatcher.name;
-    const size_t length = strlen(name);
-    for (size_t i = 0; i < parameter->preset_count; i++) {
-        const char *preset = parameter->presets[i];
-        if (!strncmp(preset, name, length) &&
-            (!preset[length] || (!cluster && preset[length] == '@')))
-            return true;
-    }
-    return false;
-}
-
-// Whether some fit has found just this value of the scenario's key.
+// Whether some fit has found just this value of the key, of the scenario's cluster, or of its
+// dispatcher or any variant of that: a file that --show wrote says as the dispatcher's own what a
+// variant had said.
 static bool is_found(const struct looking *looking, enum parameter_part part,
                      const struct field *field)
 {
-    const double value = parameter_value(part, field, looking->scenario);
+    const struct scenario *scenario = looking->scenario;
+    const double value = parameter_value(part, field, scenario);
+    const char *name = part == PART_CLUSTER ? scenario->cluster.name : scenario->dispatcher.name;
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];
             if (parameter->part == part && parameter->start == value &&
-                (parameter->field == field || parameter->also == field) &&
-                is_of(parameter, looking->scenario))
+                (parameter->keys[0] == field || parameter->keys[1] == field) &&
+                parameter_is_of(parameter, name))
                 return true;
         }
     return false;
@@ -161,12 +105,11 @@ static bool is_found(const struct looking *looking, enum parameter_part part,
 // Another value of a key that a fit has found, under a name that it knows, is nobody's measurement.
 static void look_at_parameter(const struct looking *looking, const struct parameter *parameter)
 {
-    const uint8_t on = keys_of(parameter, looking->scenario);
+    const uint8_t on = parameter_depends_moving(parameter, looking->scenario);
     const char *what = parameter->part == PART_CLUSTER ? "hardware" : "dispatcher";
-    if ((on & ON_KEY) && !is_found(looking, parameter->part, parameter->field))
-        tell(looking, "%s changed: %s", what, parameter->field->key);
-    if ((on & ON_OTHER_KEY) && !is_found(looking, parameter->part, parameter->also))
-        tell(looking, "%s changed: %s", what, parameter->also->key);
+    for (int k = 0; k < PARAMETER_KEYS; k++)
+        if (on & 1u << k && !is_found(looking, parameter->part, parameter->keys[k]))
+            tell(looking, mem_format("%s changed: %s", what, parameter->keys[k]->key));
 }
 
 // ---- sizes -------------------------------------------------------------------------------------
@@ -177,8 +120,8 @@ static void look_at_nodes(const struct looking *looking, const struct fitted_gro
     const struct span span = {group->places[0].nodes, group->places[group->place_count - 1].nodes};
     char text[FIELD_TEXT_BYTES];
     if (outside(&span, nodes))
-        tell(looking, "%u node%s, fitted on %s", nodes, nodes == 1 ? "" : "s",
-             span_text(&span, text));
+        tell(looking, mem_format("%u node%s, fitted on %s", nodes, nodes == 1 ? "" : "s",
+                                 span_text(&span, text)));
 }
 
 // Sizes of places with at least so many nodes.
@@ -219,11 +162,12 @@ static void look_at_sizes(const struct looking *looking, const struct fitted_gro
     const char *what = looking->scenario->traffic ? "bytes a rank" : "tokens a GPU";
     char text[FIELD_TEXT_BYTES];
     if (outside(&all, size))
-        tell(looking, "%llu %s, fitted on %s", (unsigned long long)size, what,
-             span_text(&all, text));
+        tell(looking, mem_format("%llu %s, fitted on %s", (unsigned long long)size, what,
+                                 span_text(&all, text)));
     else if (outside(&there, size))
-        tell(looking, "%llu %s on %u nodes, fitted on %s on %u or more", (unsigned long long)size,
-             what, nodes, span_text(&there, text), from);
+        tell(looking,
+             mem_format("%llu %s on %u nodes, fitted on %s on %u or more", (unsigned long long)size,
+                        what, nodes, span_text(&there, text), from));
 }
 
 static bool is_of_model(enum span_key key)
@@ -245,8 +189,9 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
         if (group->spans[key].max && !(scenario->traffic && is_of_model(key)) &&
             outside(&group->spans[key], values[key]))
-            tell(looking, "%s%llu%s, fitted on %s", before[key] ? before[key] : "",
-                 (unsigned long long)values[key], after[key], span_text(&group->spans[key], text));
+            tell(looking, mem_format("%s%llu%s, fitted on %s", before[key] ? before[key] : "",
+                                     (unsigned long long)values[key], after[key],
+                                     span_text(&group->spans[key], text)));
 }
 
 static void look_at_dtype(const struct looking *looking, const struct fitted_group *group)
@@ -254,19 +199,11 @@ static void look_at_dtype(const struct looking *looking, const struct fitted_gro
     const struct moe *moe = &looking->scenario->moe;
     const enum dtype dtype =
         group->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype;
-    const char *separator = "";
-    char *known = NULL;
-    size_t length;
     if (looking->scenario->traffic || group->dtypes & 1u << dtype)
         return;
-    FILE *out = open_memstream(&known, &length);
-    for (size_t d = 0; dtype_names[d]; d++)
-        if (group->dtypes & 1u << d) {
-            fprintf(out, "%s%s", separator, dtype_names[d]);
-            separator = ", ";
-        }
-    fclose(out);
-    tell(looking, "%s in %s, fitted on %s", phase_names[group->phase], dtype_names[dtype], known);
+    char *known = fitted_dtypes(group->dtypes);
+    tell(looking, mem_format("%s in %s, fitted on %s", phase_names[group->phase],
+                             dtype_names[dtype], known));
     free(known);
 }
 
@@ -277,7 +214,8 @@ static void look_at_phase(const struct looking *looking, enum phase phase)
     const struct scenario *scenario = looking->scenario;
     const struct fitted_group *group = fits_group(looking->fits, scenario->dispatcher.name, phase);
     if (!group) {
-        tell(looking, "no measured rows stand behind dispatcher %s", scenario->dispatcher.name);
+        tell(looking,
+             mem_format("no measured rows stand behind dispatcher %s", scenario->dispatcher.name));
         return;
     }
     look_at_cluster(looking, group);
@@ -301,21 +239,10 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
 
 void extrapolation_release(struct extrapolation *extrapolation)
 {
-    for (size_t i = 0; i < extrapolation->count; i++)
-        free(extrapolation->reasons[i]);
-    free(extrapolation->reasons);
-    *extrapolation = (struct extrapolation){0};
+    names_release(&extrapolation->reasons);
 }
 
 char *extrapolation_text(const struct extrapolation *extrapolation)
 {
-    char *text = NULL;
-    size_t length;
-    if (!extrapolation->count)
-        return NULL;
-    FILE *out = open_memstream(&text, &length);
-    for (size_t i = 0; i < extrapolation->count; i++)
-        fprintf(out, "%s%s", i ? "; " : "", extrapolation->reasons[i]);
-    fclose(out);
-    return text;
+    return extrapolation->reasons.count ? names_join(&extrapolation->reasons, "; ") : NULL;
 }

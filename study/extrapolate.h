@@ -5,8 +5,7 @@
 #include "study/fitted.h"
 
 struct extrapolation {
-    char **reasons; // each a phrase, "8 nodes, fitted on 1 to 4"; none: within what was measured
-    size_t count;
+    struct names reasons; // "8 nodes, fitted on 1 to 4"; none: within what was measured
 };
 
 // Looks at each phase that moves data: its dispatcher, cluster, keys of either that are not those

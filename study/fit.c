@@ -31,21 +31,21 @@ struct solving {
     double scatter;       // of the round's start: what a prior is weighed against
 };
 
-// Outside the bounds a parameter stays at them, and its gradient vanishes.
-static void set_values(const struct solving *solving, const gsl_vector *logs)
+static double clamp(double value, double min, double max)
 {
-    const struct fit_problem *problem = solving->problem;
-    for (size_t p = 0; p < problem->parameters; p++)
-        solving->values[p] =
-            fmin(fmax(exp(gsl_vector_get(logs, p)), problem->min[p]), problem->max[p]);
+    return fmin(fmax(value, min), max);
 }
 
-// The errors at these logarithms: a Jacobian is asked for where the errors have just been.
+// The errors at these logarithms, where they are not of them already: a Jacobian is asked for where
+// the errors have just been. Outside the bounds a parameter stays at them, and its gradient
+// vanishes.
 static void set_base(struct solving *solving, const gsl_vector *logs)
 {
     const struct fit_problem *problem = solving->problem;
-    const size_t bytes = problem->parameters * sizeof *solving->values;
-    set_values(solving, logs);
+    const size_t bytes = problem->count * sizeof *solving->values;
+    for (size_t p = 0; p < problem->count; p++)
+        solving->values[p] = clamp(exp(gsl_vector_get(logs, p)), problem->parameters[p].min,
+                                   problem->parameters[p].max);
     if (!memcmp(solving->values, solving->based_on, bytes))
         return;
     problem->errors(problem->context, solving->values, FIT_EVERY, solving->base);
@@ -55,26 +55,8 @@ static void set_base(struct solving *solving, const gsl_vector *logs)
 // What a step of a logarithm adds to the prior's row. Rows of priors follow the problem's own.
 static double prior_slope(const struct solving *solving, size_t p)
 {
-    const struct fit_problem *problem = solving->problem;
-    return problem->width && problem->width[p] > 0 ? solving->scatter / problem->width[p] : 0;
-}
-
-static void set_prior_errors(const struct solving *solving, const gsl_vector *logs, gsl_vector *out)
-{
-    const struct fit_problem *problem = solving->problem;
-    for (size_t p = 0; p < problem->parameters; p++) {
-        const double slope = prior_slope(solving, p);
-        const double away = slope > 0 ? gsl_vector_get(logs, p) - log(problem->centre[p]) : 0;
-        gsl_vector_set(out, problem->rows + p, slope * away);
-    }
-}
-
-static void set_prior_slopes(const struct solving *solving, gsl_matrix *jacobian)
-{
-    const size_t rows = solving->problem->rows, n = solving->problem->parameters;
-    for (size_t p = 0; p < n; p++)
-        for (size_t q = 0; q < n; q++)
-            gsl_matrix_set(jacobian, rows + p, q, p == q ? prior_slope(solving, p) : 0);
+    const double width = solving->problem->parameters[p].width;
+    return width > 0 ? solving->scatter / width : 0;
 }
 
 static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
@@ -84,8 +66,22 @@ static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
     set_base(solving, logs);
     for (size_t r = 0; r < problem->rows; r++)
         gsl_vector_set(out, r, solving->base[r]);
-    set_prior_errors(solving, logs, out);
+    for (size_t p = 0; p < problem->count; p++) {
+        const double slope = prior_slope(solving, p);
+        const double away =
+            slope > 0 ? gsl_vector_get(logs, p) - log(problem->parameters[p].centre) : 0;
+        gsl_vector_set(out, problem->rows + p, slope * away);
+    }
     return GSL_SUCCESS;
+}
+
+// The rows of priors, zero but for each parameter in its own.
+static gsl_matrix_view prior_rows(const struct fit_problem *problem, gsl_matrix *jacobian)
+{
+    gsl_matrix_view rows =
+        gsl_matrix_submatrix(jacobian, problem->rows, 0, problem->count, problem->count);
+    gsl_matrix_set_zero(&rows.matrix);
+    return rows;
 }
 
 // One column by a forward difference; backward where the upper bound is in the way.
@@ -93,7 +89,7 @@ static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
 {
     const struct fit_problem *problem = solving->problem;
     const double value = solving->values[p];
-    const double step = value * exp(STEP) > problem->max[p] ? -STEP : STEP;
+    const double step = value * exp(STEP) > problem->parameters[p].max ? -STEP : STEP;
     memcpy(solving->moved, solving->base, problem->rows * sizeof *solving->moved);
     solving->values[p] = value * exp(step);
     problem->errors(problem->context, solving->values, p, solving->moved);
@@ -105,11 +101,12 @@ static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
 static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobian)
 {
     struct solving *solving = context;
-    const struct fit_problem *problem = solving->problem;
+    gsl_matrix_view priors = prior_rows(solving->problem, jacobian);
     set_base(solving, logs);
-    for (size_t p = 0; p < problem->parameters; p++)
+    for (size_t p = 0; p < solving->problem->count; p++) {
         difference(solving, p, jacobian);
-    set_prior_slopes(solving, jacobian);
+        gsl_matrix_set(&priors.matrix, p, p, prior_slope(solving, p));
+    }
     return GSL_SUCCESS;
 }
 
@@ -129,12 +126,12 @@ static bool round_solve(struct solving *solving, gsl_vector *logs, const gsl_vec
     gsl_multifit_nlinear_fdf fdf = {.f = errors_at,
                                     .df = jacobian_at,
                                     .n = weights->size,
-                                    .p = problem->parameters,
+                                    .p = problem->count,
                                     .params = solving};
     int info = 0;
     how.solver = gsl_multifit_nlinear_solver_svd; // stands a column of zeros
-    gsl_multifit_nlinear_workspace *work = gsl_multifit_nlinear_alloc(
-        gsl_multifit_nlinear_trust, &how, weights->size, problem->parameters);
+    gsl_multifit_nlinear_workspace *work =
+        gsl_multifit_nlinear_alloc(gsl_multifit_nlinear_trust, &how, weights->size, problem->count);
     gsl_multifit_nlinear_winit(logs, weights, &fdf, work);
     const int status =
         gsl_multifit_nlinear_driver(ITERATIONS, TOLERANCE, TOLERANCE, 0, NULL, NULL, &info, work);
@@ -153,19 +150,14 @@ static double loss_of(const struct solving *solving, double scale)
     return loss;
 }
 
-// The bounds again, so that a later round starts inside them.
-static void clamp_logs(const struct fit_problem *problem, gsl_vector *logs)
-{
-    for (size_t p = 0; p < problem->parameters; p++)
-        gsl_vector_set(
-            logs, p,
-            fmin(fmax(gsl_vector_get(logs, p), log(problem->min[p])), log(problem->max[p])));
-}
-
-// The errors where a round begins.
+// The errors where a round begins: within the bounds again.
 static void restart(struct solving *solving, gsl_vector *logs)
 {
-    clamp_logs(solving->problem, logs);
+    const struct fit_problem *problem = solving->problem;
+    for (size_t p = 0; p < problem->count; p++)
+        gsl_vector_set(logs, p,
+                       clamp(gsl_vector_get(logs, p), log(problem->parameters[p].min),
+                             log(problem->parameters[p].max)));
     set_base(solving, logs);
 }
 
@@ -195,15 +187,6 @@ static void spread_release(struct spread *spread)
     gsl_vector_free(spread->s);
 }
 
-static void weighted_jacobian(struct solving *solving, const gsl_vector *logs,
-                              const gsl_vector *weights, gsl_matrix *jacobian)
-{
-    jacobian_at(logs, solving, jacobian);
-    for (size_t r = 0; r < jacobian->size1; r++)
-        for (size_t p = 0; p < jacobian->size2; p++)
-            *gsl_matrix_ptr(jacobian, r, p) *= sqrt(gsl_vector_get(weights, r));
-}
-
 // An entry of (J' J)^-1; directions whose singular value is below this part of the largest are left
 // out.
 static double covariance(const struct spread *spread, size_t a, size_t b, double blind)
@@ -229,22 +212,14 @@ static bool blind_to(const struct spread *spread, size_t p)
     return false;
 }
 
-static bool column_is_zero(const gsl_matrix *matrix, size_t column, size_t rows)
-{
-    for (size_t r = 0; r < rows; r++)
-        if (gsl_matrix_get(matrix, r, column) != 0)
-            return false;
-    return true;
-}
-
 static enum fit_verdict verdict(const struct fit_problem *problem, const struct fit *fit, size_t p,
                                 bool unused)
 {
     const double value = fit->values[p];
     if (unused)
         return FIT_UNUSED;
-    if (value <= problem->min[p] * (1 + FREE_MARGIN) ||
-        value >= problem->max[p] / (1 + FREE_MARGIN))
+    if (value <= problem->parameters[p].min * (1 + FREE_MARGIN) ||
+        value >= problem->parameters[p].max / (1 + FREE_MARGIN))
         return FIT_AT_BOUND;
     return fit->standard_error[p] > FIT_LOOSE_SHARE ? FIT_LOOSE : FIT_FOUND;
 }
@@ -284,7 +259,9 @@ static size_t find_used(struct fit *fit, const struct fit_problem *problem,
 {
     size_t used = 0;
     for (size_t p = 0; p < fit->parameters; p++) {
-        const bool unused = column_is_zero(jacobian, p, problem->rows);
+        const gsl_vector_const_view column =
+            gsl_matrix_const_subcolumn(jacobian, p, 0, problem->rows);
+        const bool unused = gsl_vector_isnull(&column.vector);
         fit->verdicts[p] = unused ? FIT_UNUSED : FIT_FOUND;
         used += !unused;
     }
@@ -311,12 +288,12 @@ static void judge_all(struct fit *fit, const struct fit_problem *problem, gsl_ma
 {
     const size_t n = fit->parameters;
     gsl_matrix_scale(jacobian, 1 / fmax(fit->scatter, MIN_SCATTER));
+    gsl_matrix_view priors = prior_rows(problem, jacobian);
     for (size_t p = 0; p < n; p++) {
-        const bool held = problem->width && problem->width[p] > 0;
-        const double anywhere = log(problem->max[p] / problem->min[p]) / sqrt(12);
-        for (size_t q = 0; q < n; q++)
-            gsl_matrix_set(jacobian, problem->rows + p, q,
-                           p == q ? 1 / (held ? problem->width[p] : anywhere) : 0);
+        const struct fit_parameter *parameter = &problem->parameters[p];
+        const double anywhere = log(parameter->max / parameter->min) / sqrt(12);
+        gsl_matrix_set(&priors.matrix, p, p,
+                       1 / (parameter->width > 0 ? parameter->width : anywhere));
     }
     struct spread spread = decompose(jacobian);
     for (size_t a = 0; a < n; a++)
@@ -333,7 +310,11 @@ static void fit_judge(struct fit *fit, struct solving *solving, const gsl_vector
 {
     const size_t n = fit->parameters;
     gsl_matrix *jacobian = gsl_matrix_alloc(weights->size, n);
-    weighted_jacobian(solving, logs, weights, jacobian);
+    jacobian_at(logs, solving, jacobian);
+    for (size_t r = 0; r < jacobian->size1; r++) {
+        gsl_vector_view row = gsl_matrix_row(jacobian, r);
+        gsl_vector_scale(&row.vector, sqrt(gsl_vector_get(weights, r)));
+    }
     memcpy(fit->values, solving->values, n * sizeof *fit->values);
     fit->scatter = scatter_of(solving, weights, find_used(fit, solving->problem, jacobian));
     judge_data(fit, solving->problem, jacobian);
@@ -342,7 +323,7 @@ static void fit_judge(struct fit *fit, struct solving *solving, const gsl_vector
 
 static void fit_begin(struct fit *fit, const struct fit_problem *problem)
 {
-    const size_t n = problem->parameters;
+    const size_t n = problem->count;
     *fit = (struct fit){.parameters = n,
                         .values = mem_alloc(n, sizeof(double)),
                         .standard_error = mem_alloc(n, sizeof(double)),
@@ -352,9 +333,9 @@ static void fit_begin(struct fit *fit, const struct fit_problem *problem)
                         .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
 }
 
-void fit_solve(struct fit *fit, const struct fit_problem *problem, const double *start)
+void fit_solve(struct fit *fit, const struct fit_problem *problem)
 {
-    const size_t n = problem->parameters, rows = problem->rows;
+    const size_t n = problem->count, rows = problem->rows;
     struct solving solving = {.problem = problem,
                               .values = mem_alloc(n, sizeof(double)),
                               .base = mem_alloc(rows, sizeof(double)),
@@ -363,7 +344,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem, const double 
     gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows + n);
     fit_begin(fit, problem);
     for (size_t p = 0; p < n; p++)
-        gsl_vector_set(logs, p, log(start[p]));
+        gsl_vector_set(logs, p, log(problem->parameters[p].start));
     restart(&solving, logs);
     for (size_t round = 0; round < ROUNDS; round++) {
         const double scale = loss_scales[round], before = loss_of(&solving, scale);

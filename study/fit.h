@@ -8,14 +8,17 @@
 
 #define FIT_EVERY ((size_t)-1)
 
-// Every parameter is a positive number between its bounds, and moves by ratio (its logarithm is
-// what is solved for).
+// A positive number between its bounds, which moves by ratio (its logarithm is what is solved for).
+// What is held of it before any row is seen: ln(value / centre) is normal with standard deviation
+// width; width 0: nothing.
+struct fit_parameter {
+    double start, min, max; // 0 < min < max
+    double centre, width;
+};
+
 struct fit_problem {
-    size_t parameters, rows;
-    const double *min, *max; // [parameters], 0 < least < most
-    // What is held of a parameter before any row is seen: ln(value / centre) is normal with this
-    // standard deviation. width 0: nothing is held; both NULL: of none.
-    const double *centre, *width; // [parameters]
+    const struct fit_parameter *parameters; // [count]
+    size_t count, rows;
     // Writes ln(predicted / measured) of every row that depends on parameter `moved` (FIT_EVERY:
     // of every row) to out[rows]; the others' entries are left as they are.
     void (*errors)(void *context, const double *values, size_t moved, double *out);
@@ -46,15 +49,15 @@ struct fit {
     bool converged;
 };
 
-// Solves from `start` [parameters]. Errors are weighed by the soft-L1 loss, 1 / sqrt(1 + (e/s)^2),
-// so that outliers pull little; s falls from 1 to 0.05 over a few rounds, so that a bad start does
-// not make everything an outlier. Deterministic. Released by fit_release.
+// Solves from the parameters' starts. Errors are weighed by the soft-L1 loss, 1 / sqrt(1 +
+// (e/s)^2), so that outliers pull little; s falls from 1 to 0.05 over a few rounds, so that a bad
+// start does not make everything an outlier. Deterministic. Released by fit_release.
 //
 // A prior is a row more, scatter x ln(value / centre) / width, with the scatter of the rows at
 // hand: a parameter that they are blind to stays at its centre, one whose standard error is a tenth
 // of the width moves by a hundredth of its way there. Standard errors, correlations and verdicts
 // are of the rows alone, so that a prior makes nothing look found.
-void fit_solve(struct fit *fit, const struct fit_problem *problem, const double *start);
+void fit_solve(struct fit *fit, const struct fit_problem *problem);
 void fit_release(struct fit *fit);
 
 #endif

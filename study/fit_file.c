@@ -12,6 +12,14 @@
 
 #define REACH 100 // a parameter without bounds may move by this factor either way
 
+// What the measured rows are called, where the file says.
+static const struct field data_field = {
+    .key = "data", .kind = FIELD_TEXT, .offset = offsetof(struct calibration, data)};
+
+// A width of 3 is a factor of 20 either way: as good as none.
+static const struct field prior_field = {
+    .key = "prior", .kind = FIELD_NUMBER, .min = 0.01, .max = 3};
+
 struct fit_reading {
     struct doc *doc;
     struct calibration *calibration;
@@ -30,20 +38,29 @@ static bool is_continuous(const struct field *field)
            field->kind == FIELD_FLOPS;
 }
 
-static bool read_bound(struct fit_reading *reading, doc_node item, const char *key,
-                       const struct parameter *parameter, double *value)
+// A key that may be left out: a single value, by its field.
+static bool read_optional(struct fit_reading *reading, doc_node map, const struct field *field,
+                          const char *expected, void *object)
 {
-    const doc_node node = doc_get(reading->doc, item, key);
-    struct field field = *parameter->field;
-    union parameter_object object;
-    field.key = key;
+    const doc_node node = doc_get(reading->doc, map, field->key);
     if (node == DOC_NONE)
         return true;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return doc_error(reading->doc, node, reading->err, "%s: expected a value", key);
-    if (!doc_field(reading->doc, node, &field, &object, reading->err))
+        return doc_error(reading->doc, node, reading->err, "%s: expected %s", field->key, expected);
+    return doc_field(reading->doc, node, field, object, reading->err);
+}
+
+static bool read_bound(struct fit_reading *reading, doc_node item, const char *key,
+                       const struct parameter *parameter, double *value)
+{
+    struct field field = *parameter->keys[0];
+    union parameter_object object;
+    field.key = key;
+    if (doc_get(reading->doc, item, key) == DOC_NONE)
+        return true;
+    if (!read_optional(reading, item, &field, "a value", &object))
         return false;
-    *value = parameter_get(parameter->field, &object);
+    *value = parameter_get(&field, &object);
     return true;
 }
 
@@ -61,107 +78,86 @@ static bool load_asked(struct fit_reading *reading, struct cluster *cluster)
     return true;
 }
 
-// What a dispatcher says on the cluster that was asked, by the name of that cluster's variant.
-static bool load_there(struct fit_reading *reading, const char *base, struct dispatcher *dispatcher)
-{
-    struct cluster cluster;
-    char name[FIELD_TEXT_BYTES];
-    if (!load_asked(reading, &cluster) ||
-        !dispatcher_load(base, &cluster, dispatcher, NULL, reading->err))
-        return false;
-    char *variant = mem_format("%s@%s", dispatcher->name, dispatcher_cluster_name(&cluster, name));
-    snprintf(dispatcher->name, sizeof dispatcher->name, "%s", variant);
-    free(variant);
-    return true;
-}
-
+// Whether the variant that was loaded has the key.
 static bool says_itself(const struct dispatcher *dispatcher, const struct field *key)
 {
     const struct field *row = parameter_row(key, dispatcher);
     return row && dispatcher->variant[row - dispatcher->cost_model->fields];
 }
 
-// A dispatcher's preset, or NAME@VARIANT, which must say the key itself.
-static bool load_variant(struct fit_reading *reading, const char *word,
-                         const struct parameter *parameter, struct dispatcher *dispatcher)
+// Calls a dispatcher by what it says on the cluster that was asked: by that cluster's variant.
+static void name_asked(struct dispatcher *dispatcher, const struct cluster *cluster)
 {
-    struct cluster cluster = cluster_default();
-    const char *variant = strchr(word, '/') ? NULL : strchr(word, '@'); // a path is no variant
-    char *base = variant ? mem_format("%.*s", (int)(variant - word), word) : mem_copy_text(word);
-    cluster.name[0] = '\0';
-    snprintf(cluster.gpu, sizeof cluster.gpu, "%s", variant ? variant + 1 : "");
-    const bool loaded = dispatcher_load(base, &cluster, dispatcher, NULL, reading->err);
-    free(base);
-    if (!loaded)
-        return false;
-    const struct field *const keys[] = {parameter->field, parameter->also};
-    for (size_t k = 0; variant && k < 2; k++)
-        if (keys[k] && !says_itself(dispatcher, keys[k]))
-            return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
-                             keys[k]->key);
-    if (variant)
-        snprintf(dispatcher->name, sizeof dispatcher->name, "%s", word);
-    return true;
+    char name[FIELD_TEXT_BYTES];
+    char *variant = mem_format("%s@%s", dispatcher->name, dispatcher_cluster_name(cluster, name));
+    snprintf(dispatcher->name, sizeof dispatcher->name, "%s", variant);
+    free(variant);
 }
 
+// A dispatcher's preset, NAME@asked, or NAME@VARIANT, which must say the keys itself.
 static bool load_dispatcher(struct fit_reading *reading, const char *word,
                             struct parameter *parameter, struct dispatcher *dispatcher)
 {
     const size_t length = strlen(word), tail = strlen("@" CALIBRATE_ASKED);
-    if (length <= tail || strcmp(word + length - tail, "@" CALIBRATE_ASKED))
-        return load_variant(reading, word, parameter, dispatcher);
-    char *base = mem_format("%.*s", (int)(length - tail), word);
-    const bool ok = load_there(reading, base, dispatcher);
+    const bool asked = length > tail && !strcmp(word + length - tail, "@" CALIBRATE_ASKED);
+    const char *variant = asked               ? word + length - tail
+                          : strchr(word, '/') ? NULL // a path is no variant
+                                              : strchr(word, '@');
+    char *base = variant ? mem_format("%.*s", (int)(variant - word), word) : mem_copy_text(word);
+    struct cluster cluster = cluster_default();
+    cluster.name[0] = '\0';
+    snprintf(cluster.gpu, sizeof cluster.gpu, "%s", variant ? variant + 1 : "");
+    const bool loaded = (!asked || load_asked(reading, &cluster)) &&
+                        dispatcher_load(base, &cluster, dispatcher, NULL, reading->err);
     free(base);
-    parameter->asked = true;
-    return ok;
-}
-
-static bool load_cluster(struct fit_reading *reading, const char *word, struct cluster *cluster)
-{
-    return strcmp(word, CALIBRATE_ASKED) ? cluster_load(word, cluster, NULL, reading->err)
-                                         : load_asked(reading, cluster);
+    parameter->asked |= asked;
+    if (!loaded)
+        return false;
+    for (int k = 0; variant && !asked && k < PARAMETER_KEYS; k++)
+        if (parameter->keys[k] && !says_itself(dispatcher, parameter->keys[k]))
+            return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
+                             parameter->keys[k]->key);
+    if (asked)
+        name_asked(dispatcher, &cluster);
+    else if (variant)
+        snprintf(dispatcher->name, sizeof dispatcher->name, "%s", word);
+    return true;
 }
 
 // A preset whose cost model does not read a key cannot tell it.
-static bool check_has_key(struct fit_reading *reading, doc_node node, const struct field *key,
-                          const struct dispatcher *dispatcher)
+static bool check_has_keys(struct fit_reading *reading, doc_node node,
+                           const struct parameter *parameter, const struct dispatcher *dispatcher)
 {
-    return !key || parameter_row(key, dispatcher) ||
-           doc_error(reading->doc, node, reading->err, "%s: law %s has no key %s", dispatcher->name,
-                     dispatcher->cost_model->name, key->key);
-}
-
-static double preset_value(const struct parameter *parameter, const union parameter_object *object)
-{
-    return parameter->part == PART_CLUSTER
-               ? parameter_get(parameter->field, &object->cluster)
-               : parameter_get(parameter_row(parameter->field, &object->dispatcher),
-                               &object->dispatcher);
+    for (int k = 0; k < PARAMETER_KEYS; k++)
+        if (parameter->keys[k] && !parameter_row(parameter->keys[k], dispatcher))
+            return doc_error(reading->doc, node, reading->err, "%s: law %s has no key %s",
+                             dispatcher->name, dispatcher->cost_model->name,
+                             parameter->keys[k]->key);
+    return true;
 }
 
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct fit_reading *reading, doc_node node, struct parameter *parameter)
 {
     union parameter_object object;
-    const size_t at = parameter->preset_count;
+    const struct field *key = parameter->keys[0];
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
     const char *word = doc_text(reading->doc, node);
     const bool cluster = parameter->part == PART_CLUSTER;
-    if (!(cluster ? load_cluster(reading, word, &object.cluster)
-                  : load_dispatcher(reading, word, parameter, &object.dispatcher)))
+    const bool asked = cluster && !strcmp(word, CALIBRATE_ASKED);
+    if (!(asked     ? load_asked(reading, &object.cluster)
+          : cluster ? cluster_load(word, &object.cluster, NULL, reading->err)
+                    : load_dispatcher(reading, word, parameter, &object.dispatcher)))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
-    if (!cluster && (!check_has_key(reading, node, parameter->field, &object.dispatcher) ||
-                     !check_has_key(reading, node, parameter->also, &object.dispatcher)))
+    if (!cluster && !check_has_keys(reading, node, parameter, &object.dispatcher))
         return false;
-    parameter->presets[at] = mem_copy_text(cluster ? object.cluster.name : object.dispatcher.name);
-    parameter->words[at] = mem_copy_text(
-        cluster && !strcmp(word, CALIBRATE_ASKED) ? reading->calibration->asked.cluster : word);
-    parameter->preset_count++;
-    if (at == 0)
-        parameter->start = preset_value(parameter, &object);
+    if (!parameter->presets.count)
+        parameter->start =
+            parameter_get(cluster ? key : parameter_row(key, &object.dispatcher), &object);
+    names_add(&parameter->presets, cluster ? object.cluster.name : object.dispatcher.name);
+    names_add(&parameter->words, asked ? reading->calibration->asked.cluster : word);
     return true;
 }
 
@@ -169,10 +165,7 @@ static bool read_presets(struct fit_reading *reading, doc_node list, struct para
 {
     if (doc_kind(reading->doc, list) != DOC_LIST || doc_size(reading->doc, list) == 0)
         return doc_error(reading->doc, list, reading->err, "expected a list of presets");
-    const size_t count = doc_size(reading->doc, list);
-    parameter->presets = mem_alloc(count, sizeof *parameter->presets);
-    parameter->words = mem_alloc(count, sizeof *parameter->words);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < doc_size(reading->doc, list); i++)
         if (!read_preset(reading, doc_item(reading->doc, list, i), parameter))
             return false;
     return true;
@@ -203,19 +196,19 @@ static bool read_moved_key(struct fit_reading *reading, doc_node node, const cha
 static bool read_moved_fields(struct fit_reading *reading, doc_node item,
                               struct parameter *parameter)
 {
+    const struct field **keys = parameter->keys;
     const doc_node key = doc_get(reading->doc, item, "key");
     const doc_node also = doc_get(reading->doc, item, "also");
     if (key == DOC_NONE)
         return doc_error(reading->doc, item, reading->err, "key: missing: expected the key to fit");
-    if (!read_moved_key(reading, key, "key", parameter, &parameter->field))
+    if (!read_moved_key(reading, key, "key", parameter, &keys[0]))
         return false;
     if (also == DOC_NONE)
         return true;
-    return read_moved_key(reading, also, "also", parameter, &parameter->also) &&
-           ((parameter->also->kind == parameter->field->kind &&
-             parameter->also != parameter->field) ||
+    return read_moved_key(reading, also, "also", parameter, &keys[1]) &&
+           ((keys[1]->kind == keys[0]->kind && keys[1] != keys[0]) ||
             doc_error(reading->doc, also, reading->err,
-                      "also: expected another key of the same kind as %s", parameter->field->key));
+                      "also: expected another key of the same kind as %s", keys[0]->key));
 }
 
 static bool read_range(struct fit_reading *reading, doc_node item, struct parameter *parameter)
@@ -224,11 +217,11 @@ static bool read_range(struct fit_reading *reading, doc_node item, struct parame
         return false;
     if (!(parameter->start > 0))
         return doc_error(reading->doc, item, reading->err,
-                         "%s: starts at 0: give start, above zero", parameter->field->key);
+                         "%s: starts at 0: give start, above zero", parameter->keys[0]->key);
     parameter->min = parameter->start / REACH;
     parameter->max = parameter->start * REACH;
-    if (parameter->field->max > 0)
-        parameter->max = fmin(parameter->max, parameter->field->max);
+    if (parameter->keys[0]->max > 0)
+        parameter->max = fmin(parameter->max, parameter->keys[0]->max);
     if (!read_bound(reading, item, "min", parameter, &parameter->min) ||
         !read_bound(reading, item, "max", parameter, &parameter->max))
         return false;
@@ -236,32 +229,21 @@ static bool read_range(struct fit_reading *reading, doc_node item, struct parame
         parameter->start <= parameter->max && parameter->min < parameter->max)
         return true;
     return doc_error(reading->doc, item, reading->err,
-                     "%s: expected 0 < min <= start <= max, and min < max", parameter->field->key);
-}
-
-// A width of 3 is a factor of 20 either way: as good as none.
-static bool read_prior(struct fit_reading *reading, doc_node map, double *width)
-{
-    static const struct field field = {.key = "prior", .kind = FIELD_NUMBER, .min = 0.01, .max = 3};
-    const doc_node node = doc_get(reading->doc, map, field.key);
-    if (node == DOC_NONE)
-        return true;
-    if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return doc_error(reading->doc, node, reading->err, "prior: expected a number");
-    return doc_field(reading->doc, node, &field, width, reading->err);
+                     "%s: expected 0 < min <= start <= max, and min < max",
+                     parameter->keys[0]->key);
 }
 
 static bool check_keys(struct fit_reading *reading, doc_node item)
 {
-    static const char *const known[] = {"key",   "also", "clusters", "dispatchers",
-                                        "start", "min",  "max",      "prior"};
+    static const char *const known[] = {"key", "also", "clusters", "dispatchers", "start",
+                                        "min", "max",  "prior",    NULL};
     char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
         const char *key = doc_key(reading->doc, item, i);
         size_t k = 0;
-        while (k < sizeof known / sizeof known[0] && strcmp(key, known[k]))
+        while (known[k] && strcmp(key, known[k]))
             k++;
-        if (k == sizeof known / sizeof known[0])
+        if (!known[k])
             return doc_error(
                 reading->doc, doc_value(reading->doc, item, i), reading->err,
                 "%s: unknown: expected key, also, clusters or dispatchers, start, min, "
@@ -288,50 +270,21 @@ static bool read_moved(struct fit_reading *reading, doc_node item)
     parameter->part = clusters != DOC_NONE ? PART_CLUSTER : PART_DISPATCHER;
     return read_moved_fields(reading, item, parameter) &&
            read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
-           read_range(reading, item, parameter) && read_prior(reading, item, &parameter->prior);
-}
-
-static bool same_key(const struct parameter *a, const struct parameter *b)
-{
-    return a->field == b->field || a->field == b->also || (a->also && a->also == b->field) ||
-           (a->also && a->also == b->also);
-}
-
-// A preset that both have the key of, or NULL.
-static const char *common_preset(const struct parameter *a, const struct parameter *b)
-{
-    for (size_t i = 0; i < a->preset_count && same_key(a, b); i++)
-        if (parameter_has(b, a->presets[i]))
-            return a->presets[i];
-    return NULL;
+           read_range(reading, item, parameter) &&
+           read_optional(reading, item, &prior_field, "a number", &parameter->prior);
 }
 
 // One key of one preset has one parameter.
 static bool check_twice(struct fit_reading *reading, doc_node item)
 {
-    const struct calibration *calibration = reading->calibration;
-    const size_t last = calibration->parameter_count - 1;
-    const struct parameter *mine = &calibration->parameters[last];
-    for (size_t p = 0; p < last; p++) {
-        const char *preset = common_preset(mine, &calibration->parameters[p]);
-        if (preset)
-            return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
-                             mine->field->key, preset);
-    }
+    const struct parameter *others = reading->calibration->parameters;
+    const struct parameter *mine = &others[reading->calibration->parameter_count - 1];
+    for (const struct parameter *other = others; other < mine; other++)
+        for (size_t i = 0; i < mine->presets.count && parameter_same_key(mine, other); i++)
+            if (names_have(&other->presets, mine->presets.of[i]))
+                return doc_error(reading->doc, item, reading->err, "%s of %s stands twice",
+                                 mine->keys[0]->key, mine->presets.of[i]);
     return true;
-}
-
-// What the measured rows are called, where the file says.
-static bool read_data(struct fit_reading *reading, doc_node root)
-{
-    static const struct field field = {
-        .key = "data", .kind = FIELD_TEXT, .offset = offsetof(struct calibration, data)};
-    const doc_node node = doc_get(reading->doc, root, field.key);
-    if (node == DOC_NONE)
-        return true;
-    if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return doc_error(reading->doc, node, reading->err, "data: expected a name");
-    return doc_field(reading->doc, node, &field, reading->calibration, reading->err);
 }
 
 static bool read_fit_file(struct fit_reading *reading)
@@ -346,7 +299,8 @@ static bool read_fit_file(struct fit_reading *reading)
                          "parameters: expected a list of parameters");
     const size_t count = doc_size(reading->doc, list);
     double prior = 0;
-    if (!read_prior(reading, root, &prior) || !read_data(reading, root))
+    if (!read_optional(reading, root, &prior_field, "a number", &prior) ||
+        !read_optional(reading, root, &data_field, "a name", reading->calibration))
         return false;
     reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
     for (size_t i = 0; i < count; i++) {

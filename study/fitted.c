@@ -20,15 +20,6 @@ static void widen(struct span *span, uint64_t value)
     span->max = value > span->max ? value : span->max;
 }
 
-static void add_cluster(struct fitted_group *group, const char *name)
-{
-    for (size_t i = 0; i < group->cluster_count; i++)
-        if (!strcmp(group->clusters[i], name))
-            return;
-    group->clusters = mem_grow(group->clusters, group->cluster_count + 1, sizeof *group->clusters);
-    group->clusters[group->cluster_count++] = mem_copy_text(name);
-}
-
 static void add_fitted_place(struct fitted_group *group, const struct measured_row *row)
 {
     size_t at = 0;
@@ -56,7 +47,7 @@ static void span_row(struct fitted_group *group, const struct calibrate_row *row
         [SPAN_SMS] = dispatcher_sms(&scenario->dispatcher, scenario->cluster.sms)};
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
         widen(&group->spans[key], values[key]);
-    add_cluster(group, scenario->cluster.name);
+    names_add_once(&group->clusters, scenario->cluster.name);
     add_fitted_place(group, measured);
     group->dtypes |= 1u << measured->dtype;
 }
@@ -74,101 +65,74 @@ static double errors_spread(double *errors, size_t n, double freedom)
            sqrt((double)n / freedom);
 }
 
-// A group's rows with their errors, in the file's order.
-struct group_rows {
-    size_t count;
-    uint32_t *nodes;
-    double *leverage;
-    double *errors[ENGINES]; // as far as they are known
-};
-
-static void group_rows_init(struct group_rows *rows, const struct calibration *calibration,
-                            const struct fitted_group *group)
+static bool is_row_of(const struct fitted_group *group, const struct calibrate_row *row)
 {
-    size_t seen = 0;
-    *rows = (struct group_rows){.nodes = mem_alloc(calibration->row_count, sizeof *rows->nodes),
-                                .leverage = mem_alloc(calibration->row_count, sizeof(double))};
-    for (size_t e = 0; e < ENGINES; e++)
-        rows->errors[e] = mem_alloc(calibration->row_count, sizeof(double));
-    for (size_t r = 0; r < calibration->row_count; r++) {
-        const struct calibrate_row *row = &calibration->rows[r];
-        if (row->skipped || !row->moved)
-            continue;
-        const double leverage = calibration->fit.leverage[seen++];
-        if (row->measured->phase != group->phase ||
-            strcmp(row->measured->dispatcher, group->dispatcher))
-            continue;
-        const double error = log(row->predicted_us / row->measured->latency_us);
-        rows->nodes[rows->count] = row->measured->nodes;
-        rows->leverage[rows->count] = leverage;
-        for (size_t e = 0; e < ENGINES; e++)
-            rows->errors[e][rows->count] =
-                error + (engine_table[e]->has_queues ? 2 * row->engine_bias : 0);
-        rows->count++;
-    }
-}
-
-static void group_rows_release(struct group_rows *rows)
-{
-    for (size_t e = 0; e < ENGINES; e++)
-        free(rows->errors[e]);
-    free(rows->nodes);
-    free(rows->leverage);
+    return row->moved && row->measured->phase == group->phase &&
+           !strcmp(row->measured->dispatcher, group->dispatcher);
 }
 
 // Adds the spread of the rows from..to nodes. A few rows may all be near by luck, or because the
 // fit had a figure for each: they are as unsure as the fit's rows at large, at least.
-static void add_spread(struct fitted_group *group, const struct group_rows *rows, uint32_t from,
-                       uint32_t to, const struct calibration *calibration)
+static void add_spread(struct fitted_group *group, uint32_t from, uint32_t to,
+                       const struct calibration *calibration)
 {
     struct fitted_spread *spread = &group->spreads[group->spread_count++];
-    double *errors = mem_alloc(rows->count, sizeof *errors);
+    double *errors[ENGINES];
+    size_t seen = 0;
     *spread = (struct fitted_spread){.nodes = from};
-    for (size_t r = 0; r < rows->count; r++)
-        if (rows->nodes[r] >= from && rows->nodes[r] <= to) {
-            spread->rows++;
-            spread->freedom += 1 - rows->leverage[r];
-        }
+    for (size_t e = 0; e < ENGINES; e++)
+        errors[e] = mem_alloc(calibration->row_count, sizeof *errors[e]);
+    for (size_t r = 0; r < calibration->row_count; r++) {
+        const struct calibrate_row *row = &calibration->rows[r];
+        const double leverage = row->moved ? calibration->fit.leverage[seen++] : 0;
+        if (!is_row_of(group, row) || row->measured->nodes < from || row->measured->nodes > to)
+            continue;
+        for (size_t e = 0; e < ENGINES; e++)
+            errors[e][spread->rows] = log(row->predicted_us / row->measured->latency_us) +
+                                      (engine_table[e]->has_queues ? 2 * row->engine_bias : 0);
+        spread->rows++;
+        spread->freedom += 1 - leverage;
+    }
     spread->freedom = fmax(spread->freedom, 1);
     for (size_t e = 0; e < ENGINES; e++) {
-        size_t n = 0;
-        if (!engine_table[e]->is_calibrated ||
-            (engine_table[e]->has_queues && !calibration->between))
-            continue;
-        for (size_t r = 0; r < rows->count; r++)
-            if (rows->nodes[r] >= from && rows->nodes[r] <= to)
-                errors[n++] = rows->errors[e][r];
-        spread->of[e] = errors_spread(errors, n, spread->freedom);
-        if (n < FITTED_ENOUGH)
-            spread->of[e] = fmax(spread->of[e], calibration->fit.scatter);
+        if (engine_table[e]->is_calibrated &&
+            (!engine_table[e]->has_queues || calibration->between))
+            spread->of[e] = fmax(errors_spread(errors[e], spread->rows, spread->freedom),
+                                 spread->rows < FITTED_ENOUGH ? calibration->fit.scatter : 0);
+        free(errors[e]);
     }
-    free(errors);
 }
 
 static void set_group_spreads(struct fitted_group *group, const struct calibration *calibration)
 {
-    struct group_rows rows;
-    size_t one = 0;
-    group_rows_init(&rows, calibration, group);
-    for (size_t r = 0; r < rows.count; r++)
-        one += rows.nodes[r] == 1;
-    if (one >= FITTED_ENOUGH && rows.count - one >= FITTED_ENOUGH) {
-        add_spread(group, &rows, 1, 1, calibration);
-        add_spread(group, &rows, 2, UINT32_MAX, calibration);
+    size_t one = 0, more = 0;
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (is_row_of(group, &calibration->rows[r]))
+            ++*(calibration->rows[r].measured->nodes == 1 ? &one : &more);
+    if (one >= FITTED_ENOUGH && more >= FITTED_ENOUGH) {
+        add_spread(group, 1, 1, calibration);
+        add_spread(group, 2, UINT32_MAX, calibration);
     } else {
-        add_spread(group, &rows, 1, UINT32_MAX, calibration);
+        add_spread(group, 1, UINT32_MAX, calibration);
     }
-    group_rows_release(&rows);
+}
+
+static struct fitted_group *group_in(const struct fitted *fitted, const char *dispatcher,
+                                     enum phase phase)
+{
+    for (size_t g = 0; g < fitted->group_count; g++)
+        if (fitted->groups[g].phase == phase && !strcmp(fitted->groups[g].dispatcher, dispatcher))
+            return &fitted->groups[g];
+    return NULL;
 }
 
 static struct fitted_group *group_for(struct fitted *fitted, const struct measured_row *row)
 {
-    for (size_t g = 0; g < fitted->group_count; g++)
-        if (fitted->groups[g].phase == row->phase &&
-            !strcmp(fitted->groups[g].dispatcher, row->dispatcher))
-            return &fitted->groups[g];
+    struct fitted_group *group = group_in(fitted, row->dispatcher, row->phase);
+    if (group)
+        return group;
     fitted->groups = mem_grow(fitted->groups, fitted->group_count + 1, sizeof *fitted->groups);
-    struct fitted_group *group = &fitted->groups[fitted->group_count++];
+    group = &fitted->groups[fitted->group_count++];
     *group = (struct fitted_group){.phase = row->phase};
     strcpy(group->dispatcher, row->dispatcher);
     return group;
@@ -177,7 +141,7 @@ static struct fitted_group *group_for(struct fitted *fitted, const struct measur
 static void set_fitted_groups(struct fitted *fitted, const struct calibration *calibration)
 {
     for (size_t r = 0; r < calibration->row_count; r++)
-        if (!calibration->rows[r].skipped && calibration->rows[r].moved)
+        if (calibration->rows[r].moved)
             span_row(group_for(fitted, calibration->rows[r].measured), &calibration->rows[r]);
     for (size_t g = 0; g < fitted->group_count; g++)
         set_group_spreads(&fitted->groups[g], calibration);
@@ -188,23 +152,19 @@ static void set_fitted_groups(struct fitted *fitted, const struct calibration *c
 // The value as a preset has it: what was fitted is written there rounded (parameter_format).
 static double written(const struct parameter *parameter, double value)
 {
-    union parameter_object object;
-    struct error err;
     char text[FIELD_TEXT_BYTES];
-    parameter_format(parameter, value, text);
-    return field_parse(parameter->field, text, &object, &err)
-               ? parameter_get(parameter->field, &object)
-               : value;
+    const double back =
+        parameter_parse(parameter->keys[0], parameter_format(parameter, value, text));
+    return isnan(back) ? value : back;
 }
 
 static struct parameter copy_of(const struct parameter *parameter, double value)
 {
     struct parameter copy = *parameter;
     copy.start = value;
-    copy.words = NULL;
-    copy.presets = mem_alloc(parameter->preset_count, sizeof *copy.presets);
-    for (size_t i = 0; i < parameter->preset_count; i++)
-        copy.presets[i] = mem_copy_text(parameter->presets[i]);
+    copy.words = copy.presets = (struct names){0};
+    for (size_t i = 0; i < parameter->presets.count; i++)
+        names_add(&copy.presets, parameter->presets.of[i]);
     return copy;
 }
 
@@ -245,9 +205,7 @@ void fitted_release(struct fitted *fitted)
     for (size_t p = 0; p < fitted->parameter_count; p++)
         parameter_release(&fitted->parameters[p]);
     for (size_t g = 0; g < fitted->group_count; g++) {
-        for (size_t i = 0; i < fitted->groups[g].cluster_count; i++)
-            free(fitted->groups[g].clusters[i]);
-        free(fitted->groups[g].clusters);
+        names_release(&fitted->groups[g].clusters);
         free(fitted->groups[g].places);
     }
     free(fitted->parameters);
@@ -272,26 +230,24 @@ const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, u
     return &group->spreads[at];
 }
 
-static const struct fitted_group *group_in(const struct fitted *fitted, const char *dispatcher,
-                                           enum phase phase)
+char *fitted_dtypes(uint32_t dtypes)
 {
-    for (size_t g = 0; g < fitted->group_count; g++)
-        if (fitted->groups[g].phase == phase && !strcmp(fitted->groups[g].dispatcher, dispatcher))
-            return &fitted->groups[g];
-    return NULL;
+    struct names names = {0};
+    for (size_t d = 0; dtype_names[d]; d++)
+        if (dtypes & 1u << d)
+            names_add(&names, dtype_names[d]);
+    char *text = names_join(&names, ", ");
+    names_release(&names);
+    return text;
 }
 
 // Whether it has a key of the dispatcher, or of a variant of it.
 static bool moves(const struct fitted *fitted, const char *dispatcher)
 {
-    const size_t length = strlen(dispatcher);
-    for (size_t p = 0; p < fitted->parameter_count; p++) {
-        const struct parameter *parameter = &fitted->parameters[p];
-        for (size_t i = 0; parameter->part == PART_DISPATCHER && i < parameter->preset_count; i++)
-            if (!strncmp(parameter->presets[i], dispatcher, length) &&
-                (!parameter->presets[i][length] || parameter->presets[i][length] == '@'))
-                return true;
-    }
+    for (size_t p = 0; p < fitted->parameter_count; p++)
+        if (fitted->parameters[p].part == PART_DISPATCHER &&
+            parameter_is_of(&fitted->parameters[p], dispatcher))
+            return true;
     return false;
 }
 

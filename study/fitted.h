@@ -73,8 +73,7 @@ struct fitted_group {
     enum phase phase;
     struct fitted_spread spreads[FITTED_SPREADS]; // by nodes, ascending
     size_t spread_count;
-    char **clusters;
-    size_t cluster_count;
+    struct names clusters;
     uint32_t dtypes; // bit set of enum dtype
     struct span spans[SPAN_KEYS];
     struct fitted_place *places; // by nodes, ascending
@@ -107,11 +106,14 @@ const struct fitted_group *fits_group(const struct fits *fits, const char *dispa
 // The group's spread for a case of that many nodes; of fewer than any row has, the first.
 const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, uint32_t nodes);
 
+// The names of a bit set of enum dtype: "bf16, fp8". Freed by the caller.
+char *fitted_dtypes(uint32_t dtypes);
+
 // What the calibration's rows say of themselves. Released by fitted_release.
 void fitted_of(struct fitted *fitted, const struct calibration *calibration);
 void fitted_release(struct fitted *fitted);
 
-// Writes folder/fits/NAME.yaml, NAME that of the fit file; the folder is made when absent.
+// Writes folder/fits/NAME.yaml, NAME that of the fit file; the folder is there.
 bool fitted_write(const struct calibration *calibration, const char *folder,
                   const struct provenance *origin, struct error *err);
 

@@ -11,7 +11,6 @@
 
 struct fitted_reading {
     const struct doc *doc;
-    struct fitted *fitted;
     struct error *err;
 };
 
@@ -31,18 +30,37 @@ static bool fits_need(const struct fitted_reading *reading, doc_node map, const 
            doc_error(reading->doc, *value, reading->err, "%s: expected %s", key, kinds[kind]);
 }
 
+static const char *text_or_none(const struct fitted_reading *reading, doc_node node)
+{
+    return doc_kind(reading->doc, node) == DOC_SCALAR ? doc_text(reading->doc, node) : "";
+}
+
+// What reads the item of that place in a list into an object.
+typedef bool fits_item(const struct fitted_reading *reading, doc_node item, size_t index,
+                       void *object);
+
+// Every item of the list that must be there.
+static bool fits_list(const struct fitted_reading *reading, doc_node map, const char *key,
+                      fits_item *read, void *object)
+{
+    doc_node list;
+    if (!fits_need(reading, map, key, DOC_LIST, &list))
+        return false;
+    for (size_t i = 0; i < doc_size(reading->doc, list); i++)
+        if (!read(reading, doc_item(reading->doc, list, i), i, object))
+            return false;
+    return true;
+}
+
 // A number of at least `min`.
 static bool fits_number(const struct fitted_reading *reading, doc_node node, double min,
                         double *value)
 {
-    char *end = NULL;
-    if (doc_kind(reading->doc, node) == DOC_SCALAR) {
-        const char *text = doc_text(reading->doc, node);
-        *value = strtod(text, &end);
-        if (*text && !*end && isfinite(*value) && *value >= min)
-            return true;
-    }
-    return doc_error(reading->doc, node, reading->err, "expected a number of at least %g", min);
+    const char *text = text_or_none(reading, node);
+    char *end;
+    *value = strtod(text, &end);
+    return (*text && !*end && isfinite(*value) && *value >= min) ||
+           doc_error(reading->doc, node, reading->err, "expected a number of at least %g", min);
 }
 
 static bool fits_count(const struct fitted_reading *reading, doc_node node, uint64_t *value)
@@ -77,17 +95,13 @@ static bool read_nodes(const struct fitted_reading *reading, doc_node node, uint
     return doc_field(reading->doc, node, &field, nodes, reading->err);
 }
 
-static bool fits_names(const struct fitted_reading *reading, doc_node list, char ***names,
-                       size_t *count)
+static bool fits_name(const struct fitted_reading *reading, doc_node item, size_t index,
+                      void *names)
 {
-    const size_t size = doc_size(reading->doc, list);
-    *names = mem_alloc(size, sizeof **names);
-    for (*count = 0; *count < size; (*count)++) {
-        const doc_node item = doc_item(reading->doc, list, *count);
-        if (doc_kind(reading->doc, item) != DOC_SCALAR)
-            return doc_error(reading->doc, item, reading->err, "expected a name");
-        (*names)[*count] = mem_copy_text(doc_text(reading->doc, item));
-    }
+    (void)index;
+    if (doc_kind(reading->doc, item) != DOC_SCALAR)
+        return doc_error(reading->doc, item, reading->err, "expected a name");
+    names_add(names, doc_text(reading->doc, item));
     return true;
 }
 
@@ -96,8 +110,7 @@ static bool read_choice(const struct fitted_reading *reading, doc_node node,
                         const char *const *names, uint32_t *choice)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    const char *text =
-        doc_kind(reading->doc, node) == DOC_SCALAR ? doc_text(reading->doc, node) : "";
+    const char *text = text_or_none(reading, node);
     for (*choice = 0; names[*choice]; (*choice)++)
         if (!strcmp(names[*choice], text))
             return true;
@@ -126,52 +139,42 @@ static bool fits_value(const struct fitted_reading *reading, doc_node item,
     union parameter_object object;
     if (!fits_need(reading, item, "value", DOC_SCALAR, &node))
         return false;
-    struct field field = *parameter->field;
+    struct field field = *parameter->keys[0];
     field.key = "value";
     if (!doc_field(reading->doc, node, &field, &object, reading->err))
         return false;
-    parameter->start = parameter_get(parameter->field, &object);
+    parameter->start = parameter_get(&field, &object);
     return parameter->start > 0 ||
            doc_error(reading->doc, node, reading->err, "value: expected one above zero");
 }
 
-static bool fits_parameter(const struct fitted_reading *reading, doc_node item)
+static bool fits_parameter(const struct fitted_reading *reading, doc_node item, size_t index,
+                           void *object)
 {
-    struct parameter *parameter = &reading->fitted->parameters[reading->fitted->parameter_count];
-    doc_node presets;
+    struct fitted *fitted = object;
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err, "expected {key: ..., value: ...}");
     const bool cluster = doc_get(reading->doc, item, "clusters") != DOC_NONE;
-    parameter->part = cluster ? PART_CLUSTER : PART_DISPATCHER;
-    reading->fitted->parameter_count++; // from here on it is released with the rest
-    return fits_field(reading, item, "key", parameter->part, &parameter->field) &&
+    const enum parameter_part part = cluster ? PART_CLUSTER : PART_DISPATCHER;
+    fitted->parameters = mem_grow(fitted->parameters, index + 1, sizeof *fitted->parameters);
+    struct parameter *parameter = &fitted->parameters[fitted->parameter_count++];
+    *parameter = (struct parameter){.part = part};
+    return fits_field(reading, item, "key", part, &parameter->keys[0]) &&
            (doc_get(reading->doc, item, "also") == DOC_NONE ||
-            fits_field(reading, item, "also", parameter->part, &parameter->also)) &&
-           fits_need(reading, item, cluster ? "clusters" : "dispatchers", DOC_LIST, &presets) &&
-           fits_names(reading, presets, &parameter->presets, &parameter->preset_count) &&
+            fits_field(reading, item, "also", part, &parameter->keys[1])) &&
+           fits_list(reading, item, cluster ? "clusters" : "dispatchers", fits_name,
+                     &parameter->presets) &&
            fits_value(reading, item, parameter);
 }
 
-static bool fits_parameters(const struct fitted_reading *reading, doc_node root)
-{
-    doc_node list;
-    if (!fits_need(reading, root, "parameters", DOC_LIST, &list))
-        return false;
-    const size_t count = doc_size(reading->doc, list);
-    reading->fitted->parameters = mem_alloc(count, sizeof *reading->fitted->parameters);
-    for (size_t i = 0; i < count; i++)
-        if (!fits_parameter(reading, doc_item(reading->doc, list, i)))
-            return false;
-    return true;
-}
-
 // The numbers 0 to a of row a, in both triangles.
-static bool read_covariance_row(const struct fitted_reading *reading, doc_node node, size_t a)
+static bool read_covariance_row(const struct fitted_reading *reading, doc_node node, size_t a,
+                                void *object)
 {
-    const size_t n = reading->fitted->parameter_count;
-    double *matrix = reading->fitted->covariance;
-    const char *text =
-        doc_kind(reading->doc, node) == DOC_SCALAR ? doc_text(reading->doc, node) : "";
+    const struct fitted *fitted = object;
+    const size_t n = fitted->parameter_count;
+    double *matrix = fitted->covariance;
+    const char *text = text_or_none(reading, node);
     bool good = true;
     for (size_t b = 0; b <= a; b++) {
         char *end;
@@ -185,27 +188,28 @@ static bool read_covariance_row(const struct fitted_reading *reading, doc_node n
                      "covariance: expected %zu numbers, the last not below zero", a + 1);
 }
 
-static bool read_covariance(const struct fitted_reading *reading, doc_node root)
+static bool read_covariance(const struct fitted_reading *reading, doc_node root,
+                            struct fitted *fitted)
 {
-    const size_t n = reading->fitted->parameter_count;
+    const size_t n = fitted->parameter_count;
     doc_node list;
     if (!fits_need(reading, root, "covariance", DOC_LIST, &list))
         return false;
     if (doc_size(reading->doc, list) != n)
         return doc_error(reading->doc, list, reading->err,
                          "covariance: expected a row for each of %zu parameters", n);
-    reading->fitted->covariance = mem_alloc(n * n, sizeof *reading->fitted->covariance);
-    for (size_t a = 0; a < n; a++)
-        if (!read_covariance_row(reading, doc_item(reading->doc, list, a), a))
-            return false;
-    return true;
+    fitted->covariance = mem_alloc(n * n, sizeof *fitted->covariance);
+    return fits_list(reading, root, "covariance", read_covariance_row, fitted);
 }
 
 // ---- groups ------------------------------------------------------------------------------------
 
-static bool read_spread(const struct fitted_reading *reading, doc_node item, uint32_t before,
-                        struct fitted_spread *spread)
+static bool read_spread(const struct fitted_reading *reading, doc_node item, size_t index,
+                        void *object)
 {
+    struct fitted_group *group = object;
+    struct fitted_spread *spread = &group->spreads[index];
+    const uint32_t before = index ? group->spreads[index - 1].nodes : 0;
     doc_node nodes, rows, freedom;
     uint64_t count;
     if (!fits_need(reading, item, "nodes", DOC_SCALAR, &nodes) ||
@@ -236,12 +240,8 @@ static bool read_spreads(const struct fitted_reading *reading, doc_node item,
     if (count < 1 || count > FITTED_SPREADS)
         return doc_error(reading->doc, list, reading->err, "spreads: expected 1 to %d",
                          FITTED_SPREADS);
-    for (size_t i = 0; i < count; i++)
-        if (!read_spread(reading, doc_item(reading->doc, list, i),
-                         i ? group->spreads[i - 1].nodes : 0, &group->spreads[i]))
-            return false;
     group->spread_count = count;
-    return true;
+    return fits_list(reading, item, "spreads", read_spread, group);
 }
 
 static bool read_spans(const struct fitted_reading *reading, doc_node item,
@@ -258,81 +258,56 @@ static bool read_spans(const struct fitted_reading *reading, doc_node item,
     return true;
 }
 
-static bool fits_places(const struct fitted_reading *reading, doc_node item,
-                        struct fitted_group *group)
+static bool fits_place(const struct fitted_reading *reading, doc_node item, size_t index,
+                       void *object)
 {
-    doc_node list;
-    if (!fits_need(reading, item, "places", DOC_LIST, &list))
+    struct fitted_group *group = object;
+    uint64_t values[3];
+    uint32_t nodes;
+    if (!fits_counts(reading, item, 3, values) ||
+        !read_nodes(reading, doc_item(reading->doc, item, 0),
+                    index ? group->places[index - 1].nodes : 0, &nodes))
         return false;
-    const size_t count = doc_size(reading->doc, list);
-    group->places = mem_alloc(count, sizeof *group->places);
-    for (size_t i = 0; i < count; i++) {
-        const doc_node place = doc_item(reading->doc, list, i);
-        uint64_t values[3];
-        if (!fits_counts(reading, place, 3, values) ||
-            !read_nodes(reading, doc_item(reading->doc, place, 0),
-                        i ? group->places[i - 1].nodes : 0, &group->places[i].nodes))
-            return false;
-        group->places[i].sizes = (struct span){values[1], values[2]};
-        group->place_count++;
-    }
-    return count > 0 || doc_error(reading->doc, list, reading->err, "places: expected some");
-}
-
-static bool read_dtypes(const struct fitted_reading *reading, doc_node item,
-                        struct fitted_group *group)
-{
-    doc_node list;
-    if (!fits_need(reading, item, "dtypes", DOC_LIST, &list))
-        return false;
-    for (size_t i = 0; i < doc_size(reading->doc, list); i++) {
-        uint32_t dtype;
-        if (!read_choice(reading, doc_item(reading->doc, list, i), dtype_names, &dtype))
-            return false;
-        group->dtypes |= 1u << dtype;
-    }
+    group->places = mem_grow(group->places, index + 1, sizeof *group->places);
+    group->places[group->place_count++] = (struct fitted_place){nodes, {values[1], values[2]}};
     return true;
 }
 
-static bool read_dispatcher(const struct fitted_reading *reading, doc_node item,
-                            struct fitted_group *group)
+static bool fits_dtype(const struct fitted_reading *reading, doc_node item, size_t index,
+                       void *dtypes)
+{
+    uint32_t dtype;
+    (void)index;
+    if (!read_choice(reading, item, dtype_names, &dtype))
+        return false;
+    *(uint32_t *)dtypes |= 1u << dtype;
+    return true;
+}
+
+static bool fits_read_group(const struct fitted_reading *reading, doc_node item, size_t index,
+                            void *object)
 {
     static const struct field field = {.key = "dispatcher",
                                        .kind = FIELD_TEXT,
                                        .offset = offsetof(struct fitted_group, dispatcher)};
-    doc_node node;
-    return fits_need(reading, item, field.key, DOC_SCALAR, &node) &&
-           doc_field(reading->doc, node, &field, group, reading->err);
-}
-
-static bool read_group(const struct fitted_reading *reading, doc_node item)
-{
-    struct fitted_group *group = &reading->fitted->groups[reading->fitted->group_count];
-    doc_node phase, clusters;
+    struct fitted *fitted = object;
+    fitted->groups = mem_grow(fitted->groups, index + 1, sizeof *fitted->groups);
+    struct fitted_group *group = &fitted->groups[fitted->group_count++];
+    *group = (struct fitted_group){0};
+    doc_node dispatcher, phase;
     uint32_t choice;
-    if (!read_dispatcher(reading, item, group) ||
+    if (!fits_need(reading, item, "dispatcher", DOC_SCALAR, &dispatcher) ||
+        !doc_field(reading->doc, dispatcher, &field, group, reading->err) ||
         !fits_need(reading, item, "phase", DOC_SCALAR, &phase) ||
-        !read_choice(reading, phase, phase_names, &choice) ||
-        !fits_need(reading, item, "clusters", DOC_LIST, &clusters))
+        !read_choice(reading, phase, phase_names, &choice))
         return false;
     group->phase = (enum phase)choice;
-    reading->fitted->group_count++;
-    return fits_names(reading, clusters, &group->clusters, &group->cluster_count) &&
+    return fits_list(reading, item, "clusters", fits_name, &group->clusters) &&
            read_spreads(reading, item, group) && read_spans(reading, item, group) &&
-           fits_places(reading, item, group) && read_dtypes(reading, item, group);
-}
-
-static bool read_groups(const struct fitted_reading *reading, doc_node root)
-{
-    doc_node list;
-    if (!fits_need(reading, root, "groups", DOC_LIST, &list))
-        return false;
-    const size_t count = doc_size(reading->doc, list);
-    reading->fitted->groups = mem_alloc(count, sizeof *reading->fitted->groups);
-    for (size_t i = 0; i < count; i++)
-        if (!read_group(reading, doc_item(reading->doc, list, i)))
-            return false;
-    return true;
+           fits_list(reading, item, "places", fits_place, group) &&
+           (group->place_count || doc_error(reading->doc, doc_get(reading->doc, item, "places"),
+                                            reading->err, "places: expected some")) &&
+           fits_list(reading, item, "dtypes", fits_dtype, &group->dtypes);
 }
 
 // ---- all of them -------------------------------------------------------------------------------
@@ -342,10 +317,11 @@ static bool read_fit(struct fitted *fitted, const char *name, struct error *err)
     struct doc *doc = preset_load("fits", name, err);
     if (!doc)
         return false;
-    const struct fitted_reading reading = {.doc = doc, .fitted = fitted, .err = err};
+    const struct fitted_reading reading = {.doc = doc, .err = err};
     const doc_node root = doc_root(doc);
-    const bool ok = fits_parameters(&reading, root) && read_covariance(&reading, root) &&
-                    read_groups(&reading, root);
+    const bool ok = fits_list(&reading, root, "parameters", fits_parameter, fitted) &&
+                    read_covariance(&reading, root, fitted) &&
+                    fits_list(&reading, root, "groups", fits_read_group, fitted);
     doc_free(doc);
     return ok;
 }

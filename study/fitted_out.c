@@ -4,21 +4,17 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 static const char about[] = "# What a fit found, how surely and from what (study/fitted.h). "
                             "Written by epsim calibrate --write.\n";
 
 // Quoted: a cluster may be named by its one-line form.
-static void print_list(FILE *out, char *const *names, size_t count)
+static void print_list(FILE *out, const struct names *names)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < names->count; i++) {
         fputs(i ? ", " : "[", out);
-        field_print_quoted(names[i], out);
+        field_print_quoted(names->of[i], out);
     }
     fputs("]", out);
 }
@@ -27,12 +23,9 @@ static void print_list(FILE *out, char *const *names, size_t count)
 // field_exact takes whichever is shortest, 47774MB/s where the preset says 47.774GB/s.
 static char *exact(const struct parameter *parameter, char *buffer)
 {
-    union parameter_object object;
-    struct error err;
     for (int digits = 5; digits <= 17; digits++) {
         parameter_print(parameter, parameter->start, digits, buffer);
-        if (field_parse(parameter->field, buffer, &object, &err) &&
-            parameter_get(parameter->field, &object) == parameter->start)
+        if (parameter_parse(parameter->keys[0], buffer) == parameter->start)
             break;
     }
     return buffer;
@@ -44,11 +37,11 @@ static void print_parameters(FILE *out, const struct fitted *fitted)
     fputs("parameters:\n", out);
     for (size_t p = 0; p < fitted->parameter_count; p++) {
         const struct parameter *parameter = &fitted->parameters[p];
-        fprintf(out, "  - {key: %s, ", parameter->field->key);
-        if (parameter->also)
-            fprintf(out, "also: %s, ", parameter->also->key);
+        fprintf(out, "  - {key: %s, ", parameter->keys[0]->key);
+        if (parameter->keys[1])
+            fprintf(out, "also: %s, ", parameter->keys[1]->key);
         fputs(parameter->part == PART_CLUSTER ? "clusters: " : "dispatchers: ", out);
-        print_list(out, parameter->presets, parameter->preset_count);
+        print_list(out, &parameter->presets);
         fprintf(out, ", value: %s}\n", exact(parameter, text));
     }
 }
@@ -63,22 +56,6 @@ static void print_covariance(FILE *out, const struct fitted *fitted)
                     fitted->covariance[a * fitted->parameter_count + b]);
         fputs("\"\n", out);
     }
-}
-
-static void print_span(FILE *out, const struct span *span)
-{
-    fprintf(out, "[%llu, %llu]", (unsigned long long)span->min, (unsigned long long)span->max);
-}
-
-static void print_dtypes(FILE *out, uint32_t dtypes)
-{
-    const char *separator = "[";
-    for (size_t d = 0; dtype_names[d]; d++)
-        if (dtypes & 1u << d) {
-            fprintf(out, "%s%s", separator, dtype_names[d]);
-            separator = ", ";
-        }
-    fputs("]", out);
 }
 
 static void print_spread(FILE *out, const struct fitted_spread *spread)
@@ -97,14 +74,15 @@ static void print_group(FILE *out, const struct fitted_group *group)
             phase_names[group->phase]);
     for (size_t i = 0; i < group->spread_count; i++)
         print_spread(out, &group->spreads[i]);
+    char *dtypes = fitted_dtypes(group->dtypes);
     fputs("    clusters: ", out);
-    print_list(out, group->clusters, group->cluster_count);
-    fputs("\n    dtypes: ", out);
-    print_dtypes(out, group->dtypes);
-    for (enum span_key key = 0; key < SPAN_KEYS; key++) {
-        fprintf(out, "\n    %s: ", span_keys[key]);
-        print_span(out, &group->spans[key]);
-    }
+    print_list(out, &group->clusters);
+    fprintf(out, "\n    dtypes: [%s]", dtypes);
+    free(dtypes);
+    for (enum span_key key = 0; key < SPAN_KEYS; key++)
+        fprintf(out, "\n    %s: [%llu, %llu]", span_keys[key],
+                (unsigned long long)group->spans[key].min,
+                (unsigned long long)group->spans[key].max);
     fputs("\n    places: [", out);
     for (size_t i = 0; i < group->place_count; i++)
         fprintf(out, "%s[%u, %llu, %llu]", i ? ", " : "", group->places[i].nodes,
@@ -123,34 +101,24 @@ static void print_origin(FILE *out, const struct provenance *origin)
     fputc('\n', out);
 }
 
-static void print_fitted(FILE *out, const struct fitted *fitted, const struct provenance *origin)
-{
-    fputs(about, out);
-    print_origin(out, origin);
-    print_parameters(out, fitted);
-    print_covariance(out, fitted);
-    fputs("groups:\n", out);
-    for (size_t g = 0; g < fitted->group_count; g++)
-        print_group(out, &fitted->groups[g]);
-}
-
 bool fitted_write(const struct calibration *calibration, const char *folder,
                   const struct provenance *origin, struct error *err)
 {
-    char *shelf = mem_format("%s/fits", folder);
-    char *path = mem_format("%s/%s.yaml", shelf, calibration->name);
-    struct outfile file = {0};
-    bool ok = mkdir(shelf, 0777) == 0 || errno == EEXIST ||
-              error_set(err, EXIT_INPUT, "%s: %s", shelf, strerror(errno));
-    ok = ok && outfile_open(&file, path, err);
-    if (ok) {
-        struct fitted fitted;
-        fitted_of(&fitted, calibration);
-        print_fitted(file.stream, &fitted, origin);
-        fitted_release(&fitted);
-        ok = outfile_commit(&file, err);
-    }
-    free(shelf);
+    char *path = mem_format("%s/fits/%s.yaml", folder, calibration->name);
+    struct outfile file;
+    struct fitted fitted;
+    const bool ok = outfile_open(&file, path, err);
     free(path);
-    return ok;
+    if (!ok)
+        return false;
+    fitted_of(&fitted, calibration);
+    fputs(about, file.stream);
+    print_origin(file.stream, origin);
+    print_parameters(file.stream, &fitted);
+    print_covariance(file.stream, &fitted);
+    fputs("groups:\n", file.stream);
+    for (size_t g = 0; g < fitted.group_count; g++)
+        print_group(file.stream, &fitted.groups[g]);
+    fitted_release(&fitted);
+    return outfile_commit(&file, err);
 }

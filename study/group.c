@@ -1,5 +1,7 @@
 #include "study/group.h"
 
+#include <gsl/gsl_sort.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -84,4 +86,14 @@ bool grouping_same(const struct grouping *grouping, const struct measured_row *a
                    group_key_text(grouping->keys[i], b, of_b)))
             return false;
     return true;
+}
+
+void errors_summarise(double *errors, size_t n, double *median, double *p90)
+{
+    *median = *p90 = NAN;
+    if (n == 0)
+        return;
+    gsl_sort(errors, 1, n);
+    *median = (errors[(n - 1) / 2] + errors[n / 2]) / 2;
+    *p90 = errors[(size_t)floor(0.9 * (double)(n - 1))];
 }

@@ -40,4 +40,9 @@ char *group_key_text(enum group_key key, const struct measured_row *row, char *b
 bool grouping_same(const struct grouping *grouping, const struct measured_row *a,
                    const struct measured_row *b);
 
+// How far off rows are: the two figures that every table of errors gives. Sorts the n absolute
+// errors in place; their median (mean of the middle two when even) and 90th percentile, element
+// floor(0.9 (n - 1)). NaN for none.
+void errors_summarise(double *errors, size_t n, double *median, double *p90);
+
 #endif

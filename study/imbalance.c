@@ -71,14 +71,6 @@ static bool is_slow(const struct slow *slow)
            slow_says(slow, SLOW_COMPUTE);
 }
 
-static double load_over_mean(const double *loads, uint32_t count, uint32_t index)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += loads[i];
-    return sum > 0 ? loads[index] * count / sum : 0;
-}
-
 // The busiest port of a transfer.
 static void blame_port(struct straggler *worst, const struct schedule *schedule,
                        const struct timing *asked, enum phase phase)
@@ -108,7 +100,7 @@ static void blame_rank(struct straggler *worst, const struct schedule *schedule,
 {
     const struct phase_timing *p = &asked->phases[phase];
     const uint32_t ranks = asked->ranks;
-    double *served = mem_alloc(ranks, sizeof(double));
+    double *served = mem_alloc(ranks, sizeof(double)), sum = 0;
     uint32_t slowest = 0;
     for (uint32_t r = 0; r < ranks; r++) {
         if (p->end_ps[r] - p->start_ps[r] > p->end_ps[slowest] - p->start_ps[slowest])
@@ -118,8 +110,10 @@ static void blame_rank(struct straggler *worst, const struct schedule *schedule,
     }
     snprintf(worst->name, sizeof worst->name, "gpu%u", slowest);
     worst->share = 1 / fabric_work(&schedule->fabric, slowest);
-    worst->load =
-        load_over_mean(phase == PHASE_EXPERTS ? served : schedule->loads->tokens, ranks, slowest);
+    const double *loads = phase == PHASE_EXPERTS ? served : schedule->loads->tokens;
+    for (uint32_t r = 0; r < ranks; r++)
+        sum += loads[r];
+    worst->load = sum > 0 ? loads[slowest] * ranks / sum : 0;
     free(served);
 }
 

@@ -13,53 +13,44 @@
 
 // ---- what the closed form says -----------------------------------------------------------------
 
-// Logarithms of the times that an uncertainty may be asked of.
-struct logs {
-    double slowest[PHASE_COUNT], mean[PHASE_COUNT], layer;
+// A number for each time that an uncertainty may be asked of: each phase's of the slowest rank,
+// each phase's mean, and the layer's.
+enum { MEANS = PHASE_COUNT, LAYER = 2 * PHASE_COUNT, FIGURES };
+struct figures {
+    double of[FIGURES];
 };
 
-static struct logs logs_of(const struct timing *timing)
+static struct figures logs_of(const struct timing *timing)
 {
-    struct logs logs = {.layer = log(timing_layer_ps(timing))};
+    struct figures logs = {.of[LAYER] = log(timing_layer_ps(timing))};
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!timing->phases[phase].present)
             continue;
         const struct phase_span span = timing_span(timing, phase);
-        logs.slowest[phase] = log(span.latency_ps);
-        logs.mean[phase] = log(span.latency_mean_ps);
+        logs.of[phase] = log(span.latency_ps);
+        logs.of[MEANS + phase] = log(span.latency_mean_ps);
     }
     return logs;
 }
 
-// False where the closed form cannot put times to it.
-static bool find_logs(struct scenario *closed, struct logs *logs)
+// d ln T / d ln value. The scenario is afterwards what it was.
+static struct figures slope(struct scenario *closed, const struct parameter *parameter, uint8_t on,
+                            const struct figures *base)
 {
+    struct figures moved = *base;
     struct timing timing;
     struct error none;
-    if (!scenario_run(closed, &engine_estimate, &timing, &none))
-        return false;
-    *logs = logs_of(&timing);
-    timing_release(&timing);
-    return true;
-}
-
-// d ln T / d ln value. The scenario is afterwards what it was.
-static struct logs slope(struct scenario *closed, const struct parameter *parameter, uint8_t on,
-                         const struct logs *base)
-{
-    struct logs moved = *base;
     parameter_put(parameter, on, parameter->start * exp(STEP), closed);
     scenario_touch(closed);
-    const bool ok = find_logs(closed, &moved);
+    const bool ok = scenario_run(closed, &engine_estimate, &timing, &none);
     assert(ok); // its loads passed the check, which a change by hand does not repeat
     (void)ok;
+    moved = logs_of(&timing);
+    timing_release(&timing);
     parameter_put(parameter, on, parameter->start, closed); // keys_in_force: that very value
     scenario_touch(closed);
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        moved.slowest[phase] = (moved.slowest[phase] - base->slowest[phase]) / STEP;
-        moved.mean[phase] = (moved.mean[phase] - base->mean[phase]) / STEP;
-    }
-    moved.layer = (moved.layer - base->layer) / STEP;
+    for (int f = 0; f < FIGURES; f++)
+        moved.of[f] = (moved.of[f] - base->of[f]) / STEP;
     return moved;
 }
 
@@ -67,29 +58,14 @@ static struct logs slope(struct scenario *closed, const struct parameter *parame
 
 // Keys of a parameter that have the very value that was found: a preset that says another is not
 // what was fitted.
-static uint8_t still(const struct parameter *parameter, uint8_t on, const struct scenario *scenario)
-{
-    const enum parameter_part part = parameter->part;
-    if ((on & ON_KEY) && parameter_value(part, parameter->field, scenario) != parameter->start)
-        on &= (uint8_t)~ON_KEY;
-    if ((on & ON_OTHER_KEY) && parameter_value(part, parameter->also, scenario) != parameter->start)
-        on &= (uint8_t)~ON_OTHER_KEY;
-    return on;
-}
-
 static uint8_t keys_in_force(const struct parameter *parameter, const struct scenario *scenario)
 {
-    return still(parameter,
-                 parameter_depends(parameter, scenario, PHASE_DISPATCH) |
-                     parameter_depends(parameter, scenario, PHASE_COMBINE),
-                 scenario);
-}
-
-static bool same_keys(const struct parameter *a, const struct parameter *b)
-{
-    return a->part == b->part &&
-           (a->field == b->field || a->field == b->also || (a->also && a->also == b->field) ||
-            (a->also && a->also == b->also));
+    unsigned on = parameter_depends_moving(parameter, scenario);
+    for (int k = 0; k < PARAMETER_KEYS; k++)
+        if (on & 1u << k &&
+            parameter_value(parameter->part, parameter->keys[k], scenario) != parameter->start)
+            on &= ~(1u << k);
+    return (uint8_t)on;
 }
 
 // Whether a fit that comes before has the same key in force.
@@ -98,7 +74,7 @@ static bool taken(const struct fits *fits, size_t before, const struct parameter
 {
     for (size_t i = 0; i < before; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
-            if (same_keys(&fits->all[i].parameters[p], parameter) &&
+            if (parameter_same_key(&fits->all[i].parameters[p], parameter) &&
                 keys_in_force(&fits->all[i].parameters[p], scenario))
                 return true;
     return false;
@@ -106,26 +82,12 @@ static bool taken(const struct fits *fits, size_t before, const struct parameter
 
 // ---- the variance of constants -----------------------------------------------------------------
 
-struct variances {
-    double slowest[PHASE_COUNT], mean[PHASE_COUNT], layer;
-};
-
-static void add_pair(struct variances *sum, const struct logs *a, const struct logs *b,
-                     double covariance)
-{
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        sum->slowest[phase] += a->slowest[phase] * b->slowest[phase] * covariance;
-        sum->mean[phase] += a->mean[phase] * b->mean[phase] * covariance;
-    }
-    sum->layer += a->layer * b->layer * covariance;
-}
-
-static void add_fit(struct variances *sum, const struct fits *fits, size_t index,
-                    struct scenario *closed, const struct logs *base)
+static void add_fit(struct figures *variances, const struct fits *fits, size_t index,
+                    struct scenario *closed, const struct figures *base)
 {
     const struct fitted *fitted = &fits->all[index];
     const size_t n = fitted->parameter_count;
-    struct logs *slopes = mem_alloc(n, sizeof *slopes);
+    struct figures *slopes = mem_alloc(n, sizeof *slopes);
     bool *used = mem_alloc(n, sizeof *used);
     for (size_t p = 0; p < n; p++) {
         const struct parameter *parameter = &fitted->parameters[p];
@@ -135,9 +97,10 @@ static void add_fit(struct variances *sum, const struct fits *fits, size_t index
             slopes[p] = slope(closed, parameter, on, base);
     }
     for (size_t a = 0; a < n; a++)
-        for (size_t b = 0; used[a] && b < n; b++)
-            if (used[b])
-                add_pair(sum, &slopes[a], &slopes[b], fitted->covariance[a * n + b]);
+        for (size_t b = 0; b < n; b++)
+            for (int f = 0; used[a] && used[b] && f < FIGURES; f++)
+                variances->of[f] +=
+                    slopes[a].of[f] * slopes[b].of[f] * fitted->covariance[a * n + b];
     free(slopes);
     free(used);
 }
@@ -175,16 +138,6 @@ static void set_routing(struct uncertainties *uncertainties, const struct timing
 // ---- all together ------------------------------------------------------------------------------
 
 // Constants are fitted by the closed form: where another engine's spread is not known, its is.
-static void set_spread(struct uncertainty *uncertainty, const struct fitted_spread *spread,
-                       const struct engine *engine)
-{
-    const double own = spread->of[engine_index(engine)];
-    uncertainty->known = true;
-    uncertainty->rows = spread->rows;
-    uncertainty->freedom = spread->freedom;
-    uncertainty->spread = own > 0 ? own : spread->of[engine_index(&engine_estimate)];
-}
-
 static void set_spreads(struct uncertainties *uncertainties, const struct fits *fits,
                         const struct scenario *scenario, const struct engine *engine)
 {
@@ -195,13 +148,17 @@ static void set_spreads(struct uncertainties *uncertainties, const struct fits *
         if (!group)
             continue;
         const struct fitted_spread *spread = fitted_spread_at(group, scenario->cluster.nodes);
-        set_spread(&uncertainties->slowest[phase], spread, engine);
-        set_spread(&uncertainties->mean[phase], spread, engine);
+        const double own = spread->of[engine_index(engine)];
+        uncertainties->slowest[phase] = uncertainties->mean[phase] = (struct uncertainty){
+            .known = true,
+            .spread = own > 0 ? own : spread->of[engine_index(&engine_estimate)],
+            .freedom = spread->freedom,
+            .rows = spread->rows};
     }
 }
 
 static void set_layer(struct uncertainties *uncertainties, const struct scenario *scenario,
-                      const struct logs *base)
+                      const struct figures *base)
 {
     struct uncertainty *layer = &uncertainties->layer;
     layer->known = true;
@@ -212,7 +169,7 @@ static void set_layer(struct uncertainties *uncertainties, const struct scenario
             continue;
         if (phase_moves(phase))
             layer->known = layer->known && uncertainty->known;
-        const double share = exp(base->slowest[phase] - base->layer);
+        const double share = exp(base->of[phase] - base->of[LAYER]);
         layer->routing = hypot(layer->routing, share * uncertainty->routing);
         if (!uncertainty->known)
             continue;
@@ -232,21 +189,22 @@ static void clone_in_closed_form(struct scenario *closed, const struct scenario 
     closed->def.loads = LOADS_EXPECTED;
 }
 
-static void set_uncertainties(struct uncertainties *uncertainties,
-                              const struct variances *variances)
+static void set_constants_parts(struct uncertainties *uncertainties,
+                                const struct figures *variances)
 {
-    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        uncertainties->slowest[phase].constants = sqrt(fmax(variances->slowest[phase], 0));
-        uncertainties->mean[phase].constants = sqrt(fmax(variances->mean[phase], 0));
+    for (int f = 0; f < FIGURES; f++) {
+        struct uncertainty *uncertainty = f == LAYER  ? &uncertainties->layer
+                                          : f < MEANS ? &uncertainties->slowest[f]
+                                                      : &uncertainties->mean[f - MEANS];
+        uncertainty->constants = sqrt(fmax(variances->of[f], 0));
     }
-    uncertainties->layer.constants = sqrt(fmax(variances->layer, 0));
 }
 
 void uncertainties_find(struct uncertainties *uncertainties, const struct fits *fits,
                         const struct scenario *scenario, const struct engine *engine)
 {
     struct scenario closed;
-    struct variances variances = {0};
+    struct figures variances = {0};
     struct timing timing;
     struct error none;
     *uncertainties = (struct uncertainties){0};
@@ -255,13 +213,13 @@ void uncertainties_find(struct uncertainties *uncertainties, const struct fits *
         scenario_release(&closed);
         return;
     }
-    const struct logs base = logs_of(&timing);
+    const struct figures base = logs_of(&timing);
     for (size_t i = 0; i < fits->count; i++)
         add_fit(&variances, fits, i, &closed, &base);
     set_spreads(uncertainties, fits, scenario, engine);
     set_routing(uncertainties, &timing);
     set_layer(uncertainties, scenario, &base);
-    set_uncertainties(uncertainties, &variances);
+    set_constants_parts(uncertainties, &variances);
     timing_release(&timing);
     scenario_release(&closed);
 }

@@ -121,23 +121,20 @@ static double rail_ps(const struct layout_cost *cost, const struct transfer_weig
     return larger(larger(far, near * weight->nvlink_ps), copies);
 }
 
-// A rank's choices a token, and how far above that they may be when it counts: from how they vary
-// from part to part, all of whose choices come together. A plan and what it serves are two draws:
-// twice the variance of one.
-static double drifted(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t rank)
+// Variance of a tally, from how it varies from part to part, all of which come together.
+static double variance_of(const struct layout_hits *hits, const struct layout_tally *tally)
 {
-    const double choices = (double)hits->rank_choices[rank] / LAYOUT_CHOICE;
-    const double counts = (double)hits->rank_counts[rank];
-    const double squares = (double)hits->part_squares[rank] - counts * counts / LAYOUT_PARTS;
-    const double error = sqrt(2 * hits->dispersion * squares);
-    return (choices + cost->drift * error) / (double)hits->tokens;
+    const double count = (double)tally->count;
+    return hits->dispersion * ((double)tally->squares - count * count / LAYOUT_PARTS);
 }
 
-// Variance of the tokens that reach a node.
-static double node_variance(const struct layout_hits *hits, uint32_t node)
+// A rank's choices a token, and how far above that they may be when it counts. A plan and what it
+// serves are two draws: twice the variance of one.
+static double drifted(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t rank)
 {
-    const double tokens = (double)hits->node_tokens[node];
-    return hits->dispersion * ((double)hits->node_squares[node] - tokens * tokens / LAYOUT_PARTS);
+    const double choices = (double)hits->ranks[rank].choices / LAYOUT_CHOICE;
+    const double variance = variance_of(hits, &hits->ranks[rank].counted);
+    return (choices + cost->drift * sqrt(2 * variance)) / (double)hits->tokens;
 }
 
 // Copies a token at a node, drifted as a rank's choices are, and how much they differ from one home
@@ -145,8 +142,8 @@ static double node_variance(const struct layout_hits *hits, uint32_t node)
 static void set_node(const struct layout_cost *cost, const struct layout_hits *hits, uint32_t node,
                      struct reached *at)
 {
-    const double variance = node_variance(hits, node), tokens = (double)hits->tokens;
-    at->node = ((double)hits->node_tokens[node] + cost->drift * sqrt(2 * variance)) / tokens;
+    const double variance = variance_of(hits, &hits->nodes[node]), tokens = (double)hits->tokens;
+    at->node = ((double)hits->nodes[node].count + cost->drift * sqrt(2 * variance)) / tokens;
     at->apart = sqrt(variance / tokens / cost->tokens);
 }
 
@@ -159,11 +156,6 @@ static double experts_ps(const struct layout_cost *cost, double choices)
     return cost->experts_ps[i] + (at - i) * (cost->experts_ps[i + 1] - cost->experts_ps[i]);
 }
 
-// Sums over nodes and all, of tokens that reach ranks and of choices.
-struct totals {
-    double tokens, choices, node_tokens;
-};
-
 static double transfer_ps(const struct layout_cost *cost, const struct transfer_weight *weight,
                           const struct reached *tokens, const struct reached *choices)
 {
@@ -175,26 +167,25 @@ double layout_cost_ps(const struct layout_cost *cost, const struct layout_hits *
 {
     const uint32_t inside = cost->ranks / cost->nodes;
     const double share = 1 / (double)hits->tokens;
-    struct totals all = {0};
-    double before = 0, after = 0;
+    double tokens_all = 0, choices_all = 0, nodes_all = 0, before = 0, after = 0;
     for (uint32_t r = 0; r < cost->ranks; r++) {
-        all.tokens += (double)hits->rank_tokens[r] * share;
-        all.choices += (double)hits->rank_choices[r] / LAYOUT_CHOICE * share;
+        tokens_all += (double)hits->ranks[r].tokens * share;
+        choices_all += (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;
     }
     for (uint32_t n = 0; n < cost->nodes; n++)
-        all.node_tokens += (double)hits->node_tokens[n] * share;
+        nodes_all += (double)hits->nodes[n].count * share;
     for (uint32_t n = 0; n < cost->nodes; n++) {
-        struct reached tokens = {.all = all.tokens, .nodes = all.node_tokens};
+        struct reached tokens = {.all = tokens_all, .nodes = nodes_all};
         set_node(cost, hits, n, &tokens);
         struct reached choices = tokens;
-        choices.all = all.choices;
+        choices.all = choices_all;
         for (uint32_t r = n * inside; r < (n + 1) * inside; r++) {
-            tokens.inside += (double)hits->rank_tokens[r] * share;
-            choices.inside += (double)hits->rank_choices[r] / LAYOUT_CHOICE * share;
+            tokens.inside += (double)hits->ranks[r].tokens * share;
+            choices.inside += (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;
         }
         for (uint32_t r = n * inside; r < (n + 1) * inside; r++) {
-            tokens.own = (double)hits->rank_tokens[r] * share;
-            choices.own = (double)hits->rank_choices[r] / LAYOUT_CHOICE * share;
+            tokens.own = (double)hits->ranks[r].tokens * share;
+            choices.own = (double)hits->ranks[r].choices / LAYOUT_CHOICE * share;
             const double served = drifted(cost, hits, r) * cost->tokens * cost->ranks;
             before += power_16(transfer_ps(cost, &cost->transfers[0], &tokens, &choices) +
                                experts_ps(cost, served));

@@ -8,23 +8,26 @@
 
 #include "model/schedule.h"
 
-// How often tokens reach ranks and nodes, in whole numbers.
-struct layout_hits {
-    uint32_t ranks, nodes;
-    uint64_t tokens;        // that were counted
-    uint64_t *rank_tokens;  // [ranks] tokens with a choice there
-    uint64_t *node_tokens;  // [nodes]
-    uint64_t *rank_choices; // [ranks] in parts of LAYOUT_CHOICE: what each is expected to be again
-    uint64_t *rank_counts;  // [ranks] as they were
-    uint64_t
-        *part_counts; // [ranks * LAYOUT_PARTS] in each of so many runs of tokens, alike in length
-    uint64_t *part_squares; // [ranks] the squares of those, summed
-    uint64_t *node_parts;   // [nodes * LAYOUT_PARTS] node_tokens in each run
-    uint64_t *node_squares; // [nodes]
-    double dispersion;      // variance of a sum of parts over that of as many that are independent
-};
 #define LAYOUT_PARTS 32
 #define LAYOUT_CHOICE 1024
+
+// How often something came, in all and in each of so many runs of tokens, alike in length.
+struct layout_tally {
+    uint64_t count, parts[LAYOUT_PARTS];
+    uint64_t squares; // of the parts, summed
+};
+
+// How often tokens reach ranks and nodes, in whole numbers.
+struct layout_hits {
+    uint64_t tokens; // that were counted
+    struct layout_rank_hits {
+        uint64_t tokens;             // with a choice there
+        uint64_t choices;            // in parts of LAYOUT_CHOICE: what is expected to be again
+        struct layout_tally counted; // choices as they were
+    } * ranks;
+    struct layout_tally *nodes; // tokens with a choice there
+    double dispersion; // variance of a sum of parts over that of as many that are independent
+};
 
 #define LAYOUT_COST_POINTS 129
 

@@ -26,8 +26,8 @@ struct layout_figures {
 bool layout_judge(const struct layout_case *judged, struct layout_figures *figures,
                   struct error *err);
 
-// The scenario with a layout of its own, at the layer's first step: to be run, or looked at. Released by
-// scenario_release.
+// The scenario with a layout of its own, at the layer's first step: to be run, or looked at.
+// Released by scenario_release.
 bool layout_try(struct scenario *tried, const struct layout_case *judged, struct error *err);
 
 #endif

@@ -8,23 +8,24 @@
 #include <math.h>
 #include <stdlib.h>
 
-// A layout is made from one part of the trace, and tried on one by the closed form, on a cluster of
-// which no part is slow.
+// A layer's layout is made from one part of the trace, and tried on one by the closed form, on a
+// cluster of which no part is slow.
 struct planner {
     const struct layout_task *task;
     const struct scenario *healthy;
+    uint32_t layer_index; // of the trace
     struct recorded *plan, *trial;
 };
 
 // ---- by a rule ---------------------------------------------------------------------------------
 
-static double *expert_loads(const struct planner *planner, uint32_t layer_index)
+static double *expert_loads(const struct planner *planner)
 {
     const struct trace *part = recorded_trace(planner->plan);
     double *load = mem_alloc(planner->task->shape.experts, sizeof *load);
     uint16_t ids[MOE_MAX_TOPK];
     for (uint64_t t = 0; t < part->tokens; t++) {
-        trace_row(part, t, layer_index, ids);
+        trace_row(part, t, planner->layer_index, ids);
         for (uint32_t k = 0; k < part->moe.topk; k++)
             if (ids[k] != ROUTING_DROPPED)
                 load[ids[k]]++;
@@ -39,12 +40,12 @@ static bool from_slots(const struct layout_task *task, const uint32_t *slot_expe
                              task->shape.ranks, err);
 }
 
-static bool plan_rule(const struct planner *planner, enum placement_rule rule, uint32_t layer_index,
+static bool plan_rule(const struct planner *planner, enum placement_rule rule,
                       struct layout *layout, struct error *err)
 {
     const struct layout_task *task = planner->task;
     uint32_t *slot_expert = mem_alloc(task->shape.slots, sizeof *slot_expert);
-    double *load = expert_loads(planner, layer_index);
+    double *load = expert_loads(planner);
     placement_make(rule, &task->shape, load, task->seed, slot_expert);
     const bool ok = from_slots(task, slot_expert, layout, err);
     free(load);
@@ -57,24 +58,32 @@ static bool plan_rule(const struct planner *planner, enum placement_rule rule, u
 // At most so many tokens are searched over, evenly spread: more say little more.
 #define SEARCH_TOKENS 32768
 
-static uint16_t *planned_ids(const struct planner *planner, uint32_t layer_index, uint32_t *tokens)
+static uint16_t *planned_ids(const struct planner *planner, uint32_t *tokens)
 {
     const struct trace *part = recorded_trace(planner->plan);
     *tokens = part->tokens < SEARCH_TOKENS ? (uint32_t)part->tokens : SEARCH_TOKENS;
     uint16_t *ids = mem_alloc((size_t)*tokens * part->moe.topk, sizeof *ids);
     for (uint32_t t = 0; t < *tokens; t++)
-        trace_row(part, part->tokens * t / *tokens, layer_index, ids + (size_t)t * part->moe.topk);
+        trace_row(part, part->tokens * t / *tokens, planner->layer_index,
+                  ids + (size_t)t * part->moe.topk);
     return ids;
 }
 
-// By the healthy cluster: the cost takes the first rank's figures for all.
-static bool set_cost(const struct planner *planner, uint32_t layer_index,
-                     const struct layout *layout, struct layout_cost *cost, struct error *err)
+static struct layout_case case_of(const struct planner *planner, struct recorded *part,
+                                  const struct layout *layout)
 {
-    const struct layout_case planned = {.scenario = planner->healthy,
-                                        .part = planner->plan,
-                                        .layer_index = layer_index,
-                                        .layout = layout};
+    return (struct layout_case){.scenario = planner->healthy,
+                                .part = part,
+                                .layer_index = planner->layer_index,
+                                .layout = layout,
+                                .engine = &engine_estimate};
+}
+
+// By the healthy cluster: the cost takes the first rank's figures for all.
+static bool set_cost(const struct planner *planner, const struct layout *layout,
+                     struct layout_cost *cost, struct error *err)
+{
+    const struct layout_case planned = case_of(planner, planner->plan, layout);
     struct scenario tried;
     if (!layout_try(&tried, &planned, err))
         return false;
@@ -84,14 +93,10 @@ static bool set_cost(const struct planner *planner, uint32_t layer_index,
     return true;
 }
 
-static bool add_trial(const struct planner *planner, uint32_t layer_index,
-                      const struct layout *layout, double *layer_us, struct error *err)
+static bool add_trial(const struct planner *planner, const struct layout *layout, double *layer_us,
+                      struct error *err)
 {
-    const struct layout_case judged = {.scenario = planner->healthy,
-                                       .part = planner->trial,
-                                       .layer_index = layer_index,
-                                       .layout = layout,
-                                       .engine = &engine_estimate};
+    const struct layout_case judged = case_of(planner, planner->trial, layout);
     struct layout_figures figures;
     if (!layout_judge(&judged, &figures, err))
         return false;
@@ -100,8 +105,8 @@ static bool add_trial(const struct planner *planner, uint32_t layer_index,
 }
 
 // One run of the search, from EPLB's layout on.
-static bool search_once(const struct planner *planner, uint32_t layer_index, uint64_t seed,
-                        struct layout *layout, struct error *err)
+static bool search_once(const struct planner *planner, uint64_t seed, struct layout *layout,
+                        struct error *err)
 {
     const struct layout_task *task = planner->task;
     struct layout_cost cost;
@@ -110,13 +115,13 @@ static bool search_once(const struct planner *planner, uint32_t layer_index, uin
                                    .topk = recorded_trace(planner->plan)->moe.topk,
                                    .steps = task->search_steps,
                                    .seed = seed};
-    if (!plan_rule(planner, PLACEMENT_EPLB, layer_index, layout, err))
+    if (!plan_rule(planner, PLACEMENT_EPLB, layout, err))
         return false;
-    if (!set_cost(planner, layer_index, layout, &cost, err)) {
+    if (!set_cost(planner, layout, &cost, err)) {
         layout_release(layout);
         return false;
     }
-    uint16_t *ids = planned_ids(planner, layer_index, &search.tokens);
+    uint16_t *ids = planned_ids(planner, &search.tokens);
     uint32_t *slot_expert = mem_copy(layout->slot_expert, layout->slots * sizeof *slot_expert);
     search.ids = ids;
     layout_search(&search, slot_expert);
@@ -131,17 +136,16 @@ static bool search_once(const struct planner *planner, uint32_t layer_index, uin
 // chance, and which of them is shortest there is shortest elsewhere too.
 #define RUNS 4
 
-static bool search_best(const struct planner *planner, uint32_t layer_index, struct layout *layout,
-                        struct error *err)
+static bool search_best(const struct planner *planner, struct layout *layout, struct error *err)
 {
     double best_us = INFINITY;
     *layout = (struct layout){0};
     for (uint64_t run = 0; run < RUNS; run++) {
         struct layout found;
         double us = 0;
-        if (!search_once(planner, layer_index, planner->task->seed * RUNS + run, &found, err))
+        if (!search_once(planner, planner->task->seed * RUNS + run, &found, err))
             return false;
-        const bool ok = add_trial(planner, layer_index, &found, &us, err);
+        const bool ok = add_trial(planner, &found, &us, err);
         if (ok && us < best_us) {
             layout_release(layout);
             *layout = found;
@@ -155,35 +159,30 @@ static bool search_best(const struct planner *planner, uint32_t layer_index, str
     return true;
 }
 
-// What search gains over EPLB, both made on one half of the plan, on the half that they have not
-// seen.
-static bool try_half(const struct planner *planner, uint32_t layer_index, double *eplb_us,
-                     double *search_us, struct error *err)
+// What a layout made on one half of the plan, by search or by EPLB, takes on the half that it has
+// not seen.
+static bool try_half(const struct planner *half, bool search, double *us, struct error *err)
 {
-    struct layout eplb, searched;
-    if (!plan_rule(planner, PLACEMENT_EPLB, layer_index, &eplb, err))
+    struct layout layout;
+    if (!(search ? search_once(half, half->task->seed, &layout, err)
+                 : plan_rule(half, PLACEMENT_EPLB, &layout, err)))
         return false;
-    bool ok = add_trial(planner, layer_index, &eplb, eplb_us, err);
-    layout_release(&eplb);
-    if (!ok || !search_once(planner, layer_index, planner->task->seed, &searched, err))
-        return false;
-    ok = add_trial(planner, layer_index, &searched, search_us, err);
-    layout_release(&searched);
+    const bool ok = add_trial(half, &layout, us, err);
+    layout_release(&layout);
     return ok;
 }
 
 #define MIN_GAIN 0.05 // less is within what chance does to a layout half a trace later
 
-static bool try_halves(const struct planner *planner, uint32_t layer_index,
-                       struct recorded *const halves[2], bool *pays, struct error *err)
+static bool try_halves(const struct planner *planner, struct recorded *const halves[2], bool *pays,
+                       struct error *err)
 {
     double eplb_us = 0, search_us = 0;
     for (int fold = 0; fold < 2; fold++) {
-        const struct planner half = {.task = planner->task,
-                                     .healthy = planner->healthy,
-                                     .plan = halves[fold],
-                                     .trial = halves[1 - fold]};
-        if (!try_half(&half, layer_index, &eplb_us, &search_us, err))
+        struct planner half = *planner;
+        half.plan = halves[fold];
+        half.trial = halves[1 - fold];
+        if (!try_half(&half, false, &eplb_us, err) || !try_half(&half, true, &search_us, err))
             return false;
     }
     *pays = search_us < (1 - MIN_GAIN) * eplb_us;
@@ -193,8 +192,7 @@ static bool try_halves(const struct planner *planner, uint32_t layer_index,
 // Whether search is to be believed on a layer. What it finds in a plan may be no more than the
 // plan's own chance: it stands where it also shortens the layer in the half of the plan that it was
 // not made on, either way around. A plan that has no two halves is taken at its word.
-static bool find_pays(const struct planner *planner, uint32_t layer_index, bool *pays,
-                      struct error *err)
+static bool find_pays(const struct planner *planner, bool *pays, struct error *err)
 {
     struct error none;
     struct recorded *const halves[2] = {recorded_part(planner->plan, 0, 0.5, &none),
@@ -202,7 +200,7 @@ static bool find_pays(const struct planner *planner, uint32_t layer_index, bool 
     bool ok = true;
     *pays = true;
     if (halves[0] && halves[1])
-        ok = try_halves(planner, layer_index, halves, pays, err);
+        ok = try_halves(planner, halves, pays, err);
     recorded_release(halves[0]);
     recorded_release(halves[1]);
     return ok;
@@ -211,29 +209,38 @@ static bool find_pays(const struct planner *planner, uint32_t layer_index, bool 
 // ---- layer by layer ----------------------------------------------------------------------------
 
 static bool plan_layer(const struct planner *planner, enum placement_rule rule,
-                       uint32_t layer_index, struct layout *layout, struct error *err)
+                       struct layout *layout, struct error *err)
 {
     bool pays;
     if (rule != PLACEMENT_SEARCH)
-        return plan_rule(planner, rule, layer_index, layout, err);
-    if (!find_pays(planner, layer_index, &pays, err))
+        return plan_rule(planner, rule, layout, err);
+    if (!find_pays(planner, &pays, err))
         return false;
-    return pays ? search_best(planner, layer_index, layout, err)
-                : plan_rule(planner, PLACEMENT_EPLB, layer_index, layout, err);
+    return pays ? search_best(planner, layout, err)
+                : plan_rule(planner, PLACEMENT_EPLB, layout, err);
 }
 
-// Every layer is tried, so that the first that fails is the same whatever the threads.
-static bool plan_layers(const struct planner *planner, enum placement_rule rule,
-                        struct layouts *layouts, struct error *err)
+bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
+                 struct error *err)
 {
-    const struct layout_task *task = planner->task;
     const uint32_t count = task->layer_count;
-    uint32_t failed = count;
+    uint32_t failed = count; // every layer is tried: the first to fail whatever the threads
+    struct scenario healthy;
+    scenario_clone(&healthy, &task->scenario);
+    cluster_clear_slow(&healthy.cluster);
+    *layouts = (struct layouts){.count = count,
+                                .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
+                                .of = mem_alloc(count, sizeof *layouts->of)};
 #pragma omp parallel for schedule(dynamic, 1) shared(failed)
     for (uint32_t l = 0; l < count; l++) {
+        const struct planner planner = {.task = task,
+                                        .healthy = &healthy,
+                                        .layer_index = task->layers[l],
+                                        .plan = task->plan,
+                                        .trial = task->plan};
         struct error own;
         layouts->layer_ids[l] = recorded_trace(task->plan)->layer_ids[task->layers[l]];
-        if (plan_layer(planner, rule, task->layers[l], &layouts->of[l], &own))
+        if (plan_layer(&planner, rule, &layouts->of[l], &own))
             continue;
 #pragma omp critical
         if (l < failed) {
@@ -241,24 +248,8 @@ static bool plan_layers(const struct planner *planner, enum placement_rule rule,
             *err = own;
         }
     }
-    return failed == count;
-}
-
-bool layout_plan(const struct layout_task *task, enum placement_rule rule, struct layouts *layouts,
-                 struct error *err)
-{
-    const uint32_t count = task->layer_count;
-    struct scenario healthy;
-    scenario_clone(&healthy, &task->scenario);
-    cluster_clear_slow(&healthy.cluster);
-    const struct planner planner = {
-        .task = task, .healthy = &healthy, .plan = task->plan, .trial = task->plan};
-    *layouts = (struct layouts){.count = count,
-                                .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
-                                .of = mem_alloc(count, sizeof *layouts->of)};
-    const bool ok = plan_layers(&planner, rule, layouts, err);
-    if (!ok)
+    if (failed < count)
         layouts_release(layouts);
     scenario_release(&healthy);
-    return ok;
+    return failed == count;
 }

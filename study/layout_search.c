@@ -36,8 +36,7 @@ static void index_tokens(struct state *state)
             state->first[search->ids[i] + 1]++;
     for (uint32_t e = 0; e < experts; e++)
         state->first[e + 1] += state->first[e];
-    uint32_t *next = mem_alloc(experts, sizeof *next);
-    memcpy(next, state->first, experts * sizeof *next);
+    uint32_t *next = mem_copy(state->first, experts * sizeof *next);
     for (size_t i = 0; i < choices; i++)
         if (search->ids[i] != ROUTING_DROPPED)
             state->token[next[search->ids[i]]++] = (uint32_t)(i / search->topk);
@@ -107,38 +106,40 @@ static uint32_t rank_of(const struct state *state, uint32_t slot)
     return slot / state->room;
 }
 
+static void tally_add(struct layout_tally *tally, uint8_t part)
+{
+    tally->count++;
+    tally->squares += 2 * tally->parts[part]++ + 1;
+}
+
+static void tally_drop(struct layout_tally *tally, uint8_t part)
+{
+    tally->count--;
+    tally->squares -= 2 * --tally->parts[part] + 1;
+}
+
 static void arrive(struct state *state, uint32_t expert, uint32_t token, uint32_t rank)
 {
     const struct placement_shape *shape = state->search->shape;
     const uint32_t node = rank / state->per_node;
-    const uint8_t before = state->at_rank[(size_t)token * shape->ranks + rank]++;
-    state->hits.rank_choices[rank] += state->weight[expert];
-    state->hits.rank_counts[rank]++;
-    state->hits.part_squares[rank] +=
-        2 * state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]]++ + 1;
-    state->hits.rank_tokens[rank] += before == 0;
-    if (state->at_node[(size_t)token * shape->nodes + node]++ == 0) {
-        state->hits.node_tokens[node]++;
-        state->hits.node_squares[node] +=
-            2 * state->hits.node_parts[node * LAYOUT_PARTS + state->part[token]]++ + 1;
-    }
+    struct layout_rank_hits *hits = &state->hits.ranks[rank];
+    hits->choices += state->weight[expert];
+    tally_add(&hits->counted, state->part[token]);
+    hits->tokens += state->at_rank[(size_t)token * shape->ranks + rank]++ == 0;
+    if (state->at_node[(size_t)token * shape->nodes + node]++ == 0)
+        tally_add(&state->hits.nodes[node], state->part[token]);
 }
 
 static void leave(struct state *state, uint32_t expert, uint32_t token, uint32_t rank)
 {
     const struct placement_shape *shape = state->search->shape;
     const uint32_t node = rank / state->per_node;
-    const uint8_t after = --state->at_rank[(size_t)token * shape->ranks + rank];
-    state->hits.rank_choices[rank] -= state->weight[expert];
-    state->hits.rank_counts[rank]--;
-    state->hits.part_squares[rank] -=
-        2 * --state->hits.part_counts[rank * LAYOUT_PARTS + state->part[token]] + 1;
-    state->hits.rank_tokens[rank] -= after == 0;
-    if (--state->at_node[(size_t)token * shape->nodes + node] == 0) {
-        state->hits.node_tokens[node]--;
-        state->hits.node_squares[node] -=
-            2 * --state->hits.node_parts[node * LAYOUT_PARTS + state->part[token]] + 1;
-    }
+    struct layout_rank_hits *hits = &state->hits.ranks[rank];
+    hits->choices -= state->weight[expert];
+    tally_drop(&hits->counted, state->part[token]);
+    hits->tokens -= --state->at_rank[(size_t)token * shape->ranks + rank] == 0;
+    if (--state->at_node[(size_t)token * shape->nodes + node] == 0)
+        tally_drop(&state->hits.nodes[node], state->part[token]);
 }
 
 // Replicas take turns by the token's index.
@@ -149,16 +150,13 @@ static uint32_t server(const struct state *state, uint32_t expert, uint32_t toke
     return rank_of(state, state->slot_of[(size_t)expert * state->max + turn]);
 }
 
-static void land(struct state *state, uint32_t expert)
+// Lets all tokens of an expert arrive, or leave.
+static void each_token(struct state *state, uint32_t expert,
+                       void (*go)(struct state *state, uint32_t expert, uint32_t token,
+                                  uint32_t rank))
 {
     for (uint32_t i = state->first[expert]; i < state->first[expert + 1]; i++)
-        arrive(state, expert, state->token[i], server(state, expert, state->token[i]));
-}
-
-static void lift(struct state *state, uint32_t expert)
-{
-    for (uint32_t i = state->first[expert]; i < state->first[expert + 1]; i++)
-        leave(state, expert, state->token[i], server(state, expert, state->token[i]));
+        go(state, expert, state->token[i], server(state, expert, state->token[i]));
 }
 
 // ---- steps -------------------------------------------------------------------------------------
@@ -205,14 +203,14 @@ static uint32_t regive(struct state *state, uint32_t slot, uint32_t expert, uint
     const uint32_t loser = state->expert[slot], lost = turn_of(state, slot);
     uint32_t *of_loser = &state->slot_of[(size_t)loser * state->max];
     uint32_t *of_winner = &state->slot_of[(size_t)expert * state->max];
-    lift(state, loser);
-    lift(state, expert);
+    each_token(state, loser, leave);
+    each_token(state, expert, leave);
     of_loser[lost] = of_loser[--state->replicas[loser]];
     of_winner[state->replicas[expert]++] = of_winner[turn];
     of_winner[turn] = slot;
     state->expert[slot] = expert;
-    land(state, loser);
-    land(state, expert);
+    each_token(state, loser, arrive);
+    each_token(state, expert, arrive);
     return lost;
 }
 
@@ -280,27 +278,18 @@ static void state_init(struct state *state, const struct layout_search *search,
                             .room = shape->slots / shape->ranks,
                             .per_node = shape->ranks / shape->nodes,
                             .max = shape->slots - shape->experts + 1,
+                            .hits = {.tokens = search->tokens},
                             .rng = rng_stream(search->seed, shape->slots, 0, 0)};
-    state->expert = mem_alloc(shape->slots, sizeof(uint32_t));
+    state->expert = mem_copy(slot_expert, shape->slots * sizeof *slot_expert);
     state->replicas = mem_alloc(shape->experts, sizeof(uint32_t));
     state->slot_of = mem_alloc((size_t)shape->experts * state->max + 1, sizeof(uint32_t));
     state->at_rank = mem_alloc((size_t)search->tokens * shape->ranks, 1);
     state->at_node = mem_alloc((size_t)search->tokens * shape->nodes, 1);
-    state->hits = (struct layout_hits){.ranks = shape->ranks,
-                                       .nodes = shape->nodes,
-                                       .tokens = search->tokens,
-                                       .rank_tokens = mem_alloc(shape->ranks, sizeof(uint64_t)),
-                                       .node_tokens = mem_alloc(shape->nodes, sizeof(uint64_t)),
-                                       .rank_choices = mem_alloc(shape->ranks, sizeof(uint64_t))};
-    state->hits.rank_counts = mem_alloc(shape->ranks, sizeof(uint64_t));
-    state->hits.part_counts = mem_alloc((size_t)shape->ranks * LAYOUT_PARTS, sizeof(uint64_t));
-    state->hits.node_parts = mem_alloc((size_t)shape->nodes * LAYOUT_PARTS, sizeof(uint64_t));
-    state->hits.node_squares = mem_alloc(shape->nodes, sizeof(uint64_t));
-    state->hits.part_squares = mem_alloc(shape->ranks, sizeof(uint64_t));
+    state->hits.ranks = mem_alloc(shape->ranks, sizeof *state->hits.ranks);
+    state->hits.nodes = mem_alloc(shape->nodes, sizeof *state->hits.nodes);
     state->part = mem_alloc(search->tokens, 1);
     for (uint32_t t = 0; t < search->tokens; t++)
         state->part[t] = (uint8_t)((uint64_t)t * LAYOUT_PARTS / search->tokens);
-    memcpy(state->expert, slot_expert, shape->slots * sizeof(uint32_t));
     for (uint32_t slot = 0; slot < shape->slots; slot++) {
         const uint32_t e = slot_expert[slot];
         state->slot_of[(size_t)e * state->max + state->replicas[e]++] = slot;
@@ -308,7 +297,7 @@ static void state_init(struct state *state, const struct layout_search *search,
     index_tokens(state);
     expect_loads(state);
     for (uint32_t e = 0; e < shape->experts; e++)
-        land(state, e);
+        each_token(state, e, arrive);
 }
 
 static void state_release(struct state *state)
@@ -320,16 +309,10 @@ static void state_release(struct state *state)
     free(state->token);
     free(state->weight);
     free(state->part);
-    free(state->hits.rank_counts);
-    free(state->hits.part_counts);
-    free(state->hits.part_squares);
-    free(state->hits.node_parts);
-    free(state->hits.node_squares);
     free(state->at_rank);
     free(state->at_node);
-    free(state->hits.rank_tokens);
-    free(state->hits.node_tokens);
-    free(state->hits.rank_choices);
+    free(state->hits.ranks);
+    free(state->hits.nodes);
 }
 
 #define FIRST_THRESHOLD 2e-3 // of the cost

@@ -6,24 +6,14 @@
 #include <stdlib.h>
 
 // The trace cut into the part planned on and the part judged on.
-struct parts {
-    struct recorded *plan, *replay;
-};
-
-static bool cut_parts(struct parts *parts, const struct place *place,
+static bool cut_parts(struct layout_task *task, struct recorded **replay, struct recorded *whole,
                       const struct layout_task_def *def, struct error *err)
 {
-    parts->plan = recorded_part(place->recorded, def->plan.from, def->plan.to, err);
-    if (!parts->plan)
+    task->plan = recorded_part(whole, def->plan.from, def->plan.to, err);
+    if (!task->plan)
         return error_prefix(err, "--plan-on");
-    parts->replay = recorded_part(place->recorded, def->replay.from, def->replay.to, err);
-    return parts->replay || error_prefix(err, "--replay-on");
-}
-
-static void parts_release(struct parts *parts)
-{
-    recorded_release(parts->plan);
-    recorded_release(parts->replay);
+    *replay = recorded_part(whole, def->replay.from, def->replay.to, err);
+    return *replay || error_prefix(err, "--replay-on");
 }
 
 static bool pick_layers(struct layout_task *task, const struct trace *trace,
@@ -40,11 +30,10 @@ static bool pick_layers(struct layout_task *task, const struct trace *trace,
 }
 
 // Tokens per rank that both parts hold, unless some are asked; a trace with steps says them itself.
-static bool pick_task_tokens(const struct parts *parts, uint32_t ranks, uint32_t *tokens,
-                             struct error *err)
+static bool pick_task_tokens(const struct layout_task *task, const struct trace *replay_trace,
+                             uint32_t ranks, uint32_t *tokens, struct error *err)
 {
-    const struct trace *replay_trace = recorded_trace(parts->replay);
-    const uint32_t plan = scenario_trace_tokens(recorded_trace(parts->plan), ranks);
+    const uint32_t plan = scenario_trace_tokens(recorded_trace(task->plan), ranks);
     const uint32_t replay = scenario_trace_tokens(replay_trace, ranks);
     if (!scenario_check_tokens(replay_trace, *tokens, err))
         return false;
@@ -68,7 +57,7 @@ static bool set_shape(struct layout_task *task, uint32_t redundant, struct error
 static void tell_steps(const struct layout_task *task, const struct layout_task_def *def)
 {
     const uint32_t ranks = cluster_ranks(&task->scenario.cluster);
-    const uint32_t tokens = layout_task_tokens(task);
+    const uint32_t tokens = task->scenario.def.tokens;
     trace_steps(recorded_trace(task->plan), ranks, tokens);
     if (fabs(def->plan.from - def->replay.from) > 0)
         trace_steps(scenario_trace(&task->scenario), ranks, tokens);
@@ -76,21 +65,21 @@ static void tell_steps(const struct layout_task *task, const struct layout_task_
 
 // The first step judged decides the default dispatcher, for all steps.
 static bool open_task_scenario(struct layout_task *task, const struct layout_task_def *def,
-                               const struct place *place, const struct parts *parts,
+                               const struct place *place, struct recorded *replay,
                                struct error *err)
 {
-    const struct place judged = {.cluster = place->cluster, .recorded = parts->replay};
+    const struct place judged = {.cluster = place->cluster, .recorded = replay};
     struct scenario_def first = *def->scenario;
     struct scenario *scenario = &task->scenario;
     first.unplaced = true;
     first.layer = 0;
     first.step = 0;
-    if (!pick_task_tokens(parts, cluster_ranks(&place->cluster), &first.tokens, err) ||
+    if (!pick_task_tokens(task, recorded_trace(replay), cluster_ranks(&place->cluster),
+                          &first.tokens, err) ||
         !pick_layers(task, recorded_trace(place->recorded), def, err) ||
         !scenario_open_at(scenario, &first, &judged, err))
         return false;
     scenario->default_dispatcher = NULL;
-    task->plan = recorded_hold(parts->plan);
     return true;
 }
 
@@ -98,17 +87,17 @@ bool layout_task_init(struct layout_task *task, const struct layout_task_def *de
                       struct error *err)
 {
     struct place place;
-    struct parts parts = {0};
+    struct recorded *replay = NULL;
     *task = (struct layout_task){.search_steps = def->search_steps, .seed = def->scenario->seed};
     if (!place_open(&place, def->scenario, err))
         return false;
-    bool ok =
-        cut_parts(&parts, &place, def, err) && open_task_scenario(task, def, &place, &parts, err);
+    bool ok = cut_parts(task, &replay, place.recorded, def, err) &&
+              open_task_scenario(task, def, &place, replay, err);
     if (ok) {
         tell_steps(task, def);
         ok = set_shape(task, def->redundant, err);
     }
-    parts_release(&parts);
+    recorded_release(replay);
     place_release(&place);
     if (!ok)
         layout_task_release(task);
@@ -121,9 +110,4 @@ void layout_task_release(struct layout_task *task)
     recorded_release(task->plan);
     free(task->layers);
     *task = (struct layout_task){0};
-}
-
-uint32_t layout_task_tokens(const struct layout_task *task)
-{
-    return task->scenario.def.tokens;
 }

@@ -12,9 +12,11 @@ struct share {
 };
 
 struct layout_task {
-    struct scenario scenario; // on the part that layouts are judged on; unplaced
-    struct recorded *plan;    // the part that they are made from
-    uint32_t *layers;         // [layer_count] of the trace, from 0
+    // On the part that layouts are judged on; unplaced. Its def.tokens are those per rank in one
+    // step; 0: the trace has steps of its own.
+    struct scenario scenario;
+    struct recorded *plan; // the part that they are made from
+    uint32_t *layers;      // [layer_count] of the trace, from 0
     uint32_t layer_count;
     struct placement_shape shape;
     uint32_t search_steps;
@@ -36,8 +38,5 @@ struct layout_task_def {
 bool layout_task_init(struct layout_task *task, const struct layout_task_def *def,
                       struct error *err);
 void layout_task_release(struct layout_task *task);
-
-// Tokens per rank in one step; 0: the trace has steps of its own.
-uint32_t layout_task_tokens(const struct layout_task *task);
 
 #endif

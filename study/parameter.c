@@ -27,6 +27,13 @@ double parameter_get(const struct field *field, const void *object)
     return memcpy(&whole, member, sizeof whole), (double)whole;
 }
 
+double parameter_parse(const struct field *field, const char *text)
+{
+    union parameter_object object;
+    struct error err;
+    return field_parse(field, text, &object, &err) ? parameter_get(field, &object) : NAN;
+}
+
 char *parameter_print(const struct parameter *parameter, double value, int digits, char *buffer)
 {
     static const struct {
@@ -36,7 +43,7 @@ char *parameter_print(const struct parameter *parameter, double value, int digit
                  [FIELD_TIME] = {1e-6, "us"},
                  [FIELD_FLOPS] = {1e-12, "TFLOPS"},
                  [FIELD_NUMBER] = {1, ""}};
-    const enum field_kind kind = parameter->field->kind;
+    const enum field_kind kind = parameter->keys[0]->kind;
     snprintf(buffer, FIELD_TEXT_BYTES, "%.*g%s", digits, value * shown[kind].scale,
              shown[kind].unit);
     return buffer;
@@ -68,11 +75,23 @@ double parameter_value(enum parameter_part part, const struct field *field,
     return row ? parameter_get(row, &scenario->dispatcher) : 0;
 }
 
-bool parameter_has(const struct parameter *parameter, const char *preset)
+bool parameter_is_of(const struct parameter *parameter, const char *name)
 {
-    for (size_t i = 0; i < parameter->preset_count; i++)
-        if (!strcmp(parameter->presets[i], preset))
+    const size_t length = strlen(name);
+    for (size_t i = 0; i < parameter->presets.count; i++) {
+        const char *preset = parameter->presets.of[i];
+        if (!strncmp(preset, name, length) &&
+            (!preset[length] || (parameter->part == PART_DISPATCHER && preset[length] == '@')))
             return true;
+    }
+    return false;
+}
+
+bool parameter_same_key(const struct parameter *a, const struct parameter *b)
+{
+    for (int k = 0; k < PARAMETER_KEYS * PARAMETER_KEYS; k++)
+        if (a->keys[k / 2] && a->keys[k / 2] == b->keys[k % 2])
+            return a->part == b->part;
     return false;
 }
 
@@ -91,18 +110,19 @@ static bool depends(const struct parameter *parameter, const struct field *field
     if (!field)
         return false;
     if (parameter->part == PART_CLUSTER)
-        return reads_cluster(&reads, field) && parameter_has(parameter, scenario->cluster.name);
+        return reads_cluster(&reads, field) &&
+               names_have(&parameter->presets, scenario->cluster.name);
     const struct field *own = parameter_row(field, dispatcher);
     if (!own || !reads_dispatcher(&reads, own))
         return false;
     const uint8_t variant = dispatcher->variant[own - dispatcher->cost_model->fields];
     if (variant == VARIANT_NONE && !parameter->asked)
-        return parameter_has(parameter, dispatcher->name);
+        return names_have(&parameter->presets, dispatcher->name);
     char *name = mem_format("%s@%s", dispatcher->name,
                             variant == VARIANT_GPU && !parameter->asked
                                 ? scenario->cluster.gpu
                                 : dispatcher_cluster_name(&scenario->cluster, cluster));
-    const bool named = parameter_has(parameter, name);
+    const bool named = names_have(&parameter->presets, name);
     free(name);
     return named;
 }
@@ -110,36 +130,32 @@ static bool depends(const struct parameter *parameter, const struct field *field
 uint8_t parameter_depends(const struct parameter *parameter, const struct scenario *scenario,
                           enum phase phase)
 {
-    return (uint8_t)((depends(parameter, parameter->field, scenario, phase) ? ON_KEY : 0) |
-                     (depends(parameter, parameter->also, scenario, phase) ? ON_OTHER_KEY : 0));
+    unsigned on = 0;
+    for (int k = 0; k < PARAMETER_KEYS; k++)
+        on |= depends(parameter, parameter->keys[k], scenario, phase) ? 1u << k : 0;
+    return (uint8_t)on;
 }
 
-static void put_key_value(const struct parameter *parameter, const struct field *field, double value,
-                    struct scenario *scenario)
+uint8_t parameter_depends_moving(const struct parameter *parameter, const struct scenario *scenario)
 {
-    if (parameter->part == PART_CLUSTER)
-        put_member(field, &scenario->cluster, value);
-    else
-        put_member(parameter_row(field, &scenario->dispatcher), &scenario->dispatcher, value);
+    return parameter_depends(parameter, scenario, PHASE_DISPATCH) |
+           parameter_depends(parameter, scenario, PHASE_COMBINE);
 }
 
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct scenario *scenario)
 {
-    if (on & ON_KEY)
-        put_key_value(parameter, parameter->field, value, scenario);
-    if (on & ON_OTHER_KEY)
-        put_key_value(parameter, parameter->also, value, scenario);
+    struct dispatcher *dispatcher = &scenario->dispatcher;
+    for (int k = 0; k < PARAMETER_KEYS; k++)
+        if (on & 1u << k && parameter->part == PART_CLUSTER)
+            put_member(parameter->keys[k], &scenario->cluster, value);
+        else if (on & 1u << k)
+            put_member(parameter_row(parameter->keys[k], dispatcher), dispatcher, value);
 }
 
 void parameter_release(struct parameter *parameter)
 {
-    for (size_t i = 0; i < parameter->preset_count; i++) {
-        free(parameter->presets[i]);
-        if (parameter->words)
-            free(parameter->words[i]);
-    }
-    free(parameter->presets);
-    free(parameter->words);
+    names_release(&parameter->presets);
+    names_release(&parameter->words);
     *parameter = (struct parameter){0};
 }

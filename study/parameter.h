@@ -5,19 +5,21 @@
 
 #include "base/field.h"
 #include "scenario/scenario.h"
+#include "study/names.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
 enum parameter_part { PART_CLUSTER, PART_DISPATCHER };
 
+#define PARAMETER_KEYS 2
+
 struct parameter {
     enum parameter_part part;
-    const struct field *field; // a rate, time, number or FLOPS
-    const struct field *also;  // a second key of the same value, or NULL
-    char **presets;            // names of those whose key it is
-    char **words;              // what each was loaded by: the name itself, or a file
-    size_t preset_count;
+    // A rate, time, number or FLOPS; and a second key of the same value, or NULL.
+    const struct field *keys[PARAMETER_KEYS];
+    struct names presets;   // those whose key it is
+    struct names words;     // what each was loaded by: the name itself, or a file
     bool asked;             // NAME@asked is among them: whatever variant says the key
     double start, min, max; // base units: bytes a second, picoseconds, ...
     double prior;           // width about the start; 0: none
@@ -31,17 +33,19 @@ union parameter_object {
     struct dispatcher dispatcher;
 };
 
-// Bits of parameter_depends.
-enum { ON_KEY = 1, ON_OTHER_KEY = 2 };
-
-// Whether a phase of the scenario, standing alone, hangs on the parameter: by its key, by its other
-// key, by both or (0) not at all. The preset must be the scenario's own, or the variant that says
-// the key.
+// Whether a phase of the scenario, standing alone, hangs on the parameter: bit k by keys[k]; 0: not
+// at all. The preset must be the scenario's own, or the variant that says the key.
 uint8_t parameter_depends(const struct parameter *parameter, const struct scenario *scenario,
                           enum phase phase);
+// The same of dispatch or combine.
+uint8_t parameter_depends_moving(const struct parameter *parameter,
+                                 const struct scenario *scenario);
 
-// Whether the preset, by its name, is among those whose key it is.
-bool parameter_has(const struct parameter *parameter, const char *preset);
+// Whether one of its presets is called so, or is a variant of the dispatcher that is.
+bool parameter_is_of(const struct parameter *parameter, const char *name);
+
+// Whether two parameters have a key in common.
+bool parameter_same_key(const struct parameter *a, const struct parameter *b);
 
 // Writes the value into the keys of the scenario's cluster or dispatcher; its schedule is stale
 // then.
@@ -58,6 +62,9 @@ double parameter_value(enum parameter_part part, const struct field *field,
 
 // What a row's member has in an object of that row's table, in base units.
 double parameter_get(const struct field *field, const void *object);
+
+// What the text says as a field's value, in base units; NaN where it does not.
+double parameter_parse(const struct field *field, const char *text);
 
 // A parameter's value as its key is written in a preset ("45.3GB/s"). buffer has FIELD_TEXT_BYTES.
 // Five digits: more than a fit can mean, and few enough to read.

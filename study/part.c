@@ -22,17 +22,13 @@ bool part_parse(struct part *part, const char *text, struct error *err)
                      error_quote(text, quoted), MAX_PARTS);
 }
 
-// FNV-1a.
+#define FNV_PRIME 0x100000001b3u // FNV-1a
+
 static uint64_t add_text(uint64_t hash, const char *text)
 {
     for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+        hash = (hash ^ (unsigned char)*text) * FNV_PRIME;
     return hash;
-}
-
-static uint64_t add_number(uint64_t hash, uint64_t number)
-{
-    return (hash ^ number) * 0x100000001b3u;
 }
 
 static uint32_t part_of(const struct part *part, const struct measured_row *row)
@@ -42,7 +38,7 @@ static uint32_t part_of(const struct part *part, const struct measured_row *row)
     const uint64_t numbers[] = {row->nodes,  row->gpus_per_node,  row->experts,        row->topk,
                                 row->hidden, row->tokens_per_gpu, row->bytes_per_rank, row->sms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        hash = add_number(hash, numbers[i]);
+        hash = (hash ^ numbers[i]) * FNV_PRIME;
     struct rng rng = rng_stream(part->seed, (uint32_t)hash, (uint32_t)(hash >> 32), 0);
     return rng_below(&rng, part->parts) + 1;
 }

@@ -4,7 +4,7 @@
 #define STUDY_PLACEMENT_H
 
 #include "base/error.h"
-#include "study/placement_shape.h"
+#include "study/eplb.h"
 
 #include <stdint.h>
 

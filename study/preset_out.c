@@ -15,40 +15,44 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const kinds[] = {"clusters", "dispatchers"};
-
-static bool is_key(const struct field *field, const char *key, size_t length)
-{
-    return field && strlen(field->key) == length && !strncmp(field->key, key, length);
-}
-
-// The parameter that moved this key of this preset, or NULL.
-static size_t find(const struct calibration *calibration, enum parameter_part part,
-                   const char *preset, const char *key, size_t length)
-{
-    for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct parameter *parameter = &calibration->parameters[p];
-        if (parameter->part != part || calibration->fit.verdicts[p] == FIT_UNUSED ||
-            !(is_key(parameter->field, key, length) || is_key(parameter->also, key, length)))
-            continue;
-        if (parameter_has(parameter, preset))
-            return p;
-    }
-    return calibration->parameter_count;
-}
+static const char *const kinds[] = {"clusters", "dispatchers", "fits"}; // by enum parameter_part
 
 struct rewriting {
     const struct calibration *calibration;
     enum parameter_part part;
     const char *preset;
     const struct provenance *origin; // the data that all were fitted to
-    bool *written;                   // [2 * parameters]: the key, the other key
+    size_t keys;                     // of all parameters: key k % 2 of parameter k / 2
+    bool *written;                   // [keys]
 };
 
-static void print_constant(FILE *out, const struct rewriting *rewriting, size_t p,
-                           const struct field *field)
+static const struct field *fitted_key(const struct rewriting *rewriting, size_t k)
+{
+    return rewriting->calibration->parameters[k / PARAMETER_KEYS].keys[k % PARAMETER_KEYS];
+}
+
+// The fitted key of this name that the preset has; `keys` where it has none.
+static size_t find(const struct rewriting *rewriting, const char *key, size_t length)
+{
+    size_t k = 0;
+    for (; k < rewriting->keys; k++) {
+        const size_t p = k / PARAMETER_KEYS;
+        const struct parameter *parameter = &rewriting->calibration->parameters[p];
+        const struct field *field = fitted_key(rewriting, k);
+        if (field && strlen(field->key) == length && !strncmp(field->key, key, length) &&
+            parameter->part == rewriting->part &&
+            rewriting->calibration->fit.verdicts[p] != FIT_UNUSED &&
+            names_have(&parameter->presets, rewriting->preset))
+            break;
+    }
+    return k;
+}
+
+// Of key k, in place of what the preset said.
+static void print_constant(FILE *out, const struct rewriting *rewriting, size_t k)
 {
     const struct calibration *calibration = rewriting->calibration;
+    const size_t p = k / PARAMETER_KEYS;
     const struct parameter *parameter = &calibration->parameters[p];
     const enum fit_verdict verdict = calibration->fit.verdicts[p];
     struct provenance provenance = *rewriting->origin;
@@ -61,10 +65,11 @@ static void print_constant(FILE *out, const struct rewriting *rewriting, size_t 
                  fit_verdict_names[verdict]);
         provenance.source = uncertainty;
     }
-    fprintf(out, "%s: {value: %s", field->key,
+    fprintf(out, "%s: {value: %s", fitted_key(rewriting, k)->key,
             parameter_format(parameter, calibration->fit.values[p], text));
     provenance_print(&provenance, out);
     fputs("}\n", out);
+    rewriting->written[k] = true;
 }
 
 // A top-level key's text: its line and the indented ones (or a list's items) below.
@@ -87,22 +92,16 @@ static size_t key_length(const char *line)
 
 static void rewrite(const struct rewriting *rewriting, const char *text, FILE *out)
 {
-    const size_t none = rewriting->calibration->parameter_count;
     while (*text) {
         const size_t length = key_length(text);
-        const size_t p =
-            length ? find(rewriting->calibration, rewriting->part, rewriting->preset, text, length)
-                   : none;
+        const size_t k = length ? find(rewriting, text, length) : rewriting->keys;
         const char *next = skip_key(text);
-        if (p == none) {
+        if (k < rewriting->keys) {
+            print_constant(out, rewriting, k);
+        } else {
             fwrite(text, 1, (size_t)(next - text), out);
             if (next[-1] != '\n')
                 fputc('\n', out);
-        } else {
-            const struct parameter *parameter = &rewriting->calibration->parameters[p];
-            const bool also = is_key(parameter->also, text, length);
-            print_constant(out, rewriting, p, also ? parameter->also : parameter->field);
-            rewriting->written[2 * p + also] = true;
         }
         text = next;
     }
@@ -111,21 +110,11 @@ static void rewrite(const struct rewriting *rewriting, const char *text, FILE *o
 // Keys that the old file left at their default.
 static void append(const struct rewriting *rewriting, FILE *out)
 {
-    const struct calibration *calibration = rewriting->calibration;
-    for (size_t k = 0; k < 2 * calibration->parameter_count; k++) {
-        const struct parameter *parameter = &calibration->parameters[k / 2];
-        const struct field *field = k % 2 ? parameter->also : parameter->field;
-        if (field && !rewriting->written[k] &&
-            find(calibration, rewriting->part, rewriting->preset, field->key, strlen(field->key)) ==
-                k / 2)
-            print_constant(out, rewriting, k / 2, field);
+    for (size_t k = 0; k < rewriting->keys; k++) {
+        const struct field *field = fitted_key(rewriting, k);
+        if (field && !rewriting->written[k] && find(rewriting, field->key, strlen(field->key)) == k)
+            print_constant(out, rewriting, k);
     }
-}
-
-static bool make_folder(const char *path, struct error *err)
-{
-    return mkdir(path, 0777) == 0 || errno == EEXIST ||
-           error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
 }
 
 // The new text of a preset, checked to be YAML still: the old one is changed line by line, and not
@@ -136,7 +125,8 @@ static char *new_text(struct rewriting *rewriting, const char *text, const char 
     char *written = NULL;
     size_t length = 0;
     FILE *out = open_memstream(&written, &length);
-    rewriting->written = mem_alloc(2 * rewriting->calibration->parameter_count, sizeof(bool));
+    rewriting->keys = PARAMETER_KEYS * rewriting->calibration->parameter_count;
+    rewriting->written = mem_alloc(rewriting->keys, sizeof(bool));
     rewrite(rewriting, text, out);
     append(rewriting, out);
     fclose(out);
@@ -188,10 +178,7 @@ static char *old_text(const struct rewriting *rewriting, const char *word, struc
 
 // What is to be written, all of it made before any of it is.
 struct pending {
-    size_t count;
-    struct {
-        char *path, *text;
-    } * files;
+    struct names paths, texts;
 };
 
 static bool add_preset(struct pending *pending, struct rewriting *rewriting, const char *word,
@@ -208,53 +195,35 @@ static bool add_preset(struct pending *pending, struct rewriting *rewriting, con
     char *path = mem_format("%s/%s/%.*s.yaml", folder, kinds[rewriting->part],
                             (int)strcspn(rewriting->preset, "*"), rewriting->preset);
     char *made = new_text(rewriting, text, path, err);
-    pending->files[pending->count].path = path;
-    pending->files[pending->count++].text = made;
+    names_add(&pending->paths, path);
+    if (made)
+        names_add(&pending->texts, made);
+    free(path);
     free(text);
+    free(made);
     return made != NULL;
 }
 
 static bool write_pending(const struct pending *pending, struct error *err)
 {
-    for (size_t i = 0; i < pending->count; i++) {
+    for (size_t i = 0; i < pending->texts.count; i++) {
         struct outfile file;
-        if (!outfile_open(&file, pending->files[i].path, err))
+        if (!outfile_open(&file, pending->paths.of[i], err))
             return false;
-        fputs(pending->files[i].text, file.stream);
+        fputs(pending->texts.of[i], file.stream);
         if (!outfile_commit(&file, err))
             return false;
     }
     return true;
 }
 
-static void pending_release(struct pending *pending)
-{
-    for (size_t i = 0; i < pending->count; i++) {
-        free(pending->files[i].path);
-        free(pending->files[i].text);
-    }
-    free(pending->files);
-}
-
-// Whether an earlier parameter named the same preset.
-static bool seen_before(const struct calibration *calibration, size_t p, size_t i)
-{
-    const struct parameter *mine = &calibration->parameters[p];
-    for (size_t q = 0; q < p; q++) {
-        const struct parameter *other = &calibration->parameters[q];
-        if (other->part == mine->part && parameter_has(other, mine->presets[i]))
-            return true;
-    }
-    return false;
-}
-
+// The folder, and in it one of each kind.
 static bool make_folders(const char *folder, struct error *err)
 {
-    if (!make_folder(folder, err))
-        return false;
-    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-        char *path = mem_format("%s/%s", folder, kinds[k]);
-        const bool ok = make_folder(path, err);
+    for (size_t k = 0; k <= sizeof kinds / sizeof kinds[0]; k++) {
+        char *path = k ? mem_format("%s/%s", folder, kinds[k - 1]) : mem_copy_text(folder);
+        const bool ok = mkdir(path, 0777) == 0 || errno == EEXIST ||
+                        error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
         free(path);
         if (!ok)
             return false;
@@ -262,25 +231,27 @@ static bool make_folders(const char *folder, struct error *err)
     return true;
 }
 
+// Each preset once, whatever parameters name it.
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
                         const char *folder, const struct provenance *origin, struct error *err)
 {
-    size_t max = 0;
+    struct names added[] = {[PART_CLUSTER] = {0}, [PART_DISPATCHER] = {0}};
+    bool ok = true;
     for (size_t p = 0; p < calibration->parameter_count; p++)
-        max += calibration->parameters[p].preset_count;
-    pending->files = mem_alloc(max + 1, sizeof *pending->files);
-    for (size_t p = 0; p < calibration->parameter_count; p++)
-        for (size_t i = 0; i < calibration->parameters[p].preset_count; i++) {
+        for (size_t i = 0; ok && i < calibration->parameters[p].presets.count; i++) {
             const struct parameter *parameter = &calibration->parameters[p];
             struct rewriting rewriting = {.calibration = calibration,
                                           .part = parameter->part,
-                                          .preset = parameter->presets[i],
+                                          .preset = parameter->presets.of[i],
                                           .origin = origin};
-            if (!seen_before(calibration, p, i) &&
-                !add_preset(pending, &rewriting, parameter->words[i], folder, err))
-                return false;
+            if (names_have(&added[rewriting.part], rewriting.preset))
+                continue;
+            names_add(&added[rewriting.part], rewriting.preset);
+            ok = add_preset(pending, &rewriting, parameter->words.of[i], folder, err);
         }
-    return true;
+    names_release(&added[PART_CLUSTER]);
+    names_release(&added[PART_DISPATCHER]);
+    return ok;
 }
 
 bool calibration_write(const struct calibration *calibration, const char *folder,
@@ -290,6 +261,7 @@ bool calibration_write(const struct calibration *calibration, const char *folder
     const bool ok = make_folders(folder, err) &&
                     add_presets(&pending, calibration, folder, origin, err) &&
                     write_pending(&pending, err) && fitted_write(calibration, folder, origin, err);
-    pending_release(&pending);
+    names_release(&pending.paths);
+    names_release(&pending.texts);
     return ok;
 }

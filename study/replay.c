@@ -71,21 +71,12 @@ static void note_choices(struct item *item, const struct loads *loads)
     item->place.hottest = first_max(item->choices, loads->ranks);
 }
 
-static void run_balanced(struct item *item, const struct scenario *scenario,
-                         const struct engine *engine)
-{
-    struct replay_place *place = &item->place;
-    struct timing timing;
-    scenario_run_without(scenario, SCENARIO_ROUTING, engine, &timing);
-    note_times(place->present, &timing, place->balanced_ps);
-    timing_release(&timing);
-}
-
 static bool run_item(struct worker *worker, const struct engine *engine, struct item *item,
                      struct error *err)
 {
     struct scenario *scenario = &worker->scenario;
     struct replay_place *place = &item->place;
+    struct timing balanced;
     if (!scenario_seek(scenario, place->layer, place->step, err) ||
         !scenario_run(scenario, engine, &item->timing, err))
         return false;
@@ -95,7 +86,9 @@ static bool run_item(struct worker *worker, const struct engine *engine, struct 
     note_times(place->present, &item->timing, place->routed_ps);
     note_choices(item, scenario->loads);
     place->slowest = first_max(item->timing.phases[PHASE_EXPERTS].end_ps, scenario->loads->ranks);
-    run_balanced(item, scenario, engine);
+    scenario_run_without(scenario, SCENARIO_ROUTING, engine, &balanced);
+    note_times(place->present, &balanced, place->balanced_ps);
+    timing_release(&balanced);
     return true;
 }
 
@@ -159,13 +152,6 @@ struct block {
     struct worker *workers;
     int threads;
 };
-
-static void item_release(struct item *item)
-{
-    timing_release(&item->timing);
-    free(item->choices);
-    item->choices = NULL;
-}
 
 // Every place is tried, so that the first that fails is the same whatever the threads.
 static void run_block(struct block *block, const struct engine *engine)
@@ -237,18 +223,11 @@ static bool do_block(struct replay *replay, struct block *block, replay_visit *v
     const bool ok = check_block(block, err);
     if (ok)
         fold_block(replay, block, visit, context);
-    for (size_t i = 0; i < block->count; i++)
-        item_release(&block->items[i]);
-    return ok;
-}
-
-static void open_workers(const struct replay *replay, struct block *block)
-{
-    block->workers = mem_alloc((size_t)block->threads, sizeof *block->workers);
-    for (int t = 0; t < block->threads; t++) {
-        block->workers[t].failed = UINT64_MAX;
-        scenario_clone(&block->workers[t].scenario, &replay->scenario);
+    for (size_t i = 0; i < block->count; i++) {
+        timing_release(&block->items[i].timing);
+        free(block->items[i].choices);
     }
+    return ok;
 }
 
 // Steps of a block.
@@ -266,7 +245,11 @@ bool replay_run(struct replay *replay, replay_visit *visit, void *context, struc
     struct block block = {.threads = omp_get_max_threads()};
     const uint64_t max = block_steps(replay, block.threads);
     bool ok = true;
-    open_workers(replay, &block);
+    block.workers = mem_alloc((size_t)block.threads, sizeof *block.workers);
+    for (int t = 0; t < block.threads; t++) {
+        block.workers[t].failed = UINT64_MAX;
+        scenario_clone(&block.workers[t].scenario, &replay->scenario);
+    }
     block.items = mem_alloc((size_t)(max * replay->layer_count), sizeof *block.items);
     for (uint64_t first = 0; ok && first < replay->steps; first += max) {
         const uint64_t left = replay->steps - first;

@@ -5,14 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void use_dtype(struct moe *moe, const struct measured_row *row)
-{
-    if (row->phase == PHASE_COMBINE)
-        moe->combine_dtype = row->dtype;
-    else
-        moe->dispatch_dtype = row->dtype;
-}
-
 // The layer's shape as far as the row tells: what a transfer depends on.
 static struct moe shape_of(const struct measured_row *row)
 {
@@ -46,29 +38,14 @@ static bool shape_from_model(struct moe *moe, const struct measured_row *row, co
                          "top-%u of %u experts, hidden %u; --model %s has top-%u of %u, hidden %u",
                          row->topk, row->experts, row->hidden, model, moe->topk, moe->experts,
                          moe->hidden);
-    use_dtype(moe, row);
+    *(row->phase == PHASE_COMBINE ? &moe->combine_dtype : &moe->dispatch_dtype) = row->dtype;
     return true;
-}
-
-static bool is_layer_phase(enum phase phase)
-{
-    return phase == PHASE_DISPATCH || phase == PHASE_COMBINE || phase == PHASE_NOTIFY ||
-           phase == PHASE_ALLTOALL;
 }
 
 // Whether the row's own columns say all that its phase takes.
 static bool says_all(const struct measured_row *row)
 {
     return row->bytes_per_rank || row->phase == PHASE_RMSNORM || row->intermediate;
-}
-
-static bool shape(struct moe *moe, const struct measured_row *row,
-                  const struct row_overrides *overrides, struct error *err)
-{
-    if (overrides->model && !says_all(row))
-        return shape_from_model(moe, row, overrides->model, err);
-    *moe = shape_of(row);
-    return true;
 }
 
 // What only a model, a cluster or a matrix can say.
@@ -87,7 +64,7 @@ static bool check_known(const struct measured_row *row, const struct row_overrid
     if (!strcmp(row->routing, "router"))
         return error_set(err, EXIT_INPUT,
                          "routing router: name the model whose rule it follows (--model)");
-    if (!is_layer_phase(row->phase))
+    if (!phase_moves(row->phase) && row->phase != PHASE_NOTIFY)
         return error_set(err, EXIT_INPUT, "phase %s: name the model that ran (--model)",
                          phase_names[row->phase]);
     return true;
@@ -188,8 +165,11 @@ bool row_open(struct scenario *scenario, const struct measured_row *row,
 {
     struct scenario_def def = def_of(row, overrides);
     def.has_shape = true;
+    def.shape = shape_of(row);
     if (!measured_predictable(row, err) || !check_known(row, overrides, err) ||
-        !shape(&def.shape, row, overrides, err) || !scenario_open(scenario, &def, err))
+        (overrides->model && !says_all(row) &&
+         !shape_from_model(&def.shape, row, overrides->model, err)) ||
+        !scenario_open(scenario, &def, err))
         return false;
     bool ok = scenario_prepare(scenario, engine, err);
     ok = ok && check_stage(row, err) && check_row_matrix(row, scenario, err);

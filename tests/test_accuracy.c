@@ -1,6 +1,6 @@
 // study/accuracy: published rows within their tolerance, by both engines, and the rules of judging.
 #include "study/accuracy.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"
 

@@ -6,7 +6,7 @@
 #include "study/accuracy.h"
 #include "study/calibrate.h"
 #include "study/part.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
@@ -40,18 +40,21 @@ static void line_errors(void *context, const double *values, size_t moved, doubl
 
 static struct fit solve_line_held(struct line *line, const double *centre, const double *width)
 {
-    static const double min[] = {1e-3, 1e-3, 1e-3}, max[] = {1e3, 1e3, 1e3};
     static const double start[] = {100, 0.01, 1};
-    const struct fit_problem problem = {.parameters = 3,
+    struct fit_parameter parameters[3];
+    for (size_t p = 0; p < 3; p++)
+        parameters[p] = (struct fit_parameter){.start = start[p],
+                                               .min = 1e-3,
+                                               .max = 1e3,
+                                               .centre = centre ? centre[p] : 0,
+                                               .width = width ? width[p] : 0};
+    const struct fit_problem problem = {.parameters = parameters,
+                                        .count = 3,
                                         .rows = LINE_ROWS,
-                                        .min = min,
-                                        .max = max,
-                                        .centre = centre,
-                                        .width = width,
                                         .errors = line_errors,
                                         .context = line};
     struct fit fit;
-    fit_solve(&fit, &problem, start);
+    fit_solve(&fit, &problem);
     return fit;
 }
 
@@ -240,7 +243,7 @@ static void check_provenance(const struct calibration *calibration, const struct
     struct error err = {0};
     ck_assert_msg(cluster_load("h800-cx7", &cluster, said, &err), "%s", err.text);
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        const struct provenance *mine = &said[calibration->parameters[p].field - cluster_fields];
+        const struct provenance *mine = &said[calibration->parameters[p].keys[0] - cluster_fields];
         ck_assert_str_eq(mine->fit, origin->fit);
         ck_assert_str_eq(mine->only, origin->only);
         ck_assert_uint_eq(mine->seed, origin->seed);

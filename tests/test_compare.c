@@ -1,6 +1,6 @@
 // study/compare: which layers and steps are asked, and which measured rows belong.
 #include "study/compare.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/suite.h"
 
 #include <math.h>

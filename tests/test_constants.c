@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/preset.h"
 #include "study/reads.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"

@@ -6,7 +6,7 @@
 #include "study/accuracy.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"

@@ -223,12 +223,12 @@ START_TEST(bundled_trace)
     const uint32_t layers[] = {0, 1};
     struct scenario_def def = SCENARIO_DEFAULT;
     struct layout_task_def asked = {.scenario = &def,
-                                 .plan = {0, 0.5},
-                                 .replay = {0.5, 1},
-                                 .redundant = 32,
-                                 .layers = layers,
-                                 .layer_count = 2,
-                                 .search_steps = SCENE_CASES(20000)};
+                                    .plan = {0, 0.5},
+                                    .replay = {0.5, 1},
+                                    .redundant = 32,
+                                    .layers = layers,
+                                    .layer_count = 2,
+                                    .search_steps = SCENE_CASES(20000)};
     const enum placement_rule rules[] = {PLACEMENT_CONTIGUOUS, PLACEMENT_EPLB, PLACEMENT_SEARCH};
     double layer_us[3] = {0};
     struct layout_task task;
@@ -237,7 +237,7 @@ START_TEST(bundled_trace)
     strcpy(def.model, "deepseek-v3");
     def.ep = 32;
     ck_assert_msg(layout_task_init(&task, &asked, &err), "%s", err.text);
-    ck_assert_uint_eq(layout_task_tokens(&task), 384);
+    ck_assert_uint_eq(task.scenario.def.tokens, 384);
     for (int r = 0; r < 3; r++) {
         struct layouts layouts;
         ck_assert_msg(layout_plan(&task, rules[r], &layouts, &err), "%s", err.text);
@@ -268,12 +268,12 @@ static void search_first_layer(const char *cluster, struct layouts *layouts)
     const uint32_t layer = 0;
     struct scenario_def def = SCENARIO_DEFAULT;
     struct layout_task_def asked = {.scenario = &def,
-                                 .plan = {0, 0.5},
-                                 .replay = {0, 0.5},
-                                 .redundant = 32,
-                                 .layers = &layer,
-                                 .layer_count = 1,
-                                 .search_steps = 2000};
+                                    .plan = {0, 0.5},
+                                    .replay = {0, 0.5},
+                                    .redundant = 32,
+                                    .layers = &layer,
+                                    .layer_count = 1,
+                                    .search_steps = 2000};
     struct layout_task task;
     struct error err;
     strcpy(def.trace, "traces/minimoe-256e");

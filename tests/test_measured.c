@@ -1,5 +1,5 @@
 // study/rows/csv_rows, measured_load: reading the measurements CSV, and every refusal.
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"
 

@@ -4,7 +4,7 @@
 // The texts are written here by hand, in the formats of nccl-tests' printf calls (2.10, 2.13 and
 // 2.19 of common.cu and util.cu); no output of a real run is among them.
 #include "base/rng.h"
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "base/preset.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"
@@ -355,7 +355,7 @@ static void check_found(const struct calibration *calibration)
         {"nvlink", 330e9}, {"nic", 44e9}, {"nic_latency", 7e6}, {"dispatch_fixed", 4.7172e6}};
     for (size_t k = 0; k < SUITE_COUNT(known); k++)
         for (size_t p = 0; p < calibration->parameter_count; p++) {
-            if (strcmp(calibration->parameters[p].field->key, known[k].key))
+            if (strcmp(calibration->parameters[p].keys[0]->key, known[k].key))
                 continue;
             const double error = calibration->fit.standard_error[p];
             ck_assert_int_eq(calibration->fit.verdicts[p], FIT_FOUND);

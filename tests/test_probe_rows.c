@@ -1,6 +1,6 @@
 // study/rows/probe_rows: what epsim-real probe wrote, as rows that engines predict, and every
 // refusal.
-#include "study/rows/measured_load.h"
+#include "study/rows/measured.h"
 #include "study/calibrate.h"
 #include "tests/fixture.h"
 #include "tests/suite.h"
@@ -180,7 +180,7 @@ START_TEST(finds_the_device)
     ck_assert_msg(calibration_run(&calibration, &measured, &overrides, false, &err), "%s",
                   err.text);
     for (size_t p = 0; p < calibration.parameter_count; p++) {
-        const char *key = calibration.parameters[p].field->key;
+        const char *key = calibration.parameters[p].keys[0]->key;
         const double value = calibration.fit.values[p];
         if (!strcmp(key, "hbm"))
             ck_assert_msg(value > 2.4e12 && value < 3.0e12, "hbm %g", value);

@@ -4,7 +4,7 @@
 #include "base/csv.h"
 #include "base/units.h"
 #include "scenario/traffic.h"
-#include "study/rows/row_reader.h"
+#include "study/rows/measured.h"
 
 #include <string.h>
 
@@ -70,11 +70,9 @@ static bool read_csv_dtype(const struct csvfile *csv, size_t at, struct measured
             row->dtype = (enum dtype)i;
             return true;
         }
-    if (!*text)
-        error_set(err, EXIT_INPUT, "empty: expected a value");
-    else if (field_parse(&other, text, row, err))
-        return true;
-    return csv_cell_error(csv, at, "dtype", err);
+    return (*text ? field_parse(&other, text, row, err)
+                  : error_set(err, EXIT_INPUT, "empty: expected a value")) ||
+           csv_cell_error(csv, at, "dtype", err);
 }
 
 static bool read_csv_words(const struct csvfile *csv, size_t at, struct measured_row *row,
@@ -131,11 +129,8 @@ static bool read_csv_row(const struct csvfile *csv, size_t at, struct measured_r
         const char *text = csv_cell(csv, at, measured_row_columns[c].field.key);
         if (!*text && measured_row_columns[c].may_be_blank)
             continue;
-        if (!*text) {
-            error_set(err, EXIT_INPUT, "empty: expected a value");
-            return csv_cell_error(csv, at, measured_row_columns[c].field.key, err);
-        }
-        if (!field_parse(&measured_row_columns[c].field, text, row, err))
+        if (!(*text ? field_parse(&measured_row_columns[c].field, text, row, err)
+                    : error_set(err, EXIT_INPUT, "empty: expected a value")))
             return csv_cell_error(csv, at, measured_row_columns[c].field.key, err);
     }
     return read_csv_words(csv, at, row, err) && check_csv_row(csv, at, row, err);

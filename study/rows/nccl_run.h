@@ -3,7 +3,6 @@
 #ifndef STUDY_ROWS_NCCL_RUN_H
 #define STUDY_ROWS_NCCL_RUN_H
 
-#include "study/rows/lines.h"
 #include "study/rows/measured.h"
 
 enum nccl_test { NCCL_UNKNOWN, NCCL_ALLTOALL, NCCL_SENDRECV, NCCL_ALLTOALLV, NCCL_OTHER };
@@ -23,11 +22,11 @@ struct nccl_run {
     bool stamped;          // rows end in a date and a time
 };
 
-// A text being read.
+// A text being read. What is refused has no place in its message: whoever reads the lines adds it.
 struct nccl_reader {
     struct measured *measured;
     const char *path;
-    struct lines lines;
+    size_t line; // in hand, from 1
     struct nccl_run run;
     char version[64];
     size_t empty; // rows of 0 bytes
@@ -38,9 +37,15 @@ struct nccl_reader {
 void nccl_run_begin(struct nccl_reader *reader, enum nccl_test test);
 void nccl_run_release(struct nccl_run *run);
 
-// Puts the place before the error; false.
-bool nccl_complain(const struct nccl_reader *reader);
+// Reads what follows "# Rank". Refuses ranks that are missing, stand twice, or run on two kinds of
+// GPU or in groups.
+bool nccl_read_rank(struct nccl_reader *reader, const char *text);
 
-const char *skip_blanks(const char *text);
+// Once all are read: finds the run's nodes. Refuses no ranks, and ranks that are not placed host
+// after host in equal numbers.
+bool nccl_place_ranks(struct nccl_reader *reader);
+
+// Past blanks; like strchr, of what may be written if the text may.
+char *skip_blanks(const char *text);
 
 #endif

@@ -1,12 +1,9 @@
 #include "study/rows/nccl_table.h"
 
-#include "base/mem.h"
 #include "base/units.h"
-#include "study/rows/nccl_ranks.h"
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MAX_CELLS 64
@@ -28,26 +25,23 @@ static bool is_time(const char *name)
 }
 
 // "size count type redop root time algbw busbw #wrong time algbw busbw #wrong".
-bool nccl_read_header(struct nccl_reader *reader, const char *text)
+bool nccl_read_header(struct nccl_reader *reader, char *text)
 {
     struct nccl_run *run = &reader->run;
-    char *names[MAX_CELLS], *copy = mem_copy_text(text);
-    size_t count = split_blanks(copy, names), times = 0;
+    char *names[MAX_CELLS];
+    size_t count = split_blanks(text, names), times = 0;
     run->stamped = count && !strcmp(names[count - 1], "timestamp");
     count -= run->stamped;
     for (size_t i = 0; i < count; i++)
         if (is_time(names[i]) && ++times <= 2)
             *(times == 1 ? &run->time : &run->in_place) = i;
     run->columns = count;
-    free(copy);
     if (times != 2 || run->time < FIXED_CELLS || run->in_place < run->time + 4 ||
         run->in_place + 4 > count)
-        error_set(reader->err, EXIT_INPUT,
-                  "a table's header: expected size count type redop root, and twice time algbw "
-                  "busbw #wrong");
-    else if (nccl_place_ranks(reader))
-        return true;
-    return nccl_complain(reader);
+        return error_set(reader->err, EXIT_INPUT,
+                         "a table's header: expected size count type redop root, and twice time "
+                         "algbw busbw #wrong");
+    return nccl_place_ranks(reader);
 }
 
 struct cells {
@@ -171,7 +165,7 @@ static bool find_traffic(const struct nccl_reader *reader, const struct cells *c
 static void name_row(const struct nccl_reader *reader, struct measured_row *row)
 {
     const struct nccl_run *run = &reader->run;
-    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->lines.number);
+    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->line);
     strcpy(row->family, nccl_programs[run->test].family);
     strcpy(row->dispatcher, "nccl-alltoall");
     row->nodes = run->nodes;
@@ -195,7 +189,7 @@ static bool check_nccl_size(const struct nccl_reader *reader, const struct cells
                      count, bytes, cells->cell[2], peers);
 }
 
-static bool take_cells(struct nccl_reader *reader, char *line)
+bool nccl_read_row(struct nccl_reader *reader, char *line)
 {
     struct cells cells;
     double size, count, time;
@@ -212,7 +206,7 @@ static bool take_cells(struct nccl_reader *reader, char *line)
     if (time <= 0 || time > 1e12)
         return error_set(reader->err, EXIT_INPUT, "time: '%.20s': expected microseconds above 0",
                          cell_of(&cells, reader->run.time));
-    struct measured_row *row = measured_add(reader->measured, reader->lines.number);
+    struct measured_row *row = measured_add(reader->measured, reader->line);
     row->bytes_per_rank = (uint64_t)size;
     row->latency_us = time;
     name_row(reader, row);
@@ -225,12 +219,4 @@ bool nccl_is_row(const char *line)
     const size_t digits = strspn(line, "0123456789");
     return digits &&
            (isblank((unsigned char)line[digits]) || !line[digits] || line[digits] == '\r');
-}
-
-bool nccl_read_row(struct nccl_reader *reader, const char *line)
-{
-    char *copy = mem_copy_text(line);
-    const bool ok = take_cells(reader, copy);
-    free(copy);
-    return ok || nccl_complain(reader);
 }

@@ -18,10 +18,9 @@
 // --tag-output or srun --label put before it.
 //
 // Rows of 0 bytes and runs of other tests are left out with a notice. What is refused, with
-// "path:line:", stands at nccl_ranks.h and nccl_table.h.
-#include "study/rows/nccl_ranks.h"
+// "path:line:", stands at nccl_run.h and nccl_table.h.
 #include "study/rows/nccl_table.h"
-#include "study/rows/row_reader.h"
+#include "study/rows/measured.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -30,10 +29,10 @@
 // ---- lines --------------------------------------------------------------------------------------
 
 // Past "[1,0]<stdout>:" of mpirun --tag-output, or "12: " of srun --label.
-static const char *untag(const char *line)
+static char *untag(char *line)
 {
-    const char *at = skip_blanks(line);
-    const char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
+    char *at = skip_blanks(line);
+    char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
     if (tag && strspn(at + 1, "0123456789,") == (size_t)(tag - at - 1))
         return tag + strlen("]<stdout>:");
     const size_t digits = strspn(at, "0123456789");
@@ -41,7 +40,7 @@ static const char *untag(const char *line)
 }
 
 // What follows "# <words>", blanks between as they come; NULL where the line begins otherwise.
-static const char *after(const char *line, const char *words)
+static char *after(char *line, const char *words)
 {
     if (*line != '#')
         return NULL;
@@ -69,14 +68,7 @@ static void read_nccl_test(struct nccl_reader *reader, const char *program)
     if (reader->run.test == NCCL_OTHER)
         notice("%s:%zu: %.*s is left out: only alltoall_perf, alltoallv_perf and sendrecv_perf are "
                "read",
-               reader->path, reader->lines.number, (int)strcspn(program, " \t\r"), program);
-}
-
-// The line of parameters: the first of a run in older versions, after the test's name in newer.
-static void read_nccl_parameters(struct nccl_reader *reader)
-{
-    if (reader->run.ranks || reader->run.columns)
-        nccl_run_begin(reader, NCCL_UNKNOWN);
+               reader->path, reader->line, (int)strcspn(program, " \t\r"), program);
 }
 
 static void read_nccl_version(struct nccl_reader *reader, const char *text)
@@ -87,15 +79,18 @@ static void read_nccl_version(struct nccl_reader *reader, const char *text)
 
 // ---- the text -----------------------------------------------------------------------------------
 
-static bool read_nccl_line(struct nccl_reader *reader, const char *tagged)
+static bool read_nccl_line(struct nccl_reader *reader, char *tagged)
 {
-    const char *line = untag(tagged), *rest;
+    char *line = untag(tagged), *rest;
     if ((rest = after(line, "Collective test starting:")))
         return read_nccl_test(reader, rest), true;
     if ((rest = after(line, "nccl-tests version")))
         return read_nccl_version(reader, rest), true;
-    if (after(line, "nThread "))
-        return read_nccl_parameters(reader), true;
+    if (after(line, "nThread ")) { // first of a run in older versions, after its name in newer
+        if (reader->run.ranks || reader->run.columns)
+            nccl_run_begin(reader, NCCL_UNKNOWN);
+        return true;
+    }
     if (reader->run.test == NCCL_OTHER)
         return true;
     if ((rest = after(line, "Rank ")))
@@ -122,11 +117,13 @@ static bool recognise_nccl_tests(const char *text)
 static bool read_nccl_tests(struct measured *measured, const struct row_text *text,
                             struct error *err)
 {
-    struct nccl_reader reader = {
-        .measured = measured, .path = text->path, .lines.rest = text->text, .err = err};
+    struct nccl_reader reader = {.measured = measured, .path = text->path, .err = err};
     bool ok = true;
-    for (char *line; ok && (line = lines_next(&reader.lines));)
-        ok = read_nccl_line(&reader, line);
+    for (char *rest = text->text; ok && rest;) {
+        reader.line++;
+        ok = read_nccl_line(&reader, strsep(&rest, "\n")) ||
+             error_prefix(err, "%s:%zu", text->path, reader.line);
+    }
     nccl_run_release(&reader.run);
     if (ok && reader.empty)
         notice("%s: %zu rows of 0 bytes are left out", text->path, reader.empty);

@@ -9,8 +9,7 @@
 // bad cell ("path:line: column: ...").
 #include "base/units.h"
 #include "model/cluster.h"
-#include "study/rows/lines.h"
-#include "study/rows/row_reader.h"
+#include "study/rows/measured.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +23,7 @@ static const char *const names[] = {"probe", "where", "bytes_per_rank", "median_
 struct probe_reader {
     struct measured *measured;
     const char *path;
-    struct lines lines;
+    size_t line;                   // in hand, from 1
     uint32_t nodes, gpus_per_node; // 0: not said yet
     bool nccl;                     // its transport
     enum dtype dtype;              // of matrix products
@@ -32,11 +31,6 @@ struct probe_reader {
     size_t at[COLUMNS], columns; // of the header; columns 0: it has not come
     struct error *err;
 };
-
-static bool probe_complain(const struct probe_reader *reader)
-{
-    return error_prefix(reader->err, "%s:%zu", reader->path, reader->lines.number);
-}
 
 // ---- comments -----------------------------------------------------------------------------------
 
@@ -82,13 +76,8 @@ static bool read_comment(struct probe_reader *reader, const char *line)
 static size_t split_tabs(char *line, char **cells)
 {
     size_t count = 0;
-    for (char *cell; line && count < MAX_CELLS; count++) {
-        cell = line;
-        line = strchr(line, '\t');
-        if (line)
-            *line++ = '\0';
-        cells[count] = cell;
-    }
+    while (line && count < MAX_CELLS)
+        cells[count++] = strsep(&line, "\t");
     return count;
 }
 
@@ -199,12 +188,12 @@ static bool read_probe_row(struct probe_reader *reader, char *line)
     char *const known[COLUMNS] = {cells[reader->at[PROBE]], cells[reader->at[WHERE]],
                                   cells[reader->at[BYTES]], cells[reader->at[MEDIAN]]};
     const bool pair = !strcmp(known[PROBE], "point-to-point");
-    struct measured_row *row = measured_add(reader->measured, reader->lines.number);
+    struct measured_row *row = measured_add(reader->measured, reader->line);
     if (!probe_number(reader, MEDIAN, known[MEDIAN], &row->latency_us))
         return false;
     row->nodes = reader->nodes;
     row->gpus_per_node = reader->gpus_per_node;
-    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->lines.number);
+    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->line);
     snprintf(row->family, sizeof row->family, "probe-%.200s", known[PROBE]);
     strcpy(row->stat, "slowest");
     strcpy(row->source, "epsim-real probe");
@@ -218,10 +207,9 @@ static bool read_probe_line(struct probe_reader *reader, char *line)
     line[strcspn(line, "\r")] = '\0';
     if (!*line)
         return true;
-    const bool ok = *line == '#'          ? read_comment(reader, line)
-                    : reader->columns > 0 ? read_probe_row(reader, line)
-                                          : read_probe_header(reader, line);
-    return ok || probe_complain(reader);
+    return *line == '#'          ? read_comment(reader, line)
+           : reader->columns > 0 ? read_probe_row(reader, line)
+                                 : read_probe_header(reader, line);
 }
 
 static bool recognise_probe(const char *text)
@@ -231,11 +219,13 @@ static bool recognise_probe(const char *text)
 
 static bool read_probe(struct measured *measured, const struct row_text *text, struct error *err)
 {
-    struct probe_reader reader = {
-        .measured = measured, .path = text->path, .lines.rest = text->text, .err = err};
+    struct probe_reader reader = {.measured = measured, .path = text->path, .err = err};
     bool ok = true;
-    for (char *line; ok && (line = lines_next(&reader.lines));)
-        ok = read_probe_line(&reader, line);
+    for (char *rest = text->text; ok && rest;) {
+        reader.line++;
+        ok = read_probe_line(&reader, strsep(&rest, "\n")) ||
+             error_prefix(err, "%s:%zu", text->path, reader.line);
+    }
     return ok;
 }
 

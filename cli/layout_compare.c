@@ -41,8 +41,8 @@ static bool from_flag(const struct layout_task *task, const char *what, struct l
                                 .of = mem_alloc(count, sizeof *layouts->of)};
     for (uint32_t l = 0; l < count; l++) {
         const uint32_t id = scenario_trace(&task->scenario)->layer_ids[task->layers[l]];
-        if (!layout_load(&layouts->of[l], what, (int)id, task->shape.experts, task->shape.ranks,
-                         err))
+        if (!parts_load_layout(&layouts->of[l], what, (int)id, task->shape.experts,
+                               task->shape.ranks, err))
             return layouts_release(layouts), error_prefix(err, "layout compare");
         layouts->layer_ids[l] = id;
         layouts->count++;

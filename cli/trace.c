@@ -130,8 +130,8 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
     *cluster = place.cluster;
     place_release(&place);
     for (uint32_t l = 0; l < trace->layers; l++)
-        if (!layout_load(&layouts[l], def->layout, (int)trace->layer_ids[l], trace->moe.experts,
-                         cluster_ranks(cluster), err))
+        if (!parts_load_layout(&layouts[l], def->layout, (int)trace->layer_ids[l],
+                               trace->moe.experts, cluster_ranks(cluster), err))
             return error_prefix(err, "--layout");
     return true;
 }

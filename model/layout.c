@@ -109,9 +109,8 @@ static bool deal_experts(struct layout *layout, uint32_t experts, uint32_t ranks
     *layout = (struct layout){0};
     if (ranks == 0 || experts < ranks)
         return error_set(err, EXIT_INPUT,
-                         "%u experts on %u ranks: expected at least one expert a rank; give --ep "
-                         "%u or fewer",
-                         experts, ranks, experts);
+                         "%u experts on %u ranks: expected at least one expert a rank", experts,
+                         ranks);
     uint32_t *slot_expert = mem_alloc(experts, sizeof *slot_expert);
     uint32_t slot = 0;
     for (uint32_t first = 0; first < step; first++)

@@ -215,6 +215,11 @@ static const char *layout_rule_name(const void *context, size_t index)
     return ((const char *const *)context)[index];
 }
 
+bool layout_is_rule(const char *what)
+{
+    return strcmp(what, layout_rules[0]) == 0 || strcmp(what, layout_rules[1]) == 0;
+}
+
 bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
                  uint32_t ranks, struct error *err)
 {

@@ -98,6 +98,17 @@ void parts_release_layout(struct scenario *scenario)
     scenario->layout = NULL;
 }
 
+bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,
+                       uint32_t ranks, struct error *err)
+{
+    if (layout_is_rule(what) && experts < ranks)
+        return error_set(err, EXIT_INPUT,
+                         "%u experts on %u ranks: expected at least one expert a rank; give --ep "
+                         "%u or fewer",
+                         experts, ranks, experts);
+    return layout_load(layout, what, layer, experts, ranks, err);
+}
+
 bool parts_resolve_layout(struct scenario *scenario, struct error *err)
 {
     const struct scenario_def *def = &scenario->def;
@@ -106,8 +117,8 @@ bool parts_resolve_layout(struct scenario *scenario, struct error *err)
     struct layout layout;
     if (def->unplaced)
         return true;
-    if (!layout_load(&layout, def->layout, layer, scenario->moe.experts,
-                     cluster_ranks(&scenario->cluster), err))
+    if (!parts_load_layout(&layout, def->layout, layer, scenario->moe.experts,
+                           cluster_ranks(&scenario->cluster), err))
         return error_prefix(err, "--layout");
     parts_release_layout(scenario);
     scenario->layout = mem_copy(&layout, sizeof layout);

@@ -43,6 +43,10 @@ bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct
 // Whether so many tokens make another dispatcher the default than the one that is there.
 bool parts_dispatcher_depends(const struct scenario *scenario, uint32_t tokens);
 
+// layout_load, and which --ep would do where there are too many ranks for its rule.
+bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,
+                       uint32_t ranks, struct error *err);
+
 // The layout for the layer sought, in place of another; unplaced: none.
 bool parts_resolve_layout(struct scenario *scenario, struct error *err);
 void parts_release_layout(struct scenario *scenario);

@@ -17,8 +17,8 @@ struct place {
 // Released by place_release.
 bool place_open(struct place *place, const struct scenario_def *def, struct error *err);
 
-// The same in two halves: the trace and the cluster as they are named; then the cluster's shape, its
-// slow parts, and the matrix. After a failure of the second, release is due.
+// The same in two halves: the trace and the cluster as they are named; then the cluster's shape,
+// its slow parts, and the matrix. After a failure of the second, release is due.
 bool place_load(struct place *place, const struct scenario_def *def, struct error *err);
 bool place_settle(struct place *place, const struct scenario_def *def, struct error *err);
 void place_release(struct place *place);

@@ -1,5 +1,5 @@
-// A recorded trace, or a part of one, that several scenarios read: holders are counted, and the last
-// one to let go closes it. Any number of threads may hold and read it.
+// A recorded trace, or a part of one, that several scenarios read: holders are counted, and the
+// last one to let go closes it. Any number of threads may hold and read it.
 #ifndef SCENARIO_RECORDED_H
 #define SCENARIO_RECORDED_H
 

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
-#include "model/engine/check.h"
+#include "scenario/feasible.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -84,7 +84,7 @@ bool scenario_prepare(struct scenario *scenario, const struct engine *engine, st
         return true;
     }
     scenario_load(scenario, kind);
-    if (schedule_check(scenario->schedule, err))
+    if (schedule_feasible(scenario->schedule, err))
         return true;
     forget_loads(scenario); // so that the next call refuses it too
     return false;

@@ -63,7 +63,7 @@ void scenario_load(struct scenario *scenario, enum loads_kind kind);
 
 // Loads and schedule as the engine reads them, where they are not there yet: what the definition's
 // `loads` says, else what the engine does; engines of both kinds by turns make them anew each time.
-// Refuses what no engine can put times to (schedule_check).
+// Refuses what no engine can put times to (schedule_feasible).
 bool scenario_prepare(struct scenario *scenario, const struct engine *engine, struct error *err);
 
 // Prepares and runs. After success the timing is released by timing_release.

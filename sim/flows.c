@@ -74,7 +74,7 @@ static void init_flows(struct flows *flows)
     const struct fabric *fabric = &flows->schedule->fabric;
     const uint32_t peers = transfer->rail ? fabric->nodes : fabric->ranks;
     const double *tokens = transfer->rail ? transfer->node : transfer->pair;
-    flows->flow_count = fabric->ranks * peers * transfer->channels; // schedule_check bounds it
+    flows->flow_count = fabric->ranks * peers * transfer->channels; // schedule_feasible bounds it
     flows->flows = mem_alloc(flows->flow_count, sizeof *flows->flows);
     for (uint32_t home = 0; home < fabric->ranks; home++)
         for (uint32_t peer = 0; peer < peers; peer++) {

@@ -74,7 +74,7 @@ bool replay_open(struct replay *replay, const struct replay_def *def, struct err
 
 // Runs the engine at every place, twice: as routed, and on balanced loads (model/balanced.h).
 // Places are shared over OpenMP threads; `visit` (NULL: none) is called by one of them in order,
-// and results do not depend on their number. Refuses what schedule_check refuses, after having
+// and results do not depend on their number. Refuses what schedule_feasible refuses, after having
 // visited what comes well before.
 bool replay_run(struct replay *replay, replay_visit *visit, void *context, struct error *err);
 

@@ -136,9 +136,9 @@ static const struct {
     {"fit: \"our rows\", rows: 24", "fitted to 24 rows of our rows"},
     {"fit: \"our rows\", rows: 1, stderr_pct: 2.1",
      "fitted to 1 row of our rows; standard error 2.1 %"},
-    {"fit: \"our rows\", rows: 24, only: 1/3, seed: 7",
+    {"fit: \"our rows\", rows: 24, only: \"1/3\", seed: 7",
      "fitted to 24 rows of our rows (only 1/3, seed 7)"},
-    {"fit: \"our rows\", rows: 24, stderr_pct: 0.00012, except: 2/3, seed: 1, source: \"a note\"",
+    {"fit: \"our rows\", rows: 24, stderr_pct: 0.00012, except: \"2/3\", seed: 1, source: \"a note\"",
      "fitted to 24 rows of our rows (except 2/3, seed 1); standard error 0.00012 %; a note"},
 };
 

@@ -1,6 +1,7 @@
 // Slow and late parts: what a list may say, and that both engines answer a slower part with the
 // time it must take.
 #include "model/engine/check.h"
+#include "scenario/feasible.h"
 #include "model/slow.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -258,7 +259,7 @@ START_TEST(sound_and_a_floor)
         scene_build(&scene, &spec);
         const char *list = random_list(&spec, &rng, 0.2 + 0.7 * rng_unit(&rng));
         set_slow(&scene, list);
-        ck_assert_msg(schedule_check(scene.scenario.schedule, &err), "%s", err.text);
+        ck_assert_msg(schedule_feasible(scene.scenario.schedule, &err), "%s", err.text);
         for (int e = 0; e < 2; e++) {
             struct timing timing;
             engines[e]->run(scene.scenario.schedule, &scene.scenario.run, &timing);

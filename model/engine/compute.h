@@ -16,7 +16,7 @@
 //
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run
 // beside.
-// A whole number, but maybe more than an integer holds: schedule_check sees to that.
+// A whole number, but maybe more than an integer holds: schedule_feasible sees to that.
 double compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                         double sm_share);
 

@@ -12,7 +12,7 @@ struct engine {
     bool has_queues;       // messages wait for one another at ports; else it answers at once, in
                            // closed form
     bool is_calibrated;    // reads the constants that are fitted to measurements; else datasheets
-    // Puts times to a schedule that schedule_check accepts. Released by timing_release.
+    // Puts times to a schedule that schedule_feasible accepts. Released by timing_release.
     void (*run)(const struct schedule *schedule, const struct run *run, struct timing *timing);
 };
 

@@ -207,8 +207,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
 
 # The same program on real machines; STATIC=1 links all but MPI, CUDA and NCCL statically, so that the binary runs
 # where GSL and the others are not installed.
-REAL_PKG_LIBS = $(if $(STATIC),-Wl$(comma)-Bstatic,) $(BLAS_LIBS) -lgsl -lgslcblas -lyaml -ljansson -lcsv $(if $(STATIC),-Wl$(comma)-Bdynamic,) -lm
 comma := ,
+static = $(if $(STATIC),-Wl$(comma)-Bstatic $(1) -Wl$(comma)-Bdynamic,$(1))
+REAL_PKG_LIBS = $(call static,$(BLAS_LIBS) -lgsl -lgslcblas -lyaml -ljansson -lcsv) -lm
 
 real: epsim-real
 
@@ -230,7 +231,7 @@ $(KERNEL_OBJ): $(BUILD)/%.o: %.cu real/kernels.h real/units.cuh real/device.h re
 CHECK_CUDA_OBJ := $(patsubst %,$(BUILD)/real/%.o,check_cuda_device host cuda cuda_ffn cuda_status)
 $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(CHECK_CUDA_OBJ) \
     $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(BLAS_LIBS) $(CUDA_LIBS) -lm
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call static,$(BLAS_LIBS)) $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)

@@ -100,7 +100,7 @@ $(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
 $(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
 
-# Presets, figure scripts and pages of help are files in the tree, and bytes in the binary.
+# Presets and figure scripts are files in the tree, and bytes in the binary.
 $(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES)
 	@mkdir -p $(@D)
 	sh base/embed.sh $(PRESETS) $(FIGURES) > $@

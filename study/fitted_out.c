@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-static const char about[] = "# What a fit found, how surely and from what (study/fitted.h). "
-                            "Written by epsim calibrate --write.\n";
+static const char about[] = "# What a fit found, how surely and from what. A calibration wrote it: "
+                            "do not edit it by hand.\n";
 
 // Quoted: a cluster may be named by its one-line form.
 static void print_list(FILE *out, const struct names *names)

@@ -32,7 +32,8 @@ EXCEPTIONS = {
     "source": "a `source:` text that --show prints: where provenance is written down, its words may change",
     "key": "a key that --show dispatcher (or all), or config.dispatcher of JSON, had and no longer has: its cost model "
            "does not use it",
-    "fit": "a fitted value's provenance in files that calibrate --write makes: {value, fit, rows, stderr_pct} for prose"
+    "fit": "a fitted value's provenance in files that calibrate --write makes: "
+           "{value, fit, rows, stderr_pct} for prose; and the comment above it"
 }
 
 
@@ -48,7 +49,8 @@ class Program:
         for mine, constant in ((self.path, "PROGRAM"), (str(folder), "FOLDER")):
             data = data.replace(mine.encode(), constant.encode())
         # Only where a version stands: that of a build without git is `unknown`.
-        return re.sub(rb'((?:epsim|version)"?:? "?)' + re.escape(self.version.encode()), rb"\1VERSION", data)
+        return re.sub(rb'((?:epsim|version)"?:? "?)' + re.escape(self.version.removesuffix("-dirty").encode()) +
+                      rb"(?:-dirty)?", rb"\1VERSION", data)
 
 
 def environment(program):
@@ -175,7 +177,9 @@ def fitted_parts(data, prose):
     parts = []
     for line in data.split(b"\n"):
         match = (FITTED_PROSE if prose else FITTED_DATA).match(line)
-        if prose and FITTED_BY.match(line):
+        if line.startswith(b"# What a fit found"):
+            parts.append(b"ABOUT")
+        elif prose and FITTED_BY.match(line):
             parts.append(b"DATA")
         elif not prose and line.startswith(b'data: "'):
             parts.append(b"DATA")

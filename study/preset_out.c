@@ -258,8 +258,8 @@ bool calibration_write(const struct calibration *calibration, const char *folder
                        const struct provenance *origin, struct error *err)
 {
     struct pending pending = {0};
-    const bool ok = make_folders(folder, err) &&
-                    add_presets(&pending, calibration, folder, origin, err) &&
+    const bool ok = add_presets(&pending, calibration, folder, origin, err) &&
+                    make_folders(folder, err) && // only once all presets are made
                     write_pending(&pending, err) && fitted_write(calibration, folder, origin, err);
     names_release(&pending.paths);
     names_release(&pending.texts);

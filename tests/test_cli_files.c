@@ -120,6 +120,21 @@ START_TEST(failure_keeps_the_old_file)
 }
 END_TEST
 
+// A dispatcher that no file holds cannot be rewritten: no folder is left for it.
+START_TEST(refused_presets_leave_nothing)
+{
+    struct outcome outcome =
+        run("calibrate tests/data/nccl-tests/alltoall-1x8.txt "
+            "tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt "
+            "--cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --fit study/fits/probe.yaml "
+            "--write $D/fitted");
+    ck_assert_int_eq(outcome.exit, 2);
+    ck_assert_msg(strstr(outcome.err, "--write: raw@mine"), "%s", outcome.err);
+    ck_assert_int_ne(access(scratch_path("fitted"), F_OK), 0);
+    outcome_release(&outcome);
+}
+END_TEST
+
 // The timeline is whole before a result is shown, and kept when the result cannot be.
 START_TEST(timeline_before_result)
 {
@@ -270,6 +285,7 @@ int main(void)
     tcase_add_test(tests, failure_keeps_the_old_file);
     tcase_add_loop_test(tests, file_is_what_is_printed, 0, (int)COUNT(to_files));
     tcase_add_loop_test(tests, full_standard_output, 0, (int)COUNT(printing));
+    tcase_add_test(tests, refused_presets_leave_nothing);
     tcase_add_test(tests, timeline_before_result);
     tcase_add_loop_test(tests, signal_leaves_nothing, 0, (int)COUNT(interrupted));
     return cli_run("cli files", tests);

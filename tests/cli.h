@@ -3,6 +3,7 @@
 #ifndef TESTS_CLI_H
 #define TESTS_CLI_H
 
+#include "tests/measured_rows.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
 #include "traces/npy.h"
@@ -166,32 +167,17 @@ static const struct {
                        "        4096            64     float    none      -1    14.37    0.29    "
                        "0.27       3    14.54    0.28    0.26    N/A\n"},
     {"probe-2.tsv", "# epsim.probe/2\n"},
-    {"rows.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                 "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                 "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
-    {"rows-nan.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                     "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                     "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,nan,0,s\n"},
+    {"rows.csv", HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
+    {"rows-nan.csv", HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,nan,0,s\n"},
     {"rows-negative.csv",
-     "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-     "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-     "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,-60,0,s\n"},
-    {"rows-zero.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                      "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                      "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
-                      "b,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,0,0,s\n"},
-    {"rows-phase.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispach,,60,0,s\n"},
-    {"rows-twice.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
-                       "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
-    {"rows-short.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                       "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"
-                       "a,f,h800-cx7\n"},
-    {"rows-none.csv", "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
-                      "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source\n"},
+     HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,-60,0,s\n"},
+    {"rows-zero.csv", HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
+                             "b,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,0,0,s\n"},
+    {"rows-phase.csv", HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispach,,60,0,s\n"},
+    {"rows-twice.csv", HEADER "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"
+                              "a,f,h800-cx7,deepep-ll,1,8,256,8,,32,7168,fp8,dispatch,,60,0,s\n"},
+    {"rows-short.csv", HEADER "a,f,h800-cx7\n"},
+    {"rows-none.csv", HEADER},
     {"rows-column.csv", "id,family\na,f\n"},
     {"plain.tsv", "rank\tphase\n0\tdispatch\n"},
     {"kind.tsv", "# epsim.ports/1\nphase\tport\ndispatch\tgpu0.nic.tx\n"},

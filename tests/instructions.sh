@@ -1,6 +1,6 @@
 #!/bin/sh
 # What one prediction costs, in instructions: EP32 prefill (4096 tokens) and decode (128) by both engines, of two builds
-# under callgrind, one thread. A developer's tool, outside make test; some two minutes. Needs valgrind.
+# under callgrind, one thread. A developer's tool, outside make test; about a minute. Needs valgrind.
 # usage: tests/instructions.sh OLD NEW; exit 1 where new takes over 3 % more than old
 set -eu
 [ $# -eq 2 ] || { echo "usage: tests/instructions.sh OLD NEW" >&2; exit 2; }

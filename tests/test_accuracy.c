@@ -2,20 +2,12 @@
 #include "study/accuracy.h"
 #include "study/rows/measured.h"
 #include "tests/fixture.h"
+#include "tests/measured_rows.h"
 #include "tests/suite.h"
 
 #include <math.h>
 
 #define PUBLISHED "study/measured/h800-cx7.csv"
-#define HEADER                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source\n"
-
-static void load(struct measured *measured, const char *path)
-{
-    struct error err = {0};
-    ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
-}
 
 static void judge(struct accuracy *accuracy, const struct measured *measured,
                   const struct engine *engine)
@@ -31,7 +23,7 @@ START_TEST(published_rows)
 {
     struct measured measured;
     struct accuracy accuracy;
-    load(&measured, PUBLISHED);
+    load_rows(&measured, PUBLISHED);
     ck_assert_uint_eq(measured.count, 24);
     judge(&accuracy, &measured, engine_table[_i]);
     ck_assert_uint_eq(accuracy.skipped, 0);
@@ -49,7 +41,7 @@ START_TEST(naive_is_worse)
 {
     struct measured measured;
     struct accuracy ours, naive;
-    load(&measured, PUBLISHED);
+    load_rows(&measured, PUBLISHED);
     judge(&ours, &measured, &engine_estimate);
     judge(&naive, &measured, &engine_naive);
     ck_assert_double_gt(naive.median_abs_pct, 2 * ours.median_abs_pct);
@@ -74,7 +66,7 @@ static double row_us(void)
     const struct row_overrides overrides = {.seed = 1};
     struct scenario scenario;
     struct error err = {0};
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     ck_assert(row_open(&scenario, &measured.rows[0], &engine_estimate, &overrides, &err));
     const double us = row_predict(&scenario, &measured.rows[0], &engine_estimate).us;
     scenario_release(&scenario);
@@ -97,7 +89,7 @@ START_TEST(quantiles_are_elements)
     const struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct accuracy accuracy;
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     judge(&accuracy, &measured, &engine_estimate);
     ck_assert_double_eq_tol(accuracy.median_abs_pct, quantiles[_i].median, 1e-6);
     ck_assert_double_eq_tol(accuracy.p90_abs_pct, quantiles[_i].p90, 1e-6);
@@ -136,7 +128,7 @@ START_TEST(skips)
     const struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct accuracy accuracy;
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     judge(&accuracy, &measured, &engine_estimate);
     ck_assert_uint_eq(accuracy.skipped, 1);
     ck_assert(!accuracy.rows[0].skipped && accuracy.rows[1].skipped);
@@ -157,7 +149,7 @@ START_TEST(all_skipped_is_no_figure)
     const struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct accuracy accuracy;
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     judge(&accuracy, &measured, &engine_simulate);
     ck_assert(isnan(accuracy.median_abs_pct) && isnan(accuracy.p90_abs_pct));
     ck_assert_uint_eq(accuracy.group_count, 0);
@@ -173,7 +165,7 @@ START_TEST(families)
     struct measured measured;
     struct accuracy accuracy;
     size_t rows = 0;
-    load(&measured, PUBLISHED);
+    load_rows(&measured, PUBLISHED);
     judge(&accuracy, &measured, &engine_estimate);
     for (size_t f = 0; f < accuracy.group_count; f++) {
         const struct accuracy_group *group = &accuracy.groups[f];
@@ -198,7 +190,7 @@ START_TEST(other_groups)
     struct grouping grouping;
     struct error err = {0};
     char text[FIELD_TEXT_BYTES];
-    load(&measured, PUBLISHED);
+    load_rows(&measured, PUBLISHED);
     judge(&accuracy, &measured, &engine_estimate);
     ck_assert(grouping_parse(&grouping, "phase", &err));
     accuracy_group(&accuracy, &grouping);
@@ -235,7 +227,7 @@ START_TEST(worst_rows)
     const struct fixture file = fixture_make(text, ".csv");
     struct measured measured;
     struct accuracy accuracy;
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     judge(&accuracy, &measured, &engine_estimate);
     for (size_t max = 1; max <= 7; max++) {
         size_t count;
@@ -260,7 +252,7 @@ START_TEST(groups_have_support)
 {
     struct measured measured;
     struct accuracy ours, naive;
-    load(&measured, PUBLISHED);
+    load_rows(&measured, PUBLISHED);
     judge(&ours, &measured, &engine_estimate);
     judge(&naive, &measured, &engine_naive);
     for (size_t g = 0; g < ours.group_count; g++) {

@@ -8,14 +8,11 @@
 #include "study/part.h"
 #include "study/rows/measured.h"
 #include "tests/fixture.h"
+#include "tests/measured_rows.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
 
 #include <math.h>
-
-#define HEADER                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source\n"
 
 // ---- the solver ---------------------------------------------------------------------------------
 

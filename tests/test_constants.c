@@ -6,6 +6,7 @@
 #include "study/reads.h"
 #include "study/rows/measured.h"
 #include "tests/fixture.h"
+#include "tests/measured_rows.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
 
@@ -13,16 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#define HEADER                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source\n"
-
-static void load(struct measured *measured, const char *path)
-{
-    struct error err = {0};
-    ck_assert_msg(measured_load(measured, path, &err), "%s", err.text);
-}
 
 static struct fixture rows_file(const char *rows)
 {
@@ -112,7 +103,7 @@ START_TEST(unread_constants_move_nothing)
     const struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct tally tally = {0};
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     for (size_t r = 0; r < measured.count; r++) {
         struct scenario scenario;
         struct error err = {0};
@@ -186,7 +177,7 @@ START_TEST(support_of_rows)
     struct constants constants;
     bool taken[4];
     strcpy(overrides.held_out, supports[_i].held_out);
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     constants_init(&constants, &measured, &overrides);
     for (size_t r = 0; r < 4; r++)
         taken[r] = strchr(supports[_i].rows, measured.rows[r].id[0]) != NULL;
@@ -215,7 +206,7 @@ START_TEST(effective_parameters_are_at_most_all)
     struct measured measured;
     struct constants constants;
     bool taken[60];
-    load(&measured, file.path);
+    load_rows(&measured, file.path);
     constants_init(&constants, &measured, &overrides);
     memset(taken, 1, sizeof taken);
     const struct support support = constants_support(&constants, taken);

@@ -8,16 +8,13 @@
 #include "study/interval.h"
 #include "study/rows/measured.h"
 #include "tests/fixture.h"
+#include "tests/measured_rows.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
 #include "scenario/scenario.h"
 
 #include <gsl/gsl_cdf.h>
 #include <math.h>
-
-#define HEADER                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source\n"
 
 // A machine that is not the preset: what a fit should find.
 #define TRUTH "h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us"

@@ -1,14 +1,10 @@
 // study/rows/csv_rows, measured_load: reading the measurements CSV, and every refusal.
 #include "study/rows/measured.h"
 #include "tests/fixture.h"
+#include "tests/measured_rows.h"
 #include "tests/suite.h"
 
-#define HEADER                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source\n"
-#define PLACED                                                                                     \
-    "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,tokens_per_gpu,"    \
-    "hidden,dtype,phase,sms,latency_us,derived,source,routing,step,layer\n"
+#define PLACED COLUMNS ",routing,step,layer\n"
 #define ROW "a,f,h800-cx7,deepep-normal,4,8,256,8,4,4096,7168,fp8,dispatch,24,1885.5,1,here\n"
 
 START_TEST(reads)

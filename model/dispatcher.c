@@ -14,6 +14,7 @@ const char *const reduce_names[] = {"home", "rank", "node", NULL};
 const char *const counts_names[] = {"exchange", "none", "padded", NULL};
 const char *const sync_names[] = {"none", "barrier", NULL};
 const char *const op_names[] = {"push", "pull", NULL};
+const char *const backend_names[] = {"calls", "nccl-ep-ll", "nccl-ep-ht", "none", NULL};
 
 #define TOKENS_MAX (1 << 24)
 

@@ -39,6 +39,13 @@ enum sync {
     SYNC_BARRIER, // every rank waits for the slowest before data moves
 };
 enum op { OP_PUSH, OP_PULL };
+// What runs it on real machines.
+enum dispatcher_backend {
+    BACKEND_CALLS,      // the schedule's messages, by the transport's sends and receives
+    BACKEND_NCCL_EP_LL, // NVIDIA's NCCL EP library, low latency
+    BACKEND_NCCL_EP_HT, // the same, high throughput
+    BACKEND_NONE,       // kernels of a library that epsim-real does not run
+};
 
 // Who says a key: the preset, or what its variant for the GPU or the cluster says instead.
 enum dispatcher_variant { VARIANT_NONE, VARIANT_GPU, VARIANT_CLUSTER };
@@ -52,6 +59,7 @@ struct dispatcher {
     enum counts counts;
     enum sync sync;
     enum op op;
+    enum dispatcher_backend backend;
     uint32_t sms;                        // SMs that move data; 0: all of the GPU
     const struct cost_model *cost_model; // how kernels share time between SMs and wires; key `law`
     bool one_stage_inside; // rail: in one node tokens go straight to the ranks, by another kernel
@@ -80,6 +88,7 @@ struct dispatcher {
 
 extern const char *const dedupe_names[], *const route_names[], *const reduce_names[];
 extern const char *const counts_names[], *const sync_names[], *const op_names[];
+extern const char *const backend_names[]; // of enum dispatcher_backend
 
 // Key `law` (struct field): it says which other keys there are, cost_model->fields.
 // clang-format off

@@ -244,14 +244,18 @@ static void check_select(const struct select_shape *shape)
     const struct check_both logits = check_both(logit_list, CHECK_ROWS * experts * sizeof(float));
     const struct check_both bias = check_both(bias_list, experts * sizeof(float));
     const struct check_both ids = check_both(NULL, chosen * sizeof(uint16_t));
+    const struct check_both wide = check_both(NULL, chosen * sizeof(int32_t));
     const struct check_both weights = check_both(NULL, chosen * sizeof(float));
     for (int side = 0; side < CHECK_SIDES; side++)
         device_select(check_devices[side],
                       &(struct selection){ids.at[side], weights.at[side], logits.at[side],
-                                          bias.at[side], CHECK_ROWS, *shape});
+                                          bias.at[side], CHECK_ROWS, *shape, wide.at[side]});
     const uint16_t *host_ids = ids.at[CHECK_HOST];
     const uint16_t *got = check_download(ids.at[CHECK_CUDA], ids.bytes);
+    const int32_t *got_wide = check_download(wide.at[CHECK_CUDA], wide.bytes);
     const float *got_weights = check_download(weights.at[CHECK_CUDA], weights.bytes);
+    for (uint32_t i = 0; i < chosen; i++)
+        wrong += got_wide[i] != got[i];
     for (uint32_t t = 0; t < CHECK_ROWS; t++)
         wrong += wrong_choices(
             &(struct chosen){shape, logit_list + t * experts, bias_list, host_ids + t * topk},

@@ -40,6 +40,15 @@ void choices_close(struct layer *layer)
     free(layer->choice_first);
 }
 
+static void upload_wide_ids(struct layer *layer, const uint16_t *ids, size_t count)
+{
+    int32_t *wide = mem_alloc(count + 1, sizeof *wide);
+    for (size_t i = 0; i < count; i++)
+        wide[i] = ids[i] == ROUTING_DROPPED ? -1 : ids[i];
+    device_upload(layer->setup.device, layer->memory->wide_ids, wide, count * sizeof *wide);
+    free(wide);
+}
+
 void choices_upload(struct layer *layer)
 {
     const struct layer_setup *setup = &layer->setup;
@@ -57,6 +66,8 @@ void choices_upload(struct layer *layer)
     device_upload(setup->device, layer->memory->ids, ids, (size_t)tokens * topk * sizeof *ids);
     device_upload(setup->device, layer->memory->weights, weights,
                   (size_t)tokens * topk * sizeof *weights);
+    if (layer->memory->wide_ids)
+        upload_wide_ids(layer, ids, (size_t)tokens * topk);
     free(ids);
     free(weights);
 }

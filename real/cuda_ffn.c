@@ -83,12 +83,13 @@ static void blas_group_ffn(struct cuda_status *status, cudaStream_t stream, cubl
                            const struct ffn *ffn, uint32_t group)
 {
     const uint64_t row = ffn->first[group], rows = ffn_group_rows(ffn, group);
+    const uint64_t at = ffn->at ? ffn->at[group] : row;
     const uint64_t all_rows = ffn->first[ffn->groups], hidden = ffn->hidden;
     const uint64_t inner = ffn->intermediate;
     void *both = value_at_row(ffn->middle, row, 2 * inner);
     void *product = value_at_row(ffn->middle, 2 * all_rows + row, inner);
-    const void *in = value_at_row(ffn->in, row, hidden);
-    void *out = value_at_row(ffn->out, row, hidden);
+    const void *in = value_at_row(ffn->in, at, hidden);
+    void *out = value_at_row(ffn->out, at, hidden);
     blas_multiply(
         status, blas,
         &(struct product){both, in, ffn->gate_up[group], rows, 2 * inner, hidden, CUDA_R_16BF});

@@ -52,6 +52,7 @@ struct selection {
     const float *logits, *bias; // [count, experts], [experts]
     uint32_t count;
     struct select_shape shape;
+    int32_t *wide_ids; // out: ids once more; NULL: not wanted
 };
 
 // out row i = in row index[i] in out's format (index NULL: i; UINT32_MAX: zeros). Between equal
@@ -89,7 +90,8 @@ struct row_sums {
 
 // Grouped SwiGLU: y = down(silu(gate x) * (up x)). Group g has rows first[g] .. first[g + 1] - 1 of
 // `in` and `out` (activation format, dense), and weights gate_up[g] ([2 * intermediate, hidden],
-// gate rows first) and down[g] ([hidden, intermediate]), row-major, activation format.
+// gate rows first) and down[g] ([hidden, intermediate]), row-major, activation format. Where groups
+// stand apart in `in` and `out`, at[g] is where group g begins there.
 struct ffn {
     uint32_t groups, hidden, intermediate;
     const uint64_t *first; // [groups + 1], host memory
@@ -97,7 +99,8 @@ struct ffn {
     const void *const *down;
     const void *in;
     void *out;
-    void *middle; // workspace, rows x 3 * intermediate values
+    void *middle;       // workspace, rows x 3 * intermediate values
+    const uint64_t *at; // [groups], host memory; NULL: first
 };
 
 // --- the table -----------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ run() { # ranks, arguments
 }
 
 model=${MODEL:-deepseek-v3}
-dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots"}
+dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots"}
 
 verify() { # ranks, tokens, suffix
     for dispatcher in $dispatchers; do

@@ -258,6 +258,8 @@ static void host_select(struct device *device, const struct selection *of)
     for (uint32_t t = 0; t < of->count; t++)
         host_select_token(of->ids + (size_t)t * shape->topk, of->weights + (size_t)t * shape->topk,
                           of->logits + (size_t)t * shape->experts, of->bias, shape);
+    for (size_t i = 0; of->wide_ids && i < (size_t)of->count * shape->topk; i++)
+        of->wide_ids[i] = of->ids[i];
 }
 
 // --- rows ---------------------------------------------------------------------------------------
@@ -412,17 +414,18 @@ static void host_reduce(struct device *device, enum stream stream, const struct 
 static void host_group_ffn(const struct ffn *ffn, uint32_t group)
 {
     const uint64_t row = ffn->first[group], rows = ffn->first[group + 1] - row;
+    const uint64_t at = ffn->at ? ffn->at[group] : row;
     const size_t hidden = ffn->hidden, inner = ffn->intermediate;
     float *both = (float *)ffn->middle + row * 3 * inner, *product = both + rows * 2 * inner;
-    host_multiply(&(struct host_product){both, (const float *)ffn->in + row * hidden,
+    host_multiply(&(struct host_product){both, (const float *)ffn->in + at * hidden,
                                          ffn->gate_up[group], rows, 2 * inner, hidden});
     for (uint64_t r = 0; r < rows; r++) {
         const float *gate = both + r * 2 * inner, *up = gate + inner;
         for (size_t i = 0; i < inner; i++)
             product[r * inner + i] = gate[i] / (1 + expf(-gate[i])) * up[i];
     }
-    host_multiply(&(struct host_product){(float *)ffn->out + row * hidden, product,
-                                         ffn->down[group], rows, hidden, inner});
+    host_multiply(&(struct host_product){(float *)ffn->out + at * hidden, product, ffn->down[group],
+                                         rows, hidden, inner});
 }
 
 static void host_ffn(struct device *device, const struct ffn *ffn)

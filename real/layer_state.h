@@ -3,7 +3,6 @@
 #define REAL_LAYER_STATE_H
 
 #include "scenario/scenario.h"
-#include "real/plan.h"
 #include "real/transport.h"
 
 struct layer_setup {
@@ -17,13 +16,14 @@ struct layer_setup {
 
 struct layer {
     struct layer_setup setup;
-    struct routing routing;      // of all ranks' choices, once they are known
-    uint16_t *all_ids;           // [world tokens * topk], ranks in order
-    uint64_t *token_first;       // [ranks + 1] into them, by tokens
-    int *choices, *choice_first; // [ranks] how many each rank has of them, and where
+    const struct backend *backend; // real/backend.h
+    void *backend_state;           // what it holds between open and close
+    struct routing routing;        // of all ranks' choices, once they are known
+    uint16_t *all_ids;             // [world tokens * topk], ranks in order
+    uint64_t *token_first;         // [ranks + 1] into them, by tokens
+    int *choices, *choice_first;   // [ranks] how many each rank has of them, and where
     struct loads loads;
     struct schedule schedule;
-    struct plan dispatch, combine;
     struct layer_memory *memory; // device buffers: real/memory.h
     bool planned;
 };
@@ -63,13 +63,10 @@ bool choices_learn(struct layer *layer, struct error *err);
 void choices_read(struct layer *layer, const uint32_t *token, uint32_t count, uint16_t *ids,
                   float *weights);
 
-// --- movement between ranks: real/movement.c. Likewise
-// --------------------------------------------
+// --- what backends take of the layer -------------------------------------------------------------
 
-// Dispatch scatters rows from sent to served, combine gathers them back. Begins after what the
-// compute stream has been given; what has come may be used by later work on the stages' streams.
-// Every rank calls it with the same transfer.
-bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err);
+// Later work on the compute stream waits for both stages.
+void layer_join_stages(struct layer *layer);
 
 // Mark of the device clock at the last byte of a stage. Smaller marks are the phases': two each.
 uint32_t movement_mark(bool gather, enum stage stage);

@@ -1,4 +1,4 @@
-#include "real/memory.h"
+#include "real/calls.h"
 
 #include "base/mem.h"
 
@@ -164,10 +164,10 @@ static bool move_gather(const struct movement *movement, struct error *err)
 bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err)
 {
     const bool gather = transfer->gather;
+    const struct calls *calls = calls_of(layer);
     const struct movement movement = {.layer = layer,
-                                      .plan = gather ? &layer->combine : &layer->dispatch,
-                                      .path = gather ? &layer->memory->combine
-                                                     : &layer->memory->dispatch,
+                                      .plan = gather ? &calls->combine_plan : &calls->dispatch_plan,
+                                      .path = gather ? &calls->combine : &calls->dispatch,
                                       .gather = gather};
     for (enum stage stage = 0; stage < STAGES; stage++)
         device_follow(layer->setup.device, exchange_stream(stage), STREAM_COMPUTE);

@@ -101,7 +101,7 @@ __host__ __device__ uint32_t select_floats(const select_shape &shape)
     return 2 * shape.experts + shape.groups;
 }
 
-__global__ void select_tokens(uint16_t *ids, float *weights, const float *logits, const float *bias,
+__global__ void select_tokens(uint16_t *ids, int32_t *wide_ids, float *weights, const float *logits, const float *bias,
                               uint32_t count, select_shape shape)
 {
     extern __shared__ float shared[];
@@ -122,6 +122,8 @@ __global__ void select_tokens(uint16_t *ids, float *weights, const float *logits
         const uint32_t id = take_largest(values, shape.experts, lane);
         if (lane == 0) {
             token_ids[k] = (uint16_t)id;
+            if (wide_ids)
+                wide_ids[(uint64_t)token * shape.topk + k] = (int32_t)id;
             token_weights[k] = scores[id];
         }
     }
@@ -139,6 +141,6 @@ cudaError_t kernel_select(cudaStream_t stream, const struct selection *of)
     if (of->count == 0)
         return cudaSuccess;
     select_tokens<<<(of->count + warps - 1) / warps, warps * WARP, warps * bytes, stream>>>(
-        of->ids, of->weights, of->logits, of->bias, of->count, of->shape);
+        of->ids, of->wide_ids, of->weights, of->logits, of->bias, of->count, of->shape);
     return cudaGetLastError();
 }

@@ -47,13 +47,13 @@ verifies() { # ranks, arguments
     rm -f "$work/rows.csv"
 }
 
-for dispatcher in nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots; do
+for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots; do
     verifies 32 --tokens 16 --dispatcher "$dispatcher"
     verifies 12 --cluster 3x4:nvlink=1GB/s,nic=1GB/s --tokens 9/0/4 --dispatcher $dispatcher
 done
 for ranks in 1 2 3 5 8; do
     verifies "$ranks" --tokens 24/0/7 --dispatcher nccl-flat
-    verifies "$ranks" --tokens 24/0/7 --dispatcher deepep-ll
+    verifies "$ranks" --tokens 24/0/7 --dispatcher nccl-calls-ll
 done
 verifies 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s --trace traces/minimoe-256e --layer 1 --tokens 24 \
     --dispatcher nccl-two-stage
@@ -147,6 +147,7 @@ refuses 2 "expected 0 to 5, the trace's layers" 2 --transport mpi --model $model
     --trace traces/minimoe-256e --layer 0,6 --dispatcher nccl-flat
 refuses 2 'expected fp8, bf16 or fp32' 2 --transport mpi --model tests/data/real/nvfp4.yaml
 refuses 2 'lines with flags' 2 --transport mpi --model $model --dispatcher trtllm-twosided
+refuses 2 'kernels are not run here' 2 --transport mpi --model $model --dispatcher deepep-ll
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
 
 # A rank killed in mid-run ends the job soon, and leaves nothing half-written.

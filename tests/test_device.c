@@ -233,6 +233,7 @@ START_TEST(select_experts)
     const float palette[] = {-1.7f, -0.93f, -0.2f, 0.41f, 0.77f, 1.6f, 2.3f};
     float logits[TOKENS * MAX_EXPERTS], bias[MAX_EXPERTS], weights[TOKENS * 8];
     uint16_t ids[TOKENS * 8];
+    int32_t wide[TOKENS * 8];
     struct rng rng = rng_stream(1, (uint64_t)_i, 0, 0);
     for (uint32_t i = 0; i < TOKENS * shape->experts; i++)
         logits[i] = palette[rng_below(&rng, 7)];
@@ -240,10 +241,13 @@ START_TEST(select_experts)
         const float *used = with ? bias : NULL;
         for (uint32_t e = 0; e < shape->experts; e++)
             bias[e] = with == 1 ? -2.03f : value_at(2, 90, e);
-        device_select(device, &(struct selection){ids, weights, logits, used, TOKENS, *shape});
+        device_select(device,
+                      &(struct selection){ids, weights, logits, used, TOKENS, *shape, wide});
         for (uint32_t t = 0; t < TOKENS; t++)
             expect_selected(shape, logits + t * shape->experts, used, ids + t * shape->topk,
                             weights + t * shape->topk);
+        for (uint32_t i = 0; i < TOKENS * shape->topk; i++)
+            ck_assert_int_eq(wide[i], ids[i]);
     }
 }
 END_TEST
@@ -254,14 +258,14 @@ START_TEST(select_without_difference)
     const struct select_shape *shape = &select_shapes[0];
     float logits[64] = {0}, weights[8];
     uint16_t ids[8];
-    device_select(device, &(struct selection){ids, weights, logits, NULL, 1, *shape});
+    device_select(device, &(struct selection){ids, weights, logits, NULL, 1, *shape, NULL});
     for (uint32_t k = 0; k < 8; k++) {
         ck_assert_uint_eq(ids[k], k);
         expect_near(weights[k], 2.5 / 8, 1e-6);
     }
     for (uint32_t e = 0; e < 64; e++)
         logits[e] = -1000;
-    device_select(device, &(struct selection){ids, weights, logits, NULL, 1, *shape});
+    device_select(device, &(struct selection){ids, weights, logits, NULL, 1, *shape, NULL});
     for (uint32_t k = 0; k < 8; k++)
         ck_assert(weights[k] == 0);
 }
@@ -534,22 +538,30 @@ static double swiglu(const float *x, const float *gate_up, const float *down, ui
     return sum;
 }
 
+// Where groups stand apart, room for CAPACITY rows each.
+#define CAPACITY 6
+#define APART_ROWS (GROUPS * CAPACITY)
+static const uint64_t groups_apart[GROUPS] = {0, 6, 12, 18, 24, 30};
+
 START_TEST(ffn)
 {
-    float *in = random_floats(GROUP_ROWS * HIDDEN, 50, 2), *weights[2 * GROUPS];
-    float out[GROUP_ROWS * HIDDEN], middle[GROUP_ROWS * 3 * INNER];
+    const uint64_t *at = _i ? groups_apart : NULL;
+    float *in = random_floats(APART_ROWS * HIDDEN, 50, 2), *weights[2 * GROUPS];
+    float out[APART_ROWS * HIDDEN], middle[GROUP_ROWS * 3 * INNER];
     const void *gate_up[GROUPS], *down[GROUPS];
     for (uint32_t g = 0; g < GROUPS; g++) {
         gate_up[g] = weights[g] = random_floats(2 * INNER * HIDDEN, 60 + g, 0.4f);
         down[g] = weights[GROUPS + g] = random_floats(HIDDEN * INNER, 70 + g, 0.4f);
     }
-    device_ffn(device,
-               &(struct ffn){GROUPS, HIDDEN, INNER, group_first, gate_up, down, in, out, middle});
+    device_ffn(device, &(struct ffn){GROUPS, HIDDEN, INNER, group_first, gate_up, down, in, out,
+                                     middle, at});
     for (uint32_t g = 0; g < GROUPS; g++)
-        for (uint64_t r = group_first[g]; r < group_first[g + 1]; r++)
+        for (uint64_t i = 0; i < group_first[g + 1] - group_first[g]; i++) {
+            const uint64_t r = i + (at ? at[g] : group_first[g]);
             for (uint32_t h = 0; h < HIDDEN; h++)
                 expect_near(out[r * HIDDEN + h],
                             swiglu(in + r * HIDDEN, weights[g], weights[GROUPS + g], h), 1e-5);
+        }
     for (uint32_t g = 0; g < 2 * GROUPS; g++)
         free(weights[g]);
     free(in);
@@ -575,7 +587,8 @@ static void add_network(uint64_t up, uint64_t down, uint32_t inner, const float 
                                               tensor_scale(HIDDEN)});
     device_fill(device, &(struct tensor_fill){down_values, (uint64_t)HIDDEN * inner, 3, down,
                                               tensor_scale(inner)});
-    device_ffn(device, &(struct ffn){1, HIDDEN, inner, first, ups, downs, in, result, middle});
+    device_ffn(device,
+               &(struct ffn){1, HIDDEN, inner, first, ups, downs, in, result, middle, NULL});
     for (uint32_t i = 0; i < TOKENS * HIDDEN; i++)
         out[i] += weight[i / HIDDEN] * result[i];
 }
@@ -695,7 +708,7 @@ static TCase *kernel_tests(void)
     tcase_add_test(tests, put_meta);
     tcase_add_loop_test(tests, reduce, 0, FORMATS * FORMATS);
     tcase_add_loop_test(tests, reduce_and_add, 0, FORMATS);
-    tcase_add_test(tests, ffn);
+    tcase_add_loop_test(tests, ffn, 0, 2);
     tcase_add_test(tests, reference_agrees);
     tcase_add_test(tests, reference_input);
     tcase_add_loop_test(tests, reference_rounds_as_the_wire, 0, FORMATS);

@@ -37,6 +37,7 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     ROW_CHOICE(counts, "how receivers learn what comes"),                                          \
     ROW_CHOICE(sync, "barrier: every rank waits for the slowest before data moves"),               \
     ROW_CHOICE(op, "who moves the data, sender or receiver"),                                      \
+    ROW_CHOICE(backend, "what epsim-real runs it by; none: it does not have the kernels"),         \
     DISPATCHER_COST_MODEL_ROW,                                                                            \
     ROW_FLAG(one_stage_inside,                                                                     \
              "rail: in one node tokens go straight to the ranks, by another kernel"),              \

@@ -246,8 +246,8 @@ static const char trace_make_page[] =
     "usage: epsim trace make RECIPE -o FOLDER [flags]\n"
     "{flags}\n"
     "\n"
-    "recipes: deepseek-v3-mixed, deepseek-v3-single-domain, balanced, zipf (aiconfigurator's power law), hot-expert;\n"
-    "or a YAML file of the same keys, as --show prints; either with keys changed: zipf:alpha=1.2\n";
+    "recipes: deepseek-v3-mixed, deepseek-v3-single-domain, balanced, zipf (aiconfigurator's power law), hot-expert,\n"
+    "hot-rank; or a YAML file of the same keys, as --show prints; either with keys changed: zipf:alpha=1.2\n";
 // clang-format on
 
 const struct command command_trace_make = {

@@ -17,7 +17,7 @@ START_TEST(presets_have_sources)
     struct recipe recipe;
     struct error err;
     static const char *const names[] = {"balanced", "deepseek-v3-mixed",
-                                        "deepseek-v3-single-domain", "hot-expert", "zipf"};
+                                        "deepseek-v3-single-domain", "hot-expert", "hot-rank", "zipf"};
     struct provenance *sources = mem_alloc(recipe_field_count, sizeof *sources);
     ck_assert_msg(recipe_load(names[_i], &recipe, sources, &err), "%s", err.text);
     ck_assert_str_eq(recipe.name, names[_i]);
@@ -86,7 +86,7 @@ int main(void)
 {
     Suite *suite = suite_create("recipe");
     TCase *core = tcase_create("core");
-    tcase_add_loop_test(core, presets_have_sources, 0, 5);
+    tcase_add_loop_test(core, presets_have_sources, 0, 6);
     tcase_add_test(core, changes_stand_for_lists);
     tcase_add_loop_test(core, bad_recipes, 0, SUITE_COUNT(bad));
     suite_add_tcase(suite, core);

@@ -19,6 +19,7 @@ enum draw {
     DRAW_TILT,      // how a domain's popularity differs from the others', in a layer
     DRAW_DRIFT,     // how popularity moves, in a layer
     DRAW_CALIBRATE, // requests of a calibration; their tokens have streams of their own
+    DRAW_HOT_RANK,  // choices of a token of a hot rank's recipe, in a layer
 };
 
 struct rng draw_stream(uint64_t seed, enum draw draw, uint64_t a, uint64_t b);

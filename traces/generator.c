@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "model/routing.h"
 #include "traces/draws.h"
+#include "traces/hot_rank.h"
 #include "traces/popularity.h"
 #include "traces/writer.h"
 
@@ -236,6 +237,27 @@ static void drift_on(struct generator *generator)
 
 // --- choices by ranks --------------------------------------------------------------------------
 
+static bool chooses_by_ranks(const struct recipe *recipe)
+{
+    return recipe->loads == LOADS_RANKS || recipe->loads == LOADS_HOT_RANK;
+}
+
+static void choose_by_ranks(const struct generator_def *def, uint32_t layer, uint64_t token,
+                            uint16_t *ids)
+{
+    const struct routing routing = {.rule = ROUTING_BALANCED,
+                                    .experts = def->moe->experts,
+                                    .topk = def->moe->topk,
+                                    .ranks = def->recipe->ranks,
+                                    .seed = def->seed,
+                                    .layer = layer};
+    if (def->recipe->loads == LOADS_HOT_RANK)
+        hot_rank_choose(def->recipe, def->moe, draw_stream(def->seed, DRAW_HOT_RANK, layer, token),
+                        ids);
+    else
+        routing_row(&routing, (uint32_t)(token >> 32), (uint32_t)token, ids);
+}
+
 static void make_by_ranks(struct generator *generator, uint64_t count)
 {
     const struct generator_def *def = &generator->def;
@@ -245,14 +267,8 @@ static void make_by_ranks(struct generator *generator, uint64_t count)
     for (uint64_t t = 0; t < count; t++) {
         const uint64_t token = generator->first + t;
         for (uint32_t l = 0; l < def->layers; l++) {
-            const struct routing routing = {.rule = ROUTING_BALANCED,
-                                            .experts = moe->experts,
-                                            .topk = moe->topk,
-                                            .ranks = def->recipe->ranks,
-                                            .seed = def->seed,
-                                            .layer = def->layer[l]};
             const size_t at = t * row_choices(generator) + (size_t)l * moe->topk;
-            routing_row(&routing, (uint32_t)(token >> 32), (uint32_t)token, generator->ids + at);
+            choose_by_ranks(def, def->layer[l], token, generator->ids + at);
             for (uint32_t k = 0; k < moe->topk; k++)
                 generator->weights[at + k] = weight;
         }
@@ -273,7 +289,7 @@ struct generator *generator_new(const struct generator_def *def, struct error *e
         generator->window = def->tokens;
     generator->ids = mem_alloc(generator->window * row, sizeof(uint16_t));
     generator->weights = mem_alloc(generator->window * row, sizeof(uint16_t));
-    if (def->recipe->loads == LOADS_RANKS)
+    if (chooses_by_ranks(def->recipe))
         return generator;
     generator->gate = recipe_gate(def->recipe, def->moe, def->seed);
     popularity_fit(&generator->popularity, def->recipe, def->moe, &generator->gate, def->layer,
@@ -320,7 +336,7 @@ bool generator_next(struct generator *generator, struct generated *window)
     const uint64_t count = window_tokens(generator);
     if (count == 0)
         return false;
-    if (generator->def.recipe->loads == LOADS_RANKS) {
+    if (chooses_by_ranks(generator->def.recipe)) {
         make_by_ranks(generator, count);
     } else {
         drift_on(generator);

@@ -101,6 +101,7 @@ void target_loads(const struct recipe *recipe, const struct moe *moe, uint32_t l
         loads[0] = recipe->hot_share * experts;
         break;
     case LOADS_RANKS:
+    case LOADS_HOT_RANK:
         for (uint32_t e = 0; e < experts; e++)
             loads[e] = 1;
     }

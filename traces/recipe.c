@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert", "ranks", NULL};
+static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert", "ranks", "hot-rank", NULL};
 
 // clang-format off
 #define ROW(member, sort, low, high, text)                                                         \
@@ -32,7 +32,7 @@ const struct field recipe_fields[] = {
     NUMBER(skew, 0, 10, "exponent on the loads over their mean; 0: all alike"),
     NUMBER(alpha, 0, 10, "power-law: exponent of the density"),
     COUNT(power_tokens, 2, 1 << 24, "power-law: tokens; loads are drawn from 1 to 0.8 of them"),
-    NUMBER(hot_share, 0, 1, "hot-expert: its share of the load"),
+    NUMBER(hot_share, 0, 1, "hot-expert, hot-rank: its share of the load"),
     COUNT(ranks, 1, MOE_MAX_EXPERTS, "ranks: that experts are laid out on, in order"),
     COUNT(domains, 1, 1024, "kinds of requests, all as frequent"),
     NUMBER(domain_sigma, 0, 5, "standard deviation of ln popularity between them"),
@@ -144,11 +144,13 @@ static const char *ranks_fault(const struct recipe *recipe, const struct moe *mo
                                struct error *err)
 {
     const uint32_t reached = recipe->ranks < moe->topk ? recipe->ranks : moe->topk;
-    if (recipe->loads != LOADS_RANKS)
+    if (recipe->loads != LOADS_RANKS && recipe->loads != LOADS_HOT_RANK)
         return NULL;
     if (moe->experts % recipe->ranks)
         return preset_fault(err, "ranks", "%u: expected a divisor of the %u experts", recipe->ranks,
                             moe->experts);
+    if (recipe->loads == LOADS_HOT_RANK)
+        return NULL;
     if (moe->experts / recipe->ranks < (moe->topk + reached - 1) / reached)
         return preset_fault(err, "ranks", "%u: their %u experts each are too few for top-%u",
                             recipe->ranks, moe->experts / recipe->ranks, moe->topk);

@@ -13,6 +13,7 @@ enum recipe_loads {
     LOADS_POWER_LAW,  // aiconfigurator's bounded power law
     LOADS_HOT_EXPERT, // equal but for one
     LOADS_RANKS,      // no loads: each token reaches min(ranks, topk) distinct ranks
+    LOADS_HOT_RANK,   // no loads: a rank's experts take a share of the choices
 };
 
 enum recipe_list { LIST_TOP_EIGHTH_SHARE, LIST_EXPERT_MAX_MEAN, RECIPE_LISTS };
@@ -28,7 +29,7 @@ struct recipe {
     double skew;             // exponent on the loads over their mean
     double alpha;            // power law
     uint32_t power_tokens;
-    double hot_share; // hot expert: of the load
+    double hot_share; // hot expert or rank: of the load
     uint32_t ranks;
 
     uint32_t domains;

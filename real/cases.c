@@ -12,7 +12,7 @@
 // Results on rank 0, as they come.
 struct results {
     struct outfile file;
-    uint32_t rows;
+    struct row_ids ids;
     json_t *cases;
     bool told; // the case in hand differs from the one before in layer or step: no more notices
 };
@@ -62,7 +62,7 @@ static bool run_case(const struct world *world, const struct real_options *optio
         if (options->json)
             json_array_append_new(results->cases, measure_json(options, &result));
         else
-            measure_write_csv(results->file.stream, options, &result, &results->rows);
+            measure_write_csv(results->file.stream, options, &result, &results->ids);
         if (options->verify)
             tell_verified(options, &scenario, &result.verified);
     }
@@ -166,7 +166,7 @@ static bool open_results(const struct world *world, const struct real_options *o
 {
     const char *path = options->output[0] ? options->output : NULL;
     const bool ok = world->rank != 0 || outfile_open(&results->file, path, err);
-    results->rows = 1;
+    row_ids_open(&results->ids);
     if (world->rank == 0 && ok && options->json)
         results->cases = json_array();
     else if (world->rank == 0 && ok)

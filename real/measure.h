@@ -20,6 +20,7 @@ struct samples {
 struct measured_case {
     const struct scenario *scenario;
     bool router; // choices by the real router
+    const struct backend *backend;
     struct samples samples;
     struct verified verified;
     uint64_t sent_bytes[STAGES]; // of all ranks, an iteration
@@ -41,8 +42,15 @@ struct statistic statistic_take(double *values_us, size_t count);
 
 // The measured CSV: one row a phase, stage and statistic.
 void measure_write_csv_head(FILE *out);
+// What rows of one file are numbered by: ids are FAMILY-RUN-NUMBER, where RUN is another word in
+// every run, so that rows of several files can be read together.
+struct row_ids {
+    char run[16];
+    uint32_t next;
+};
+void row_ids_open(struct row_ids *ids);
 void measure_write_csv(FILE *out, const struct real_options *options,
-                       const struct measured_case *result, uint32_t *row);
+                       const struct measured_case *result, struct row_ids *ids);
 
 // A Chrome/Perfetto trace of the last iteration, with the simulator's names: node processes, a
 // thread a rank. Phases begin together, where the slowest rank of the one before has ended.

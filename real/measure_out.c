@@ -1,3 +1,4 @@
+#include "real/backend.h"
 #include "real/measure.h"
 
 #include "base/mem.h"
@@ -9,6 +10,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 struct statistic statistic_take(double *values_us, size_t count)
 {
@@ -43,6 +46,22 @@ static struct statistic phase_statistic(const struct samples *samples, enum phas
 
 // --- measured CSV ---------------------------------------------------------------------------
 
+// Host, process and time tell runs apart.
+void row_ids_open(struct row_ids *ids)
+{
+    char host[64] = "";
+    struct timespec now;
+    uint64_t key = 0;
+    gethostname(host, sizeof host - 1);
+    timespec_get(&now, TIME_UTC);
+    for (const char *c = host; *c; c++)
+        key = value_mix(key ^ (uint64_t)(unsigned char)*c);
+    key = value_mix(key ^ (uint64_t)now.tv_sec << 32 ^ (uint64_t)now.tv_nsec);
+    key = value_mix(key ^ (uint64_t)getpid());
+    snprintf(ids->run, sizeof ids->run, "%08x", (unsigned)key);
+    ids->next = 1;
+}
+
 void measure_write_csv_head(FILE *out)
 {
     fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
@@ -74,7 +93,7 @@ struct row_kind {
 
 static void write_measured_row(FILE *out, const struct real_options *options,
                                const struct measured_case *result, const struct row_kind *kind,
-                               uint32_t row)
+                               struct row_ids *ids)
 {
     const struct scenario *scenario = result->scenario;
     const struct moe *moe = &scenario->moe;
@@ -82,7 +101,7 @@ static void write_measured_row(FILE *out, const struct real_options *options,
         phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
     const uint32_t limit = group_limit(result);
     const char *asked = options->def.cluster, *cluster = asked[0] ? asked : scenario->cluster.name;
-    fprintf(out, "%s-%04u,%s,", options->family, row, options->family);
+    fprintf(out, "%s-%s-%04u,%s,", options->family, ids->run, ids->next++, options->family);
     if (strpbrk(cluster, ",\"\n"))
         csv_fwrite(out, cluster, strlen(cluster));
     else
@@ -106,7 +125,7 @@ static bool has_stage(const struct measured_case *result, enum phase phase, uint
 {
     const struct cluster *cluster = &result->scenario->cluster;
     return stage == STAGES ||
-           (phase_moves(phase) &&
+           (result->backend->has_stages && phase_moves(phase) &&
             (stage == STAGE_INTER ? cluster->nodes : cluster->gpus_per_node) > 1);
 }
 
@@ -117,13 +136,13 @@ static bool ran(const struct measured_case *result, enum phase phase)
 }
 
 void measure_write_csv(FILE *out, const struct real_options *options,
-                       const struct measured_case *result, uint32_t *row)
+                       const struct measured_case *result, struct row_ids *ids)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         for (uint32_t stage = 0; ran(result, phase) && stage <= STAGES; stage++)
             for (int slowest = 0; has_stage(result, phase, stage) && slowest < 2; slowest++)
                 write_measured_row(out, options, result,
-                                   &(struct row_kind){phase, stage, slowest != 0}, (*row)++);
+                                   &(struct row_kind){phase, stage, slowest != 0}, ids);
 }
 
 // --- JSON -----------------------------------------------------------------------------------
@@ -160,6 +179,13 @@ static json_t *raw_json(const struct samples *samples, enum phase phase)
     return iterations;
 }
 
+// null: the library that moved them does not count.
+static json_t *sent_json(const struct measured_case *result, enum stage stage)
+{
+    return result->backend->counts_bytes ? json_integer((json_int_t)result->sent_bytes[stage])
+                                         : json_null();
+}
+
 json_t *measure_json(const struct real_options *options, const struct measured_case *result)
 {
     const struct verified *verified = &result->verified;
@@ -173,15 +199,15 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
         json_array_append_new(phases, entry);
     }
     // clang-format off
-    return json_pack("{s:I s:s s:s s:I s:I s:o s:I s:I s:{s:I s:o s:o s:o}}",
+    return json_pack("{s:I s:s s:s s:I s:I s:o s:o s:o s:{s:I s:o s:o s:o}}",
         "tokens_per_gpu", (json_int_t)routing_max_tokens(&result->scenario->routing),
         "dispatcher", result->scenario->dispatcher.name,
         "routing", routing_name(result),
         "layer", (json_int_t)options->def.layer,
         "step", (json_int_t)options->def.step,
         "phases", phases,
-        "inter_bytes", (json_int_t)result->sent_bytes[STAGE_INTER],
-        "intra_bytes", (json_int_t)result->sent_bytes[STAGE_INTRA],
+        "inter_bytes", sent_json(result, STAGE_INTER),
+        "intra_bytes", sent_json(result, STAGE_INTRA),
         "verified",
             "tokens", (json_int_t)verified->tokens,
             "relative_error", table_json_real(verified->relative_error),

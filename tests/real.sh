@@ -96,6 +96,18 @@ else
 fi
 rm -f "$work/rows.csv" "$work/steps.tsv"
 
+# Rows of two runs can be read together: no id is in both.
+if run 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --iterations 1 -o "$work/a.csv" >"$work/log" 2>&1 &&
+    run 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --iterations 1 -o "$work/b.csv" \
+        >"$work/log" 2>&1 && "${EPSIM:-./epsim}" accuracy "$work/a.csv" "$work/b.csv" --model $model \
+        --cluster 1x2:nvlink=1GB/s --engine estimate >"$work/log" 2>&1 &&
+    [ -z "$(cut -d, -f1 "$work/a.csv" "$work/b.csv" | grep -v '^id$' | sort | uniq -d)" ]; then
+    good
+else
+    bad "rows of two runs" "$work/log"
+fi
+rm -f "$work/a.csv" "$work/b.csv"
+
 # A timeline of ranks and phases.
 if run 4 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --warmup 0 --iterations 1 \
     --timeline "$work/timeline.json" -o "$work/rows.csv" >"$work/log" 2>&1 &&

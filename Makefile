@@ -42,6 +42,9 @@ LDFLAGS_ALL := $(OPT.$(VARIANT)) -fopenmp $(LDFLAGS)
 # The real backend: MPI on host memory always; NCCL where nvcc and NCCL are found (CUDA=0: not).
 CUDA ?= $(if $(and $(shell command -v nvcc),$(wildcard $(CUDA_HOME)/include/nccl.h)),1,0)
 CUDA_HOME ?= $(abspath $(dir $(shell command -v nvcc 2>/dev/null))..)
+# NCCL EP's header, for the backends that load the library at run time; none: they are left out.
+NCCL_EP_HOME ?= $(abspath build/nccl-ep)
+NCCL_EP := $(and $(filter 1,$(CUDA)),$(wildcard $(NCCL_EP_HOME)/include/nccl_ep.h))
 MPI_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags ompi-c 2>/dev/null))
 MPI_LIBS := $(shell pkg-config --libs ompi-c 2>/dev/null)
 BLAS_CFLAGS := $(patsubst %,-isystem %,$(firstword $(wildcard \
@@ -61,7 +64,8 @@ LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded_files.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
 TEST_OBJ := $(TEST_SRC:%.c=$(BUILD)/%.o)
 REAL_C := $(filter-out $(wildcard real/check_cuda*.c) $(if $(filter 1,$(CUDA)),, \
-    $(wildcard real/cuda*.c) real/nccl.c),$(sort $(wildcard real/*.c)))
+    $(wildcard real/cuda*.c real/nccl*.c)) $(if $(NCCL_EP),,$(wildcard real/nccl_ep*.c)), \
+    $(sort $(wildcard real/*.c)))
 KERNEL_OBJ := $(patsubst %.cu,$(BUILD)/%.o,$(sort $(wildcard real/*.cu)))
 REAL_OBJ := $(REAL_C:%.c=$(BUILD)/%.o) $(if $(filter 1,$(CUDA)),$(KERNEL_OBJ))
 REAL_MAIN := $(BUILD)/real/main.o
@@ -234,7 +238,8 @@ $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(C
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call static,$(BLAS_LIBS)) $(CUDA_LIBS) -lm
 
 $(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
-    $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
+    $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include) \
+    $(if $(NCCL_EP),-DEPSIM_NCCL_EP -isystem $(NCCL_EP_HOME)/include)
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
 $(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
 $(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)

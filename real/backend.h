@@ -12,6 +12,7 @@
 struct backend {
     bool takes_wide_ids; // the router's choices as int32 too: memory->wide_ids
     bool queues_notify;  // the host waits for nothing in notify, once the layer is planned
+    bool has_stages;     // its movement marks where each stage ends: movement_mark
     bool counts_bytes;   // the transport counts what was sent; otherwise check_received looks
 
     // Refuses what the steps cannot do of the scenario's dispatcher, model and job.

@@ -158,6 +158,7 @@ static bool calls_combine(struct layer *layer, struct error *err)
 }
 
 const struct backend backend_calls = {
+    .has_stages = true,
     .counts_bytes = true,
     .check = calls_check,
     .open = calls_open,

@@ -41,30 +41,6 @@ static void plan_path(struct layer *layer, struct path *path, const struct plan 
         memory_upload(layer, plan->relayed_first, (plan->crossed_rows + 1) * sizeof(uint64_t));
 }
 
-// The choices of a token that a served row stands for: those that this rank's slots (or the row's
-// own slot) serve.
-static void list_choices(const struct layer *layer, uint32_t home, uint64_t row,
-                         struct served_choices *choices)
-{
-    const struct layout *layout = layer->setup.scenario->layout;
-    const struct rows *served = &calls_of(layer)->dispatch_plan.slice.served;
-    const uint32_t rank = layer->setup.rank, topk = layer->routing.topk;
-    const uint32_t token = served->token[row], row_slot = served->slot[row];
-    uint16_t ids[MOE_MAX_TOPK];
-    if (token == SLICE_UNUSED)
-        return;
-    routing_row(&layer->routing, home, token, ids);
-    for (uint32_t k = 0; k < topk; k++) {
-        if (ids[k] == ROUTING_DROPPED)
-            continue;
-        const uint32_t slot = layout_slot(layout, ids[k], token);
-        if (layout->slot_rank[slot] != rank || (row_slot != UINT32_MAX && slot != row_slot))
-            continue;
-        choices->slot[choices->count] = slot - layout->rank_slot[rank];
-        choices->weight[choices->count++] = (uint32_t)(row * topk + k);
-    }
-}
-
 static void plan_experts(struct layer *layer)
 {
     struct calls *calls = calls_of(layer);
@@ -74,8 +50,10 @@ static void plan_experts(struct layer *layer)
     served_choices_init(&choices, rows, layer->routing.topk);
     for (uint32_t home = 0; home < served->lanes; home++)
         for (uint64_t row = served->first[home]; row < served->first[home + 1]; row++) {
-            list_choices(layer, home, row, &choices);
+            const struct served_row of = {row, home, served->token[row], served->slot[row]};
             choices.first[row + 1] = choices.count;
+            if (of.token != SLICE_UNUSED)
+                served_choices_add(&choices, layer, &of);
         }
     experts_plan(layer, &calls->experts, &choices);
     calls->brought = memory_allocate(layer, rows * layer->routing.topk * sizeof(float));

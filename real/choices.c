@@ -40,12 +40,18 @@ void choices_close(struct layer *layer)
     free(layer->choice_first);
 }
 
-static void upload_wide_ids(struct layer *layer, const uint16_t *ids, size_t count)
+// A library knows experts by their slots; the router's own choices take the layout in which the two
+// are the same.
+static void upload_wide_ids(struct layer *layer, const uint16_t *ids)
 {
-    int32_t *wide = mem_alloc(count + 1, sizeof *wide);
-    for (size_t i = 0; i < count; i++)
-        wide[i] = ids[i] == ROUTING_DROPPED ? -1 : ids[i];
-    device_upload(layer->setup.device, layer->memory->wide_ids, wide, count * sizeof *wide);
+    const struct layout *layout = layer->setup.scenario->layout;
+    const uint32_t tokens = layer_own_tokens(layer), topk = layer->setup.scenario->moe.topk;
+    int32_t *wide = mem_alloc((size_t)tokens * topk + 1, sizeof *wide);
+    for (uint32_t t = 0; t < tokens; t++)
+        for (size_t i = (size_t)t * topk; i < (size_t)(t + 1) * topk; i++)
+            wide[i] = ids[i] == ROUTING_DROPPED ? -1 : (int32_t)layout_slot(layout, ids[i], t);
+    device_upload(layer->setup.device, layer->memory->wide_ids, wide,
+                  (size_t)tokens * topk * sizeof *wide);
     free(wide);
 }
 
@@ -67,7 +73,7 @@ void choices_upload(struct layer *layer)
     device_upload(setup->device, layer->memory->weights, weights,
                   (size_t)tokens * topk * sizeof *weights);
     if (layer->memory->wide_ids)
-        upload_wide_ids(layer, ids, (size_t)tokens * topk);
+        upload_wide_ids(layer, ids);
     free(ids);
     free(weights);
 }

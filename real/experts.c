@@ -22,6 +22,25 @@ void served_choices_release(struct served_choices *choices)
     free(choices->weight);
 }
 
+void served_choices_add(struct served_choices *choices, const struct layer *layer,
+                        const struct served_row *row)
+{
+    const struct layout *layout = layer->setup.scenario->layout;
+    const uint32_t rank = layer->setup.rank, topk = layer->routing.topk;
+    uint16_t ids[MOE_MAX_TOPK];
+    routing_row(&layer->routing, row->home, row->token, ids);
+    for (uint32_t k = 0; k < topk; k++) {
+        if (ids[k] == ROUTING_DROPPED)
+            continue;
+        const uint32_t slot = layout_slot(layout, ids[k], row->token);
+        if (layout->slot_rank[slot] != rank || (row->slot != UINT32_MAX && slot != row->slot))
+            continue;
+        choices->slot[choices->count] = slot - layout->rank_slot[rank];
+        choices->weight[choices->count++] = (uint32_t)(row->row * topk + k);
+    }
+    choices->first[row->row + 1] = choices->count;
+}
+
 // Groups the choices by slot: where each slot begins, which row each expert row comes from, and for
 // each served row where its results are.
 static void group_by_slot(struct layer *layer, struct experts *experts,

@@ -29,6 +29,17 @@ struct experts {
     float *weight;       // device [rows]
 };
 
+// One of them: of token `token` of rank `home`; for one slot alone, or UINT32_MAX.
+struct served_row {
+    uint64_t row;
+    uint32_t home, token, slot;
+};
+
+// Adds the choices of the row's token that this rank's slots serve. Rows in order; first[row + 1]
+// is set.
+void served_choices_add(struct served_choices *choices, const struct layer *layer,
+                        const struct served_row *row);
+
 // Groups the choices; the arrays are the layer's memory.
 void experts_plan(struct layer *layer, struct experts *experts,
                   const struct served_choices *choices);

@@ -26,6 +26,18 @@ cudaError_t kernel_reduce(cudaStream_t stream, const struct row_sums *sums);
 cudaError_t kernel_gate(cudaStream_t stream, const uint32_t *opened, uint32_t number,
                         uint64_t limit_ns);
 
+// FP8 rows whose scales stand apart, [.., width] and [.., width / 128]: rows index[i] of `out`
+// (bf16) become rows index[i] of `values` times their scales, for each i below `count`.
+struct fp8_rows {
+    void *out;
+    const void *values;
+    const float *scales;
+    const uint32_t *index;
+    uint64_t count;
+    uint32_t width; // a multiple of 128
+};
+cudaError_t kernel_widen(cudaStream_t stream, const struct fp8_rows *rows);
+
 // out [rows, width] = silu(gate) * up of `both` [rows, 2 * width], gate first.
 cudaError_t kernel_silu_mul(cudaStream_t stream, void *out, const void *both, uint64_t rows,
                             uint32_t width);

@@ -53,7 +53,8 @@ static bool end_phase(struct layer *layer, enum phase phase, struct layer_times 
         return false;
     times->phase_us[phase] = device_elapsed_us(device, start, end);
     const bool gather = phase == PHASE_COMBINE;
-    for (enum stage stage = 0; phase_moves(phase) && stage < STAGES; stage++)
+    const bool staged = phase_moves(phase) && layer->backend->has_stages;
+    for (enum stage stage = 0; staged && stage < STAGES; stage++)
         times->stage_us[gather][stage] =
             device_elapsed_us(device, start, movement_mark(gather, stage));
     return true;

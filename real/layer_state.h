@@ -8,7 +8,8 @@
 struct layer_setup {
     const struct scenario *scenario; // resolved; its loads are made by the layer
     uint32_t rank;
-    bool router; // choices by the router on A; otherwise by the scenario's routing
+    bool router;        // choices by the router on A; otherwise by the scenario's routing
+    bool device_shared; // with other ranks
     const struct trace_view *weights; // where weights were recorded; NULL: equal ones
     struct device *device;
     struct transport *transport;

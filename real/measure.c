@@ -1,6 +1,7 @@
 #include "real/measure.h"
 
 #include "base/mem.h"
+#include "real/backend.h"
 #include "real/trace_out.h"
 #include "real/workload.h"
 
@@ -41,6 +42,15 @@ static bool check_bytes(const struct world *world, const struct layer *layer,
     return world_agrees(world, ok, err);
 }
 
+// What moved is what the schedule says, as far as the backend can tell.
+static bool check_movement(const struct world *world, struct layer *layer,
+                           const uint64_t before[STAGES], uint64_t sent[STAGES], struct error *err)
+{
+    return layer->backend->counts_bytes
+               ? check_bytes(world, layer, before, sent, err)
+               : world_agrees(world, layer->backend->check_received(layer, err), err);
+}
+
 static bool run_counted(const struct world *world, struct layer *layer,
                         struct measured_case *result, struct error *err)
 {
@@ -57,7 +67,7 @@ static bool run_counted(const struct world *world, struct layer *layer,
         MPI_Gather(&own, (int)sizeof own, MPI_BYTE,
                    world->rank ? NULL : samples->times + (size_t)i * world->ranks, (int)sizeof own,
                    MPI_BYTE, 0, MPI_COMM_WORLD);
-        if (i == 0 && !check_bytes(world, layer, before, result->sent_bytes, err))
+        if (i == 0 && !check_movement(world, layer, before, result->sent_bytes, err))
             return false;
     }
     return true;
@@ -84,6 +94,7 @@ bool measure_case(const struct world *world, const struct real_options *options,
         .router = setup.router,
         .samples = {.iterations = options->iterations, .ranks = world->ranks}};
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
+    result->backend = layer.backend;
     ok = ok && run_iterations(world, options, &layer, result, err) &&
          (!options->write_trace[0] || trace_out(world, &layer, options->write_trace, err));
     layer_close(&layer);

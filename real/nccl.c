@@ -4,7 +4,7 @@
 // Each stage has a communicator of its own, so that its exchanges may run beside the other's. The
 // communicators do not block: every wait on them ends after LIMIT_S, so that a lost peer ends the
 // job instead of hanging it.
-#include "real/transport.h"
+#include "real/nccl.h"
 
 #include "base/mem.h"
 #include "real/cuda.h"
@@ -37,7 +37,8 @@ struct nccl {
     struct device *device;
     int rank, ranks;
     ncclComm_t comms[STAGES];
-    bool grouped; // between ncclGroupStart and ncclGroupEnd
+    ncclComm_t whole; // nccl_communicator's
+    bool grouped;     // between ncclGroupStart and ncclGroupEnd
 };
 
 static struct nccl *nccl_of(struct transport *transport)
@@ -55,6 +56,9 @@ static uint32_t stage_index(enum stream stage)
 
 static void abort_comms(struct nccl *t)
 {
+    if (t->whole)
+        ncclCommAbort(t->whole);
+    t->whole = NULL;
     for (uint32_t i = STAGES; i-- > 0;) {
         if (t->comms[i])
             ncclCommAbort(t->comms[i]);
@@ -173,6 +177,18 @@ static bool open_comms(struct nccl *t, bool share_gpu)
            SETTLE(t, t->comms[0], "ncclCommSplit") && SETTLE(t, t->comms[1], "ncclCommSplit");
 }
 
+ncclComm_t nccl_communicator(struct transport *transport, struct error *err)
+{
+    struct nccl *t = nccl_of(transport);
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    ncclUniqueId id;
+    memset(&id, 0, sizeof id);
+    if (!t->whole && !t->base.failed && share_id(t, &id))
+        NCCLCHECK(t, t->whole, ncclCommInitRankConfig(&t->whole, t->ranks, id, t->rank, &config));
+    transport_report(&t->base, err);
+    return t->base.failed ? NULL : t->whole;
+}
+
 static bool nccl_open(struct transport **transport, struct device *device, bool share_gpu,
                       struct error *err)
 {
@@ -205,6 +221,8 @@ static void nccl_close(struct transport *transport)
     for (uint32_t i = STAGES; i-- > 0 && !t->base.failed;)
         if (t->comms[i] && NCCLCHECK(t, t->comms[i], ncclCommFinalize(t->comms[i])))
             SETTLE(t, t->comms[i], "ncclCommFinalize");
+    if (t->whole && !t->base.failed)
+        ncclCommDestroy(t->whole);
     for (uint32_t i = STAGES; i-- > 0 && !t->base.failed;)
         if (t->comms[i])
             ncclCommDestroy(t->comms[i]);

@@ -2,6 +2,8 @@
 #include "scenario/options.h"
 #include "real/cli.h"
 
+#include <stdio.h>
+
 #define AT(member) offsetof(struct real_options, member)
 #define HEADING_OUTPUT "Output"
 
@@ -135,5 +137,6 @@ struct real_options real_options_default(void)
                                    .max = (uint64_t)16 << 20,
                                    .family = "measured"};
     options.def.cluster[0] = '\0';
+    snprintf(options.def.dispatcher, sizeof options.def.dispatcher, "nccl-flat");
     return options;
 }

@@ -71,6 +71,10 @@ static const struct {
      SYNC_NONE, 132, 1},
     {"nccl-calls-normal", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
      SYNC_BARRIER, 20, 1},
+    {"nccl-ep-ll", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
+     132, 1},
+    {"nccl-ep-ht", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE, SYNC_NONE,
+     16, 32},
     {"trtllm-twosided", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_EXCHANGE,
      SYNC_NONE, 132, 1},
 };
@@ -276,8 +280,8 @@ START_TEST(bad_name)
                      "'deepep-norml': no such dispatcher; did you mean 'deepep-normal'? "
                      "Expected a file or one of deepep-ll, deepep-ll-rdma, deepep-ll-rdma-gin, "
                      "deepep-normal, deepep-normal-gin, deepep-v2, ll-slots, mori-ll, nccl-agrs, "
-                     "nccl-alltoall, nccl-calls-ll, nccl-calls-normal, nccl-flat, nccl-two-stage, "
-                     "pplx-garden, raw, trtllm-onesided, "
+                     "nccl-alltoall, nccl-calls-ll, nccl-calls-normal, nccl-ep-ht, nccl-ep-ll, "
+                     "nccl-flat, nccl-two-stage, pplx-garden, raw, trtllm-onesided, "
                      "trtllm-twosided, uccl-ll, uccl-normal");
 }
 END_TEST

@@ -61,6 +61,8 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
               "payload of 128 bytes on the wire, the rest flags; 0: all"),                         \
     ROW_COUNT(max_tokens, 0, ROW_TOKENS_MAX,                                                       \
               "tokens of a rank that the library takes; 0: no limit"),                             \
+    ROW_COUNT(capacity_tokens, 0, ROW_TOKENS_MAX,                                                  \
+              "tokens of a rank that its buffers are made for; 0: the most that any has"),         \
     ROW("notify", FIELD_TIME, offsetof(struct dispatcher, notify_ps), ROW_TIME_MAX, COST_NOTIFY,   \
         "exchange of counts, one node, without waiting for late ranks"),                           \
     ROW("notify_inter", FIELD_TIME, offsetof(struct dispatcher, notify_inter_ps), ROW_TIME_MAX,    \

@@ -216,8 +216,13 @@ real: epsim-real
 epsim-real: $(BUILD)/epsim-real
 	cp $< $@.tmp && mv $@.tmp $@
 
-$(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
+REAL_LIBS = $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
+$(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a $(BUILD)/gen/real_libs.txt
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.txt,$^) $(REAL_LIBS)
+
+# What it is linked with, a file that changes only when that does: STATIC=1 after a build without links anew.
+$(BUILD)/gen/real_libs.txt: FORCE
+	@mkdir -p $(@D); echo '$(REAL_LIBS)' | cmp -s - $@ || echo '$(REAL_LIBS)' > $@
 
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \

@@ -93,9 +93,11 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-# The version is a file that changes only when git's answer does, so that one object is rebuilt.
+# A file that changes only when this text does, so that what depends on it is rebuilt then.
+keep_text = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+
 $(BUILD)/gen/version.txt: FORCE
-	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+	$(call keep_text,$(VERSION))
 $(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
 $(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
@@ -220,9 +222,9 @@ REAL_LIBS = $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
 $(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a $(BUILD)/gen/real_libs.txt
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.txt,$^) $(REAL_LIBS)
 
-# What it is linked with, a file that changes only when that does: STATIC=1 after a build without links anew.
+# STATIC=1 after a build without it links anew.
 $(BUILD)/gen/real_libs.txt: FORCE
-	@mkdir -p $(@D); echo '$(REAL_LIBS)' | cmp -s - $@ || echo '$(REAL_LIBS)' > $@
+	$(call keep_text,$(REAL_LIBS))
 
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
@@ -238,8 +240,11 @@ $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(C
     $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call static,$(BLAS_LIBS)) $(CUDA_LIBS) -lm
 
-$(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
-    $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
+REAL_CFLAGS := $(MPI_CFLAGS) $(BLAS_CFLAGS) $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include)
+$(BUILD)/real/%.o: CFLAGS_ALL += $(REAL_CFLAGS)
+$(BUILD)/gen/real_cflags.txt: FORCE
+	$(call keep_text,$(REAL_CFLAGS))
+$(REAL_C:%.c=$(BUILD)/%.o): $(BUILD)/gen/real_cflags.txt
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
 $(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
 $(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)

@@ -3,6 +3,7 @@
 #   make deps            install the Debian/Ubuntu packages that building needs
 #   make all             build ./epsim
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
+#   make real-bundle     the same for a GPU host without a package index, as one archive (ARCH=90: sm_90)
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            lint, and every suite twice: as released, and under the sanitizers
 #   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
@@ -72,7 +73,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -120,7 +121,7 @@ demo: deps
 # under ASan and UBSan.
 test: deps
 	$(MAKE) lint
-	$(MAKE) check golden check-accuracy check-real check-extrapolation check-pt check-fuzz
+	$(MAKE) check golden check-accuracy check-real check-bundle check-extrapolation check-pt check-fuzz
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
@@ -129,6 +130,10 @@ check: $(TEST_BIN) $(BUILD)/epsim
 # The six steps over MPI on this machine, against a float64 reference.
 check-real: epsim epsim-real
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
+
+# The archive for hosts without a package index, and what cuts its libraries down, on tiny libraries.
+check-bundle:
+	sh tests/bundle.sh
 
 # Predicted against every published row that is in the tree: prints README's tables, and puts them there.
 accuracy: epsim
@@ -225,6 +230,20 @@ $(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a $(BUILD)/gen/real_libs.txt
 # STATIC=1 after a build without it links anew.
 $(BUILD)/gen/real_libs.txt: FORCE
 	$(call keep_text,$(REAL_LIBS))
+
+# NVIDIA's NCCL EP library, the NCCL that it needs, and their headers, as a prefix. pip needs a package index, once.
+nccl-ep:
+	sh real/nccl_ep.sh build/nccl-ep
+
+# epsim-real and that library for GPUs of one architecture (ARCH=90: sm_90), with the scripts that measure, as one
+# archive. WITHOUT_NCCL_EP=1: the binary and the scripts alone.
+ARCH ?= 90
+real-bundle:
+	$(if $(WITHOUT_NCCL_EP),,$(MAKE) nccl-ep)
+	$(MAKE) STATIC=1 $(BUILD)/epsim-real
+	sh real/bundle.sh $(if $(WITHOUT_NCCL_EP), \
+	    --without-nccl-ep $(BUILD)/epsim-real $(BUILD)/epsim-real.tar.xz, \
+	    --arch $(ARCH) $(BUILD)/epsim-real $(BUILD)/epsim-real-sm_$(ARCH).tar.xz)
 
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \

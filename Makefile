@@ -3,6 +3,7 @@
 #   make deps            install the Debian/Ubuntu packages that building needs
 #   make all             build ./epsim
 #   make real            build ./epsim-real: MPI, and NCCL where CUDA is found
+#   make real-bundle     the same for a GPU host without a package index, as one archive (ARCH=90: sm_90)
 #   make demo            predict DeepSeek-V3's expert parallelism, beside what was published
 #   make test            lint, and every suite twice: as released, and under the sanitizers
 #   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
@@ -76,7 +77,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-extrapolation check-recipes golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -97,9 +98,11 @@ $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-# The version is a file that changes only when git's answer does, so that one object is rebuilt.
+# A file that changes only when this text does, so that what depends on it is rebuilt then.
+keep_text = @mkdir -p $(@D); echo '$(1)' | cmp -s - $@ || echo '$(1)' > $@
+
 $(BUILD)/gen/version.txt: FORCE
-	@mkdir -p $(@D); echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+	$(call keep_text,$(VERSION))
 $(BUILD)/base/embedded.o: CFLAGS_ALL += -DEPSIM_VERSION='"$(VERSION)"'
 $(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
@@ -122,7 +125,7 @@ demo: deps
 # under ASan and UBSan.
 test: deps
 	$(MAKE) lint
-	$(MAKE) check golden check-accuracy check-real check-extrapolation check-pt check-fuzz
+	$(MAKE) check golden check-accuracy check-real check-bundle check-extrapolation check-pt check-fuzz
 	$(MAKE) VARIANT=san check
 
 check: $(TEST_BIN) $(BUILD)/epsim
@@ -131,6 +134,10 @@ check: $(TEST_BIN) $(BUILD)/epsim
 # The six steps over MPI on this machine, against a float64 reference.
 check-real: epsim epsim-real
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
+
+# The archive for hosts without a package index, and what cuts its libraries down, on tiny libraries.
+check-bundle:
+	sh tests/bundle.sh
 
 # Predicted against every published row that is in the tree: prints README's tables, and puts them there.
 accuracy: epsim
@@ -220,8 +227,27 @@ real: epsim-real
 epsim-real: $(BUILD)/epsim-real
 	cp $< $@.tmp && mv $@.tmp $@
 
-$(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
+REAL_LIBS = $(REAL_PKG_LIBS) $(MPI_LIBS) $(CUDA_LIBS) -lm
+$(BUILD)/epsim-real: $(REAL_OBJ) $(BUILD)/libepsim.a $(BUILD)/gen/real_libs.txt
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.txt,$^) $(REAL_LIBS)
+
+# STATIC=1 after a build without it links anew.
+$(BUILD)/gen/real_libs.txt: FORCE
+	$(call keep_text,$(REAL_LIBS))
+
+# NVIDIA's NCCL EP library, the NCCL that it needs, and their headers, as a prefix. pip needs a package index, once.
+nccl-ep:
+	sh real/nccl_ep.sh build/nccl-ep
+
+# epsim-real and that library for GPUs of one architecture (ARCH=90: sm_90), with the scripts that measure, as one
+# archive. WITHOUT_NCCL_EP=1: the binary and the scripts alone.
+ARCH ?= 90
+real-bundle:
+	$(if $(WITHOUT_NCCL_EP),,$(MAKE) nccl-ep)
+	$(MAKE) STATIC=1 $(BUILD)/epsim-real
+	sh real/bundle.sh $(if $(WITHOUT_NCCL_EP), \
+	    --without-nccl-ep $(BUILD)/epsim-real $(BUILD)/epsim-real.tar.xz, \
+	    --arch $(ARCH) $(BUILD)/epsim-real $(BUILD)/epsim-real-sm_$(ARCH).tar.xz)
 
 NVCC ?= nvcc
 CUDA_ARCH ?= -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=sm_90 \
@@ -237,9 +263,13 @@ $(BUILD)/check_cuda $(BUILD)/check_cuda_speed: $(BUILD)/%: $(BUILD)/real/%.o $(C
     $(KERNEL_OBJ) $(BUILD)/base/error.o $(BUILD)/base/mem.o
 	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(call static,$(BLAS_LIBS)) $(CUDA_LIBS) -lm
 
-$(BUILD)/real/%.o: CFLAGS_ALL += $(MPI_CFLAGS) $(BLAS_CFLAGS) \
+REAL_CFLAGS := $(MPI_CFLAGS) $(BLAS_CFLAGS) \
     $(if $(filter 1,$(CUDA)),-DEPSIM_CUDA -isystem $(CUDA_HOME)/include) \
     $(if $(NCCL_EP),-DEPSIM_NCCL_EP -isystem $(NCCL_EP_HOME)/include)
+$(BUILD)/real/%.o: CFLAGS_ALL += $(REAL_CFLAGS)
+$(BUILD)/gen/real_cflags.txt: FORCE
+	$(call keep_text,$(REAL_CFLAGS))
+$(REAL_C:%.c=$(BUILD)/%.o): $(BUILD)/gen/real_cflags.txt
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
 $(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
 $(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)

@@ -18,6 +18,7 @@ share=
 [ "$ranks" -gt "$gpus" ] && share=--share-gpu
 here=$(dirname "$0")
 tokens=${TOKENS:-1..8192:log}
+dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots"}
 export NCCL_NVLS_ENABLE=0 # NVLink multicast: not on hosts that are shared
 
 run() { # seconds at most, arguments
@@ -27,12 +28,6 @@ run() { # seconds at most, arguments
         "$real" "$@" --transport nccl $share || echo "FAILED: exit $?: $*"
 }
 
-# DeepEP's schedules have chunks of their own where NCCL calls run them.
-preset() {
-    own=$here/results/h100-x4/presets/dispatchers/$1.yaml
-    if [ -e "$own" ]; then echo "$own"; else echo "$1"; fi
-}
-
 # DeepSeek-V3 with experts in BF16; hidden states dispatched in FP8 or in BF16.
 for dtype in fp8 bf16; do
     sed "s/^dispatch_dtype:.*/dispatch_dtype: $dtype/" "$here/results/h100-shared/model.yaml" >"$files/model-$dtype.yaml"
@@ -40,8 +35,8 @@ done
 
 verify() {
     for dtype in fp8 bf16; do
-        for dispatcher in ${DISPATCHERS:-nccl-flat nccl-two-stage nccl-agrs deepep-normal deepep-ll ll-slots}; do
-            run 60 --model "$files/model-$dtype.yaml" --cluster "1x$ranks:nvlink=1GB/s" --dispatcher "$(preset "$dispatcher")" \
+        for dispatcher in $dispatchers; do
+            run 60 --model "$files/model-$dtype.yaml" --cluster "1x$ranks:nvlink=1GB/s" --dispatcher "$dispatcher" \
                 --tokens 512 --warmup 1 --iterations 5 --json -o "$files/verify-$dispatcher-$dtype.json"
         done
     done
@@ -55,16 +50,16 @@ probe() {
 
 measure() { # cluster, dispatcher, tokens, name
     for dtype in fp8 bf16; do
-        run 80 --model "$files/model-$dtype.yaml" --cluster "$1" --dispatcher "$(preset "$2")" --tokens "$3" --verify 0 --warmup 3 \
+        run 80 --model "$files/model-$dtype.yaml" --cluster "$1" --dispatcher "$2" --tokens "$3" --verify 0 --warmup 3 \
             --iterations 15 --family "$4" -o "$files/$4-$2-$dtype.csv"
     done
 }
 
 points() {
-    for dispatcher in nccl-flat nccl-two-stage nccl-agrs deepep-normal; do
+    for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal; do
         measure "1x$ranks:nvlink=1GB/s" "$dispatcher" "$tokens" points
     done
-    for dispatcher in deepep-ll ll-slots; do
+    for dispatcher in nccl-calls-ll ll-slots; do
         measure "1x$ranks:nvlink=1GB/s" "$dispatcher" "${TOKENS_LL:-1..4096:log}" points
     done
 }
@@ -72,14 +67,14 @@ points() {
 # The same host as two "nodes" that NVLink joins, so that dispatchers of two stages use both.
 two_stages() {
     [ $((ranks % 2)) -eq 0 ] && [ "$ranks" -gt 2 ] || return
-    for dispatcher in nccl-two-stage deepep-normal; do
+    for dispatcher in nccl-two-stage nccl-calls-normal; do
         measure "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" "$dispatcher" "$tokens" stages
     done
 }
 
 # What may not fit: alone.
 large() {
-    for dispatcher in deepep-ll ll-slots; do
+    for dispatcher in nccl-calls-ll ll-slots; do
         measure "1x$ranks:nvlink=1GB/s" "$dispatcher" 8192 large
     done
 }

@@ -10,7 +10,7 @@ real=$1
 out=$2
 export NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-^lo,docker}" # (site) the interface of NCCL's bootstrap
 nodes=${SLURM_JOB_NUM_NODES:?run me under sbatch}
-for dispatcher in nccl-flat nccl-two-stage nccl-agrs deepep-normal; do
+for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal; do
     # (site) --mpi: what your Slurm and Open MPI were built with
     srun --mpi=pmix "$real" --transport nccl --model deepseek-v3 --dispatcher "$dispatcher" \
         --cluster "${nodes}x8:nvlink=138GB/s,nic=46GB/s" --tokens 1..4096:log --verify 256 \

@@ -535,7 +535,7 @@ def real_questions(count, seed):
             continue
         flags = [
             "--model", "tests/data/real/tiny.yaml", "--warmup", "0", "--iterations", "1", "--dispatcher",
-            rng.choice(["nccl-flat", "nccl-two-stage", "nccl-agrs", "deepep-normal", "deepep-ll", "ll-slots"])
+            rng.choice(["nccl-flat", "nccl-two-stage", "nccl-agrs", "nccl-calls-normal", "nccl-calls-ll", "ll-slots"])
         ]
         flags += ["--tokens", rng.choice(["8", "16,4", "9/0/4", "1..8:log"])] + maybe(
             rng, 0.3, "--seed", rng.randint(1, 9))

@@ -309,6 +309,15 @@ uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const str
     return on_wire(dispatcher, payload + dispatcher->combine_header_bytes + choices);
 }
 
+// NCCL EP's high-throughput kernels copy their maps by 16 bytes (ht_ep_adapter.cu), whole fours of
+// tokens whatever the number of ranks.
+uint32_t dispatcher_capacity(const struct dispatcher *dispatcher, uint32_t tokens)
+{
+    const uint32_t asked = dispatcher->capacity_tokens;
+    const uint32_t most = asked > tokens ? asked : tokens > 0 ? tokens : 1;
+    return (most + 3) / 4 * 4;
+}
+
 uint32_t dispatcher_sms(const struct dispatcher *dispatcher, uint32_t gpu_sms)
 {
     const uint32_t sms = dispatcher->sms;

@@ -129,6 +129,9 @@ bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err);
 uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const struct moe *moe);
 uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const struct moe *moe);
 
+// Tokens of a rank that buffers are made for where the fullest has `tokens`: whole fours.
+uint32_t dispatcher_capacity(const struct dispatcher *dispatcher, uint32_t tokens);
+
 // SMs and channels after defaults, for a GPU with that many SMs.
 uint32_t dispatcher_sms(const struct dispatcher *dispatcher, uint32_t gpu_sms);
 uint32_t dispatcher_channels(const struct dispatcher *dispatcher, uint32_t gpu_sms);

@@ -131,8 +131,11 @@ static bool has_stage(const struct measured_case *result, enum phase phase, uint
 
 static bool ran(const struct measured_case *result, enum phase phase)
 {
+    const struct scenario *scenario = result->scenario;
+    if (phase == PHASE_NOTIFY) // choices also travel to where the job checks itself
+        return scenario->dispatcher.counts == COUNTS_EXCHANGE;
     return phase < PHASE_ALLTOALL &&
-           (phase != PHASE_SHARED || result->scenario->moe.shared_intermediate > 0);
+           (phase != PHASE_SHARED || scenario->moe.shared_intermediate > 0);
 }
 
 void measure_write_csv(FILE *out, const struct real_options *options,

@@ -1,13 +1,17 @@
 #!/bin/sh
 # Runs epsim-real on all GPUs of one host, a rank each: checks outputs, probes links, measures every dispatcher.
 # usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]
-# WHAT: verify probe points two-stages timeline large (all of them, in this order, when none is named). RANKS: as many as
-# there are GPUs, or more, which then share them (start the MPS daemon first). Results: OUT/results.tar.gz, after each WHAT.
+# WHAT: verify probe points two-stages timeline large for NCCL calls; ep-warm ep-verify ep-points ep-capacity skew for NCCL
+# EP (ep-warm compiles its kernels beforehand, several at once). None named: all but `large`, in this order. Results:
+# OUT/results.tar.gz, after each WHAT.
+# RANKS: as many as there are GPUs, or more, which then share them (NCCL calls alone; start the MPS daemon first).
+# TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls. SKEW: a folder of traces to measure under `skew`, each
+# made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`, N at least RANKS times 4096.
 set -u
 real=$1
 out=$2
 shift 2
-[ $# -gt 0 ] || set -- verify probe points two-stages timeline large
+[ $# -gt 0 ] || set -- ep-warm ep-verify ep-points ep-capacity skew verify probe points two-stages timeline
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 files=$work/files
@@ -17,7 +21,10 @@ ranks=${RANKS:-$gpus}
 share=
 [ "$ranks" -gt "$gpus" ] && share=--share-gpu
 here=$(dirname "$0")
+models=$here/results/models
+cluster=1x$ranks:nvlink=1GB/s # names the shape alone
 tokens=${TOKENS:-1..8192:log}
+tokens_ll=${TOKENS_LL:-1..1024:log}
 dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots"}
 export NCCL_NVLS_ENABLE=0 # NVLink multicast: not on hosts that are shared
 
@@ -28,60 +35,138 @@ run() { # seconds at most, arguments
         "$real" "$@" --transport nccl $share || echo "FAILED: exit $?: $*"
 }
 
-# DeepSeek-V3 with experts in BF16; hidden states dispatched in FP8 or in BF16.
-for dtype in fp8 bf16; do
-    sed "s/^dispatch_dtype:.*/dispatch_dtype: $dtype/" "$here/results/h100-shared/model.yaml" >"$files/model-$dtype.yaml"
-done
+check() { # name, model, dispatcher, tokens
+    run 60 --model "$models/$2.yaml" --cluster "$cluster" --dispatcher "$3" --tokens "$4" --verify 128 --warmup 1 \
+        --iterations 5 --json -o "$files/verify-$1.json"
+}
+
+measure() { # name, model, dispatcher, tokens
+    run 100 --model "$models/$2.yaml" --cluster "${on:-$cluster}" --dispatcher "$3" --tokens "$4" --verify 0 \
+        --warmup 3 --iterations 15 --family "$1" -o "$files/$1-$(basename "$3" .yaml)-$2.csv"
+}
+
+# --- NCCL calls ---------------------------------------------------------------------------------
 
 verify() {
     for dtype in fp8 bf16; do
         for dispatcher in $dispatchers; do
-            run 60 --model "$files/model-$dtype.yaml" --cluster "1x$ranks:nvlink=1GB/s" --dispatcher "$dispatcher" \
-                --tokens 512 --warmup 1 --iterations 5 --json -o "$files/verify-$dispatcher-$dtype.json"
+            check "$dispatcher-$dtype" "deepseek-v3-$dtype" "$dispatcher" 512
         done
     done
 }
 
 probe() {
-    run 60 probe --cluster "1x$ranks:nvlink=1GB/s" --most 512MiB --iterations 20 --family "alltoall-$ranks" \
-        -o "$files/alltoall.csv"
-    run 60 probe --cluster "1x$ranks:nvlink=1GB/s" --most 512MiB --iterations 20 -o "$files/probe.tsv"
+    run 60 probe --cluster "$cluster" --most 512MiB --iterations 20 --family "alltoall-$ranks" -o "$files/alltoall.csv"
+    run 60 probe --cluster "$cluster" --most 512MiB --iterations 20 -o "$files/probe.tsv"
 }
 
-measure() { # cluster, dispatcher, tokens, name
-    for dtype in fp8 bf16; do
-        run 80 --model "$files/model-$dtype.yaml" --cluster "$1" --dispatcher "$2" --tokens "$3" --verify 0 --warmup 3 \
-            --iterations 15 --family "$4" -o "$files/$4-$2-$dtype.csv"
-    done
-}
-
+# Copies per expert take more room: fewer tokens.
 points() {
-    for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal; do
-        measure "1x$ranks:nvlink=1GB/s" "$dispatcher" "$tokens" points
-    done
-    for dispatcher in nccl-calls-ll ll-slots; do
-        measure "1x$ranks:nvlink=1GB/s" "$dispatcher" "${TOKENS_LL:-1..4096:log}" points
+    for dtype in fp8 bf16; do
+        for dispatcher in $dispatchers; do
+            case $dispatcher in
+            nccl-calls-ll | ll-slots) measure points "deepseek-v3-$dtype" "$dispatcher" "${TOKENS:-1..4096:log}" ;;
+            *) measure points "deepseek-v3-$dtype" "$dispatcher" "$tokens" ;;
+            esac
+        done
     done
 }
 
 # The same host as two "nodes" that NVLink joins, so that dispatchers of two stages use both.
 two_stages() {
     [ $((ranks % 2)) -eq 0 ] && [ "$ranks" -gt 2 ] || return
-    for dispatcher in nccl-two-stage nccl-calls-normal; do
-        measure "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" "$dispatcher" "$tokens" stages
+    on="2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s"
+    for dtype in fp8 bf16; do
+        for dispatcher in nccl-two-stage nccl-calls-normal; do
+            measure stages "deepseek-v3-$dtype" "$dispatcher" "$tokens"
+        done
     done
+    on=
 }
 
 # What may not fit: alone.
 large() {
-    for dispatcher in nccl-calls-ll ll-slots; do
-        measure "1x$ranks:nvlink=1GB/s" "$dispatcher" 8192 large
+    for dtype in fp8 bf16; do
+        for dispatcher in nccl-calls-ll ll-slots; do
+            measure large "deepseek-v3-$dtype" "$dispatcher" 8192
+        done
     done
 }
 
 timeline() {
-    run 60 --model "$files/model-fp8.yaml" --cluster "1x$ranks:nvlink=1GB/s" --dispatcher nccl-flat --tokens 4096 \
-        --verify 0 --timeline "$files/timeline.json" -o "$files/timeline.csv"
+    run 60 --model "$models/deepseek-v3-fp8.yaml" --cluster "$cluster" --dispatcher nccl-flat --tokens 4096 --verify 0 \
+        --timeline "$files/timeline.json" -o "$files/timeline.csv"
+}
+
+# --- NCCL EP ------------------------------------------------------------------------------------
+
+shapes="deepseek-v3 qwen3-235b-a22b qwen3-30b-a3b"
+
+# Kernels depend on the hidden size and, of high throughput, on the most tokens of a rank. Small experts, so that jobs
+# fit beside each other.
+ep_warm() {
+    for shape in $shapes; do
+        for dtype in fp8 bf16; do
+            sed 's/^\(shared_\)\{0,1\}intermediate:.*/\1intermediate: 128/' "$models/$shape-$dtype.yaml" \
+                >"$work/small-$shape-$dtype.yaml"
+        done
+    done
+    for shape in $shapes; do
+        for dtype in fp8 bf16; do
+            warm_one "small-$shape-$dtype" nccl-ep-ll 8 &
+        done
+        for t in 64 128 256 512; do
+            warm_one "small-$shape-bf16" nccl-ep-ht $t &
+        done
+        wait
+        for t in 1024 2048 4096 8192; do
+            warm_one "small-$shape-bf16" nccl-ep-ht $t &
+        done
+        wait
+    done
+}
+
+warm_one() { # model, dispatcher, tokens
+    run 90 --model "$work/$1.yaml" --cluster "$cluster" --dispatcher "$2" --tokens "$3" --verify 0 --warmup 0 \
+        --iterations 1 -q -o "$work/warm-$1-$2-$3.csv" >"$work/warm-$1-$2-$3.log" 2>&1
+}
+
+ep_verify() {
+    for shape in $shapes; do
+        check "nccl-ep-ll-$shape-fp8" "$shape-fp8" nccl-ep-ll 1,256
+        check "nccl-ep-ll-$shape-bf16" "$shape-bf16" nccl-ep-ll 1,256
+        check "nccl-ep-ht-$shape-bf16" "$shape-bf16" nccl-ep-ht 1,2048
+    done
+}
+
+ep_points() {
+    for shape in $shapes; do
+        for dtype in fp8 bf16; do
+            measure points "$shape-$dtype" nccl-ep-ll "$tokens_ll"
+        done
+        measure points "$shape-bf16" nccl-ep-ht "$tokens"
+    done
+}
+
+# Few tokens in buffers made for many, as an engine has them.
+ep_capacity() {
+    for shape in $shapes; do
+        measure capacity "$shape-bf16" "$here/results/presets/dispatchers/nccl-ep-ht-8192.yaml" 1,64,512,2048
+    done
+}
+
+# Routing that loads one rank more than the others, and beside it the same trace's even half.
+skew() {
+    for trace in "${SKEW:-none}"/*; do
+        [ -d "$trace" ] || continue
+        for mode in nccl-ep-ll nccl-ep-ht; do
+            counts=128,512,1024
+            [ $mode = nccl-ep-ht ] && counts=128,512,1024,4096
+            run 100 --model "$models/deepseek-v3-bf16.yaml" --cluster "$cluster" --dispatcher $mode --trace "$trace" \
+                --layer 0 --tokens $counts --verify 0 --warmup 3 --iterations 15 --family "skew-$(basename "$trace")" \
+                -o "$files/skew-$(basename "$trace")-$mode.csv"
+        done
+    done
 }
 
 nvidia-smi -L
@@ -90,8 +175,12 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.limit -
 for what in "$@"; do
     echo "== $what $(date +%T)"
     case $what in
-    verify | probe | points | large | timeline) $what ;;
+    verify | probe | points | large | timeline | skew) $what ;;
     two-stages) two_stages ;;
+    ep-warm) ep_warm ;;
+    ep-verify) ep_verify ;;
+    ep-points) ep_points ;;
+    ep-capacity) ep_capacity ;;
     *) echo "multi_gpu: $what: unknown; see the head of this file" >&2; exit 2 ;;
     esac
     tar czf "$out/results.tar.gz" -C "$work" files

@@ -110,10 +110,7 @@ bool nccl_ep_open(struct layer *layer, ncclEpAlgorithm_t algorithm, ncclEpLayout
     ep->comm = nccl_communicator(layer->setup.transport, err);
     if (!ep->library || !ep->comm)
         return false;
-    ep->capacity = scenario->dispatcher.capacity_tokens > tokens
-                       ? scenario->dispatcher.capacity_tokens
-                   : tokens ? tokens
-                            : 1;
+    ep->capacity = dispatcher_capacity(&scenario->dispatcher, tokens);
     const ncclEpGroupConfig_t config = group_config(layer, algorithm);
     return nccl_ep_done("ncclEpCreateGroup",
                         ep->library->create_group(&ep->group, ep->comm, &config), err) &&

@@ -57,8 +57,11 @@ const struct field cluster_fields[] = {
     NUMBER(gemm_efficiency, 0.01, 1, "share of those rates that grouped GEMMs reach"),
     TIME(kernel_launch, "launch of one kernel"),
     ROW("gemm_least", FIELD_TIME, gemm_min_ps, 0, TIME_MAX,
-        "the shortest matrix product, without its launch"),
-    TIME(select, "the router's selection, a token, beyond its scores"),
+        "the shortest matrix product of inner dimension 7168, without its launch"),
+    TIME(select, "the router's selection of 256 experts, a token, beyond its scores"),
+    TIME(expert_launch, "kernels of an expert that are launched one after another; 0: one grouped"),
+    NUMBER(roofline_norm, 0, 100,
+           "operations and memory add up as this norm: 1 their sum; 0: the larger of the two"),
     ROW("slow", FIELD_TEXT, slow, 0, 0,
         "parts slower than all this, or late: gpu=5:nic=0.5+node=1:compute=0.8"),
 };

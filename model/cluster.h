@@ -14,6 +14,9 @@
 enum inside { INSIDE_NVLINK, INSIDE_NIC };
 extern const char *const inside_names[];
 
+#define CLUSTER_GEMM_INNER 7168.0
+#define CLUSTER_SELECT_EXPERTS 256.0
+
 struct cluster {
     char name[FIELD_TEXT_BYTES];
     uint32_t nodes;
@@ -39,9 +42,14 @@ struct cluster {
     double bf16_flops;
     double gemm_efficiency; // share of those rates that grouped GEMMs reach
     uint64_t kernel_launch_ps;
-    // the router's selection, a token: groups, top-k, weights; beyond its scores
-    uint64_t gemm_min_ps; // the shortest matrix product: one tile's way through the inner dimension
+    // The shortest matrix product: one tile's way through an inner dimension of CLUSTER_GEMM_INNER;
+    // of others in proportion.
+    uint64_t gemm_min_ps;
+    // The router's selection, a token: groups, top-k, weights; beyond its scores. Of
+    // CLUSTER_SELECT_EXPERTS; of others in proportion.
     uint64_t select_ps;
+    uint64_t expert_launch_ps;   // an expert's kernels, where each expert has its own; 0: grouped
+    double roofline_norm;        // how operations and memory add up; 0: the larger of them
     char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late; "": none
     struct slow slow_parts;      // the same as cluster_check and cluster_set_slow read it
 };

@@ -76,6 +76,7 @@ struct dispatcher {
     uint32_t header_bytes;         // metadata a token
     uint32_t combine_header_bytes;
     uint32_t choice_bytes; // dispatch metadata a chosen expert (index, weight)
+    uint32_t slot_bytes;   // dispatch metadata an expert slot of a node (its weight, or none)
     uint32_t combine_choice_bytes;
     uint32_t align_bytes;     // a token's wire bytes are rounded up to this
     uint32_t max_tokens;      // a rank, the library's own limit; 0: none
@@ -126,7 +127,9 @@ bool dispatcher_check(const struct dispatcher *dispatcher, struct error *err);
 // Bytes of one token's copy on the wire, payload and metadata, rounded up to align_bytes.
 // DeepEP csrc/kernels/legacy/internode.cu:47 (normal) and the 16-byte header of its low-latency
 // messages: 7168 fp8 -> 7472 and 7408; bf16 -> 14416 and 14352; combine 14352 and 14336.
-uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const struct moe *moe);
+// node_slots: expert slots of a node.
+uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const struct moe *moe,
+                                   uint32_t node_slots);
 uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const struct moe *moe);
 
 // Tokens of a rank that buffers are made for where the fullest has `tokens`: whole fours.

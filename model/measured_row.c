@@ -27,6 +27,7 @@ const struct measured_row_column measured_row_columns[] = {
     OPTIONAL(layer, FIELD_U32, 1e6),
     OPTIONAL_TEXT(traffic), OPTIONAL_TEXT(gpu),
     OPTIONAL(intermediate, FIELD_U32, 1e6),
+    OPTIONAL_TEXT(model), OPTIONAL_TEXT(weight_dtype),
 };
 // clang-format on
 const size_t measured_row_column_count =

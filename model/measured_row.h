@@ -33,9 +33,11 @@ struct measured_row {
     // the row does not hold (bytes_per_rank: the most that a rank sends or receives); blank:
     // uniform.
     char traffic[FIELD_TEXT_BYTES];
-    uint32_t intermediate;      // of the one expert that a compute phase ran; 0: the model's
-    char gpu[FIELD_TEXT_BYTES]; // that it ran on, as clusters call it; blank: not known
-    const char *file;           // that it was read from; borrowed
+    uint32_t intermediate;        // of the one expert that a compute phase ran; 0: the model's
+    char gpu[FIELD_TEXT_BYTES];   // that it ran on, as clusters call it; blank: not known
+    char model[FIELD_TEXT_BYTES]; // preset whose widths, groups and shared experts it ran with
+    char weight_dtype[FIELD_TEXT_BYTES]; // of its experts as they ran; blank: the model's
+    const char *file;                    // that it was read from; borrowed
     size_t line;
 };
 

@@ -101,7 +101,8 @@ void schedule_layer(struct schedule *schedule, const struct moe *moe, const stru
         fill_all(schedule);
     struct transfer *dispatch = &schedule->transfers[0], *combine = &schedule->transfers[1];
     *dispatch = make_transfer(schedule, PHASE_DISPATCH);
-    dispatch->token_bytes = dispatcher_dispatch_bytes(dispatcher, moe);
+    dispatch->token_bytes = dispatcher_dispatch_bytes(
+        dispatcher, moe, layout->rank_slot[loads->ranks] / schedule->fabric.nodes);
     set_chunks(dispatch, dispatcher->chunk_tokens, loads);
     *combine = make_transfer(schedule, PHASE_COMBINE);
     combine->token_bytes = dispatcher_combine_bytes(dispatcher, moe);

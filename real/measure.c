@@ -95,6 +95,7 @@ bool measure_case(const struct world *world, const struct real_options *options,
         .samples = {.iterations = options->iterations, .ranks = world->ranks}};
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
     result->backend = layer.backend;
+    result->activation = world->device->ops->activation;
     ok = ok && run_iterations(world, options, &layer, result, err) &&
          (!options->write_trace[0] || trace_out(world, &layer, options->write_trace, err));
     layer_close(&layer);

@@ -21,6 +21,7 @@ struct measured_case {
     const struct scenario *scenario;
     bool router; // choices by the real router
     const struct backend *backend;
+    enum row_format activation; // that experts multiplied in
     struct samples samples;
     struct verified verified;
     uint64_t sent_bytes[STAGES]; // of all ranks, an iteration

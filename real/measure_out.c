@@ -66,7 +66,7 @@ void measure_write_csv_head(FILE *out)
 {
     fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source,stage,stat,"
-                 "routing,layout,step,layer,min_us,p99_us\n");
+                 "routing,layout,step,layer,min_us,p99_us,model,weight_dtype\n");
 }
 
 // The group limit of the choices: the router's own groups, or deepep's nodes.
@@ -91,6 +91,14 @@ struct row_kind {
     bool slowest;
 };
 
+static void write_text(FILE *out, const char *text)
+{
+    if (strpbrk(text, ",\"\n"))
+        csv_fwrite(out, text, strlen(text));
+    else
+        fputs(text, out);
+}
+
 static void write_measured_row(FILE *out, const struct real_options *options,
                                const struct measured_case *result, const struct row_kind *kind,
                                struct row_ids *ids)
@@ -102,15 +110,12 @@ static void write_measured_row(FILE *out, const struct real_options *options,
     const uint32_t limit = group_limit(result);
     const char *asked = options->def.cluster, *cluster = asked[0] ? asked : scenario->cluster.name;
     fprintf(out, "%s-%s-%04u,%s,", options->family, ids->run, ids->next++, options->family);
-    if (strpbrk(cluster, ",\"\n"))
-        csv_fwrite(out, cluster, strlen(cluster));
-    else
-        fputs(cluster, out);
+    write_text(out, cluster);
     fprintf(out, ",%s,%u,%u,%u,%u,", scenario->dispatcher.name, scenario->cluster.nodes,
             scenario->cluster.gpus_per_node, moe->experts, moe->topk);
     if (limit)
         fprintf(out, "%u", limit);
-    fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g\n",
+    fprintf(out, ",%u,%u,%s,%s,%u,%.6g,0,epsim-real,%s,%s,%s,%s,%llu,%u,%.6g,%.6g,",
             routing_max_tokens(&scenario->routing), moe->hidden,
             dtype_names[kind->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype],
             phase_names[kind->phase], scenario->dispatcher.sms, statistic.median_us,
@@ -118,6 +123,9 @@ static void write_measured_row(FILE *out, const struct real_options *options,
             kind->slowest ? "slowest" : "mean", routing_name(result), options->def.layout,
             (unsigned long long)options->def.step, options->def.layer, statistic.min_us,
             statistic.p99_us);
+    write_text(out, moe->name);
+    fprintf(out, ",%s\n",
+            result->activation == ROW_BF16 ? dtype_names[DTYPE_BF16] : dtype_names[DTYPE_FP32]);
 }
 
 // Whether ranks of one node, or of several, meet at all.

@@ -28,11 +28,31 @@ static struct moe shape_of(const struct measured_row *row)
     return moe;
 }
 
+static bool set_weight_dtype(struct moe *moe, const struct measured_row *row, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    for (int d = 0; dtype_names[d]; d++)
+        if (!strcmp(row->weight_dtype, dtype_names[d])) {
+            moe->weight_dtype = (enum dtype)d;
+            return true;
+        }
+    return !row->weight_dtype[0] || error_set(err, EXIT_INPUT, "weight_dtype %s is not modelled",
+                                              error_quote(row->weight_dtype, quoted));
+}
+
+// The model that a row ran with: the one asked, or what the row says itself; NULL: not known.
+static const char *model_of(const struct measured_row *row, const struct row_overrides *overrides)
+{
+    return overrides->model ? overrides->model : row->model[0] ? row->model : NULL;
+}
+
 static bool shape_from_model(struct moe *moe, const struct measured_row *row, const char *model,
                              struct error *err)
 {
     if (!moe_load(model, moe, NULL, err))
         return error_prefix(err, "--model");
+    if (!set_weight_dtype(moe, row, err))
+        return false;
     if (moe->experts != row->experts || moe->topk != row->topk || moe->hidden != row->hidden)
         return error_set(err, EXIT_INPUT,
                          "top-%u of %u experts, hidden %u; --model %s has top-%u of %u, hidden %u",
@@ -59,7 +79,7 @@ static bool check_known(const struct measured_row *row, const struct row_overrid
             row->gpus_per_node, row->gpu[0] ? ", " : "", row->gpu);
     if (!strcmp(row->traffic, "matrix") && !overrides->traffic)
         return error_set(err, EXIT_INPUT, "traffic: name the matrix that it moved (--traffic)");
-    if (overrides->model || says_all(row))
+    if (model_of(row, overrides) || says_all(row))
         return true;
     if (!strcmp(row->routing, "router"))
         return error_set(err, EXIT_INPUT,
@@ -167,8 +187,8 @@ bool row_open(struct scenario *scenario, const struct measured_row *row,
     def.has_shape = true;
     def.shape = shape_of(row);
     if (!measured_predictable(row, err) || !check_known(row, overrides, err) ||
-        (overrides->model && !says_all(row) &&
-         !shape_from_model(&def.shape, row, overrides->model, err)) ||
+        (model_of(row, overrides) && !says_all(row) &&
+         !shape_from_model(&def.shape, row, model_of(row, overrides), err)) ||
         !scenario_open(scenario, &def, err))
         return false;
     bool ok = scenario_prepare(scenario, engine, err);

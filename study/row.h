@@ -11,8 +11,8 @@
 struct row_overrides {
     const char *cluster; // instead of the row's cluster, in the row's shape; NULL: the row's
     const char *traffic; // matrix of rows that were measured with one; NULL: none is known
-    const char *model;   // whose groups, widths and shared experts the row ran with; NULL: none are
-                         // known, and rows that need them are refused
+    const char *model;   // whose groups, widths and shared experts the row ran with; NULL: those of
+                         // the row's own model; where it names none, rows that need one are refused
     uint64_t seed;       // of drawn routing
     char held_out[64];   // flag that a fit to other rows than these was made with; "": unknown
 };

@@ -73,8 +73,8 @@ static const struct {
      SYNC_BARRIER, 20, 1},
     {"nccl-ep-ll", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_HOME, INSIDE_NVLINK, COUNTS_NONE, SYNC_NONE,
      132, 1},
-    {"nccl-ep-ht", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE, SYNC_NONE,
-     16, 32},
+    {"nccl-ep-ht", DEDUPE_NODE, ROUTE_RAIL, REDUCE_NODE, INSIDE_NVLINK, COUNTS_EXCHANGE,
+     SYNC_BARRIER, 16, 1},
     {"trtllm-twosided", DEDUPE_RANK, ROUTE_DIRECT, REDUCE_RANK, INSIDE_NVLINK, COUNTS_EXCHANGE,
      SYNC_NONE, 132, 1},
 };
@@ -158,7 +158,7 @@ START_TEST(wire_bytes)
     moe.hidden = 7168;
     moe.topk = 8;
     moe.dispatch_dtype = wires[_i].dtype;
-    ck_assert_uint_eq(dispatcher_dispatch_bytes(&d, &moe), wires[_i].dispatch);
+    ck_assert_uint_eq(dispatcher_dispatch_bytes(&d, &moe, 64), wires[_i].dispatch);
     ck_assert_uint_eq(dispatcher_combine_bytes(&d, &moe), wires[_i].combine);
 }
 END_TEST

@@ -30,7 +30,7 @@ START_TEST(wire_bytes)
     const struct cluster cluster = {.nodes = 4, .gpus_per_node = 8};
     ck_assert(dispatcher_load(wires[_i].dispatcher, &cluster, &dispatcher, NULL, &err));
     dispatcher.combine_choice_bytes = wires[_i].weights ? 4 : 0;
-    ck_assert_uint_eq(dispatcher_dispatch_bytes(&dispatcher, &moe), wires[_i].dispatch);
+    ck_assert_uint_eq(dispatcher_dispatch_bytes(&dispatcher, &moe, 64), wires[_i].dispatch);
     ck_assert_uint_eq(dispatcher_combine_bytes(&dispatcher, &moe), wires[_i].combine);
 }
 END_TEST

@@ -3,8 +3,8 @@
 // FIELD_NAMED reads a name through a pointer to the object.
 _Static_assert(offsetof(struct cost_model, name) == 0, "the name stands first");
 
-const void *const cost_models[] = {&cost_stream, &cost_staged, &cost_nccl,
-                                   &cost_warps,  &cost_waves,  NULL};
+const void *const cost_models[] = {&cost_stream, &cost_staged, &cost_nccl,      &cost_warps,
+                                   &cost_waves,  &cost_rounds, &cost_pipelines, NULL};
 
 const struct field *cost_key(const char *key)
 {

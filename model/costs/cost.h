@@ -83,9 +83,12 @@ struct cost_model {
     void (*work)(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times);
     // NULL: SMs do not copy chunk by chunk beside the wires, `work` says when they do.
     struct copy_times (*copies)(const struct kernel_costs *costs);
+    // What a rank's exchange of counts takes beyond the constants; NULL: nothing.
+    double (*notify_ps)(const struct schedule *schedule, uint32_t rank);
 };
 
-extern const struct cost_model cost_stream, cost_staged, cost_nccl, cost_warps, cost_waves;
+extern const struct cost_model cost_stream, cost_staged, cost_nccl, cost_warps, cost_waves,
+    cost_rounds, cost_pipelines;
 
 // All of them (const struct cost_model *), NULL-terminated, as FIELD_NAMED reads them.
 extern const void *const cost_models[];

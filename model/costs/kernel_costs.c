@@ -16,6 +16,19 @@ uint32_t kernel_sms(const struct schedule *schedule)
     return model->sms ? model->sms(schedule) : dispatcher_sms(dispatcher, schedule->cluster.sms);
 }
 
+double kernel_notify_ps(const struct schedule *schedule, uint32_t rank)
+{
+    const struct cost_model *model = schedule->dispatcher.cost_model;
+    return model->notify_ps ? model->notify_ps(schedule, rank) : 0;
+}
+
+uint32_t kernel_expert_sms(const struct schedule *schedule)
+{
+    const uint32_t experts = schedule->moe.experts, groups = kernel_expert_groups(schedule);
+    return experts ? (experts + groups - 1) / groups
+                   : dispatcher_sms(&schedule->dispatcher, schedule->cluster.sms);
+}
+
 uint32_t kernel_all_sms(const struct schedule *schedule)
 {
     return schedule->cluster.sms;
@@ -154,4 +167,32 @@ void work_through_memory(const struct kernel_costs *costs, double hbm_share, uin
     times->head_ps += cluster_computed_ps(cluster, kernel_bytes_ps(served, Bps));
     times->tail_ps +=
         cluster_computed_ps(cluster, kernel_bytes_ps(sent * wire + tokens * own, Bps));
+}
+
+double work_rounds(double tokens, double sms)
+{
+    return fmax(1, tokens / sms);
+}
+
+// The sum reads C copies and writes one row a token: by SMs, max(1, T / 2R) rounds of `token` +
+// C B / `sm_rate`, or by memory, (C + 1) T B over its share, whichever is longer. The grid grows
+// with tokens up to the GPU (R), two tokens an SM at a time.
+double work_home_sums_ps(const struct kernel_costs *costs, uint32_t rank,
+                         const struct home_sums *own)
+{
+    const struct cluster *cluster = &costs->schedule->cluster;
+    const double sms = costs->sms, tokens = costs->schedule->loads->tokens[rank];
+    const uint64_t bytes = costs->transfer->token_bytes;
+    if (tokens <= 0)
+        return 0;
+    const double copies = work_copies_per_token(costs, rank);
+    const double grid = fmax(sms, tokens / ceil(tokens / (double)cluster->sms));
+    const double sum =
+        work_rounds(tokens, 2 * grid) * (work_ps(own->token_ps, bytes, own->token_Bps) +
+                                         copies * kernel_bytes_ps((double)bytes, own->sm_Bps));
+    const double memory = own->hbm_share > 0
+                              ? kernel_bytes_ps(tokens * (copies + 1) * (double)bytes,
+                                                own->hbm_share * cluster->hbm_Bps)
+                              : 0;
+    return fmax(sum, memory);
 }

@@ -23,11 +23,18 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
 // One rank's times. `peers`: lanes that it starts (struct port_loads).
 struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank, double peers);
 
+// What a rank's own part of the exchange of counts takes beyond the constants.
+double kernel_notify_ps(const struct schedule *schedule, uint32_t rank);
+
 // SMs that the kernels of a schedule's transfers run on.
 uint32_t kernel_sms(const struct schedule *schedule);
 
 // All of a GPU's, for cost models whose kernels take them.
 uint32_t kernel_all_sms(const struct schedule *schedule);
+
+// Where a kernel gives each of its warp groups one expert: ceil(E / SMs) experts per SM, and so S =
+// ceil(E / that) SMs, 80 of 132 for 160 experts.
+uint32_t kernel_expert_sms(const struct schedule *schedule);
 
 // Experts that one SM serves where each has an SM at a time: ceil(experts / SMs).
 uint32_t kernel_expert_groups(const struct schedule *schedule);
@@ -53,6 +60,19 @@ double work_copies_per_token(const struct kernel_costs *costs, uint32_t rank);
 // them behind it, at `hbm_share` of the memory's rate; 0: none do.
 void work_through_memory(const struct kernel_costs *costs, double hbm_share, uint32_t rank,
                          struct kernel_times *times);
+
+// Rounds in which SMs take over a rank's tokens, one at a time; a part of a round is one.
+double work_rounds(double tokens, double sms);
+
+// A kernel that sums each token's copies at its own rank, behind the wires. SM times are of one SM.
+struct home_sums {
+    double sm_Bps;     // reduce rate
+    uint64_t token_ps; // of a token summed, whatever its copies
+    double token_Bps;
+    double hbm_share; // of memory's rate, of the sum; 0: no bound
+};
+double work_home_sums_ps(const struct kernel_costs *costs, uint32_t rank,
+                         const struct home_sums *own);
 
 // SM time of `ps` and of so many bytes at a rate; no rate: no time.
 static inline double work_ps(uint64_t ps, uint64_t bytes, double Bps)

@@ -53,6 +53,7 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     ROW_COUNT(header_bytes, 0, 65536, "metadata bytes of a token in dispatch"),                    \
     ROW_COUNT(combine_header_bytes, 0, 65536, "metadata bytes of a token in combine"),             \
     ROW_COUNT(choice_bytes, 0, 65536, "metadata bytes of a chosen expert in dispatch"),            \
+    ROW_COUNT(slot_bytes, 0, 65536, "metadata bytes of each expert slot of a node in dispatch"),   \
     ROW_COUNT(combine_choice_bytes, 0, 65536, "metadata bytes of a chosen expert in combine"),     \
     ROW_COUNT(align_bytes, 1, 65536, "a token's bytes are rounded up to a multiple of this"),      \
     ROW_FLAG(no_home_copy, "rail: NICs take tokens where they are; no SM copies them first"),      \

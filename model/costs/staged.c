@@ -3,8 +3,6 @@
 // combine the sum of each token's copies comes last. MODEL.md section 5.
 #include "model/costs/kernel_costs.h"
 
-#include <math.h>
-
 // SM times are of one SM.
 struct staged_constants {
     struct staged_dispatch {
@@ -13,12 +11,7 @@ struct staged_constants {
         uint64_t token_ps; // of a token cast, whatever its size
         double token_Bps;
     } dispatch;
-    struct staged_combine {
-        double sm_Bps;     // reduce rate
-        uint64_t token_ps; // of a token summed, whatever its copies
-        double token_Bps;
-        double hbm_share; // of memory's rate, of the sum; 0: no bound
-    } combine;
+    struct home_sums combine;
 };
 
 #define OWN_CONSTANTS struct staged_constants
@@ -40,21 +33,6 @@ static const struct staged_constants *staged_own(const struct kernel_costs *cost
     return (const void *)costs->own.bytes;
 }
 
-// A kernel gives each of its warp groups one expert: ceil(E / SMs) experts an SM, and so
-// S = ceil(E / that) SMs, 80 of 132 for 160 experts.
-static uint32_t staged_sms(const struct schedule *schedule)
-{
-    const uint32_t experts = schedule->moe.experts, groups = kernel_expert_groups(schedule);
-    return experts ? (experts + groups - 1) / groups
-                   : dispatcher_sms(&schedule->dispatcher, schedule->cluster.sms);
-}
-
-// Rounds in which SMs take over a rank's tokens, one at a time; a part of a round is one.
-static double staged_rounds(double tokens, double sms)
-{
-    return fmax(1, tokens / sms);
-}
-
 // An SM casts one token at a time with all its warps, so a round costs `token` + B / `token_rate`
 // whatever is hidden in it; all is cast before the first byte leaves. Received copies are shared
 // out over the SMs.
@@ -65,33 +43,15 @@ static void staged_dispatch(const struct kernel_costs *costs, uint32_t rank,
     const double sms = costs->sms, tokens = costs->schedule->loads->tokens[rank];
     const uint64_t bytes = costs->transfer->token_bytes;
     times->head_ps +=
-        tokens > 0 ? staged_rounds(tokens, sms) * work_ps(own->token_ps, bytes, own->token_Bps) : 0;
+        tokens > 0 ? work_rounds(tokens, sms) * work_ps(own->token_ps, bytes, own->token_Bps) : 0;
     times->tail_ps = loads_received(costs->transfer->pair, costs->schedule->fabric.ranks, rank) *
                      work_ps(own->copy_ps, bytes, own->sm_Bps) / sms;
 }
 
-// The sum reads C copies and writes one row a token: by SMs, max(1, T / 2R) rounds of `token` +
-// C B / `sm_rate`, or by memory, (C + 1) T B over its share, whichever is longer. The grid grows
-// with tokens up to the GPU (R), two tokens an SM at a time.
 static void staged_combine(const struct kernel_costs *costs, uint32_t rank,
                            struct kernel_times *times)
 {
-    const struct staged_combine *own = &staged_own(costs)->combine;
-    const struct cluster *cluster = &costs->schedule->cluster;
-    const double sms = costs->sms, tokens = costs->schedule->loads->tokens[rank];
-    const uint64_t bytes = costs->transfer->token_bytes;
-    if (tokens <= 0)
-        return;
-    const double copies = work_copies_per_token(costs, rank);
-    const double grid = fmax(sms, tokens / ceil(tokens / (double)cluster->sms));
-    const double sum =
-        staged_rounds(tokens, 2 * grid) * (work_ps(own->token_ps, bytes, own->token_Bps) +
-                                           copies * kernel_bytes_ps((double)bytes, own->sm_Bps));
-    const double memory = own->hbm_share > 0
-                              ? kernel_bytes_ps(tokens * (copies + 1) * (double)bytes,
-                                                own->hbm_share * cluster->hbm_Bps)
-                              : 0;
-    times->tail_ps = fmax(sum, memory);
+    times->tail_ps = work_home_sums_ps(costs, rank, &staged_own(costs)->combine);
 }
 
 static void staged_work(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)
@@ -100,4 +60,4 @@ static void staged_work(const struct kernel_costs *costs, uint32_t rank, struct 
 }
 
 const struct cost_model cost_staged = {
-    .name = "staged", ROWS_OF(fields), .sms = staged_sms, .work = staged_work};
+    .name = "staged", ROWS_OF(fields), .sms = kernel_expert_sms, .work = staged_work};

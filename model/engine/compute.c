@@ -12,32 +12,55 @@ static double weight_bytes(enum dtype dtype)
 
 struct work {
     double flop_seconds, bytes;
-    uint32_t launches, products; // matrix products, one after another
+    double inner;       // inner dimensions of matrix products, one after another
+    double own_kernels; // experts whose kernels are launched one expert after another
+    uint32_t launches;
 };
 
-// Roofline (Williams et al. 2009): the larger of operations over the rate that GEMMs reach and
-// bytes over memory's rate, and no less than a tile's path through the inner dimension for each
-// product; launches follow one another on top. On a healthy GPU that a rank has for itself.
+// Norm p of what bounds a phase; 0: the largest alone.
+static double norm_ps(const double *ps, size_t count, double p)
+{
+    double largest = 0, sum = 0;
+    for (size_t i = 0; i < count; i++)
+        largest = fmax(largest, ps[i]);
+    if (p <= 0 || largest <= 0)
+        return largest;
+    for (size_t i = 0; i < count; i++)
+        sum += pow(ps[i] / largest, p);
+    return largest * pow(sum, 1 / p);
+}
+
+// Roofline (Williams et al. 2009): operations over the rate that GEMMs reach, bytes over memory's
+// rate, a tile's path through the inner dimension of each product, and launches of experts' own
+// kernels. The largest is the time where they overlap throughout; products of few rows overlap in
+// part, and a norm between the largest and the sum says how far. Launches follow one another on
+// top. On a healthy GPU that a rank has for itself.
 static double roofline_ps(const struct cluster *cluster, const struct work *work)
 {
-    const double ps = fmax(work->flop_seconds, work->bytes / cluster->hbm_Bps) * 1e12;
-    const double min = (double)(work->products * cluster->gemm_min_ps);
-    return fmax(ps, min) + (double)(work->launches * cluster->kernel_launch_ps);
+    const double bounds[] = {
+        work->flop_seconds * 1e12,
+        work->bytes / cluster->hbm_Bps * 1e12,
+        work->inner / CLUSTER_GEMM_INNER * (double)cluster->gemm_min_ps,
+        work->own_kernels * (double)cluster->expert_launch_ps,
+    };
+    return norm_ps(bounds, sizeof bounds / sizeof bounds[0], cluster->roofline_norm) +
+           (double)(work->launches * cluster->kernel_launch_ps);
 }
 
 // Scores are one product, T x hidden x experts in BF16: 2 operations a multiply-add; T rows and the
-// weights are read. Selection (groups, top-k, weights) is by token: `select`. Two kernels.
+// weights are read. Selection (groups, top-k, weights) is a kernel of its own that looks at every
+// expert's score: `select`.
 static double router_ps(const struct schedule *schedule, double tokens)
 {
     const struct cluster *cluster = &schedule->cluster;
     const double hidden = schedule->moe.hidden, experts = schedule->moe.experts;
     const double rate = cluster->bf16_flops * cluster->gemm_efficiency;
-    const struct work work = {.flop_seconds = tokens * 2 * hidden * experts / rate +
-                                              tokens * (double)cluster->select_ps / 1e12,
+    const struct work work = {.flop_seconds = tokens * 2 * hidden * experts / rate,
                               .bytes = (tokens * hidden + hidden * experts) * BF16_BYTES,
-                              .launches = 2,
-                              .products = 1};
-    return roofline_ps(cluster, &work);
+                              .inner = hidden,
+                              .launches = 2};
+    return roofline_ps(cluster, &work) +
+           tokens * experts / CLUSTER_SELECT_EXPERTS * (double)cluster->select_ps;
 }
 
 // On the rank's own GPU, or its share of one.
@@ -63,8 +86,9 @@ static double ffn_ps(const struct schedule *schedule, double tokens, double expe
     const struct work work = {
         .flop_seconds = tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
         .bytes = experts * width * weight_bytes(moe->weight_dtype) + activations,
-        .launches = 2,
-        .products = tokens > 0 ? 2 : 0};
+        .inner = tokens > 0 ? moe->hidden + intermediate : 0,
+        .own_kernels = experts,
+        .launches = 2};
     return roofline_ps(cluster, &work);
 }
 

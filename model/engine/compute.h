@@ -9,7 +9,7 @@
 //
 //   rmsnorm  reads and writes the residual stream, bf16
 //   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
-//            (cluster.select_ps per token)
+//            (cluster.select_ps per token of 256 experts)
 //   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations per token copy;
 //            weights of every expert that has a token are read once
 //   shared   the same for the shared experts on the rank's own tokens

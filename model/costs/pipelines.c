@@ -128,15 +128,18 @@ static void combine_in_node(const struct kernel_costs *costs, uint32_t rank,
         live * work_copies_per_token(costs, rank) * part + empty * (double)own->empty_ps;
 }
 
-// Results of a row's experts, by a kernel of its own before anything moves.
-static void sum_served(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)
+// Results of a row's experts are summed by a kernel of its own; then all ranks meet at a barrier,
+// so that the one with most to sum holds up the others.
+static void sum_served(const struct kernel_costs *costs, struct kernel_times *times)
 {
     const struct pipelines_side *own = &pipelines_own(costs->own.bytes)->combine;
     const struct schedule *schedule = costs->schedule;
     const struct cluster *cluster = &schedule->cluster;
     const uint32_t ranks = schedule->fabric.ranks;
-    const double rows = loads_received(schedule->loads->expert_copies, ranks, rank) +
-                        loads_received(costs->transfer->pair, ranks, rank);
+    double rows = 0;
+    for (uint32_t r = 0; r < ranks; r++)
+        rows = fmax(rows, loads_received(schedule->loads->expert_copies, ranks, r) +
+                              loads_received(costs->transfer->pair, ranks, r));
     const double bytes = rows * 2.0 * schedule->moe.hidden;
     if (own->hbm_share > 0)
         times->head_ps +=
@@ -236,7 +239,7 @@ static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
 {
     const bool gather = costs->transfer->gather;
     if (gather)
-        sum_served(costs, rank, times);
+        sum_served(costs, times);
     if (costs->schedule->loads->tokens[rank] <= 0)
         return;
     if (costs->schedule->fabric.nodes > 1)

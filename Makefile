@@ -159,7 +159,7 @@ validate-net: epsim epsim-real
 MEASURED ?= ../shared/data/measured.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
-	sh real/results/h100-x4/presets.sh
+	sh real/results/hopper/presets.sh
 
 # Many nodes from few, and fits on half of the rows, where the published rows are at hand.
 check-extrapolation: epsim

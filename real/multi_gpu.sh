@@ -151,7 +151,7 @@ ep_points() {
 # Few tokens in buffers made for many, as an engine has them.
 ep_capacity() {
     for shape in $shapes; do
-        measure capacity "$shape-bf16" "$here/results/presets/dispatchers/nccl-ep-ht-8192.yaml" 1,64,512,2048
+        measure capacity "$shape-bf16" "$here/results/hopper/presets/dispatchers/nccl-ep-ht-8192.yaml" 1,64,512,2048
     done
 }
 

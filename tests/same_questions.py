@@ -196,7 +196,7 @@ JUDGED = rows("""
 tests/data/measured-small.csv
 study/measured/h800-cx7.csv
 study/measured/published.csv
-real/results/h100-x4/points.csv --model real/results/models/deepseek-v3-fp8.yaml --presets real/results/h100-x4/presets
+real/results/h100-x4/points.csv --presets real/results/hopper/presets
 real/results/h100-x4/probe.tsv --cluster 1x4:name=mine,nvlink=300GB/s,nic=45GB/s
 tests/data/nccl-tests/alltoall-1x8.txt --cluster 1x8:name=mine,nvlink=330GB/s,nic=44GB/s
 tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --cluster 2x8:nvlink=330GB/s,nic=44GB/s

@@ -42,7 +42,14 @@ static const char every_kind[] =
     "m,f,h800-cx7,nccl-two-stage,2,8,256,8,,512,7168,bf16,dispatch,,1,0,s\n"
     "n,f,h800-cx7,ll-slots,1,8,256,8,,64,7168,bf16,combine,,1,0,s\n"
     "o,f,mi300x-cx7,mori-ll,2,8,256,8,,64,7168,bf16,combine,,1,0,s\n"
-    "p,f,h200-efa,uccl-ll,2,8,256,8,,64,7168,bf16,dispatch,,1,0,s\n";
+    "p,f,h200-efa,uccl-ll,2,8,256,8,,64,7168,bf16,dispatch,,1,0,s\n"
+    "q,f,h200-nvl8,nccl-ep-ll,1,8,256,8,,64,7168,fp8,dispatch,,1,0,s\n"
+    "r,f,h100-cx7,nccl-ep-ll,2,8,256,8,,64,7168,bf16,combine,,1,0,s\n"
+    "s,f,h200-nvl8,nccl-ep-ht,1,8,256,8,,512,7168,bf16,notify,,1,0,s\n"
+    "t,f,h200-nvl8,nccl-ep-ht,1,8,256,8,,512,7168,bf16,dispatch,,1,0,s\n"
+    "u,f,h200-nvl8,nccl-ep-ht,1,8,256,8,,512,7168,bf16,combine,,1,0,s\n"
+    "v,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,dispatch,,1,0,s\n"
+    "w,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,combine,,1,0,s\n";
 
 // Moves a figure up by a half, and from zero to something.
 static bool nudge(const struct field *field, void *object)

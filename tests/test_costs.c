@@ -262,6 +262,103 @@ START_TEST(shortest_product)
 }
 END_TEST
 
+// One rank's times of a transfer, without the way of the last byte, and of its notify.
+struct kernel_parts {
+    struct kernel_times times;
+    double notify_ps;
+};
+
+static struct kernel_parts kernels_of(const char *dispatcher, uint32_t tokens, uint32_t capacity,
+                                      size_t transfer)
+{
+    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, dispatcher);
+    struct kernel_costs costs;
+    struct scenario scenario;
+    def.tokens = tokens;
+    resolve(&scenario, &def, LOADS_COUNTED);
+    struct schedule schedule = *scenario.schedule;
+    schedule.dispatcher.capacity_tokens = capacity;
+    kernel_costs_init(&costs, &schedule, &schedule.transfers[transfer]);
+    struct kernel_parts parts = {kernel_times(&costs, 0, 1), kernel_notify_ps(&schedule, 0)};
+    parts.times.min_ps -= (double)scenario.cluster.nvlink_latency_ps;
+    scenario_release(&scenario);
+    return parts;
+}
+
+// A token of each of 128 SMs at a time: what 128 take takes one, and one more takes twice that.
+START_TEST(rounds_are_whole)
+{
+    const double one = kernels_of("nccl-ep-ll", 1, 0, 0).times.min_ps;
+    ck_assert_double_gt(one, 1e6);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ll", 128, 0, 0).times.min_ps, one, 1e-3);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ll", 129, 0, 0).times.min_ps, 2 * one, 1e-3);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ll", 1024, 0, 0).times.min_ps, 8 * one, 1e-3);
+}
+END_TEST
+
+// Choices that all go to one rank leave the time to send alone, and lengthen the time to receive.
+START_TEST(skew_lengthens_the_receiver)
+{
+    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, "nccl-ep-ll");
+    struct kernel_times times[2];
+    struct scenario scenario;
+    struct kernel_costs costs;
+    resolve(&scenario, &def, LOADS_COUNTED);
+    struct loads loads;
+    loads_copy(&loads, scenario.schedule->loads);
+    struct schedule schedule = *scenario.schedule;
+    schedule.loads = &loads;
+    for (int hot = 0; hot < 2; hot++) {
+        for (uint32_t home = 0; hot && home < 2; home++) {
+            loads.expert_copies[2 * home] += loads.expert_copies[2 * home + 1];
+            loads.expert_copies[2 * home + 1] = 0;
+        }
+        kernel_costs_init(&costs, &schedule, &schedule.transfers[0]);
+        times[hot] = kernel_times(&costs, 0, 1);
+    }
+    ck_assert_double_eq(times[1].head_ps, times[0].head_ps);
+    ck_assert_double_eq(times[1].min_ps, times[0].min_ps);
+    ck_assert_double_gt(times[1].tail_ps, 1.8 * times[0].tail_ps);
+    loads_release(&loads);
+    scenario_release(&scenario);
+}
+END_TEST
+
+// 16 SMs of two pipelines, chunks of 64 tokens: up to 2,048 tokens every pipeline has one at most.
+START_TEST(pipelines_take_whole_chunks)
+{
+    const double chunk = kernels_of("nccl-ep-ht", 64, 0, 0).times.min_ps;
+    ck_assert_double_lt(kernels_of("nccl-ep-ht", 32, 0, 0).times.min_ps, 0.6 * chunk);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ht", 65, 0, 0).times.min_ps, chunk, 1);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ht", 2048, 0, 0).times.min_ps, chunk, 1);
+    ck_assert_double_eq_tol(kernels_of("nccl-ep-ht", 2049, 0, 0).times.min_ps, 2 * chunk, 1);
+}
+END_TEST
+
+// Buffers made for more tokens than there are cost their sweep, in every part.
+START_TEST(room_costs_a_sweep)
+{
+    for (size_t transfer = 0; transfer < 2; transfer++) {
+        const struct kernel_parts fits = kernels_of("nccl-ep-ht", 128, 0, transfer);
+        const struct kernel_parts room = kernels_of("nccl-ep-ht", 128, 8192, transfer);
+        ck_assert_double_gt(room.times.min_ps, fits.times.min_ps + 1e6);
+        ck_assert_double_gt(room.notify_ps, fits.notify_ps + 1e6);
+    }
+}
+END_TEST
+
+// The scan's fullest block of 512 rows lasts: 256 tokens of two ranks fill it, more fill others.
+START_TEST(notify_grows_to_a_full_block)
+{
+    const double few = kernels_of("nccl-ep-ht", 16, 0, 0).notify_ps;
+    const double full = kernels_of("nccl-ep-ht", 256, 0, 0).notify_ps;
+    const double more = kernels_of("nccl-ep-ht", 1024, 0, 0).notify_ps;
+    ck_assert_double_gt(full, 8 * few);
+    ck_assert_double_lt(more, 1.1 * full);
+    ck_assert_double_gt(kernels_of("nccl-ep-ht", 8192, 0, 0).notify_ps, 1.7 * full);
+}
+END_TEST
+
 // A ring's one peer has all channels, and so the link at its full rate; in an all-to-all eight
 // ranks share them, and a peer's bytes take eight times as long where channels bind.
 START_TEST(nccl_channels_go_to_the_peers_there_are)
@@ -293,6 +390,11 @@ int main(void)
     tcase_add_test(tests, packing_goes_through_memory);
     tcase_add_test(tests, shortest_product);
     tcase_add_test(tests, nccl_channels_go_to_the_peers_there_are);
+    tcase_add_test(tests, rounds_are_whole);
+    tcase_add_test(tests, skew_lengthens_the_receiver);
+    tcase_add_test(tests, pipelines_take_whole_chunks);
+    tcase_add_test(tests, room_costs_a_sweep);
+    tcase_add_test(tests, notify_grows_to_a_full_block);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

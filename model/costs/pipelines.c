@@ -35,11 +35,18 @@ struct pipelines_constants {
 #include "model/costs/rows.h"
 
 // clang-format off
+#define NODE_ROW(what, side, name, member, high, text)                                             \
+    ROW_OWN(what, side, name, member, high, COST_ONE_NODE, text)
 #define INTER_NUMBER(what, side, name, member, high, text)                                         \
     ROW_OWN(what, side, name, member, high, COST_NODES, text)
 #define SIDE(side)                                                                                 \
-    ROWS_START(side), ROWS_GROWTH(side), ROW_TOKEN(side), ROW_TOKEN_RATE(side),                    \
-    ROW_OWN_TIME(side, "empty", empty_ps, "one node: a chunk without tokens; combine: a row"),          \
+    ROWS_START(side), ROWS_GROWTH(side),                                                         \
+    NODE_ROW(FIELD_TIME, side, "token", token_ps, ROW_TIME_MAX,                                    \
+             "one node: of a pipeline, a token; combine: a rank's part of one"),                   \
+    NODE_ROW(FIELD_RATE, side, "token_rate", token_Bps, 1e15,                                      \
+             "and the rate of its bytes; 0: no limit"),                                            \
+    NODE_ROW(FIELD_TIME, side, "empty", empty_ps, ROW_TIME_MAX,                                    \
+             "one node: a chunk without tokens; combine: a row"),                                  \
     INTER_NUMBER(FIELD_TIME, side, "inter_token", inter_token_ps, ROW_TIME_MAX,                    \
                  "across nodes: SM time of a token"),                                              \
     INTER_NUMBER(FIELD_RATE, side, "inter_token_rate", inter_token_Bps, 1e15,                      \
@@ -58,8 +65,8 @@ static const struct field fields[] = {
     NOTIFY("notify_line_rate", line_Bps, "and of the cache lines that they are on"),
     NOTIFY("notify_room_rate", room_Bps, "maps of all rows of the buffers, cleared"),
     SIDE(dispatch),
-    ROW_OWN_RATE(dispatch, "map_rate", map_Bps,
-                 "one node: maps of rows, a byte per expert slot, read back"),
+    NODE_ROW(FIELD_RATE, dispatch, "map_rate", map_Bps, 1e15,
+             "one node: maps of rows, a byte per expert slot, read back"),
     SIDE(combine), ROW_HBM_SHARE(combine),
 };
 // clang-format on

@@ -126,6 +126,8 @@ START_TEST(sharing_slows_in_proportion)
     // Packing is a GPU's work, and is shared as computing is.
     scene_scale(&scenario->dispatcher, "dispatch_hbm_share", 0);
     scene_scale(&scenario->dispatcher, "combine_hbm_share", 0);
+    scene_scale(&scenario->dispatcher, "dispatch_kernels", 0);
+    scene_scale(&scenario->dispatcher, "combine_kernels", 0);
     scene_reschedule(scenario);
     estimate(scenario->schedule, &scenario->run, &alone);
     scenario->cluster.shared_gpus = 2;

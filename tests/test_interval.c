@@ -292,8 +292,8 @@ END_TEST
 
 START_TEST(no_rows_no_interval)
 {
-    const struct uncertainties uncertainties =
-        uncertainties_at("h800-cx7", 32, 512, "nccl-flat", &engine_estimate);
+    const struct uncertainties uncertainties = uncertainties_at(
+        "h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", &engine_estimate);
     const struct uncertainties fitted =
         uncertainties_at("h800-cx7", 32, 512, "deepep-normal", &engine_simulate);
     ck_assert(!uncertainties.slowest[PHASE_DISPATCH].known);
@@ -380,7 +380,8 @@ START_TEST(says_what_leaves_the_rows)
         {"h800-cx7:nic=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
         {"h800-cx7:nic=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
          "hardware changed: nic, hbm"},
-        {"h800-cx7", 32, 512, "nccl-flat", 0, "no measured rows stand behind dispatcher nccl-flat"},
+        {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,
+         "no measured rows stand behind dispatcher unmeasured"},
     };
     for (int i = 0; i < SUITE_COUNT(cases); i++) {
         char *reasons = reasons_of(cases[i].cluster, cases[i].ep, cases[i].tokens,

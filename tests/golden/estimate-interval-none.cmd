@@ -1,1 +1,1 @@
-$EPSIM estimate --dispatcher nccl-flat --tokens 64 --ep 16 --interval 90
+$EPSIM estimate --dispatcher tests/data/dispatcher/unmeasured.yaml --tokens 64 --ep 16 --interval 90

@@ -214,7 +214,7 @@ golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CHECK_LIBS) $(PKG_LIBS)
 
 # The same program on real machines; STATIC=1 links all but MPI, CUDA and NCCL statically, so that the binary runs
 # where GSL and the others are not installed.
@@ -271,8 +271,9 @@ $(BUILD)/gen/real_cflags.txt: FORCE
 	$(call keep_text,$(REAL_CFLAGS))
 $(REAL_C:%.c=$(BUILD)/%.o): $(BUILD)/gen/real_cflags.txt
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
+$(BUILD)/tests/test_checksum: $(filter %/host.o,$(REAL_OBJ))
 $(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
-$(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)
+$(BUILD)/tests/test_device $(BUILD)/tests/test_checksum: PKG_LIBS += $(BLAS_LIBS)
 
 bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim

@@ -75,6 +75,8 @@ START_TEST(failed_allocation_sticks)
     device_rmsnorm(poor, kept, other, 1, 2);
     device_gather(poor, STREAM_COMPUTE,
                   &(struct row_gather){{kept, 8, ROW_FP32}, {other, 8, ROW_FP32}, NULL, 1, 2});
+    device_checksum(poor, STREAM_COMPUTE,
+                    &(struct row_checksums){(uint64_t *)(void *)kept, {other, 8, ROW_FP32}, 1});
     ck_assert(kept[0] == 1 && kept[1] == 2);
     for (int again = 0; again < 2; again++) {
         err = (struct error){0};

@@ -131,9 +131,14 @@ test: deps
 check: $(TEST_BIN) $(BUILD)/epsim
 	sh tests/run.sh $(BUILD) $(TEST_BIN)
 
-# The six steps over MPI on this machine, against a float64 reference.
-check-real: epsim epsim-real
+# The six steps over MPI on this machine, against a float64 reference; and rows that are damaged on their way.
+check-real: epsim epsim-real $(BUILD)/tests/flip.so
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
+	sh tests/flips.sh ./epsim-real $(BUILD)/tests/flip.so
+
+$(BUILD)/tests/flip.so: tests/flip.c
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(filter-out -fopenmp,$(CFLAGS_ALL)) $(MPI_CFLAGS) -fPIC -shared -o $@ $<
 
 # The archive for hosts without a package index, and what cuts its libraries down, on tiny libraries.
 check-bundle:

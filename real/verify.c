@@ -156,6 +156,7 @@ bool verify_output(const struct world *world, const struct real_options *options
     if (!own_errors(world, options, layer, own, err))
         return false;
     MPI_Allreduce(own, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &verified->rows, 1, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
     verified->tokens = 0;
     for (uint32_t r = 0; r < world->ranks; r++)
         verified->tokens += checked_tokens(world, options, layer, r);

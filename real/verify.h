@@ -8,6 +8,7 @@
 #include "real/world.h"
 
 struct verified {
+    uint64_t rows; // of all ranks, an iteration: compared with what was sent; 0: not packed here
     uint32_t tokens;
     double relative_error; // RMS error / RMS reference, wire-rounded A
     double full_error;     // the same against A as it was before the wire

@@ -38,9 +38,10 @@ static void tell_verified(const struct real_options *options, const struct scena
         snprintf(place, sizeof place, ", layer %u, step %llu", options->def.layer,
                  (unsigned long long)options->def.step);
     notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
-           "%.3g)",
+           "%.3g), token %u of rank %u most, by %.3g (at most %.3g)",
            scenario->dispatcher.name, routing_max_tokens(&scenario->routing), place,
-           verified->relative_error, verified->tokens, verified->tolerance);
+           verified->relative_error, verified->tokens, verified->tolerance, verified->worst_token,
+           verified->worst_rank, verified->worst_error, verified->worst_tolerance);
 }
 
 // The invocation's own case: one count of tokens, layer and step.

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "base/range.h"
+#include "real/agree.h"
 #include "real/measure.h"
 #include "real/workload.h"
 
@@ -56,7 +57,9 @@ static bool run_case(const struct world *world, const struct real_options *optio
         notice_quiet(quiet);
     if (!world_agrees(world, prepared, err))
         return false;
-    bool ok = measure_case(world, options, &scenario, &result, err);
+    const struct layer_setup setup = workload_setup(world, options, &scenario);
+    bool ok =
+        agree_setup(world, &setup, err) && measure_case(world, options, &scenario, &result, err);
     if (ok && options->timeline[0])
         ok = world_agrees(world, write_timeline(world, options, &result, err), err);
     if (ok && world->rank == 0) {

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #define AT(member) offsetof(struct real_options, member)
-#define HEADING_OUTPUT "Output"
 
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 

@@ -131,9 +131,14 @@ test: deps
 check: $(TEST_BIN) $(BUILD)/epsim
 	sh tests/run.sh $(BUILD) $(TEST_BIN)
 
-# The six steps over MPI on this machine, against a float64 reference.
-check-real: epsim epsim-real
+# The six steps over MPI on this machine, against a float64 reference; and rows that are damaged on their way.
+check-real: epsim epsim-real $(BUILD)/tests/flip.so
 	EPSIM=./epsim sh tests/real.sh ./epsim-real
+	sh tests/flips.sh ./epsim-real $(BUILD)/tests/flip.so
+
+$(BUILD)/tests/flip.so: tests/flip.c
+	@mkdir -p $(@D)
+	$(call quiet,CC)$(CC) $(filter-out -fopenmp,$(CFLAGS_ALL)) $(MPI_CFLAGS) -fPIC -shared -o $@ $<
 
 # The archive for hosts without a package index, and what cuts its libraries down, on tiny libraries.
 check-bundle:
@@ -214,7 +219,7 @@ golden: $(BUILD)/epsim
 	sh tests/golden.sh $(BUILD)/epsim
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libepsim.a
-	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(CHECK_LIBS) $(PKG_LIBS)
+	$(call quiet,LD)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CHECK_LIBS) $(PKG_LIBS)
 
 # The same program on real machines; STATIC=1 links all but MPI, CUDA and NCCL statically, so that the binary runs
 # where GSL and the others are not installed.
@@ -271,8 +276,9 @@ $(BUILD)/gen/real_cflags.txt: FORCE
 	$(call keep_text,$(REAL_CFLAGS))
 $(REAL_C:%.c=$(BUILD)/%.o): $(BUILD)/gen/real_cflags.txt
 $(BUILD)/tests/test_device: $(filter %/host.o %/reference.o,$(REAL_OBJ))
+$(BUILD)/tests/test_checksum: $(filter %/host.o,$(REAL_OBJ))
 $(BUILD)/tests/test_slice: $(BUILD)/real/slice.o
-$(BUILD)/tests/test_device: PKG_LIBS += $(BLAS_LIBS)
+$(BUILD)/tests/test_device $(BUILD)/tests/test_checksum: PKG_LIBS += $(BLAS_LIBS)
 
 bench: $(BUILD)/tests/bench $(BUILD)/epsim
 	$(BUILD)/tests/bench $(BUILD)/epsim

@@ -27,6 +27,13 @@ struct backend {
     bool (*combine)(struct layer *layer, struct error *err);
     // Whether this rank received the rows that the schedule says. NULL where bytes are counted.
     bool (*check_received)(struct layer *layer, struct error *err);
+    // Where the setup says check_rows; both NULL where a library packs the rows.
+    // Once dispatch or combine has ended: queues the checksums of what it moved.
+    void (*take_sums)(struct layer *layer, enum phase phase);
+    // Between two iterations: whether every row of the last one arrived as it was sent, byte for
+    // byte, at every hop. EXIT_RUNTIME when one did not. *rows is how many this rank received.
+    // Collective, and every rank takes its part whatever it finds.
+    bool (*check_rows)(struct layer *layer, uint64_t *rows, struct error *err);
 };
 
 // The backend that a dispatcher asks for: EXIT_INPUT when nothing here runs its kernels,

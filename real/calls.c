@@ -46,6 +46,7 @@ static void calls_close(struct layer *layer)
         plan_release(&calls->combine_plan);
     }
     experts_release(&calls->experts);
+    calls_wire_free(calls->wire);
     free(calls);
 }
 
@@ -60,6 +61,8 @@ static bool calls_plan(struct layer *layer, struct error *err)
               layer->setup.rank);
     calls->planned = true;
     calls_plan_buffers(layer);
+    if (layer->setup.check_rows)
+        calls->wire = calls_wire_new(layer);
     return true;
 }
 
@@ -168,4 +171,6 @@ const struct backend backend_calls = {
     .dispatch = calls_dispatch,
     .experts = calls_experts,
     .combine = calls_combine,
+    .take_sums = calls_wire_take,
+    .check_rows = calls_wire_check,
 };

@@ -13,6 +13,8 @@ struct path {
     uint32_t *relayed_of, *relay_from;
 };
 
+struct wire;
+
 struct calls {
     struct plan dispatch_plan, combine_plan;
     struct path dispatch, combine;
@@ -24,6 +26,7 @@ struct calls {
     float *home_weight;    // device, reduce home: weight of each entry
     uint32_t *home_choice; // device, reduce home: token * topk + k of each entry
     bool planned;
+    struct wire *wire; // checksums of all rows; NULL: not asked
 };
 
 static inline struct calls *calls_of(const struct layer *layer)
@@ -41,5 +44,35 @@ size_t calls_payload(const struct layer *layer, const struct transfer *transfer)
 // compute stream has been given; what has come may be used by later work on the stages' streams.
 // Every rank calls it with the same transfer.
 bool movement_run(struct layer *layer, const struct transfer *transfer, struct error *err);
+
+// A stage of a transfer takes rows from one buffer to another.
+struct leg_end {
+    const struct row_block *rows;
+    uint64_t count;
+};
+struct leg {
+    enum stage stage;
+    struct leg_end from, to;
+};
+struct leg movement_leg(const struct layer *layer, const struct transfer *transfer,
+                        enum stage stage);
+
+// Messages of a round out of a leg's `from`, or into its `to`: a gather sends what a scatter would
+// receive.
+struct pieces {
+    const struct piece *piece;
+    uint32_t count;
+};
+struct pieces movement_pieces(const struct round *round, bool gather, bool out);
+
+// --- rows as they arrived: real/calls_wire.c -----------------------------------------------------
+
+// Once the buffers are there. Memory that lacks sticks in the device.
+struct wire *calls_wire_new(struct layer *layer);
+void calls_wire_free(struct wire *wire);
+
+// As the backend's take_sums and check_rows.
+void calls_wire_take(struct layer *layer, enum phase phase);
+bool calls_wire_check(struct layer *layer, uint64_t *rows, struct error *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/outfile.h"
 #include "base/range.h"
+#include "real/agree.h"
 #include "real/measure.h"
 #include "real/workload.h"
 
@@ -38,9 +39,10 @@ static void tell_verified(const struct real_options *options, const struct scena
         snprintf(place, sizeof place, ", layer %u, step %llu", options->def.layer,
                  (unsigned long long)options->def.step);
     notice("%s, %u tokens a rank%s: output off by %.3g (RMS over RMS, %u tokens checked, at most "
-           "%.3g)",
+           "%.3g), token %u of rank %u most, by %.3g (at most %.3g)",
            scenario->dispatcher.name, routing_max_tokens(&scenario->routing), place,
-           verified->relative_error, verified->tokens, verified->tolerance);
+           verified->relative_error, verified->tokens, verified->tolerance, verified->worst_token,
+           verified->worst_rank, verified->worst_error, verified->worst_tolerance);
 }
 
 // The invocation's own case: one count of tokens, layer and step.
@@ -55,7 +57,9 @@ static bool run_case(const struct world *world, const struct real_options *optio
         notice_quiet(quiet);
     if (!world_agrees(world, prepared, err))
         return false;
-    bool ok = measure_case(world, options, &scenario, &result, err);
+    const struct layer_setup setup = workload_setup(world, options, &scenario);
+    bool ok =
+        agree_setup(world, &setup, err) && measure_case(world, options, &scenario, &result, err);
     if (ok && options->timeline[0])
         ok = world_agrees(world, write_timeline(world, options, &result, err), err);
     if (ok && world->rank == 0) {

@@ -142,6 +142,31 @@ static void check_meta(uint32_t topk, size_t offset)
     check_same_bytes(check_name("put_meta, topk %u, offset %zu", topk, offset), &rows.both);
 }
 
+// Rows of every alignment: whole words, odd addresses, an odd end.
+static void check_checksum(size_t stride, size_t offset)
+{
+    static uint8_t byte_list[CHECK_ROWS * 8192 + 8];
+    for (size_t i = 0; i < sizeof byte_list; i++)
+        byte_list[i] = (uint8_t)(value_mix(i) >> 56);
+    const struct check_both bytes = check_both(byte_list, offset + CHECK_ROWS * stride);
+    const struct check_both sums = check_both(NULL, (CHECK_ROWS + 1) * sizeof(uint64_t));
+    for (int side = 0; side < CHECK_SIDES; side++)
+        device_checksum(check_devices[side], STREAM_COMPUTE,
+                        &(struct row_checksums){sums.at[side],
+                                                {(char *)bytes.at[side] + offset, stride, ROW_FP8},
+                                                CHECK_ROWS});
+    check_same_bytes(check_name("checksum, %zu bytes, %zu off alignment", stride, offset), &sums);
+}
+
+static void check_checksums(void)
+{
+    const size_t strides[] = {7472, 8192, 256, 60, 7, 1};
+    for (size_t i = 0; i < sizeof strides / sizeof *strides; i++) {
+        check_checksum(strides[i], 0);
+        check_checksum(strides[i], 3);
+    }
+}
+
 static void check_row_kernels(void)
 {
     const uint32_t widths[] = {7168, 256, 200, 7};
@@ -158,6 +183,7 @@ static void check_row_kernels(void)
     check_meta(8, 0);
     check_meta(8, 3);
     check_meta(0, 4);
+    check_checksums();
 }
 
 // ---- values, norm -------------------------------------------------------------------------------

@@ -5,6 +5,8 @@
 #include "base/options.h"
 #include "scenario/scenario.h"
 
+#define HEADING_OUTPUT "Output" // flags that rank 0 alone acts on, but for files that all help with
+
 enum real_command { REAL_LAYER = 1 << 0, REAL_PROBE = 1 << 1 };
 
 struct real_options {

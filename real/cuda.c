@@ -299,6 +299,13 @@ static void cuda_reduce(struct device *device, enum stream stream, const struct 
     CUDA(&cuda_of(device)->status, kernel_reduce(cuda_stream(device, stream), sums));
 }
 
+static void cuda_checksum(struct device *device, enum stream stream,
+                          const struct row_checksums *sums)
+{
+    assert(sums->count <= INT_MAX);
+    CUDA(&cuda_of(device)->status, kernel_checksum(cuda_stream(device, stream), sums));
+}
+
 static void cuda_router(struct device *device, const struct router_product *router)
 {
     products_multiply(&cuda_of(device)->products, &(struct product){.out = router->logits,
@@ -337,5 +344,6 @@ const struct device_ops device_cuda = {
     .gather = cuda_gather,
     .put_meta = cuda_put_meta,
     .reduce = cuda_reduce,
+    .checksum = cuda_checksum,
     .ffn = cuda_ffn,
 };

@@ -88,6 +88,13 @@ struct row_sums {
     bool add;
 };
 
+// out[i] = the checksum (real/values.h) of row i, all `stride` bytes of it.
+struct row_checksums {
+    uint64_t *out;
+    struct row_block rows;
+    uint64_t count;
+};
+
 // Grouped SwiGLU: y = down(silu(gate x) * (up x)). Group g has rows first[g] .. first[g + 1] - 1 of
 // `in` and `out` (activation format, dense), and weights gate_up[g] ([2 * intermediate, hidden],
 // gate rows first) and down[g] ([hidden, intermediate]), row-major, activation format. Where groups
@@ -133,6 +140,7 @@ struct device_ops {
     void (*gather)(struct device *device, enum stream stream, const struct row_gather *gather);
     void (*put_meta)(struct device *device, enum stream stream, const struct row_meta *meta);
     void (*reduce)(struct device *device, enum stream stream, const struct row_sums *sums);
+    void (*checksum)(struct device *device, enum stream stream, const struct row_checksums *sums);
     void (*ffn)(struct device *device, const struct ffn *ffn);
 };
 
@@ -260,6 +268,12 @@ static inline void device_reduce(struct device *device, enum stream stream,
                                  const struct row_sums *sums)
 {
     device->ops->reduce(device, stream, sums);
+}
+
+static inline void device_checksum(struct device *device, enum stream stream,
+                                   const struct row_checksums *sums)
+{
+    device->ops->checksum(device, stream, sums);
 }
 
 static inline void device_ffn(struct device *device, const struct ffn *ffn)

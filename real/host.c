@@ -408,6 +408,24 @@ static void host_reduce(struct device *device, enum stream stream, const struct 
         host_sum_row(host_of(device), of, i);
 }
 
+static uint64_t host_checksum_row(const unsigned char *row, size_t bytes)
+{
+    uint64_t sum = 0, word;
+    for (size_t at = 0; at < bytes; at += sizeof word) {
+        word = 0;
+        memcpy(&word, row + at, bytes - at < sizeof word ? bytes - at : sizeof word);
+        sum += checksum_word(word, at / sizeof word);
+    }
+    return sum;
+}
+
+static void host_checksum(struct device *device, enum stream stream, const struct row_checksums *of)
+{
+    (void)stream;
+    for (uint64_t i = 0; !host_of(device)->failed && i < of->count; i++)
+        of->out[i] = host_checksum_row(host_row(of->rows, i), of->rows.stride);
+}
+
 // --- experts ------------------------------------------------------------------------------------
 
 // One group: gate and up side by side, their product behind them, then down.
@@ -455,5 +473,6 @@ const struct device_ops device_host = {
     .gather = host_gather,
     .put_meta = host_put_meta,
     .reduce = host_reduce,
+    .checksum = host_checksum,
     .ffn = host_ffn,
 };

@@ -1,7 +1,6 @@
-// The CUDA kernels behind real/cuda.c, one launcher each: gather.cu, sums.cu, select.cu, dense.cu
-// and gate.cu. Activations are bf16. Every launcher
-// gives the launch's own error, asks nothing of memory beyond its natural alignment, and does
-// nothing for a count of 0.
+// The CUDA kernels behind real/cuda.c, one launcher each: gather.cu, sums.cu, checksum.cu,
+// select.cu, dense.cu and gate.cu. Activations are bf16. Every launcher gives the launch's own
+// error, asks nothing of memory beyond its natural alignment, and does nothing for a count of 0.
 #ifndef REAL_KERNELS_H
 #define REAL_KERNELS_H
 
@@ -20,6 +19,7 @@ cudaError_t kernel_select(cudaStream_t stream, const struct selection *selection
 cudaError_t kernel_gather(cudaStream_t stream, const struct row_gather *gather);
 cudaError_t kernel_put_meta(cudaStream_t stream, const struct row_meta *meta);
 cudaError_t kernel_reduce(cudaStream_t stream, const struct row_sums *sums);
+cudaError_t kernel_checksum(cudaStream_t stream, const struct row_checksums *sums);
 
 // Holds a stream until *opened (host memory that the GPU sees) has come to `number`, or the time is
 // over.

@@ -182,6 +182,8 @@ bool layer_run(struct layer *layer, struct layer_times *times, struct error *err
         if (!begin_phase(layer, phase, err) || !phase_work[phase](layer, err) ||
             !end_phase(layer, phase, times, err))
             return false;
+        if (phase_moves(phase) && layer->setup.check_rows && layer->backend->take_sums)
+            layer->backend->take_sums(layer, phase);
         if (phase == PHASE_NOTIFY && !layer->planned && !make_layer_plan(layer, err))
             return false;
     }

@@ -10,6 +10,7 @@ struct layer_setup {
     uint32_t rank;
     bool router;        // choices by the router on A; otherwise by the scenario's routing
     bool device_shared; // with other ranks
+    bool check_rows;    // whether they arrive as they were sent: between iterations
     const struct trace_view *weights; // where weights were recorded; NULL: equal ones
     struct device *device;
     struct transport *transport;

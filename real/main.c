@@ -1,4 +1,5 @@
 // epsim-real: the six steps on real machines, under mpirun or srun, one rank a GPU (or a process).
+#include "real/agree.h"
 #include "real/cases.h"
 #include "real/cli.h"
 #include "real/lost.h"
@@ -17,14 +18,15 @@ static bool run_probe(const struct world *world, const struct real_options *opti
 {
     struct cluster cluster;
     return world_agrees(world, workload_cluster(world, options, &cluster, err), err) &&
-           probe_run(world, options, &cluster, err);
+           agree_cluster(world, &cluster, err) && probe_run(world, options, &cluster, err);
 }
 
 static bool run_real_command(struct world *world, enum real_command command,
                              const struct real_options *options, struct error *err)
 {
     const enum transport_choice choice = (enum transport_choice)options->transport;
-    return world_open(world, choice, options->share_gpu, err) &&
+    return world_same_version(world, err) && agree_options(world, options, err) &&
+           world_open(world, choice, options->share_gpu, err) &&
            (command == REAL_PROBE ? run_probe : cases_run)(world, options, err);
 }
 

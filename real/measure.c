@@ -51,6 +51,17 @@ static bool check_movement(const struct world *world, struct layer *layer,
                : world_agrees(world, layer->backend->check_received(layer, err), err);
 }
 
+// Whether the last iteration's rows arrived as they were sent.
+static bool check_rows(const struct world *world, struct layer *layer, struct verified *verified,
+                       struct error *err)
+{
+    if (!layer->setup.check_rows || !layer->backend->check_rows)
+        return true;
+    // MPI's own waiting would take the cores from ranks that still work.
+    return transport_barrier(world->transport, err) &&
+           world_agrees(world, layer->backend->check_rows(layer, &verified->rows, err), err);
+}
+
 static bool run_counted(const struct world *world, struct layer *layer,
                         struct measured_case *result, struct error *err)
 {
@@ -62,7 +73,7 @@ static bool run_counted(const struct world *world, struct layer *layer,
     for (uint32_t i = 0; i < samples->iterations; i++) {
         for (enum stage stage = 0; stage < STAGES; stage++)
             before[stage] = world->transport->bytes_sent[exchange_stream(stage)];
-        if (!layer_run(layer, &own, err))
+        if (!layer_run(layer, &own, err) || !check_rows(world, layer, &result->verified, err))
             return false;
         MPI_Gather(&own, (int)sizeof own, MPI_BYTE,
                    world->rank ? NULL : samples->times + (size_t)i * world->ranks, (int)sizeof own,
@@ -78,7 +89,7 @@ static bool run_iterations(const struct world *world, const struct real_options 
 {
     struct layer_times times;
     for (uint32_t i = 0; i < options->warmup; i++)
-        if (!layer_run(layer, &times, err))
+        if (!layer_run(layer, &times, err) || !check_rows(world, layer, &result->verified, err))
             return false;
     return run_counted(world, layer, result, err) &&
            (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));

@@ -210,7 +210,7 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
         json_array_append_new(phases, entry);
     }
     // clang-format off
-    return json_pack("{s:I s:s s:s s:I s:I s:o s:o s:o s:{s:I s:o s:o s:o}}",
+    return json_pack("{s:I s:s s:s s:I s:I s:o s:o s:o s:{s:I s:I s:o s:o s:o s:o s:o s:I s:I}}",
         "tokens_per_gpu", (json_int_t)routing_max_tokens(&result->scenario->routing),
         "dispatcher", result->scenario->dispatcher.name,
         "routing", routing_name(result),
@@ -220,10 +220,15 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
         "inter_bytes", sent_json(result, STAGE_INTER),
         "intra_bytes", sent_json(result, STAGE_INTRA),
         "verified",
+            "rows", (json_int_t)verified->rows,
             "tokens", (json_int_t)verified->tokens,
             "relative_error", table_json_real(verified->relative_error),
             "full_error", table_json_real(verified->full_error),
-            "tolerance", table_json_real(verified->tolerance));
+            "tolerance", table_json_real(verified->tolerance),
+            "worst_error", table_json_real(verified->worst_error),
+            "worst_tolerance", table_json_real(verified->worst_tolerance),
+            "worst_rank", (json_int_t)verified->worst_rank,
+            "worst_token", (json_int_t)verified->worst_token);
     // clang-format on
 }
 

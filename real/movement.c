@@ -7,15 +7,10 @@
 // A transfer under way on this rank.
 struct movement {
     struct layer *layer;
+    const struct transfer *transfer;
     const struct plan *plan;
     const struct path *path;
     bool gather;
-};
-
-// One stage of it: a gather sends what a scatter would receive.
-struct leg {
-    enum stage stage;
-    const struct row_block *from, *to;
 };
 
 uint32_t movement_mark(bool gather, enum stage stage)
@@ -23,31 +18,54 @@ uint32_t movement_mark(bool gather, enum stage stage)
     return 2 * PHASE_COUNT + 2 * (uint32_t)gather + (uint32_t)stage;
 }
 
-static struct message *to_messages(const struct row_block *rows, const struct piece *pieces,
-                                   uint32_t count)
+struct leg movement_leg(const struct layer *layer, const struct transfer *transfer,
+                        enum stage stage)
 {
-    struct message *messages = mem_alloc((size_t)count + 1, sizeof *messages);
-    for (uint32_t i = 0; i < count; i++)
-        messages[i] = (struct message){.rank = pieces[i].rank,
-                                       .data = (char *)rows->base + pieces[i].first * rows->stride,
-                                       .bytes = pieces[i].rows * rows->stride};
+    const struct calls *calls = calls_of(layer);
+    const struct path *path = transfer->gather ? &calls->combine : &calls->dispatch;
+    const struct plan *plan = transfer->gather ? &calls->combine_plan : &calls->dispatch_plan;
+    const bool relayed = transfer->rail && stage == STAGE_INTRA;
+    const bool crossed = transfer->rail && stage == STAGE_INTER;
+    const struct leg_end home = relayed ? (struct leg_end){&path->relayed, plan->relayed_rows}
+                                        : (struct leg_end){&path->sent, plan->sent_rows};
+    const struct leg_end away = crossed ? (struct leg_end){&path->crossed, plan->crossed_rows}
+                                        : (struct leg_end){&path->served, plan->served_rows};
+    return transfer->gather ? (struct leg){stage, away, home} : (struct leg){stage, home, away};
+}
+
+struct pieces movement_pieces(const struct round *round, bool gather, bool out)
+{
+    return out != gather ? (struct pieces){round->send, round->sends}
+                         : (struct pieces){round->receive, round->receives};
+}
+
+static struct message *to_messages(const struct row_block *rows, struct pieces pieces)
+{
+    struct message *messages = mem_alloc((size_t)pieces.count + 1, sizeof *messages);
+    for (uint32_t i = 0; i < pieces.count; i++) {
+        const struct piece *piece = &pieces.piece[i];
+        messages[i] = (struct message){.rank = piece->rank,
+                                       .data = (char *)rows->base + piece->first * rows->stride,
+                                       .bytes = piece->rows * rows->stride};
+    }
     return messages;
 }
 
-static bool post_round(const struct movement *movement, const struct leg *leg, uint32_t number,
+static bool post_round(const struct movement *movement, enum stage stage, uint32_t number,
                        struct error *err)
 {
-    const struct round *round = &movement->plan->stage[leg->stage][number];
-    const bool gather = movement->gather;
-    const uint32_t outs = gather ? round->receives : round->sends;
-    const uint32_t ins = gather ? round->sends : round->receives;
-    struct message *sends = to_messages(leg->from, gather ? round->receive : round->send, outs);
-    struct message *receives = to_messages(leg->to, gather ? round->send : round->receive, ins);
-    const bool ok = transport_post(
-        movement->layer->setup.transport, exchange_stream(leg->stage),
-        &(struct exchange){
-            .sends = sends, .receives = receives, .send_count = outs, .receive_count = ins},
-        err);
+    const struct round *round = &movement->plan->stage[stage][number];
+    const struct leg leg = movement_leg(movement->layer, movement->transfer, stage);
+    const struct pieces outs = movement_pieces(round, movement->gather, true);
+    const struct pieces ins = movement_pieces(round, movement->gather, false);
+    struct message *sends = to_messages(leg.from.rows, outs);
+    struct message *receives = to_messages(leg.to.rows, ins);
+    const bool ok = transport_post(movement->layer->setup.transport, exchange_stream(stage),
+                                   &(struct exchange){.sends = sends,
+                                                      .receives = receives,
+                                                      .send_count = outs.count,
+                                                      .receive_count = ins.count},
+                                   err);
     free(sends);
     free(receives);
     return ok;
@@ -64,13 +82,9 @@ static bool wait_stage(const struct movement *movement, enum stage stage, struct
 
 static bool move_direct(const struct movement *movement, struct error *err)
 {
-    const struct path *path = movement->path;
-    const bool gather = movement->gather;
-    struct leg leg = {.from = gather ? &path->served : &path->sent,
-                      .to = gather ? &path->sent : &path->served};
     for (uint32_t r = 0; r < movement->plan->rounds; r++) {
-        for (leg.stage = 0; leg.stage < STAGES; leg.stage++)
-            if (!post_round(movement, &leg, r, err))
+        for (enum stage stage = 0; stage < STAGES; stage++)
+            if (!post_round(movement, stage, r, err))
                 return false;
         // What moves inside a node ends first as a rule.
         for (enum stage stage = STAGES; stage-- > 0;)
@@ -106,19 +120,16 @@ static void relay_round(const struct movement *movement, uint32_t number)
 // Chunk r crosses while chunk r - 1 is forwarded in the node.
 static bool move_scatter(const struct movement *movement, struct error *err)
 {
-    const struct path *path = movement->path;
-    const struct leg inter = {STAGE_INTER, &path->sent, &path->crossed};
-    const struct leg intra = {STAGE_INTRA, &path->relayed, &path->served};
     const uint32_t rounds = movement->plan->rounds;
-    if (!post_round(movement, &inter, 0, err))
+    if (!post_round(movement, STAGE_INTER, 0, err))
         return false;
     for (uint32_t r = 0; r < rounds; r++) {
         if (!wait_stage(movement, STAGE_INTER, err))
             return false;
         relay_round(movement, r);
-        if (r + 1 < rounds && !post_round(movement, &inter, r + 1, err))
+        if (r + 1 < rounds && !post_round(movement, STAGE_INTER, r + 1, err))
             return false;
-        if (!post_round(movement, &intra, r, err) || !wait_stage(movement, STAGE_INTRA, err))
+        if (!post_round(movement, STAGE_INTRA, r, err) || !wait_stage(movement, STAGE_INTRA, err))
             return false;
     }
     return true;
@@ -144,17 +155,14 @@ static void reduce_round(const struct movement *movement, uint32_t number)
 // Chunk r comes together in the node while chunk r - 1 crosses.
 static bool move_gather(const struct movement *movement, struct error *err)
 {
-    const struct path *path = movement->path;
-    const struct leg intra = {STAGE_INTRA, &path->served, &path->relayed};
-    const struct leg inter = {STAGE_INTER, &path->crossed, &path->sent};
     bool crossing = false;
     for (uint32_t r = 0; r < movement->plan->rounds; r++) {
-        if (!post_round(movement, &intra, r, err) || !wait_stage(movement, STAGE_INTRA, err))
+        if (!post_round(movement, STAGE_INTRA, r, err) || !wait_stage(movement, STAGE_INTRA, err))
             return false;
         if (crossing && !wait_stage(movement, STAGE_INTER, err))
             return false;
         reduce_round(movement, r);
-        if (!post_round(movement, &inter, r, err))
+        if (!post_round(movement, STAGE_INTER, r, err))
             return false;
         crossing = true;
     }
@@ -166,6 +174,7 @@ bool movement_run(struct layer *layer, const struct transfer *transfer, struct e
     const bool gather = transfer->gather;
     const struct calls *calls = calls_of(layer);
     const struct movement movement = {.layer = layer,
+                                      .transfer = transfer,
                                       .plan = gather ? &calls->combine_plan : &calls->dispatch_plan,
                                       .path = gather ? &calls->combine : &calls->dispatch,
                                       .gather = gather};

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #define AT(member) offsetof(struct real_options, member)
-#define HEADING_OUTPUT "Output"
 
 static const char *const transport_names[] = {"auto", "mpi", "nccl", NULL};
 
@@ -35,10 +34,11 @@ static const struct option_group run_options = {HEADING_RUN, OPTION_ROWS(run_row
 
 static const struct option_row verify_rows[] = {
     {OPTION_NUMBER("verify", FIELD_U32, AT(verify), "N", 0, 1e9,
-                   "tokens of the job to check against a float64 reference; 0: none")},
+                   "tokens of the job to check against a float64 reference, and all rows sent; 0: "
+                   "none")},
     {OPTION_NUMBER("tolerance", FIELD_NUMBER, AT(tolerance), "X", 0, 0,
                    "largest RMS error over RMS reference (1e-5 fp32, 5e-3 bf16, 1e-2 fp8 "
-                   "dispatch)")},
+                   "dispatch); of one token: 4 times that")},
 };
 static const struct option_group verify_options = {HEADING_RUN, OPTION_ROWS(verify_rows)};
 

@@ -214,3 +214,17 @@ double reference_relative(const struct reference_error *sums)
 {
     return sums->error2 == 0 ? 0 : sqrt(sums->error2 / sums->expected2);
 }
+
+struct reference_worst reference_worst_row(const double *expected, const float *got, uint32_t rows,
+                                           uint32_t width)
+{
+    struct reference_worst worst = {0};
+    for (uint32_t row = 0; row < rows; row++) {
+        struct reference_error sums = {0};
+        reference_compare(&sums, expected + (size_t)row * width, got + (size_t)row * width, width);
+        const double relative = reference_relative(&sums);
+        if (!(relative <= worst.relative)) // NaN is worse
+            worst = (struct reference_worst){isnan(relative) ? INFINITY : relative, row};
+    }
+    return worst;
+}

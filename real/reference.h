@@ -49,4 +49,13 @@ void reference_compare(struct reference_error *sums, const double *expected, con
 // output was.
 double reference_relative(const struct reference_error *sums);
 
+// Of `rows` rows of `width` values the one that is furthest off, by its own RMS error / its own RMS
+// reference: infinite where an output was NaN, or was not 0 as its reference is. 0 of no rows.
+struct reference_worst {
+    double relative;
+    uint32_t row;
+};
+struct reference_worst reference_worst_row(const double *expected, const float *got, uint32_t rows,
+                                           uint32_t width);
+
 #endif

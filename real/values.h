@@ -30,6 +30,14 @@ VALUES_FN float value_at(uint64_t seed, uint64_t tensor, uint64_t index)
     return (float)(int32_t)(bits >> 40) * 0x1p-23f - 1.0f;
 }
 
+// A row's checksum is the sum of this over its words of 8 bytes, the last one filled with zeros.
+// One changed word always shows, for the mix is a bijection; any other change, words or rows in
+// another's place among them, goes unnoticed by a chance of 2^-64.
+VALUES_FN uint64_t checksum_word(uint64_t word, uint64_t place)
+{
+    return value_mix(word + 0x9e3779b97f4a7c15ull * (place + 1));
+}
+
 // bf16 with round to nearest even.
 VALUES_FN uint16_t bf16_from_float(float value)
 {

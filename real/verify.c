@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+// The worst token may be off by so many times what all together may. A row has as many rounding
+// errors as values, so rows differ little in them but where sums cancel, or where the shared
+// expert, which stays at home, has a smaller part in one: in 192 runs of 256 tokens (widths of 64
+// to 7168, top-k of 1 to 8, every format, four dispatchers) the worst was 1.1 to 2.75 times as far
+// off as all together. One wrong row among a token's top-k puts it off by about 1 / sqrt(top-k).
+#define WORST_FACTOR 4
+
 // Largest error that a format's rounding explains.
 static double default_tolerance(const struct device *device, const struct moe *moe)
 {
@@ -95,9 +102,15 @@ static void sample_release(struct sample *sample)
     free(sample->expected);
 }
 
+// What a rank's own tokens say: with A off the wire, and as it was before.
+struct own_errors {
+    struct reference_error sums[2];
+    struct reference_worst worst; // with A off the wire; row: the token
+};
+
 static void compare_own(const struct world *world, const struct real_options *options,
                         const struct layer *layer, const struct layer_tokens *own,
-                        struct reference_error sums[2])
+                        struct own_errors *errors)
 {
     const struct scenario *scenario = layer->setup.scenario;
     const size_t hidden = scenario->moe.hidden;
@@ -117,14 +130,18 @@ static void compare_own(const struct world *world, const struct real_options *op
                   MPI_SUM, MPI_COMM_WORLD);
     const size_t first = (size_t)sample.places[world->rank];
     for (uint32_t i = 0; i < 2; i++)
-        reference_compare(&sums[i], sample.expected + (i * (size_t)sample.total + first) * hidden,
-                          own->c, own->count * hidden);
+        reference_compare(&errors->sums[i],
+                          sample.expected + (i * (size_t)sample.total + first) * hidden, own->c,
+                          own->count * hidden);
+    errors->worst =
+        reference_worst_row(sample.expected + first * hidden, own->c, own->count, (uint32_t)hidden);
+    if (own->count)
+        errors->worst.row = own->token[errors->worst.row];
     sample_release(&sample);
 }
 
-// What this rank's own tokens add to the error: with A off the wire, and as it was before.
-static bool own_errors(const struct world *world, const struct real_options *options,
-                       struct layer *layer, struct reference_error sums[2], struct error *err)
+static bool find_errors(const struct world *world, const struct real_options *options,
+                        struct layer *layer, struct own_errors *errors, struct error *err)
 {
     const struct moe *moe = &layer->setup.scenario->moe;
     const uint32_t count = checked_tokens(world, options, layer, world->rank);
@@ -140,7 +157,7 @@ static bool own_errors(const struct world *world, const struct real_options *opt
                                      .weights = mem_alloc(choices, sizeof(float))};
     const bool ok = world_agrees(world, layer_read(layer, &got, err), err);
     if (ok)
-        compare_own(world, options, layer, &got, sums);
+        compare_own(world, options, layer, &got, errors);
     free(picked);
     free(got.a);
     free(got.c);
@@ -149,28 +166,60 @@ static bool own_errors(const struct world *world, const struct real_options *opt
     return ok;
 }
 
-bool verify_output(const struct world *world, const struct real_options *options,
-                   struct layer *layer, struct verified *verified, struct error *err)
+// All ranks' errors into one.
+static void join_errors(const struct own_errors *own, struct verified *verified)
 {
-    struct reference_error own[2] = {0}, all[2];
-    if (!own_errors(world, options, layer, own, err))
-        return false;
-    MPI_Allreduce(own, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
-    verified->tokens = 0;
-    for (uint32_t r = 0; r < world->ranks; r++)
-        verified->tokens += checked_tokens(world, options, layer, r);
+    struct reference_error all[2];
+    struct {
+        double error;
+        int rank;
+    } worst = {.error = own->worst.relative};
+    MPI_Comm_rank(MPI_COMM_WORLD, &worst.rank);
+    MPI_Allreduce(own->sums, all, 4, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &worst, 1, MPI_DOUBLE_INT, MPI_MAXLOC, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &verified->rows, 1, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD);
     verified->relative_error = reference_relative(&all[0]);
     verified->full_error = reference_relative(&all[1]);
-    verified->tolerance = options->tolerance > 0
-                              ? options->tolerance
-                              : default_tolerance(layer->setup.device, &layer->setup.scenario->moe);
-    if (verified->relative_error <= verified->tolerance)
+    verified->worst_error = worst.error;
+    verified->worst_rank = (uint32_t)worst.rank;
+    verified->worst_token = own->worst.row;
+    MPI_Bcast(&verified->worst_token, 1, MPI_UINT32_T, worst.rank, MPI_COMM_WORLD);
+}
+
+static bool judge_errors(const struct world *world, const struct verified *verified,
+                         struct error *err)
+{
+    const bool whole = verified->relative_error <= verified->tolerance; // NaN is not
+    if (whole && verified->worst_error <= verified->worst_tolerance)
         return true;
-    if (world->rank == 0)
+    if (world->rank == 0 && !whole)
         return error_set(
             err, EXIT_TOLERANCE,
             "the output is off by %.3g (RMS over RMS, %u tokens): expected at most %.3g",
             verified->relative_error, verified->tokens, verified->tolerance);
+    if (world->rank == 0)
+        return error_set(err, EXIT_TOLERANCE,
+                         "the output of token %u of rank %u is off by %.3g (RMS over RMS of its "
+                         "row, the worst of %u tokens): expected at most %.3g",
+                         verified->worst_token, verified->worst_rank, verified->worst_error,
+                         verified->tokens, verified->worst_tolerance);
     err->code = EXIT_TOLERANCE; // rank 0 says it for all
     return false;
+}
+
+bool verify_output(const struct world *world, const struct real_options *options,
+                   struct layer *layer, struct verified *verified, struct error *err)
+{
+    struct own_errors own = {0};
+    if (!find_errors(world, options, layer, &own, err))
+        return false;
+    join_errors(&own, verified);
+    verified->tokens = 0;
+    for (uint32_t r = 0; r < world->ranks; r++)
+        verified->tokens += checked_tokens(world, options, layer, r);
+    verified->tolerance = options->tolerance > 0
+                              ? options->tolerance
+                              : default_tolerance(layer->setup.device, &layer->setup.scenario->moe);
+    verified->worst_tolerance = WORST_FACTOR * verified->tolerance;
+    return judge_errors(world, verified, err);
 }

@@ -79,6 +79,7 @@ struct layer_setup workload_setup(const struct world *world, const struct real_o
                                 .router = !options_given(&options->line, "routing") &&
                                           !options->def.trace[0],
                                 .device_shared = options->share_gpu,
+                                .check_rows = options->verify > 0,
                                 .weights = recorded ? scenario->view : NULL,
                                 .device = world->device,
                                 .transport = world->transport};

@@ -21,8 +21,12 @@ struct world {
 // MPI_Init; collective.
 void world_join(struct world *world);
 
-// Opens the device and the transport of the choice; auto: nccl where that was built. Refuses a job
-// of ranks built from different sources. share_gpu: several ranks may have one GPU. Collective.
+// Refuses a job of ranks built from different sources: they would not agree on rows and bytes.
+// Collective.
+bool world_same_version(const struct world *world, struct error *err);
+
+// Opens the device and the transport of the choice; auto: nccl where that was built. share_gpu:
+// several ranks may have one GPU. Collective: all ranks' choices are the same.
 bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
                 struct error *err);
 void world_close(struct world *world);

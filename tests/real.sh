@@ -180,6 +180,34 @@ else
     bad "a killed rank: exit $code, $lines lines of ours" "$work/log"
 fi
 
+# Two ranks that were not asked the same: one line that says what differs, within 5 s, and nothing runs.
+differs() { # words, arguments of rank 0, arguments of rank 1
+    common="--transport mpi --quiet -o $work/rows.csv"
+    # shellcheck disable=SC2086 # lists of flags
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout -k 1 5 mpirun -q --oversubscribe \
+        --mca btl self,vader -n 1 "$real" $2 $common : -n 1 "$real" $3 $common >"$work/log" 2>&1
+    code=$?
+    lines=$(grep -c '^epsim-real: error: ' "$work/log")
+    if [ $code -eq 2 ] && [ "$lines" -eq 1 ] && grep -q "error: rank 1: $1 differs from rank 0's" "$work/log" &&
+        [ -z "$(find "$work" -mindepth 1 ! -name log)" ]; then
+        good
+    else
+        bad "arguments that differ in $1: exit $code, $lines lines of ours" "$work/log"
+    fi
+}
+tiny="--model $model --dispatcher nccl-flat"
+differs --tokens "$tiny --tokens 8" "$tiny --tokens 16"
+differs --tokens "$tiny --tokens 8/3" "$tiny --tokens 8/4"
+differs --seed "$tiny --tokens 8" "$tiny --tokens 8 --seed 2"
+differs --dispatcher "$tiny --tokens 8" "--model $model --tokens 8 --dispatcher ll-slots"
+differs --model "$tiny --tokens 8" "--model qwen3-30b-a3b --tokens 8 --dispatcher nccl-flat"
+differs --iterations "$tiny --tokens 8 --iterations 3" "$tiny --tokens 8 --iterations 4"
+differs --layer "$tiny --trace traces/minimoe-256e --layer 0,1" "$tiny --trace traces/minimoe-256e --layer 0"
+differs --trace "$tiny --tokens 8 --trace traces/minimoe-256e" "$tiny --tokens 8"
+differs 'the command' "$tiny --tokens 8" "probe"
+differs --most "probe --most 1KiB" "probe --most 4KiB"
+differs --cluster "probe --most 1KiB" "probe --most 1KiB --cluster 2x1:nvlink=1GB/s,nic=1GB/s"
+
 # Two versions in one job: one line, and nothing runs. The other version is this one with its name changed.
 name=$("${EPSIM:-./epsim}" --version | sed 's/^epsim //')
 other=$(echo "$name" | sed 's/.$/~/')

@@ -75,6 +75,8 @@ START_TEST(failed_allocation_sticks)
     device_rmsnorm(poor, kept, other, 1, 2);
     device_gather(poor, STREAM_COMPUTE,
                   &(struct row_gather){{kept, 8, ROW_FP32}, {other, 8, ROW_FP32}, NULL, 1, 2});
+    device_checksum(poor, STREAM_COMPUTE,
+                    &(struct row_checksums){(uint64_t *)(void *)kept, {other, 8, ROW_FP32}, 1});
     ck_assert(kept[0] == 1 && kept[1] == 2);
     for (int again = 0; again < 2; again++) {
         err = (struct error){0};
@@ -682,12 +684,54 @@ START_TEST(relative_errors)
 }
 END_TEST
 
+// One token among hundreds: 8 % off by itself, and all together within 0.5 %.
+START_TEST(worst_row)
+{
+    enum { MANY = 400, BAD = 217, COUNT = MANY * HIDDEN };
+    double expected[COUNT];
+    float got[COUNT];
+    struct reference_error all = {0};
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const uint32_t size = 1 + i / HIDDEN; // rows of different sizes
+        expected[i] = (double)value_at(4, 1, i) * size;
+        got[i] = (float)expected[i] * (1 + 1e-3f * value_at(4, 2, i));
+    }
+    for (uint32_t i = BAD * HIDDEN; i < (BAD + 1) * HIDDEN; i++)
+        got[i] = (float)expected[i] * 1.08f;
+    reference_compare(&all, expected, got, COUNT);
+    const struct reference_worst worst = reference_worst_row(expected, got, MANY, HIDDEN);
+    ck_assert_double_lt(reference_relative(&all), 5e-3);
+    expect_near(worst.relative, 0.08, 1e-6);
+    ck_assert_uint_eq(worst.row, BAD);
+    ck_assert_double_lt(reference_worst_row(expected, got, BAD, HIDDEN).relative, 1e-3);
+}
+END_TEST
+
+START_TEST(worst_row_of_none_and_of_nan)
+{
+    const double expected[] = {1, 2, 3, 4, 0, 0};
+    float got[] = {1, 2, 3, 4, 0, 0};
+    struct reference_worst worst = reference_worst_row(expected, got, 0, 2);
+    ck_assert(worst.relative == 0 && worst.row == 0);
+    worst = reference_worst_row(expected, got, 3, 2);
+    ck_assert(worst.relative == 0 && worst.row == 0);
+    got[5] = 1e-9f; // where there should be nothing
+    worst = reference_worst_row(expected, got, 3, 2);
+    ck_assert(isinf(worst.relative) && worst.row == 2);
+    got[2] = NAN;
+    worst = reference_worst_row(expected, got, 3, 2);
+    ck_assert(isinf(worst.relative) && worst.row == 1);
+}
+END_TEST
+
 static TCase *own_device_tests(void)
 {
     TCase *tests = tcase_create("own device, or none");
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, failed_allocation_sticks);
     tcase_add_test(tests, relative_errors);
+    tcase_add_test(tests, worst_row);
+    tcase_add_test(tests, worst_row_of_none_and_of_nan);
     return tests;
 }
 

@@ -22,8 +22,8 @@ struct world {
 void world_join(struct world *world);
 
 // Opens the device and the transport of the choice; auto: nccl where that was built. Refuses a job
-// of ranks built from different sources. share_gpu: several ranks may have one GPU. Collective.
-bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
+// of ranks built from different sources. Collective.
+bool world_open(struct world *world, enum transport_choice choice, const struct transport_use *use,
                 struct error *err);
 void world_close(struct world *world);
 

@@ -35,7 +35,7 @@ static const struct option_group engine_options = {HEADING_JUDGED, OPTION_ROWS(e
 static const struct option_row view_rows[] = {
     {OPTION_TEXT("by", AT(by), "COLUMNS",
                  "what makes a group: a list of family, cluster, dispatcher, nodes, phase, stage, "
-                 "tokens, sms, dtype")},
+                 "tokens, sms, dtype, overlap")},
     {OPTION_TEXT("each", AT(each), "COLUMNS",
                  "groups of each of those columns by itself, one after the other")},
     {OPTION_NUMBER("worst", FIELD_U32, AT(worst), "N", 1, 1e6,

@@ -28,6 +28,8 @@ const struct measured_row_column measured_row_columns[] = {
     OPTIONAL_TEXT(traffic), OPTIONAL_TEXT(gpu),
     OPTIONAL(intermediate, FIELD_U32, 1e6),
     OPTIONAL_TEXT(model), OPTIONAL_TEXT(weight_dtype),
+    {{.key = "overlap", .kind = FIELD_ENUM, .offset = offsetof(struct measured_row, overlap),
+      .names = overlap_names}, false, true},
 };
 // clang-format on
 const size_t measured_row_column_count =

@@ -8,6 +8,7 @@
 #include "model/moe.h"
 #include "model/routing.h"
 #include "model/schedule.h"
+#include "model/timing.h"
 
 struct measured_row {
     char id[FIELD_TEXT_BYTES], family[FIELD_TEXT_BYTES];
@@ -20,7 +21,7 @@ struct measured_row {
     uint32_t hidden;
     enum dtype dtype;
     char other_dtype[FIELD_TEXT_BYTES]; // a format that epsim does not model; "": dtype holds it
-    enum phase phase;                   // of a layer, or alltoall
+    enum phase phase;                   // of a layer, or all of it; or alltoall
     uint32_t sms;                       // 0: the library's default
     double latency_us;
     char source[FIELD_TEXT_BYTES];
@@ -37,7 +38,9 @@ struct measured_row {
     char gpu[FIELD_TEXT_BYTES];   // that it ran on, as clusters call it; blank: not known
     char model[FIELD_TEXT_BYTES]; // preset whose widths, groups and shared experts it ran with
     char weight_dtype[FIELD_TEXT_BYTES]; // of its experts as they ran; blank: the model's
-    const char *file;                    // that it was read from; borrowed
+    enum overlap overlap;                // of a layer: where its shared expert ran; blank: none
+    unsigned without; // of a layer: phases that it ran without, a bit for each; "router+notify"
+    const char *file; // that it was read from; borrowed
     size_t line;
 };
 
@@ -53,6 +56,9 @@ extern const size_t measured_row_column_count;
 // The other columns, all required: tokens_per_gpu (a count, or "bytes:N" of a byte exchange),
 // dtype, phase and derived (0 or 1). NULL ends them.
 extern const char *const measured_row_word_columns[];
+
+// One more that a file may have: the names of a layer's row's left-out phases, joined by '+'.
+#define MEASURED_ROW_WITHOUT "without"
 
 // The routing that the row was measured under: its own column, else balanced for trtllm-*
 // dispatchers, deepep with a group limit, uniform without.

@@ -9,7 +9,7 @@
 #include <string.h>
 
 const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", "experts",
-                                   "combine", "shared", "alltoall", NULL};
+                                   "combine", "shared", "alltoall", "layer",    NULL};
 const char *const stage_names[] = {"inter", "intra", NULL};
 
 bool phase_moves(enum phase phase)
@@ -147,6 +147,13 @@ void schedule_keep_only(struct schedule *schedule, enum phase phase)
     const bool was_present = schedule->present[phase];
     memset(schedule->present, 0, sizeof schedule->present);
     schedule->present[phase] = was_present;
+}
+
+void schedule_leave_out(struct schedule *schedule, unsigned phases)
+{
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
+        if (phases & 1u << phase)
+            schedule->present[phase] = false;
 }
 
 // Over a rail a pair's tokens go between the rank and the home's rail peer in its node; what

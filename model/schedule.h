@@ -20,6 +20,7 @@ enum phase {
     PHASE_COMBINE,
     PHASE_SHARED,
     PHASE_ALLTOALL, // of a byte matrix, alone
+    PHASE_LAYER,    // all of a layer's, as one: of measured rows; no schedule has it
     PHASE_COUNT,
 };
 extern const char *const phase_names[];
@@ -87,6 +88,9 @@ void schedule_release(struct schedule *schedule);
 
 // Leaves only the named phase, to be asked in isolation as benchmarks do.
 void schedule_keep_only(struct schedule *schedule, enum phase phase);
+
+// Leaves phases out, of a set with a bit for each: 1 << phase.
+void schedule_leave_out(struct schedule *schedule, unsigned phases);
 
 // The part of a lane's tokens that a channel carries: ceil or floor of an even share. The larger
 // shares start at a channel that depends on the home rank, so that they spread; a part of the

@@ -126,6 +126,31 @@ double timing_layer_ps(const struct timing *timing)
     return last > first ? last - first : 0;
 }
 
+static double own_layer_ps(const struct timing *timing, uint32_t rank)
+{
+    uint64_t first = UINT64_MAX, last = 0;
+    for (enum phase p = 0; p < PHASE_COUNT; p++) {
+        const struct phase_timing *phase = &timing->phases[p];
+        if (!phase->present)
+            continue;
+        first = phase->start_ps[rank] < first ? phase->start_ps[rank] : first;
+        last = phase->end_ps[rank] > last ? phase->end_ps[rank] : last;
+    }
+    return last > first ? (double)(last - first) : 0;
+}
+
+struct phase_span timing_layer_span(const struct timing *timing)
+{
+    struct phase_span layer = {.start_ps = INFINITY, .latency_ps = timing_layer_ps(timing)};
+    for (enum phase p = 0; p < PHASE_COUNT; p++)
+        if (timing->phases[p].present)
+            layer.start_ps = fmin(layer.start_ps, timing_span(timing, p).start_ps);
+    layer.end_ps = layer.start_ps + layer.latency_ps;
+    for (uint32_t r = 0; r < timing->ranks; r++)
+        layer.latency_mean_ps += own_layer_ps(timing, r) / timing->ranks;
+    return layer;
+}
+
 // FNV-1a, a byte at a time from the lowest: the same on every machine.
 static uint64_t hash_word(uint64_t hash, uint64_t word)
 {

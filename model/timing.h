@@ -94,6 +94,10 @@ struct phase_span timing_stage_span(const struct timing *timing, enum phase phas
 // First rank's start to last rank's end over all phases.
 double timing_layer_ps(const struct timing *timing);
 
+// The same as a span: latency is timing_layer_ps, and the mean is over ranks, of each one's own
+// first start to its own last end.
+struct phase_span timing_layer_span(const struct timing *timing);
+
 // A hash of everything an engine computed, for determinism tests (FNV-1a over integers).
 uint64_t timing_hash(const struct timing *timing);
 

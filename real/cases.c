@@ -16,6 +16,7 @@ struct results {
     struct row_ids ids;
     json_t *cases;
     bool told; // the case in hand differs from the one before in layer or step: no more notices
+    bool told_without;
 };
 
 // Of the last case when there are several: each replaces the one before.
@@ -45,6 +46,16 @@ static void tell_verified(const struct real_options *options, const struct scena
            verified->worst_rank, verified->worst_error, verified->worst_tolerance);
 }
 
+// Once: what the host does is in no graph.
+static void tell_without(struct results *results, const struct measured_case *result)
+{
+    char without[MEASURED_WITHOUT_BYTES];
+    if (result->without && !results->told_without)
+        notice("times of layers are without %s, in which the host takes part",
+               measured_without(result, without));
+    results->told_without = true;
+}
+
 // The invocation's own case: one count of tokens, layer and step.
 static bool run_case(const struct world *world, const struct real_options *options,
                      struct results *results, struct error *err)
@@ -67,6 +78,7 @@ static bool run_case(const struct world *world, const struct real_options *optio
             json_array_append_new(results->cases, measure_json(options, &result));
         else
             measure_write_csv(results->file.stream, options, &result, &results->ids);
+        tell_without(results, &result);
         if (options->verify)
             tell_verified(options, &scenario, &result.verified);
     }
@@ -193,7 +205,7 @@ static bool close_results(const struct world *world, struct results *results, st
 bool cases_run(const struct world *world, const struct real_options *options, struct error *err)
 {
     struct results results = {0};
-    if (!open_results(world, options, &results, err))
+    if (!measure_check_graphs(world, options, err) || !open_results(world, options, &results, err))
         return false;
     if (run_cases(world, options, &results, err))
         return close_results(world, &results, err);

@@ -297,6 +297,73 @@ static const struct select_shape select_shapes[] = {
     {4096, 8, 4096, 9, SCORE_SIGMOID, true, 1}, {7, 2, 1, 1, SCORE_SIGMOID, false, 1},
 };
 
+// ---- graphs -------------------------------------------------------------------------------------
+
+// Rows that a stage's stream gathers for an expert, which runs beside the compute stream.
+struct check_work {
+    struct row_gather gather;
+    struct ffn ffn;
+    const void *gate_up, *down;
+    uint64_t first[2];
+};
+
+static void give_work(const struct check_work *work)
+{
+    struct device *cuda = check_devices[CHECK_CUDA];
+    device_gather(cuda, STREAM_INTRA, &work->gather);
+    device_follow(cuda, STREAM_BESIDE, STREAM_INTRA);
+    device_ffn(cuda, &work->ffn);
+}
+
+// Nothing is done as work is captured, and all of it by each replay.
+static void check_replays(const struct check_work *work, uint64_t values)
+{
+    struct device *cuda = check_devices[CHECK_CUDA];
+    const size_t bytes = values * sizeof(uint16_t);
+    uint64_t wrong = 0;
+    give_work(work);
+    const void *given = check_download(work->ffn.out, bytes);
+    device_capture_begin(cuda);
+    give_work(work);
+    void *graph = device_capture_end(cuda);
+    for (uint32_t replay = 0; replay < 2; replay++) {
+        device_fill(cuda, &(struct tensor_fill){work->ffn.out, values, 3, 8 + replay, 1});
+        wrong += !memcmp(check_download(work->ffn.out, bytes), given, bytes);
+        device_replay(cuda, graph);
+        wrong += memcmp(check_download(work->ffn.out, bytes), given, bytes) != 0;
+    }
+    device_release_graph(cuda, graph);
+    check_exact("graph of a gather and an ffn beside", wrong, 4);
+}
+
+static void check_graph(void)
+{
+    const uint32_t hidden = 512, inner = 256;
+    const uint64_t values = (uint64_t)CHECK_ROWS * hidden;
+    const size_t bytes = values * sizeof(uint16_t), stride = hidden * sizeof(uint16_t);
+    struct check_work work = {.first = {0, CHECK_ROWS}};
+    uint16_t *in = check_filled(1, values, 1), *gathered = check_filled(2, values, 1);
+    work.gate_up = check_filled(3, 2ull * inner * hidden, 0.05f);
+    work.down = check_filled(4, (uint64_t)inner * hidden, 0.05f);
+    work.gather = (struct row_gather){.out = {gathered, stride, ROW_BF16},
+                                      .in = {in, stride, ROW_BF16},
+                                      .count = CHECK_ROWS,
+                                      .width = hidden};
+    work.ffn = (struct ffn){.groups = 1,
+                            .hidden = hidden,
+                            .intermediate = inner,
+                            .first = work.first,
+                            .gate_up = &work.gate_up,
+                            .down = &work.down,
+                            .in = gathered,
+                            .out = check_alloc(CHECK_CUDA, bytes),
+                            .middle = check_alloc(CHECK_CUDA, 3 * bytes),
+                            .stream = STREAM_BESIDE};
+    device_prepare_graphs(check_devices[CHECK_CUDA]);
+    device_sync(check_devices[CHECK_CUDA], &(struct error){0});
+    check_replays(&work, values);
+}
+
 // ---- the program --------------------------------------------------------------------------------
 
 static bool check_cuda_kernels(struct error *err)
@@ -308,6 +375,7 @@ static bool check_cuda_kernels(struct error *err)
     check_rmsnorm(7);
     for (size_t i = 0; i < sizeof select_shapes / sizeof *select_shapes; i++)
         check_select(&select_shapes[i]);
+    check_graph();
     return device_sync(check_devices[CHECK_CUDA], err);
 }
 

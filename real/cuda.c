@@ -30,6 +30,7 @@ struct cuda {
     cudaEvent_t marks[MARKS];
     uint32_t *opened, *opened_there; // the last gate that is open; as the GPU sees it
     uint32_t gates;
+    bool capturing;
     struct products products;
     cuda_watch_fn watch;
     void *watch_context;
@@ -63,6 +64,11 @@ static bool find_gpu(uint32_t index, struct error *err)
     return true;
 }
 
+static bool is_exchange(enum stream stream)
+{
+    return stream == STREAM_INTER || stream == STREAM_INTRA;
+}
+
 // Exchanges go before kernels: their copies are small and others wait for them.
 static void open_streams(struct cuda *cuda)
 {
@@ -71,7 +77,7 @@ static void open_streams(struct cuda *cuda)
     CUDA(status, cudaDeviceGetStreamPriorityRange(&low, &high));
     for (uint32_t s = 0; s < STREAMS; s++) {
         CUDA(status, cudaStreamCreateWithPriority(&cuda->streams[s], cudaStreamNonBlocking,
-                                                  s == STREAM_COMPUTE ? low : high));
+                                                  is_exchange(s) ? high : low));
         CUDA(status, cudaEventCreateWithFlags(&cuda->fences[s], cudaEventDisableTiming));
     }
     for (uint32_t m = 0; m < MARKS; m++)
@@ -229,8 +235,8 @@ static void cuda_upload(struct device *device, void *to, const void *from, size_
         return;
     CUDA(&cuda->status,
          cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda->streams[STREAM_COMPUTE]));
-    cuda_follow(device, STREAM_INTER, STREAM_COMPUTE);
-    cuda_follow(device, STREAM_INTRA, STREAM_COMPUTE);
+    for (enum stream s = STREAM_COMPUTE + 1; s < STREAMS; s++)
+        cuda_follow(device, s, STREAM_COMPUTE);
 }
 
 // The copy itself would wait without looking; so it is given to a stream that is already idle.
@@ -245,10 +251,13 @@ static void cuda_download(struct device *device, void *to, const void *from, siz
     CUDA(&cuda->status, cudaStreamSynchronize(stream));
 }
 
+// An event that a capture records has no time of its own.
 static void cuda_mark(struct device *device, enum stream stream, uint32_t mark)
 {
     struct cuda *cuda = cuda_of(device);
     assert(mark < MARKS);
+    if (cuda->capturing)
+        return;
     CUDA(&cuda->status, cudaEventRecord(cuda->marks[mark], cuda->streams[stream]));
 }
 
@@ -259,6 +268,57 @@ static double cuda_elapsed_us(struct device *device, uint32_t from, uint32_t to)
     assert(from < MARKS && to < MARKS);
     CUDA(&cuda->status, cudaEventElapsedTime(&ms, cuda->marks[from], cuda->marks[to]));
     return (double)ms * 1e3;
+}
+
+// ---- graphs -------------------------------------------------------------------------------------
+
+static void cuda_prepare_graphs(struct device *device)
+{
+    struct cuda *cuda = cuda_of(device);
+    products_prepare_graphs(&cuda->products, cuda->streams[STREAM_BESIDE]);
+}
+
+// Relaxed: libraries may call what could not be replayed, such as queries of their own streams, as
+// they give their work. Events only bring a stream into the capture; they are no nodes of it.
+static void cuda_capture_begin(struct device *device)
+{
+    struct cuda *cuda = cuda_of(device);
+    CUDA(&cuda->status,
+         cudaStreamBeginCapture(cuda->streams[STREAM_COMPUTE], cudaStreamCaptureModeRelaxed));
+    cuda->capturing = true;
+    for (enum stream s = STREAM_COMPUTE + 1; s < STREAMS; s++)
+        cuda_follow(device, s, STREAM_COMPUTE);
+}
+
+// The nodes keep the priorities of the streams that they were given to. What is made ready here is
+// not left to the first replay.
+static void *cuda_capture_end(struct device *device)
+{
+    struct cuda *cuda = cuda_of(device);
+    struct cuda_status *status = &cuda->status;
+    const cudaStream_t compute = cuda->streams[STREAM_COMPUTE];
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t ready = NULL;
+    for (enum stream s = STREAM_COMPUTE + 1; s < STREAMS; s++)
+        cuda_follow(device, STREAM_COMPUTE, s);
+    cuda->capturing = false;
+    CUDA(status, cudaStreamEndCapture(compute, &graph));
+    CUDA(status, cudaGraphInstantiate(&ready, graph, cudaGraphInstantiateFlagUseNodePriority));
+    CUDA(status, cudaGraphDestroy(graph));
+    CUDA(status, cudaGraphUpload(ready, compute));
+    return status->failed ? NULL : ready;
+}
+
+static void cuda_replay(struct device *device, void *graph)
+{
+    struct cuda *cuda = cuda_of(device);
+    CUDA(&cuda->status, cudaGraphLaunch(graph, cuda->streams[STREAM_COMPUTE]));
+}
+
+static void cuda_release_graph(struct device *device, void *graph)
+{
+    if (graph)
+        CUDA(&cuda_of(device)->status, cudaGraphExecDestroy(graph));
 }
 
 // ---- kernels ------------------------------------------------------------------------------------
@@ -337,6 +397,11 @@ const struct device_ops device_cuda = {
     .follow = cuda_follow,
     .mark = cuda_mark,
     .elapsed_us = cuda_elapsed_us,
+    .prepare_graphs = cuda_prepare_graphs,
+    .capture_begin = cuda_capture_begin,
+    .capture_end = cuda_capture_end,
+    .replay = cuda_replay,
+    .release_graph = cuda_release_graph,
     .fill = cuda_fill,
     .rmsnorm = cuda_rmsnorm,
     .router = cuda_router,

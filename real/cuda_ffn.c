@@ -16,7 +16,8 @@
 #include <assert.h>
 #include <limits.h>
 
-#define VALUE_BYTES 2 // of an activation
+#define VALUE_BYTES 2                      // of an activation
+#define WORKSPACE_BYTES ((size_t)32 << 20) // of a handle: what cuBLAS takes from Hopper on
 
 // ---- opening ------------------------------------------------------------------------------------
 
@@ -44,6 +45,30 @@ void products_release(struct products *products)
         cudaEventDestroy(side->done);
         cudaStreamDestroy(side->stream);
     }
+    if (products->workspaces) {
+        cublasDestroy(products->beside.blas);
+        cudaFree(products->workspaces);
+    }
+}
+
+void products_prepare_graphs(struct products *products, cudaStream_t beside)
+{
+    struct cuda_status *status = products->status;
+    cublasHandle_t handles[SIDES + 2];
+    if (products->workspaces)
+        return;
+    products->beside.stream = beside;
+    BLAS(status, cublasCreate(&products->beside.blas));
+    BLAS(status, cublasSetStream(products->beside.blas, beside));
+    CUDA(status, cudaMalloc(&products->workspaces, (SIDES + 2) * WORKSPACE_BYTES));
+    for (uint32_t s = 0; s < SIDES; s++)
+        handles[s] = products->sides[s].blas;
+    handles[SIDES] = products->blas;
+    handles[SIDES + 1] = products->beside.blas;
+    for (uint32_t h = 0; h < SIDES + 2; h++)
+        BLAS(status,
+             cublasSetWorkspace(handles[h], (char *)products->workspaces + h * WORKSPACE_BYTES,
+                                WORKSPACE_BYTES));
 }
 
 // ---- one product --------------------------------------------------------------------------------
@@ -128,14 +153,17 @@ static void ffn_by_streams(const struct products *products, const struct ffn *ff
 // A single group has nothing to overlap with.
 void products_ffn(const struct products *products, const struct ffn *ffn)
 {
+    const bool beside = ffn->stream == STREAM_BESIDE;
     uint32_t used = 0, last = 0;
     for (uint32_t group = 0; group < ffn->groups; group++)
         if (ffn_group_rows(ffn, group) > 0) {
             used++;
             last = group;
         }
+    assert(!beside || used <= 1);
     if (used == 1)
-        blas_group_ffn(products->status, products->compute, products->blas, ffn, last);
+        blas_group_ffn(products->status, beside ? products->beside.stream : products->compute,
+                       beside ? products->beside.blas : products->blas, ffn, last);
     else if (used > 1)
         ffn_by_streams(products, ffn);
 }

@@ -21,6 +21,8 @@ struct products {
     cublasHandle_t blas;
     cudaEvent_t given; // what `compute` had been given when the sides began
     struct side sides[SIDES];
+    struct side beside; // products_prepare_graphs: one group, beside `compute`
+    void *workspaces;   // likewise: of all handles
 };
 
 // out [rows, columns] = in [rows, inner] x weight [columns, inner] transposed, all row-major, `in`
@@ -35,6 +37,9 @@ struct product {
 // Release is only for a device without an error.
 void products_init(struct products *products, struct cuda_status *status, cudaStream_t compute);
 void products_release(struct products *products);
+// A handle for work on `beside`, and for every handle a workspace that stays: without one cuBLAS
+// would allocate in each captured graph. Once; later calls do nothing.
+void products_prepare_graphs(struct products *products, cudaStream_t beside);
 void products_multiply(const struct products *products, const struct product *product);
 void products_ffn(const struct products *products, const struct ffn *ffn);
 

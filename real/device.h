@@ -18,7 +18,7 @@ struct row_block {
 };
 
 // Streams, as far as the device has them: work on different ones may run side by side.
-enum stream { STREAM_COMPUTE, STREAM_INTER, STREAM_INTRA, STREAMS };
+enum stream { STREAM_COMPUTE, STREAM_INTER, STREAM_INTRA, STREAM_BESIDE, STREAMS };
 
 // Parameters of top-k selection (struct moe's router).
 struct select_shape {
@@ -108,6 +108,7 @@ struct ffn {
     void *out;
     void *middle;       // workspace, rows x 3 * intermediate values
     const uint64_t *at; // [groups], host memory; NULL: first
+    enum stream stream; // whose order it takes: the compute stream's, or of one group BESIDE's
 };
 
 // --- the table -----------------------------------------------------------------------------------
@@ -131,6 +132,12 @@ struct device_ops {
     void (*follow)(struct device *device, enum stream stream, enum stream other);
     void (*mark)(struct device *device, enum stream stream, uint32_t mark);
     double (*elapsed_us)(struct device *device, uint32_t from, uint32_t to);
+
+    void (*prepare_graphs)(struct device *device); // all five NULL: the device keeps no graphs
+    void (*capture_begin)(struct device *device);
+    void *(*capture_end)(struct device *device);
+    void (*replay)(struct device *device, void *graph);
+    void (*release_graph)(struct device *device, void *graph);
 
     void (*fill)(struct device *device, const struct tensor_fill *fill);
     void (*rmsnorm)(struct device *device, void *out, const void *in, uint32_t count,
@@ -226,6 +233,48 @@ static inline void device_mark(struct device *device, enum stream stream, uint32
 static inline double device_elapsed_us(struct device *device, uint32_t from, uint32_t to)
 {
     return device->ops->elapsed_us(device, from, to);
+}
+
+// --- graphs --------------------------------------------------------------------------------------
+
+static inline bool device_keeps_graphs(const struct device *device)
+{
+    return device->ops->replay != NULL;
+}
+
+// What graphs need and a capture must not make. Once, before the work that is to be kept is first
+// done, and before any work on STREAM_BESIDE.
+static inline void device_prepare_graphs(struct device *device)
+{
+    device->ops->prepare_graphs(device);
+}
+
+// From here to capture_end the streams' work is kept and not done: kernels and exchanges, each of
+// which has been done once before, and follow. Marks are left out; nothing may be held, waited for,
+// moved from or to the host, or allocated. All streams are idle, and begin after the compute
+// stream.
+static inline void device_capture_begin(struct device *device)
+{
+    device->ops->capture_begin(device);
+}
+
+// The graph of that work, all streams joined; NULL after an error, which sticks. To be released
+// before what it uses goes: memory, and the transport.
+static inline void *device_capture_end(struct device *device)
+{
+    return device->ops->capture_end(device);
+}
+
+// Does the work of a graph in the order of the compute stream.
+static inline void device_replay(struct device *device, void *graph)
+{
+    device->ops->replay(device, graph);
+}
+
+// A graph that is not being replayed; NULL is none.
+static inline void device_release_graph(struct device *device, void *graph)
+{
+    device->ops->release_graph(device, graph);
 }
 
 // --- kernels -------------------------------------------------------------------------------------

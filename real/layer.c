@@ -137,14 +137,13 @@ static bool run_combine(struct layer *layer, struct error *err)
     return layer->backend->combine(layer, err);
 }
 
-static bool run_shared(struct layer *layer, struct error *err)
+void layer_run_shared(struct layer *layer, enum stream stream)
 {
     const struct layer_memory *memory = layer->memory;
     const struct moe *moe = &layer->schedule.moe;
     const uint64_t first[2] = {0, layer_own_tokens(layer)};
-    (void)err;
     if (first[1] == 0)
-        return true;
+        return;
     device_ffn(layer->setup.device,
                &(struct ffn){.groups = 1,
                              .hidden = moe->hidden,
@@ -154,15 +153,29 @@ static bool run_shared(struct layer *layer, struct error *err)
                              .down = (const void *const[]){memory->shared_down},
                              .in = memory->hidden,
                              .out = memory->shared,
-                             .middle = memory->shared_middle});
-    device_reduce(layer->setup.device, STREAM_COMPUTE,
-                  &(struct row_sums){.out = memory_dense(layer, memory->output),
-                                     .in = memory_dense(layer, memory->shared),
-                                     .first = memory->ones_first,
-                                     .source = memory->ones_of,
-                                     .count = first[1],
-                                     .width = moe->hidden,
-                                     .add = true});
+                             .middle = memory->shared_middle,
+                             .stream = stream});
+}
+
+void layer_add_shared(struct layer *layer)
+{
+    const struct layer_memory *memory = layer->memory;
+    if (layer_own_tokens(layer) > 0)
+        device_reduce(layer->setup.device, STREAM_COMPUTE,
+                      &(struct row_sums){.out = memory_dense(layer, memory->output),
+                                         .in = memory_dense(layer, memory->shared),
+                                         .first = memory->ones_first,
+                                         .source = memory->ones_of,
+                                         .count = layer_own_tokens(layer),
+                                         .width = layer->schedule.moe.hidden,
+                                         .add = true});
+}
+
+static bool run_shared(struct layer *layer, struct error *err)
+{
+    (void)err;
+    layer_run_shared(layer, STREAM_COMPUTE);
+    layer_add_shared(layer);
     return true;
 }
 
@@ -174,12 +187,17 @@ static bool (*const phase_work[])(struct layer *layer, struct error *err) = {
     [PHASE_SHARED] = run_shared,
 };
 
+bool layer_give_phase(struct layer *layer, enum phase phase, struct error *err)
+{
+    return phase_work[phase](layer, err);
+}
+
 bool layer_run(struct layer *layer, struct layer_times *times, struct error *err)
 {
     const bool shared = layer->setup.scenario->moe.shared_intermediate > 0;
     *times = (struct layer_times){0};
     for (enum phase phase = 0; phase <= (shared ? PHASE_SHARED : PHASE_COMBINE); phase++) {
-        if (!begin_phase(layer, phase, err) || !phase_work[phase](layer, err) ||
+        if (!begin_phase(layer, phase, err) || !layer_give_phase(layer, phase, err) ||
             !end_phase(layer, phase, times, err))
             return false;
         if (phase_moves(phase) && layer->setup.check_rows && layer->backend->take_sums)

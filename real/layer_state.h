@@ -65,6 +65,14 @@ bool choices_learn(struct layer *layer, struct error *err);
 void choices_read(struct layer *layer, const uint32_t *token, uint32_t count, uint16_t *ids,
                   float *weights);
 
+// --- the steps: real/layer.c, for real/layer_graph.c ---------------------------------------------
+
+// One step's work, queued. The shared expert's has two parts: its FFN in the order of the compute
+// stream or of STREAM_BESIDE, and adding that to the output, which the compute stream does.
+bool layer_give_phase(struct layer *layer, enum phase phase, struct error *err);
+void layer_run_shared(struct layer *layer, enum stream stream);
+void layer_add_shared(struct layer *layer);
+
 // --- what backends take of the layer -------------------------------------------------------------
 
 // Later work on the compute stream waits for both stages.

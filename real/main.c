@@ -25,8 +25,9 @@ static bool run_real_command(struct world *world, enum real_command command,
                              const struct real_options *options, struct error *err)
 {
     const enum transport_choice choice = (enum transport_choice)options->transport;
+    const struct transport_use use = {.share_gpu = options->share_gpu, .graphs = options->graph};
     return world_same_version(world, err) && agree_options(world, options, err) &&
-           world_open(world, choice, options->share_gpu, err) &&
+           world_open(world, choice, &use, err) &&
            (command == REAL_PROBE ? run_probe : cases_run)(world, options, err);
 }
 

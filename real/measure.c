@@ -62,6 +62,13 @@ static bool check_rows(const struct world *world, struct layer *layer, struct ve
            world_agrees(world, layer->backend->check_rows(layer, &verified->rows, err), err);
 }
 
+void samples_gather(const struct world *world, struct samples *samples, uint32_t iteration,
+                    const struct layer_times *own)
+{
+    struct layer_times *to = world->rank ? NULL : samples->times + (size_t)iteration * world->ranks;
+    MPI_Gather(own, (int)sizeof *own, MPI_BYTE, to, (int)sizeof *own, MPI_BYTE, 0, MPI_COMM_WORLD);
+}
+
 static bool run_counted(const struct world *world, struct layer *layer,
                         struct measured_case *result, struct error *err)
 {
@@ -75,9 +82,7 @@ static bool run_counted(const struct world *world, struct layer *layer,
             before[stage] = world->transport->bytes_sent[exchange_stream(stage)];
         if (!layer_run(layer, &own, err) || !check_rows(world, layer, &result->verified, err))
             return false;
-        MPI_Gather(&own, (int)sizeof own, MPI_BYTE,
-                   world->rank ? NULL : samples->times + (size_t)i * world->ranks, (int)sizeof own,
-                   MPI_BYTE, 0, MPI_COMM_WORLD);
+        samples_gather(world, samples, i, &own);
         if (i == 0 && !check_movement(world, layer, before, result->sent_bytes, err))
             return false;
     }
@@ -91,8 +96,11 @@ static bool run_iterations(const struct world *world, const struct real_options 
     for (uint32_t i = 0; i < options->warmup; i++)
         if (!layer_run(layer, &times, err) || !check_rows(world, layer, &result->verified, err))
             return false;
-    return run_counted(world, layer, result, err) &&
-           (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));
+    if (!run_counted(world, layer, result, err))
+        return false;
+    if (options->graph)
+        return measure_graphs(world, options, layer, result, err);
+    return (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));
 }
 
 bool measure_case(const struct world *world, const struct real_options *options,
@@ -103,7 +111,9 @@ bool measure_case(const struct world *world, const struct real_options *options,
     *result = (struct measured_case){
         .scenario = setup.scenario,
         .router = setup.router,
-        .samples = {.iterations = options->iterations, .ranks = world->ranks}};
+        .samples = {.iterations = options->graph ? 1 : options->iterations, .ranks = world->ranks}};
+    if (options->graph)
+        device_prepare_graphs(world->device);
     bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
     result->backend = layer.backend;
     result->activation = world->device->ops->activation;
@@ -117,4 +127,7 @@ void measured_case_release(struct measured_case *result)
 {
     free(result->samples.times);
     result->samples.times = NULL;
+    for (uint32_t g = 0; g < result->graph_count; g++)
+        free(result->graphs[g].samples.times);
+    result->graph_count = 0;
 }

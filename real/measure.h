@@ -16,14 +16,25 @@ struct samples {
     struct layer_times *times; // NULL on other ranks
 };
 
+// The layer in a graph: phase_us[PHASE_LAYER] of the samples, and nothing else there.
+struct measured_graph {
+    enum overlap
+        overlap; // none: after combine; dispatch: beside it, and beside experts and combine
+    struct samples samples;
+};
+
 // One case: a scenario measured and checked.
+#define MEASURED_GRAPHS 2
 struct measured_case {
     const struct scenario *scenario;
     bool router; // choices by the real router
     const struct backend *backend;
     enum row_format activation; // that experts multiplied in
-    struct samples samples;
-    struct verified verified;
+    struct samples samples;     // of the six steps; with graphs, of one iteration
+    struct measured_graph graphs[MEASURED_GRAPHS];
+    uint32_t graph_count;
+    unsigned without;            // steps of the layer that its graphs leave out, a bit for each
+    struct verified verified;    // with several graphs, the one that is furthest off
     uint64_t sent_bytes[STAGES]; // of all ranks, an iteration
 };
 
@@ -33,6 +44,25 @@ bool measure_case(const struct world *world, const struct real_options *options,
                   const struct scenario *scenario, struct measured_case *result, struct error *err);
 void measured_case_release(struct measured_case *result);
 
+// --- graphs ------------------------------------------------------------------------------------
+
+// Refuses --graph where the device keeps none, and what it does not go with. Collective.
+bool measure_check_graphs(const struct world *world, const struct real_options *options,
+                          struct error *err);
+
+// Replays the layer in a graph, with a shared expert also in another, and checks what each made.
+// Once the layer has run. Collective.
+bool measure_graphs(const struct world *world, const struct real_options *options,
+                    struct layer *layer, struct measured_case *result, struct error *err);
+
+// Adds this rank's times of an iteration to those that rank 0 gathers. Collective.
+void samples_gather(const struct world *world, struct samples *samples, uint32_t iteration,
+                    const struct layer_times *own);
+
+// The steps that graphs leave out, as measured rows name them: "router+notify".
+#define MEASURED_WITHOUT_BYTES 64
+char *measured_without(const struct measured_case *result, char buffer[MEASURED_WITHOUT_BYTES]);
+
 // --- what was measured, written ----------------------------------------------------------------
 
 // Median, smallest and 99th percentile, microseconds. Sorts the values; count must be positive.
@@ -41,7 +71,7 @@ struct statistic {
 };
 struct statistic statistic_take(double *values_us, size_t count);
 
-// The measured CSV: one row a phase, stage and statistic.
+// The measured CSV: one row a phase, stage and statistic, or a graph and statistic.
 void measure_write_csv_head(FILE *out);
 // What rows of one file are numbered by: ids are FAMILY-RUN-NUMBER, where RUN is another word in
 // every run, so that rows of several files can be read together.

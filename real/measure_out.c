@@ -66,7 +66,7 @@ void measure_write_csv_head(FILE *out)
 {
     fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source,stage,stat,"
-                 "routing,layout,step,layer,min_us,p99_us,model,weight_dtype\n");
+                 "routing,layout,step,layer,min_us,p99_us,model,weight_dtype,overlap,without\n");
 }
 
 // The group limit of the choices: the router's own groups, or deepep's nodes.
@@ -84,11 +84,22 @@ static const char *routing_name(const struct measured_case *result)
     return result->router ? "router" : routing_rule_names[result->scenario->routing.rule];
 }
 
+char *measured_without(const struct measured_case *result, char buffer[MEASURED_WITHOUT_BYTES])
+{
+    buffer[0] = '\0';
+    for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
+        if (result->without & 1u << phase)
+            snprintf(buffer + strlen(buffer), MEASURED_WITHOUT_BYTES - strlen(buffer), "%s%s",
+                     buffer[0] ? "+" : "", phase_names[phase]);
+    return buffer;
+}
+
 // Rows of a case that differ in phase, stage and statistic.
 struct row_kind {
     enum phase phase;
     uint32_t stage; // STAGES: whole phase
     bool slowest;
+    const struct measured_graph *graph; // phase layer; NULL: a step's
 };
 
 static void write_text(FILE *out, const char *text)
@@ -99,14 +110,21 @@ static void write_text(FILE *out, const char *text)
         fputs(text, out);
 }
 
+static struct statistic row_statistic(const struct measured_case *result,
+                                      const struct row_kind *kind)
+{
+    return phase_statistic(kind->graph ? &kind->graph->samples : &result->samples, kind->phase,
+                           kind->stage, kind->slowest);
+}
+
 static void write_measured_row(FILE *out, const struct real_options *options,
                                const struct measured_case *result, const struct row_kind *kind,
                                struct row_ids *ids)
 {
     const struct scenario *scenario = result->scenario;
     const struct moe *moe = &scenario->moe;
-    const struct statistic statistic =
-        phase_statistic(&result->samples, kind->phase, kind->stage, kind->slowest);
+    const struct statistic statistic = row_statistic(result, kind);
+    char without[MEASURED_WITHOUT_BYTES];
     const uint32_t limit = group_limit(result);
     const char *asked = options->def.cluster, *cluster = asked[0] ? asked : scenario->cluster.name;
     fprintf(out, "%s-%s-%04u,%s,", options->family, ids->run, ids->next++, options->family);
@@ -124,8 +142,10 @@ static void write_measured_row(FILE *out, const struct real_options *options,
             (unsigned long long)options->def.step, options->def.layer, statistic.min_us,
             statistic.p99_us);
     write_text(out, moe->name);
-    fprintf(out, ",%s\n",
-            result->activation == ROW_BF16 ? dtype_names[DTYPE_BF16] : dtype_names[DTYPE_FP32]);
+    fprintf(out, ",%s,%s,%s\n",
+            result->activation == ROW_BF16 ? dtype_names[DTYPE_BF16] : dtype_names[DTYPE_FP32],
+            kind->graph ? overlap_names[kind->graph->overlap] : "",
+            kind->graph ? measured_without(result, without) : "");
 }
 
 // Whether ranks of one node, or of several, meet at all.
@@ -140,6 +160,8 @@ static bool has_stage(const struct measured_case *result, enum phase phase, uint
 static bool ran(const struct measured_case *result, enum phase phase)
 {
     const struct scenario *scenario = result->scenario;
+    if (result->graph_count)
+        return false;
     if (phase == PHASE_NOTIFY) // choices also travel to where the job checks itself
         return scenario->dispatcher.counts == COUNTS_EXCHANGE;
     return phase < PHASE_ALLTOALL &&
@@ -153,21 +175,31 @@ void measure_write_csv(FILE *out, const struct real_options *options,
         for (uint32_t stage = 0; ran(result, phase) && stage <= STAGES; stage++)
             for (int slowest = 0; has_stage(result, phase, stage) && slowest < 2; slowest++)
                 write_measured_row(out, options, result,
-                                   &(struct row_kind){phase, stage, slowest != 0}, ids);
+                                   &(struct row_kind){phase, stage, slowest != 0, NULL}, ids);
+    for (uint32_t g = 0; g < result->graph_count; g++)
+        for (int slowest = 0; slowest < 2; slowest++)
+            write_measured_row(
+                out, options, result,
+                &(struct row_kind){PHASE_LAYER, STAGES, slowest != 0, &result->graphs[g]}, ids);
 }
 
 // --- JSON -----------------------------------------------------------------------------------
+
+static json_t *times_json(const struct samples *samples, enum phase phase)
+{
+    const struct statistic mean = phase_statistic(samples, phase, STAGES, false);
+    const struct statistic slowest = phase_statistic(samples, phase, STAGES, true);
+    return json_pack("{s:s s:o s:o s:o s:o}", "phase", phase_names[phase], "latency_mean_us",
+                     table_json_real(mean.median_us), "latency_us",
+                     table_json_real(slowest.median_us), "min_us", table_json_real(slowest.min_us),
+                     "p99_us", table_json_real(slowest.p99_us));
+}
 
 static json_t *phase_json(const struct measured_case *result, enum phase phase)
 {
     static const char *const keys[STAGES] = {"inter_us", "intra_us"};
     const struct samples *samples = &result->samples;
-    const struct statistic mean = phase_statistic(samples, phase, STAGES, false);
-    const struct statistic slowest = phase_statistic(samples, phase, STAGES, true);
-    json_t *json = json_pack(
-        "{s:s s:o s:o s:o s:o}", "phase", phase_names[phase], "latency_mean_us",
-        table_json_real(mean.median_us), "latency_us", table_json_real(slowest.median_us), "min_us",
-        table_json_real(slowest.min_us), "p99_us", table_json_real(slowest.p99_us));
+    json_t *json = times_json(samples, phase);
     for (uint32_t stage = 0; stage < STAGES; stage++)
         if (has_stage(result, phase, stage))
             json_object_set_new(
@@ -197,9 +229,17 @@ static json_t *sent_json(const struct measured_case *result, enum stage stage)
                                          : json_null();
 }
 
-json_t *measure_json(const struct real_options *options, const struct measured_case *result)
+static json_t *graph_json(const struct measured_case *result, const struct measured_graph *graph)
 {
-    const struct verified *verified = &result->verified;
+    char without[MEASURED_WITHOUT_BYTES];
+    json_t *json = times_json(&graph->samples, PHASE_LAYER);
+    json_object_set_new(json, "overlap", json_string(overlap_names[graph->overlap]));
+    json_object_set_new(json, "without", json_string(measured_without(result, without)));
+    return json;
+}
+
+static json_t *phases_json(const struct real_options *options, const struct measured_case *result)
+{
     json_t *phases = json_array();
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
         if (!ran(result, phase))
@@ -209,6 +249,19 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
             json_object_set_new(entry, "samples_us", raw_json(&result->samples, phase));
         json_array_append_new(phases, entry);
     }
+    for (uint32_t g = 0; g < result->graph_count; g++) {
+        json_t *entry = graph_json(result, &result->graphs[g]);
+        if (options->raw)
+            json_object_set_new(entry, "samples_us",
+                                raw_json(&result->graphs[g].samples, PHASE_LAYER));
+        json_array_append_new(phases, entry);
+    }
+    return phases;
+}
+
+json_t *measure_json(const struct real_options *options, const struct measured_case *result)
+{
+    const struct verified *verified = &result->verified;
     // clang-format off
     return json_pack("{s:I s:s s:s s:I s:I s:o s:o s:o s:{s:I s:I s:o s:o s:o s:o s:o s:I s:I}}",
         "tokens_per_gpu", (json_int_t)routing_max_tokens(&result->scenario->routing),
@@ -216,7 +269,7 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
         "routing", routing_name(result),
         "layer", (json_int_t)options->def.layer,
         "step", (json_int_t)options->def.step,
-        "phases", phases,
+        "phases", phases_json(options, result),
         "inter_bytes", sent_json(result, STAGE_INTER),
         "intra_bytes", sent_json(result, STAGE_INTRA),
         "verified",

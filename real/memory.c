@@ -21,7 +21,7 @@ struct row_block memory_floats(void *base, uint32_t width)
     return (struct row_block){.base = base, .stride = width * sizeof(float), .format = ROW_FP32};
 }
 
-void *memory_allocate(struct layer *layer, uint64_t bytes)
+static void *hold(struct layer *layer, uint64_t bytes)
 {
     struct layer_memory *memory = layer->memory;
     void *array = device_alloc(layer->setup.device, bytes);
@@ -29,6 +29,36 @@ void *memory_allocate(struct layer *layer, uint64_t bytes)
         return NULL;
     memory->held = mem_grow(memory->held, memory->held_count + 1, sizeof *memory->held);
     return memory->held[memory->held_count++] = array;
+}
+
+void memory_add_scratch(struct layer *layer, void *array, uint64_t bytes)
+{
+    struct layer_memory *memory = layer->memory;
+    memory->scratch = mem_grow(memory->scratch, memory->scratch_count + 1, sizeof *memory->scratch);
+    memory->scratch[memory->scratch_count++] = (struct scratch){array, bytes};
+}
+
+void *memory_allocate(struct layer *layer, uint64_t bytes)
+{
+    void *array = hold(layer, bytes);
+    if (array)
+        memory_add_scratch(layer, array, bytes);
+    return array;
+}
+
+#define SPOILT 100 // no result is as large
+
+void memory_spoil(struct layer *layer)
+{
+    const struct layer_memory *memory = layer->memory;
+    struct device *device = layer->setup.device;
+    for (size_t i = 0; i < memory->scratch_count; i++)
+        device_fill(device, &(struct tensor_fill){
+                                .values = memory->scratch[i].array,
+                                .count = memory->scratch[i].bytes / device_value_bytes(device),
+                                .seed = i,
+                                .tensor = tensor_number(TENSOR_INPUT, 0, UINT32_MAX),
+                                .scale = SPOILT});
 }
 
 void *memory_allocate_dense(struct layer *layer, uint64_t rows, uint64_t width)
@@ -41,7 +71,7 @@ static void *allocate_filled(struct layer *layer, uint64_t rows, uint32_t width,
 {
     const struct layer_setup *setup = &layer->setup;
     const uint64_t count = rows * width, seed = setup->scenario->run.seed;
-    void *values = memory_allocate_dense(layer, rows, width);
+    void *values = hold(layer, count * device_value_bytes(setup->device));
     if (values)
         device_fill(setup->device, &(struct tensor_fill){values, count, seed, tensor, scale});
     return values;
@@ -58,7 +88,7 @@ static void *make_weights(struct layer *layer, uint64_t rows, uint32_t width, en
 
 void *memory_upload(struct layer *layer, const void *host, uint64_t bytes)
 {
-    void *memory = memory_allocate(layer, bytes);
+    void *memory = hold(layer, bytes);
     if (memory && bytes)
         device_upload(layer->setup.device, memory, host, bytes);
     return memory;
@@ -145,6 +175,7 @@ void memory_close(struct layer *layer)
     for (size_t i = 0; i < memory->held_count; i++)
         device_release(layer->setup.device, memory->held[i]);
     free(memory->held);
+    free(memory->scratch);
     free(memory->gate_up);
     free(memory->down);
     free(memory);

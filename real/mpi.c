@@ -104,11 +104,11 @@ static int mpi_join(struct mpi *mpi)
     return code;
 }
 
-static bool mpi_open(struct transport **transport, struct device *device, bool share_gpu,
-                     struct error *err)
+static bool mpi_open(struct transport **transport, struct device *device,
+                     const struct transport_use *use, struct error *err)
 {
     (void)device;
-    (void)share_gpu;
+    (void)use;
     struct mpi *opened = mem_alloc(1, sizeof *opened);
     opened->base.ops = &transport_mpi;
     const int code = mpi_join(opened);

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Runs epsim-real on all GPUs of one host, a rank each: checks outputs, probes links, measures every dispatcher.
 # usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]
-# WHAT: verify probe points two-stages timeline large for NCCL calls; ep-warm ep-verify ep-points ep-capacity skew for NCCL
-# EP (ep-warm compiles its kernels beforehand, several at once). None named: all but `large`, in this order. Results:
-# OUT/results.tar.gz, after each WHAT.
+# WHAT: verify probe points two-stages timeline large for NCCL calls; ep-warm ep-verify ep-points ep-capacity skew for
+# NCCL EP (ep-warm compiles its kernels beforehand, several at once); graph for layers in CUDA graphs, by both. None
+# named: all but `large` and `graph`, NCCL EP first. Results: OUT/results.tar.gz, after each WHAT.
 # RANKS: as many as there are GPUs, or more, which then share them (NCCL calls alone; start the MPS daemon first).
 # TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls. SKEW: a folder of traces to measure under `skew`, each
 # made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`, N at least RANKS times 4096.
@@ -19,6 +19,7 @@ mkdir -p "$files" "$out"
 gpus=$(nvidia-smi -L | wc -l)
 ranks=${RANKS:-$gpus}
 share=
+flags=
 [ "$ranks" -gt "$gpus" ] && share=--share-gpu
 here=$(dirname "$0")
 models=$here/results/models
@@ -32,7 +33,7 @@ run() { # seconds at most, arguments
     limit=$1
     shift
     timeout "$limit" mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$ranks" \
-        "$real" "$@" --transport nccl $share || echo "FAILED: exit $?: $*"
+        "$real" "$@" --transport nccl $share ${flags:+"$flags"} || echo "FAILED: exit $?: $*"
 }
 
 check() { # name, model, dispatcher, tokens
@@ -169,13 +170,33 @@ skew() {
     done
 }
 
+# --- graphs -------------------------------------------------------------------------------------
+
+# The layer as engines deploy it, by fours; outputs are checked at a few counts.
+graph() {
+    few=${TOKENS_LL:-1,4,16,64,256,1024}
+    many=${TOKENS:-1,4,16,64,256,1024,4096,8192}
+    flags=--graph
+    for shape in deepseek-v3 qwen3-235b-a22b; do
+        for dtype in fp8 bf16; do
+            check "graph-nccl-ep-ll-$shape-$dtype" "$shape-$dtype" nccl-ep-ll 1,256
+            measure graph "$shape-$dtype" nccl-ep-ll "$few"
+        done
+        for dispatcher in nccl-ep-ht nccl-flat; do
+            check "graph-$dispatcher-$shape-bf16" "$shape-bf16" $dispatcher 1,512
+            measure graph "$shape-bf16" $dispatcher "$many"
+        done
+    done
+    flags=
+}
+
 nvidia-smi -L
 nvidia-smi topo -m
 nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.limit --format=csv
 for what in "$@"; do
     echo "== $what $(date +%T)"
     case $what in
-    verify | probe | points | large | timeline | skew) $what ;;
+    verify | probe | points | large | timeline | skew | graph) $what ;;
     two-stages) two_stages ;;
     ep-warm) ep_warm ;;
     ep-verify) ep_verify ;;

@@ -3,7 +3,9 @@
 //
 // Each stage has a communicator of its own, so that its exchanges may run beside the other's. The
 // communicators do not block: every wait on them ends after LIMIT_S, so that a lost peer ends the
-// job instead of hanging it.
+// job instead of hanging it. Exchanges that are kept in graphs need others, which do: a group that
+// does not block is launched by a thread of NCCL's own, and its documentation does not say that
+// such a group can be captured. What blocks there is the making of connections alone.
 #include "real/nccl.h"
 
 #include "base/mem.h"
@@ -20,11 +22,6 @@
 
 #if NCCL_VERSION_CODE < NCCL_VERSION(2, 28, 0)
 #error "NCCL 2.28 or later is needed"
-#endif
-
-// 1: calls wait inside NCCL, which saves it a thread a group but leaves nobody to end the wait.
-#ifndef TRANSPORT_BLOCKING
-#define TRANSPORT_BLOCKING 0
 #endif
 
 #define LIMIT_S 20.0 // of one wait; what is left of 30 s is for ending
@@ -161,13 +158,13 @@ static bool share_id(struct nccl *t, ncclUniqueId *id)
 
 // The second communicator shares the first one's buffers and threads where ranks share a GPU: cores
 // and memory are short there.
-static bool open_comms(struct nccl *t, bool share_gpu)
+static bool open_comms(struct nccl *t, const struct transport_use *use)
 {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     ncclUniqueId id;
     memset(&id, 0, sizeof id);
-    config.blocking = TRANSPORT_BLOCKING;
-    config.splitShare = share_gpu;
+    config.blocking = use->graphs;
+    config.splitShare = use->share_gpu;
     return share_id(t, &id) &&
            NCCLCHECK(t, t->comms[0],
                      ncclCommInitRankConfig(&t->comms[0], t->ranks, id, t->rank, &config)) &&
@@ -189,8 +186,8 @@ ncclComm_t nccl_communicator(struct transport *transport, struct error *err)
     return t->base.failed ? NULL : t->whole;
 }
 
-static bool nccl_open(struct transport **transport, struct device *device, bool share_gpu,
-                      struct error *err)
+static bool nccl_open(struct transport **transport, struct device *device,
+                      const struct transport_use *use, struct error *err)
 {
     struct nccl *t = mem_alloc(1, sizeof *t);
     *transport = NULL;
@@ -198,9 +195,9 @@ static bool nccl_open(struct transport **transport, struct device *device, bool 
     t->device = device;
     MPI_Comm_rank(MPI_COMM_WORLD, &t->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &t->ranks);
-    if (share_gpu)
+    if (use->share_gpu)
         pretend_hosts(t);
-    if (!open_comms(t, share_gpu)) {
+    if (!open_comms(t, use)) {
         transport_report(&t->base, err);
         free(t);
         return false;

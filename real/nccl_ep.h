@@ -14,6 +14,7 @@
 // Memory that the kernels of every rank reach.
 struct window {
     void *memory;
+    uint64_t bytes;
     ncclWindow_t handle;
 };
 

@@ -36,11 +36,11 @@ static uint64_t ht_room(const struct layer *layer)
 static bool open_window(struct layer *layer, struct window *window, struct error *err)
 {
     struct nccl_ep *ep = nccl_ep_of(layer);
-    const uint64_t bytes = ht_room(layer) * layer->setup.scenario->moe.hidden * sizeof(uint16_t);
-    return nccl_ep_done("ncclMemAlloc", ncclMemAlloc(&window->memory, bytes), err) &&
+    window->bytes = ht_room(layer) * layer->setup.scenario->moe.hidden * sizeof(uint16_t);
+    return nccl_ep_done("ncclMemAlloc", ncclMemAlloc(&window->memory, window->bytes), err) &&
            nccl_ep_done("ncclCommWindowRegister",
-                        ncclCommWindowRegister(ep->comm, window->memory, bytes, &window->handle,
-                                               NCCL_WIN_COLL_SYMMETRIC),
+                        ncclCommWindowRegister(ep->comm, window->memory, window->bytes,
+                                               &window->handle, NCCL_WIN_COLL_SYMMETRIC),
                         err);
 }
 
@@ -64,6 +64,8 @@ static bool ht_open(struct layer *layer, struct error *err)
         return false;
     ep->received = ep->received_window.memory;
     ep->results = ep->results_window.memory;
+    memory_add_scratch(layer, ep->received, ep->received_window.bytes);
+    memory_add_scratch(layer, ep->results, ep->results_window.bytes);
     ep->counts = memory_allocate(layer, sizeof *ep->counts);
     ep->weights = memory_allocate(layer, ht_room(layer) * topk * sizeof *ep->weights);
     ep->served_ids = memory_allocate(layer, ht_room(layer) * topk * sizeof *ep->served_ids);

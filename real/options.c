@@ -32,6 +32,14 @@ static const struct option_row run_rows[] = {
 };
 static const struct option_group run_options = {HEADING_RUN, OPTION_ROWS(run_rows)};
 
+static const struct option_row graph_rows[] = {
+    {OPTION_SWITCH(
+        "graph", AT(graph),
+        "time the layer as one CUDA graph, replayed, and no single steps; a shared expert "
+        "after combine, then beside dispatch, experts and combine")},
+};
+static const struct option_group graph_options = {HEADING_RUN, OPTION_ROWS(graph_rows)};
+
 static const struct option_row verify_rows[] = {
     {OPTION_NUMBER("verify", FIELD_U32, AT(verify), "N", 0, 1e9,
                    "tokens of the job to check against a float64 reference, and all rows sent; 0: "
@@ -84,6 +92,7 @@ static const struct option_part layer_parts[] = {
     {&scenario_seed_options, AT(def.seed)},
     {&list_options, 0},
     {&run_options, 0},
+    {&graph_options, 0},
     {&verify_options, 0},
     {&written_options, 0},
     {&output_options, 0},

@@ -18,14 +18,20 @@ struct exchange {
     uint32_t send_count, receive_count;
 };
 
+// What a transport is opened for.
+struct transport_use {
+    bool share_gpu; // several ranks may have one GPU
+    bool graphs;    // its exchanges are also kept in graphs (device_capture_begin)
+};
+
 struct transport;
 
 struct transport_ops {
     const char *name; // "mpi", "nccl"
 
-    // Joins all ranks of the MPI world; collective. share_gpu: several ranks may have one GPU.
-    bool (*open)(struct transport **transport, struct device *device, bool share_gpu,
-                 struct error *err);
+    // Joins all ranks of the MPI world; collective.
+    bool (*open)(struct transport **transport, struct device *device,
+                 const struct transport_use *use, struct error *err);
     void (*close)(struct transport *transport);
     bool (*post)(struct transport *transport, enum stream stage, const struct exchange *exchange,
                  struct error *err);

@@ -77,26 +77,26 @@ static uint32_t choose_gpu(bool share_gpu)
 }
 
 static bool open_on(struct world *world, const struct device_ops *device,
-                    const struct transport_ops *transport, bool share_gpu, struct error *err)
+                    const struct transport_ops *transport, const struct transport_use *use,
+                    struct error *err)
 {
-    const uint32_t index = choose_gpu(share_gpu);
+    const uint32_t index = choose_gpu(use->share_gpu);
     if (!world_agrees(world, device->open(&world->device, index, err), err))
         return false;
-    return world_agrees(world, transport->open(&world->transport, world->device, share_gpu, err),
-                        err);
+    return world_agrees(world, transport->open(&world->transport, world->device, use, err), err);
 }
 
-bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
+bool world_open(struct world *world, enum transport_choice choice, const struct transport_use *use,
                 struct error *err)
 {
 #ifdef EPSIM_CUDA
     if (choice != TRANSPORT_MPI)
-        return open_on(world, &device_cuda, &transport_nccl, share_gpu, err);
+        return open_on(world, &device_cuda, &transport_nccl, use, err);
 #else
     if (choice == TRANSPORT_NCCL)
         return error_set(err, EXIT_ABSENT, "--transport nccl: built without CUDA and NCCL");
 #endif
-    return open_on(world, &device_host, &transport_mpi, share_gpu, err);
+    return open_on(world, &device_host, &transport_mpi, use, err);
 }
 
 void world_close(struct world *world)

@@ -25,9 +25,9 @@ void world_join(struct world *world);
 // Collective.
 bool world_same_version(const struct world *world, struct error *err);
 
-// Opens the device and the transport of the choice; auto: nccl where that was built. share_gpu:
-// several ranks may have one GPU. Collective: all ranks' choices are the same.
-bool world_open(struct world *world, enum transport_choice choice, bool share_gpu,
+// Opens the device and the transport of the choice; auto: nccl where that was built. Collective:
+// all ranks' choices are the same.
+bool world_open(struct world *world, enum transport_choice choice, const struct transport_use *use,
                 struct error *err);
 void world_close(struct world *world);
 

@@ -44,6 +44,7 @@ static void make_schedule(const struct scenario *scenario, const struct loads *l
                        scenario->layout);
     if (scenario->def.isolated)
         schedule_keep_only(schedule, scenario->def.only);
+    schedule_leave_out(schedule, scenario->def.left_out);
 }
 
 static void renew_schedule(struct scenario *scenario)

@@ -37,6 +37,7 @@ struct scenario_def {
     bool aligned;
     bool isolated; // only one phase of the layer is there, as benchmarks time it
     enum phase only;
+    unsigned left_out; // phases that the layer runs without, a bit for each: 1 << phase
     double skew_us;
     char slow[FIELD_TEXT_BYTES]; // slow parts, instead of the cluster's own
     uint64_t seed;

@@ -17,8 +17,9 @@ static struct interval interval_for(const struct accuracy_row *row, const struct
         return (struct interval){NAN, NAN};
     uncertainties_find(&uncertainties, intervals->fits, scenario, engine);
     const bool slowest = !strcmp(measured->stat, "slowest");
-    return interval_of(slowest ? &uncertainties.slowest[measured->phase]
-                               : &uncertainties.mean[measured->phase],
+    return interval_of(measured->phase == PHASE_LAYER ? &uncertainties.layer
+                       : slowest                      ? &uncertainties.slowest[measured->phase]
+                                                      : &uncertainties.mean[measured->phase],
                        row->predicted_us, intervals->pct);
 }
 

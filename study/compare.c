@@ -36,7 +36,8 @@ static bool same_parts(const struct measured_row *row, const struct scenario *sc
 static bool same_figure(const struct measured_row *row, const struct moe *moe)
 {
     const enum dtype dtype = row->phase == PHASE_COMBINE ? moe->combine_dtype : moe->dispatch_dtype;
-    return row->dtype == dtype && !row->other_dtype[0] && !row->stage[0] &&
+    return row->phase != PHASE_LAYER && row->dtype == dtype && !row->other_dtype[0] &&
+           !row->stage[0] &&
            (!row->stat[0] || !strcmp(row->stat, "mean") || !strcmp(row->stat, "slowest"));
 }
 

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const group_key_names[] = {"family", "cluster", "dispatcher", "nodes", "phase",
-                                       "stage",  "tokens",  "sms",        "dtype", NULL};
+const char *const group_key_names[] = {"family", "cluster", "dispatcher", "nodes",
+                                       "phase",  "stage",   "tokens",     "sms",
+                                       "dtype",  "overlap", NULL};
 
 struct grouping grouping_default(void)
 {
@@ -24,7 +25,7 @@ static bool add_key(struct grouping *grouping, const char *word, struct error *e
     if (key == GROUP_KEYS)
         return error_set(err, EXIT_INPUT,
                          "'%s': expected family, cluster, dispatcher, nodes, phase, stage, tokens, "
-                         "sms, dtype, or a list",
+                         "sms, dtype, overlap, or a list",
                          error_quote(word, quoted));
     for (size_t i = 0; i < grouping->count; i++)
         if (grouping->keys[i] == key)
@@ -62,7 +63,8 @@ char *group_key_text(enum group_key key, const struct measured_row *row, char *b
         [GROUP_DISPATCHER] = row->dispatcher,
         [GROUP_PHASE] = phase_names[row->phase],
         [GROUP_STAGE] = row->stage,
-        [GROUP_DTYPE] = row->other_dtype[0] ? row->other_dtype : dtype_names[row->dtype]};
+        [GROUP_DTYPE] = row->other_dtype[0] ? row->other_dtype : dtype_names[row->dtype],
+        [GROUP_OVERLAP] = row->phase == PHASE_LAYER ? overlap_names[row->overlap] : ""};
     buffer[0] = '\0';
     if (texts[key])
         snprintf(buffer, FIELD_TEXT_BYTES, "%s", texts[key]);

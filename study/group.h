@@ -18,6 +18,7 @@ enum group_key {
     GROUP_TOKENS, // a band: 1-7, 8-63, 64-511, ...; of a byte exchange, bytes:512-32767, ...
     GROUP_SMS,    // blank: the library's default
     GROUP_DTYPE,
+    GROUP_OVERLAP, // of a layer; blank: of a phase
     GROUP_KEYS,
 };
 extern const char *const group_key_names[]; // the columns' names; "tokens"

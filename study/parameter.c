@@ -102,6 +102,7 @@ static bool depends(const struct parameter *parameter, const struct field *field
 {
     const struct dispatcher *dispatcher = &scenario->dispatcher;
     const struct measured_row row = {.phase = phase,
+                                     .without = scenario->def.left_out,
                                      .nodes = scenario->cluster.nodes,
                                      .gpus_per_node = scenario->cluster.gpus_per_node};
     const struct reads reads = {

@@ -60,11 +60,28 @@ static bool passes_memory(const struct reads *reads)
     return false;
 }
 
+// What a layer reads, a phase of it does.
+static bool any_phase(const struct reads *reads, const struct field *field,
+                      bool (*one)(const struct reads *reads, const struct field *field))
+{
+    struct measured_row row = *reads->row;
+    const struct reads part = {
+        .row = &row, .cluster = reads->cluster, .dispatcher = reads->dispatcher};
+    for (row.phase = 0; row.phase < PHASE_ALLTOALL; row.phase++)
+        if (!(row.without & 1u << row.phase) &&
+            (row.phase != PHASE_NOTIFY || reads->dispatcher->counts == COUNTS_EXCHANGE) &&
+            one(&part, field))
+            return true;
+    return false;
+}
+
 #define IS(member) (field->offset == offsetof(struct cluster, member))
 
 bool reads_cluster(const struct reads *reads, const struct field *field)
 {
     const enum phase phase = reads->row->phase;
+    if (phase == PHASE_LAYER)
+        return any_phase(reads, field, reads_cluster);
     const bool computes = !phase_moves(phase) && phase != PHASE_NOTIFY;
     if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps))
         return false; // only naive's
@@ -83,5 +100,7 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
 
 bool reads_dispatcher(const struct reads *reads, const struct field *field)
 {
+    if (reads->row->phase == PHASE_LAYER)
+        return any_phase(reads, field, reads_dispatcher);
     return cost_reads(field, conditions_of(reads));
 }

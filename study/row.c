@@ -109,6 +109,18 @@ static void traffic_of(const struct measured_row *row, const struct row_override
              (unsigned long long)bytes);
 }
 
+// A benchmark of a phase starts it on all ranks together. A layer starts so, and then each rank
+// goes on by itself.
+static void place_phase(struct scenario_def *def, const struct measured_row *row)
+{
+    const bool alone = row->phase != PHASE_LAYER;
+    def->aligned = def->isolated = alone;
+    if (alone)
+        def->only = row->phase;
+    def->overlap = row->overlap;
+    def->left_out = row->without;
+}
+
 static struct scenario_def def_of(const struct measured_row *row,
                                   const struct row_overrides *overrides)
 {
@@ -124,9 +136,7 @@ static struct scenario_def def_of(const struct measured_row *row,
     def.tokens = row->tokens_per_gpu;
     def.sms = row->sms;
     def.seed = overrides->seed;
-    def.aligned = true;
-    def.isolated = true;
-    def.only = row->phase;
+    place_phase(&def, row);
     strcpy(def.gpu, row->gpu);
     if (row->bytes_per_rank)
         traffic_of(row, overrides, def.traffic);
@@ -180,6 +190,20 @@ static bool check_row_matrix(const struct measured_row *row, const struct scenar
         ranks, busiest, row->nodes * row->gpus_per_node, said);
 }
 
+// Whether what the row timed is in the layer.
+static bool check_phase(const struct measured_row *row, const struct scenario *scenario,
+                        struct error *err)
+{
+    const struct schedule *schedule = scenario->schedule;
+    if (row->phase == PHASE_LAYER)
+        return row->overlap == OVERLAP_NONE || schedule->present[PHASE_SHARED] ||
+               error_set(err, EXIT_INPUT, "overlap %s: the layer has no shared expert",
+                         overlap_names[row->overlap]);
+    return schedule->present[row->phase] ||
+           error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
+                     row->dispatcher, phase_names[row->phase]);
+}
+
 bool row_open(struct scenario *scenario, const struct measured_row *row,
               const struct engine *engine, const struct row_overrides *overrides, struct error *err)
 {
@@ -192,10 +216,8 @@ bool row_open(struct scenario *scenario, const struct measured_row *row,
         !scenario_open(scenario, &def, err))
         return false;
     bool ok = scenario_prepare(scenario, engine, err);
-    ok = ok && check_stage(row, err) && check_row_matrix(row, scenario, err);
-    if (ok && !scenario->schedule->present[row->phase])
-        ok = error_set(err, EXIT_INPUT, "dispatcher %s has no phase %s in this layer",
-                       row->dispatcher, phase_names[row->phase]);
+    ok = ok && check_stage(row, err) && check_row_matrix(row, scenario, err) &&
+         check_phase(row, scenario, err);
     if (!ok)
         scenario_release(scenario);
     return ok;
@@ -206,7 +228,29 @@ static struct phase_span span_of(const struct timing *timing, const struct measu
     for (enum stage stage = 0; stage < STAGES; stage++)
         if (!strcmp(row->stage, stage_names[stage]))
             return timing_stage_span(timing, row->phase, stage);
-    return timing_span(timing, row->phase);
+    return row->phase == PHASE_LAYER ? timing_layer_span(timing) : timing_span(timing, row->phase);
+}
+
+// What binds a phase; of a layer, its longest.
+static void name_bottleneck(const struct timing *timing, const struct measured_row *row,
+                            struct prediction *prediction)
+{
+    enum phase longest = PHASE_RMSNORM;
+    double longest_ps = -1;
+    if (row->phase != PHASE_LAYER) {
+        snprintf(prediction->bottleneck, sizeof prediction->bottleneck, "%s",
+                 timing->phases[row->phase].bottleneck);
+        return;
+    }
+    for (enum phase p = 0; p < PHASE_COUNT; p++) {
+        const double ps = timing->phases[p].present ? timing_span(timing, p).latency_ps : -1;
+        if (ps > longest_ps) {
+            longest = p;
+            longest_ps = ps;
+        }
+    }
+    snprintf(prediction->bottleneck, sizeof prediction->bottleneck, "%s: %.80s",
+             phase_names[longest], timing->phases[longest].bottleneck);
 }
 
 struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
@@ -220,8 +264,7 @@ struct prediction row_predict(struct scenario *scenario, const struct measured_r
     (void)ok;
     const struct phase_span span = span_of(&timing, row);
     prediction.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
-    snprintf(prediction.bottleneck, sizeof prediction.bottleneck, "%s",
-             timing.phases[row->phase].bottleneck);
+    name_bottleneck(&timing, row, &prediction);
     timing_release(&timing);
     return prediction;
 }

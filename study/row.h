@@ -17,14 +17,15 @@ struct row_overrides {
     char held_out[64];   // flag that a fit to other rows than these was made with; "": unknown
 };
 
-// Opens the row as a scenario of its phase alone: its moe from its own columns (topk_groups blank:
-// no group limit, else rule deepep; trtllm-*: balanced), EP = nodes x gpus_per_node, whatever the
-// cluster preset's size, ranks aligned. With a model, the row's experts, top-k and hidden must be
-// the model's; routing `router` is then drawn by rule v3. Phases that a row says all of (a byte
-// exchange, rmsnorm, an expert whose width it has) need no model. Refuses rows that no engine
-// predicts (measured_predictable), rows that name no cluster where the overrides do not either,
-// rows of another GPU than the cluster's, and a matrix in which no rank has as much as the row
-// says. Its loads are those that the engine reads. Released by scenario_release.
+// Opens the row as a scenario of its phase alone, or of the whole layer but for what it ran
+// without: its moe from its own columns (topk_groups blank: no group limit, else rule deepep;
+// trtllm-*: balanced), EP = nodes x gpus_per_node, whatever the cluster preset's size, ranks
+// aligned; through a layer each goes on by itself. With a model, the row's experts, top-k and
+// hidden must be the model's; routing `router` is then drawn by rule v3. Phases that a row says all
+// of (a byte exchange, rmsnorm, an expert whose width it has) need no model. Refuses rows that no
+// engine predicts (measured_predictable), rows that name no cluster where the overrides do not
+// either, rows of another GPU than the cluster's, and a matrix in which no rank has as much as the
+// row says. Its loads are those that the engine reads. Released by scenario_release.
 bool row_open(struct scenario *scenario, const struct measured_row *row,
               const struct engine *engine, const struct row_overrides *overrides,
               struct error *err);
@@ -35,8 +36,9 @@ struct prediction {
     char bottleneck[96]; // of its phase, as the engine names it
 };
 
-// What the engine says of the row's own figure: the phase's, or its stage's where the row names
-// one, mean over ranks, or its slowest rank where the row's stat says so.
+// What the engine says of the row's own figure: the phase's, its stage's where the row names one,
+// or the layer's; mean over ranks, or the slowest rank where the row's stat says so. What binds a
+// layer is what binds its longest phase.
 struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
                               const struct engine *engine);
 

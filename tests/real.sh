@@ -127,6 +127,16 @@ else
 fi
 rm -f "$work/probe.tsv"
 
+# Its all-to-alls as measured rows.
+if run 2 probe --transport mpi --cluster 1x2:nvlink=1GB/s --warmup 0 --iterations 1 --most 4KiB \
+    -o "$work/probe.csv" >"$work/log" 2>&1 &&
+    "${EPSIM:-./epsim}" accuracy "$work/probe.csv" --cluster a100-nvl8 --engine estimate >"$work/log" 2>&1; then
+    good
+else
+    bad "rows of a probe" "$work/log"
+fi
+rm -f "$work/probe.csv"
+
 # Ends with this code and one line of ours that has the words; leaves no output.
 refuses() { # code, words, ranks, arguments
     code=$1
@@ -160,6 +170,8 @@ refuses 2 "expected 0 to 5, the trace's layers" 2 --transport mpi --model $model
 refuses 2 'expected fp8, bf16 or fp32' 2 --transport mpi --model tests/data/real/nvfp4.yaml
 refuses 2 'lines with flags' 2 --transport mpi --model $model --dispatcher trtllm-twosided
 refuses 2 'kernels are not run here' 2 --transport mpi --model $model --dispatcher deepep-ll
+refuses 2 'has no CUDA graphs' 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --graph
+refuses 2 'expected one of the two' 2 --transport mpi --model $model --tokens 8 --graph --timeline "$work/timeline.json"
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
 
 # A rank killed in mid-run ends the job soon, and leaves nothing half-written.

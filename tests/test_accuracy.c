@@ -271,6 +271,109 @@ START_TEST(groups_have_support)
 }
 END_TEST
 
+// A layer is predicted as simulate and estimate say it of the whole: without the phases that it ran
+// without, with the shared expert where it ran.
+#define LAYER "h800-cx7,nccl-flat,1,8,256,8,4,64,7168,fp8,layer,,1,0,s"
+static const struct {
+    const char *row;
+    enum overlap overlap;
+    unsigned left_out;
+    bool slowest;
+} layers[] = {
+    {LAYER ",slowest,router,,", OVERLAP_NONE, 0, true},
+    {LAYER ",mean,router,none,", OVERLAP_NONE, 0, false},
+    {LAYER ",slowest,router,,notify", OVERLAP_NONE, 1 << PHASE_NOTIFY, true},
+    {LAYER ",slowest,router,dispatch,notify", OVERLAP_DISPATCH, 1 << PHASE_NOTIFY, true},
+    {LAYER ",slowest,v3,combine,router+notify", OVERLAP_COMBINE,
+     1 << PHASE_ROUTER | 1 << PHASE_NOTIFY, true},
+};
+
+static double layer_us(size_t i, const struct engine *engine)
+{
+    struct scenario_def def = SCENARIO_DEFAULT;
+    struct scenario scenario;
+    struct timing timing;
+    struct error err = {0};
+    double us = 0;
+    strcpy(def.dispatcher, "nccl-flat");
+    strcpy(def.model, "deepseek-v3");
+    def.ep = 8;
+    def.tokens = 64;
+    def.overlap = layers[i].overlap;
+    def.left_out = layers[i].left_out;
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    ck_assert_msg(scenario_run(&scenario, engine, &timing, &err), "%s", err.text);
+    for (uint32_t r = 0; r < timing.ranks; r++) {
+        uint64_t last = 0;
+        for (enum phase p = 0; p < PHASE_COUNT; p++)
+            if (timing.phases[p].present && timing.phases[p].end_ps[r] > last)
+                last = timing.phases[p].end_ps[r];
+        us += (double)last / 1e6 / timing.ranks;
+    }
+    us = layers[i].slowest ? timing_layer_ps(&timing) / 1e6 : us;
+    timing_release(&timing);
+    scenario_release(&scenario);
+    return us;
+}
+
+START_TEST(layers_are_predicted_whole)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s\na,f,%s\n", COLUMNS ",stat,routing,overlap,without",
+             layers[_i].row);
+    const struct fixture file = fixture_make(text, ".csv");
+    const struct row_overrides overrides = {.seed = 1, .model = "deepseek-v3"};
+    struct measured measured;
+    struct accuracy accuracy;
+    load_rows(&measured, file.path);
+    for (size_t e = 0; e < 2; e++) {
+        accuracy_judge(&accuracy, &measured, engine_table[e], &overrides, NULL);
+        ck_assert_msg(!accuracy.rows[0].skipped, "%s", accuracy.rows[0].why);
+        ck_assert_double_eq_tol(accuracy.rows[0].predicted_us, layer_us((size_t)_i, engine_table[e]),
+                                1e-9);
+        ck_assert_msg(strchr(accuracy.rows[0].bottleneck, ':') != NULL, "%s",
+                      accuracy.rows[0].bottleneck);
+        accuracy_release(&accuracy);
+    }
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+// Notify is in the layer, or it is not; the shared expert beside dispatch saves time.
+START_TEST(layers_differ)
+{
+    const double whole = layer_us(0, &engine_estimate), without = layer_us(2, &engine_estimate);
+    ck_assert_double_gt(whole, without + 40); // of nccl-flat on one node: 52 us
+    ck_assert_double_gt(without, layer_us(3, &engine_estimate));
+}
+END_TEST
+
+// A layer asks for its model, and one without a shared expert has none beside anything.
+START_TEST(layers_are_refused)
+{
+    static const struct {
+        const char *model, *why;
+    } cases[] = {{NULL, "phase layer: name the model that ran (--model)"},
+                 {"qwen3-235b-a22b", "overlap dispatch: the layer has no shared expert"}};
+    const struct fixture file = fixture_make(
+        COLUMNS ",overlap\na,f,h800-cx7,nccl-flat,1,8,128,8,,64,4096,fp8,layer,,1,0,s,dispatch\n",
+        ".csv");
+    struct measured measured;
+    struct accuracy accuracy;
+    load_rows(&measured, file.path);
+    for (size_t i = 0; i < SUITE_COUNT(cases); i++) {
+        const struct row_overrides overrides = {.seed = 1, .model = cases[i].model};
+        accuracy_judge(&accuracy, &measured, &engine_estimate, &overrides, NULL);
+        ck_assert_uint_eq(accuracy.skipped, 1);
+        ck_assert_str_eq(accuracy.rows[0].why, cases[i].why);
+        accuracy_release(&accuracy);
+    }
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("accuracy");
@@ -285,6 +388,9 @@ int main(void)
     tcase_add_test(tests, other_groups);
     tcase_add_test(tests, worst_rows);
     tcase_add_test(tests, groups_have_support);
+    tcase_add_loop_test(tests, layers_are_predicted_whole, 0, SUITE_COUNT(layers));
+    tcase_add_test(tests, layers_differ);
+    tcase_add_test(tests, layers_are_refused);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

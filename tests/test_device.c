@@ -556,7 +556,7 @@ START_TEST(ffn)
         down[g] = weights[GROUPS + g] = random_floats(HIDDEN * INNER, 70 + g, 0.4f);
     }
     device_ffn(device, &(struct ffn){GROUPS, HIDDEN, INNER, group_first, gate_up, down, in, out,
-                                     middle, at});
+                                     middle, at, STREAM_COMPUTE});
     for (uint32_t g = 0; g < GROUPS; g++)
         for (uint64_t i = 0; i < group_first[g + 1] - group_first[g]; i++) {
             const uint64_t r = i + (at ? at[g] : group_first[g]);
@@ -589,8 +589,8 @@ static void add_network(uint64_t up, uint64_t down, uint32_t inner, const float 
                                               tensor_scale(HIDDEN)});
     device_fill(device, &(struct tensor_fill){down_values, (uint64_t)HIDDEN * inner, 3, down,
                                               tensor_scale(inner)});
-    device_ffn(device,
-               &(struct ffn){1, HIDDEN, inner, first, ups, downs, in, result, middle, NULL});
+    device_ffn(device, &(struct ffn){1, HIDDEN, inner, first, ups, downs, in, result, middle, NULL,
+                                     STREAM_COMPUTE});
     for (uint32_t i = 0; i < TOKENS * HIDDEN; i++)
         out[i] += weight[i / HIDDEN] * result[i];
 }

@@ -251,7 +251,8 @@ static void all_times(const struct spec *spec, const struct engine *engine, doub
     scenario_release(&scene.scenario);
 }
 
-static void expect_monotone(const struct engine *engine, uint32_t number, bool expected, double tolerance)
+static void expect_monotone(const struct engine *engine, uint32_t number, bool expected,
+                            double tolerance)
 {
     struct rng rng = rng_stream(3, number, 0, 0);
     struct spec easy = scene_random(3, number, 1000);
@@ -283,11 +284,36 @@ START_TEST(simulate_is_monotone)
 }
 END_TEST
 
+// What the shared expert has not done beside a transfer it does on all SMs: never later than after
+// the whole layer, whatever SMs the transfer takes.
+START_TEST(overlap_is_no_slower)
+{
+    static const char *const dispatchers[] = {"nccl-ep-ll", "nccl-flat", "deepep-normal",
+                                              "deepep-ll"};
+    for (size_t i = 0; i < SUITE_COUNT(dispatchers); i++)
+        for (uint32_t tokens = 8; tokens <= 512; tokens *= 8) {
+            struct spec spec = h800(dispatchers[i], 1, tokens);
+            struct scene scene;
+            spec.aligned = false;
+            scene_build(&scene, &spec);
+            for (size_t e = 0; e < 2; e++) {
+                struct run *run = &scene.scenario.run;
+                run->overlap = OVERLAP_NONE;
+                const double series = scene_us(&scene, engine_table[e], PHASE_COUNT);
+                for (run->overlap = OVERLAP_DISPATCH; overlap_names[run->overlap]; run->overlap++)
+                    ck_assert_double_lt(scene_us(&scene, engine_table[e], PHASE_COUNT), series);
+            }
+            scenario_release(&scene.scenario);
+        }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("engines");
     TCase *tests = tcase_create("engines");
     tcase_set_timeout(tests, 120);
+    tcase_add_test(tests, overlap_is_no_slower);
     tcase_add_test(tests, estimate_is_a_floor);
     tcase_add_test(tests, estimate_is_a_floor_of_shared_ports);
     tcase_add_test(tests, estimate_is_a_floor_without_nvlink);

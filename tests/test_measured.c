@@ -5,6 +5,8 @@
 #include "tests/suite.h"
 
 #define PLACED COLUMNS ",routing,step,layer\n"
+#define LAYERS COLUMNS ",overlap,without\n"
+#define LAYER "h800-cx7,nccl-flat,1,8,256,8,4,64,7168,bf16,layer,,5,0,s"
 #define ROW "a,f,h800-cx7,deepep-normal,4,8,256,8,4,4096,7168,fp8,dispatch,24,1885.5,1,here\n"
 
 START_TEST(reads)
@@ -74,6 +76,29 @@ START_TEST(reads_places)
 }
 END_TEST
 
+// A whole layer, with what it ran without and beside what.
+START_TEST(reads_layers)
+{
+    const struct fixture file = fixture_make(LAYERS "a,f," LAYER ",,\n"
+                                                    "b,f," LAYER ",none,notify\n"
+                                                    "c,f," LAYER ",dispatch,router+notify\n"
+                                                    "d,f,c,d,4,8,256,8,4,9,64,fp8,shared,,5,0,s,,\n",
+                                             ".csv");
+    struct measured measured;
+    struct error err = {0};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    const struct measured_row *rows = measured.rows;
+    ck_assert(rows[0].phase == PHASE_LAYER && rows[3].phase == PHASE_SHARED);
+    ck_assert(rows[0].overlap == OVERLAP_NONE && rows[1].overlap == OVERLAP_NONE);
+    ck_assert(rows[2].overlap == OVERLAP_DISPATCH);
+    ck_assert_uint_eq(rows[0].without, 0);
+    ck_assert_uint_eq(rows[1].without, 1 << PHASE_NOTIFY);
+    ck_assert_uint_eq(rows[2].without, 1 << PHASE_ROUTER | 1 << PHASE_NOTIFY);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
 // The message after the path; "..." stands for whatever follows.
 static const struct {
     const char *text, *message;
@@ -120,6 +145,14 @@ static const struct {
      ":2: derived: 'maybe': expected one of 0, 1"},
     {PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,-1,3\n", ":2: step: '-1': "},
     {PLACED "a,f,c,d,4,8,256,8,4,9,64,fp8,dispatch,,5,0,s,trace,1,first\n", ":2: layer: 'first': "},
+    {LAYERS "a,f," LAYER ",beside,\n", ":2: overlap: 'beside': "},
+    {LAYERS "a,f," LAYER ",,router+notification\n",
+     ":2: without: 'notification': expected one of rmsnorm, "},
+    {LAYERS "a,f," LAYER ",,alltoall\n", ":2: without: 'alltoall': expected phases of a layer"},
+    {LAYERS "a,f,c,d,4,8,256,8,4,9,64,fp8,combine,,5,0,s,combine,\n",
+     ":2: overlap: expected of phase layer alone"},
+    {LAYERS "a,f,c,d,4,8,256,8,4,9,64,fp8,combine,,5,0,s,,notify\n",
+     ":2: without: expected of phase layer alone"},
 };
 
 START_TEST(refuses)
@@ -156,6 +189,7 @@ int main(void)
     tcase_add_test(tests, reads);
     tcase_add_test(tests, other_columns_are_ignored);
     tcase_add_test(tests, reads_places);
+    tcase_add_test(tests, reads_layers);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     tcase_add_loop_test(tests, refuses_what_is_no_file, 0, SUITE_COUNT(no_files));
     suite_add_tcase(suite, tests);

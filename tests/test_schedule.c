@@ -278,6 +278,22 @@ START_TEST(only_one_phase_is_kept)
 }
 END_TEST
 
+START_TEST(phases_are_left_out)
+{
+    const struct spec spec = decode(1);
+    struct scene scene;
+    scene_build(&scene, &spec);
+    const bool *before = scene.scenario.schedule->present;
+    struct schedule schedule = *scene.scenario.schedule;
+    schedule_leave_out(&schedule, 1 << PHASE_ROUTER | 1 << PHASE_COMBINE);
+    for (enum phase p = 0; p < PHASE_COUNT; p++)
+        ck_assert(schedule.present[p] ==
+                  (before[p] && p != PHASE_ROUTER && p != PHASE_COMBINE));
+    ck_assert(!before[PHASE_LAYER]);
+    scenario_release(&scene.scenario);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("schedule");
@@ -287,6 +303,7 @@ int main(void)
     tcase_add_test(tests, low_latency_identity);
     tcase_add_test(tests, deepseek_v3_bound);
     tcase_add_test(tests, nothing_moves_at_no_time);
+    tcase_add_test(tests, phases_are_left_out);
     tcase_add_test(tests, ports_add_up);
     tcase_add_test(tests, slices_add_up);
     tcase_add_loop_test(tests, spine_is_met, 0, SUITE_COUNT(spines));

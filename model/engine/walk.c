@@ -160,18 +160,29 @@ static void walk_notify(struct walk *walk)
     strcpy(p->bottleneck, "the slowest rank's arrival and latency");
 }
 
-// The shared expert beside a transfer: it starts with it on the SMs that are left, and what comes
-// next waits for both.
+// The shared expert's time from a start beside a transfer of `moved_ps`: on the SMs that are left
+// until the transfer ends, and what is not done by then on all.
+static double shared_beside_ps(const struct schedule *schedule, uint32_t rank, uint64_t moved_ps)
+{
+    const double share = compute_sm_share(schedule), moved = (double)moved_ps;
+    const double beside = compute_phase_ps(schedule, PHASE_SHARED, rank, share);
+    if (beside <= moved)
+        return beside;
+    return ceil(moved + (1 - moved / beside) * compute_phase_ps(schedule, PHASE_SHARED, rank, 1));
+}
+
+// The shared expert beside a transfer: it starts with it, and what comes next waits for both.
 static void walk_shared_beside(struct walk *walk, enum phase moved)
 {
     const struct schedule *schedule = walk->schedule;
     struct clocks *clocks = &walk->clocks;
     struct phase_timing *shared = &walk->timing->phases[PHASE_SHARED];
-    const double share = compute_sm_share(schedule);
+    const struct phase_timing *transfer = &walk->timing->phases[moved];
     for (uint32_t r = 0; r < clocks->ranks; r++) {
-        shared->start_ps[r] = walk->timing->phases[moved].start_ps[r];
+        shared->start_ps[r] = transfer->start_ps[r];
         shared->end_ps[r] =
-            shared->start_ps[r] + (uint64_t)compute_phase_ps(schedule, PHASE_SHARED, r, share);
+            shared->start_ps[r] +
+            (uint64_t)shared_beside_ps(schedule, r, transfer->end_ps[r] - transfer->start_ps[r]);
         if (shared->end_ps[r] > clocks->now_ps[r])
             clocks->now_ps[r] = shared->end_ps[r];
     }

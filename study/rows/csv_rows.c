@@ -6,6 +6,7 @@
 #include "scenario/traffic.h"
 #include "study/rows/measured.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const flags[] = {"0", "1", NULL};
@@ -75,6 +76,37 @@ static bool read_csv_dtype(const struct csvfile *csv, size_t at, struct measured
            csv_cell_error(csv, at, "dtype", err);
 }
 
+// "router+notify": phases of a layer, as bits.
+static bool read_without(const char *text, unsigned *phases, struct error *err)
+{
+    char words[FIELD_TEXT_BYTES], *save = NULL;
+    char quoted[ERROR_QUOTE_BYTES];
+    size_t index;
+    snprintf(words, sizeof words, "%s", text);
+    for (char *word = strtok_r(words, "+", &save); word; word = strtok_r(NULL, "+", &save)) {
+        if (!find_name(word, phase_names, &index, err))
+            return false;
+        if (index >= PHASE_ALLTOALL)
+            return error_set(err, EXIT_INPUT, "'%s': expected phases of a layer",
+                             error_quote(text, quoted));
+        *phases |= 1u << index;
+    }
+    return true;
+}
+
+// What only a layer's row says.
+static bool read_csv_layer(const struct csvfile *csv, size_t at, struct measured_row *row,
+                           struct error *err)
+{
+    if (csvfile_find(csv, MEASURED_ROW_WITHOUT) >= 0 &&
+        !read_without(csv_cell(csv, at, MEASURED_ROW_WITHOUT), &row->without, err))
+        return csv_cell_error(csv, at, MEASURED_ROW_WITHOUT, err);
+    if (row->phase == PHASE_LAYER || (!row->overlap && !row->without))
+        return true;
+    error_set(err, EXIT_INPUT, "expected of phase layer alone");
+    return csv_cell_error(csv, at, row->overlap ? "overlap" : MEASURED_ROW_WITHOUT, err);
+}
+
 static bool read_csv_words(const struct csvfile *csv, size_t at, struct measured_row *row,
                            struct error *err)
 {
@@ -133,7 +165,8 @@ static bool read_csv_row(const struct csvfile *csv, size_t at, struct measured_r
                     : error_set(err, EXIT_INPUT, "empty: expected a value")))
             return csv_cell_error(csv, at, measured_row_columns[c].field.key, err);
     }
-    return read_csv_words(csv, at, row, err) && check_csv_row(csv, at, row, err);
+    return read_csv_words(csv, at, row, err) && read_csv_layer(csv, at, row, err) &&
+           check_csv_row(csv, at, row, err);
 }
 
 static bool no_csv_column(const struct csvfile *csv, const char *column, struct error *err)

@@ -192,6 +192,12 @@ bool layer_give_phase(struct layer *layer, enum phase phase, struct error *err)
     return phase_work[phase](layer, err);
 }
 
+void layer_take_sums(struct layer *layer, enum phase phase)
+{
+    if (phase_moves(phase) && layer->setup.check_rows && layer->backend->take_sums)
+        layer->backend->take_sums(layer, phase);
+}
+
 bool layer_run(struct layer *layer, struct layer_times *times, struct error *err)
 {
     const bool shared = layer->setup.scenario->moe.shared_intermediate > 0;
@@ -200,8 +206,7 @@ bool layer_run(struct layer *layer, struct layer_times *times, struct error *err
         if (!begin_phase(layer, phase, err) || !layer_give_phase(layer, phase, err) ||
             !end_phase(layer, phase, times, err))
             return false;
-        if (phase_moves(phase) && layer->setup.check_rows && layer->backend->take_sums)
-            layer->backend->take_sums(layer, phase);
+        layer_take_sums(layer, phase);
         if (phase == PHASE_NOTIFY && !layer->planned && !make_layer_plan(layer, err))
             return false;
     }

@@ -73,6 +73,9 @@ bool layer_give_phase(struct layer *layer, enum phase phase, struct error *err);
 void layer_run_shared(struct layer *layer, enum stream stream);
 void layer_add_shared(struct layer *layer);
 
+// Once a step has ended: queues the checksums of what it moved, where rows are checked.
+void layer_take_sums(struct layer *layer, enum phase phase);
+
 // --- what backends take of the layer -------------------------------------------------------------
 
 // Later work on the compute stream waits for both stages.

@@ -51,9 +51,8 @@ static bool check_movement(const struct world *world, struct layer *layer,
                : world_agrees(world, layer->backend->check_received(layer, err), err);
 }
 
-// Whether the last iteration's rows arrived as they were sent.
-static bool check_rows(const struct world *world, struct layer *layer, struct verified *verified,
-                       struct error *err)
+bool measure_check_rows(const struct world *world, struct layer *layer, struct verified *verified,
+                        struct error *err)
 {
     if (!layer->setup.check_rows || !layer->backend->check_rows)
         return true;
@@ -80,7 +79,8 @@ static bool run_counted(const struct world *world, struct layer *layer,
     for (uint32_t i = 0; i < samples->iterations; i++) {
         for (enum stage stage = 0; stage < STAGES; stage++)
             before[stage] = world->transport->bytes_sent[exchange_stream(stage)];
-        if (!layer_run(layer, &own, err) || !check_rows(world, layer, &result->verified, err))
+        if (!layer_run(layer, &own, err) ||
+            !measure_check_rows(world, layer, &result->verified, err))
             return false;
         samples_gather(world, samples, i, &own);
         if (i == 0 && !check_movement(world, layer, before, result->sent_bytes, err))
@@ -94,7 +94,8 @@ static bool run_iterations(const struct world *world, const struct real_options 
 {
     struct layer_times times;
     for (uint32_t i = 0; i < options->warmup; i++)
-        if (!layer_run(layer, &times, err) || !check_rows(world, layer, &result->verified, err))
+        if (!layer_run(layer, &times, err) ||
+            !measure_check_rows(world, layer, &result->verified, err))
             return false;
     if (!run_counted(world, layer, result, err))
         return false;

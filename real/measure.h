@@ -55,6 +55,10 @@ bool measure_check_graphs(const struct world *world, const struct real_options *
 bool measure_graphs(const struct world *world, const struct real_options *options,
                     struct layer *layer, struct measured_case *result, struct error *err);
 
+// Whether the last iteration's rows arrived as they were sent, where they are checked. Collective.
+bool measure_check_rows(const struct world *world, struct layer *layer, struct verified *verified,
+                        struct error *err);
+
 // Adds this rank's times of an iteration to those that rank 0 gathers. Collective.
 void samples_gather(const struct world *world, struct samples *samples, uint32_t iteration,
                     const struct layer_times *own);

@@ -43,6 +43,15 @@ static bool replay_counted(const struct replays *replays, struct samples *sample
     return true;
 }
 
+// All that the replay has moved still stands where it came.
+static bool check_replayed_rows(const struct replays *replays, struct verified *found,
+                                struct error *err)
+{
+    layer_take_sums(replays->layer, PHASE_DISPATCH);
+    layer_take_sums(replays->layer, PHASE_COMBINE);
+    return measure_check_rows(replays->world, replays->layer, found, err);
+}
+
 // What one more replay makes, with nothing left of those before.
 static bool verify_replay(const struct replays *replays, struct verified *verified,
                           struct error *err)
@@ -53,6 +62,7 @@ static bool verify_replay(const struct replays *replays, struct verified *verifi
         return true;
     if (!layer_spoil(replays->layer, err) ||
         !layer_replay(replays->layer, replays->graph, &us, err) ||
+        !check_replayed_rows(replays, &found, err) ||
         !verify_output(replays->world, replays->options, replays->layer, &found, err))
         return false;
     if (found.relative_error >= verified->relative_error)

@@ -308,4 +308,4 @@ install: all
 clean:
 	rm -rf build epsim epsim-real demo
 
--include $(FUZZ_LIB:.o=.d) $(REAL_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(wildcard $(BUILD)/tests/*.d)
+-include $(FUZZ_LIB:.o=.d) $(wildcard $(BUILD)/real/*.d) $(LIB_OBJ:.o=.d) $(CLI_OBJ:.o=.d) $(wildcard $(BUILD)/tests/*.d)

@@ -315,9 +315,9 @@ uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const str
 // tokens whatever the number of ranks.
 uint32_t dispatcher_capacity(const struct dispatcher *dispatcher, uint32_t tokens)
 {
-    const uint32_t asked = dispatcher->capacity_tokens;
-    const uint32_t most = asked > tokens ? asked : tokens > 0 ? tokens : 1;
-    return (most + 3) / 4 * 4;
+    const uint32_t capacity = dispatcher->capacity_tokens;
+    const uint32_t max_tokens = capacity > tokens ? capacity : tokens > 0 ? tokens : 1;
+    return (max_tokens + 3) / 4 * 4;
 }
 
 uint32_t dispatcher_sms(const struct dispatcher *dispatcher, uint32_t gpu_sms)

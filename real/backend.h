@@ -15,7 +15,8 @@ struct backend {
     bool has_stages;     // its movement marks where each stage ends: movement_mark
     bool counts_bytes;   // the transport counts what was sent; otherwise check_received looks
 
-    // Refuses what the steps cannot do of the scenario's dispatcher, model and job.
+    // Refuses what the steps cannot do of the scenario's dispatcher, model and job. By each rank
+    // alone; what follows is collective.
     bool (*check)(const struct layer_setup *setup, struct error *err);
     bool (*open)(struct layer *layer, struct error *err);
     void (*close)(struct layer *layer);
@@ -32,7 +33,7 @@ struct backend {
     void (*take_sums)(struct layer *layer, enum phase phase);
     // Between two iterations: whether every row of the last one arrived as it was sent, byte for
     // byte, at every hop. EXIT_RUNTIME when one did not. *rows is how many this rank received.
-    // Collective, and every rank takes its part whatever it finds.
+    // Collective: every rank must call it, whatever it has found.
     bool (*check_rows)(struct layer *layer, uint64_t *rows, struct error *err);
 };
 

@@ -67,7 +67,7 @@ struct pieces movement_pieces(const struct round *round, bool gather, bool out);
 
 // --- rows as they arrived: real/calls_wire.c -----------------------------------------------------
 
-// Once the buffers are there. Memory that lacks sticks in the device.
+// Once the buffers are there. Running out of memory sticks in the device.
 struct wire *calls_wire_new(struct layer *layer);
 void calls_wire_free(struct wire *wire);
 

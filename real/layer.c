@@ -215,7 +215,7 @@ bool layer_run(struct layer *layer, struct layer_times *times, struct error *err
 
 // --- opening and reading --------------------------------------------------------------------
 
-bool layer_open(struct layer *layer, const struct layer_setup *setup, struct error *err)
+bool layer_prepare(struct layer *layer, const struct layer_setup *setup, struct error *err)
 {
     *layer = (struct layer){.setup = *setup};
     const struct backend *backend = backend_find(&setup->scenario->dispatcher, err);
@@ -224,7 +224,12 @@ bool layer_open(struct layer *layer, const struct layer_setup *setup, struct err
     layer->backend = backend;
     choices_open(layer);
     memory_open(layer);
-    return device_sync(setup->device, err) && backend->open(layer, err);
+    return device_sync(setup->device, err);
+}
+
+bool layer_open(struct layer *layer, struct error *err)
+{
+    return layer->backend->open(layer, err);
 }
 
 void layer_close(struct layer *layer)

@@ -11,8 +11,12 @@ struct layer_times {
     double stage_us[2][STAGES];
 };
 
-// Makes weights and inputs. Collective; what one rank cannot do, all ranks report.
-bool layer_open(struct layer *layer, const struct layer_setup *setup, struct error *err);
+// Finds the backend, and makes weights and inputs. Each rank by itself: all must have succeeded
+// before any goes on.
+bool layer_prepare(struct layer *layer, const struct layer_setup *setup, struct error *err);
+// Opens the backend; collective.
+bool layer_open(struct layer *layer, struct error *err);
+// After either, whatever came of it.
 void layer_close(struct layer *layer);
 
 // One iteration of all six steps; every phase begins with all ranks together. The first makes the

@@ -46,7 +46,7 @@ static bool give_layer(struct layer *layer, enum overlap overlap, struct error *
 }
 
 // All ranks capture side by side: whether an exchange is captured must be the same on all, and NCCL
-// may have something to tell the others as it is.
+// may communicate while it is.
 bool layer_capture(struct layer *layer, enum overlap overlap, void **graph, struct error *err)
 {
     const struct layer_setup *setup = &layer->setup;

@@ -9,8 +9,8 @@
 bool layer_graph_has(const struct layer *layer, enum phase phase);
 
 // Keeps the layer in a graph, with the shared expert after combine (OVERLAP_NONE) or on a stream of
-// its own, from RMSNorm to the addition at the end (any other). Runs it once so beforehand, for
-// libraries make things ready as they are first called. After layer_run, with the device's graphs
+// its own, from RMSNorm to the addition at the end (any other). Runs it once so beforehand,
+// because libraries initialise on their first call. After layer_run, with the device's graphs
 // prepared before that. Collective. The graph goes by device_release_graph, before the layer
 // closes.
 bool layer_capture(struct layer *layer, enum overlap overlap, void **graph, struct error *err);

@@ -115,7 +115,8 @@ bool measure_case(const struct world *world, const struct real_options *options,
         .samples = {.iterations = options->graph ? 1 : options->iterations, .ranks = world->ranks}};
     if (options->graph)
         device_prepare_graphs(world->device);
-    bool ok = world_agrees(world, layer_open(&layer, &setup, err), err);
+    bool ok = world_agrees(world, layer_prepare(&layer, &setup, err), err) &&
+              world_agrees(world, layer_open(&layer, err), err);
     result->backend = layer.backend;
     result->activation = world->device->ops->activation;
     ok = ok && run_iterations(world, options, &layer, result, err) &&

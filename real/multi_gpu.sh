@@ -8,6 +8,7 @@
 # TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls. SKEW: a folder of traces to measure under `skew`, each
 # made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`, N at least RANKS times 4096.
 set -u
+[ $# -ge 2 ] || { echo "usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]" >&2; exit 2; }
 real=$1
 out=$2
 shift 2
@@ -156,7 +157,7 @@ ep_capacity() {
     done
 }
 
-# Routing that loads one rank more than the others, and beside it the same trace's even half.
+# Routing that loads one rank more than the others.
 skew() {
     for trace in "${SKEW:-none}"/*; do
         [ -d "$trace" ] || continue

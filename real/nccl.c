@@ -5,7 +5,9 @@
 // communicators do not block: every wait on them ends after LIMIT_S, so that a lost peer ends the
 // job instead of hanging it. Exchanges that are kept in graphs need others, which do: a group that
 // does not block is launched by a thread of NCCL's own, and its documentation does not say that
-// such a group can be captured. What blocks there is the making of connections alone.
+// such a group can be captured. What blocks there is the making of connections alone. The one that
+// libraries take (nccl_communicator) blocks too: a peer lost there ends the job by its launcher's
+// SIGTERM (lost.h).
 #include "real/nccl.h"
 
 #include "base/mem.h"

@@ -71,7 +71,7 @@ lay_out() {
 trap 'finish $?' EXIT
 trap 'told=1; exit 130' INT TERM HUP
 [ $# -eq 1 ] || fail 2 "expected FOLDER"
-folder=$1
+folder=${1%/}
 command -v python3 >/dev/null || fail 3 "python3: not found"
 if [ -e "$folder" ]; then
     [ -f "$folder/VERSIONS" ] || fail 2 "$folder: there, and not made by real/nccl_ep.sh: move it away"

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "real/memory.h"
 
+#include <mpi.h>
 #include <stdlib.h>
 
 #define HT_HIDDEN 8 // rows are whole 16 bytes
@@ -32,16 +33,34 @@ static uint64_t ht_room(const struct layer *layer)
     return (uint64_t)nccl_ep_of(layer)->capacity * layer->setup.scenario->routing.ranks;
 }
 
-// Memory that every rank's kernels reach, registered as a window; collective.
-static bool open_window(struct layer *layer, struct window *window, struct error *err)
+static uint64_t window_bytes(const struct layer *layer)
 {
-    struct nccl_ep *ep = nccl_ep_of(layer);
-    window->bytes = ht_room(layer) * layer->setup.scenario->moe.hidden * sizeof(uint16_t);
-    return nccl_ep_done("ncclMemAlloc", ncclMemAlloc(&window->memory, window->bytes), err) &&
-           nccl_ep_done("ncclCommWindowRegister",
-                        ncclCommWindowRegister(ep->comm, window->memory, window->bytes,
-                                               &window->handle, NCCL_WIN_COLL_SYMMETRIC),
+    return ht_room(layer) * layer->setup.scenario->moe.hidden * sizeof(uint16_t);
+}
+
+static bool alloc_window(struct layer *layer, struct window *window, struct error *err)
+{
+    return nccl_ep_done("ncclMemAlloc", ncclMemAlloc(&window->memory, window_bytes(layer)), err);
+}
+
+// Every rank's kernels reach it from here on; collective.
+static bool register_window(struct layer *layer, struct window *window, struct error *err)
+{
+    return nccl_ep_done("ncclCommWindowRegister",
+                        ncclCommWindowRegister(nccl_ep_of(layer)->comm, window->memory,
+                                               window_bytes(layer), &window->handle,
+                                               NCCL_WIN_COLL_SYMMETRIC),
                         err);
+}
+
+// A rank that lacks memory must not leave the others waiting for it. Its error alone is told.
+static bool all_ranks(bool ok, struct error *err)
+{
+    int all = ok;
+    MPI_Allreduce(MPI_IN_PLACE, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    if (ok && !all)
+        *err = (struct error){.code = EXIT_RUNTIME};
+    return all;
 }
 
 static void close_window(const struct nccl_ep *ep, struct window *window)
@@ -59,8 +78,10 @@ static bool ht_open(struct layer *layer, struct error *err)
     if (!nccl_ep_open(layer, NCCL_EP_ALGO_HIGH_THROUGHPUT, NCCL_EP_LAYOUT_FLAT, err))
         return false;
     struct nccl_ep *ep = nccl_ep_of(layer);
-    if (!open_window(layer, &ep->received_window, err) ||
-        !open_window(layer, &ep->results_window, err))
+    const bool fits = alloc_window(layer, &ep->received_window, err) &&
+                      alloc_window(layer, &ep->results_window, err);
+    if (!all_ranks(fits, err) || !register_window(layer, &ep->received_window, err) ||
+        !register_window(layer, &ep->results_window, err))
         return false;
     ep->received = ep->received_window.memory;
     ep->results = ep->results_window.memory;
@@ -184,7 +205,7 @@ static bool ht_combine(struct layer *layer, struct error *err)
                         err);
 }
 
-// The library counts rows only where it is asked to, and then by kernels of its own: once more.
+// The library counts rows only where it is asked to, so the routing is sent to it once more.
 static bool ht_check_received(struct layer *layer, struct error *err)
 {
     struct nccl_ep *ep = nccl_ep_of(layer);

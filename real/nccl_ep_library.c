@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #define LIBRARY "libnccl_ep.so.0"
-#define NCCL_LEAST NCCL_VERSION(2, 30, 7) // what its release is built for: its wheel's metadata
+#define NCCL_MIN NCCL_VERSION(2, 30, 7) // what its release is built for: its wheel's metadata
 
 static struct nccl_ep_library library;
 static void *loaded;
@@ -37,7 +37,7 @@ static bool check_nccl_version(struct error *err)
     int version = 0;
     if (ncclGetVersion(&version) != ncclSuccess)
         return error_set(err, EXIT_ABSENT, "NCCL EP: NCCL does not tell its version");
-    return version >= NCCL_LEAST ||
+    return version >= NCCL_MIN ||
            error_set(err, EXIT_ABSENT, "NCCL EP: NCCL %d.%d.%d is loaded: expected 2.30.7 or later",
                      version / 10000, version / 100 % 100, version % 100);
 }
@@ -88,6 +88,7 @@ const struct nccl_ep_library *nccl_ep_library(struct error *err)
     if (!find_symbols(handle, err) || !check_library(err) || !check_nccl_version(err) ||
         !check_sources("NCCL_EP_HOME", "include/nccl_ep/device/ll_ep.cuh", err) ||
         !check_sources("NCCL_HOME", "include/nccl_device.h", err)) {
+        loaded_version[0] = '\0';
         dlclose(handle);
         return NULL;
     }

@@ -184,7 +184,8 @@ static bool ll_check_received(struct layer *layer, struct error *err)
     const uint32_t slots = layer_own_slots(layer);
     int32_t *counts = mem_alloc(slots, sizeof *counts);
     bool ok = device_sync(layer->setup.device, err);
-    device_download(layer->setup.device, counts, ep->counts, slots * sizeof *counts);
+    if (ok)
+        device_download(layer->setup.device, counts, ep->counts, slots * sizeof *counts);
     for (uint32_t s = 0; ok && s < slots; s++) {
         const uint64_t planned = ep->first[s + 1] - ep->first[s];
         if ((uint64_t)counts[s] != planned)

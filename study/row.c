@@ -231,7 +231,7 @@ static struct phase_span span_of(const struct timing *timing, const struct measu
     return row->phase == PHASE_LAYER ? timing_layer_span(timing) : timing_span(timing, row->phase);
 }
 
-// What binds a phase; of a layer, its longest.
+// The bottleneck of a phase; of a layer, that of its longest phase.
 static void name_bottleneck(const struct timing *timing, const struct measured_row *row,
                             struct prediction *prediction)
 {

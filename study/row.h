@@ -37,8 +37,8 @@ struct prediction {
 };
 
 // What the engine says of the row's own figure: the phase's, its stage's where the row names one,
-// or the layer's; mean over ranks, or the slowest rank where the row's stat says so. What binds a
-// layer is what binds its longest phase.
+// or the layer's; mean over ranks, or the slowest rank where the row's stat says so. A layer's
+// bottleneck is that of its longest phase.
 struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
                               const struct engine *engine);
 

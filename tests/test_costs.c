@@ -353,6 +353,27 @@ START_TEST(room_costs_a_sweep)
 }
 END_TEST
 
+// A rank without tokens sweeps its buffers like any other.
+START_TEST(idle_ranks_sweep_too)
+{
+    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, "nccl-ep-ht");
+    struct scenario scenario;
+    struct kernel_costs costs;
+    struct loads loads;
+    resolve(&scenario, &def, LOADS_COUNTED);
+    loads_copy(&loads, scenario.schedule->loads);
+    loads.tokens[0] = 0;
+    struct schedule schedule = *scenario.schedule;
+    schedule.loads = &loads;
+    for (size_t t = 0; t < 2; t++) {
+        kernel_costs_init(&costs, &schedule, &schedule.transfers[t]);
+        ck_assert_double_gt(kernel_times(&costs, 0, 0).min_ps, 1e6);
+    }
+    loads_release(&loads);
+    scenario_release(&scenario);
+}
+END_TEST
+
 // The scan's fullest block of 512 rows lasts: 256 tokens of two ranks fill it, more fill others.
 START_TEST(notify_grows_to_a_full_block)
 {
@@ -400,6 +421,7 @@ int main(void)
     tcase_add_test(tests, skew_lengthens_the_receiver);
     tcase_add_test(tests, pipelines_take_whole_chunks);
     tcase_add_test(tests, room_costs_a_sweep);
+    tcase_add_test(tests, idle_ranks_sweep_too);
     tcase_add_test(tests, notify_grows_to_a_full_block);
     suite_add_tcase(suite, tests);
     return suite_run(suite);

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert", "ranks", "hot-rank", NULL};
+static const char *const loads_names[] = {"log-normal", "power-law", "hot-expert",
+                                          "ranks",      "hot-rank",  NULL};
 
 // clang-format off
 #define ROW(member, sort, low, high, text)                                                         \

@@ -80,10 +80,10 @@ static const struct pipelines_constants *pipelines_own(const void *own)
 // Tokens that buffers are made for, of one rank.
 static double room_tokens(const struct schedule *schedule)
 {
-    double most = 0;
+    double max_tokens = 0;
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
-        most = fmax(most, schedule->loads->tokens[r]);
-    return dispatcher_capacity(&schedule->dispatcher, (uint32_t)ceil(most));
+        max_tokens = fmax(max_tokens, schedule->loads->tokens[r]);
+    return dispatcher_capacity(&schedule->dispatcher, (uint32_t)ceil(max_tokens));
 }
 
 static double rank_slots(const struct schedule *schedule, uint32_t rank)
@@ -206,11 +206,12 @@ static double handled_sm_ps(const struct kernel_costs *costs, const struct pipel
     return (handled->tokens * visit + handled->copies * (double)own->inter_copy_ps) / costs->sms;
 }
 
-// With W the time on the wire, A and B what a rank does for its own tokens and for other nodes',
-// and R rounds of T / `inter_round_tokens` chunks over the SMs: a dispatch block passes on chunk
-// after chunk, its own first, and the first round waits for what has not crossed by then, (W - A) /
-// R; the last chunk of the last node is passed on when all has crossed, B / (R (N - 1)). Combine
-// mirrors it: the first chunk is summed before any crosses, the last one at home after all have.
+// With W the time on the wire, A and F what a rank does for its own tokens and for other nodes'
+// (the larger of SM time and NVLink time), and R rounds of T / `inter_round_tokens` chunks over the
+// SMs: a dispatch block passes on chunk after chunk, its own first, and the first round waits for
+// what has not crossed by then, (W - A) / R; the last chunk of the last node is passed on when all
+// has crossed, F / (R (N - 1)). Combine mirrors it: the first chunk is summed before any crosses,
+// the last one at home after all have.
 static void work_across_nodes(const struct kernel_costs *costs, uint32_t rank,
                               struct kernel_times *times)
 {
@@ -247,8 +248,6 @@ static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
     const bool gather = costs->transfer->gather;
     if (gather)
         sum_served(costs, times);
-    if (costs->schedule->loads->tokens[rank] <= 0)
-        return;
     if (costs->schedule->fabric.nodes > 1)
         work_across_nodes(costs, rank, times);
     else

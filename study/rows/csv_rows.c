@@ -82,7 +82,9 @@ static bool read_without(const char *text, unsigned *phases, struct error *err)
     char words[FIELD_TEXT_BYTES], *save = NULL;
     char quoted[ERROR_QUOTE_BYTES];
     size_t index;
-    snprintf(words, sizeof words, "%s", text);
+    if (snprintf(words, sizeof words, "%s", text) >= (int)sizeof words)
+        return error_set(err, EXIT_INPUT, "'%s': expected phases of a layer",
+                         error_quote(text, quoted));
     for (char *word = strtok_r(words, "+", &save); word; word = strtok_r(NULL, "+", &save)) {
         if (!find_name(word, phase_names, &index, err))
             return false;

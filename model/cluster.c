@@ -162,6 +162,9 @@ static const char *cluster_fault(void *object, struct error *err)
     if (!(cluster->spine_oversubscription >= 1))
         return preset_fault(err, "spine_oversubscription", "%g: expected at least 1",
                             cluster->spine_oversubscription);
+    if (cluster->roofline_norm > 0 && cluster->roofline_norm < 1)
+        return preset_fault(err, "roofline_norm", "%g: expected 0 or at least 1",
+                            cluster->roofline_norm);
     if (strpbrk(cluster->name, ",\n")) // the one-line form could not be read back
         return preset_fault(err, "name", "'%.200s': expected no comma", cluster->name);
     const char *key = link_fault(cluster, err);

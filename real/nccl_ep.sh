@@ -71,6 +71,7 @@ lay_out() {
 trap 'finish $?' EXIT
 trap 'told=1; exit 130' INT TERM HUP
 [ $# -eq 1 ] || fail 2 "expected FOLDER"
+case $1 in '' | -*) fail 2 "'$1': expected FOLDER" ;; esac
 folder=${1%/}
 command -v python3 >/dev/null || fail 3 "python3: not found"
 if [ -e "$folder" ]; then

@@ -8,14 +8,21 @@ static bool all_by_nic(const struct reads *reads)
     return reads->cluster->inside == INSIDE_NIC || reads->dispatcher->inside == INSIDE_NIC;
 }
 
+static bool uses_wires(const struct reads *reads)
+{
+    const enum phase phase = reads->row->phase;
+    return phase_moves(phase) ||
+           (phase == PHASE_NOTIFY && reads->dispatcher->cost_model->notify_moves);
+}
+
 static bool uses_nvlink(const struct reads *reads)
 {
-    return phase_moves(reads->row->phase) && reads->row->gpus_per_node > 1 && !all_by_nic(reads);
+    return uses_wires(reads) && reads->row->gpus_per_node > 1 && !all_by_nic(reads);
 }
 
 static bool uses_nic(const struct reads *reads)
 {
-    return phase_moves(reads->row->phase) && (reads->row->nodes > 1 || all_by_nic(reads));
+    return uses_wires(reads) && (reads->row->nodes > 1 || all_by_nic(reads));
 }
 
 static const struct common_costs *common_of(const struct reads *reads)

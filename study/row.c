@@ -40,23 +40,35 @@ static bool set_weight_dtype(struct moe *moe, const struct measured_row *row, st
                                               error_quote(row->weight_dtype, quoted));
 }
 
+// A row's own model is a preset: rows come from other machines, whose files are not here.
+static bool check_model_name(const char *name, struct error *err)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    return !strchr(name, '/') || error_set(err, EXIT_INPUT, "model %s: expected a preset's name",
+                                           error_quote(name, quoted));
+}
+
 // The model that a row ran with: the one asked, or what the row says itself; NULL: not known.
 static const char *model_of(const struct measured_row *row, const struct row_overrides *overrides)
 {
     return overrides->model ? overrides->model : row->model[0] ? row->model : NULL;
 }
 
-static bool shape_from_model(struct moe *moe, const struct measured_row *row, const char *model,
-                             struct error *err)
+static bool shape_from_model(struct moe *moe, const struct measured_row *row,
+                             const struct row_overrides *overrides, struct error *err)
 {
+    const char *model = model_of(row, overrides);
+    const char *from = overrides->model ? "--model" : "model";
+    if (!overrides->model && !check_model_name(model, err))
+        return false;
     if (!moe_load(model, moe, NULL, err))
-        return error_prefix(err, "--model");
+        return error_prefix(err, "%s", from);
     if (!set_weight_dtype(moe, row, err))
         return false;
     if (moe->experts != row->experts || moe->topk != row->topk || moe->hidden != row->hidden)
         return error_set(err, EXIT_INPUT,
-                         "top-%u of %u experts, hidden %u; --model %s has top-%u of %u, hidden %u",
-                         row->topk, row->experts, row->hidden, model, moe->topk, moe->experts,
+                         "top-%u of %u experts, hidden %u; %s %s has top-%u of %u, hidden %u",
+                         row->topk, row->experts, row->hidden, from, model, moe->topk, moe->experts,
                          moe->hidden);
     *(row->phase == PHASE_COMBINE ? &moe->combine_dtype : &moe->dispatch_dtype) = row->dtype;
     return true;
@@ -212,7 +224,7 @@ bool row_open(struct scenario *scenario, const struct measured_row *row,
     def.shape = shape_of(row);
     if (!measured_predictable(row, err) || !check_known(row, overrides, err) ||
         (model_of(row, overrides) && !says_all(row) &&
-         !shape_from_model(&def.shape, row, model_of(row, overrides), err)) ||
+         !shape_from_model(&def.shape, row, overrides, err)) ||
         !scenario_open(scenario, &def, err))
         return false;
     bool ok = scenario_prepare(scenario, engine, err);

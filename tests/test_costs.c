@@ -274,10 +274,10 @@ struct kernel_parts {
     double notify_ps;
 };
 
-static struct kernel_parts kernels_of(const char *dispatcher, uint32_t tokens, uint32_t capacity,
-                                      size_t transfer)
+static struct kernel_parts kernels_on(const char *cluster, const char *dispatcher, uint32_t tokens,
+                                      uint32_t capacity, size_t transfer)
 {
-    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, dispatcher);
+    struct scenario_def def = ask(cluster, 2, dispatcher);
     struct kernel_costs costs;
     struct scenario scenario;
     def.tokens = tokens;
@@ -289,6 +289,12 @@ static struct kernel_parts kernels_of(const char *dispatcher, uint32_t tokens, u
     parts.times.min_ps -= (double)scenario.cluster.nvlink_latency_ps;
     scenario_release(&scenario);
     return parts;
+}
+
+static struct kernel_parts kernels_of(const char *dispatcher, uint32_t tokens, uint32_t capacity,
+                                      size_t transfer)
+{
+    return kernels_on("1x2:nvlink=300GB/s", dispatcher, tokens, capacity, transfer);
 }
 
 // A token of each of 128 SMs at a time: what 128 take takes one, and one more takes twice that.
@@ -386,6 +392,30 @@ START_TEST(notify_grows_to_a_full_block)
 }
 END_TEST
 
+// A bit per expert slot of a row of the other rank's buffers, of 4,096 each, over the NIC.
+START_TEST(maps_cross_the_wire)
+{
+    const double fast = kernels_on("2x1:nic=50GB/s", "nccl-ep-ht", 4096, 0, 0).notify_ps;
+    const double slow = kernels_on("2x1:nic=25GB/s", "nccl-ep-ht", 4096, 0, 0).notify_ps;
+    ck_assert_double_eq_tol(slow - fast, 4096 * 256 / 8 / 50e9 * 1e12, 1);
+}
+END_TEST
+
+// Buffers that wait for more tokens cost a dispatch the same sweep in one node and across two.
+START_TEST(room_costs_the_same_across_nodes)
+{
+    double sweep[2];
+    for (int nodes = 1; nodes <= 2; nodes++) {
+        const char *cluster = nodes == 1 ? "1x2:nvlink=300GB/s" : "2x1:nic=50GB/s";
+        const struct kernel_times fits = kernels_on(cluster, "nccl-ep-ht", 128, 0, 0).times;
+        const struct kernel_times room = kernels_on(cluster, "nccl-ep-ht", 128, 8192, 0).times;
+        sweep[nodes - 1] = room.min_ps + room.tail_ps - fits.min_ps - fits.tail_ps;
+    }
+    ck_assert_double_gt(sweep[0], 1e6);
+    ck_assert_double_eq_tol(sweep[1], sweep[0], 1);
+}
+END_TEST
+
 // A ring's one peer has all channels, and so the link at its full rate; in an all-to-all eight
 // ranks share them, and a peer's bytes take eight times as long where channels bind.
 START_TEST(nccl_channels_go_to_the_peers_there_are)
@@ -420,6 +450,8 @@ int main(void)
     tcase_add_test(tests, rounds_are_whole);
     tcase_add_test(tests, skew_lengthens_the_receiver);
     tcase_add_test(tests, pipelines_take_whole_chunks);
+    tcase_add_test(tests, maps_cross_the_wire);
+    tcase_add_test(tests, room_costs_the_same_across_nodes);
     tcase_add_test(tests, room_costs_a_sweep);
     tcase_add_test(tests, idle_ranks_sweep_too);
     tcase_add_test(tests, notify_grows_to_a_full_block);

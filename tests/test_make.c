@@ -290,22 +290,25 @@ END_TEST
 START_TEST(hot_rank_takes_its_share)
 {
     const struct moe moe = small_moe();
-    static const double shares[] = {0.25, 0.7, 1};
+    static const struct {
+        uint32_t ranks;
+        double share;
+    } cases[] = {{4, 0.25}, {4, 0.7}, {4, 1}, {32, 0.4}}; // the last: a rank has fewer than top-k
     struct recipe recipe = load_recipe("hot-rank");
-    recipe.ranks = 4;
-    recipe.hot_share = shares[_i];
+    recipe.ranks = cases[_i].ranks;
+    recipe.hot_share = cases[_i].share;
     const struct generator_def def = {&recipe, &moe, layers_all, 2, 4000, 1};
     uint16_t *ids = all_ids(&def);
     size_t hot = 0, count = (size_t)8000 * TOPK;
     for (size_t row = 0; row < count; row += TOPK) {
         uint32_t seen = 0;
         for (size_t k = 0; k < TOPK; k++) {
-            hot += ids[row + k] < 32 / 4;
+            hot += ids[row + k] < 32 / recipe.ranks;
             seen |= 1u << ids[row + k];
         }
         ck_assert_int_eq(__builtin_popcount(seen), TOPK);
     }
-    ck_assert_double_eq_tol((double)hot / (double)count, shares[_i], 0.01);
+    ck_assert_double_eq_tol((double)hot / (double)count, cases[_i].share, 0.01);
     free(ids);
     recipe_release(&recipe);
 }
@@ -516,7 +519,7 @@ int main(void)
     tcase_add_test(core, log_normal_has_its_figures);
     tcase_add_loop_test(core, power_law, 0, SUITE_COUNT(power_laws));
     tcase_add_loop_test(core, balanced_reaches_distinct_ranks, 0, 3);
-    tcase_add_loop_test(core, hot_rank_takes_its_share, 0, 3);
+    tcase_add_loop_test(core, hot_rank_takes_its_share, 0, 4);
     tcase_add_test(core, stickiness_decays);
     tcase_add_test(core, drift_moves_loads);
     tcase_add_test(core, enter_where_next_would_be);

@@ -8,8 +8,9 @@
 #include "traces/recipe.h"
 
 // A token's choices: each goes to the experts of rank 0 (of recipe->ranks, laid out in order) with
-// probability hot_share, to one of the others otherwise, all of them alike and each once at most;
-// what one side cannot hold goes to the other. ids has moe->topk entries.
+// probability hot_share, to one of the others otherwise, all of them alike and each once at most.
+// Where top-k is more than either side has, each token has the mean number of them instead. The
+// recipe has passed recipe_check. ids has moe->topk entries.
 void hot_rank_choose(const struct recipe *recipe, const struct moe *moe, struct rng rng,
                      uint16_t *ids);
 

@@ -7,6 +7,7 @@
 #include "model/moe.h"
 
 #include <gsl/gsl_statistics_double.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,6 +142,20 @@ static const char *loads_fault(const struct recipe *recipe, const struct moe *mo
     return NULL;
 }
 
+// The hot rank's experts hold its choices, and the others' the rest.
+static const char *hot_rank_fault(const struct recipe *recipe, const struct moe *moe,
+                                  struct error *err)
+{
+    const uint32_t hot = moe->experts / recipe->ranks, cold = moe->experts - hot;
+    const double high = fmin(1, (double)hot / moe->topk);
+    const double low = fmax(0, 1 - (double)cold / moe->topk);
+    if (recipe->hot_share < low || recipe->hot_share > high)
+        return preset_fault(err, "hot_share",
+                            "%g: expected %g to %g: a rank has %u of %u experts, of top-%u",
+                            recipe->hot_share, low, high, hot, moe->experts, moe->topk);
+    return NULL;
+}
+
 static const char *ranks_fault(const struct recipe *recipe, const struct moe *moe,
                                struct error *err)
 {
@@ -151,7 +166,7 @@ static const char *ranks_fault(const struct recipe *recipe, const struct moe *mo
         return preset_fault(err, "ranks", "%u: expected a divisor of the %u experts", recipe->ranks,
                             moe->experts);
     if (recipe->loads == LOADS_HOT_RANK)
-        return NULL;
+        return hot_rank_fault(recipe, moe, err);
     if (moe->experts / recipe->ranks < (moe->topk + reached - 1) / reached)
         return preset_fault(err, "ranks", "%u: their %u experts each are too few for top-%u",
                             recipe->ranks, moe->experts / recipe->ranks, moe->topk);

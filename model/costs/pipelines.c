@@ -14,10 +14,10 @@
 
 struct pipelines_constants {
     struct pipelines_side {
-        uint64_t token_ps; // one node: of a pipeline, a token; combine: a rank's part of one
+        uint64_t token_ps; // of a pipeline, a token; combine, one node: a rank's part of one
         double token_Bps;
-        uint64_t empty_ps; // one node: of a pipeline, a chunk without tokens; combine: a row
-        double map_Bps;    // dispatch, one node: a row's map, a byte per expert slot, read back
+        uint64_t empty_ps; // of a pipeline, a chunk without tokens; combine: a row
+        double map_Bps;    // dispatch: a row's map, a byte per expert slot, read back
         double hbm_share;  // combine: of memory's rate, sums at the experts' rank before it
         // Across nodes, of an SM.
         uint64_t inter_token_ps, inter_copy_ps;
@@ -35,18 +35,16 @@ struct pipelines_constants {
 #include "model/costs/rows.h"
 
 // clang-format off
-#define NODE_ROW(what, side, name, member, high, text)                                             \
-    ROW_OWN(what, side, name, member, high, COST_ONE_NODE, text)
 #define INTER_NUMBER(what, side, name, member, high, text)                                         \
     ROW_OWN(what, side, name, member, high, COST_NODES, text)
-#define SIDE(side)                                                                                 \
+#define SIDE(side, where)                                                                                 \
     ROWS_START(side), ROWS_GROWTH(side),                                                         \
-    NODE_ROW(FIELD_TIME, side, "token", token_ps, ROW_TIME_MAX,                                    \
-             "one node: of a pipeline, a token; combine: a rank's part of one"),                   \
-    NODE_ROW(FIELD_RATE, side, "token_rate", token_Bps, 1e15,                                      \
+    ROW_OWN(FIELD_TIME, side, "token", token_ps, ROW_TIME_MAX, where,                                    \
+             "of a pipeline, a token; combine, one node: a rank's part of one"),                   \
+    ROW_OWN(FIELD_RATE, side, "token_rate", token_Bps, 1e15, where,                                      \
              "and the rate of its bytes; 0: no limit"),                                            \
-    NODE_ROW(FIELD_TIME, side, "empty", empty_ps, ROW_TIME_MAX,                                    \
-             "one node: a chunk without tokens; combine: a row"),                                  \
+    ROW_OWN(FIELD_TIME, side, "empty", empty_ps, ROW_TIME_MAX, where,                                    \
+             "of a pipeline, a chunk without tokens; combine: a row"),                                  \
     INTER_NUMBER(FIELD_TIME, side, "inter_token", inter_token_ps, ROW_TIME_MAX,                    \
                  "across nodes: SM time of a token"),                                              \
     INTER_NUMBER(FIELD_RATE, side, "inter_token_rate", inter_token_Bps, 1e15,                      \
@@ -64,10 +62,10 @@ static const struct field fields[] = {
     NOTIFY("notify_map_rate", map_Bps, "maps of received rows, a byte per expert slot"),
     NOTIFY("notify_line_rate", line_Bps, "and of the cache lines that they are on"),
     NOTIFY("notify_room_rate", room_Bps, "maps of all rows of the buffers, cleared"),
-    SIDE(dispatch),
-    NODE_ROW(FIELD_RATE, dispatch, "map_rate", map_Bps, 1e15,
-             "one node: maps of rows, a byte per expert slot, read back"),
-    SIDE(combine), ROW_HBM_SHARE(combine),
+    SIDE(dispatch, 0),
+    ROW_OWN(FIELD_RATE, dispatch, "map_rate", map_Bps, 1e15, 0,
+             "maps of rows, a byte per expert slot, read back"),
+    SIDE(combine, COST_ONE_NODE), ROW_HBM_SHARE(combine),
 };
 // clang-format on
 _Static_assert(ROWS_COUNT(fields) <= COST_MAX_FIELDS, "a variant's mark for every key");
@@ -104,20 +102,38 @@ static double pipeline_chunks(const struct kernel_costs *costs, double tokens)
     return ceil(ceil(ceil(tokens / chunk_size(costs)) / costs->sms) / PIPELINES);
 }
 
-// Tokens of the busiest pipeline one after another, then chunks of the buffers without any; the
-// weights of rows read back, by the rows of a warp side by side.
-static void dispatch_in_node(const struct kernel_costs *costs, uint32_t rank,
-                             struct kernel_times *times)
+// Tokens of the busiest pipeline, one after another.
+static double busiest_pipeline_ps(const struct kernel_costs *costs, uint32_t rank)
+{
+    const struct pipelines_side *own = &pipelines_own(costs->own.bytes)->dispatch;
+    const double tokens = costs->schedule->loads->tokens[rank];
+    const double busiest = fmin(tokens, pipeline_chunks(costs, tokens) * chunk_size(costs));
+    return busiest * work_ps(own->token_ps, costs->transfer->token_bytes, own->token_Bps);
+}
+
+// Chunks of the buffers without tokens, swept after the others.
+static double empty_chunks_ps(const struct kernel_costs *costs, uint32_t rank)
 {
     const struct pipelines_side *own = &pipelines_own(costs->own.bytes)->dispatch;
     const struct schedule *schedule = costs->schedule;
-    const double tokens = schedule->loads->tokens[rank], room = room_tokens(schedule);
-    const double live = pipeline_chunks(costs, tokens);
-    const double busiest = fmin(tokens, live * chunk_size(costs));
-    const double rows = fmin(room * schedule->fabric.ranks, WARP_ROWS);
-    times->head_ps += kernel_bytes_ps(rows * rank_slots(schedule, rank), own->map_Bps);
-    times->min_ps = busiest * work_ps(own->token_ps, costs->transfer->token_bytes, own->token_Bps) +
-                    (pipeline_chunks(costs, room) - live) * (double)own->empty_ps;
+    const double live = pipeline_chunks(costs, schedule->loads->tokens[rank]);
+    return (pipeline_chunks(costs, room_tokens(schedule)) - live) * (double)own->empty_ps;
+}
+
+// The weights of rows read back before, by the rows of a warp side by side.
+static double maps_read_ps(const struct kernel_costs *costs, uint32_t rank)
+{
+    const struct schedule *schedule = costs->schedule;
+    const double rows = fmin(room_tokens(schedule) * schedule->fabric.ranks, WARP_ROWS);
+    return kernel_bytes_ps(rows * rank_slots(schedule, rank),
+                           pipelines_own(costs->own.bytes)->dispatch.map_Bps);
+}
+
+static void dispatch_in_node(const struct kernel_costs *costs, uint32_t rank,
+                             struct kernel_times *times)
+{
+    times->head_ps += maps_read_ps(costs, rank);
+    times->min_ps = busiest_pipeline_ps(costs, rank) + empty_chunks_ps(costs, rank);
 }
 
 // Pipelines sweep the rows of their buffers: a token's parts are read one after another from the
@@ -226,7 +242,9 @@ static void work_across_nodes(const struct kernel_costs *costs, uint32_t rank,
     const double far_sm = handled_sm_ps(costs, own, &work.far);
     const double link = kernel_port_rate(costs, PORT_NVLINK_TX, rank);
     const double nic = kernel_port_rate(costs, PORT_NIC_TX, fabric_nic(fabric, rank));
-    const double near = fmax(near_sm, kernel_bytes_ps(work.near.links * bytes, link));
+    const double stores = fmax(near_sm, kernel_bytes_ps(work.near.links * bytes, link));
+    const double near = gather ? stores : fmax(stores, busiest_pipeline_ps(costs, rank));
+    const double empty = gather ? 0 : empty_chunks_ps(costs, rank);
     const double far = fmax(far_sm, kernel_bytes_ps(work.far.links * bytes, link));
     const double out = gather ? work.far.tokens : work.crossing;
     const double wire =
@@ -238,8 +256,10 @@ static void work_across_nodes(const struct kernel_costs *costs, uint32_t rank,
     const double end =
         gather ? fmax(wire + (near + far) / fmax(1, chunks * others / costs->sms), sm)
                : fmax(fmax(sm, sm + (wire - near) / rounds), wire + far / rounds / others);
+    if (!gather)
+        times->head_ps += maps_read_ps(costs, rank);
     times->min_ps = sm;
-    times->tail_ps = fmax(0, end - fmax(sm, wire));
+    times->tail_ps = fmax(0, end - fmax(sm, wire)) + empty;
 }
 
 static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
@@ -255,6 +275,19 @@ static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
 }
 
 // ---- notify -------------------------------------------------------------------------------------
+
+// Each rank's map, a bit per expert slot of all for each row of its buffers, goes to every other.
+static double maps_gathered_ps(const struct schedule *schedule, uint32_t rank)
+{
+    const struct fabric *fabric = &schedule->fabric;
+    const double inside = fabric->gpus_per_node - 1, outside = fabric->ranks - 1 - inside;
+    const double per_port = fabric->gpus_per_node / (double)fabric->nic_ports; // ranks
+    const double bytes =
+        room_tokens(schedule) * ceil(schedule->layout->rank_slot[fabric->ranks] / 8.0);
+    const uint32_t nic = fabric_nic(fabric, rank);
+    return kernel_bytes_ps(bytes * inside, fabric_rate(fabric, PORT_NVLINK_RX, rank)) +
+           kernel_bytes_ps(bytes * outside * per_port, fabric_rate(fabric, PORT_NIC_RX, nic));
+}
 
 // Routing maps are gathered, then scanned: each SM's block takes SCAN_ROWS rows of all ranks'
 // buffers at a time, in order, and for each that comes to this rank writes its place into the maps
@@ -272,10 +305,13 @@ static double pipelines_notify_ps(const struct schedule *schedule, uint32_t rank
         all > 0 ? loads_received(schedule->loads->rank_copies, ranks, rank) / all : 0;
     const double rows = fmin(mean, block) * whole * come;
     const double lines = fmin(slots / LINE_BYTES, 1);
-    return kernel_bytes_ps(rows * slots, own->map_Bps) +
+    return maps_gathered_ps(schedule, rank) + kernel_bytes_ps(rows * slots, own->map_Bps) +
            kernel_bytes_ps(rows * slots * lines, own->line_Bps) +
            kernel_bytes_ps(room * ranks * slots, own->room_Bps);
 }
 
-const struct cost_model cost_pipelines = {
-    .name = "pipelines", ROWS_OF(fields), .work = pipelines_work, .notify_ps = pipelines_notify_ps};
+const struct cost_model cost_pipelines = {.name = "pipelines",
+                                          ROWS_OF(fields),
+                                          .work = pipelines_work,
+                                          .notify_ps = pipelines_notify_ps,
+                                          .notify_moves = true};

@@ -264,6 +264,7 @@ static const struct option_part replay_parts[] = {
     {&scenario_slow_options, AT(workload.def)},
     {&scenario_run_options, AT(workload.def)},
     {&scenario_aligned_options, AT(workload.def)},
+    {&scenario_graph_options, AT(workload.def)},
     {&tokens_options, AT(workload.tokens)},
     {&list_options, 0},
     {&presets_options, AT(common)},

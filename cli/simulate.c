@@ -204,8 +204,7 @@ static bool run_scenario(struct command_line *line, const struct engine *engine,
     return ok;
 }
 
-enum exit_code run_engine(struct command_line *line, const struct engine *engine,
-                          struct error *err)
+enum exit_code run_engine(struct command_line *line, const struct engine *engine, struct error *err)
 {
     struct simulate_options *options = line->options;
     if (!check_no_words(line, err))
@@ -233,6 +232,7 @@ const struct option_part layer_parts[LAYER_PARTS] = {
     {&scenario_slow_options, AT(workload.def)},
     {&scenario_run_options, AT(workload.def)},
     {&scenario_aligned_options, AT(workload.def)},
+    {&scenario_graph_options, AT(workload.def)},
     {&scenario_loads_options, AT(workload.def)},
     {&tokens_options, AT(workload.tokens)},
     {&presets_options, AT(common)},

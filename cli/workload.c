@@ -166,5 +166,6 @@ json_t *json_config(const struct scenario_def *def, const struct scenario *scena
     json_object_set_new(config, "skew_us", table_json_real(def->skew_us));
     json_object_set_new(config, "overlap", json_string(overlap_names[def->overlap]));
     json_object_set_new(config, "aligned", json_boolean(def->aligned));
+    json_object_set_new(config, "graph", json_boolean(def->graph));
     return config;
 }

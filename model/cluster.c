@@ -60,6 +60,7 @@ const struct field cluster_fields[] = {
         "the shortest matrix product of inner dimension 7168, without its launch"),
     TIME(select, "the router's selection of 256 experts, a token, beyond its scores"),
     TIME(expert_launch, "kernels of an expert that are launched one after another; 0: one grouped"),
+    NUMBER(graph_launches, 0, 1, "what a launch takes in a CUDA graph, over one in a stream"),
     NUMBER(roofline_norm, 0, 100,
            "operations and memory add up as this norm: 1 their sum; 0: the larger of the two"),
     ROW("slow", FIELD_TEXT, slow, 0, 0,
@@ -85,6 +86,7 @@ struct cluster cluster_default(void)
         .bf16_flops = 989e12,
         .gemm_efficiency = 0.62,
         .kernel_launch_ps = 3000000,
+        .graph_launches = 1,
     };
 }
 
@@ -111,6 +113,11 @@ double cluster_computed_ps(const struct cluster *cluster, double alone_ps)
 {
     const double first = fmin(alone_ps, (double)cluster->time_slice_ps);
     return first + (alone_ps - first) * slowdown(cluster, cluster->shared_gpus);
+}
+
+double cluster_launches_ps(const struct cluster *cluster, double stream_ps)
+{
+    return cluster->graph ? stream_ps * cluster->graph_launches : stream_ps;
 }
 
 double cluster_move_slowdown(const struct cluster *cluster)

@@ -48,7 +48,10 @@ struct cluster {
     // The router's selection, a token: groups, top-k, weights; beyond its scores. Of
     // CLUSTER_SELECT_EXPERTS; of others in proportion.
     uint64_t select_ps;
-    uint64_t expert_launch_ps;   // an expert's kernels, where each expert has its own; 0: grouped
+    uint64_t expert_launch_ps; // an expert's kernels, where each expert has its own; 0: grouped
+    // Launches of kernels of a CUDA graph over those of a stream, and whether a layer is one.
+    double graph_launches;
+    bool graph;
     double roofline_norm;        // how operations and memory add up; 0: the larger of them
     char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late; "": none
     struct slow slow_parts;      // the same as cluster_check and cluster_set_slow read it
@@ -97,6 +100,9 @@ void cluster_clear_slow(struct cluster *cluster);
 // with what they share, each with its share. Within its first time slice nobody is in its way: its
 // clock starts when its turn comes.
 double cluster_computed_ps(const struct cluster *cluster, double alone_ps);
+
+// What launches take that take so long in a stream: less where the layer is a CUDA graph.
+double cluster_launches_ps(const struct cluster *cluster, double stream_ps);
 
 // How much slower a rank moves data because others use the same cores. At least 1.
 double cluster_move_slowdown(const struct cluster *cluster);

@@ -79,6 +79,11 @@ GROUP(aligned, HEADING_RUN,
                      "every phase starts when all ranks have ended the one before, as benchmarks "
                      "do")});
 
+GROUP(graph, HEADING_RUN,
+      {OPTION_SWITCH("graph", AT(graph),
+                     "the layer is one CUDA graph: launches take the cluster's graph_launches of "
+                     "their time")});
+
 GROUP(loads, HEADING_RUN,
       {OPTION_CHOICE("loads", AT(loads), "NAME", loads_kind_names,
                      "counted (of drawn routing) or expected (in closed form; the default without "

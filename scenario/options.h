@@ -22,6 +22,7 @@ extern const struct option_group scenario_seed_options;
 extern const struct option_group scenario_slow_options;
 extern const struct option_group scenario_run_options; // skew_us, overlap
 extern const struct option_group scenario_aligned_options;
+extern const struct option_group scenario_graph_options;
 extern const struct option_group scenario_loads_options;
 
 #endif

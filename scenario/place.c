@@ -40,8 +40,10 @@ bool place_load(struct place *place, const struct scenario_def *def, struct erro
         return error_set(err, EXIT_INPUT, "--trace has no meaning with --traffic");
     if (def->trace[0] && !(place->recorded = recorded_open(def->trace, err)))
         return error_prefix(err, "--trace");
-    if (cluster_load(def->cluster, &place->cluster, NULL, err))
+    if (cluster_load(def->cluster, &place->cluster, NULL, err)) {
+        place->cluster.graph = def->graph;
         return true;
+    }
     place_release(place);
     return error_prefix(err, "--cluster");
 }

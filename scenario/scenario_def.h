@@ -35,6 +35,7 @@ struct scenario_def {
     enum loads_kind loads;
     enum overlap overlap;
     bool aligned;
+    bool graph;    // the layer is one CUDA graph
     bool isolated; // only one phase of the layer is there, as benchmarks time it
     enum phase only;
     unsigned left_out; // phases that the layer runs without, a bit for each: 1 << phase

@@ -88,7 +88,9 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
 {
     const enum phase phase = reads->row->phase;
     if (phase == PHASE_LAYER)
-        return any_phase(reads, field, reads_cluster);
+        return IS(graph_launches) || any_phase(reads, field, reads_cluster);
+    if (IS(graph_launches))
+        return false; // a phase by itself is no graph
     const bool computes = !phase_moves(phase) && phase != PHASE_NOTIFY;
     if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps))
         return false; // only naive's

@@ -122,13 +122,14 @@ static void traffic_of(const struct measured_row *row, const struct row_override
 }
 
 // A benchmark of a phase starts it on all ranks together. A layer starts so, and then each rank
-// goes on by itself.
+// goes on by itself, in a CUDA graph.
 static void place_phase(struct scenario_def *def, const struct measured_row *row)
 {
     const bool alone = row->phase != PHASE_LAYER;
     def->aligned = def->isolated = alone;
     if (alone)
         def->only = row->phase;
+    def->graph = !alone;
     def->overlap = row->overlap;
     def->left_out = row->without;
 }

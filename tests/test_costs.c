@@ -268,6 +268,32 @@ START_TEST(shortest_product)
 }
 END_TEST
 
+static double layer_us(const char *cluster, bool graph)
+{
+    struct scenario_def def = ask(cluster, 8, "nccl-flat");
+    struct scenario scenario;
+    struct timing timing;
+    def.tokens = 1;
+    def.graph = graph;
+    resolve(&scenario, &def, LOADS_EXPECTED);
+    estimate(scenario.schedule, &scenario.run, &timing);
+    const double us = timing_layer_ps(&timing) / 1e6;
+    timing_release(&timing);
+    scenario_release(&scenario);
+    return us;
+}
+
+// In a graph launches take their share, of experts' own kernels too; where it is 1 nothing changes.
+START_TEST(graphs_launch_sooner)
+{
+    ck_assert_double_eq(layer_us("h100-nvl8:graph_launches=1", true), layer_us("h100-nvl8", false));
+    ck_assert_double_eq_tol(
+        layer_us("h100-nvl8:graph_launches=0.5", true),
+        layer_us("h100-nvl8:kernel_launch=3.6787us,expert_launch=3.9975us", false), 1e-2);
+    ck_assert_double_lt(layer_us("h100-nvl8", true), layer_us("h100-nvl8", false) - 10);
+}
+END_TEST
+
 // One rank's times of a transfer, without the way of the last byte, and of its notify.
 struct kernel_parts {
     struct kernel_times times;
@@ -449,6 +475,7 @@ int main(void)
     tcase_add_test(tests, nccl_channels_go_to_the_peers_there_are);
     tcase_add_test(tests, rounds_are_whole);
     tcase_add_test(tests, skew_lengthens_the_receiver);
+    tcase_add_test(tests, graphs_launch_sooner);
     tcase_add_test(tests, pipelines_take_whole_chunks);
     tcase_add_test(tests, maps_cross_the_wire);
     tcase_add_test(tests, room_costs_the_same_across_nodes);

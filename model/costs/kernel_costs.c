@@ -77,12 +77,13 @@ static double start_ps(const struct kernel_costs *costs, double peers)
     const struct common_costs *common = &costs->common;
     const struct schedule *schedule = costs->schedule;
     const struct fabric *fabric = &schedule->fabric;
+    const struct cluster *cluster = &schedule->cluster;
     double start = (double)common->fixed_ps + peers * (double)common->per_peer_ps +
                    log2(fabric->ranks) * (double)common->per_rank_doubling_ps +
                    schedule->moe.experts * (double)common->per_expert_ps +
                    kernel_expert_groups(schedule) * (double)common->per_expert_group_ps;
-    start += cluster_computed_ps(&schedule->cluster,
-                                 common->kernels * (double)schedule->cluster.kernel_launch_ps);
+    const double launch = cluster_launches_ps(cluster, (double)cluster->kernel_launch_ps);
+    start += cluster_computed_ps(cluster, common->kernels * launch);
     if (fabric->nodes > 1)
         start += (double)common->fixed_inter_ps +
                  (fabric->nodes - 2) * (double)common->per_node_ps +

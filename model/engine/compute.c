@@ -41,10 +41,10 @@ static double roofline_ps(const struct cluster *cluster, const struct work *work
         work->flop_seconds * 1e12,
         work->bytes / cluster->hbm_Bps * 1e12,
         work->inner / CLUSTER_GEMM_INNER * (double)cluster->gemm_min_ps,
-        work->own_kernels * (double)cluster->expert_launch_ps,
+        cluster_launches_ps(cluster, work->own_kernels * (double)cluster->expert_launch_ps),
     };
     return norm_ps(bounds, sizeof bounds / sizeof bounds[0], cluster->roofline_norm) +
-           (double)(work->launches * cluster->kernel_launch_ps);
+           cluster_launches_ps(cluster, (double)(work->launches * cluster->kernel_launch_ps));
 }
 
 // Scores are one product, T x hidden x experts in BF16: 2 operations a multiply-add; T rows and the

@@ -18,3 +18,7 @@ for dispatcher in nccl-flat nccl-agrs nccl-two-stage nccl-calls-normal nccl-call
 done
 cp "$work/fitted/dispatchers/nccl-ep-ll.yaml" "$work/fitted/dispatchers/nccl-ep-ht.yaml" "$presets/dispatchers/"
 cp "$work/fitted/fits/fit.yaml" "$presets/fits/hopper.yaml"
+# Launches in CUDA graphs: what this finds stands in the clusters' presets here, graph_launches.
+graph=$at/../h200-x1
+"${1:-./epsim}" calibrate "$graph/graph.csv" --presets "$graph/presets" --fit "$graph/fit.yaml" --write "$work/graph" --quiet
+cp "$work/graph/fits/fit.yaml" "$presets/fits/graphs.yaml"

@@ -16,7 +16,7 @@ const struct option_group tokens_options = {HEADING_WORKLOAD, OPTION_ROWS(tokens
 static bool check_matrix_flags(const struct command_line *line, struct error *err)
 {
     static const char *const layer_only[] = {"model", "tokens", "trace",   "routing", "layout",
-                                             "layer", "step",   "overlap", "loads"};
+                                             "layer", "step",   "overlap", "loads",   "graph"};
     for (size_t i = 0; i < sizeof layer_only / sizeof layer_only[0]; i++)
         if (options_given(line, layer_only[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --traffic", layer_only[i]);
@@ -28,6 +28,8 @@ bool check_together(const struct command_line *line, const struct scenario_def *
 {
     if (def->traffic[0] && !check_matrix_flags(line, err))
         return false;
+    if (def->graph && def->aligned)
+        return error_set(err, EXIT_INPUT, "--graph has no meaning with --aligned");
     if (def->trace[0] && options_given(line, "routing"))
         return error_set(err, EXIT_INPUT, "--routing has no meaning with --trace");
     if (def->trace[0] && def->loads == LOADS_EXPECTED)

@@ -48,10 +48,9 @@ struct cluster {
     // The router's selection, a token: groups, top-k, weights; beyond its scores. Of
     // CLUSTER_SELECT_EXPERTS; of others in proportion.
     uint64_t select_ps;
-    uint64_t expert_launch_ps; // an expert's kernels, where each expert has its own; 0: grouped
-    // Launches of kernels of a CUDA graph over those of a stream, and whether a layer is one.
-    double graph_launches;
-    bool graph;
+    uint64_t expert_launch_ps;   // an expert's kernels, where each expert has its own; 0: grouped
+    double graph_launches;       // what a launch takes in a CUDA graph, over one in a stream
+    bool graph;                  // asked of a run, no key: the layer is such a graph
     double roofline_norm;        // how operations and memory add up; 0: the larger of them
     char slow[FIELD_TEXT_BYTES]; // which parts are slower than all this, or late; "": none
     struct slow slow_parts;      // the same as cluster_check and cluster_set_slow read it
@@ -101,7 +100,7 @@ void cluster_clear_slow(struct cluster *cluster);
 // clock starts when its turn comes.
 double cluster_computed_ps(const struct cluster *cluster, double alone_ps);
 
-// What launches take that take so long in a stream: less where the layer is a CUDA graph.
+// The time of launches that take stream_ps in a stream: less where the layer is a CUDA graph.
 double cluster_launches_ps(const struct cluster *cluster, double stream_ps);
 
 // How much slower a rank moves data because others use the same cores. At least 1.

@@ -87,6 +87,9 @@ bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct
     if (dispatcher->max_tokens && tokens > dispatcher->max_tokens)
         notice("%s takes at most %u tokens a rank; %u is a what-if", dispatcher->name,
                dispatcher->max_tokens, tokens);
+    if (def->graph && !def->has_shape && scenario->cluster.graph_launches == 1)
+        notice("cluster %s says no graph_launches: a graph's take as long as a stream's",
+               scenario->cluster.name);
     if (dispatcher->capacity_tokens && tokens > dispatcher->capacity_tokens)
         notice("%s has buffers for %u tokens per GPU; %u is a what-if", dispatcher->name,
                dispatcher->capacity_tokens, tokens);

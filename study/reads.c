@@ -95,9 +95,9 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
     if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps))
         return false; // only naive's
     if (IS(nvlink_Bps) || IS(nvlink_latency_ps))
-        return uses_nvlink(reads);
+        return uses_nvlink(reads) && (phase_moves(phase) || IS(nvlink_Bps));
     if (IS(nic_Bps) || IS(nic_latency_ps))
-        return uses_nic(reads);
+        return uses_nic(reads) && (phase_moves(phase) || IS(nic_Bps));
     if (IS(spine_oversubscription))
         return phase_moves(phase) && reads->row->nodes > 1;
     if (IS(kernel_launch_ps) && phase_moves(phase))

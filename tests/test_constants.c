@@ -50,7 +50,8 @@ static const char every_kind[] =
     "u,f,h200-nvl8,nccl-ep-ht,1,8,256,8,,512,7168,bf16,combine,,1,0,s\n"
     "v,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,dispatch,,1,0,s\n"
     "w,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,combine,,1,0,s\n"
-    "x,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,notify,,1,0,s\n";
+    "x,f,h100-cx7,nccl-ep-ht,2,8,256,8,,512,7168,bf16,notify,,1,0,s\n"
+    "y,f,h100-cx7:inside=nic,nccl-ep-ht,1,8,256,8,,512,7168,bf16,notify,,1,0,s\n";
 
 // Whole layers: notify in it, or left out.
 static const char layer_kinds[] =

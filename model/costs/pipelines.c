@@ -37,14 +37,14 @@ struct pipelines_constants {
 // clang-format off
 #define INTER_NUMBER(what, side, name, member, high, text)                                         \
     ROW_OWN(what, side, name, member, high, COST_NODES, text)
-#define SIDE(side, where)                                                                                 \
-    ROWS_START(side), ROWS_GROWTH(side),                                                         \
-    ROW_OWN(FIELD_TIME, side, "token", token_ps, ROW_TIME_MAX, where,                                    \
+#define SIDE(side, where)                                                                          \
+    ROWS_START(side), ROWS_GROWTH(side),                                                           \
+    ROW_OWN(FIELD_TIME, side, "token", token_ps, ROW_TIME_MAX, where,                              \
              "of a pipeline, a token; combine, one node: a rank's part of one"),                   \
-    ROW_OWN(FIELD_RATE, side, "token_rate", token_Bps, 1e15, where,                                      \
+    ROW_OWN(FIELD_RATE, side, "token_rate", token_Bps, 1e15, where,                                \
              "and the rate of its bytes; 0: no limit"),                                            \
-    ROW_OWN(FIELD_TIME, side, "empty", empty_ps, ROW_TIME_MAX, where,                                    \
-             "of a pipeline, a chunk without tokens; combine: a row"),                                  \
+    ROW_OWN(FIELD_TIME, side, "empty", empty_ps, ROW_TIME_MAX, where,                              \
+             "of a pipeline, a chunk without tokens; combine: a row"),                             \
     INTER_NUMBER(FIELD_TIME, side, "inter_token", inter_token_ps, ROW_TIME_MAX,                    \
                  "across nodes: SM time of a token"),                                              \
     INTER_NUMBER(FIELD_RATE, side, "inter_token_rate", inter_token_Bps, 1e15,                      \
@@ -280,7 +280,10 @@ static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
 static double maps_gathered_ps(const struct schedule *schedule, uint32_t rank)
 {
     const struct fabric *fabric = &schedule->fabric;
-    const double inside = fabric->gpus_per_node - 1, outside = fabric->ranks - 1 - inside;
+    const bool all_by_nic =
+        schedule->dispatcher.inside == INSIDE_NIC || schedule->cluster.inside == INSIDE_NIC;
+    const double inside = all_by_nic ? 0 : fabric->gpus_per_node - 1;
+    const double outside = fabric->ranks - 1 - inside;
     const double per_port = fabric->gpus_per_node / (double)fabric->nic_ports; // ranks
     const double bytes =
         room_tokens(schedule) * ceil(schedule->layout->rank_slot[fabric->ranks] / 8.0);

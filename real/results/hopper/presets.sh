@@ -18,7 +18,11 @@ for dispatcher in nccl-flat nccl-agrs nccl-two-stage nccl-calls-normal nccl-call
 done
 cp "$work/fitted/dispatchers/nccl-ep-ll.yaml" "$work/fitted/dispatchers/nccl-ep-ht.yaml" "$presets/dispatchers/"
 cp "$work/fitted/fits/fit.yaml" "$presets/fits/hopper.yaml"
-# Launches in CUDA graphs: what this finds stands in the clusters' presets here, graph_launches.
+# Launches in CUDA graphs: graph_launches of h100-* and h200-* is what this finds.
 graph=$at/../h200-x1
 "${1:-./epsim}" calibrate "$graph/graph.csv" --presets "$graph/presets" --fit "$graph/fit.yaml" --write "$work/graph" --quiet
 cp "$work/graph/fits/fit.yaml" "$presets/fits/graphs.yaml"
+line=$(grep '^graph_launches:' "$work/graph/clusters/h200-x1.yaml")
+for cluster in h100-cx7 h100-nvl8 h200-efa h200-nvl8; do
+    sed -i "s|^graph_launches:.*|$line|" "$presets/clusters/$cluster.yaml"
+done

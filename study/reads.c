@@ -12,7 +12,7 @@ static bool uses_wires(const struct reads *reads)
 {
     const enum phase phase = reads->row->phase;
     return phase_moves(phase) ||
-           (phase == PHASE_NOTIFY && reads->dispatcher->cost_model->notify_moves);
+           (phase == PHASE_NOTIFY && reads->dispatcher->cost_model->notify_wire_ps);
 }
 
 static bool uses_nvlink(const struct reads *reads)

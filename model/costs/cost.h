@@ -85,7 +85,8 @@ struct cost_model {
     struct copy_times (*copies)(const struct kernel_costs *costs);
     // What a rank's exchange of counts takes beyond the constants; NULL: nothing.
     double (*notify_ps)(const struct schedule *schedule, uint32_t rank);
-    bool notify_moves; // that exchange takes time on the wires
+    // And what of it the wires take, which a slow GPU's kernels do not lengthen; NULL: nothing.
+    double (*notify_wire_ps)(const struct schedule *schedule, uint32_t rank);
 };
 
 extern const struct cost_model cost_stream, cost_staged, cost_nccl, cost_warps, cost_waves,

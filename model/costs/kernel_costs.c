@@ -19,7 +19,9 @@ uint32_t kernel_sms(const struct schedule *schedule)
 double kernel_notify_ps(const struct schedule *schedule, uint32_t rank)
 {
     const struct cost_model *model = schedule->dispatcher.cost_model;
-    return model->notify_ps ? model->notify_ps(schedule, rank) : 0;
+    const double work = model->notify_ps ? model->notify_ps(schedule, rank) : 0;
+    const double wire = model->notify_wire_ps ? model->notify_wire_ps(schedule, rank) : 0;
+    return work * fabric_work(&schedule->fabric, rank) + wire;
 }
 
 uint32_t kernel_expert_sms(const struct schedule *schedule)

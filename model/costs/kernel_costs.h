@@ -23,7 +23,8 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
 // One rank's times. `peers`: lanes that it starts (struct port_loads).
 struct kernel_times kernel_times(const struct kernel_costs *costs, uint32_t rank, double peers);
 
-// What a rank's own part of the exchange of counts takes beyond the constants.
+// What a rank's own part of the exchange of counts takes beyond the constants: its kernels, slowed
+// as the rank is, and the wires.
 double kernel_notify_ps(const struct schedule *schedule, uint32_t rank);
 
 // SMs that the kernels of a schedule's transfers run on.

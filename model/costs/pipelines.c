@@ -277,7 +277,7 @@ static void pipelines_work(const struct kernel_costs *costs, uint32_t rank,
 // ---- notify -------------------------------------------------------------------------------------
 
 // Each rank's map, a bit per expert slot of all for each row of its buffers, goes to every other.
-static double maps_gathered_ps(const struct schedule *schedule, uint32_t rank)
+static double pipelines_notify_wire_ps(const struct schedule *schedule, uint32_t rank)
 {
     const struct fabric *fabric = &schedule->fabric;
     const bool all_by_nic =
@@ -308,7 +308,7 @@ static double pipelines_notify_ps(const struct schedule *schedule, uint32_t rank
         all > 0 ? loads_received(schedule->loads->rank_copies, ranks, rank) / all : 0;
     const double rows = fmin(mean, block) * whole * come;
     const double lines = fmin(slots / LINE_BYTES, 1);
-    return maps_gathered_ps(schedule, rank) + kernel_bytes_ps(rows * slots, own->map_Bps) +
+    return kernel_bytes_ps(rows * slots, own->map_Bps) +
            kernel_bytes_ps(rows * slots * lines, own->line_Bps) +
            kernel_bytes_ps(room * ranks * slots, own->room_Bps);
 }
@@ -317,4 +317,4 @@ const struct cost_model cost_pipelines = {.name = "pipelines",
                                           ROWS_OF(fields),
                                           .work = pipelines_work,
                                           .notify_ps = pipelines_notify_ps,
-                                          .notify_moves = true};
+                                          .notify_wire_ps = pipelines_notify_wire_ps};

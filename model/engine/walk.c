@@ -154,7 +154,7 @@ static void walk_notify(struct walk *walk)
     walk_begin(walk, PHASE_NOTIFY);
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++) {
-        const double own_ps = kernel_notify_ps(schedule, r) * fabric_work(&schedule->fabric, r);
+        const double own_ps = kernel_notify_ps(schedule, r);
         clocks->now_ps[r] = p->end_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps + own_ps);
     }
     strcpy(p->bottleneck, "the slowest rank's arrival and latency");

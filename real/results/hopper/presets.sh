@@ -20,6 +20,10 @@ cp "$work/fitted/dispatchers/nccl-ep-ll.yaml" "$work/fitted/dispatchers/nccl-ep-
 cp "$work/fitted/fits/fit.yaml" "$presets/fits/hopper.yaml"
 # Launches in CUDA graphs: graph_launches of h100-* and h200-* is what this finds.
 graph=$at/../h200-x1
+{
+    echo '# One H200 of a host of eight: the built-in h200-nvl8 with one GPU.'
+    sed -e '/^#/d' -e '/^graph_launches:/d' -e 's/^gpus_per_node:.*/gpus_per_node: 1/' "$presets/clusters/h200-nvl8.yaml"
+} >"$graph/presets/clusters/h200-x1.yaml"
 "${1:-./epsim}" calibrate "$graph/graph.csv" --presets "$graph/presets" --fit "$graph/fit.yaml" --write "$work/graph" --quiet
 cp "$work/graph/fits/fit.yaml" "$presets/fits/graphs.yaml"
 line=$(grep '^graph_launches:' "$work/graph/clusters/h200-x1.yaml")

@@ -9,7 +9,7 @@
 #   make fuzz            the readers of foreign files under libFuzzer, FUZZ_S seconds each (clang)
 #   make accuracy        predicted against the published rows in the tree: README's tables
 #   make validate        MPI ranks here: fitted on half of the points, judged on the rest (validate-net: over shaped links)
-#   make presets         refit the presets to published rows (MEASURED=FILE.csv)
+#   make presets         refit the presets to published rows (MEASURED="FILE.csv ...")
 #   make bench           speed and memory of the engines
 #   make lint            the house rules that a program can check: includes, sizes, names
 #   make tidy            clang-tidy and cppcheck, where they are; some minutes
@@ -161,7 +161,7 @@ validate-net: epsim epsim-real
 	sh real/validate_net.sh ./epsim ./epsim-real $(BUILD)/validate-net
 
 # Refits the presets' constants to published rows that the project may not ship.
-MEASURED ?= ../shared/data/measured.csv
+MEASURED ?= ../shared/data/measured.csv ../shared/data/added.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
 	sh real/results/hopper/presets.sh

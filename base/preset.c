@@ -71,7 +71,7 @@ static void refuse_preset(const char *kind, const char *what, struct error *err)
     size_t count, length = 0;
     char **names = built_in_names(kind, &count);
     const char *near = field_nearest(what, count, preset_name_at, names);
-    char list[512] = "", quoted[ERROR_QUOTE_BYTES];
+    char list[900] = "", quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < count && length < sizeof list; i++)
         length +=
             (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);

@@ -14,7 +14,7 @@
 struct accuracy_row {
     const struct measured_row *measured;
     bool skipped;
-    char why[256]; // of a skipped row
+    char why[512]; // of a skipped row
     double predicted_us, error_pct;
     char bottleneck[96];         // of the predicted phase, as the engine names it
     struct support support;      // of this row by itself

@@ -45,7 +45,7 @@ struct calibrate_row {
     double engine_bias;       // half of ln(simulated / estimated), added to the closed form's error
     double predicted_us;      // by the fitted values
     bool skipped;
-    char why[256];
+    char why[512];
 };
 
 #define CALIBRATE_ASKED "asked"

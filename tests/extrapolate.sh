@@ -2,20 +2,24 @@
 # What the presets say of rows that a fit has not seen, for the kernels with rows at many sizes. Needs the published rows
 # that the project may not ship; says "skipped" without them.
 # Fitted on rows of one and two nodes alone (and those of one or two tokens), H800's EP32 and EP64 rows are within 8 %.
-# usage: tests/extrapolate.sh EPSIM [MEASURED.csv]
+# usage: tests/extrapolate.sh EPSIM [MEASURED.csv ...]
 set -eu
 epsim=$1
-rows=${2:-../shared/data/measured.csv}
-if [ ! -r "$rows" ]; then
-    echo "extrapolate: skipped: no $rows"
-    exit 0
-fi
+shift
+[ $# -gt 0 ] || set -- ../shared/data/measured.csv ../shared/data/added.csv
+for file in "$@"; do
+    if [ ! -r "$file" ]; then
+        echo "extrapolate: skipped: no $file"
+        exit 0
+    fi
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 
 mkdir "$work/nodes"
-awk -F, 'NR == 1 || ($4 ~ /^deepep-(normal|ll)/ && ($5 <= 2 || $10 == 1 || $10 == 2))' "$rows" >"$work/few-nodes.csv"
+awk -F, 'NR == 1 || (FNR > 1 && $4 ~ /^deepep-(normal|ll)/ && ($5 <= 2 || $10 == 1 || $10 == 2))' \
+    "$@" >"$work/few-nodes.csv"
 for file in deepep-ll deepep-normal; do
     # Without what is held beforehand: the presets, about which it is held, were fitted on the many nodes too.
     sed '/^prior:/d' "study/fits/$file.yaml" >"$work/$file.yaml"

@@ -5,18 +5,23 @@
 #
 # A test of stability, not of independence: both fits begin at the shipped presets, and what a half is blind to stays near
 # them (prior in study/fits). Those are named; extrapolate.sh is the test that holds rows out.
-# usage: tests/refit.sh EPSIM [MEASURED.csv [SEED ...]]
+# usage: [SEEDS="1 2"] tests/refit.sh EPSIM [MEASURED.csv ...]
 set -eu
 epsim=$1
-rows=${2:-../shared/data/measured.csv}
-if [ $# -gt 2 ]; then shift 2; else set -- 1; fi # that half lacks the only short rows of four nodes
-if [ ! -r "$rows" ]; then
-    echo "refit: skipped: no $rows"
-    exit 0
-fi
+shift
+seeds=${SEEDS:-1}
+[ $# -gt 0 ] || set -- ../shared/data/measured.csv ../shared/data/added.csv
+for file in "$@"; do
+    if [ ! -r "$file" ]; then
+        echo "refit: skipped: no $file"
+        exit 0
+    fi
+done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 limit=5
+rows=$work/rows.csv
+awk 'NR == 1 || FNR > 1' "$@" >"$rows"
 
 # fit FOLDER [FLAGS]: all that moves a prediction below, by estimate alone.
 fit() {
@@ -48,7 +53,7 @@ fit all >/dev/null
 predict all >"$work/all.txt"
 [ -s "$work/all.txt" ] || { echo "refit: no pair reaches EP32" && exit 1; }
 failed=0
-for seed in "$@"; do
+for seed in $seeds; do
     echo "half by seed $seed; its rows cannot tell:"
     fit "half$seed" --only 1/2 --seed "$seed"
     predict "half$seed" >"$work/half.txt"

@@ -1,16 +1,16 @@
 #!/bin/sh
 # Fits the constants of clusters and dispatchers to published rows, one file of this folder after the other, and puts what
 # they find into model/presets.
-# usage: sh study/fits/presets.sh EPSIM MEASURED.csv
+# usage: sh study/fits/presets.sh EPSIM MEASURED.csv...
 set -eu
 epsim=$1
-rows=$2
+shift
 here=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for fit in deepep-ll deepep-normal nccl-alltoall trtllm others; do
     echo "fitting $here/$fit.yaml" >&2
-    "$epsim" calibrate "$rows" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q \
+    "$epsim" calibrate "$@" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q \
         -o "$work/found.txt"
     grep -v '^# skipped:' "$work/found.txt"
 done

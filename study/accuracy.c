@@ -31,7 +31,7 @@ static void judge_row(struct accuracy_row *row, const struct engine *engine,
     struct scenario scenario;
     if (!row_open(&scenario, row->measured, engine, overrides, &err)) {
         row->skipped = true;
-        snprintf(row->why, sizeof row->why, "%.255s", err.text);
+        snprintf(row->why, sizeof row->why, "%.511s", err.text);
         return;
     }
     const struct prediction prediction = row_predict(&scenario, row->measured, engine);

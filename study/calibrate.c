@@ -105,7 +105,7 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
     row->depends = mem_alloc(calibration->parameter_count, sizeof *row->depends);
     if (!row_open(&row->scenario, row->measured, &engine_estimate, overrides, &err)) {
         row->skipped = true;
-        snprintf(row->why, sizeof row->why, "%.255s", err.text);
+        snprintf(row->why, sizeof row->why, "%.511s", err.text);
         calibration->skipped++;
         return;
     }

@@ -50,6 +50,8 @@ const struct field cluster_fields[] = {
     NUMBER(spine_oversubscription, 1, 1000,
            "a node's NIC rate over its uplink to the spine; 1: non-blocking"),
     ROW("gpu", FIELD_TEXT, gpu, 0, 0, "model of the GPU, h100: what variants of dispatchers go by"),
+    ROW("architecture", FIELD_TEXT, architecture, 0, 0,
+        "of the GPU, hopper: what its generation has in common"),
     COUNT(sms, 1, 4096, "streaming multiprocessors of a GPU"),
     ROW("hbm", FIELD_RATE, hbm_Bps, 1e9, RATE_MAX, "memory of a GPU, effective"),
     FLOPS(fp8, "dense FP8 rate of a GPU"),

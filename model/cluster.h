@@ -36,6 +36,7 @@ struct cluster {
     uint64_t nic_latency_ps;       // GPU memory to GPU memory, one way, switches included
     double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
     char gpu[FIELD_TEXT_BYTES]; // its model, "h100": what a dispatcher's variants go by; "": none
+    char architecture[FIELD_TEXT_BYTES]; // the GPU's generation, "hopper", likewise; "": none
     uint32_t sms;               // streaming multiprocessors of a GPU
     double hbm_Bps;
     double fp8_flops; // dense

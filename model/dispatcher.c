@@ -243,18 +243,26 @@ static const struct object_reader dispatcher_reader = {
     .fault = dispatcher_object_fault,
 };
 
-const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer)
+const char *dispatcher_variant_name(enum dispatcher_variant which, const struct cluster *cluster,
+                                    char *buffer)
 {
-    snprintf(buffer, FIELD_TEXT_BYTES, "%s", cluster->name);
+    const char *name = which == VARIANT_ARCHITECTURE ? cluster->architecture
+                       : which == VARIANT_GPU        ? cluster->gpu
+                       : which == VARIANT_CLUSTER    ? cluster->name
+                                                     : "";
+    snprintf(buffer, FIELD_TEXT_BYTES, "%s", name);
     buffer[strcspn(buffer, "*/")] = '\0';
     return buffer;
 }
 
 // Takes a variant's keys instead of the preset's own.
-static bool read_variant(struct object_reading *reading, const char *what, const char *variant,
-                         enum dispatcher_variant which)
+static bool read_variant(struct object_reading *reading, const char *what,
+                         const struct cluster *cluster, enum dispatcher_variant which)
 {
     struct dispatcher *dispatcher = reading->object;
+    char variant[FIELD_TEXT_BYTES];
+    if (!dispatcher_variant_name(which, cluster, variant)[0])
+        return true;
     memset(reading->seen, 0, reading->count * sizeof *reading->seen);
     if (!object_load_variant(reading, what, variant))
         return false;
@@ -267,7 +275,6 @@ static bool read_variant(struct object_reading *reading, const char *what, const
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err)
 {
-    char name[FIELD_TEXT_BYTES];
     bool seen[COST_MAX_FIELDS] = {false};
     struct dispatcher_context context = {.ep = cluster_ranks(cluster)};
     struct object_reading reading = {.reader = &dispatcher_reader,
@@ -277,10 +284,10 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                                      .context = &context,
                                      .err = err};
     *dispatcher = dispatcher_default();
-    return object_load(&reading, what) &&
-           (!cluster->gpu[0] || read_variant(&reading, what, cluster->gpu, VARIANT_GPU)) &&
-           (!dispatcher_cluster_name(cluster, name)[0] ||
-            read_variant(&reading, what, name, VARIANT_CLUSTER));
+    bool ok = object_load(&reading, what);
+    for (unsigned which = VARIANT_ARCHITECTURE; ok && which <= VARIANT_CLUSTER; which++)
+        ok = read_variant(&reading, what, cluster, which);
+    return ok;
 }
 
 // Whole units of alignment, and where lines of 128 bytes carry flags, those beside.

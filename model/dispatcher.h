@@ -47,8 +47,9 @@ enum dispatcher_backend {
     BACKEND_NONE,       // kernels of a library that epsim-real does not run
 };
 
-// Who says a key: the preset, or what its variant for the GPU or the cluster says instead.
-enum dispatcher_variant { VARIANT_NONE, VARIANT_GPU, VARIANT_CLUSTER };
+// Who says a key: the preset, or what its variant for the GPU's architecture, the GPU or the cluster
+// says instead.
+enum dispatcher_variant { VARIANT_NONE, VARIANT_ARCHITECTURE, VARIANT_GPU, VARIANT_CLUSTER };
 
 struct dispatcher {
     char name[FIELD_TEXT_BYTES];
@@ -110,14 +111,15 @@ void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_
 // `law` names (provenance: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes
 // that a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first
 // with ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets
-// NAME@GPU and NAME@CLUSTER say for this cluster's GPU (cluster.gpu) and name comes instead, in
-// that order, where they exist.
+// NAME@ARCHITECTURE, NAME@GPU and NAME@CLUSTER say for this cluster's GPU (cluster.architecture,
+// cluster.gpu) and name comes instead, in that order, where they exist.
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err);
 
-// The cluster's name as variants of dispatchers call it: without the '*' that says that keys were
-// changed. buffer has FIELD_TEXT_BYTES.
-const char *dispatcher_cluster_name(const struct cluster *cluster, char *buffer);
+// What a variant of that kind is called for the cluster, behind the '@'; "": there is none. A
+// cluster's name goes without the '*' that says that keys were changed. buffer has FIELD_TEXT_BYTES.
+const char *dispatcher_variant_name(enum dispatcher_variant which, const struct cluster *cluster,
+                                    char *buffer);
 
 // Refuses illegal combinations, naming both keys: dedupe node or all without route rail, and rail
 // with another dedupe or with inside nic; dedupe all or route direct with another reduce than they

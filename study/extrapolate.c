@@ -68,7 +68,7 @@ static void look_at_cluster(const struct looking *looking, const struct fitted_g
 {
     const struct cluster *cluster = &looking->scenario->cluster;
     char preset[FIELD_TEXT_BYTES];
-    dispatcher_cluster_name(cluster, preset);
+    dispatcher_variant_name(VARIANT_CLUSTER, cluster, preset);
     if (!names_have(&group->clusters, preset)) {
         char *clusters = names_join(&group->clusters, ", ");
         tell(looking, mem_format("cluster %s, fitted on %s", preset, clusters));

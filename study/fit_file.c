@@ -89,7 +89,8 @@ static bool says_itself(const struct dispatcher *dispatcher, const struct field 
 static void name_asked(struct dispatcher *dispatcher, const struct cluster *cluster)
 {
     char name[FIELD_TEXT_BYTES];
-    char *variant = mem_format("%s@%s", dispatcher->name, dispatcher_cluster_name(cluster, name));
+    char *variant = mem_format("%s@%s", dispatcher->name,
+                               dispatcher_variant_name(VARIANT_CLUSTER, cluster, name));
     snprintf(dispatcher->name, sizeof dispatcher->name, "%s", variant);
     free(variant);
 }

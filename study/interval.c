@@ -184,7 +184,7 @@ static void set_layer(struct uncertainties *uncertainties, const struct scenario
 static void clone_in_closed_form(struct scenario *closed, const struct scenario *scenario)
 {
     scenario_clone(closed, scenario);
-    dispatcher_cluster_name(&scenario->cluster, closed->cluster.name);
+    dispatcher_variant_name(VARIANT_CLUSTER, &scenario->cluster, closed->cluster.name);
     closed->def.isolated = false;
     closed->def.loads = LOADS_EXPECTED;
 }

@@ -119,10 +119,9 @@ static bool depends(const struct parameter *parameter, const struct field *field
     const uint8_t variant = dispatcher->variant[own - dispatcher->cost_model->fields];
     if (variant == VARIANT_NONE && !parameter->asked)
         return names_have(&parameter->presets, dispatcher->name);
+    const enum dispatcher_variant which = parameter->asked ? VARIANT_CLUSTER : variant;
     char *name = mem_format("%s@%s", dispatcher->name,
-                            variant == VARIANT_GPU && !parameter->asked
-                                ? scenario->cluster.gpu
-                                : dispatcher_cluster_name(&scenario->cluster, cluster));
+                            dispatcher_variant_name(which, &scenario->cluster, cluster));
     const bool named = names_have(&parameter->presets, name);
     free(name);
     return named;

@@ -153,7 +153,7 @@ static char *print_asked(const struct calibration *calibration, const char *word
                                           true};
         if (!cluster.gpu[0])
             snprintf(cluster.gpu, sizeof cluster.gpu, "%s", calibration->asked.gpu);
-        strcpy(cluster.name, dispatcher_cluster_name(&cluster, name));
+        strcpy(cluster.name, dispatcher_variant_name(VARIANT_CLUSTER, &cluster, name));
         FILE *out = open_memstream(&text, &length);
         object_print(out, &whole);
         fclose(out);

@@ -125,7 +125,7 @@ START_TEST(a_slow_cluster_is_not_the_measured_one)
     ck_assert(cluster_set_slow(&cluster, "gpu=5:nic=0.5,gpu=6:nic=0.5", &err));
     ck_assert_str_eq(cluster.name, "h800-cx7*");
     ck_assert_str_eq(cluster.slow, "gpu=5:nic=0.5+gpu=6:nic=0.5");
-    ck_assert_str_eq(dispatcher_cluster_name(&cluster, name), "h800-cx7");
+    ck_assert_str_eq(dispatcher_variant_name(VARIANT_CLUSTER, &cluster, name), "h800-cx7");
 }
 END_TEST
 

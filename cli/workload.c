@@ -34,6 +34,9 @@ bool check_together(const struct command_line *line, const struct scenario_def *
         return error_set(err, EXIT_INPUT, "--routing has no meaning with --trace");
     if (def->trace[0] && def->loads == LOADS_EXPECTED)
         return error_set(err, EXIT_INPUT, "--loads expected: a trace is counted");
+    if (def->routing == ROUTING_BALANCED && def->loads == LOADS_EXPECTED)
+        return error_set(err, EXIT_INPUT,
+                         "--loads expected: --routing balanced draws nothing, and is counted");
     if (!def->trace[0] && options_given(line, "step"))
         return error_set(err, EXIT_INPUT, "--step has a meaning only with --trace");
     if (!def->trace[0] && def->routing == ROUTING_TRACE)

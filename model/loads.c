@@ -123,26 +123,42 @@ static void add_served(struct loads *loads, const struct source_count *count)
     loads->dropped += (double)count->dropped;
 }
 
+static struct source_count *count_source(const struct routing *routing,
+                                         const struct layout *layout, uint32_t nodes,
+                                         uint32_t source)
+{
+    struct source_count *count = source_count_new(layout, nodes);
+    uint16_t ids[MOE_MAX_TOPK];
+    for (uint32_t t = 0; t < routing->tokens[source]; t++) {
+        routing_row(routing, source, t, ids);
+        count_token(count, layout, layout->ranks / nodes, t, ids, routing->topk);
+    }
+    return count;
+}
+
 void loads_count(struct loads *loads, const struct routing *routing, const struct layout *layout,
                  uint32_t nodes)
 {
     assert(routing->ranks == layout->ranks && routing->experts == layout->experts);
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
-#pragma omp parallel for schedule(dynamic, 1) default(none) shared(loads, routing, layout, nodes)
+    // The rule balanced gives ranks of as many tokens the same: counted once.
+    struct source_count *first =
+        routing->rule == ROUTING_BALANCED ? count_source(routing, layout, nodes, 0) : NULL;
+#pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
+    shared(loads, routing, layout, nodes, first)
     for (uint32_t source = 0; source < loads->ranks; source++) {
-        struct source_count *count = source_count_new(layout, nodes);
-        uint16_t ids[MOE_MAX_TOPK];
-        for (uint32_t t = 0; t < routing->tokens[source]; t++) {
-            routing_row(routing, source, t, ids);
-            count_token(count, layout, layout->ranks / nodes, t, ids, routing->topk);
-        }
+        const bool known = first && routing->tokens[source] == routing->tokens[0];
+        struct source_count *count = known ? first : count_source(routing, layout, nodes, source);
         loads->tokens[source] = routing->tokens[source];
         store_source(loads, count, source);
 #pragma omp critical
         add_served(loads, count); // whole numbers: any order adds up the same
-        source_count_free(count);
+        if (!known)
+            source_count_free(count);
     }
+    if (first)
+        source_count_free(first);
 }
 
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group)
@@ -227,11 +243,10 @@ static struct routing sampled_shape;
 static uint16_t *sampled_ids; // [SAMPLE_TOKENS * topk]
 static pthread_mutex_t sample_lock = PTHREAD_MUTEX_INITIALIZER;
 
-// Rule balanced draws from the ranks too.
 static bool serves_shape(const struct routing *a, const struct routing *b)
 {
     return a->rule == b->rule && a->experts == b->experts && a->topk == b->topk &&
-           a->groups == b->groups && a->topk_groups == b->topk_groups && a->ranks == b->ranks;
+           a->groups == b->groups && a->topk_groups == b->topk_groups;
 }
 
 static void draw_sample(const struct routing *routing)
@@ -291,7 +306,7 @@ static void level_rates(struct hit_rates *rates, const struct layout *layout, ui
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
                   uint32_t nodes)
 {
-    if (routing->rule == ROUTING_TRACE) {
+    if (!routing_is_drawn(routing->rule)) {
         loads_count(loads, routing, layout, nodes);
         return;
     }
@@ -300,8 +315,7 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
                               .node = mem_alloc(nodes, sizeof(double)),
                               .slot = mem_alloc(layout->slots, sizeof(double))};
     const bool closed =
-        routing->rule == ROUTING_UNIFORM ||
-        (routing->rule != ROUTING_BALANCED && routing->topk_groups == routing->groups);
+        routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups;
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;

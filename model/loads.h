@@ -38,9 +38,9 @@ void loads_count(struct loads *loads, const struct routing *routing, const struc
                  uint32_t nodes);
 
 // Means over routings. Rules uniform and deepep without a group limit in closed form: a token
-// misses g of E experts with probability C(E-g,k)/C(E,k). Rules v3, balanced, and deepep with a
-// limit take the hit rates from 4,096 tokens drawn with a seed of their own (cached for the
-// process: a fixed-seed table, independent of the user's seed). Rule trace has no expectation:
+// misses g of E experts with probability C(E-g,k)/C(E,k). Rules v3, and deepep with a limit, take
+// the hit rates from 4,096 tokens drawn with a seed of their own (cached for the process: a
+// fixed-seed table, independent of the user's seed). Rules trace and balanced draw nothing:
 // counted.
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
                   uint32_t nodes);

@@ -85,20 +85,20 @@ static void draw_distinct(struct rng *rng, uint32_t bound, uint32_t count, uint1
     }
 }
 
-// min(ranks, topk) distinct ranks share the choices evenly; experts within a rank are distinct.
-static void draw_balanced(const struct routing *routing, struct rng *rng, uint16_t *ids)
+// A round robin, nothing drawn: copy c of a rank's token t has place t x topk + c in a row of all
+// copies. Places go to one rank after another, and each time round to a rank's next expert. Where
+// ranks are fewer than choices, a token goes round them all, and a rank's choices are experts from
+// the t-th on, as the benchmarks' router has it (aiconfigurator, collect_trtllm_alltoall.py; where
+// topk does not divide the ranks, that one leaves some of them idle).
+static void choose_balanced(const struct routing *routing, uint32_t token, uint16_t *ids)
 {
-    uint16_t ranks[MOE_MAX_TOPK], local[MOE_MAX_TOPK];
-    const uint32_t reached = routing->ranks < routing->topk ? routing->ranks : routing->topk;
-    const uint32_t held = routing->experts / routing->ranks;
-    uint32_t k = 0;
-
-    draw_distinct(rng, routing->ranks, reached, ranks);
-    for (uint32_t i = 0; i < reached; i++) {
-        const uint32_t share = (routing->topk - k + reached - i - 1) / (reached - i);
-        draw_distinct(rng, held, share, local);
-        for (uint32_t j = 0; j < share; j++)
-            ids[k++] = (uint16_t)(ranks[i] * held + local[j]);
+    const uint32_t ranks = routing->ranks, held = routing->experts / ranks;
+    for (uint32_t k = 0; k < routing->topk; k++) {
+        const uint64_t place = (uint64_t)token * routing->topk + k;
+        const bool few = ranks < routing->topk;
+        const uint64_t rank = few ? k % ranks : place % ranks;
+        const uint64_t turn = few ? (uint64_t)token + k / ranks : place / ranks;
+        ids[k] = (uint16_t)(rank * held + turn % held);
     }
 }
 
@@ -108,10 +108,12 @@ void routing_row(const struct routing *routing, uint32_t rank, uint32_t token, u
         routing->row(routing->context, rank, token, ids);
         return;
     }
+    if (routing->rule == ROUTING_BALANCED) {
+        choose_balanced(routing, token, ids);
+        return;
+    }
     struct rng rng = rng_stream(routing->seed, rank, token, routing->layer);
-    if (routing->rule == ROUTING_BALANCED)
-        draw_balanced(routing, &rng, ids);
-    else if (routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups)
+    if (routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups)
         draw_distinct(&rng, routing->experts, routing->topk, ids);
     else
         draw_grouped(routing, &rng, ids);
@@ -147,6 +149,11 @@ static bool check_balanced(const struct routing *routing, struct error *err)
             "routing balanced: %u experts a rank are too few for top-k %u over %u ranks",
             routing->experts / routing->ranks, routing->topk, routing->ranks);
     return true;
+}
+
+bool routing_is_drawn(enum routing_rule rule)
+{
+    return rule != ROUTING_BALANCED && rule != ROUTING_TRACE;
 }
 
 uint32_t routing_max_tokens(const struct routing *routing)

@@ -11,7 +11,8 @@ enum routing_rule {
                       // (DeepEP tests/legacy/test_internode.py)
     ROUTING_V3,       // groups of the model, the topk_groups best by the sum of their two best
                       // sigmoid scores, then top-k (DeepSeek-V3 report, section 2.1.2; HF modeling)
-    ROUTING_BALANCED, // each token reaches min(EP, topk) distinct ranks
+    ROUTING_BALANCED, // round robin: a rank's copies go to one rank after another (TensorRT-LLM's
+                      // benchmarks); nothing is drawn, every rank and layer has the same
     ROUTING_TRACE,
 };
 extern const char *const routing_rule_names[];
@@ -35,6 +36,9 @@ struct routing {
 // Fills ids[topk] with distinct experts, or ROUTING_DROPPED. A pure function of (seed, rank, token,
 // layer): the first n tokens of n + 1 are those of n.
 void routing_row(const struct routing *routing, uint32_t rank, uint32_t token, uint16_t *ids);
+
+// Whether a rule draws: what another seed would change, and what has means over draws.
+bool routing_is_drawn(enum routing_rule rule);
 
 // The most tokens that any rank has.
 uint32_t routing_max_tokens(const struct routing *routing);

@@ -56,7 +56,7 @@ static void renew_schedule(struct scenario *scenario)
 
 static enum loads_kind loads_kind_of(const struct scenario *scenario, enum loads_kind wanted)
 {
-    return scenario->traffic || scenario->routing.rule == ROUTING_TRACE ? LOADS_COUNTED : wanted;
+    return scenario->traffic || !routing_is_drawn(scenario->routing.rule) ? LOADS_COUNTED : wanted;
 }
 
 void scenario_load(struct scenario *scenario, enum loads_kind kind)

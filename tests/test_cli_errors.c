@@ -136,6 +136,7 @@ static const struct bad bad_rows[] = {
     {"trace mend x", {"trace", "expected"}},
     {"trace info traces/minimoe-256e --tsv lag", {"--tsv", "'lag'", "lags"}},
     {"simulate --routing trace", {"--routing", "--trace"}},
+    {"estimate --routing balanced --loads expected", {"--loads expected", "draws nothing"}},
     {"compare --step 1", {"--step", "--trace"}},
     {"compare --routing trace", {"--routing", "--trace"}},
     {"compare --ep 8 --trace traces/minimoe-256e --routing uniform", {"--routing", "--trace"}},

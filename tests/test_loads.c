@@ -191,11 +191,11 @@ static void expect_near(const double *counted, const double *mean, size_t count)
 // Means are within 1 % of counts of many tokens.
 START_TEST(means_are_near_counts)
 {
-    const enum routing_rule rule = (enum routing_rule)(_i % ROUTING_TRACE);
+    const enum routing_rule rule = (enum routing_rule)(_i % ROUTING_BALANCED);
     struct counted a, b;
     ask(&a, rule, 8, 2048);
     ask(&b, rule, 8, 2048);
-    if (_i >= ROUTING_TRACE) {
+    if (_i >= ROUTING_BALANCED) {
         layout_release(&a.layout);
         layout_release(&b.layout);
         replicated(&a.layout, 64);
@@ -210,6 +210,24 @@ START_TEST(means_are_near_counts)
     expect_near(a.loads.slot_tokens, b.loads.slot_tokens, a.loads.slots);
     release(&a);
     release(&b);
+}
+END_TEST
+
+// Nothing is drawn: means are the counts, and 4 tokens of 8 choices reach 32 ranks once each. Ranks
+// of other numbers of tokens are counted by themselves.
+START_TEST(balanced_has_no_chance)
+{
+    struct counted c;
+    ask(&c, ROUTING_BALANCED, 4, 4);
+    c.tokens[5] = 1;
+    loads_expect(&c.loads, &c.routing, &c.layout, 4);
+    ck_assert(!c.loads.expected);
+    for (uint32_t source = 0; source < 32; source++)
+        for (uint32_t rank = 0; rank < 32; rank++)
+            ck_assert_double_eq(c.loads.rank_copies[source * 32 + rank], source != 5 || rank < 8);
+    expect_conserved(&c.loads, 0);
+    expect_slots(&c.loads, &c.layout, 0);
+    release(&c);
 }
 END_TEST
 
@@ -272,7 +290,8 @@ int main(void)
     tcase_add_test(tests, conservation);
     tcase_add_test(tests, dropped_choices_go_nowhere);
     tcase_add_test(tests, threads_do_not_matter);
-    tcase_add_loop_test(tests, means_are_near_counts, 0, 2 * ROUTING_TRACE);
+    tcase_add_loop_test(tests, means_are_near_counts, 0, 2 * ROUTING_BALANCED);
+    tcase_add_test(tests, balanced_has_no_chance);
     tcase_add_test(tests, replicas_share_evenly);
     tcase_add_test(tests, bytes_leave_the_diagonal_out);
     tcase_add_test(tests, closed_forms);

@@ -248,14 +248,12 @@ static void choose_by_ranks(const struct generator_def *def, uint32_t layer, uin
     const struct routing routing = {.rule = ROUTING_BALANCED,
                                     .experts = def->moe->experts,
                                     .topk = def->moe->topk,
-                                    .ranks = def->recipe->ranks,
-                                    .seed = def->seed,
-                                    .layer = layer};
+                                    .ranks = def->recipe->ranks};
     if (def->recipe->loads == LOADS_HOT_RANK)
         hot_rank_choose(def->recipe, def->moe, draw_stream(def->seed, DRAW_HOT_RANK, layer, token),
                         ids);
     else
-        routing_row(&routing, (uint32_t)(token >> 32), (uint32_t)token, ids);
+        routing_row(&routing, 0, (uint32_t)token, ids);
 }
 
 static void make_by_ranks(struct generator *generator, uint64_t count)

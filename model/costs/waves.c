@@ -8,9 +8,7 @@
 struct waves_constants {
     // Of one direction. SM times are of one SM.
     struct waves_side {
-        uint64_t copy_ps; // of a copy, whatever its size
-        double sm_Bps;
-        uint64_t token_ps;    // of a token, whatever its copies
+        uint64_t token_ps;    // of a token's block, whatever its copies
         uint64_t min_ps;      // from the first byte on, whatever moves
         uint64_t min_tray_ps; // added above four ranks
         uint64_t wave_ps;     // tail of later waves
@@ -22,8 +20,8 @@ struct waves_constants {
 
 // clang-format off
 #define SIDE(side)                                                                                 \
-    ROWS_START(side), ROW_SM_RATE(side), ROWS_GROWTH(side), ROW_COPY(side), ROW_TOKEN(side),       \
-    ROWS_NVLINK(side), ROWS_KERNELS(side), ROW_MIN(side),                                          \
+    ROWS_START(side), ROWS_GROWTH(side), ROW_TOKEN(side), ROWS_NVLINK(side), ROWS_KERNELS(side),   \
+    ROW_MIN(side),                                                                                 \
     ROW_OWN_TIME(side, "least_tray", min_tray_ps, "law waves: added above four ranks"),            \
     ROW_OWN_TIME(side, "wave", wave_ps, "law waves: tail of later waves")
 
@@ -32,10 +30,11 @@ static const struct field fields[] = {ROWS_CHOICES, SIDE(dispatch), SIDE(combine
 _Static_assert(ROWS_COUNT(fields) <= COST_MAX_FIELDS, "a variant's mark for every key");
 
 // The flag barrier takes its time whatever moves (the growth above four ranks stands in rows that
-// have eight destinations a token as well: which of the two it is, they do not tell). SM work is
-// T (`token` + C x copy) / SMs. Eight blocks of an SM at a time: later waves fill in behind the
-// first, a tail of `wave` x C / top-k that grows until the first wave is full (T = 8 SMs),
-// unproven.
+// have eight destinations a token as well: which of the two it is, they do not tell). A block takes
+// a token at a time, T x `token` / SMs: a token's copies are stores side by side, and show on two
+// ranks alone, where wires are not the bottleneck. Eight blocks of an SM at a time: later waves fill
+// in behind the first, a tail of `wave` x C / top-k that grows until the first wave is full (T = 8
+// SMs), unproven.
 static void waves_work(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)
 {
     const struct waves_constants *own = (const void *)costs->own.bytes;
@@ -43,11 +42,9 @@ static void waves_work(const struct kernel_costs *costs, uint32_t rank, struct k
     const struct schedule *schedule = costs->schedule;
     const double tokens = schedule->loads->tokens[rank], sms = schedule->cluster.sms;
     const double copies = work_copies_per_token(costs, rank);
-    const double copy = work_ps(side->copy_ps, costs->transfer->token_bytes, side->sm_Bps);
-    const double work = (double)side->token_ps + copies * copy;
     const double flags =
         (double)side->min_ps + (schedule->fabric.ranks > 4 ? (double)side->min_tray_ps : 0);
-    times->min_ps = fmax(flags, tokens * work / sms);
+    times->min_ps = fmax(flags, tokens * (double)side->token_ps / sms);
     times->min_fixed_ps = flags < times->min_ps ? 0 : flags;
     times->tail_ps =
         (double)side->wave_ps * copies / fmax(1, schedule->moe.topk) * fmin(1, tokens / (8 * sms));

@@ -157,19 +157,26 @@ static bool read_lists(struct compare_options *options, struct lists *lists, str
     return true;
 }
 
-static bool ask_both(const struct compare_options *options, const struct measured *measured,
+// One dispatcher for all that is asked, so that the rows of one table are of one thing.
+static bool ask_both(struct compare_options *options, const struct measured *measured,
                      const struct lists *lists, struct comparison *comparison, struct error *err)
 {
     const struct compare_places places = {.layers = lists->layers,
                                           .steps = lists->steps,
                                           .layer_count = lists->layer_count,
                                           .step_count = lists->step_count};
-    struct scenario_def sized = options->workload.def;
+    struct scenario_def *def = &options->workload.def;
+    if (!over_steps(options) &&
+        !compare_choose(def, lists->tokens, lists->token_count, comparison, err))
+        return false;
     for (size_t i = 0; i < lists->token_count; i++) {
+        struct scenario_def sized = *def;
         sized.tokens = lists->tokens[i];
         if (over_steps(options) ? !compare_steps(&sized, &places, measured, comparison, err)
                                 : !compare_tokens(&sized, sized.tokens, measured, comparison, err))
             return false;
+        if (!def->dispatcher[0]) // chosen at the first token count, for all
+            strcpy(def->dispatcher, comparison->choice.dispatcher);
     }
     return true;
 }
@@ -188,7 +195,6 @@ static void tell_unmatched(const struct compare_options *options, const struct s
 {
     const struct moe *moe = &scenario->moe;
     const struct scenario_def *def = &options->workload.def;
-    const bool list = strpbrk(options->workload.tokens, ",.") && !def->dispatcher[0];
     char sms[32] = "its default", tokens[32];
     snprintf(tokens, sizeof tokens, "%u", routing_max_tokens(&scenario->routing));
     if (scenario->dispatcher.sms)
@@ -197,9 +203,9 @@ static void tell_unmatched(const struct compare_options *options, const struct s
         "no row of %s is of this case. A row must agree in cluster (%s), dispatcher (%s), nodes x "
         "GPUs (%ux%u), experts (%u), top-k (%u), hidden (%u), tokens a GPU (%s), layout (%s), "
         "dtype (dispatch %s, combine %s), and SMs (%s) unless blank; its routing must %s",
-        options->measured, def->cluster, list ? "by tokens" : scenario->dispatcher.name,
-        scenario->cluster.nodes, scenario->cluster.gpus_per_node, moe->experts, moe->topk,
-        moe->hidden, options->workload.tokens[0] ? options->workload.tokens : tokens, def->layout,
+        options->measured, def->cluster, scenario->dispatcher.name, scenario->cluster.nodes,
+        scenario->cluster.gpus_per_node, moe->experts, moe->topk, moe->hidden,
+        options->workload.tokens[0] ? options->workload.tokens : tokens, def->layout,
         dtype_names[moe->dispatch_dtype], dtype_names[moe->combine_dtype], sms,
         over_steps(options) ? "be trace, at a layer and step that are asked" : "not be trace");
 }
@@ -270,8 +276,7 @@ static void comment_confidence(const struct comparison *comparison, struct table
             comparison->pct);
 }
 
-// With what was resolved. Over a list of token counts, or steps of a trace, the dispatcher may
-// change on the way; where no place was asked, what is measured says it, else it is the first.
+// With what was resolved. Where no place was asked, what is measured says it, else it is the first.
 static void compare_say(struct command_line *line, const struct scenario *scenario)
 {
     struct compare_options *options = line->options;
@@ -296,6 +301,7 @@ static bool output_comparison(struct command_line *line, const struct scenario *
     compare_say(line, scenario);
     json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, line);
     json_object_set_new(document, "config", config_json(options, scenario));
+    choice_json(&comparison->choice, document);
     json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
     json_object_set_new(document, "rows", table_json(table));
     table_head(table, seed, line, &scenario->cluster);
@@ -304,6 +310,7 @@ static bool output_comparison(struct command_line *line, const struct scenario *
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
+    choice_comment(&comparison->choice, table);
     comment_confidence(comparison, table);
     return output_table(&options->common, table, document, err);
 }
@@ -334,7 +341,7 @@ static bool output_head(struct command_line *line, uint32_t first_tokens,
 static bool compare(struct command_line *line, const struct lists *lists, double *worst,
                     struct error *err)
 {
-    const struct compare_options *options = line->options;
+    struct compare_options *options = line->options;
     struct measured measured = {0};
     struct fits fits;
     struct comparison comparison = {.fits = &fits, .pct = options->interval_pct};

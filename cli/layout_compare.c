@@ -184,6 +184,7 @@ static bool output_side_by_side(struct command_line *line, const struct side_by_
     options_say(line, "engine");
     struct table *table = layouts_table(side);
     json_t *document = json_head("epsim.layouts/1", def->scenario->seed, line);
+    choice_json(&task->scenario.choice, document);
     json_object_set_new(document, "layouts", table_json(table));
     table_head(table, def->scenario->seed, line, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
@@ -194,6 +195,7 @@ static bool output_side_by_side(struct command_line *line, const struct side_by_
                   "tokens a GPU",
                   def->plan.from, def->plan.to, def->replay.from, def->replay.to,
                   task->scenario.def.tokens);
+    choice_comment(&task->scenario.choice, table);
     return output_table(&options->common, table, document, err);
 }
 

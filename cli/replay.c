@@ -115,6 +115,7 @@ static void replay_head(struct table *table, const struct command_line *line,
                   scenario_trace(scenario)->steps.data ? " in the first" : "", options->engine);
     table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
                   scenario->cluster.name, scenario->dispatcher.name, options->engine);
+    choice_comment(&scenario->choice, table);
 }
 
 static struct table *table_of(const struct replay_options *options, const struct replay *replay)
@@ -134,6 +135,7 @@ static json_t *document_of(const struct command_line *line, const struct replay 
     json_object_del(config, "layer");
     json_object_set_new(config, "step", json_string(options->steps[0] ? options->steps : "all"));
     json_object_set_new(document, "config", config);
+    choice_json(&replay->scenario.choice, document);
     json_object_set_new(document, "engine", json_string(options->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
     json_object_set_new(document, "phases", json_rows(replay_figures(replay)));
@@ -231,9 +233,9 @@ static bool replay_trace(struct command_line *line, const struct replay_def *def
         notice("the trace is one step of %u tokens a GPU, so percentiles are of one; fewer "
                "--tokens make more steps of it",
                routing_max_tokens(&replay.scenario.routing));
-    // With what was resolved but the places, all where none was asked, and the dispatcher, which
-    // may change from step to step.
+    // With what was resolved but the places, all where none was asked.
     workload_say(line, &options->workload, &replay.scenario);
+    workload_say_dispatcher(line, &options->workload, &replay.scenario);
     const bool ok = run_steps(line, &replay, err);
     replay_release(&replay);
     return ok;

@@ -106,6 +106,7 @@ static bool output_result(const struct result *result, const struct scenario *sc
     if (options->common.json) {
         json_t *document = json_head("epsim.timing/1", def->seed, result->line);
         json_object_set_new(document, "config", json_config(def, scenario));
+        choice_json(&scenario->choice, document);
         timing_json(document, result->schedule, result->timing, result->confidence);
         if (result->imbalance)
             imbalance_json(document, result->imbalance);
@@ -117,6 +118,7 @@ static bool output_result(const struct result *result, const struct scenario *sc
     table_head(table, def->seed, result->line, &scenario->cluster);
     table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
     comment_title(table, result, scenario);
+    choice_comment(&scenario->choice, table);
     confidence_comment(result->confidence, result->schedule, table);
     if (kind != TSV_NONE)
         return output_table(&options->common, table, NULL, err);

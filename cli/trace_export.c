@@ -45,8 +45,7 @@ static const struct option_group matrix_options = {HEADING_OUTPUT, OPTION_ROWS(m
 
 static const struct option_row moved_rows[] = {
     {OPTION_TEXT("dispatcher", AT(workload.def.dispatcher), "NAME",
-                 "of --matrix: preset or YAML (deepep-normal; up to " TEXT_OF(
-                     SCENARIO_LL_TOKENS) " tokens deepep-ll)")},
+                 "of --matrix: preset or YAML (the fastest by estimate, as simulate takes it)")},
     {OPTION_TEXT("model", AT(workload.def.model), "MODEL",
                  "of --matrix: preset, epsim YAML or config.json (the trace's own shape)")},
 };

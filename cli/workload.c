@@ -114,9 +114,23 @@ void workload_say(struct command_line *line, struct workload_options *workload,
 void workload_say_dispatcher(struct command_line *line, struct workload_options *workload,
                              const struct scenario *scenario)
 {
+    if (scenario->choice.why[0])
+        return; // the same rows and estimates choose it again
     if (!workload->def.dispatcher[0])
         strcpy(workload->def.dispatcher, scenario->dispatcher.name);
     options_say(line, "dispatcher");
+}
+
+void choice_comment(const struct choice *choice, struct table *table)
+{
+    if (choice->why[0])
+        table_comment(table, "dispatcher: %s: %s", choice->dispatcher, choice->why);
+}
+
+void choice_json(const struct choice *choice, json_t *document)
+{
+    if (choice->why[0])
+        json_object_set_new(document, "dispatcher_choice", json_string(choice->why));
 }
 
 // A struct's members by its field table: counts as numbers, quantities as text with their unit.

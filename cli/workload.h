@@ -3,6 +3,7 @@
 #ifndef CLI_WORKLOAD_H
 #define CLI_WORKLOAD_H
 
+#include "base/table.h"
 #include "cli/common.h"
 #include "study/row.h"
 #include "scenario/scenario.h"
@@ -41,12 +42,16 @@ bool read_indices(const char *flag, const char *text, uint32_t **values, size_t 
 bool read_engine(const char *name, const struct engine **engine, struct error *err);
 
 // Puts what was resolved into the workload and among the flags of its command line, so that
-// command_text asks the very same again: ranks, and of a layer its model, routing and tokens;
-// the dispatcher, where it stays the same all through a run.
+// command_text asks the very same again: ranks, and of a layer its model, routing and tokens; the
+// dispatcher, unless measured rows chose it.
 void workload_say(struct command_line *line, struct workload_options *workload,
                   const struct scenario *scenario);
 void workload_say_dispatcher(struct command_line *line, struct workload_options *workload,
                              const struct scenario *scenario);
+
+// "# dispatcher: NAME: why", where none was asked.
+void choice_comment(const struct choice *choice, struct table *table);
+void choice_json(const struct choice *choice, json_t *document); // "dispatcher_choice": why
 
 // The resolved configuration.
 json_t *json_config(const struct scenario_def *def, const struct scenario *scenario);

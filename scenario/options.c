@@ -9,10 +9,6 @@
     const struct option_group scenario_##name##_options = {                                        \
         heading, OPTION_ROWS(((const struct option_row[]){__VA_ARGS__}))}
 
-// A macro's value as text.
-#define DIGITS_OF(number) #number
-#define DIGITS(number) DIGITS_OF(number)
-
 GROUP(
     model, HEADING_WORKLOAD,
     {OPTION_TEXT("model", AT(model), "MODEL",
@@ -30,8 +26,8 @@ GROUP(cluster, HEADING_WORKLOAD,
 
 GROUP(dispatcher, HEADING_WORKLOAD,
       {OPTION_TEXT("dispatcher", AT(dispatcher), "NAME",
-                   "preset or YAML (deepep-normal; up to " DIGITS(
-                       SCENARIO_LL_TOKENS) " tokens deepep-ll; with --traffic raw)")},
+                   "preset or YAML (the fastest by estimate of those that measured rows stand "
+                   "behind; with --traffic raw)")},
       {OPTION_NUMBER("sms", FIELD_U32, AT(sms), "N", 1, 4096,
                      "SMs that move data (the dispatcher's own)")});
 

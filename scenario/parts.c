@@ -32,23 +32,6 @@ bool parts_resolve_moe(struct scenario *scenario, struct error *err)
     return true;
 }
 
-// NULL: one is asked.
-static const char *default_dispatcher(const struct scenario_def *def, uint32_t tokens)
-{
-    static const char raw[] = "raw", normal[] = "deepep-normal", low_latency[] = "deepep-ll";
-    if (def->dispatcher[0])
-        return NULL;
-    if (def->traffic[0])
-        return raw;
-    return tokens > SCENARIO_LL_TOKENS ? normal : low_latency;
-}
-
-bool parts_dispatcher_depends(const struct scenario *scenario, uint32_t tokens)
-{
-    return scenario->default_dispatcher &&
-           scenario->default_dispatcher != default_dispatcher(&scenario->def, tokens);
-}
-
 // Whether the dispatcher moves what is asked: a layer's tokens, or a traffic matrix.
 static bool check_traffic(const struct dispatcher *dispatcher, const char *name, bool traffic,
                           struct error *err)
@@ -69,30 +52,48 @@ static bool check_traffic(const struct dispatcher *dispatcher, const char *name,
     return true;
 }
 
-bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct error *err)
+uint32_t parts_max_tokens(const struct dispatcher *dispatcher)
 {
-    const struct scenario_def *def = &scenario->def;
-    struct dispatcher *dispatcher = &scenario->dispatcher;
-    scenario->default_dispatcher = default_dispatcher(def, tokens);
-    const char *name = def->dispatcher[0] ? def->dispatcher : scenario->default_dispatcher;
-    if (!dispatcher_load(name, &scenario->cluster, dispatcher, NULL, err))
-        return error_prefix(err, "--dispatcher");
-    if (!check_traffic(dispatcher, name, def->traffic[0] != '\0', err))
-        return false;
-    if (def->sms > scenario->cluster.sms)
-        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's", def->sms,
-                         scenario->cluster.sms);
-    if (def->sms)
-        dispatcher->sms = def->sms;
+    const uint32_t library = dispatcher->max_tokens, buffers = dispatcher->capacity_tokens;
+    const uint32_t max = library && (!buffers || library < buffers) ? library : buffers;
+    return max ? max : UINT32_MAX;
+}
+
+void parts_set_dispatcher(struct scenario *scenario, const struct dispatcher *dispatcher)
+{
+    scenario->dispatcher = *dispatcher;
+    if (scenario->def.sms)
+        scenario->dispatcher.sms = scenario->def.sms;
+}
+
+static void tell_limits(const struct scenario *scenario, uint32_t tokens)
+{
+    const struct dispatcher *dispatcher = &scenario->dispatcher;
     if (dispatcher->max_tokens && tokens > dispatcher->max_tokens)
         notice("%s takes at most %u tokens a rank; %u is a what-if", dispatcher->name,
                dispatcher->max_tokens, tokens);
-    if (def->graph && !def->has_shape && scenario->cluster.graph_launches == 1)
+    if (scenario->def.graph && !scenario->def.has_shape && scenario->cluster.graph_launches == 1)
         notice("cluster %s says no graph_launches: a graph's take as long as a stream's",
                scenario->cluster.name);
     if (dispatcher->capacity_tokens && tokens > dispatcher->capacity_tokens)
         notice("%s has buffers for %u tokens per GPU; %u is a what-if", dispatcher->name,
                dispatcher->capacity_tokens, tokens);
+}
+
+bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint32_t tokens,
+                              struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    struct dispatcher dispatcher;
+    if (!dispatcher_load(name, &scenario->cluster, &dispatcher, NULL, err))
+        return error_prefix(err, "--dispatcher");
+    if (!check_traffic(&dispatcher, name, def->traffic[0] != '\0', err))
+        return false;
+    if (def->sms > scenario->cluster.sms)
+        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's", def->sms,
+                         scenario->cluster.sms);
+    parts_set_dispatcher(scenario, &dispatcher);
+    tell_limits(scenario, tokens);
     return true;
 }
 
@@ -171,4 +172,17 @@ bool parts_resolve_routing(struct scenario *scenario, uint32_t tokens, struct er
         return error_set(err, EXIT_INPUT, "--routing %s: needs --layout contiguous",
                          routing_rule_names[def->routing]);
     return routing_check(&scenario->routing, err) || error_prefix(err, "--routing");
+}
+
+void parts_schedule(const struct scenario *scenario, const struct loads *loads,
+                    struct schedule *schedule)
+{
+    if (scenario->traffic)
+        schedule_traffic(schedule, &scenario->cluster, &scenario->dispatcher, loads);
+    else
+        schedule_layer(schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher, loads,
+                       scenario->layout);
+    if (scenario->def.isolated)
+        schedule_keep_only(schedule, scenario->def.only);
+    schedule_leave_out(schedule, scenario->def.left_out);
 }

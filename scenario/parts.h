@@ -13,12 +13,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CHOICE_WHY_BYTES 1024
+
+// The default dispatcher (scenario/choice.h).
+struct choice {
+    char dispatcher[FIELD_TEXT_BYTES]; // name of the preset
+    char why[CHOICE_WHY_BYTES];        // for people; "": it was asked, or is the only one there is
+};
+
 struct scenario {
     struct scenario_def def; // as asked; its layer and step are those sought last
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
-    const char *default_dispatcher; // its name, where tokens chose it; NULL: it was asked
+    struct choice choice; // why that dispatcher, where none was asked
     struct run run;
     struct routing routing;    // zero for a traffic matrix
     uint32_t *tokens;          // [ranks]
@@ -36,12 +44,15 @@ struct scenario {
 // asked must agree with the trace's in experts and top-k.
 bool parts_resolve_moe(struct scenario *scenario, struct error *err);
 
-// The dispatcher: as asked, else by tokens per rank. Notices more tokens than its library takes.
-// What was changed in one by hand is lost when tokens make another the default.
-bool parts_resolve_dispatcher(struct scenario *scenario, uint32_t tokens, struct error *err);
+// The dispatcher of that name. Notices more tokens per rank than its library takes.
+bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint32_t tokens,
+                              struct error *err);
 
-// Whether so many tokens make another dispatcher the default than the one that is there.
-bool parts_dispatcher_depends(const struct scenario *scenario, uint32_t tokens);
+// Takes the dispatcher as it is loaded, with what the definition changes of it.
+void parts_set_dispatcher(struct scenario *scenario, const struct dispatcher *dispatcher);
+
+// Tokens of a rank that its library takes; UINT32_MAX: no limit.
+uint32_t parts_max_tokens(const struct dispatcher *dispatcher);
 
 // layout_load, and which --ep would do where there are too many ranks for its rule.
 bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,
@@ -50,6 +61,11 @@ bool parts_load_layout(struct layout *layout, const char *what, int layer, uint3
 // The layout for the layer sought, in place of another; unplaced: none.
 bool parts_resolve_layout(struct scenario *scenario, struct error *err);
 void parts_release_layout(struct scenario *scenario);
+
+// Makes the schedule of the scenario's loads, or of others: the layer, or what the definition
+// leaves of it. Released by schedule_release.
+void parts_schedule(const struct scenario *scenario, const struct loads *loads,
+                    struct schedule *schedule);
 
 // Drawn routing of so many tokens on every rank, or room for a trace's where one is open.
 bool parts_resolve_routing(struct scenario *scenario, uint32_t tokens, struct error *err);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/units.h"
+#include "scenario/choice.h"
 #include "scenario/feasible.h"
 
 #include <assert.h>
@@ -34,24 +35,11 @@ static void forget_loads(struct scenario *scenario)
     scenario->loads = NULL;
 }
 
-static void make_schedule(const struct scenario *scenario, const struct loads *loads,
-                          struct schedule *schedule)
-{
-    if (scenario->traffic)
-        schedule_traffic(schedule, &scenario->cluster, &scenario->dispatcher, loads);
-    else
-        schedule_layer(schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher, loads,
-                       scenario->layout);
-    if (scenario->def.isolated)
-        schedule_keep_only(schedule, scenario->def.only);
-    schedule_leave_out(schedule, scenario->def.left_out);
-}
-
 static void renew_schedule(struct scenario *scenario)
 {
     scenario_touch(scenario);
     scenario->schedule = mem_alloc(1, sizeof *scenario->schedule);
-    make_schedule(scenario, scenario->loads, scenario->schedule);
+    parts_schedule(scenario, scenario->loads, scenario->schedule);
 }
 
 static enum loads_kind loads_kind_of(const struct scenario *scenario, enum loads_kind wanted)
@@ -120,7 +108,7 @@ void scenario_run_without(const struct scenario *scenario, unsigned causes,
     assert(scenario->loads);
     if (balanced)
         loads_balanced(&loads, scenario->loads, scenario->layout);
-    make_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
+    parts_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
     drop_slow(&schedule.fabric.slow, causes);
     run.timeline = NULL;
     if (causes & SCENARIO_ARRIVAL)
@@ -218,10 +206,6 @@ bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, str
     scenario->def.step = step;
     if (!open_view(scenario, err))
         return false;
-    const uint32_t tokens = max_tokens_of(scenario);
-    if (parts_dispatcher_depends(scenario, tokens) &&
-        !parts_resolve_dispatcher(scenario, tokens, err))
-        return false;
     if (other_layer && !parts_resolve_layout(scenario, err))
         return false;
     use_view(scenario);
@@ -247,7 +231,7 @@ void scenario_forget(const struct scenario *scenario, uint64_t first, uint64_t l
 
 // ---- opening -----------------------------------------------------------------------------------
 
-// Tokens per rank, which decide the default dispatcher.
+// Tokens per rank.
 static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct error *err)
 {
     const struct trace *trace = scenario_trace(scenario);
@@ -262,19 +246,44 @@ static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct erro
     return true;
 }
 
-static bool open_workload(struct scenario *scenario, struct error *err)
+static bool open_layer(struct scenario *scenario, uint32_t tokens, struct error *err)
 {
-    uint32_t tokens;
-    if (!open_tokens(scenario, &tokens, err) || !parts_resolve_dispatcher(scenario, tokens, err))
-        return false;
-    if (scenario->traffic)
-        return true;
     if (!parts_resolve_moe(scenario, err) || !parts_resolve_layout(scenario, err) ||
         !parts_resolve_routing(scenario, tokens, err))
         return false;
     if (scenario->view)
         use_view(scenario);
     return true;
+}
+
+// The name of the dispatcher where none is asked: a traffic matrix moves as plain bytes.
+static bool choose(struct scenario *scenario, struct error *err)
+{
+    struct chooser chooser;
+    if (scenario->traffic) {
+        strcpy(scenario->choice.dispatcher, "raw");
+        return true;
+    }
+    if (!chooser_open(&chooser, &scenario->cluster, err))
+        return false;
+    chooser_add(&chooser, scenario);
+    chooser_pick(&chooser, "", &scenario->choice);
+    chooser_release(&chooser);
+    return true;
+}
+
+static bool open_workload(struct scenario *scenario, struct error *err)
+{
+    const char *asked = scenario->def.dispatcher;
+    uint32_t tokens;
+    if (!open_tokens(scenario, &tokens, err))
+        return false;
+    if (*asked && !parts_resolve_dispatcher(scenario, asked, tokens, err))
+        return false;
+    if (!scenario->traffic && !open_layer(scenario, tokens, err))
+        return false;
+    return *asked || (choose(scenario, err) &&
+                      parts_resolve_dispatcher(scenario, scenario->choice.dispatcher, tokens, err));
 }
 
 bool scenario_open_at(struct scenario *scenario, const struct scenario_def *def,
@@ -349,6 +358,14 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin)
     assert(ok); // the original has found the same layer and step
     (void)ok;
     use_view(clone);
+}
+
+bool scenario_take_choice(struct scenario *scenario, const struct choice *choice, struct error *err)
+{
+    const uint32_t tokens = scenario->traffic ? 0 : routing_max_tokens(&scenario->routing);
+    scenario_touch(scenario);
+    scenario->choice = *choice;
+    return parts_resolve_dispatcher(scenario, choice->dispatcher, tokens, err);
 }
 
 void scenario_set_layout(struct scenario *scenario, struct layout *layout)

@@ -37,7 +37,7 @@ bool scenario_open_at(struct scenario *scenario, const struct scenario_def *def,
                       const struct place *place, struct error *err);
 
 // Goes on to another layer and step of its trace. Only what these decide is resolved again: tokens
-// and with them the default dispatcher, and the layer's layout. After a failure there is no layer
+// and the layer's layout. The dispatcher stays. After a failure there is no layer
 // and step until some are found; release is due all the same.
 bool scenario_seek(struct scenario *scenario, uint32_t layer, uint64_t step, struct error *err);
 
@@ -52,6 +52,10 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin);
 // Loads stay, and so does what scenario_prepare found of them: what no engine can put times to
 // after the change is not refused.
 void scenario_touch(struct scenario *scenario);
+
+// Takes the dispatcher that was chosen for all that is asked, where none was asked by name.
+bool scenario_take_choice(struct scenario *scenario, const struct choice *choice,
+                          struct error *err);
 
 // Takes the layout, which is on the heap, in place of its own, whatever layer is sought. Its loads
 // are gone.

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 // Empty text and zero mean "not asked": what SCENARIO_DEFAULT says, or what follows from
-// the rest (the dispatcher from the tokens, the rank count from the cluster).
+// the rest (the dispatcher from measured rows, the rank count from the cluster).
 struct scenario_def {
     char model[FIELD_TEXT_BYTES];
     char cluster[FIELD_TEXT_BYTES];
@@ -54,6 +54,5 @@ struct scenario_def {
     }
 
 #define SCENARIO_TOKENS 4096
-#define SCENARIO_LL_TOKENS 256 // up to here the default dispatcher is deepep-ll
 
 #endif

@@ -1,6 +1,8 @@
 #include "study/compare.h"
 
 #include "base/mem.h"
+#include "scenario/choice.h"
+#include "scenario/choice_places.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
 
@@ -159,6 +161,41 @@ static struct scenario_def both_engines(const struct scenario_def *def)
     return both;
 }
 
+static bool add_token_count(struct chooser *chooser, const struct scenario_def *def,
+                            uint32_t tokens, struct error *err)
+{
+    struct scenario_def sized = both_engines(def);
+    struct scenario scenario;
+    sized.tokens = tokens;
+    if (!scenario_open(&scenario, &sized, err))
+        return false;
+    const bool ok = chooser->added || chooser_open(chooser, &scenario.cluster, err);
+    if (ok)
+        chooser_add(chooser, &scenario);
+    scenario_release(&scenario);
+    return ok;
+}
+
+bool compare_choose(struct scenario_def *def, const uint32_t *tokens, size_t count,
+                    struct comparison *comparison, struct error *err)
+{
+    struct chooser chooser = {0};
+    char what[80] = "";
+    bool ok = true;
+    if (def->dispatcher[0])
+        return true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = add_token_count(&chooser, def, tokens[i], err);
+    if (count > 1)
+        snprintf(what, sizeof what, "%zu token counts", count);
+    if (ok) {
+        chooser_pick(&chooser, what, &comparison->choice);
+        strcpy(def->dispatcher, comparison->choice.dispatcher);
+    }
+    chooser_release(&chooser);
+    return ok;
+}
+
 bool compare_tokens(const struct scenario_def *def, uint32_t tokens,
                     const struct measured *measured, struct comparison *comparison,
                     struct error *err)
@@ -283,6 +320,22 @@ static bool compare_place(struct stepper *stepper, const struct place_named *pla
     return add_case(stepper->comparison, scenario, &found, false, err);
 }
 
+// One dispatcher for all places of the list.
+static bool choose_for_places(struct stepper *stepper, const struct place_list *list,
+                              struct error *err)
+{
+    struct choice_place places[CHOICE_PLACES];
+    const struct scenario *scenario = &stepper->scenario;
+    const size_t most = list->count < CHOICE_PLACES ? list->count : CHOICE_PLACES;
+    size_t count = 0;
+    for (size_t i = 0; i < most; i++) {
+        const struct place_named *place = &list->places[i * list->count / most];
+        if (place->layer < scenario_trace(scenario)->layers && place->step < scenario->steps)
+            places[count++] = (struct choice_place){place->layer, place->step};
+    }
+    return choice_over_places(&stepper->scenario, places, count, list->count, err);
+}
+
 static bool compare_all(struct stepper *stepper, const struct place_list *list, struct error *err)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -306,9 +359,11 @@ bool compare_steps(const struct scenario_def *def, const struct compare_places *
         add_measured(&named, places, measured);
     bool ok = scenario_open(&stepper.scenario, &first, err);
     if (ok) {
-        ok = compare_all(&stepper, &named, err);
+        ok = choose_for_places(&stepper, named.count ? &named : &asked, err) &&
+             compare_all(&stepper, &named, err);
         if (ok && comparison->count == before)
             ok = compare_all(&stepper, &asked, err);
+        comparison->choice = stepper.scenario.choice;
         scenario_release(&stepper.scenario);
     }
     free(asked.places);

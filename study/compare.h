@@ -27,8 +27,14 @@ struct comparison {
     struct compared *rows;
     size_t count;
     struct extrapolation extrapolation; // of any case
+    struct choice choice;               // of the dispatcher, where none was asked
 };
 void comparison_release(struct comparison *comparison);
+
+// Where no dispatcher is asked, takes one for all the token counts: puts it into the definition and
+// why into the comparison.
+bool compare_choose(struct scenario_def *def, const uint32_t *tokens, size_t count,
+                    struct comparison *comparison, struct error *err);
 
 // Asks it at `tokens` per rank; both engines read the same counted loads. `measured` may
 // be NULL; a row belongs when cluster (by name, or written as asked), dispatcher, shape, SMs,
@@ -48,7 +54,8 @@ struct compare_places {
 // Asks it of a trace at every layer and step asked. Where either is not asked, it
 // is those at which measured rows of the case were taken, or the first where there are none. A row
 // belongs as above, and its layer and step agree; which trace it replayed, it does not say. Adds,
-// layer by layer and step by step, every phase's mean and slowest rank that was measured there, or
+// layer by layer and step by step, under one dispatcher (the comparison's choice, where none is
+// asked), every phase's mean and slowest rank that was measured there, or
 // all of them where none was. Refuses a row that belongs but for a place that the trace lacks.
 bool compare_steps(const struct scenario_def *def, const struct compare_places *places,
                    const struct measured *measured, struct comparison *comparison,

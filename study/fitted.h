@@ -113,7 +113,12 @@ char *fitted_dtypes(uint32_t dtypes);
 void fitted_of(struct fitted *fitted, const struct calibration *calibration);
 void fitted_release(struct fitted *fitted);
 
-// Writes folder/fits/NAME.yaml, NAME that of the fit file; the folder is there.
+// Writes folder/rows/NAME.yaml: of which dispatchers, clusters and shapes the calibration's rows
+// are (scenario/backing.h). NAME is that of the fit file; the folder is there.
+bool fitted_write_rows(const struct calibration *calibration, const char *folder,
+                       struct error *err);
+
+// Writes folder/fits/NAME.yaml likewise.
 bool fitted_write(const struct calibration *calibration, const char *folder,
                   const struct provenance *origin, struct error *err);
 

@@ -1,6 +1,7 @@
 #include "study/layout_task.h"
 
 #include "base/mem.h"
+#include "scenario/choice_places.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -63,7 +64,18 @@ static void tell_steps(const struct layout_task *task, const struct layout_task_
         trace_steps(scenario_trace(&task->scenario), ranks, tokens);
 }
 
-// The first step judged decides the default dispatcher, for all steps.
+// One dispatcher for all layers and steps judged, chosen under the contiguous layout.
+static bool choose_for_task(struct layout_task *task, struct error *err)
+{
+    const struct choice_grid grid = {.layers = task->layers,
+                                     .layer_count = task->layer_count,
+                                     .step_count = task->scenario.steps};
+    struct choice_place places[CHOICE_PLACES];
+    const size_t count = choice_spread(&grid, places);
+    return choice_over_places(&task->scenario, places, count, grid.layer_count * grid.step_count,
+                              err);
+}
+
 static bool open_task_scenario(struct layout_task *task, const struct layout_task_def *def,
                                const struct place *place, struct recorded *replay,
                                struct error *err)
@@ -79,8 +91,7 @@ static bool open_task_scenario(struct layout_task *task, const struct layout_tas
         !pick_layers(task, recorded_trace(place->recorded), def, err) ||
         !scenario_open_at(scenario, &first, &judged, err))
         return false;
-    scenario->default_dispatcher = NULL;
-    return true;
+    return choose_for_task(task, err);
 }
 
 bool layout_task_init(struct layout_task *task, const struct layout_task_def *def,

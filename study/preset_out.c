@@ -15,7 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const kinds[] = {"clusters", "dispatchers", "fits"}; // by enum parameter_part
+static const char *const kinds[] = {"clusters", "dispatchers", "fits",
+                                    "rows"}; // by enum parameter_part
 
 struct rewriting {
     const struct calibration *calibration;
@@ -260,7 +261,8 @@ bool calibration_write(const struct calibration *calibration, const char *folder
     struct pending pending = {0};
     const bool ok = add_presets(&pending, calibration, folder, origin, err) &&
                     make_folders(folder, err) && // only once all presets are made
-                    write_pending(&pending, err) && fitted_write(calibration, folder, origin, err);
+                    write_pending(&pending, err) && fitted_write_rows(calibration, folder, err) &&
+                    fitted_write(calibration, folder, origin, err);
     names_release(&pending.paths);
     names_release(&pending.texts);
     return ok;

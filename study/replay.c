@@ -1,6 +1,7 @@
 #include "study/replay.h"
 
 #include "base/mem.h"
+#include "scenario/choice_places.h"
 
 #include <assert.h>
 #include <math.h>
@@ -284,6 +285,20 @@ static bool open_replay_scenario(struct replay *replay, struct error *err)
     return false;
 }
 
+// One dispatcher for all places.
+static bool choose_for_replay(struct replay *replay, struct error *err)
+{
+    const struct replay_def *def = replay->def;
+    const struct choice_grid grid = {.layers = def->layer_count ? def->layers : NULL,
+                                     .steps = def->step_count ? def->steps : NULL,
+                                     .layer_count = replay->layer_count,
+                                     .step_count = replay->steps};
+    struct choice_place places[CHOICE_PLACES];
+    const size_t count = choice_spread(&grid, places);
+    return choice_over_places(&replay->scenario, places, count, replay->layer_count * replay->steps,
+                              err);
+}
+
 bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err)
 {
     *replay = (struct replay){.def = def};
@@ -303,7 +318,10 @@ bool replay_open(struct replay *replay, const struct replay_def *def, struct err
         layer->layer_id = trace->layer_ids[layer->layer];
         layer->ranks = mem_alloc(replay->ranks, sizeof(struct replay_rank));
     }
-    return true;
+    if (choose_for_replay(replay, err))
+        return true;
+    replay_release(replay);
+    return false;
 }
 
 static void layer_release(struct replay_layer *layer)

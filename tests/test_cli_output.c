@@ -15,7 +15,8 @@ static const struct {
     {"simulate --ep 8 --tokens 8 --check --quiet", {NULL}},
     {"compare --ep 8 --tokens 16 --measured $D/rows.csv",
      {"no row of", "tokens a GPU (16)", "dispatcher (deepep-ll)", "nodes x GPUs (1x8)"}},
-    {"compare --ep 8 --tokens 16,512 --measured $D/rows.csv", {"no row of", "by tokens"}},
+    {"compare --ep 8 --tokens 16,512 --measured $D/rows.csv",
+     {"no row of", "dispatcher (deepep-normal)"}},
     {"compare --ep 8 --tokens 32 --measured $D/rows.csv", {"routing uniform", "--routing v3"}},
     {"compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv", {NULL}},
     {"compare --ep 8 --tokens 32 --routing deepep --measured $D/rows.csv", {NULL}},
@@ -374,7 +375,8 @@ START_TEST(show_is_read_back)
     snprintf(arguments, sizeof arguments, "simulate --%s $D/part.yaml %s --json", shown[_i].part,
              shown[_i].rest);
     json_t *second = run_json(arguments);
-    static const char *const others[] = {"command", "extrapolates"}; // whose figures a file has
+    // Whose figures a file has, and that one was chosen, is another's to say.
+    static const char *const others[] = {"command", "extrapolates", "dispatcher_choice"};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         json_object_del(first, others[i]);
         json_object_del(second, others[i]);

@@ -182,6 +182,7 @@ static void open_default(struct scenario *scenario, uint32_t tokens)
     struct scenario_def def = SCENARIO_DEFAULT;
     struct error err;
     def.ep = 32;
+    strcpy(def.dispatcher, tokens > 256 ? "deepep-normal" : "deepep-ll");
     def.tokens = tokens;
     ck_assert_msg(scenario_open(scenario, &def, &err), "%s", err.text);
     scenario_load(scenario, LOADS_COUNTED);

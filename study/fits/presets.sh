@@ -18,3 +18,5 @@ cp "$work"/clusters/*.yaml model/presets/clusters/
 cp "$work"/dispatchers/*.yaml model/presets/dispatchers/
 mkdir -p model/presets/fits
 cp "$work"/fits/*.yaml model/presets/fits/
+mkdir -p model/presets/rows
+cp "$work"/rows/*.yaml model/presets/rows/

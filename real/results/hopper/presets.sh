@@ -18,6 +18,7 @@ for dispatcher in nccl-flat nccl-agrs nccl-two-stage nccl-calls-normal nccl-call
 done
 cp "$work/fitted/dispatchers/nccl-ep-ll.yaml" "$work/fitted/dispatchers/nccl-ep-ht.yaml" "$presets/dispatchers/"
 cp "$work/fitted/fits/fit.yaml" "$presets/fits/hopper.yaml"
+cp "$work/fitted/rows/fit.yaml" "$presets/rows/hopper.yaml"
 # Launches in CUDA graphs: graph_launches of h100-* and h200-* is what this finds.
 graph=$at/../h200-x1
 {

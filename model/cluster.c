@@ -44,6 +44,10 @@ const struct field cluster_fields[] = {
     RATE(nvlink, "NVLink of a GPU, each way, effective"),
     RATE(nvlink_nominal, "NVLink of a GPU, each way, of the datasheet"),
     TIME(nvlink_latency, "one way over NVLink"),
+    RATE(bridge, "what GPUs of a node send each other through the PCIe switch or host bridge that "
+                 "they share, each way, effective; 0: they share none"),
+    RATE(bridge_nominal, "the same, of the datasheet"),
+    COUNT(bridge_gpus, 0, CLUSTER_MAX_RANKS, "GPUs that share such a bridge; 0: all of a node"),
     RATE(nic, "a NIC, each way, effective"),
     RATE(nic_nominal, "a NIC, each way, of the datasheet"),
     TIME(nic_latency, "one way, GPU memory to GPU memory, switches included"),
@@ -90,6 +94,14 @@ struct cluster cluster_default(void)
         .kernel_launch_ps = 3000000,
         .graph_launches = 1,
     };
+}
+
+uint32_t cluster_bridge_gpus(const struct cluster *cluster)
+{
+    const uint32_t gpus = cluster->gpus_per_node, each = cluster->bridge_gpus;
+    if (!(cluster->bridge_Bps > 0))
+        return 0;
+    return each && each < gpus ? each : gpus;
 }
 
 uint32_t cluster_nic_ports(const struct cluster *cluster)
@@ -203,6 +215,8 @@ static void cluster_settle(struct object_reading *reading)
         cluster->nvlink_nominal_Bps = cluster->nvlink_Bps;
     if (!reading->seen[cluster_row("nic_nominal")])
         cluster->nic_nominal_Bps = cluster->nic_Bps;
+    if (!reading->seen[cluster_row("bridge_nominal")])
+        cluster->bridge_nominal_Bps = cluster->bridge_Bps;
 }
 
 static const struct object_reader cluster_reader = {
@@ -281,6 +295,7 @@ char *cluster_line(const struct cluster *cluster)
     struct cluster base = cluster_default();
     base.nvlink_nominal_Bps = cluster->nvlink_Bps;
     base.nic_nominal_Bps = cluster->nic_Bps;
+    base.bridge_nominal_Bps = cluster->bridge_Bps;
     char *line = mem_format("%ux%u", cluster->nodes, cluster->gpus_per_node);
     char glue = ':';
     for (size_t row = 0; row < CLUSTER_FIELDS; row++) {
@@ -305,9 +320,11 @@ bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_pe
     if (!nodes || !gpus_per_node || (uint64_t)nodes * gpus_per_node > CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "%u nodes of %u GPUs: expected 1 to %d ranks", nodes,
                          gpus_per_node, CLUSTER_MAX_RANKS);
-    // NVLink alone, over however many hosts (GB200 NVL72 has 18).
-    const bool one_domain = cluster->nodes == 1 && !(cluster->nic_Bps > 0);
-    if (nodes > 1 && one_domain && nodes * gpus_per_node <= cluster->gpus_per_node) {
+    // One NVLink domain over however many hosts (GB200 NVL72 has 18).
+    const uint32_t ranks = nodes * gpus_per_node;
+    const bool one_domain =
+        cluster->nodes == 1 && (!(cluster->nic_Bps > 0) || ranks == cluster->gpus_per_node);
+    if (nodes > 1 && one_domain && ranks <= cluster->gpus_per_node) {
         gpus_per_node *= nodes;
         nodes = 1;
     }

@@ -28,16 +28,21 @@ struct cluster {
     uint64_t time_slice_ps; // that a rank computes before another has its turn at what they share;
                             // 0: all at once
     uint32_t shared_cores;  // cores that all ranks' sending and receiving runs on; 0: enough
-    double nvlink_Bps;      // one GPU, each way
+    double nvlink_Bps;      // one GPU to others of its node, each way: NVLink, XGMI, or PCIe
     double nvlink_nominal_Bps; // datasheet
     uint64_t nvlink_latency_ps;
-    double nic_Bps; // one NIC, each way
+    // A PCIe switch or host bridge that GPUs of a node without NVLink share: what all of them
+    // together send each other through it, each way. 0: none.
+    double bridge_Bps;
+    double bridge_nominal_Bps;
+    uint32_t bridge_gpus; // that share one; 0: all of a node
+    double nic_Bps;       // one NIC, each way
     double nic_nominal_Bps;
     uint64_t nic_latency_ps;       // GPU memory to GPU memory, one way, switches included
     double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
     char gpu[FIELD_TEXT_BYTES]; // its model, "h100": what a dispatcher's variants go by; "": none
     char architecture[FIELD_TEXT_BYTES]; // the GPU's generation, "hopper", likewise; "": none
-    uint32_t sms;               // streaming multiprocessors of a GPU
+    uint32_t sms;                        // streaming multiprocessors of a GPU
     double hbm_Bps;
     double fp8_flops; // dense
     double bf16_flops;
@@ -80,7 +85,8 @@ char *cluster_line(const struct cluster *cluster);
 bool cluster_set_ep(struct cluster *cluster, uint32_t ep, struct error *err);
 
 // Sets nodes and GPUs a node, no more than the cluster's nodes have; NICs shrink in proportion. Of
-// a cluster that is one NVLink domain without NICs, "nodes" are hosts, and all of them one node.
+// a cluster that is one NVLink domain, without NICs or of just as many GPUs, "nodes" are hosts, and
+// all of them one node.
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err);
 
@@ -111,6 +117,9 @@ static inline uint32_t cluster_ranks(const struct cluster *cluster)
 {
     return cluster->nodes * cluster->gpus_per_node;
 }
+
+// GPUs of a node that share a bridge, as the node is now; 0: there is none.
+uint32_t cluster_bridge_gpus(const struct cluster *cluster);
 
 // NIC ports of a node that carry traffic apart from each other: min(GPUs, NICs).
 uint32_t cluster_nic_ports(const struct cluster *cluster);

@@ -127,19 +127,55 @@ static struct leg path_leg(const struct mover *mover, const struct path *path)
                         .latency_ps = path->latency_ps};
 }
 
+// One rank's part of a flow's chunk.
+struct piece {
+    uint32_t flow, chunk, local;
+};
+
 // When the first byte of a piece leaves its rank, and the last.
 struct leaving {
     uint64_t first_ps, last_ps;
 };
 
+// Where the path passes a trunk, the first port's leg leads up into that: true then.
+static bool enters_trunk(const struct mover *mover, uint32_t from, uint32_t to, struct leg *leg)
+{
+    struct trunk trunk;
+    if (!fabric_trunk(mover->fabric, from, to, mover->transfer->inside_nic, &trunk))
+        return false;
+    leg->next = &mover->ports[trunk.up][trunk.from];
+    leg->latency_ps = 0;
+    return true;
+}
+
+// Up into a trunk at the sender's end, down at the receiver's, then over the last wire; what the
+// events are called that follow.
+static void pass_trunk(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes, bool up,
+                       uint64_t event)
+{
+    struct trunk trunk;
+    const struct path path = path_between(mover, from, to);
+    struct leg leg = path_leg(mover, &path);
+    fabric_trunk(mover->fabric, from, to, mover->transfer->inside_nic, &trunk);
+    const enum port_kind kind = up ? trunk.up : trunk.up + 1;
+    const uint32_t port = up ? trunk.from : trunk.to;
+    leg.port = &mover->ports[kind][port];
+    if (up) {
+        leg.next = &mover->ports[kind + 1][trunk.to];
+        leg.latency_ps = 0;
+    }
+    hop(mover, &leg, serve(mover, kind, port, bytes, 0), bytes, event);
+}
+
 // Puts one rank's piece of a chunk on its path inside a node.
 static struct leaving send_piece(struct mover *mover, uint32_t from, uint32_t to, uint64_t bytes,
-                                 uint64_t event)
+                                 struct piece piece)
 {
     const struct path path = path_between(mover, from, to);
-    const struct leg leg = path_leg(mover, &path);
+    struct leg leg = path_leg(mover, &path);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, 0);
-    hop(mover, &leg, start, bytes, event);
+    const enum event_kind next = enters_trunk(mover, from, to, &leg) ? EVENT_PIECE_UP : EVENT_PIECE;
+    hop(mover, &leg, start, bytes, pack_event(next, piece.flow, piece.chunk, piece.local));
     return (struct leaving){.first_ps = start, .last_ps = leg.port->free_ps};
 }
 
@@ -147,7 +183,6 @@ static struct leaving send_piece(struct mover *mover, uint32_t from, uint32_t to
 static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t from,
                          uint32_t to)
 {
-    const struct fabric *fabric = mover->fabric;
     const uint64_t tokens = flow_chunk_tokens(&mover->flows.flows[index], chunk);
     const uint64_t bytes = wire_bytes(mover, tokens), each = mover->transfer->message_tokens;
     // Merged chunks pay for each message in them.
@@ -155,14 +190,10 @@ static uint64_t transmit(struct mover *mover, uint32_t index, uint32_t chunk, ui
     const struct path path = path_between(mover, from, to);
     const uint64_t start = serve(mover, path.tx, path.from, bytes, extra);
     struct leg leg = path_leg(mover, &path);
-    enum event_kind next = EVENT_ARRIVES;
+    const enum event_kind next =
+        enters_trunk(mover, from, to, &leg) ? EVENT_TRUNK_UP : EVENT_ARRIVES;
 
     touch(mover, from, leg.port->free_ps, to, from);
-    if (path.tx == PORT_NIC_TX && fabric_crosses_spine(fabric, from, to)) {
-        leg.next = &mover->ports[PORT_SPINE_UP][fabric_node(fabric, from)];
-        leg.latency_ps = 0;
-        next = EVENT_SPINE_UP;
-    }
     hop(mover, &leg, start, bytes, pack_event(next, index, chunk, 0));
     return start;
 }
@@ -248,7 +279,7 @@ static void launch_piece(struct mover *mover, uint32_t index, uint32_t chunk, ui
         mover_schedule(mover, mover->now_ps, pack_event(EVENT_JOINED, index, chunk, local));
     } else {
         const struct leaving sent =
-            send_piece(mover, rank, peer, bytes, pack_event(EVENT_PIECE, index, chunk, local));
+            send_piece(mover, rank, peer, bytes, (struct piece){index, chunk, local});
         start = sent.first_ps;
         touch(mover, rank, sent.last_ps, peer, rank);
     }
@@ -276,22 +307,12 @@ static void on_launched(struct mover *mover, uint32_t index, uint32_t chunk, uin
     mover_schedule(mover, start, pack_event(EVENT_STEP, flow->sender, 0, 0));
 }
 
-// Up into the spine at the sender's node, down at the receiver's, then over the last wire.
-static void on_spine(struct mover *mover, uint32_t index, uint32_t chunk, bool up)
+static void on_trunk(struct mover *mover, uint32_t index, uint32_t chunk, bool up)
 {
-    const struct fabric *fabric = mover->fabric;
     const struct flow *flow = &mover->flows.flows[index];
-    const uint32_t from = wire_from(mover, flow), to = wire_to(mover, flow);
     const uint64_t bytes = wire_bytes(mover, flow_chunk_tokens(flow, chunk));
-    const enum port_kind kind = up ? PORT_SPINE_UP : PORT_SPINE_DOWN;
-    const uint32_t port = fabric_node(fabric, up ? from : to);
-    const uint64_t start = serve(mover, kind, port, bytes, 0);
-    const struct leg leg = {.port = &mover->ports[kind][port],
-                            .next = up ? &mover->ports[PORT_SPINE_DOWN][fabric_node(fabric, to)]
-                                       : &mover->ports[PORT_NIC_RX][fabric_nic(fabric, to)],
-                            .latency_ps = up ? 0 : fabric->nic_latency_ps};
-    hop(mover, &leg, start, bytes,
-        pack_event(up ? EVENT_SPINE_DOWN : EVENT_ARRIVES, index, chunk, 0));
+    pass_trunk(mover, wire_from(mover, flow), wire_to(mover, flow), bytes, up,
+               pack_event(up ? EVENT_TRUNK_DOWN : EVENT_ARRIVES, index, chunk, 0));
 }
 
 static void on_arrives(struct mover *mover, uint32_t index, uint32_t chunk)
@@ -331,13 +352,24 @@ static void on_forwarded(struct mover *mover, uint32_t index, uint32_t chunk, ui
     if (rank != peer) {
         if (bytes)
             flow->left_ps =
-                send_piece(mover, peer, rank, bytes, pack_event(EVENT_PIECE, index, chunk, local))
-                    .last_ps;
+                send_piece(mover, peer, rank, bytes, (struct piece){index, chunk, local}).last_ps;
         return;
     }
     const uint64_t left = flow->left_ps > mover->now_ps ? flow->left_ps : mover->now_ps;
     touch(mover, peer, left, peer, flow->home);
     credit(mover, index, left, peer != flow->home);
+}
+
+static void on_piece_trunk(struct mover *mover, uint32_t index, uint32_t chunk, uint32_t local,
+                           bool up)
+{
+    const struct flow *flow = &mover->flows.flows[index];
+    const uint32_t rank = flow->peer * mover->fabric->gpus_per_node + local;
+    const uint32_t peer = far_end(mover, flow);
+    const bool gather = mover->transfer->gather;
+    const uint64_t bytes = wire_bytes(mover, flow_piece_tokens(&mover->flows, flow, rank, chunk));
+    pass_trunk(mover, gather ? rank : peer, gather ? peer : rank, bytes, up,
+               pack_event(up ? EVENT_PIECE_DOWN : EVENT_PIECE, index, chunk, local));
 }
 
 // One rank's part of a chunk comes in: at its rank (scatter), or at the rail peer that sums
@@ -415,9 +447,9 @@ static void handle_event(struct mover *mover, uint64_t payload)
     case EVENT_LAUNCHED:
         on_launched(mover, index, chunk, local);
         break;
-    case EVENT_SPINE_UP:
-    case EVENT_SPINE_DOWN:
-        on_spine(mover, index, chunk, kind == EVENT_SPINE_UP);
+    case EVENT_TRUNK_UP:
+    case EVENT_TRUNK_DOWN:
+        on_trunk(mover, index, chunk, kind == EVENT_TRUNK_UP);
         break;
     case EVENT_ARRIVES:
         on_arrives(mover, index, chunk);
@@ -430,6 +462,10 @@ static void handle_event(struct mover *mover, uint64_t payload)
         break;
     case EVENT_PIECE:
         on_piece(mover, index, chunk, local);
+        break;
+    case EVENT_PIECE_UP:
+    case EVENT_PIECE_DOWN:
+        on_piece_trunk(mover, index, chunk, local, kind == EVENT_PIECE_UP);
         break;
     case EVENT_JOINED:
         on_joined(mover, index, chunk);

@@ -12,12 +12,14 @@
 enum event_kind {
     EVENT_STEP,       // a sender may issue its next chunk
     EVENT_LAUNCHED,   // a chunk is packed and goes to the first wire
-    EVENT_SPINE_UP,   // reaches the spine
-    EVENT_SPINE_DOWN, // leaves it
+    EVENT_TRUNK_UP,   // reaches a spine or bridge
+    EVENT_TRUNK_DOWN, // leaves it
     EVENT_ARRIVES,    // reaches the receiving NIC or NVLink port
     EVENT_RECEIVED,   // is in memory there
     EVENT_FORWARDED,  // rail scatter: copied towards the ranks of the node
     EVENT_PIECE,      // rail: one rank's part reaches an NVLink port
+    EVENT_PIECE_UP,   // a bridge before it
+    EVENT_PIECE_DOWN, // leaves that
     EVENT_JOINED,     // rail gather: a piece is in memory at the rail peer
     EVENT_REDUCED,    // rail gather: summed over the node
     EVENT_CREDIT,     // room for one more chunk of a flow

@@ -92,10 +92,12 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
     if (IS(graph_launches))
         return false; // a phase by itself is no graph
     const bool computes = !phase_moves(phase) && phase != PHASE_NOTIFY;
-    if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps))
+    if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps) || IS(bridge_nominal_Bps))
         return false; // only naive's
     if (IS(nvlink_Bps) || IS(nvlink_latency_ps))
         return uses_nvlink(reads) && (phase_moves(phase) || IS(nvlink_Bps));
+    if (IS(bridge_Bps) || IS(bridge_gpus))
+        return uses_nvlink(reads) && phase_moves(phase);
     if (IS(nic_Bps) || IS(nic_latency_ps))
         return uses_nic(reads) && (phase_moves(phase) || IS(nic_Bps));
     if (IS(spine_oversubscription))

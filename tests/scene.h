@@ -38,6 +38,8 @@ struct spec {
     bool no_nvlink;         // GPUs of a node meet over their NICs
     bool rails;
     double oversubscription;
+    double bridge_Bps; // 0: none
+    uint32_t bridge_gpus;
     enum routing_rule rule;
     double hot; // rule trace: experts are drawn as id = experts * u^hot; 1: evenly
     uint32_t tokens;
@@ -96,6 +98,8 @@ static inline void scene_cluster(struct scene *scene)
     cluster->rails = spec->rails;
     cluster->inside = spec->no_nvlink ? INSIDE_NIC : INSIDE_NVLINK;
     cluster->spine_oversubscription = spec->oversubscription;
+    cluster->bridge_Bps = cluster->bridge_nominal_Bps = spec->bridge_Bps;
+    cluster->bridge_gpus = spec->bridge_gpus;
     cluster->nic_Bps = cluster->nic_nominal_Bps = spec->nic_Bps;
     cluster->nvlink_Bps = cluster->nvlink_nominal_Bps = spec->nvlink_Bps;
     cluster->hbm_Bps = spec->hbm_Bps;

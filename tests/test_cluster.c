@@ -197,6 +197,8 @@ START_TEST(set_shape)
         uint32_t nodes, gpus, is_nodes, is_gpus; // is_gpus 0: refused
     } cases[] = {
         {"h800-cx7", 2, 4, 2, 4},      {"h800-cx7", 2, 16, 0, 0},   {"gb200-nvl72", 2, 4, 1, 8},
+        {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 4, 1, 8},
+        {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 2, 2, 2},
         {"gb200-nvl72", 18, 4, 1, 72}, {"gb200-nvl72", 1, 8, 1, 8}, {"gb200-nvl72", 1, 73, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

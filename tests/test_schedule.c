@@ -139,23 +139,26 @@ static void expect_pairs(const struct schedule *schedule, const struct transfer 
     const uint32_t ranks = fabric->ranks;
     double *pairs = schedule_pair_bytes(schedule, transfer);
     double *nic = mem_alloc(ranks, sizeof *nic), *nvlink = mem_alloc(ranks, sizeof *nvlink);
-    double spine = 0;
+    double spine = 0, bridge = 0;
     for (uint32_t from = 0; from < ranks; from++) {
         for (uint32_t to = 0; to < ranks; to++) {
             const double bytes = pairs[(size_t)from * ranks + to];
             const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
-            if (inside && !transfer->inside_nic) {
+            struct trunk trunk;
+            if (fabric_trunk(fabric, from, to, transfer->inside_nic, &trunk))
+                *(trunk.up == PORT_SPINE_UP ? &spine : &bridge) += bytes;
+            if (inside && !transfer->inside_nic)
                 nvlink[to] += bytes;
-                continue;
-            }
-            nic[fabric_nic(fabric, to)] += bytes;
-            spine += fabric_crosses_spine(fabric, from, to) ? bytes : 0;
+            else
+                nic[fabric_nic(fabric, to)] += bytes;
         }
         ck_assert_double_eq(pairs[(size_t)from * ranks + from], 0);
     }
     ck_assert_mem_eq(nvlink, loads->bytes[PORT_NVLINK_RX], ranks * sizeof *nvlink);
     ck_assert_mem_eq(nic, loads->bytes[PORT_NIC_RX], fabric->count[PORT_NIC_RX] * sizeof *nic);
     ck_assert_double_eq(spine, sum_of(loads->bytes[PORT_SPINE_UP], fabric->count[PORT_SPINE_UP]));
+    ck_assert_double_eq(bridge,
+                        sum_of(loads->bytes[PORT_BRIDGE_UP], fabric->count[PORT_BRIDGE_UP]));
     free(pairs);
     free(nic);
     free(nvlink);
@@ -287,8 +290,7 @@ START_TEST(phases_are_left_out)
     struct schedule schedule = *scene.scenario.schedule;
     schedule_leave_out(&schedule, 1 << PHASE_ROUTER | 1 << PHASE_COMBINE);
     for (enum phase p = 0; p < PHASE_COUNT; p++)
-        ck_assert(schedule.present[p] ==
-                  (before[p] && p != PHASE_ROUTER && p != PHASE_COMBINE));
+        ck_assert(schedule.present[p] == (before[p] && p != PHASE_ROUTER && p != PHASE_COMBINE));
     ck_assert(!before[PHASE_LAYER]);
     scenario_release(&scene.scenario);
 }

@@ -120,7 +120,7 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     const struct passage nic_rx = {false, into + form->nic_hop, nics ? 0 : out - packed};
     const struct passage nvlink_tx = {!forwards, out, 0};
     const struct passage nvlink_rx = {false, out + form->nvlink_hop, 0};
-    // The spine's uplink holds up those who wait for what crosses it, not those who sent it.
+    // A trunk's way up holds up those who wait for what crosses it, not those who sent it.
     const struct passage spine_down = {false, into + form->nic_hop, 0};
 
     offer_port(form, rank, PORT_NIC_TX, nic_tx);
@@ -128,6 +128,8 @@ static void offer_own_ports(struct form *form, uint32_t rank)
     offer_port(form, rank, PORT_NVLINK_TX, nvlink_tx);
     offer_port(form, rank, PORT_NVLINK_RX, nvlink_rx);
     offer_port(form, rank, PORT_SPINE_DOWN, spine_down);
+    if (form->schedule->fabric.bridge_gpus)
+        offer_port(form, rank, PORT_BRIDGE_DOWN, nvlink_rx);
     offer(form, rank, form->earliest_start + port_loads_copies_ps(&form->loads, form->costs, rank));
     offer(form, rank, form->ranks[rank].start + form->ranks[rank].times.min_ps);
 }
@@ -198,6 +200,8 @@ static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
 {
     if (kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX)
         return cluster->nvlink_nominal_Bps;
+    if (kind == PORT_BRIDGE_UP || kind == PORT_BRIDGE_DOWN)
+        return cluster->bridge_nominal_Bps;
     return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
 }
 
@@ -217,7 +221,8 @@ static void naive_transfer(void *context, const struct kernel_costs *costs, cons
     port_loads_release(&loads);
     for (size_t i = 0; i < timing->port_count; i++) {
         const struct port_timing *port = &timing->ports[i];
-        if (port->phase == moved && port->kind <= PORT_NVLINK_RX)
+        const bool spine = port->kind == PORT_SPINE_UP || port->kind == PORT_SPINE_DOWN;
+        if (port->phase == moved && port->kind < PORT_LINKS && !spine)
             slowest = fmax(slowest,
                            port->bytes / nominal_Bps(&costs->schedule->cluster, port->kind) * 1e12);
     }

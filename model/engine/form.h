@@ -45,6 +45,12 @@ static inline struct sharers sharers_of(const struct fabric *fabric, enum port_k
         return (struct sharers){.port = rank, .first = rank, .count = 1};
     if (kind == PORT_SPINE_UP || kind == PORT_SPINE_DOWN)
         return (struct sharers){.port = node, .first = node * gpus, .count = gpus};
+    if (kind == PORT_BRIDGE_UP || kind == PORT_BRIDGE_DOWN) {
+        const uint32_t size = fabric->bridge_gpus, first = rank % gpus / size * size;
+        return (struct sharers){.port = fabric_bridge(fabric, rank),
+                                .first = node * gpus + first,
+                                .count = gpus - first < size ? gpus - first : size};
+    }
     return (struct sharers){
         .port = fabric_nic(fabric, rank), .first = rank - rank % gpus % each, .count = each};
 }
@@ -52,7 +58,8 @@ static inline struct sharers sharers_of(const struct fabric *fabric, enum port_k
 // A port's kind passes a rank's last byte then. Where NICs carry both stages, it may be of either.
 static inline void offer_stage(struct form *form, uint32_t rank, enum port_kind kind, double end)
 {
-    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
+    const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX ||
+                        kind == PORT_BRIDGE_UP || kind == PORT_BRIDGE_DOWN;
     for (enum stage stage = 0; stage < STAGES; stage++)
         if (form->transfer->inside_nic || nvlink == (stage == STAGE_INTRA))
             form->ranks[rank].stage_end[stage] = fmax(form->ranks[rank].stage_end[stage], end);

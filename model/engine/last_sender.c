@@ -27,15 +27,13 @@ static void add_early_path(void *context, const struct lane_path *path)
     const struct early_sums *sums = context;
     const struct form *form = sums->form;
     const struct fabric *fabric = &form->schedule->fabric;
+    const bool inside_nic = form->transfer->inside_nic;
+    const bool inside = fabric_node(fabric, path->from) == fabric_node(fabric, path->to);
     double *bytes = sums->early[path->from].bytes;
-    if (fabric_node(fabric, path->from) == fabric_node(fabric, path->to) &&
-        !form->transfer->inside_nic) {
-        add_early(form, &bytes[PORT_NVLINK_TX], path->tokens);
-        return;
-    }
-    add_early(form, &bytes[PORT_NIC_TX], path->tokens);
-    if (fabric_crosses_spine(fabric, path->from, path->to))
-        add_early(form, &bytes[PORT_SPINE_UP], path->tokens);
+    struct trunk trunk;
+    add_early(form, &bytes[inside && !inside_nic ? PORT_NVLINK_TX : PORT_NIC_TX], path->tokens);
+    if (fabric_trunk(fabric, path->from, path->to, inside_nic, &trunk))
+        add_early(form, &bytes[trunk.up], path->tokens);
 }
 
 // From bytes that surely pass early to the time when they have: those of all who share the port
@@ -62,7 +60,7 @@ struct sending {
 static void offer_sent(struct form *form, const struct early *early, const struct sending *sending,
                        enum port_kind kind)
 {
-    const double hop = kind == PORT_NVLINK_TX ? form->nvlink_hop : form->nic_hop;
+    const double hop = sending->nvlink ? form->nvlink_hop : form->nic_hop;
     const double end = passed(form, early, kind, sending->from) + hop;
     offer(form, sending->to, end + sending->tail);
     offer_stage(form, sending->to, kind, end);
@@ -71,10 +69,10 @@ static void offer_sent(struct form *form, const struct early *early, const struc
 static void offer_last_sender(struct form *form, const struct early *early,
                               const struct sending *sending)
 {
+    struct trunk trunk;
     offer_sent(form, early, sending, sending->nvlink ? PORT_NVLINK_TX : PORT_NIC_TX);
-    if (!sending->nvlink &&
-        fabric_crosses_spine(&form->schedule->fabric, sending->from, sending->to))
-        offer_sent(form, early, sending, PORT_SPINE_UP);
+    if (fabric_trunk(&form->schedule->fabric, sending->from, sending->to, !sending->nvlink, &trunk))
+        offer_sent(form, early, sending, trunk.up);
 }
 
 // A lane's path between a home and one rank that serves it, as the schedule draws it: direct.

@@ -26,19 +26,20 @@ static void add_hop(struct port_loads *loads, const struct kernel_costs *costs, 
 {
     const struct fabric *fabric = &costs->schedule->fabric;
     const struct hop_load later = {.bytes = load.bytes}; // at the ports behind the first
-    const bool inside = fabric_node(fabric, from) == fabric_node(fabric, to);
+    const bool inside_nic = costs->transfer->inside_nic;
+    struct trunk trunk;
     if (from == to || load.bytes <= 0)
         return;
-    if (inside && !costs->transfer->inside_nic) {
+    if (fabric_node(fabric, from) == fabric_node(fabric, to) && !inside_nic) {
         add_to_port(loads, PORT_NVLINK_TX, from, from, &load);
         add_to_port(loads, PORT_NVLINK_RX, to, to, &later);
-        return;
+    } else {
+        add_to_port(loads, PORT_NIC_TX, fabric_nic(fabric, from), from, &load);
+        add_to_port(loads, PORT_NIC_RX, fabric_nic(fabric, to), to, &later);
     }
-    add_to_port(loads, PORT_NIC_TX, fabric_nic(fabric, from), from, &load);
-    add_to_port(loads, PORT_NIC_RX, fabric_nic(fabric, to), to, &later);
-    if (fabric_crosses_spine(fabric, from, to)) {
-        add_to_port(loads, PORT_SPINE_UP, fabric_node(fabric, from), from, &later);
-        add_to_port(loads, PORT_SPINE_DOWN, fabric_node(fabric, to), to, &later);
+    if (fabric_trunk(fabric, from, to, inside_nic, &trunk)) {
+        add_to_port(loads, trunk.up, trunk.from, from, &later);
+        add_to_port(loads, trunk.up + 1, trunk.to, to, &later);
     }
 }
 

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/output.h"
+#include "study/domains.h"
 
 #include <math.h>
 #include <string.h>
@@ -181,6 +182,8 @@ static enum exit_code run_accuracy(struct command_line *line, struct error *err)
         !parse_view(line, &judged, err) || !parse_engines(options->engine, &list, err) ||
         !load_measured(line, &options->judge, &measured, err))
         return err->code;
+    const struct row_overrides overrides = judge_overrides(&options->judge);
+    domains_tell(&measured, &overrides);
     const bool quiet = notice_quiet(true); // what one row goes beyond, its error says
     const bool done = judge_engines(options, &measured, &list, &judged, err);
     notice_quiet(quiet);

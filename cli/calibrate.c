@@ -5,6 +5,7 @@
 #include "cli/judge.h"
 #include "cli/output.h"
 #include "study/calibrate.h"
+#include "study/domains.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -163,6 +164,7 @@ static bool calibrate(const struct command_line *line, struct calibration *calib
 {
     struct calibrate_options *options = line->options;
     const struct row_overrides overrides = judge_overrides(&options->judge);
+    domains_tell(measured, &overrides);
     const bool quiet = notice_quiet(true); // rows by the hundred would say the same
     const bool found = calibration_run(calibration, measured, &overrides, options->between, err);
     notice_quiet(quiet);

@@ -195,6 +195,42 @@ struct doc *preset_load_variant(const char *kind, const char *what, const char *
     return doc;
 }
 
+static size_t add_variant(char **names, size_t count, const char *name, const char *what)
+{
+    const size_t length = strlen(what);
+    if (strncmp(name, what, length) || name[length] != '@')
+        return count;
+    name += length + 1;
+    const size_t kept = strlen(name) - (ends_with(name, PRESET_SUFFIX) ? strlen(PRESET_SUFFIX) : 0);
+    for (size_t i = 0; i < count; i++)
+        if (strlen(names[i]) == kept && !strncmp(names[i], name, kept))
+            return count;
+    names[count] = mem_format("%.*s", (int)kept, name);
+    return count + 1;
+}
+
+char **preset_variants(const char *kind, const char *what, size_t *count)
+{
+    size_t own_count;
+    char **own = own_names(kind, &own_count);
+    char **names = mem_alloc(own_count + embedded_count, sizeof *names);
+    char *folder = mem_format(PRESET_FOLDER "%s/", kind);
+    *count = 0;
+    for (size_t i = 0; i < own_count; i++) {
+        *count = add_variant(names, *count, own[i], what);
+        free(own[i]);
+    }
+    for (size_t i = 0; i < embedded_count; i++) {
+        const char *path = strstr(embedded_files[i].path, folder);
+        if (path)
+            *count = add_variant(names, *count, path + strlen(folder), what);
+    }
+    free(folder);
+    free(own);
+    qsort(names, *count, sizeof *names, by_preset_name);
+    return names;
+}
+
 char *preset_text(const char *kind, const char *what, struct error *err)
 {
     char *own = find_own(kind, what), *text = NULL;

@@ -20,6 +20,10 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err);
 struct doc *preset_load_variant(const char *kind, const char *what, const char *variant,
                                 struct error *err);
 
+// What stands behind the '@' of all variants of the preset `what`, in byte order, each once. Freed
+// by the caller, one by one.
+char **preset_variants(const char *kind, const char *what, size_t *count);
+
 // The same file's text in fresh memory, '\0' after it: to be copied with changes.
 char *preset_text(const char *kind, const char *what, struct error *err);
 

@@ -4,6 +4,7 @@
 
 #include "base/object.h"
 #include "base/preset.h"
+#include "model/version.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -255,13 +256,12 @@ const char *dispatcher_variant_name(enum dispatcher_variant which, const struct 
     return buffer;
 }
 
-// Takes a variant's keys instead of the preset's own.
-static bool read_variant(struct object_reading *reading, const char *what,
-                         const struct cluster *cluster, enum dispatcher_variant which)
+// Takes a variant's keys instead of the preset's own; "": there is no such variant.
+static bool read_variant(struct object_reading *reading, const char *what, const char *variant,
+                         enum dispatcher_variant which)
 {
     struct dispatcher *dispatcher = reading->object;
-    char variant[FIELD_TEXT_BYTES];
-    if (!dispatcher_variant_name(which, cluster, variant)[0])
+    if (!*variant)
         return true;
     memset(reading->seen, 0, reading->count * sizeof *reading->seen);
     if (!object_load_variant(reading, what, variant))
@@ -269,6 +269,21 @@ static bool read_variant(struct object_reading *reading, const char *what,
     for (size_t i = 0; i < reading->count; i++)
         if (reading->seen[i])
             dispatcher->variant[i] = (uint8_t)which;
+    return true;
+}
+
+static bool read_version(struct object_reading *reading, const char *name, const char *asked)
+{
+    struct dispatcher *dispatcher = reading->object;
+    char variant[FIELD_TEXT_BYTES];
+    if (!asked)
+        return true;
+    if (!version_variant(name, dispatcher->version, asked, variant, reading->err))
+        return error_prefix(reading->err, "%s", name);
+    if (!read_variant(reading, name, variant, VARIANT_VERSION))
+        return false;
+    if (variant[0])
+        strcpy(dispatcher->version, variant);
     return true;
 }
 
@@ -283,10 +298,13 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                                      .seen = seen,
                                      .context = &context,
                                      .err = err};
+    char name[FIELD_TEXT_BYTES], variant[FIELD_TEXT_BYTES];
+    const char *version = version_split(what, name);
     *dispatcher = dispatcher_default();
-    bool ok = object_load(&reading, what);
+    bool ok = object_load(&reading, version ? name : what) && read_version(&reading, name, version);
     for (unsigned which = VARIANT_ARCHITECTURE; ok && which <= VARIANT_CLUSTER; which++)
-        ok = read_variant(&reading, what, cluster, which);
+        ok = read_variant(&reading, version ? name : what,
+                          dispatcher_variant_name(which, cluster, variant), which);
     return ok;
 }
 

@@ -47,9 +47,15 @@ enum dispatcher_backend {
     BACKEND_NONE,       // kernels of a library that epsim-real does not run
 };
 
-// Who says a key: the preset, or what its variant for the GPU's architecture, the GPU or the cluster
-// says instead.
-enum dispatcher_variant { VARIANT_NONE, VARIANT_ARCHITECTURE, VARIANT_GPU, VARIANT_CLUSTER };
+// Who says a key: the preset, or what its variant for the library's version, the GPU's
+// architecture, the GPU or the cluster says instead.
+enum dispatcher_variant {
+    VARIANT_NONE,
+    VARIANT_VERSION,
+    VARIANT_ARCHITECTURE,
+    VARIANT_GPU,
+    VARIANT_CLUSTER,
+};
 
 struct dispatcher {
     char name[FIELD_TEXT_BYTES];
@@ -87,6 +93,7 @@ struct dispatcher {
     struct common_costs dispatch, combine; // constants, each with its source in the preset
     union own_costs own;                   // those of the cost model alone, both directions
     uint8_t variant[COST_MAX_FIELDS];      // by row of cost_model->fields: who says it
+    char version[FIELD_TEXT_BYTES]; // library and version, "nccl-2.29"; "": there is only one
 };
 
 extern const char *const dedupe_names[], *const route_names[], *const reduce_names[];
@@ -112,12 +119,14 @@ void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_
 // that a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first
 // with ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets
 // NAME@ARCHITECTURE, NAME@GPU and NAME@CLUSTER say for this cluster's GPU (cluster.architecture,
-// cluster.gpu) and name comes instead, in that order, where they exist.
+// cluster.gpu) and name comes instead, in that order, where they exist; before them, where `what`
+// is NAME@LIBRARY-VERSION, what that version has otherwise (model/version.h).
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err);
 
 // What a variant of that kind is called for the cluster, behind the '@'; "": there is none. A
-// cluster's name goes without the '*' that says that keys were changed. buffer has FIELD_TEXT_BYTES.
+// cluster's name goes without the '*' that says that keys were changed. buffer has
+// FIELD_TEXT_BYTES.
 const char *dispatcher_variant_name(enum dispatcher_variant which, const struct cluster *cluster,
                                     char *buffer);
 

@@ -1,6 +1,7 @@
 #include "study/constants.h"
 
 #include "base/mem.h"
+#include "model/version.h"
 #include "study/reads.h"
 
 #include <math.h>
@@ -10,7 +11,8 @@
 
 // Cluster and dispatcher of some rows, and which constant stands under each of their keys.
 struct constant_pair {
-    const char *cluster_word, *dispatcher_word;
+    const char *cluster_word;
+    char dispatcher_word[FIELD_TEXT_BYTES];
     struct cluster cluster;
     struct dispatcher dispatcher;
     int64_t *of_cluster, *of_dispatcher; // by row of the field table; -1: none
@@ -104,15 +106,19 @@ static void constant_pair_load(struct constant_lookup *lookup, struct constant_p
 }
 
 static const struct constant_pair *constant_pair_of(struct constant_lookup *lookup,
-                                                    const char *cluster, const char *dispatcher)
+                                                    const char *cluster,
+                                                    const struct measured_row *row)
 {
+    char dispatcher[FIELD_TEXT_BYTES];
+    version_word(row->dispatcher, row->source, dispatcher);
     for (size_t i = 0; i < lookup->count; i++)
         if (!strcmp(lookup->pairs[i].cluster_word, cluster) &&
             !strcmp(lookup->pairs[i].dispatcher_word, dispatcher))
             return &lookup->pairs[i];
     lookup->pairs = mem_grow(lookup->pairs, lookup->count + 1, sizeof *lookup->pairs);
     struct constant_pair *pair = &lookup->pairs[lookup->count++];
-    *pair = (struct constant_pair){.cluster_word = cluster, .dispatcher_word = dispatcher};
+    *pair = (struct constant_pair){.cluster_word = cluster};
+    strcpy(pair->dispatcher_word, dispatcher);
     constant_pair_load(lookup, pair);
     return pair;
 }
@@ -157,11 +163,10 @@ void constants_init(struct constants *constants, const struct measured *measured
     constants_none(constants, measured);
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
-        constant_row_read(&constants->rows[r],
-                          constant_pair_of(&lookup,
-                                           overrides->cluster ? overrides->cluster : row->cluster,
-                                           row->dispatcher),
-                          row);
+        constant_row_read(
+            &constants->rows[r],
+            constant_pair_of(&lookup, overrides->cluster ? overrides->cluster : row->cluster, row),
+            row);
     }
     for (size_t i = 0; i < lookup.count; i++) {
         free(lookup.pairs[i].of_cluster);

@@ -121,7 +121,9 @@ static bool depends(const struct parameter *parameter, const struct field *field
         return names_have(&parameter->presets, dispatcher->name);
     const enum dispatcher_variant which = parameter->asked ? VARIANT_CLUSTER : variant;
     char *name = mem_format("%s@%s", dispatcher->name,
-                            dispatcher_variant_name(which, &scenario->cluster, cluster));
+                            which == VARIANT_VERSION
+                                ? dispatcher->version
+                                : dispatcher_variant_name(which, &scenario->cluster, cluster));
     const bool named = names_have(&parameter->presets, name);
     free(name);
     return named;

@@ -1,5 +1,7 @@
 #include "study/row.h"
 
+#include "model/version.h"
+
 #include <assert.h>
 #include <math.h>
 #include <stdio.h>
@@ -140,7 +142,7 @@ static struct scenario_def def_of(const struct measured_row *row,
     struct scenario_def def = SCENARIO_DEFAULT;
     snprintf(def.cluster, sizeof def.cluster, "%s",
              overrides->cluster ? overrides->cluster : row->cluster);
-    strcpy(def.dispatcher, row->dispatcher);
+    version_word(row->dispatcher, row->source, def.dispatcher);
     def.routing = measured_rule(row);
     if (row->layout[0])
         strcpy(def.layout, row->layout);

@@ -10,7 +10,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for fit in deepep-ll deepep-normal nccl-alltoall trtllm others; do
     echo "fitting $here/$fit.yaml" >&2
-    "$epsim" calibrate "$@" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q \
+    "$epsim" calibrate "$@" "$here/../measured/nccl-tests.csv" --fit "$here/$fit.yaml" --presets "$work" --write "$work" --between -q \
         -o "$work/found.txt"
     grep -v '^# skipped:' "$work/found.txt"
 done

@@ -32,23 +32,32 @@ char *skip_blanks(const char *text)
 
 // ---- ranks -------------------------------------------------------------------------------------
 
-// Clusters call a GPU by the word of its name that has a digit: "NVIDIA A100-SXM4-80GB" is a100.
+static void add_lower(char *gpu, const char *word, size_t length)
+{
+    size_t at = strlen(gpu);
+    for (size_t i = 0; i < length && at + 1 < FIELD_TEXT_BYTES; i++)
+        gpu[at++] = (char)tolower((unsigned char)word[i]);
+    gpu[at] = '\0';
+}
+
+// Clusters call a GPU by the word of its name that has a digit: "NVIDIA A100-SXM4-80GB" is a100. A
+// number alone has the capitals before it: "NVIDIA RTX PRO 6000 Blackwell" is rtxpro6000.
 static void gpu_of(const char *name, char *gpu)
 {
     gpu[0] = '\0';
     for (name = skip_blanks(name); *name; name = skip_blanks(name)) {
-        const size_t word = strcspn(name, " \t\r"), length = strcspn(name, " \t\r-");
-        size_t digit = 0;
-        while (digit < length && !isdigit((unsigned char)name[digit]))
-            digit++;
-        if (digit < length && length < FIELD_TEXT_BYTES) {
-            for (size_t i = 0; i < length; i++)
-                gpu[i] = (char)tolower((unsigned char)name[i]);
-            gpu[length] = '\0';
+        const size_t length = strcspn(name, " \t\r-");
+        const size_t digit = strcspn(name, "0123456789");
+        const bool series = !strncmp(name, "RTX", 3) || !strncmp(name, "PRO", 3);
+        if (digit > 0 && (digit < length || !series))
+            gpu[0] = '\0';
+        if (digit < length || series)
+            add_lower(gpu, name, length);
+        if (digit < length)
             return;
-        }
-        name += word;
+        name += strcspn(name, " \t\r");
     }
+    gpu[0] = '\0';
 }
 
 struct rank_line {

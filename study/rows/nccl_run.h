@@ -28,7 +28,8 @@ struct nccl_reader {
     const char *path;
     size_t line; // in hand, from 1
     struct nccl_run run;
-    char version[64];
+    char version[64]; // of nccl-tests, " 2.19.6"; "": not said
+    char nccl[64];    // of NCCL itself, "; NCCL 2.29.7", likewise
     size_t empty; // rows of 0 bytes
     struct error *err;
 };

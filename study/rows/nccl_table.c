@@ -173,7 +173,7 @@ static void name_row(const struct nccl_reader *reader, struct measured_row *row)
     row->phase = PHASE_ALLTOALL;
     strcpy(row->stat, "slowest");
     strcpy(row->gpu, run->gpu);
-    snprintf(row->source, sizeof row->source, "nccl-tests%s", reader->version);
+    snprintf(row->source, sizeof row->source, "nccl-tests%s%s", reader->version, reader->nccl);
 }
 
 // The size is what a rank sends: of an all-to-all the count to each of the ranks, its own among

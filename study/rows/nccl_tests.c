@@ -71,13 +71,29 @@ static void read_nccl_test(struct nccl_reader *reader, const char *program)
                reader->path, reader->line, (int)strcspn(program, " \t\r"), program);
 }
 
+// "2.19.6 nccl-headers=22907 nccl-library=22907": NCCL_VERSION_CODE of what ran, 2.29.7.
+static void read_tests_version(struct nccl_reader *reader, const char *text)
+{
+    unsigned code;
+    const char *library = strstr(text, "nccl-library=");
+    text = skip_blanks(text);
+    snprintf(reader->version, sizeof reader->version, " %.*s", (int)strcspn(text, " \t\r"), text);
+    if (library && sscanf(library, "nccl-library=%6u", &code) == 1)
+        snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %u.%u.%u", code / 10000,
+                 code / 100 % 100, code % 100);
+}
+
+// "2.28.7+cuda13.0", of NCCL's own log.
 static void read_nccl_version(struct nccl_reader *reader, const char *text)
 {
     text = skip_blanks(text);
-    snprintf(reader->version, sizeof reader->version, " %.*s", (int)strcspn(text, " \t\r"), text);
+    snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %.*s", (int)strspn(text, "0123456789."),
+             text);
 }
 
 // ---- the text -----------------------------------------------------------------------------------
+
+#define NCCL_SAYS "NCCL version "
 
 static bool read_nccl_line(struct nccl_reader *reader, char *tagged)
 {
@@ -85,7 +101,9 @@ static bool read_nccl_line(struct nccl_reader *reader, char *tagged)
     if ((rest = after(line, "Collective test starting:")))
         return read_nccl_test(reader, rest), true;
     if ((rest = after(line, "nccl-tests version")))
-        return read_nccl_version(reader, rest), true;
+        return read_tests_version(reader, rest), true;
+    if ((rest = strstr(line, NCCL_SAYS)))
+        return read_nccl_version(reader, rest + strlen(NCCL_SAYS)), true;
     if (after(line, "nThread ")) { // first of a run in older versions, after its name in newer
         if (reader->run.ranks || reader->run.columns)
             nccl_run_begin(reader, NCCL_UNKNOWN);

@@ -489,6 +489,19 @@ START_TEST(nccl_channels_of_network_peers)
 }
 END_TEST
 
+// More ranks than channels, 16 on Blackwell: a channel serves two batches of peers one after the
+// other, a ring's one peer none; across nodes eight ranks are one batch.
+START_TEST(nccl_serves_peers_in_batches)
+{
+    static const char nodes[] = "4x8:nvlink=700GB/s,nic=50GB/s,gpu=b200,architecture=blackwell";
+    const double once = exchange_us("gb200-nvl72", 16, "uniform", 64);
+    const double twice = exchange_us("gb200-nvl72", 32, "uniform", 64);
+    ck_assert_double_eq_tol(twice - once, 14.7 + 1.2, 0.5);
+    ck_assert_double_lt(exchange_us("gb200-nvl72", 32, "ring", 64), once + 2);
+    ck_assert_double_lt(exchange_us(nodes, 32, "uniform", 64), 60);
+}
+END_TEST
+
 // Eight GPUs behind one bridge: LL's flags double its bytes; a peer with one channel alone fills
 // half of it, until parts are as large as 32 chunks.
 START_TEST(nccl_fills_a_bridge_with_two_channels)
@@ -517,6 +530,7 @@ int main(void)
     tcase_add_test(tests, shortest_product);
     tcase_add_test(tests, nccl_channels_go_to_the_peers_there_are);
     tcase_add_test(tests, nccl_channels_of_network_peers);
+    tcase_add_test(tests, nccl_serves_peers_in_batches);
     tcase_add_test(tests, nccl_fills_a_bridge_with_two_channels);
     tcase_add_test(tests, rounds_are_whole);
     tcase_add_test(tests, skew_lengthens_the_receiver);

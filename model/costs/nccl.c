@@ -15,6 +15,7 @@ struct nccl_constants {
     double net_channel_Bps;  // one channel over the network; 0: as between GPUs of a node
     double single_share;     // of a bridge's rate by one channel per peer; 0: all
     uint64_t net_peer_ps;    // of a network peer, before the first byte
+    uint64_t batch_ps;       // of each batch of a channel's peers but the first
     uint64_t part_bytes;     // the least that a channel is given
     uint64_t ll_limit_bytes; // largest message of protocol LL,
     bool ll_per_channel;     // for each channel that a peer may have (before 2.29)
@@ -59,6 +60,8 @@ static const struct field fields[] = {
     NET(FIELD_RATE, "net_channel_rate", net_channel_Bps, 1e15,
         "one channel over the network; 0: as inside a node"),
     NET(FIELD_TIME, "net_peer", net_peer_ps, ROW_TIME_MAX, "of a peer in another node, its proxy's"),
+    PROTOCOL(FIELD_TIME, "batch", batch_ps, ROW_TIME_MAX,
+             "of each batch of peers that a channel serves after its first"),
     PROTOCOL(FIELD_NUMBER, "single_share", single_share, 1,
              "of a bridge's rate by one channel per peer; 0: all"),
     PROTOCOL(FIELD_BYTES, "part", part_bytes, 1e12, "least that a channel is given"),
@@ -143,7 +146,7 @@ struct burden {
     double peer, all; // bytes
     double node;      // of one node, its own too where there are more
     double net, net_node;
-    uint32_t net_peers;
+    uint32_t net_peers, peers;
     double bridge; // of all GPUs at its bridge together, to others of the node
     struct channels channels;
 };
@@ -179,6 +182,7 @@ static void add_way(const struct kernel_costs *costs, uint32_t rank, bool out,
     burden->net = fmax(burden->net, way.net);
     burden->net_node = fmax(burden->net_node, nodes[1]);
     burden->node = fmax(burden->node, fmax(nodes[0] + slot, nodes[1]));
+    burden->peers = peers > burden->peers ? peers : burden->peers;
     burden->net_peers = way.net_peers > burden->net_peers ? way.net_peers : burden->net_peers;
 }
 
@@ -315,14 +319,27 @@ static void nccl_protocol(const struct kernel_costs *costs, const struct burden 
     times->min_ps = fmax(work, nccl_ll_ps(costs, &last) - later - fill);
 }
 
+// A channel serves peers that are neighbours in the order of rounds together, and there are none
+// within a node, where each round has its own channel: what comes round to it again, and between
+// nodes the next eight peers, waits until those before are served.
+static double nccl_batches_ps(const struct kernel_costs *costs, const struct burden *burden)
+{
+    const struct nccl_constants *nccl = (const void *)costs->own.bytes;
+    const bool net = costs->schedule->fabric.nodes > 1;
+    const double groups = net ? ceil(burden->peers / (double)BATCH_PEERS) : burden->peers + 1;
+    const double batches = ceil(groups * burden->channels.fewest / burden->channels.all);
+    return fmax(0, batches - 1) * (double)nccl->batch_ps;
+}
+
 static void nccl_work(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)
 {
     const struct nccl_constants *nccl = (const void *)costs->own.bytes;
     const struct nccl_side *side = costs->transfer->gather ? &nccl->combine : &nccl->dispatch;
     const struct burden burden = nccl_burden(costs, rank);
-    const double proxy = burden.net_peers * (double)nccl->net_peer_ps;
-    times->head_ps += proxy;
-    times->head_fixed_ps += proxy;
+    const double turns =
+        burden.net_peers * (double)nccl->net_peer_ps + nccl_batches_ps(costs, &burden);
+    times->head_ps += turns;
+    times->head_fixed_ps += turns;
     nccl_protocol(costs, &burden, times);
     work_through_memory(costs, side->hbm_share, rank, times);
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,6 +100,26 @@ char *error_quote(const char *text, char *buffer)
     return buffer;
 }
 
+// Whether the text was said before; remembers it. By FNV-1a: of two notices that share a hash the
+// second would be lost, which is not to be expected.
+static bool said_before(const char *text)
+{
+    static uint64_t said[512];
+    static size_t count;
+    uint64_t hash = UINT64_C(14695981039346656037);
+    bool found = false;
+    for (const char *at = text; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
+#pragma omp critical(epsim_notice)
+    {
+        for (size_t i = 0; i < count; i++)
+            found = found || said[i] == hash;
+        if (!found && count < sizeof said / sizeof said[0])
+            said[count++] = hash;
+    }
+    return found;
+}
+
 void notice(const char *format, ...)
 {
     if (quiet)
@@ -108,7 +129,8 @@ void notice(const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, "notice: %s\n", text);
+    if (!said_before(text))
+        fprintf(stderr, "notice: %s\n", text);
 }
 
 bool notice_quiet(bool on)

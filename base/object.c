@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // ---- where a value comes from -------------------------------------------------------------------
 
@@ -422,6 +423,19 @@ bool object_load_variant(struct object_reading *reading, const char *what, const
     doc_free(doc);
     reading->doc = NULL;
     return done;
+}
+
+bool object_says_changes(const char *what)
+{
+    return strchr(what, '=') && access(what, F_OK) != 0;
+}
+
+char *object_split(const char *what, char **items)
+{
+    char *name = mem_copy_text(what);
+    *items = name;
+    strsep(items, ":");
+    return name;
 }
 
 void object_mark_changed(char *name)

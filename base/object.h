@@ -123,6 +123,13 @@ bool object_load(struct object_reading *reading, const char *what);
 // keys those are. True when there is none.
 bool object_load_variant(struct object_reading *reading, const char *what, const char *variant);
 
+// Whether the text is no file but NAME:key=value,key=value.
+bool object_says_changes(const char *what);
+
+// Cuts NAME:key=value,... into the name, which is returned and freed by the caller, and *items
+// within it; NULL: there are none.
+char *object_split(const char *what, char **items);
+
 // After object_load: "key=value,key=value" (cut in place) over the object. A changed value has no
 // provenance any more, and the object's name gets a '*', so that it does not pass for what was
 // measured.

@@ -302,7 +302,7 @@ static bool output_comparison(struct command_line *line, const struct scenario *
     json_t *document = json_head(steps ? "epsim.steps/1" : "epsim.compare/1", seed, line);
     json_object_set_new(document, "config", config_json(options, scenario));
     choice_json(&comparison->choice, document);
-    json_object_set_new(document, "extrapolates", extrapolation_json(&comparison->extrapolation));
+    extrapolation_json(&comparison->extrapolation, document);
     json_object_set_new(document, "rows", table_json(table));
     table_head(table, seed, line, &scenario->cluster);
     table_comment(table, "times: %s that start %stogether, as benchmarks time a kernel",

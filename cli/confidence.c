@@ -18,7 +18,7 @@ bool confidence_find(struct confidence *confidence, double interval_pct,
     *confidence = (struct confidence){.pct = interval_pct};
     if (!fits_load(&fits, err))
         return false;
-    extrapolation_find(&confidence->extrapolation, &fits, scenario);
+    extrapolation_find(&confidence->extrapolation, &fits, scenario, 1);
     if (confidence->pct > 0)
         uncertainties_find(&confidence->uncertainties, &fits, scenario, engine);
     fits_release(&fits);
@@ -96,12 +96,21 @@ void confidence_comment(const struct confidence *confidence, const struct schedu
 
 // ---- in JSON -----------------------------------------------------------------------------------
 
-json_t *extrapolation_json(const struct extrapolation *extrapolation)
+void extrapolation_json(const struct extrapolation *extrapolation, json_t *document)
 {
-    json_t *reasons = json_array();
-    for (size_t i = 0; i < extrapolation->reasons.count; i++)
-        json_array_append_new(reasons, json_string(extrapolation->reasons.of[i]));
-    return reasons;
+    struct names reasons;
+    json_t *texts = json_array();
+    extrapolation_reasons(extrapolation, &reasons);
+    for (size_t i = 0; i < reasons.count; i++)
+        json_array_append_new(texts, json_string(reasons.of[i]));
+    names_release(&reasons);
+    json_object_set_new(document, "extrapolates", texts);
+    if (extrapolation->predictions > 1) {
+        json_object_set_new(document, "predictions",
+                            json_integer((json_int_t)extrapolation->predictions));
+        json_object_set_new(document, "extrapolated",
+                            json_integer((json_int_t)extrapolation->outside));
+    }
 }
 
 static json_t *uncertainty_json(const struct uncertainty *uncertainty)
@@ -117,7 +126,7 @@ static json_t *uncertainty_json(const struct uncertainty *uncertainty)
 void confidence_json(const struct confidence *confidence, const struct timing *timing,
                      json_t *document)
 {
-    json_object_set_new(document, "extrapolates", extrapolation_json(&confidence->extrapolation));
+    extrapolation_json(&confidence->extrapolation, document);
     if (!(confidence->pct > 0))
         return;
     const struct interval layer = confidence_interval(confidence, timing, PHASE_COUNT);

@@ -37,8 +37,9 @@ void confidence_json(const struct confidence *confidence, const struct timing *t
 struct interval confidence_interval(const struct confidence *confidence,
                                     const struct timing *timing, enum phase phase);
 
-// Comment lines and JSON of extrapolations alone.
+// Comment lines and JSON of extrapolations alone: "extrapolates", and of several "predictions" and
+// how many are "extrapolated".
 void extrapolation_comment(const struct extrapolation *extrapolation, struct table *table);
-json_t *extrapolation_json(const struct extrapolation *extrapolation);
+void extrapolation_json(const struct extrapolation *extrapolation, json_t *document);
 
 #endif

@@ -1,6 +1,7 @@
 // epsim layout compare: layouts made on one part of a trace, side by side on another.
 #include "base/mem.h"
 #include "base/range.h"
+#include "cli/confidence.h"
 #include "cli/layout.h"
 #include "cli/output.h"
 
@@ -21,6 +22,7 @@ struct side_by_side {
     const struct engine *engine;
     struct column *columns;
     size_t count;
+    struct extrapolation extrapolation; // under any layout
 };
 
 static void release(struct side_by_side *side)
@@ -30,6 +32,7 @@ static void release(struct side_by_side *side)
         free(side->columns[c].figures);
     }
     free(side->columns);
+    extrapolation_release(&side->extrapolation);
 }
 
 // The task's layers of what --layout takes.
@@ -185,6 +188,7 @@ static bool output_side_by_side(struct command_line *line, const struct side_by_
     struct table *table = layouts_table(side);
     json_t *document = json_head("epsim.layouts/1", def->scenario->seed, line);
     choice_json(&task->scenario.choice, document);
+    extrapolation_json(&side->extrapolation, document);
     json_object_set_new(document, "layouts", table_json(table));
     table_head(table, def->scenario->seed, line, &task->scenario.cluster);
     table_comment(table, "title: %s, %s, EP%u on %s, %s, %s, %u slots", task->scenario.moe.name,
@@ -196,7 +200,18 @@ static bool output_side_by_side(struct command_line *line, const struct side_by_
                   def->plan.from, def->plan.to, def->replay.from, def->replay.to,
                   task->scenario.def.tokens);
     choice_comment(&task->scenario.choice, table);
+    extrapolation_comment(&side->extrapolation, table);
     return output_table(&options->common, table, document, err);
+}
+
+static bool find_extrapolation_of(struct side_by_side *side, struct error *err)
+{
+    struct fits fits;
+    if (!fits_load(&fits, err))
+        return false;
+    layout_task_extrapolates(side->task, &fits, &side->extrapolation);
+    fits_release(&fits);
+    return true;
 }
 
 // ---- what is asked -----------------------------------------------------------------------------
@@ -242,7 +257,8 @@ enum exit_code run_layout_compare(struct command_line *line, struct error *err)
     bool ok = true;
     for (size_t c = 0; ok && c < side.count; c++)
         ok = fill_column(&side, &side.columns[c], err);
-    ok = ok && judge_layouts(&side, err) && output_side_by_side(line, &side, &def, err);
+    ok = ok && find_extrapolation_of(&side, err) && judge_layouts(&side, err) &&
+         output_side_by_side(line, &side, &def, err);
     release(&side);
     layout_task_release(&task);
     return ok ? EXIT_DONE : err->code;

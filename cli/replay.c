@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "base/range.h"
 #include "cli/command.h"
+#include "cli/confidence.h"
 #include "cli/output.h"
 #include "cli/workload.h"
 #include "cli/replay.h"
@@ -21,6 +22,7 @@ struct replay_options {
     char layers[FIELD_TEXT_BYTES], steps[FIELD_TEXT_BYTES]; // lists
     char engine[FIELD_TEXT_BYTES];
     char timeline[FIELD_TEXT_BYTES];
+    struct extrapolation extrapolation; // of what is replayed; no option
     struct common_options common;
 };
 
@@ -116,6 +118,7 @@ static void replay_head(struct table *table, const struct command_line *line,
     table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
                   scenario->cluster.name, scenario->dispatcher.name, options->engine);
     choice_comment(&scenario->choice, table);
+    extrapolation_comment(&options->extrapolation, table);
 }
 
 static struct table *table_of(const struct replay_options *options, const struct replay *replay)
@@ -136,6 +139,7 @@ static json_t *document_of(const struct command_line *line, const struct replay 
     json_object_set_new(config, "step", json_string(options->steps[0] ? options->steps : "all"));
     json_object_set_new(document, "config", config);
     choice_json(&replay->scenario.choice, document);
+    extrapolation_json(&options->extrapolation, document);
     json_object_set_new(document, "engine", json_string(options->engine));
     json_object_set_new(document, "steps", json_integer((json_int_t)replay->steps));
     json_object_set_new(document, "phases", json_rows(replay_figures(replay)));
@@ -223,6 +227,17 @@ static bool run_steps(const struct command_line *line, struct replay *replay, st
     return steps ? outfile_commit(&options->common.out, err) : output_replay(line, replay, err);
 }
 
+static bool find_extrapolation(struct replay_options *options, const struct replay *replay,
+                               struct error *err)
+{
+    struct fits fits;
+    if (!fits_load(&fits, err))
+        return false;
+    replay_extrapolates(replay, &fits, &options->extrapolation);
+    fits_release(&fits);
+    return true;
+}
+
 static bool replay_trace(struct command_line *line, const struct replay_def *def, struct error *err)
 {
     struct replay_options *options = line->options;
@@ -236,7 +251,8 @@ static bool replay_trace(struct command_line *line, const struct replay_def *def
     // With what was resolved but the places, all where none was asked.
     workload_say(line, &options->workload, &replay.scenario);
     workload_say_dispatcher(line, &options->workload, &replay.scenario);
-    const bool ok = run_steps(line, &replay, err);
+    const bool ok = find_extrapolation(options, &replay, err) && run_steps(line, &replay, err);
+    extrapolation_release(&options->extrapolation);
     replay_release(&replay);
     return ok;
 }

@@ -10,7 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define RATE_MAX 1e15 // bytes per second
 #define FLOPS_MAX 1e18
@@ -266,8 +265,8 @@ static bool begins_with_shape(const char *text)
 // A shape with its keys, or a preset or file with keys changed.
 static bool load_line(struct object_reading *reading, const char *what)
 {
-    char *items = mem_copy_text(what), quoted[ERROR_QUOTE_BYTES];
-    char *text = strsep(&items, ":");
+    char *items, quoted[ERROR_QUOTE_BYTES];
+    char *text = object_split(what, &items);
     const bool done = begins_with_shape(text) || !items
                           ? load_shape(reading, text, items)
                           : object_load(reading, text) && object_change(reading, items);
@@ -285,8 +284,7 @@ bool cluster_load(const char *what, struct cluster *cluster, struct provenance *
                                      .seen = seen,
                                      .err = err};
     *cluster = cluster_default();
-    // The one-line form begins with a digit and an x, or at least has a '=' and is no file.
-    const bool line = begins_with_shape(what) || (strchr(what, '=') && access(what, F_OK) != 0);
+    const bool line = begins_with_shape(what) || object_says_changes(what);
     return line ? load_line(&reading, what) : object_load(&reading, what);
 }
 

@@ -7,6 +7,7 @@
 #include "model/version.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const dedupe_names[] = {"expert", "rank", "node", "all", NULL};
@@ -287,6 +288,45 @@ static bool read_version(struct object_reading *reading, const char *name, const
     return true;
 }
 
+// The preset or file, and what its variants for the version and the cluster say.
+static bool load_named(struct object_reading *reading, const char *what,
+                       const struct cluster *cluster)
+{
+    char name[FIELD_TEXT_BYTES], variant[FIELD_TEXT_BYTES];
+    const char *version = version_split(what, name), *base = version ? name : what;
+    bool ok = object_load(reading, base) && read_version(reading, name, version);
+    for (unsigned which = VARIANT_ARCHITECTURE; ok && which <= VARIANT_CLUSTER; which++)
+        ok = read_variant(reading, base, dispatcher_variant_name(which, cluster, variant), which);
+    return ok;
+}
+
+static bool change_keys(struct object_reading *reading, char *items)
+{
+    const struct dispatcher *dispatcher = reading->object;
+    const struct dispatcher_context *context = reading->context;
+    return object_change(reading, items) &&
+           (dispatcher->cost_model == context->cost_model ||
+            error_set(reading->err, EXIT_INPUT, "law: %s: expected the preset's, %s",
+                      dispatcher->cost_model->name, context->cost_model->name));
+}
+
+static bool load_changed(struct object_reading *reading, const char *what,
+                         const struct cluster *cluster)
+{
+    char *items, quoted[ERROR_QUOTE_BYTES];
+    char *name = object_split(what, &items);
+    const bool ok = load_named(reading, name, cluster) && (!items || change_keys(reading, items));
+    free(name);
+    return ok || error_prefix(reading->err, "'%s'", error_quote(what, quoted));
+}
+
+const char *dispatcher_base_name(const struct dispatcher *dispatcher, char *buffer)
+{
+    snprintf(buffer, FIELD_TEXT_BYTES, "%s", dispatcher->name);
+    buffer[strcspn(buffer, "*")] = '\0';
+    return buffer;
+}
+
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err)
 {
@@ -298,14 +338,9 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
                                      .seen = seen,
                                      .context = &context,
                                      .err = err};
-    char name[FIELD_TEXT_BYTES], variant[FIELD_TEXT_BYTES];
-    const char *version = version_split(what, name);
     *dispatcher = dispatcher_default();
-    bool ok = object_load(&reading, version ? name : what) && read_version(&reading, name, version);
-    for (unsigned which = VARIANT_ARCHITECTURE; ok && which <= VARIANT_CLUSTER; which++)
-        ok = read_variant(&reading, version ? name : what,
-                          dispatcher_variant_name(which, cluster, variant), which);
-    return ok;
+    return object_says_changes(what) ? load_changed(&reading, what, cluster)
+                                     : load_named(&reading, what, cluster);
 }
 
 // Whole units of alignment, and where lines of 128 bytes carry flags, those beside.

@@ -114,13 +114,15 @@ struct dispatcher dispatcher_default(void);
 // Gives it another cost model, with that one's defaults for constants of its own.
 void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_model *model);
 
-// Reads a preset's name or a YAML file: keys are those of the table of the cost model that its
-// `law` names (provenance: COST_MAX_FIELDS, by row of that table; NULL: not wanted). Chunk sizes
-// that a preset lists by EP ("chunk_by_ep": a list of {ep: N, dispatch: D, combine: C}, the first
-// with ep >= N wins) are resolved for the cluster's ranks. Of a preset NAME, what the presets
-// NAME@ARCHITECTURE, NAME@GPU and NAME@CLUSTER say for this cluster's GPU (cluster.architecture,
-// cluster.gpu) and name comes instead, in that order, where they exist; before them, where `what`
-// is NAME@LIBRARY-VERSION, what that version has otherwise (model/version.h).
+// Reads a preset's name or a YAML file, or either with keys changed as of a cluster
+// ("deepep-normal:sms=20,window_tokens=256"; its name then ends in '*'; `law` stays): keys are
+// those of the table of the cost model that its `law` names (provenance: COST_MAX_FIELDS, by row of
+// that table; NULL: not wanted). Chunk sizes that a preset lists by EP ("chunk_by_ep": a list of
+// {ep: N, dispatch: D, combine: C}, the first with ep >= N wins) are resolved for the cluster's
+// ranks. Of a preset NAME, what the presets NAME@ARCHITECTURE, NAME@GPU and NAME@CLUSTER say for
+// this cluster's GPU (cluster.architecture, cluster.gpu) and name comes instead, in that order,
+// where they exist; before them, where `what` is NAME@LIBRARY-VERSION, what that version has
+// otherwise (model/version.h).
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err);
 
@@ -129,6 +131,10 @@ bool dispatcher_load(const char *what, const struct cluster *cluster, struct dis
 // FIELD_TEXT_BYTES.
 const char *dispatcher_variant_name(enum dispatcher_variant which, const struct cluster *cluster,
                                     char *buffer);
+
+// The dispatcher's name without the '*' that says that keys were changed. buffer has
+// FIELD_TEXT_BYTES.
+const char *dispatcher_base_name(const struct dispatcher *dispatcher, char *buffer);
 
 // Refuses illegal combinations, naming both keys: dedupe node or all without route rail, and rail
 // with another dedupe or with inside nic; dedupe all or route direct with another reduce than they

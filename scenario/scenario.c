@@ -246,11 +246,25 @@ static bool open_tokens(struct scenario *scenario, uint32_t *tokens, struct erro
     return true;
 }
 
+// A rule gives some ranks an expert more than others, which all wait for.
+static void tell_uneven(const struct scenario *scenario)
+{
+    const uint32_t experts = scenario->moe.experts, ranks = cluster_ranks(&scenario->cluster);
+    const uint32_t each = experts / ranks, slots = (each + 1) * ranks;
+    if (scenario->def.has_shape || scenario->def.unplaced ||
+        !layout_is_rule(scenario->def.layout) || experts % ranks == 0)
+        return;
+    notice("%u experts do not divide among %u ranks: %u or %u on each; %u redundant experts would "
+           "even them (%u slots, %u on each)",
+           experts, ranks, each, each + 1, slots - experts, slots, each + 1);
+}
+
 static bool open_layer(struct scenario *scenario, uint32_t tokens, struct error *err)
 {
     if (!parts_resolve_moe(scenario, err) || !parts_resolve_layout(scenario, err) ||
         !parts_resolve_routing(scenario, tokens, err))
         return false;
+    tell_uneven(scenario);
     if (scenario->view)
         use_view(scenario);
     return true;

@@ -127,7 +127,7 @@ static bool add_case(struct comparison *comparison, struct scenario *scenario,
     if (!scenario_prepare(scenario, &engine_simulate, err))
         return false;
     if (comparison->fits)
-        extrapolation_find(&comparison->extrapolation, comparison->fits, scenario);
+        extrapolation_find(&comparison->extrapolation, comparison->fits, scenario, 1);
     if (comparison->fits && comparison->pct > 0) {
         uncertainties_find(&answers.simulate_uncertainties, comparison->fits, scenario,
                            &engine_simulate);

@@ -1,6 +1,7 @@
 #include "study/extrapolate.h"
 
 #include "base/mem.h"
+#include "model/engine/estimate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +11,34 @@ struct looking {
     struct extrapolation *found;
     const struct fits *fits;
     const struct scenario *scenario;
+    bool outside; // for some reason
 };
 
 // Adds a phrase that is not there yet, and frees it.
-static void tell(const struct looking *looking, char *phrase)
+static void tell(struct looking *looking, char *phrase)
 {
+    looking->outside = true;
     names_add_once(&looking->found->reasons, phrase);
     free(phrase);
+}
+
+// Adds a size to the reason of that phrase, which is freed or kept.
+static void tell_size(struct looking *looking, uint64_t size, char *rest)
+{
+    struct extrapolation *found = looking->found;
+    size_t at = 0;
+    looking->outside = true;
+    while (at < found->size_count && strcmp(found->sizes[at].rest, rest))
+        at++;
+    if (at == found->size_count) {
+        found->sizes = mem_grow(found->sizes, found->size_count + 1, sizeof *found->sizes);
+        found->sizes[found->size_count++] = (struct size_reason){rest, {size, size}};
+        return;
+    }
+    free(rest);
+    struct span *sizes = &found->sizes[at].sizes;
+    sizes->min = size < sizes->min ? size : sizes->min;
+    sizes->max = size > sizes->max ? size : sizes->max;
 }
 
 // "4096", or "1 to 4". buffer has FIELD_TEXT_BYTES.
@@ -44,27 +66,59 @@ static bool is_shape(const char *key)
            !strcmp(key, "nics_per_node");
 }
 
-// Keys that a command line changed of a preset, whose name then ends in '*'.
-static char *changed_keys(const struct cluster *cluster, const char *preset)
+// The keys of a table whose values differ in two objects.
+static void tell_changed(struct looking *looking, const char *what, const struct object_text *ours,
+                         const void *theirs)
 {
-    struct cluster base;
-    struct error err;
-    char ours[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
+    char mine[FIELD_TEXT_BYTES], base[FIELD_TEXT_BYTES];
     struct names keys = {0};
-    if (!cluster_load(preset, &base, NULL, &err))
-        return mem_copy_text("by hand"); // of a file: which keys, only its reader knows
-    for (size_t i = 0; i < cluster_field_count; i++) {
-        const struct field *field = &cluster_fields[i];
+    for (size_t i = 0; i < ours->count; i++) {
+        const struct field *field = &ours->fields[i];
         if (!is_shape(field->key) &&
-            strcmp(field_format(field, cluster, ours), field_format(field, &base, theirs)))
+            strcmp(field_format(field, ours->object, mine), field_format(field, theirs, base)))
             names_add(&keys, field->key);
     }
     char *text = names_join(&keys, ", ");
+    if (*text)
+        tell(looking, mem_format("%s changed: %s", what, text));
+    free(text);
     names_release(&keys);
-    return text;
 }
 
-static void look_at_cluster(const struct looking *looking, const struct fitted_group *group)
+// Of a file, only its reader knows which keys are changed.
+static void look_at_changed_cluster(struct looking *looking, const char *preset)
+{
+    const struct cluster *cluster = &looking->scenario->cluster;
+    const struct object_text ours = {
+        .fields = cluster_fields, .count = cluster_field_count, .object = cluster};
+    struct cluster base;
+    struct error err;
+    if (!strcmp(preset, cluster->name))
+        return;
+    if (cluster_load(preset, &base, NULL, &err))
+        tell_changed(looking, "hardware", &ours, &base);
+    else
+        tell(looking, mem_copy_text("hardware changed: by hand"));
+}
+
+static void look_at_changed_dispatcher(struct looking *looking, const char *preset)
+{
+    const struct dispatcher *dispatcher = &looking->scenario->dispatcher;
+    const struct object_text ours = {.fields = dispatcher->cost_model->fields,
+                                     .count = dispatcher->cost_model->field_count,
+                                     .object = dispatcher};
+    struct dispatcher base;
+    struct error err;
+    if (!strcmp(preset, dispatcher->name))
+        return;
+    if (dispatcher_load(preset, &looking->scenario->cluster, &base, NULL, &err) &&
+        base.cost_model == dispatcher->cost_model)
+        tell_changed(looking, "dispatcher", &ours, &base);
+    else
+        tell(looking, mem_copy_text("dispatcher changed: by hand"));
+}
+
+static void look_at_cluster(struct looking *looking, const struct fitted_group *group)
 {
     const struct cluster *cluster = &looking->scenario->cluster;
     char preset[FIELD_TEXT_BYTES];
@@ -74,23 +128,19 @@ static void look_at_cluster(const struct looking *looking, const struct fitted_g
         tell(looking, mem_format("cluster %s, fitted on %s", preset, clusters));
         free(clusters);
     }
-    if (strcmp(preset, cluster->name)) {
-        char *keys = changed_keys(cluster, preset);
-        if (*keys)
-            tell(looking, mem_format("hardware changed: %s", keys));
-        free(keys);
-    }
+    look_at_changed_cluster(looking, preset);
 }
 
 // Whether some fit has found just this value of the key, of the scenario's cluster, or of its
 // dispatcher or any variant of that: a file that --show wrote says as the dispatcher's own what a
 // variant had said.
-static bool is_found(const struct looking *looking, enum parameter_part part,
-                     const struct field *field)
+static bool is_found(struct looking *looking, enum parameter_part part, const struct field *field)
 {
     const struct scenario *scenario = looking->scenario;
     const double value = parameter_value(part, field, scenario);
-    const char *name = part == PART_CLUSTER ? scenario->cluster.name : scenario->dispatcher.name;
+    char base[FIELD_TEXT_BYTES];
+    const char *name = part == PART_CLUSTER ? scenario->cluster.name
+                                            : dispatcher_base_name(&scenario->dispatcher, base);
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];
@@ -103,7 +153,7 @@ static bool is_found(const struct looking *looking, enum parameter_part part,
 }
 
 // Another value of a key that a fit has found, under a name that it knows, is nobody's measurement.
-static void look_at_parameter(const struct looking *looking, const struct parameter *parameter)
+static void look_at_parameter(struct looking *looking, const struct parameter *parameter)
 {
     const uint8_t on = parameter_depends_moving(parameter, looking->scenario);
     const char *what = parameter->part == PART_CLUSTER ? "hardware" : "dispatcher";
@@ -114,7 +164,7 @@ static void look_at_parameter(const struct looking *looking, const struct parame
 
 // ---- sizes -------------------------------------------------------------------------------------
 
-static void look_at_nodes(const struct looking *looking, const struct fitted_group *group)
+static void look_at_nodes(struct looking *looking, const struct fitted_group *group)
 {
     const uint32_t nodes = looking->scenario->cluster.nodes;
     const struct span span = {group->places[0].nodes, group->places[group->place_count - 1].nodes};
@@ -152,7 +202,7 @@ static uint64_t max_of(const struct scenario *scenario)
 }
 
 // One token on two nodes and a thousand on one say little of a thousand on two.
-static void look_at_sizes(const struct looking *looking, const struct fitted_group *group)
+static void look_at_sizes(struct looking *looking, const struct fitted_group *group)
 {
     const uint32_t nodes = looking->scenario->cluster.nodes;
     const uint32_t reached = group->places[group->place_count - 1].nodes;
@@ -162,12 +212,11 @@ static void look_at_sizes(const struct looking *looking, const struct fitted_gro
     const char *what = looking->scenario->traffic ? "bytes a rank" : "tokens a GPU";
     char text[FIELD_TEXT_BYTES];
     if (outside(&all, size))
-        tell(looking, mem_format("%llu %s, fitted on %s", (unsigned long long)size, what,
-                                 span_text(&all, text)));
+        tell_size(looking, size, mem_format("%s, fitted on %s", what, span_text(&all, text)));
     else if (outside(&there, size))
-        tell(looking,
-             mem_format("%llu %s on %u nodes, fitted on %s on %u or more", (unsigned long long)size,
-                        what, nodes, span_text(&there, text), from));
+        tell_size(looking, size,
+                  mem_format("%s on %u nodes, fitted on %s on %u or more", what, nodes,
+                             span_text(&there, text), from));
 }
 
 static bool is_of_model(enum span_key key)
@@ -175,7 +224,7 @@ static bool is_of_model(enum span_key key)
     return key == SPAN_EXPERTS || key == SPAN_TOPK || key == SPAN_HIDDEN;
 }
 
-static void look_at_spans(const struct looking *looking, const struct fitted_group *group)
+static void look_at_spans(struct looking *looking, const struct fitted_group *group)
 {
     static const char *const before[SPAN_KEYS] = {[SPAN_HIDDEN] = "hidden "};
     static const char *const after[SPAN_KEYS] = {" GPUs a node", " experts", " experts a token", "",
@@ -194,7 +243,7 @@ static void look_at_spans(const struct looking *looking, const struct fitted_gro
                                      span_text(&group->spans[key], text)));
 }
 
-static void look_at_dtype(const struct looking *looking, const struct fitted_group *group)
+static void look_at_dtype(struct looking *looking, const struct fitted_group *group)
 {
     const struct moe *moe = &looking->scenario->moe;
     const enum dtype dtype =
@@ -209,15 +258,16 @@ static void look_at_dtype(const struct looking *looking, const struct fitted_gro
 
 // ---- all ---------------------------------------------------------------------------------------
 
-static void look_at_phase(const struct looking *looking, enum phase phase)
+static void look_at_phase(struct looking *looking, enum phase phase)
 {
-    const struct scenario *scenario = looking->scenario;
-    const struct fitted_group *group = fits_group(looking->fits, scenario->dispatcher.name, phase);
+    char name[FIELD_TEXT_BYTES];
+    dispatcher_base_name(&looking->scenario->dispatcher, name);
+    const struct fitted_group *group = fits_group(looking->fits, name, phase);
     if (!group) {
-        tell(looking,
-             mem_format("no measured rows stand behind dispatcher %s", scenario->dispatcher.name));
+        tell(looking, mem_format("no measured rows stand behind dispatcher %s", name));
         return;
     }
+    look_at_changed_dispatcher(looking, name);
     look_at_cluster(looking, group);
     look_at_nodes(looking, group);
     look_at_sizes(looking, group);
@@ -226,23 +276,120 @@ static void look_at_phase(const struct looking *looking, enum phase phase)
 }
 
 void extrapolation_find(struct extrapolation *extrapolation, const struct fits *fits,
-                        const struct scenario *scenario)
+                        const struct scenario *scenario, uint64_t predictions)
 {
-    const struct looking looking = {extrapolation, fits, scenario};
+    struct looking looking = {extrapolation, fits, scenario, false};
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (phase_moves(phase) && scenario->schedule->present[phase])
             look_at_phase(&looking, phase);
     for (size_t i = 0; i < fits->count; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
             look_at_parameter(&looking, &fits->all[i].parameters[p]);
+    extrapolation->predictions += predictions;
+    extrapolation->outside += looking.outside ? predictions : 0;
 }
 
 void extrapolation_release(struct extrapolation *extrapolation)
 {
+    for (size_t i = 0; i < extrapolation->size_count; i++)
+        free(extrapolation->sizes[i].rest);
+    free(extrapolation->sizes);
     names_release(&extrapolation->reasons);
+    *extrapolation = (struct extrapolation){0};
+}
+
+// ---- over a trace ------------------------------------------------------------------------------
+
+// Steps with as many tokens per rank at most.
+struct alike {
+    uint32_t tokens;
+    uint64_t steps;
+};
+
+static void count_alike(struct alike **alike, size_t *count, uint32_t tokens)
+{
+    size_t at = 0;
+    while (at < *count && (*alike)[at].tokens != tokens)
+        at++;
+    if (at == *count) {
+        *alike = mem_grow(*alike, *count + 1, sizeof **alike);
+        (*alike)[(*count)++] = (struct alike){.tokens = tokens};
+    }
+    (*alike)[at].steps++;
+}
+
+// A trace without steps of its own has as many tokens in each.
+static void count_steps(struct scenario *visitor, const struct extrapolation_steps *steps,
+                        struct alike **alike, size_t *count)
+{
+    const bool uneven = scenario_trace(visitor)->steps.data != NULL;
+    struct error err;
+    for (uint64_t s = 0; s < steps->count; s++) {
+        const uint64_t step = steps->steps ? steps->steps[s] : s;
+        if (uneven && !scenario_seek(visitor, visitor->def.layer, step, &err))
+            return;
+        count_alike(alike, count, routing_max_tokens(&visitor->routing));
+        if (uneven)
+            scenario_forget(visitor, step, step + 1);
+    }
+}
+
+void extrapolation_over_steps(struct extrapolation *extrapolation, const struct fits *fits,
+                              const struct scenario *scenario,
+                              const struct extrapolation_steps *steps)
+{
+    struct scenario visitor;
+    struct alike *alike = NULL;
+    struct error err;
+    size_t count = 0;
+    scenario_clone(&visitor, scenario);
+    visitor.def.unplaced = false;
+    strcpy(visitor.def.layout, "contiguous"); // no layout changes what is looked at
+    if (parts_resolve_layout(&visitor, &err) &&
+        scenario_prepare(&visitor, &engine_estimate, &err)) {
+        struct scenario looked;
+        scenario_clone(&looked, &visitor);
+        count_steps(&visitor, steps, &alike, &count);
+        for (size_t i = 0; i < count && scenario_prepare(&looked, &engine_estimate, &err); i++) {
+            for (uint32_t r = 0; r < looked.routing.ranks; r++)
+                looked.tokens[r] = alike[i].tokens;
+            extrapolation_find(extrapolation, fits, &looked, alike[i].steps * steps->layers);
+        }
+        scenario_release(&looked);
+    }
+    free(alike);
+    scenario_release(&visitor);
+}
+
+// ---- in words ----------------------------------------------------------------------------------
+
+void extrapolation_reasons(const struct extrapolation *extrapolation, struct names *reasons)
+{
+    char text[FIELD_TEXT_BYTES];
+    *reasons = (struct names){0};
+    for (size_t i = 0; i < extrapolation->reasons.count; i++)
+        names_add(reasons, extrapolation->reasons.of[i]);
+    for (size_t i = 0; i < extrapolation->size_count; i++) {
+        const struct size_reason *reason = &extrapolation->sizes[i];
+        char *phrase = mem_format("%s %s", span_text(&reason->sizes, text), reason->rest);
+        names_add(reasons, phrase);
+        free(phrase);
+    }
 }
 
 char *extrapolation_text(const struct extrapolation *extrapolation)
 {
-    return extrapolation->reasons.count ? names_join(&extrapolation->reasons, "; ") : NULL;
+    struct names reasons;
+    char *text = NULL;
+    extrapolation_reasons(extrapolation, &reasons);
+    char *joined = names_join(&reasons, "; ");
+    if (reasons.count && extrapolation->predictions > 1)
+        text =
+            mem_format("%llu of %llu predictions: %s", (unsigned long long)extrapolation->outside,
+                       (unsigned long long)extrapolation->predictions, joined);
+    else if (reasons.count)
+        text = mem_copy_text(joined);
+    free(joined);
+    names_release(&reasons);
+    return text;
 }

@@ -142,9 +142,10 @@ static void set_spreads(struct uncertainties *uncertainties, const struct fits *
                         const struct scenario *scenario, const struct engine *engine)
 {
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
-        const struct fitted_group *group = scenario->schedule->present[phase]
-                                               ? fits_group(fits, scenario->dispatcher.name, phase)
-                                               : NULL;
+        char name[FIELD_TEXT_BYTES];
+        dispatcher_base_name(&scenario->dispatcher, name);
+        const struct fitted_group *group =
+            scenario->schedule->present[phase] ? fits_group(fits, name, phase) : NULL;
         if (!group)
             continue;
         const struct fitted_spread *spread = fitted_spread_at(group, scenario->cluster.nodes);
@@ -185,6 +186,7 @@ static void clone_in_closed_form(struct scenario *closed, const struct scenario 
 {
     scenario_clone(closed, scenario);
     dispatcher_variant_name(VARIANT_CLUSTER, &scenario->cluster, closed->cluster.name);
+    dispatcher_base_name(&scenario->dispatcher, closed->dispatcher.name);
     closed->def.isolated = false;
     closed->def.loads = LOADS_EXPECTED;
 }

@@ -4,6 +4,7 @@
 #define STUDY_LAYOUT_TASK_H
 
 #include "scenario/scenario.h"
+#include "study/extrapolate.h"
 #include "study/placement.h"
 
 // From one share of a trace to another.
@@ -38,5 +39,9 @@ struct layout_task_def {
 bool layout_task_init(struct layout_task *task, const struct layout_task_def *def,
                       struct error *err);
 void layout_task_release(struct layout_task *task);
+
+// Adds what the steps judged extrapolate under any layout, by the fits; nothing is run.
+void layout_task_extrapolates(const struct layout_task *task, const struct fits *fits,
+                              struct extrapolation *extrapolation);
 
 #endif

@@ -324,6 +324,16 @@ bool replay_open(struct replay *replay, const struct replay_def *def, struct err
     return false;
 }
 
+void replay_extrapolates(const struct replay *replay, const struct fits *fits,
+                         struct extrapolation *extrapolation)
+{
+    const struct extrapolation_steps steps = {.steps = replay->def->step_count ? replay->def->steps
+                                                                               : NULL,
+                                              .count = replay->steps,
+                                              .layers = replay->layer_count};
+    extrapolation_over_steps(extrapolation, fits, &replay->scenario, &steps);
+}
+
 static void layer_release(struct replay_layer *layer)
 {
     for (enum replay_figure figure = 0; figure < REPLAY_FIGURES; figure++)

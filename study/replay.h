@@ -7,6 +7,7 @@
 
 #include "base/quantile.h"
 #include "scenario/scenario.h"
+#include "study/extrapolate.h"
 
 // Layers and steps of the definition's trace, ascending; a count of zero: all. The definition's own
 // layer and step are not read. Borrowed.
@@ -68,6 +69,10 @@ struct replay {
     // too; max_mean_ppm is of every layer of every step.
     struct replay_layer all;
 };
+
+// Adds what its places extrapolate, by the fits; nothing is run.
+void replay_extrapolates(const struct replay *replay, const struct fits *fits,
+                         struct extrapolation *extrapolation);
 
 // Opens the scenario and its trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err);

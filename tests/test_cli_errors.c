@@ -66,6 +66,13 @@ static const struct bad bad_rows[] = {
     {"simulate --cluster 9999x8:nvlink=160GB/s,nic=50GB/s", {"--cluster", "1024"}},
 
     {"simulate --cluster h800-cx7:nics=4", {"--cluster", "nics", "'nics_per_node'"}},
+    {"simulate --dispatcher deepep-ll:smss=4", {"--dispatcher", "'deepep-ll:smss=4'", "'sms'"}},
+    {"simulate --dispatcher deepep-ll:sms=4,sms=8", {"--dispatcher", "sms: given twice"}},
+    {"simulate --dispatcher deepep-ll:sms", {"--dispatcher", "no such dispatcher"}},
+    {"simulate --dispatcher deepep-ll:dispatch_fixed=4", {"dispatch_fixed", "unit"}},
+    {"simulate --dispatcher deepep-ll:law=stream", {"law: stream", "the preset's, staged"}},
+    {"simulate --dispatcher deepep-normal:route=direct", {"dedupe: node: needs route: rail"}},
+    {"simulate --dispatcher deepepll:sms=4", {"'deepepll'", "did you mean 'deepep-ll'"}},
 
     // Models.
     {"simulate --model $D/missing.json", {"--model", "/missing.json", "No such file"}},

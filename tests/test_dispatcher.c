@@ -324,6 +324,28 @@ START_TEST(own_file)
 }
 END_TEST
 
+// Keys changed behind a name, over what its variants say; the name is marked.
+START_TEST(changed_keys)
+{
+    const struct cluster cluster = {.nodes = 4, .gpus_per_node = 8, .gpu = "h200"};
+    struct dispatcher plain, changed;
+    struct error err;
+    char name[FIELD_TEXT_BYTES];
+    ck_assert_msg(dispatcher_load("deepep-ll", &cluster, &plain, NULL, &err), "%s", err.text);
+    ck_assert_msg(
+        dispatcher_load("deepep-ll:sms=20,dispatch_fixed=7us", &cluster, &changed, NULL, &err),
+        "%s", err.text);
+    ck_assert_str_eq(changed.name, "deepep-ll*");
+    ck_assert_str_eq(dispatcher_base_name(&changed, name), "deepep-ll");
+    ck_assert_uint_eq(changed.sms, 20);
+    ck_assert_uint_eq(changed.dispatch.fixed_ps, 7000000);
+    ck_assert_uint_eq(changed.combine.fixed_ps, plain.combine.fixed_ps);
+    ck_assert_mem_eq(changed.variant, plain.variant, sizeof plain.variant);
+    ck_assert(!dispatcher_load("deepep-ll:smss=20", &cluster, &changed, NULL, &err));
+    ck_assert_str_eq(err.text, "'deepep-ll:smss=20': smss: unknown key; did you mean 'sms'?");
+}
+END_TEST
+
 START_TEST(check_without_file)
 {
     struct dispatcher d = dispatcher_default();
@@ -353,6 +375,7 @@ int main(void)
     tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));
     tcase_add_test(tcase, bad_name);
     tcase_add_test(tcase, own_file);
+    tcase_add_test(tcase, changed_keys);
     tcase_add_test(tcase, check_without_file);
     suite_add_tcase(suite, tcase);
     TCase *variants = tcase_create("variants");

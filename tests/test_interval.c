@@ -352,7 +352,7 @@ static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const c
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
     ck_assert_msg(scenario_prepare(&scenario, &engine_estimate, &err), "%s", err.text);
-    extrapolation_find(&extrapolation, &fits, &scenario);
+    extrapolation_find(&extrapolation, &fits, &scenario, 1);
     char *text = extrapolation_text(&extrapolation);
     extrapolation_release(&extrapolation);
     scenario_release(&scenario);
@@ -378,6 +378,8 @@ START_TEST(says_what_leaves_the_rows)
          "16 tokens a GPU on 8 nodes, fitted on 4096 on 8 or more"},
         {"h800-cx7", 32, 4096, "deepep-normal", 64, "64 SMs, fitted on 4 to 24"},
         {"h800-cx7:nic=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
+        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,notify=1us", 0,
+         "dispatcher changed: window_tokens, notify"},
         {"h800-cx7:nic=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
          "hardware changed: nic, hbm"},
         {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,

@@ -211,6 +211,40 @@ START_TEST(steps_of_any_size)
 }
 END_TEST
 
+// What places extrapolate is told of all of them, once, with how many they are.
+START_TEST(extrapolates_with_a_count)
+{
+    static const uint32_t counts[] = {4, 300, 16, 2, 257, 256};
+    struct replay_def asked = {.scenario = def_of(scratch_folder, 8, 0),
+                               .engine = &engine_estimate};
+    struct extrapolation all = {0}, one_by_one = {0};
+    struct replay replay;
+    struct fits fits;
+    struct error err;
+    strcpy(asked.scenario.dispatcher, "deepep-ll");
+    write_uneven_trace(counts, sizeof counts / sizeof counts[0]);
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert_msg(replay_open(&replay, &asked, &err), "%s", err.text);
+    replay_extrapolates(&replay, &fits, &all);
+    ck_assert_uint_eq(all.predictions, 6 * LAYERS);
+    for (uint64_t step = 0; step < replay.steps; step++) {
+        ck_assert_msg(scenario_seek(&replay.scenario, 0, step, &err), "%s", err.text);
+        ck_assert_msg(scenario_prepare(&replay.scenario, &engine_estimate, &err), "%s", err.text);
+        extrapolation_find(&one_by_one, &fits, &replay.scenario, LAYERS);
+    }
+    ck_assert_uint_eq(all.outside, one_by_one.outside);
+    char *text = extrapolation_text(&all), *other = extrapolation_text(&one_by_one);
+    ck_assert_str_eq(text, other);
+    ck_assert_ptr_nonnull(strstr(text, "18 of 18 predictions: "));
+    free(text);
+    free(other);
+    extrapolation_release(&all);
+    extrapolation_release(&one_by_one);
+    fits_release(&fits);
+    replay_release(&replay);
+}
+END_TEST
+
 // ---- figures over steps ------------------------------------------------------------------------
 
 static int by_value(const void *a, const void *b)
@@ -584,6 +618,7 @@ int main(void)
     tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
     tcase_add_loop_test(tests, places_are_as_alone, 0, SUITE_COUNT(alone));
     tcase_add_test(tests, steps_of_any_size);
+    tcase_add_test(tests, extrapolates_with_a_count);
     tcase_add_test(tests, percentiles_are_over_steps);
     tcase_add_test(tests, ranks_are_counted);
     tcase_add_test(tests, imbalance_is_what_is_uneven);

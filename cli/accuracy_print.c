@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "cli/output.h"
+#include "cli/skipped.h"
 
 #include <assert.h>
 #include <math.h>
@@ -174,6 +175,18 @@ struct table *accuracy_rows_table(const struct judged *judged, bool brief)
     return table;
 }
 
+static void comment_skipped(const struct accuracy *accuracy, struct table *table)
+{
+    struct skipped_row *rows = mem_alloc(accuracy->count, sizeof *rows);
+    size_t count = 0;
+    for (size_t r = 0; r < accuracy->count; r++)
+        if (accuracy->rows[r].skipped)
+            rows[count++] =
+                (struct skipped_row){accuracy->rows[r].measured->id, accuracy->rows[r].why};
+    skipped_comment(table, rows, count);
+    free(rows);
+}
+
 void accuracy_comment_totals(struct table *table, const struct judged *judged)
 {
     for (size_t i = 0; i < judged->count; i++) {
@@ -187,10 +200,7 @@ void accuracy_comment_totals(struct table *table, const struct judged *judged)
             table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
                           judged->of[i].engine->name, judged->of[i].inside_pct,
                           judged->interval_pct);
-    for (size_t r = 0; r < judged->of[0].count; r++)
-        if (judged->of[0].rows[r].skipped)
-            table_comment(table, "skipped: %s: %s", judged->of[0].rows[r].measured->id,
-                          judged->of[0].rows[r].why);
+    comment_skipped(&judged->of[0], table);
 }
 
 static json_t *row_json(const struct accuracy_row *row)

@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/judge.h"
 #include "cli/output.h"
+#include "cli/skipped.h"
 #include "study/calibrate.h"
 #include "study/domains.h"
 
@@ -87,6 +88,18 @@ static size_t fitted_rows(const struct calibration *calibration)
     return rows;
 }
 
+static void comment_rows_skipped(const struct calibration *calibration, struct table *table)
+{
+    struct skipped_row *rows = mem_alloc(calibration->row_count, sizeof *rows);
+    size_t count = 0;
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (calibration->rows[r].skipped)
+            rows[count++] =
+                (struct skipped_row){calibration->rows[r].measured->id, calibration->rows[r].why};
+    skipped_comment(table, rows, count);
+    free(rows);
+}
+
 static void comment_fit(struct table *table, const struct calibration *calibration)
 {
     const size_t n = calibration->parameter_count;
@@ -107,10 +120,7 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
                               calibration->parameters[a].keys[0]->key,
                               calibration->parameters[a].presets.of[0],
                               calibration->fit.correlation[a * n + b]);
-    for (size_t r = 0; r < calibration->row_count; r++)
-        if (calibration->rows[r].skipped)
-            table_comment(table, "skipped: %s: %s", calibration->rows[r].measured->id,
-                          calibration->rows[r].why);
+    comment_rows_skipped(calibration, table);
 }
 
 static bool output_calibration(const struct command_line *line,

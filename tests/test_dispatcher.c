@@ -224,7 +224,7 @@ static const struct {
     {BASE "nccl_chunk: 64KiB\nlaw: staged\n", ":4: unknown key 'nccl_chunk'"},
     {"law: nccl\n" BASE "dispatch_sm_rate: 20GB/s\n", ":5: unknown key 'dispatch_sm_rate'"},
     {BASE "law: waves\ndispatch_token_rate: 20GB/s\n",
-     ":5: unknown key 'dispatch_token_rate'; did you mean 'dispatch_token'?"},
+     ":5: unknown key 'dispatch_token_rate'; did you mean 'dispatch_store_rate'?"},
     {BASE "combine_ramp_tokens: 3\nlaw: warps\n", ":4: unknown key 'combine_ramp_tokens'"},
     {BASE "sms: 1\nsms: 2\n", ":5: sms: given twice; first on line 4"},
     {BASE "sms:\n", ":4: sms: no value given"},

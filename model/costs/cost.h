@@ -24,7 +24,7 @@ struct common_costs {
     uint64_t per_expert_ps;        // per expert of the layer: its counter and flag
     uint64_t per_expert_group_ps;  // per expert of one SM, after the others of that SM
     double nvlink_share;           // of NVLink's rate that stores reach; 0: all
-    double idle_sm_loss; // NVLink's rate is divided by 1 + this x the share of SMs that do not send
+    double store_Bps;    // that one SM stores over NVLink; 0: no limit
     double kernels;      // launched around the exchange: packing, summing
 };
 

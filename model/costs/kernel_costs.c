@@ -53,9 +53,9 @@ static void set_constants(struct kernel_costs *costs)
     costs->own = dispatcher.own;
 }
 
-// Stores reach a share of NVLink's rate, and less where fewer SMs make them: with a share i of the
-// SMs idle, rate = share / (1 + loss x i). Measured on deepep-ll, where 80 of 132 SMs send for 160
-// experts, and 8 for 8.
+// Stores reach a share of NVLink's rate, and less where fewer SMs make them, for an SM's own stores
+// take time as well: 1 / rate = 1 / (share x NVLink) + 1 / (SMs x `store_rate`). Rows of deepep-ll,
+// where 128 SMs send for most models, 80 for 160 experts and 8 for 8.
 void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedule,
                        const struct transfer *transfer)
 {
@@ -63,9 +63,10 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
     *costs = (struct kernel_costs){
         .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
     set_constants(costs);
-    const double idle = 1 - (double)costs->sms / schedule->cluster.sms;
     const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
-    costs->nvlink_share = share / (1 + costs->common.idle_sm_loss * idle);
+    const double stores_Bps = costs->sms * costs->common.store_Bps;
+    const double stored = stores_Bps > 0 ? share * schedule->cluster.nvlink_Bps / stores_Bps : 0;
+    costs->nvlink_share = share / (1 + stored);
     if (model->copies)
         costs->copies = model->copies(costs);
 }

@@ -94,8 +94,8 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
 #define ROWS_NVLINK(side)                                                                          \
     ROW(#side "_nvlink_share", FIELD_NUMBER, AT_SIDE(side, nvlink_share), 1,                       \
         SIDE_##side | COST_NVLINK, "of NVLink's rate; 0: all"),                                    \
-    ROW(#side "_idle_sm_loss", FIELD_NUMBER, AT_SIDE(side, idle_sm_loss), 1e9,                     \
-        SIDE_##side | COST_NVLINK, "of NVLink's rate with few SMs")
+    ROW(#side "_store_rate", FIELD_RATE, AT_SIDE(side, store_Bps), 1e15,                           \
+        SIDE_##side | COST_NVLINK, "that one SM stores over NVLink; 0: no limit")
 #define ROWS_KERNELS(side)                                                                         \
     ROW(#side "_kernels", FIELD_NUMBER, AT_SIDE(side, kernels), 1e9, SIDE_##side,                  \
         "launched around it: packing, summing")

@@ -12,6 +12,7 @@ struct staged_constants {
         double token_Bps;
     } dispatch;
     struct home_sums combine;
+    uint64_t combine_shared_sm_ps; // where an SM serves several experts
 };
 
 #define OWN_CONSTANTS struct staged_constants
@@ -22,7 +23,10 @@ static const struct field fields[] = {
     ROWS_CHOICES,
     ROWS_START(dispatch), ROW_SM_RATE(dispatch), ROWS_GROWTH(dispatch), ROW_COPY(dispatch),
     ROW_TOKEN(dispatch), ROW_TOKEN_RATE(dispatch), ROWS_NVLINK(dispatch), ROWS_KERNELS(dispatch),
-    ROWS_START(combine), ROW_SM_RATE(combine), ROWS_GROWTH(combine), ROW_TOKEN(combine),
+    ROWS_START(combine), ROW_SM_RATE(combine), ROWS_GROWTH(combine),
+    ROW("combine_shared_sm", FIELD_TIME, AT_OWN(combine_shared_sm_ps), ROW_TIME_MAX, COST_COMBINE,
+        "added where an SM serves several experts"),
+    ROW_TOKEN(combine),
     ROW_TOKEN_RATE(combine), ROWS_NVLINK(combine), ROW_HBM_SHARE(combine), ROWS_KERNELS(combine),
 };
 // clang-format on
@@ -51,7 +55,12 @@ static void staged_dispatch(const struct kernel_costs *costs, uint32_t rank,
 static void staged_combine(const struct kernel_costs *costs, uint32_t rank,
                            struct kernel_times *times)
 {
-    times->tail_ps = work_home_sums_ps(costs, rank, &staged_own(costs)->combine);
+    const struct staged_constants *own = staged_own(costs);
+    if (kernel_expert_groups(costs->schedule) > 1) {
+        times->head_ps += (double)own->combine_shared_sm_ps;
+        times->head_fixed_ps += (double)own->combine_shared_sm_ps;
+    }
+    times->tail_ps = work_home_sums_ps(costs, rank, &own->combine);
 }
 
 static void staged_work(const struct kernel_costs *costs, uint32_t rank, struct kernel_times *times)

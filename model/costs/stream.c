@@ -7,11 +7,13 @@
 
 // Of one direction. SM times are of one SM.
 struct stream_side {
-    uint64_t copy_ps;                     // of a copy, whatever its size
-    double sm_Bps;                        // copy (dispatch) or reduce (combine) rate
-    uint64_t token_ps;                    // of a token that a stage handles, whatever its copies
-    double token_Bps;                     // and what its bytes add
-    double row_Bps;                       // latency of a row through one warp
+    uint64_t copy_ps;        // of a copy, whatever its size
+    uint64_t lane_copy_ps;   // of a copy, in turn with its peer's; peers of a node side by side
+    uint64_t shared_copy_ps; // of a copy, by something that all SMs share: not SM time
+    double sm_Bps;           // copy (dispatch) or reduce (combine) rate
+    uint64_t token_ps;       // of a token that a stage handles, whatever its copies
+    double token_Bps;        // and what its bytes add
+    double row_Bps;          // latency of a row through one warp
     double ramp_tokens, ramp_half_tokens; // rows of a channel that do not overlap
     double large_work; // one node: SM time grows by this share times V / (1 + V), V gigabytes
                        // received; where it comes from is not known
@@ -30,7 +32,11 @@ struct stream_constants {
 
 // clang-format off
 #define SIDE_COPIES(side)                                                                          \
-    ROWS_START(side), ROW_SM_RATE(side), ROWS_GROWTH(side), ROW_COPY(side), ROW_TOKEN(side),       \
+    ROWS_START(side), ROW_SM_RATE(side), ROWS_GROWTH(side), ROW_COPY(side),                        \
+    ROW_OWN_TIME(side, "lane_copy", lane_copy_ps, "law stream: of a copy, in turn with its peer's"), \
+    ROW_OWN_TIME(side, "shared_copy", shared_copy_ps,                                              \
+                 "law stream: of a copy, by what all SMs share"),                                  \
+    ROW_TOKEN(side),                                                                               \
     ROW_TOKEN_RATE(side)
 #define SIDE_REST(side)                                                                            \
     ROW_OWN_RATE(side, "row_rate", row_Bps, "law stream: a row through one warp"),                 \
@@ -77,8 +83,10 @@ static double stream_growth(const struct kernel_costs *costs)
 }
 
 // A copy takes `copy` + B / `sm_rate` of one SM, a token that a stage visits `token` + B /
-// `token_rate`; a channel has S / channels SMs. At home a token is visited once for all the nodes
-// it goes to: each node's copy carries its share of the visit.
+// `token_rate`; a channel has S / channels SMs. Beside that a copy takes `shared_copy` of something
+// that all SMs share: with S SMs a rank's work takes A / S + n x `shared_copy`, n copies, in rows
+// of 4 to 24 SMs, whatever the size of a row; all channels wait for it in turn. At home a token is
+// visited once for all the nodes it goes to: each node's copy carries its share of the visit.
 static struct copy_times stream_copies(const struct kernel_costs *costs)
 {
     const struct stream_side *side = stream_side(costs);
@@ -88,11 +96,15 @@ static struct copy_times stream_copies(const struct kernel_costs *costs)
     const double nodes = loads_nodes_per_token(costs->schedule->loads);
     const double growth = stream_growth(costs);
     const bool crosses = costs->schedule->fabric.nodes > 1 || !dispatcher->one_stage_inside;
+    const double lane = (double)side->lane_copy_ps / costs->schedule->fabric.gpus_per_node;
     struct copy_times times = {
-        .copy_ps = work_ps(side->copy_ps, bytes, side->sm_Bps) * growth / sms,
+        .copy_ps = (work_ps(side->copy_ps, bytes, side->sm_Bps) + lane) * growth / sms +
+                   (double)side->shared_copy_ps * costs->transfer->channels,
         .visit_ps = work_ps(side->token_ps, bytes, side->token_Bps) * growth / sms};
-    if (crosses && !dispatcher->no_home_copy)
+    if (crosses && !dispatcher->no_home_copy) {
         times.home_ps = times.copy_ps + (nodes > 0 ? times.visit_ps / nodes : 0);
+        times.visit_ps = 0;
+    }
     return times;
 }
 
@@ -104,8 +116,8 @@ static double stream_token_ps(const struct kernel_costs *costs, double copies)
     const struct schedule *schedule = costs->schedule;
     const bool crosses = transfer->rail && transfer->gather && schedule->fabric.nodes > 1;
     const double nodes = crosses ? loads_nodes_per_token(schedule->loads) : 0;
-    return (transfer->rail ? 1 + nodes : 0) * costs->copies.visit_ps +
-           (copies + nodes) * costs->copies.copy_ps;
+    return (transfer->rail ? nodes * costs->copies.home_ps + costs->copies.visit_ps : 0) +
+           copies * costs->copies.copy_ps;
 }
 
 // Behind the last byte: one row through one warp (in combine C / (C + 1) of it, for sources

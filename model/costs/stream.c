@@ -67,9 +67,10 @@ static const struct stream_side *stream_side(const struct kernel_costs *costs)
     return costs->transfer->gather ? &own->combine : &own->dispatch;
 }
 
-// How much longer SMs take than their constants say. Across nodes by a factor, 7 to 10 % in the
-// rows there are, unexplained; in one node by up to `large_work` as the bytes that a rank receives
-// pass a gigabyte, address translation suspected: V / (1 + V) is 0 for few and 1 for many.
+// How much longer SMs take than their constants say. Across nodes other kernels run (internode.cu,
+// not intranode.cu), whose SM time is `inter_work` times that of those inside one; in one node by up
+// to `large_work` as the bytes that a rank receives pass a gigabyte, address translation suspected:
+// V / (1 + V) is 0 for few and 1 for many.
 static double stream_growth(const struct kernel_costs *costs)
 {
     const struct stream_side *side = stream_side(costs);

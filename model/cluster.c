@@ -146,7 +146,9 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
         return preset_fault(err, "nvlink", "missing or 0; expected a rate, for a node has %u GPUs",
                             gpus);
     if (cluster->nodes > 1 && !(cluster->nic_Bps > 0))
-        return preset_fault(err, "nic", "missing or 0; expected a rate, for there are %u nodes",
+        return preset_fault(err, "nic",
+                            "missing or 0; expected a rate, for there are %u nodes (hosts that "
+                            "NVLink joins are one node)",
                             cluster->nodes);
     if (nics && gpus % nics && nics % gpus)
         return preset_fault(err, "nics_per_node",

@@ -168,6 +168,38 @@ END_TEST
 
 #define BEFORE NAMED("alltoall_perf") PARAMETERS FOUR HEAD
 
+// What clusters call a GPU, and which NCCL ran: the tests' own word for it, or NCCL's log.
+static const struct {
+    const char *before, *gpu, *name, *source;
+} machines[] = {
+    {NAMED("alltoall_perf"), "NVIDIA H20-3e", "h20", "nccl-tests 2.19.6; NCCL 2.29.7"},
+    {"", "NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtxpro6000", "nccl-tests"},
+    {"a:1:2 [0] NCCL INFO NCCL version 2.26.5+cuda12.2\n", "NVIDIA GeForce RTX 4090", "rtx4090",
+     "nccl-tests; NCCL 2.26.5"},
+    {"NCCL version 2.28.7+cuda13.0\n", "NVIDIA GB300", "gb300", "nccl-tests; NCCL 2.28.7"},
+    {"", "NVIDIA Graphics Device", "", "nccl-tests"},
+};
+
+START_TEST(knows_machines)
+{
+    char text[2048];
+    snprintf(text, sizeof text,
+             "%s# Collective test starting: alltoall_perf\n" PARAMETERS
+             "# Rank 0 Group 0 Pid 1 on a device 0 [0000:1b:00] %s\n"
+             "# Rank 1 Group 0 Pid 2 on a device 1 [0000:1c:00] %s\n" HEAD
+             " 4096 512 float none -1 14.37 0.29 0.27 0 14.54 0.28 0.26 N/A\n",
+             machines[_i].before, machines[_i].gpu, machines[_i].gpu);
+    const struct fixture file = fixture_make(text, ".txt");
+    struct measured measured;
+    struct error err = {0};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    ck_assert_str_eq(measured.rows[0].gpu, machines[_i].name);
+    ck_assert_str_eq(measured.rows[0].source, machines[_i].source);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
 static const struct {
     const char *text, *message;
 } refused[] = {
@@ -474,6 +506,7 @@ int main(void)
     tcase_set_timeout(tests, 90);
     tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
     tcase_add_loop_test(tests, reads, 0, SUITE_COUNT(texts));
+    tcase_add_loop_test(tests, knows_machines, 0, SUITE_COUNT(machines));
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     tcase_add_loop_test(tests, stands_cut_and_broken_text, 0, SUITE_COUNT(texts));
     tcase_add_test(tests, finds_a_machine_again);

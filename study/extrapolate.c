@@ -107,15 +107,18 @@ static void look_at_changed_dispatcher(struct looking *looking, const char *pres
     const struct object_text ours = {.fields = dispatcher->cost_model->fields,
                                      .count = dispatcher->cost_model->field_count,
                                      .object = dispatcher};
+    const bool versions = dispatcher->version[0];
     struct dispatcher base;
     struct error err;
     if (!strcmp(preset, dispatcher->name))
         return;
-    if (dispatcher_load(preset, &looking->scenario->cluster, &base, NULL, &err) &&
+    char *word = mem_format("%s%s%s", preset, versions ? "@" : "", dispatcher->version);
+    if (dispatcher_load(word, &looking->scenario->cluster, &base, NULL, &err) &&
         base.cost_model == dispatcher->cost_model)
         tell_changed(looking, "dispatcher", &ours, &base);
     else
         tell(looking, mem_copy_text("dispatcher changed: by hand"));
+    free(word);
 }
 
 static void look_at_cluster(struct looking *looking, const struct fitted_group *group)

@@ -1,0 +1,1 @@
+$EPSIM simulate --cluster h200-nvl8 --traffic uniform:64KiB --dispatcher nccl-alltoall@nccl-2.26.5:nccl_cached=4MB --tsv phases && $EPSIM simulate --dispatcher nccl-alltoall@h200 --traffic uniform:64KiB

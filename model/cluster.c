@@ -153,8 +153,13 @@ static const char *link_fault(const struct cluster *cluster, struct error *err)
     if (nics && gpus % nics && nics % gpus)
         return preset_fault(err, "nics_per_node",
                             "%u: expected a divisor or a multiple of the %u GPUs", nics, gpus);
+    if (cluster->bridge_gpus && !(cluster->bridge_Bps > 0))
+        return preset_fault(err, "bridge_gpus", "%u: expected a rate of what they share, bridge",
+                            cluster->bridge_gpus);
     if (cluster->inside != INSIDE_NIC)
         return NULL;
+    if (cluster->bridge_Bps > 0)
+        return preset_fault(err, "bridge", "expected none, for inside is nic");
     if (cluster_ranks(cluster) > 1 && !(cluster->nic_Bps > 0))
         return preset_fault(err, "nic", "missing or 0; expected a rate, for inside is nic");
     if (cluster->spine_oversubscription > 1)

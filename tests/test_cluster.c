@@ -196,10 +196,14 @@ START_TEST(set_shape)
         const char *cluster;
         uint32_t nodes, gpus, is_nodes, is_gpus; // is_gpus 0: refused
     } cases[] = {
-        {"h800-cx7", 2, 4, 2, 4},      {"h800-cx7", 2, 16, 0, 0},   {"gb200-nvl72", 2, 4, 1, 8},
+        {"h800-cx7", 2, 4, 2, 4},
+        {"h800-cx7", 2, 16, 0, 0},
+        {"gb200-nvl72", 2, 4, 1, 8},
         {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 4, 1, 8},
         {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 2, 2, 2},
-        {"gb200-nvl72", 18, 4, 1, 72}, {"gb200-nvl72", 1, 8, 1, 8}, {"gb200-nvl72", 1, 73, 0, 0},
+        {"gb200-nvl72", 18, 4, 1, 72},
+        {"gb200-nvl72", 1, 8, 1, 8},
+        {"gb200-nvl72", 1, 73, 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct cluster cluster;
@@ -242,6 +246,10 @@ static const struct {
     {"4x8:nvlink=1GB/s,", "'4x8:nvlink=1GB/s,': '': expected key=value"},
     {"4x8:nic=1GB/s,nic=2GB/s", "'4x8:nic=1GB/s,nic=2GB/s': nic: given twice"},
     {"4x8:nodes=2", "'4x8:nodes=2': nodes: given twice"},
+    {"1x8:nvlink=1GB/s,bridge_gpus=4",
+     "'1x8:nvlink=1GB/s,bridge_gpus=4': bridge_gpus: 4: expected a rate of what they share"},
+    {"1x8:nic=1GB/s,inside=nic,bridge=1GB/s",
+     "'1x8:nic=1GB/s,inside=nic,bridge=1GB/s': bridge: expected none, for inside is nic"},
     {"4x8:nvlink=1GB/s", "'4x8:nvlink=1GB/s': nic: missing or 0; expected a rate, for there are 4"},
     {"4x8", "'4x8': nvlink: missing or 0; expected a rate, for a node has 8 GPUs"},
     {"4x", "'4x': '4x': expected NODESxGPUS, such as 4x8"},

@@ -107,7 +107,7 @@ static struct cluster random_cluster(struct rng *rng)
     cluster.nic_Bps = cluster.nic_nominal_Bps = 1e9 + 99e9 * rng_unit(rng);
     cluster.nvlink_Bps = cluster.nvlink_nominal_Bps = 1e9 + 899e9 * rng_unit(rng);
     cluster.bridge_Bps = rng_below(rng, 2) ? 0 : 1e9 + 99e9 * rng_unit(rng);
-    cluster.bridge_gpus = SCENE_PICK(rng, 0, 2, 4);
+    cluster.bridge_gpus = cluster.bridge_Bps > 0 ? SCENE_PICK(rng, 0, 2, 4) : 0;
     cluster.nic_latency_ps = rng_below(rng, 10000000);
     cluster.nvlink_latency_ps = rng_below(rng, 3000000);
     return cluster;

@@ -55,6 +55,8 @@ const struct field cluster_fields[] = {
     ROW("gpu", FIELD_TEXT, gpu, 0, 0, "model of the GPU, h100: what variants of dispatchers go by"),
     ROW("architecture", FIELD_TEXT, architecture, 0, 0,
         "of the GPU, hopper: what its generation has in common"),
+    ROW("network", FIELD_TEXT, network, 0, 0,
+        "between nodes, efa: what libraries do otherwise on it; none said: RDMA by the GPUs"),
     COUNT(sms, 1, 4096, "streaming multiprocessors of a GPU"),
     ROW("hbm", FIELD_RATE, hbm_Bps, 1e9, RATE_MAX, "memory of a GPU, effective"),
     FLOPS(fp8, "dense FP8 rate of a GPU"),

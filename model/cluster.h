@@ -42,6 +42,7 @@ struct cluster {
     double spine_oversubscription; // node's NIC rate over its uplink to the spine; 1: non-blocking
     char gpu[FIELD_TEXT_BYTES]; // its model, "h100": what a dispatcher's variants go by; "": none
     char architecture[FIELD_TEXT_BYTES]; // the GPU's generation, "hopper", likewise; "": none
+    char network[FIELD_TEXT_BYTES];      // between nodes, "efa", likewise; "": nothing special
     uint32_t sms;                        // streaming multiprocessors of a GPU
     double hbm_Bps;
     double fp8_flops; // dense

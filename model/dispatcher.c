@@ -250,6 +250,7 @@ const char *dispatcher_variant_name(enum dispatcher_variant which, const struct 
 {
     const char *name = which == VARIANT_ARCHITECTURE ? cluster->architecture
                        : which == VARIANT_GPU        ? cluster->gpu
+                       : which == VARIANT_NETWORK    ? cluster->network
                        : which == VARIANT_CLUSTER    ? cluster->name
                                                      : "";
     snprintf(buffer, FIELD_TEXT_BYTES, "%s", name);

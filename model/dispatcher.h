@@ -48,12 +48,13 @@ enum dispatcher_backend {
 };
 
 // Who says a key: the preset, or what its variant for the library's version, the GPU's
-// architecture, the GPU or the cluster says instead.
+// architecture, the GPU, the network or the cluster says instead.
 enum dispatcher_variant {
     VARIANT_NONE,
     VARIANT_VERSION,
     VARIANT_ARCHITECTURE,
     VARIANT_GPU,
+    VARIANT_NETWORK,
     VARIANT_CLUSTER,
 };
 
@@ -119,10 +120,10 @@ void dispatcher_set_cost_model(struct dispatcher *dispatcher, const struct cost_
 // those of the table of the cost model that its `law` names (provenance: COST_MAX_FIELDS, by row of
 // that table; NULL: not wanted). Chunk sizes that a preset lists by EP ("chunk_by_ep": a list of
 // {ep: N, dispatch: D, combine: C}, the first with ep >= N wins) are resolved for the cluster's
-// ranks. Of a preset NAME, what the presets NAME@ARCHITECTURE, NAME@GPU and NAME@CLUSTER say for
-// this cluster's GPU (cluster.architecture, cluster.gpu) and name comes instead, in that order,
-// where they exist; before them, where `what` is NAME@LIBRARY-VERSION, what that version has
-// otherwise (model/version.h).
+// ranks. Of a preset NAME, what the presets NAME@ARCHITECTURE, NAME@GPU, NAME@NETWORK and
+// NAME@CLUSTER say for this cluster's GPU (cluster.architecture, cluster.gpu), network and name
+// comes instead, in that order, where they exist; before them, where `what` is
+// NAME@LIBRARY-VERSION, what that version has otherwise (model/version.h).
 bool dispatcher_load(const char *what, const struct cluster *cluster, struct dispatcher *dispatcher,
                      struct provenance *provenance, struct error *err);
 

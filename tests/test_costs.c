@@ -143,6 +143,8 @@ static const struct {
     {"h100-cx7", "deepep-v2", 16, 65536},          {"h100-cx7", "pplx-garden", 16, 4096},
     {"mi300x-cx7", "mori-ll", 16, 4096},           {"h800-cx7", "nccl-flat", 32, 16384},
     {"h800-cx7", "nccl-two-stage", 32, 16384},     {"h800-cx7", "nccl-agrs", 16, 4096},
+    {"mi355x-cx7", "mori-ll", 8, 131072},          {"mi355x-cx7", "mori-ll", 16, 131072},
+    {"h200-efa", "uccl-normal", 24, 16384},        {"h200-efa", "uccl-ll", 16, 1024},
 };
 
 // Token counts 1 % apart, in as many places as `step` leaves: no time is over 15 % larger, none
@@ -515,6 +517,90 @@ START_TEST(nccl_fills_a_bridge_with_two_channels)
 }
 END_TEST
 
+// A variant by network: what EFA adds to DeepEP is said once for all of its clusters.
+START_TEST(variants_by_network)
+{
+    static const char *const clusters[] = {"b200-efa", "h200-efa", "h200-cx7"};
+    uint64_t fixed[3];
+    for (int c = 0; c < 3; c++) {
+        struct scenario_def def = ask(clusters[c], 16, "deepep-v2");
+        struct scenario scenario;
+        resolve(&scenario, &def, LOADS_EXPECTED);
+        fixed[c] = scenario.dispatcher.dispatch.fixed_inter_ps;
+        scenario_release(&scenario);
+    }
+    ck_assert_uint_eq(fixed[0], fixed[1]);
+    ck_assert_uint_gt(fixed[0], fixed[2]);
+}
+END_TEST
+
+// The first rank's times of a dispatch.
+static struct kernel_times dispatch_times(const char *cluster, uint32_t ep, const char *dispatcher,
+                                          uint32_t tokens)
+{
+    struct scenario_def def = ask(cluster, ep, dispatcher);
+    struct kernel_costs costs;
+    struct scenario scenario;
+    def.tokens = tokens;
+    resolve(&scenario, &def, LOADS_EXPECTED);
+    kernel_costs_init(&costs, scenario.schedule, &scenario.schedule->transfers[0]);
+    const struct kernel_times times = kernel_times(&costs, 0, 1);
+    scenario_release(&scenario);
+    return times;
+}
+
+// Proxies hand a peer one token after another, so that two nodes are as slow as four, whose lanes
+// go side by side, until the NIC has more to do: a rank's tokens for one node, not for all.
+START_TEST(lanes_go_side_by_side)
+{
+    const double one = dispatch_times("h200-efa", 8, "uccl-normal", 4096).min_ps;
+    const double two = dispatch_times("h200-efa", 16, "uccl-normal", 4096).min_ps;
+    const double four = dispatch_times("h200-efa", 32, "uccl-normal", 4096).min_ps;
+    ck_assert_double_eq(one, 0);
+    ck_assert_double_gt(two, 1e8);
+    ck_assert_double_lt(four, two);
+    ck_assert_double_gt(four, 0.85 * two);
+}
+END_TEST
+
+// Of a batch of messages those to one peer share a doorbell: with more peers each costs more, but
+// never more than one by itself, and inside a node there is none.
+START_TEST(doorbells_are_shared)
+{
+    static const uint32_t eps[] = {8, 16, 24, 32, 128};
+    struct scenario_def def = ask("h200-efa", 8, "uccl-ll");
+    uint64_t last = 0;
+    for (size_t e = 0; e < SUITE_COUNT(eps); e++) {
+        struct scenario scenario;
+        struct kernel_costs costs;
+        def.ep = eps[e];
+        resolve(&scenario, &def, LOADS_EXPECTED);
+        const struct schedule *schedule = scenario.schedule;
+        kernel_costs_init(&costs, schedule, schedule_transfer(schedule, PHASE_DISPATCH));
+        ck_assert(eps[e] == 8 ? costs.common.per_message_ps == 0
+                              : costs.common.per_message_ps > last);
+        ck_assert_uint_lt(costs.common.per_message_ps,
+                          scenario.dispatcher.dispatch.per_message_ps);
+        last = costs.common.per_message_ps;
+        scenario_release(&scenario);
+    }
+}
+END_TEST
+
+// mori: one row's way through its warp is the least that a dispatch takes in one node, whatever its
+// dtype; across nodes tokens pass through memory on their way to the NICs.
+START_TEST(rows_and_stages)
+{
+    const struct kernel_times one = dispatch_times("mi355x-cx7", 8, "mori-ll", 1);
+    const struct kernel_times two = dispatch_times("mi355x-cx7", 16, "mori-ll", 1);
+    const struct kernel_times more = dispatch_times("mi355x-cx7", 16, "mori-ll", 1001);
+    ck_assert_double_gt(one.min_ps, 3e6); // in FP8
+    ck_assert_double_lt(two.min_ps, one.min_ps);
+    ck_assert_double_gt(more.head_ps, two.head_ps);
+    ck_assert_double_eq_tol(more.head_fixed_ps, two.head_fixed_ps, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("costs");
@@ -523,6 +609,10 @@ int main(void)
     tcase_add_loop_test(tests, sms_of_low_latency_kernels, 0, SUITE_COUNT(grids));
     tcase_add_test(tests, tables_are_sound);
     tcase_add_test(tests, variants_by_gpu);
+    tcase_add_test(tests, variants_by_network);
+    tcase_add_test(tests, lanes_go_side_by_side);
+    tcase_add_test(tests, doorbells_are_shared);
+    tcase_add_test(tests, rows_and_stages);
     tcase_add_loop_test(tests, no_cliffs_in_closed_form, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, no_cliffs_by_events, 0, SUITE_COUNT(smooth));
     tcase_add_loop_test(tests, nccl_never_steps_down, 0, SUITE_COUNT(alltoalls));

@@ -18,12 +18,15 @@ struct common_costs {
     uint64_t fixed_inter_ps; // added when the cluster has more than one node
     uint64_t per_peer_ps;    // at the sender, per peer that it has something for
     uint64_t per_message_ps; // at the NIC or NVLink port, per message (chunk)
+    uint32_t post_messages;  // that CPU proxies post at a time, those to one peer with one
+                             // doorbell, which alone costs per_message_ps; 0: GPUs post each
     uint64_t per_node_ps;    // per node beyond the second
     uint64_t per_node_doubling_ps; // times log2 of the nodes
     uint64_t per_rank_doubling_ps; // times log2 of the ranks
     uint64_t per_expert_ps;        // per expert of the layer: its counter and flag
     uint64_t per_expert_group_ps;  // per expert of one SM, after the others of that SM
     double nvlink_share;           // of NVLink's rate that stores reach; 0: all
+    double nic_share;              // of a NIC's rate between nodes that messages reach; 0: all
     double store_Bps;    // that one SM stores over NVLink; 0: no limit
     double kernels;      // launched around the exchange: packing, summing
 };

@@ -53,6 +53,23 @@ static void set_constants(struct kernel_costs *costs)
     costs->own = dispatcher.own;
 }
 
+// Where CPU proxies post messages, `post_messages` = b at a time, those of a batch that go to one
+// peer share a doorbell: of P peers on other nodes a batch reaches P (1 - (1 - 1/P)^b), so a
+// message's share of the cost grows with the peers, from 1 / b towards all of it. With no such peer
+// nothing is posted.
+static void share_doorbells(struct kernel_costs *costs)
+{
+    const struct fabric *fabric = &costs->schedule->fabric;
+    const double peers = costs->transfer->rail ? fabric->nodes - 1
+                                               : fabric->ranks - fabric->gpus_per_node;
+    const double batch = costs->common.post_messages;
+    if (batch <= 0)
+        return;
+    const double rung = peers > 0 ? peers * (1 - pow(1 - 1 / peers, batch)) : 0;
+    costs->common.per_message_ps =
+        (uint64_t)((double)costs->common.per_message_ps * rung / batch);
+}
+
 // Stores reach a share of NVLink's rate, and less where fewer SMs make them, for an SM's own stores
 // take time as well: 1 / rate = 1 / (share x NVLink) + 1 / (SMs x `store_rate`). Rows of deepep-ll,
 // where 128 SMs send for most models, 80 for 160 experts and 8 for 8.
@@ -63,10 +80,13 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
     *costs = (struct kernel_costs){
         .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
     set_constants(costs);
+    share_doorbells(costs);
     const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
     const double stores_Bps = costs->sms * costs->common.store_Bps;
     const double stored = stores_Bps > 0 ? share * schedule->cluster.nvlink_Bps / stores_Bps : 0;
     costs->nvlink_share = share / (1 + stored);
+    costs->nic_share =
+        schedule->fabric.nodes > 1 && costs->common.nic_share > 0 ? costs->common.nic_share : 1;
     if (model->copies)
         costs->copies = model->copies(costs);
 }
@@ -127,7 +147,8 @@ double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, u
 {
     const double rate = fabric_rate(&costs->schedule->fabric, kind, port);
     const bool nvlink = kind == PORT_NVLINK_TX || kind == PORT_NVLINK_RX;
-    return nvlink ? rate * costs->nvlink_share : rate;
+    const bool nic = kind == PORT_NIC_TX || kind == PORT_NIC_RX;
+    return rate * (nvlink ? costs->nvlink_share : nic ? costs->nic_share : 1);
 }
 
 // ---- what kernels have to do, counted

@@ -14,6 +14,7 @@ struct kernel_costs {
     union own_costs own;
     uint32_t sms;             // that the transfer's kernels run on
     double nvlink_share;      // of NVLink's rate that their stores reach, (0..1]
+    double nic_share;         // of a NIC's that their messages reach, (0..1]
     struct copy_times copies; // zero where the cost model has no copy engines
 };
 
@@ -40,7 +41,7 @@ uint32_t kernel_expert_sms(const struct schedule *schedule);
 // Experts that one SM serves where each has an SM at a time: ceil(experts / SMs).
 uint32_t kernel_expert_groups(const struct schedule *schedule);
 
-// Rate of one port, a wire, for the transfer: of NVLink what the kernels' stores reach.
+// Rate of one port, a wire, for the transfer: of NVLink and NICs what the kernels reach.
 double kernel_port_rate(const struct kernel_costs *costs, enum port_kind kind, uint32_t port);
 
 // Picoseconds of so many bytes; no rate: none.

@@ -100,6 +100,14 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     ROW(#side "_kernels", FIELD_NUMBER, AT_SIDE(side, kernels), 1e9, SIDE_##side,                  \
         "launched around it: packing, summing")
 
+#define ROW_NIC_SHARE(side)                                                                        \
+    ROW(#side "_nic_share", FIELD_NUMBER, AT_SIDE(side, nic_share), 1, SIDE_##side | COST_NODES,   \
+        "of a NIC's rate; 0: all")
+#define ROW_POST(side)                                                                             \
+    {.key = #side "_post_messages", .kind = FIELD_U32, .offset = AT_SIDE(side, post_messages),     \
+     .max = 65536, .tag = SIDE_##side,                                                             \
+     .help = "that CPU proxies post at a time, those to one peer at one cost; 0: each by itself"}
+
 // Constants of the including file's cost model.
 #define AT_OWN(member) (offsetof(struct dispatcher, own) + offsetof(OWN_CONSTANTS, member))
 #define ROW_OWN(what, side, name, member, high, when, text)                                        \

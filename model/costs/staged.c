@@ -21,9 +21,10 @@ struct staged_constants {
 // clang-format off
 static const struct field fields[] = {
     ROWS_CHOICES,
-    ROWS_START(dispatch), ROW_SM_RATE(dispatch), ROWS_GROWTH(dispatch), ROW_COPY(dispatch),
-    ROW_TOKEN(dispatch), ROW_TOKEN_RATE(dispatch), ROWS_NVLINK(dispatch), ROWS_KERNELS(dispatch),
-    ROWS_START(combine), ROW_SM_RATE(combine), ROWS_GROWTH(combine),
+    ROWS_START(dispatch), ROW_POST(dispatch), ROW_SM_RATE(dispatch), ROWS_GROWTH(dispatch),
+    ROW_COPY(dispatch), ROW_TOKEN(dispatch), ROW_TOKEN_RATE(dispatch), ROWS_NVLINK(dispatch),
+    ROWS_KERNELS(dispatch),
+    ROWS_START(combine), ROW_POST(combine), ROW_SM_RATE(combine), ROWS_GROWTH(combine),
     ROW("combine_shared_sm", FIELD_TIME, AT_OWN(combine_shared_sm_ps), ROW_TIME_MAX, COST_COMBINE,
         "added where an SM serves several experts"),
     ROW_TOKEN(combine),

@@ -20,6 +20,7 @@ struct stream_side {
     double inter_work; // SM time with more than one node over that of one; 0: the same
     double hbm_share;  // of memory's rate: packing before and summing after; 0: neither takes time
     uint64_t min_ps;   // one node: from the first byte on, whatever moves
+    uint64_t lane_ps;  // across nodes: a token to one peer, which follow each other
 };
 
 struct stream_constants {
@@ -46,7 +47,10 @@ struct stream_constants {
                    "growth of SM time with gigabytes received"),                                   \
     ROW_OWN_NUMBER(side, "inter_work", inter_work, COST_NODES,                                     \
                    "SM time across nodes over that of one"),                                       \
-    ROWS_NVLINK(side), ROW_HBM_SHARE(side), ROWS_KERNELS(side), ROW_MIN(side)
+    ROWS_NVLINK(side), ROW_NIC_SHARE(side), ROW_HBM_SHARE(side), ROWS_KERNELS(side),               \
+    ROW_MIN(side),                                                                                 \
+    ROW_OWN(FIELD_TIME, side, "lane", lane_ps, ROW_TIME_MAX, COST_NODES,                           \
+            "law stream: a token over the rail to one node, one after another")
 
 static const struct field fields[] = {
     ROWS_CHOICES,
@@ -121,6 +125,31 @@ static double stream_token_ps(const struct kernel_costs *costs, double copies)
            copies * costs->copies.copy_ps;
 }
 
+// The most tokens that a rank has for a node other than its own.
+static double stream_lane_tokens(const struct kernel_costs *costs, uint32_t rank)
+{
+    const struct fabric *fabric = &costs->schedule->fabric;
+    const double *node = costs->transfer->node + (size_t)rank * fabric->nodes;
+    double max = 0;
+    for (uint32_t n = 0; costs->transfer->rail && n < fabric->nodes; n++)
+        if (n != fabric_node(fabric, rank))
+            max = fmax(max, node[n]);
+    return max;
+}
+
+// What a transfer takes at least from its first byte on. Where CPU proxies hand messages to the
+// NIC, with few under way to a peer at a time, those to one peer follow each other while peers go
+// side by side: so few nodes are as slow as many until the NIC is the bottleneck.
+static void set_stream_min(const struct kernel_costs *costs, uint32_t rank,
+                           struct kernel_times *times)
+{
+    const struct stream_side *side = stream_side(costs);
+    if (costs->schedule->fabric.nodes == 1)
+        times->min_ps = times->min_fixed_ps = (double)side->min_ps;
+    else if (side->lane_ps > 0)
+        times->min_ps = stream_lane_tokens(costs, rank) * (double)side->lane_ps;
+}
+
 // Behind the last byte: one row through one warp (in combine C / (C + 1) of it, for sources
 // overlap), and the ramp, the rows of a channel whose work overlaps nothing. It is a channel's
 // effect: residuals over tokens collapse on n = T / channels, as A n / (n + n0). Why it saturates
@@ -134,8 +163,7 @@ static void stream_work(const struct kernel_costs *costs, uint32_t rank, struct 
     const double tokens = work_posted_tokens(schedule, rank);
     const double copies = work_copies_per_token(costs, rank);
     const double n = fmax(1, tokens / costs->transfer->channels);
-    if (schedule->fabric.nodes == 1)
-        times->min_ps = times->min_fixed_ps = (double)side->min_ps;
+    set_stream_min(costs, rank, times);
     if (sum_ps > 0)
         times->head_ps +=
             loads_received(schedule->loads->expert_copies, schedule->fabric.ranks, rank) *

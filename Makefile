@@ -77,7 +77,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation check-recipes golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -167,6 +167,9 @@ presets: epsim
 	sh real/results/hopper/presets.sh
 
 # Many nodes from few, and fits on half of the rows, where the published rows are at hand.
+heldout: epsim
+	sh tests/heldout.sh ./epsim $(MEASURED)
+
 check-extrapolation: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
 	sh tests/refit.sh ./epsim $(MEASURED)

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2016 # $3 and the like in quotes are awk's
 # Rows held out before fitting, each part predicted from all the others: a GPU (GB300), three and more nodes, 12 SMs, NCCL
 # of another version than 2.29.2. Fits begin at the shipped presets but keep nothing of them (no prior). Needs the published
 # rows that the project may not ship; says "skipped" without them. It takes some twenty minutes.

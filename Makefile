@@ -77,7 +77,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-recipes golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-kernels check-recipes golden bench lint tidy format install clean
 
 all: epsim
 
@@ -147,10 +147,12 @@ check-bundle:
 # Predicted against every published row that is in the tree: prints README's tables, and puts them there.
 accuracy: epsim
 	sh study/accuracy_table.sh ./epsim --write
+	sh study/kernel_table.sh ./epsim $(KERNELS) --write
 
 # Whether README's tables are what epsim says now.
 check-accuracy: epsim
 	sh study/accuracy_table.sh ./epsim --check
+	sh study/kernel_table.sh ./epsim $(KERNELS) --check
 
 # MPI ranks on this machine: half of the points fitted, the other half predicted; some minutes, with nothing else running.
 validate: epsim epsim-real
@@ -162,9 +164,17 @@ validate-net: epsim epsim-real
 
 # Refits the presets' constants to published rows that the project may not ship.
 MEASURED ?= ../shared/data/measured.csv ../shared/data/added.csv
+KERNELS ?= ../shared/data/kernels.csv
 presets: epsim
 	sh study/fits/presets.sh ./epsim $(MEASURED)
 	sh real/results/hopper/presets.sh
+	if [ -f $(KERNELS) ]; then sh study/fits/kernels.sh ./epsim $(KERNELS) $(BUILD)/kernels && \
+	    cp $(BUILD)/kernels/kernels/*.yaml model/presets/kernels/ && \
+	    cp $(BUILD)/kernels/fits/*.yaml model/presets/fits/; fi
+
+# Compute kernels: fitted on two thirds of the kernel times, judged on the third; some minutes.
+check-kernels: epsim
+	sh tests/kernels.sh ./epsim $(KERNELS)
 
 # Many nodes from few, and fits on half of the rows, where the published rows are at hand.
 heldout: epsim

@@ -338,6 +338,20 @@ static bool output_head(struct command_line *line, uint32_t first_tokens,
     return ok;
 }
 
+// What was measured of computing says by which kernels; it is shown as if asked.
+static void take_kernels(struct command_line *line, struct compare_options *options,
+                         const struct measured *measured)
+{
+    char *kernels = options->workload.def.kernels;
+    for (size_t i = 0; i < measured->count && !*kernels; i++) {
+        const struct measured_row *row = &measured->rows[i];
+        if (phase_moves(row->phase) || row->phase == PHASE_NOTIFY)
+            continue;
+        strcpy(kernels, row->kernels[0] ? row->kernels : KERNELS_EPSIM_REAL);
+        options_say(line, "kernels");
+    }
+}
+
 static bool compare(struct command_line *line, const struct lists *lists, double *worst,
                     struct error *err)
 {
@@ -348,6 +362,7 @@ static bool compare(struct command_line *line, const struct lists *lists, double
     const bool judged = options->measured[0] != '\0';
     if (judged && !measured_load(&measured, options->measured, err))
         return error_prefix(err, "--measured");
+    take_kernels(line, options, &measured);
     if (!fits_load(&fits, err)) {
         measured_release(&measured);
         return false;
@@ -393,6 +408,7 @@ static const struct option_part compare_parts[] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_kernels_options, AT(workload.def)},
     {&scenario_routing_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
     {&scenario_trace_options, AT(workload.def)},

@@ -26,6 +26,7 @@ extern const struct option_group judge_options;      // cluster, traffic, model,
     "\n" \
     "files, one or more, each known by its text:\n" \
     "  measured CSV   published rows, and what epsim-real writes\n" \
+    "  kernel CSV     times of compute kernels by themselves (column kernel)\n" \
     "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs --cluster\n" \
     "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
 // clang-format on

@@ -1,5 +1,5 @@
-// --show: the model, cluster and dispatcher that a run would have, as YAML that is read back to the
-// very same run.
+// --show: the model, cluster, dispatcher and kernels that a run would have, as YAML that is read
+// back to the very same run.
 
 #include "cli/workload.h"
 
@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const show_names[] = {"nothing", "model", "cluster", "dispatcher", "all", NULL};
+static const char *const show_names[] = {"nothing", "model", "cluster", "dispatcher",
+                                         "kernels", "all",   NULL};
 
 static const struct option_row show_rows[] = {
-    {OPTION_CHOICE("show", 0, "PART", show_names,
-                   "print, with sources, what would run: model, cluster, dispatcher or all")},
+    {OPTION_CHOICE(
+        "show", 0, "PART", show_names,
+        "print, with sources, what would run: model, cluster, dispatcher, kernels or all")},
 };
 const struct option_group show_options = {HEADING_OUTPUT, OPTION_ROWS(show_rows)};
 
@@ -34,7 +36,8 @@ struct presets {
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
-    struct shown parts[SHOW_ALL]; // [SHOW_MODEL] to [SHOW_DISPATCHER]
+    struct kernels kernels;
+    struct shown parts[SHOW_ALL]; // [SHOW_MODEL] to [SHOW_KERNELS]
     enum show_part part;
     bool has_model;
 };
@@ -57,7 +60,7 @@ static void write_parts(void *context, FILE *out)
         return;
     }
     for (int p = SHOW_MODEL; p < SHOW_ALL; p++) {
-        if (p == SHOW_MODEL && !presets->has_model)
+        if ((p == SHOW_MODEL || p == SHOW_KERNELS) && !presets->has_model)
             continue;
         fprintf(out, "# ---- a file of its own for --%s: --show %s ----\n", show_names[p],
                 show_names[p]);
@@ -75,8 +78,10 @@ static bool check_show(const struct command_line *line, const struct workload_op
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (options_given(line, others[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --show", others[i]);
-    if (workload->def.traffic[0] && workload->show == SHOW_MODEL)
-        return error_set(err, EXIT_INPUT, "--show model: a byte matrix has no model");
+    if (workload->def.traffic[0] &&
+        (workload->show == SHOW_MODEL || workload->show == SHOW_KERNELS))
+        return error_set(err, EXIT_INPUT, "--show %s: a byte matrix has no model",
+                         show_names[workload->show]);
     return true;
 }
 
@@ -103,6 +108,11 @@ static bool find_sources(struct presets *presets, const struct scenario_def *def
     if (!dispatcher_load(dispatcher, &scenario->cluster, &presets->dispatcher,
                          presets->parts[SHOW_DISPATCHER].provenance, err))
         return error_prefix(err, "--dispatcher");
+    if (presets->has_model &&
+        !kernels_load(def->kernels[0] ? def->kernels : KERNELS_DEFAULT, &scenario->cluster,
+                      &presets->kernels, presets->parts[SHOW_KERNELS].provenance, err))
+        return error_prefix(err, "--kernels");
+    presets->kernels = scenario->kernels;
     presets->moe = scenario->moe;
     presets->cluster = scenario->cluster;
     presets->dispatcher = scenario->dispatcher;
@@ -147,6 +157,8 @@ enum exit_code show_parts(const struct command_line *line, struct workload_optio
         (struct shown){"model", moe_fields, moe_field_count, &presets->moe, {{0}}};
     presets->parts[SHOW_CLUSTER] =
         (struct shown){"cluster", cluster_fields, cluster_field_count, &presets->cluster, {{0}}};
+    presets->parts[SHOW_KERNELS] =
+        (struct shown){"kernels", kernels_fields, kernels_field_count, &presets->kernels, {{0}}};
     presets->parts[SHOW_DISPATCHER] = (struct shown){
         .title = "dispatcher", .object = &presets->dispatcher}; // its keys: its cost model's
     const bool ok = resolve_presets(presets, &workload->def, err) &&

@@ -225,6 +225,7 @@ const struct option_part layer_parts[LAYER_PARTS] = {
     {&scenario_model_options, AT(workload.def)},
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
+    {&scenario_kernels_options, AT(workload.def)},
     {&scenario_routing_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
     {&scenario_trace_options, AT(workload.def)},

@@ -162,6 +162,7 @@ json_t *json_config(const struct scenario_def *def, const struct scenario *scena
     } else {
         json_object_set_new(config, "model",
                             json_fields(moe_fields, moe_field_count, &scenario->moe));
+        json_object_set_new(config, "kernels", json_string(scenario->kernels.name));
         json_object_set_new(config, "tokens_per_gpu", json_integer(scenario->tokens[0]));
         json_object_set_new(config, "routing",
                             json_string(routing_rule_names[scenario->routing.rule]));

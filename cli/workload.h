@@ -11,7 +11,14 @@
 #include <jansson.h>
 
 // What --show prints instead of running.
-enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_ALL };
+enum show_part {
+    SHOW_NOTHING,
+    SHOW_MODEL,
+    SHOW_CLUSTER,
+    SHOW_DISPATCHER,
+    SHOW_KERNELS,
+    SHOW_ALL
+};
 
 // The groups of a scenario fill `def`.
 struct workload_options {

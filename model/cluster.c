@@ -297,6 +297,24 @@ bool cluster_load(const char *what, struct cluster *cluster, struct provenance *
     return line ? load_line(&reading, what) : object_load(&reading, what);
 }
 
+bool cluster_of_gpu(const char *gpu, char *name)
+{
+    size_t own, count;
+    bool found = false;
+    char **names = preset_all("clusters", &own, &count);
+    for (size_t i = 0; i < count; i++) {
+        struct cluster cluster;
+        struct error none;
+        if (!found && cluster_load(names[i], &cluster, NULL, &none) && !strcmp(cluster.gpu, gpu)) {
+            found = true;
+            snprintf(name, FIELD_TEXT_BYTES, "%s", names[i]);
+        }
+        free(names[i]);
+    }
+    free(names);
+    return found;
+}
+
 char *cluster_line(const struct cluster *cluster)
 {
     struct cluster base = cluster_default();

@@ -76,6 +76,10 @@ struct cluster cluster_default(void);
 bool cluster_load(const char *what, struct cluster *cluster, struct provenance *provenance,
                   struct error *err);
 
+// The first preset of a cluster whose GPU is of that model, for what its datasheet says; false:
+// none is. name has FIELD_TEXT_BYTES.
+bool cluster_of_gpu(const char *gpu, char *name);
+
 // The one-line form of a cluster: every key that differs from cluster_default(). cluster_load reads
 // it back. Freed by the caller.
 char *cluster_line(const struct cluster *cluster);

@@ -27,7 +27,7 @@ const struct measured_row_column measured_row_columns[] = {
     OPTIONAL(layer, FIELD_U32, 1e6),
     OPTIONAL_TEXT(traffic), OPTIONAL_TEXT(gpu),
     OPTIONAL(intermediate, FIELD_U32, 1e6),
-    OPTIONAL_TEXT(model), OPTIONAL_TEXT(weight_dtype),
+    OPTIONAL_TEXT(model), OPTIONAL_TEXT(weight_dtype), OPTIONAL_TEXT(kernels),
     {{.key = "overlap", .kind = FIELD_ENUM, .offset = offsetof(struct measured_row, overlap),
       .names = overlap_names}, false, true},
 };

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/field.h"
+#include "model/costs/kernels.h"
 #include "model/moe.h"
 #include "model/routing.h"
 #include "model/schedule.h"
@@ -40,7 +41,9 @@ struct measured_row {
     char weight_dtype[FIELD_TEXT_BYTES]; // of its experts as they ran; blank: the model's
     enum overlap overlap;                // of a layer: where its shared expert ran; blank: none
     unsigned without; // of a layer: phases that it ran without, a bit for each; "router+notify"
-    const char *file; // that it was read from; borrowed
+    struct kernel_shape kernel;     // of phase kernel: what ran, on a GPU by itself
+    char kernels[FIELD_TEXT_BYTES]; // preset of kernels that it ran with; blank: epsim-real's
+    const char *file;               // that it was read from; borrowed
     size_t line;
 };
 

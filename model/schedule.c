@@ -9,7 +9,7 @@
 #include <string.h>
 
 const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", "experts",
-                                   "combine", "shared", "alltoall", "layer",    NULL};
+                                   "combine", "shared", "alltoall", "layer",    "kernel", NULL};
 const char *const stage_names[] = {"inter", "intra", NULL};
 
 bool phase_moves(enum phase phase)

@@ -1,13 +1,15 @@
 // The schedule: who sends how much to whom, in which stage, order and chunk size, and what each
 // rank computes. Every engine reads the same one. No time that anything takes is in it: what a
 // transfer's kernels take is made from it (model/costs/kernel_costs.h), by the constants of the
-// dispatcher, which ride along and which nothing here reads.
+// dispatcher, and what computing takes (model/engine/compute.h), by those of kernels, which ride
+// along and which nothing here reads.
 #ifndef MODEL_SCHEDULE_H
 #define MODEL_SCHEDULE_H
 
 #include "model/cluster.h"
 #include "model/dispatcher.h"
 #include "model/fabric.h"
+#include "model/costs/kernels.h"
 #include "model/loads.h"
 #include "model/moe.h"
 
@@ -21,6 +23,7 @@ enum phase {
     PHASE_SHARED,
     PHASE_ALLTOALL, // of a byte matrix, alone
     PHASE_LAYER,    // all of a layer's, as one: of measured rows; no schedule has it
+    PHASE_KERNEL,   // one compute kernel by itself: of measured rows; no schedule has it
     PHASE_COUNT,
 };
 extern const char *const phase_names[];
@@ -63,6 +66,7 @@ struct schedule {
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
+    struct kernels kernels; // as they are set after; nothing in it: all follow the cluster's roofline
     struct fabric fabric;
     const struct loads *loads;   // borrowed: outlives the schedule
     const struct layout *layout; // borrowed; NULL for a byte matrix

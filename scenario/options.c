@@ -31,6 +31,11 @@ GROUP(dispatcher, HEADING_WORKLOAD,
       {OPTION_NUMBER("sms", FIELD_U32, AT(sms), "N", 1, 4096,
                      "SMs that move data (the dispatcher's own)")});
 
+GROUP(kernels, HEADING_WORKLOAD,
+      {OPTION_TEXT("kernels", AT(kernels), "NAME",
+                   "preset or YAML of compute kernels: " KERNELS_DEFAULT
+                   ", others that engines deploy, or epsim-real's own")});
+
 GROUP(routing, HEADING_WORKLOAD,
       {OPTION_CHOICE("routing", AT(routing), "NAME", routing_rule_names,
                      "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); "

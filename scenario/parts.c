@@ -97,6 +97,17 @@ bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint3
     return true;
 }
 
+bool parts_resolve_kernels(struct scenario *scenario, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    scenario->kernels = kernels_default();
+    if (scenario->traffic || (def->isolated && phase_moves(def->only)))
+        return true;
+    return kernels_load(def->kernels[0] ? def->kernels : KERNELS_DEFAULT, &scenario->cluster,
+                        &scenario->kernels, NULL, err) ||
+           error_prefix(err, "--kernels");
+}
+
 void parts_release_layout(struct scenario *scenario)
 {
     if (scenario->layout)
@@ -182,6 +193,7 @@ void parts_schedule(const struct scenario *scenario, const struct loads *loads,
     else
         schedule_layer(schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher, loads,
                        scenario->layout);
+    schedule->kernels = scenario->kernels;
     if (scenario->def.isolated)
         schedule_keep_only(schedule, scenario->def.only);
     schedule_leave_out(schedule, scenario->def.left_out);

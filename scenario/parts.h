@@ -5,6 +5,7 @@
 
 #include "model/cluster.h"
 #include "model/dispatcher.h"
+#include "model/costs/kernels.h"
 #include "model/layout.h"
 #include "model/schedule.h"
 #include "scenario/recorded.h"
@@ -26,6 +27,7 @@ struct scenario {
     struct moe moe;
     struct cluster cluster;
     struct dispatcher dispatcher;
+    struct kernels kernels;
     struct choice choice; // why that dispatcher, where none was asked
     struct run run;
     struct routing routing;    // zero for a traffic matrix
@@ -53,6 +55,9 @@ void parts_set_dispatcher(struct scenario *scenario, const struct dispatcher *di
 
 // Tokens of a rank that its library takes; UINT32_MAX: no limit.
 uint32_t parts_max_tokens(const struct dispatcher *dispatcher);
+
+// The compute kernels: as asked, else those that engines deploy. Where nothing computes, none.
+bool parts_resolve_kernels(struct scenario *scenario, struct error *err);
 
 // layout_load, and which --ep would do where there are too many ranks for its rule.
 bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,

@@ -261,8 +261,8 @@ static void tell_uneven(const struct scenario *scenario)
 
 static bool open_layer(struct scenario *scenario, uint32_t tokens, struct error *err)
 {
-    if (!parts_resolve_moe(scenario, err) || !parts_resolve_layout(scenario, err) ||
-        !parts_resolve_routing(scenario, tokens, err))
+    if (!parts_resolve_moe(scenario, err) || !parts_resolve_kernels(scenario, err) ||
+        !parts_resolve_layout(scenario, err) || !parts_resolve_routing(scenario, tokens, err))
         return false;
     tell_uneven(scenario);
     if (scenario->view)

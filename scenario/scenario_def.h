@@ -3,6 +3,7 @@
 #ifndef SCENARIO_SCENARIO_DEF_H
 #define SCENARIO_SCENARIO_DEF_H
 
+#include "model/costs/kernels.h"
 #include "model/loads.h"
 #include "model/moe.h"
 #include "model/routing.h"
@@ -18,12 +19,14 @@ struct scenario_def {
     char model[FIELD_TEXT_BYTES];
     char cluster[FIELD_TEXT_BYTES];
     char dispatcher[FIELD_TEXT_BYTES];
+    char kernels[FIELD_TEXT_BYTES];
     char layout[FIELD_TEXT_BYTES];
     char trace[FIELD_TEXT_BYTES];
     char traffic[FIELD_TEXT_BYTES];
     char gpu[FIELD_TEXT_BYTES]; // the cluster's must be that, or is where it says none
     bool has_shape;
     struct moe shape; // has_shape: of a measured row, where no model is asked
+    struct kernel_shape kernel; // of a measured row: one compute kernel by itself, and nothing else
     enum routing_rule routing;
     uint32_t ep;
     uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep

@@ -114,13 +114,18 @@ void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
                                   .rows = mem_alloc(measured->count, sizeof *accuracy->rows),
                                   .count = measured->count};
     struct accuracy_row *rows = accuracy->rows;
+    struct row_presets presets;
+    struct row_overrides with_presets = *overrides;
     const size_t count = measured->count;
+    row_presets_init(&presets, measured, overrides->cluster);
+    with_presets.presets = &presets;
     for (size_t i = 0; i < count; i++)
         rows[i].measured = &measured->rows[i];
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
-    shared(rows, count, engine, overrides, intervals)
+    shared(rows, count, engine, with_presets, intervals)
     for (size_t i = 0; i < count; i++)
-        judge_row(&rows[i], engine, overrides, intervals);
+        judge_row(&rows[i], engine, &with_presets, intervals);
+    row_presets_release(&presets);
     set_support(accuracy, measured, overrides);
     const struct grouping everything = {0};
     struct accuracy_group all = {.first = measured->rows};

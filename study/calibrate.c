@@ -120,12 +120,17 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
 static void resolve_rows(struct calibration *calibration, const struct measured *measured,
                          const struct row_overrides *overrides)
 {
+    struct row_presets presets;
+    struct row_overrides with_presets = *overrides;
+    row_presets_init(&presets, measured, overrides->cluster);
+    with_presets.presets = &presets;
     calibration->row_count = measured->count;
     calibration->rows = mem_alloc(measured->count, sizeof *calibration->rows);
     for (size_t r = 0; r < measured->count; r++) {
         calibration->rows[r].measured = &measured->rows[r];
-        resolve_row(calibration, &calibration->rows[r], overrides);
+        resolve_row(calibration, &calibration->rows[r], &with_presets);
     }
+    row_presets_release(&presets);
 }
 
 static bool same_group(const struct measured_row *a, const struct measured_row *b)

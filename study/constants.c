@@ -9,20 +9,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Cluster and dispatcher of some rows, and which constant stands under each of their keys.
-struct constant_pair {
-    const char *cluster_word;
+// Cluster, dispatcher and kernels of some rows, and which constant stands under each of their keys.
+struct constant_presets {
+    const char *cluster_word, *kernels_word; // "": none
     char dispatcher_word[FIELD_TEXT_BYTES];
     struct cluster cluster;
     struct dispatcher dispatcher;
-    int64_t *of_cluster, *of_dispatcher; // by row of the field table; -1: none
+    struct kernels kernels;
+    int64_t *of_cluster, *of_dispatcher, *of_kernels; // by row of the field table; -1: none
     bool known;
 };
 
 struct constant_lookup {
     struct constants *constants;
     const struct row_overrides *overrides;
-    struct constant_pair *pairs;
+    struct constant_presets *presets;
     size_t count;
 };
 
@@ -72,7 +73,7 @@ static int64_t constant_of(struct constant_lookup *lookup, const struct field *f
     return (int64_t)constants->count++;
 }
 
-// ---- pairs --------------------------------------------------------------------------------------
+// ---- presets ------------------------------------------------------------------------------------
 
 static int64_t *constants_of(struct constant_lookup *lookup, const struct field *fields,
                              size_t count, const void *object, const struct provenance *provenance)
@@ -83,44 +84,60 @@ static int64_t *constants_of(struct constant_lookup *lookup, const struct field 
     return constants;
 }
 
-static void constant_pair_load(struct constant_lookup *lookup, struct constant_pair *pair)
+static bool load_presets(struct constant_presets *presets, struct provenance *of_cluster,
+                         struct provenance *of_dispatcher, struct provenance *of_kernels)
 {
     struct error err = {0};
-    struct dispatcher *dispatcher = &pair->dispatcher;
-    struct provenance *of_cluster = mem_alloc(cluster_field_count, sizeof *of_cluster);
-    struct provenance *of_dispatcher = mem_alloc(COST_MAX_FIELDS, sizeof *of_dispatcher);
-    pair->known =
-        cluster_load(pair->cluster_word, &pair->cluster, of_cluster, &err) &&
-        dispatcher_load(pair->dispatcher_word, &pair->cluster, dispatcher, of_dispatcher, &err);
-    if (pair->known) {
-        pair->of_cluster =
-            constants_of(lookup, cluster_fields, cluster_field_count, &pair->cluster, of_cluster);
-        pair->of_dispatcher =
-            constants_of(lookup, dispatcher->cost_model->fields,
-                         dispatcher->cost_model->field_count, dispatcher, of_dispatcher);
-    }
-    provenance_release(of_cluster, cluster_field_count);
-    provenance_release(of_dispatcher, COST_MAX_FIELDS);
-    free(of_cluster);
-    free(of_dispatcher);
+    return cluster_load(presets->cluster_word, &presets->cluster, of_cluster, &err) &&
+           (!*presets->dispatcher_word ||
+            dispatcher_load(presets->dispatcher_word, &presets->cluster, &presets->dispatcher,
+                            of_dispatcher, &err)) &&
+           (!*presets->kernels_word || kernels_load(presets->kernels_word, &presets->cluster,
+                                                    &presets->kernels, of_kernels, &err));
 }
 
-static const struct constant_pair *constant_pair_of(struct constant_lookup *lookup,
-                                                    const char *cluster,
-                                                    const struct measured_row *row)
+static void constant_presets_load(struct constant_lookup *lookup, struct constant_presets *presets)
 {
+    const struct dispatcher *dispatcher = &presets->dispatcher;
+    struct provenance *of_cluster = mem_alloc(cluster_field_count, sizeof *of_cluster);
+    struct provenance *of_dispatcher = mem_alloc(COST_MAX_FIELDS, sizeof *of_dispatcher);
+    struct provenance *of_kernels = mem_alloc(KERNELS_MAX_FIELDS, sizeof *of_kernels);
+    presets->known = load_presets(presets, of_cluster, of_dispatcher, of_kernels);
+    if (presets->known)
+        presets->of_cluster = constants_of(lookup, cluster_fields, cluster_field_count,
+                                           &presets->cluster, of_cluster);
+    if (presets->known && *presets->dispatcher_word)
+        presets->of_dispatcher =
+            constants_of(lookup, dispatcher->cost_model->fields,
+                         dispatcher->cost_model->field_count, dispatcher, of_dispatcher);
+    if (presets->known && *presets->kernels_word)
+        presets->of_kernels = constants_of(lookup, kernels_fields, kernels_field_count,
+                                           &presets->kernels, of_kernels);
+    provenance_release(of_cluster, cluster_field_count);
+    provenance_release(of_dispatcher, COST_MAX_FIELDS);
+    provenance_release(of_kernels, KERNELS_MAX_FIELDS);
+    free(of_cluster);
+    free(of_dispatcher);
+    free(of_kernels);
+}
+
+static const struct constant_presets *constant_presets_of(struct constant_lookup *lookup,
+                                                          const struct measured_row *row)
+{
+    const char *cluster = lookup->overrides->cluster ? lookup->overrides->cluster : row->cluster;
     char dispatcher[FIELD_TEXT_BYTES];
     version_word(row->dispatcher, row->source, dispatcher);
     for (size_t i = 0; i < lookup->count; i++)
-        if (!strcmp(lookup->pairs[i].cluster_word, cluster) &&
-            !strcmp(lookup->pairs[i].dispatcher_word, dispatcher))
-            return &lookup->pairs[i];
-    lookup->pairs = mem_grow(lookup->pairs, lookup->count + 1, sizeof *lookup->pairs);
-    struct constant_pair *pair = &lookup->pairs[lookup->count++];
-    *pair = (struct constant_pair){.cluster_word = cluster};
-    strcpy(pair->dispatcher_word, dispatcher);
-    constant_pair_load(lookup, pair);
-    return pair;
+        if (!strcmp(lookup->presets[i].cluster_word, cluster) &&
+            !strcmp(lookup->presets[i].dispatcher_word, dispatcher) &&
+            !strcmp(lookup->presets[i].kernels_word, row->kernels))
+            return &lookup->presets[i];
+    lookup->presets = mem_grow(lookup->presets, lookup->count + 1, sizeof *lookup->presets);
+    struct constant_presets *presets = &lookup->presets[lookup->count++];
+    *presets = (struct constant_presets){.cluster_word = cluster, .kernels_word = row->kernels};
+    strcpy(presets->dispatcher_word, dispatcher);
+    constant_presets_load(lookup, presets);
+    return presets;
 }
 
 // ---- rows -------------------------------------------------------------------------------------
@@ -135,19 +152,23 @@ static void add_constant(struct constant_row *row, int64_t constant)
     row->constants[row->count++] = (uint32_t)constant;
 }
 
-static void constant_row_read(struct constant_row *row, const struct constant_pair *pair,
+static void constant_row_read(struct constant_row *row, const struct constant_presets *presets,
                               const struct measured_row *measured)
 {
     const struct reads reads = {
-        .row = measured, .cluster = &pair->cluster, .dispatcher = &pair->dispatcher};
-    const struct cost_model *model = pair->dispatcher.cost_model;
-    row->constants = mem_alloc(cluster_field_count + COST_MAX_FIELDS, sizeof *row->constants);
-    for (size_t i = 0; pair->known && i < cluster_field_count; i++)
+        .row = measured, .cluster = &presets->cluster, .dispatcher = &presets->dispatcher};
+    const struct cost_model *model = presets->dispatcher.cost_model;
+    row->constants = mem_alloc(cluster_field_count + COST_MAX_FIELDS + KERNELS_MAX_FIELDS,
+                               sizeof *row->constants);
+    for (size_t i = 0; presets->of_cluster && i < cluster_field_count; i++)
         if (reads_cluster(&reads, &cluster_fields[i]))
-            add_constant(row, pair->of_cluster[i]);
-    for (size_t i = 0; pair->known && i < model->field_count; i++)
+            add_constant(row, presets->of_cluster[i]);
+    for (size_t i = 0; presets->of_dispatcher && i < model->field_count; i++)
         if (reads_dispatcher(&reads, &model->fields[i]))
-            add_constant(row, pair->of_dispatcher[i]);
+            add_constant(row, presets->of_dispatcher[i]);
+    for (size_t i = 0; presets->of_kernels && i < kernels_field_count; i++)
+        if (reads_kernels(&reads, &kernels_fields[i]))
+            add_constant(row, presets->of_kernels[i]);
 }
 
 void constants_none(struct constants *constants, const struct measured *measured)
@@ -163,16 +184,14 @@ void constants_init(struct constants *constants, const struct measured *measured
     constants_none(constants, measured);
     for (size_t r = 0; r < measured->count; r++) {
         const struct measured_row *row = &measured->rows[r];
-        constant_row_read(
-            &constants->rows[r],
-            constant_pair_of(&lookup, overrides->cluster ? overrides->cluster : row->cluster, row),
-            row);
+        constant_row_read(&constants->rows[r], constant_presets_of(&lookup, row), row);
     }
     for (size_t i = 0; i < lookup.count; i++) {
-        free(lookup.pairs[i].of_cluster);
-        free(lookup.pairs[i].of_dispatcher);
+        free(lookup.presets[i].of_cluster);
+        free(lookup.presets[i].of_dispatcher);
+        free(lookup.presets[i].of_kernels);
     }
-    free(lookup.pairs);
+    free(lookup.presets);
 }
 
 void constants_release(struct constants *constants)

@@ -1,6 +1,7 @@
 #include "study/extrapolate.h"
 
 #include "base/mem.h"
+#include "model/engine/compute.h"
 #include "model/engine/estimate.h"
 
 #include <stdio.h>
@@ -142,14 +143,16 @@ static bool is_found(struct looking *looking, enum parameter_part part, const st
     const struct scenario *scenario = looking->scenario;
     const double value = parameter_value(part, field, scenario);
     char base[FIELD_TEXT_BYTES];
-    const char *name = part == PART_CLUSTER ? scenario->cluster.name
-                                            : dispatcher_base_name(&scenario->dispatcher, base);
+    const char *const names[PARAMETER_PARTS] = {
+        [PART_CLUSTER] = scenario->cluster.name,
+        [PART_DISPATCHER] = dispatcher_base_name(&scenario->dispatcher, base),
+        [PART_KERNELS] = scenario->kernels.name};
     for (size_t i = 0; i < looking->fits->count; i++)
         for (size_t p = 0; p < looking->fits->all[i].parameter_count; p++) {
             const struct parameter *parameter = &looking->fits->all[i].parameters[p];
             if (parameter->part == part && parameter->start == value &&
                 (parameter->keys[0] == field || parameter->keys[1] == field) &&
-                parameter_is_of(parameter, name))
+                parameter_is_of(parameter, names[part]))
                 return true;
         }
     return false;
@@ -259,6 +262,19 @@ static void look_at_dtype(struct looking *looking, const struct fitted_group *gr
     free(known);
 }
 
+// Kernels that were measured on another GPU alone.
+static void look_at_kernels(struct looking *looking)
+{
+    const struct scenario *scenario = looking->scenario;
+    const unsigned kernels = compute_kernels(scenario->schedule);
+    for (enum kernel_kind kind = 0; kind < KERNEL_KINDS; kind++) {
+        const char *gpu = kernels_borrowed(&scenario->kernels, scenario->cluster.gpu, kind);
+        if (kernels & 1u << kind && gpu)
+            tell(looking,
+                 mem_format("%s by the ratio of datasheets to %s", kernel_names[kind], gpu));
+    }
+}
+
 // ---- all ---------------------------------------------------------------------------------------
 
 static void look_at_phase(struct looking *looking, enum phase phase)
@@ -285,6 +301,7 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (phase_moves(phase) && scenario->schedule->present[phase])
             look_at_phase(&looking, phase);
+    look_at_kernels(&looking);
     for (size_t i = 0; i < fits->count; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
             look_at_parameter(&looking, &fits->all[i].parameters[p]);

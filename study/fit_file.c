@@ -20,6 +20,8 @@ static const struct field data_field = {
 static const struct field prior_field = {
     .key = "prior", .kind = FIELD_NUMBER, .min = 0.01, .max = 3};
 
+static const char *const parts_of_one[] = {"cluster", "dispatcher", "set of kernels"};
+
 struct fit_reading {
     struct doc *doc;
     struct calibration *calibration;
@@ -28,8 +30,9 @@ struct fit_reading {
 
 static const char *nearest_key(enum parameter_part part, const char *key)
 {
-    return part == PART_CLUSTER ? field_nearest_key(cluster_fields, cluster_field_count, key)
-                                : cost_nearest_key(key);
+    return part == PART_CLUSTER   ? field_nearest_key(cluster_fields, cluster_field_count, key)
+           : part == PART_KERNELS ? field_nearest_key(kernels_fields, kernels_field_count, key)
+                                  : cost_nearest_key(key);
 }
 
 static bool is_continuous(const struct field *field)
@@ -137,27 +140,60 @@ static bool check_has_keys(struct fit_reading *reading, doc_node node,
     return true;
 }
 
+// A preset of kernels, or NAME@GPU, which must say the key itself.
+static bool load_kernels(struct fit_reading *reading, const char *word,
+                         const struct parameter *parameter, struct kernels *kernels)
+{
+    const char *at = strchr(word, '/') ? NULL : strchr(word, '@'); // a path is no variant
+    char *name = at ? mem_format("%.*s", (int)(at - word), word) : mem_copy_text(word);
+    struct cluster cluster = cluster_default();
+    snprintf(cluster.gpu, sizeof cluster.gpu, "%s", at ? at + 1 : "");
+    const bool loaded = kernels_load(name, &cluster, kernels, NULL, reading->err);
+    free(name);
+    if (!loaded)
+        return false;
+    for (int k = 0; at && k < PARAMETER_KEYS; k++)
+        if (parameter->keys[k] && !kernels->variant[parameter->keys[k] - kernels_fields])
+            return error_set(reading->err, EXIT_INPUT, "%s: does not say %s itself", word,
+                             parameter->keys[k]->key);
+    if (at)
+        snprintf(kernels->name, sizeof kernels->name, "%s", word);
+    return true;
+}
+
+static bool load_parameter_preset(struct fit_reading *reading, const char *word,
+                                  struct parameter *parameter, union parameter_object *object)
+{
+    if (parameter->part == PART_DISPATCHER)
+        return load_dispatcher(reading, word, parameter, &object->dispatcher);
+    if (parameter->part == PART_KERNELS)
+        return load_kernels(reading, word, parameter, &object->kernels);
+    return strcmp(word, CALIBRATE_ASKED) ? cluster_load(word, &object->cluster, NULL, reading->err)
+                                         : load_asked(reading, &object->cluster);
+}
+
 // Loads one preset of the list; its name and, for the first, its value as the start.
 static bool read_preset(struct fit_reading *reading, doc_node node, struct parameter *parameter)
 {
     union parameter_object object;
     const struct field *key = parameter->keys[0];
+    const bool dispatcher = parameter->part == PART_DISPATCHER;
     if (doc_kind(reading->doc, node) != DOC_SCALAR)
         return doc_error(reading->doc, node, reading->err, "expected a preset's name or file");
     const char *word = doc_text(reading->doc, node);
-    const bool cluster = parameter->part == PART_CLUSTER;
-    const bool asked = cluster && !strcmp(word, CALIBRATE_ASKED);
-    if (!(asked     ? load_asked(reading, &object.cluster)
-          : cluster ? cluster_load(word, &object.cluster, NULL, reading->err)
-                    : load_dispatcher(reading, word, parameter, &object.dispatcher)))
+    const bool asked = parameter->part == PART_CLUSTER && !strcmp(word, CALIBRATE_ASKED);
+    if (!load_parameter_preset(reading, word, parameter, &object))
         return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
                             doc_line(reading->doc, node));
-    if (!cluster && !check_has_keys(reading, node, parameter, &object.dispatcher))
+    if (dispatcher && !check_has_keys(reading, node, parameter, &object.dispatcher))
         return false;
     if (!parameter->presets.count)
         parameter->start =
-            parameter_get(cluster ? key : parameter_row(key, &object.dispatcher), &object);
-    names_add(&parameter->presets, cluster ? object.cluster.name : object.dispatcher.name);
+            parameter_get(dispatcher ? parameter_row(key, &object.dispatcher) : key, &object);
+    const char *const names[PARAMETER_PARTS] = {[PART_CLUSTER] = object.cluster.name,
+                                                [PART_DISPATCHER] = object.dispatcher.name,
+                                                [PART_KERNELS] = object.kernels.name};
+    names_add(&parameter->presets, names[parameter->part]);
     names_add(&parameter->words, asked ? reading->calibration->asked.cluster : word);
     return true;
 }
@@ -184,8 +220,7 @@ static bool read_moved_key(struct fit_reading *reading, doc_node node, const cha
     if (!*field) {
         const char *near = nearest_key(parameter->part, text);
         return doc_error(reading->doc, node, reading->err, "%s: '%s': no such key of a %s%s%s", key,
-                         error_quote(text, quoted),
-                         parameter->part == PART_CLUSTER ? "cluster" : "dispatcher",
+                         error_quote(text, quoted), parts_of_one[parameter->part],
                          near ? "; did you mean " : "", near ? near : "");
     }
     return is_continuous(*field) ||
@@ -236,8 +271,8 @@ static bool read_range(struct fit_reading *reading, doc_node item, struct parame
 
 static bool check_keys(struct fit_reading *reading, doc_node item)
 {
-    static const char *const known[] = {"key", "also", "clusters", "dispatchers", "start",
-                                        "min", "max",  "prior",    NULL};
+    static const char *const known[] = {"key",   "also", "clusters", "dispatchers", "kernels",
+                                        "start", "min",  "max",      "prior",       NULL};
     char quoted[ERROR_QUOTE_BYTES];
     for (size_t i = 0; i < doc_size(reading->doc, item); i++) {
         const char *key = doc_key(reading->doc, item, i);
@@ -247,31 +282,42 @@ static bool check_keys(struct fit_reading *reading, doc_node item)
         if (!known[k])
             return doc_error(
                 reading->doc, doc_value(reading->doc, item, i), reading->err,
-                "%s: unknown: expected key, also, clusters or dispatchers, start, min, "
+                "%s: unknown: expected key, also, clusters, dispatchers or kernels, start, min, "
                 "max, prior",
                 error_quote(key, quoted));
     }
     return true;
 }
 
+// Which presets are listed, and where: one list of the three.
+static bool read_part(struct fit_reading *reading, doc_node item, enum parameter_part *part,
+                      doc_node *presets)
+{
+    int lists = 0;
+    for (enum parameter_part p = 0; p < PARAMETER_PARTS; p++) {
+        const doc_node list = doc_get(reading->doc, item, parameter_part_names[p]);
+        if (list == DOC_NONE)
+            continue;
+        *part = p;
+        *presets = list;
+        lists++;
+    }
+    return lists == 1 || doc_error(reading->doc, item, reading->err,
+                                   "expected one of clusters, dispatchers and kernels");
+}
+
 static bool read_moved(struct fit_reading *reading, doc_node item)
 {
     struct calibration *calibration = reading->calibration;
     struct parameter *parameter = &calibration->parameters[calibration->parameter_count];
+    doc_node presets = DOC_NONE;
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err, "expected {key: ..., clusters: [...]}");
-    const doc_node clusters = doc_get(reading->doc, item, "clusters");
-    const doc_node dispatchers = doc_get(reading->doc, item, "dispatchers");
-    if (!check_keys(reading, item))
+    if (!check_keys(reading, item) || !read_part(reading, item, &parameter->part, &presets))
         return false;
-    if ((clusters == DOC_NONE) == (dispatchers == DOC_NONE))
-        return doc_error(reading->doc, item, reading->err,
-                         "expected one of clusters and dispatchers");
     calibration->parameter_count++; // from here on it is released with the rest
-    parameter->part = clusters != DOC_NONE ? PART_CLUSTER : PART_DISPATCHER;
     return read_moved_fields(reading, item, parameter) &&
-           read_presets(reading, clusters != DOC_NONE ? clusters : dispatchers, parameter) &&
-           read_range(reading, item, parameter) &&
+           read_presets(reading, presets, parameter) && read_range(reading, item, parameter) &&
            read_optional(reading, item, &prior_field, "a number", &parameter->prior);
 }
 

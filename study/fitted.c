@@ -141,7 +141,7 @@ static struct fitted_group *group_for(struct fitted *fitted, const struct measur
 static void set_fitted_groups(struct fitted *fitted, const struct calibration *calibration)
 {
     for (size_t r = 0; r < calibration->row_count; r++)
-        if (calibration->rows[r].moved)
+        if (calibration->rows[r].moved && calibration->rows[r].measured->phase != PHASE_KERNEL)
             span_row(group_for(fitted, calibration->rows[r].measured), &calibration->rows[r]);
     for (size_t g = 0; g < fitted->group_count; g++)
         set_group_spreads(&fitted->groups[g], calibration);

@@ -154,16 +154,16 @@ static bool fits_parameter(const struct fitted_reading *reading, doc_node item, 
     struct fitted *fitted = object;
     if (doc_kind(reading->doc, item) != DOC_MAP)
         return doc_error(reading->doc, item, reading->err, "expected {key: ..., value: ...}");
-    const bool cluster = doc_get(reading->doc, item, "clusters") != DOC_NONE;
-    const enum parameter_part part = cluster ? PART_CLUSTER : PART_DISPATCHER;
+    enum parameter_part part = PART_DISPATCHER;
+    for (enum parameter_part p = 0; p < PARAMETER_PARTS; p++)
+        part = doc_get(reading->doc, item, parameter_part_names[p]) != DOC_NONE ? p : part;
     fitted->parameters = mem_grow(fitted->parameters, index + 1, sizeof *fitted->parameters);
     struct parameter *parameter = &fitted->parameters[fitted->parameter_count++];
     *parameter = (struct parameter){.part = part};
     return fits_field(reading, item, "key", part, &parameter->keys[0]) &&
            (doc_get(reading->doc, item, "also") == DOC_NONE ||
             fits_field(reading, item, "also", part, &parameter->keys[1])) &&
-           fits_list(reading, item, cluster ? "clusters" : "dispatchers", fits_name,
-                     &parameter->presets) &&
+           fits_list(reading, item, parameter_part_names[part], fits_name, &parameter->presets) &&
            fits_value(reading, item, parameter);
 }
 

@@ -40,7 +40,7 @@ static void print_parameters(FILE *out, const struct fitted *fitted)
         fprintf(out, "  - {key: %s, ", parameter->keys[0]->key);
         if (parameter->keys[1])
             fprintf(out, "also: %s, ", parameter->keys[1]->key);
-        fputs(parameter->part == PART_CLUSTER ? "clusters: " : "dispatchers: ", out);
+        fprintf(out, "%s: ", parameter_part_names[parameter->part]);
         print_list(out, &parameter->presets);
         fprintf(out, ", value: %s}\n", exact(parameter, text));
     }
@@ -116,7 +116,7 @@ bool fitted_write(const struct calibration *calibration, const char *folder,
     print_origin(file.stream, origin);
     print_parameters(file.stream, &fitted);
     print_covariance(file.stream, &fitted);
-    fputs("groups:\n", file.stream);
+    fputs(fitted.group_count ? "groups:\n" : "groups: []\n", file.stream);
     for (size_t g = 0; g < fitted.group_count; g++)
         print_group(file.stream, &fitted.groups[g]);
     fitted_release(&fitted);

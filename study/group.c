@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const group_key_names[] = {"family", "cluster", "dispatcher", "nodes",
-                                       "phase",  "stage",   "tokens",     "sms",
-                                       "dtype",  "overlap", NULL};
+const char *const group_key_names[] = {"family", "cluster", "dispatcher", "nodes", "phase",
+                                       "stage",  "tokens",  "sms",        "dtype", "overlap",
+                                       "kernel", "kernels", "gpu",        NULL};
 
 struct grouping grouping_default(void)
 {
@@ -25,7 +25,7 @@ static bool add_key(struct grouping *grouping, const char *word, struct error *e
     if (key == GROUP_KEYS)
         return error_set(err, EXIT_INPUT,
                          "'%s': expected family, cluster, dispatcher, nodes, phase, stage, tokens, "
-                         "sms, dtype, overlap, or a list",
+                         "sms, dtype, overlap, kernel, kernels, gpu, or a list",
                          error_quote(word, quoted));
     for (size_t i = 0; i < grouping->count; i++)
         if (grouping->keys[i] == key)
@@ -64,6 +64,9 @@ char *group_key_text(enum group_key key, const struct measured_row *row, char *b
         [GROUP_PHASE] = phase_names[row->phase],
         [GROUP_STAGE] = row->stage,
         [GROUP_DTYPE] = row->other_dtype[0] ? row->other_dtype : dtype_names[row->dtype],
+        [GROUP_KERNEL] = row->phase == PHASE_KERNEL ? kernel_names[row->kernel.kind] : "",
+        [GROUP_KERNELS] = row->kernels,
+        [GROUP_GPU] = row->gpu,
         [GROUP_OVERLAP] = row->phase == PHASE_LAYER ? overlap_names[row->overlap] : ""};
     buffer[0] = '\0';
     if (texts[key])
@@ -74,7 +77,7 @@ char *group_key_text(enum group_key key, const struct measured_row *row, char *b
         snprintf(buffer, FIELD_TEXT_BYTES, "%u", row->sms);
     else if (key == GROUP_TOKENS && row->bytes_per_rank)
         band(row->bytes_per_rank, 512, 64, "bytes:", buffer);
-    else if (key == GROUP_TOKENS)
+    else if (key == GROUP_TOKENS && row->tokens_per_gpu)
         band(row->tokens_per_gpu, 1, 8, "", buffer);
     return buffer;
 }

@@ -19,6 +19,9 @@ enum group_key {
     GROUP_SMS,    // blank: the library's default
     GROUP_DTYPE,
     GROUP_OVERLAP, // of a layer; blank: of a phase
+    GROUP_KERNEL,  // of a compute kernel's row, which; blank: of another
+    GROUP_KERNELS, // preset that it ran with
+    GROUP_GPU,
     GROUP_KEYS,
 };
 extern const char *const group_key_names[]; // the columns' names; "tokens"

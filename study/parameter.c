@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const parameter_part_names[] = {"clusters", "dispatchers", "kernels", NULL};
+
 static void put_member(const struct field *field, void *object, double value)
 {
     char *member = (char *)object + field->offset;
@@ -56,8 +58,9 @@ char *parameter_format(const struct parameter *parameter, double value, char *bu
 
 const struct field *parameter_field(enum parameter_part part, const char *key)
 {
-    return part == PART_CLUSTER ? field_find(cluster_fields, cluster_field_count, key)
-                                : cost_key(key);
+    return part == PART_CLUSTER   ? field_find(cluster_fields, cluster_field_count, key)
+           : part == PART_KERNELS ? field_find(kernels_fields, kernels_field_count, key)
+                                  : cost_key(key);
 }
 
 const struct field *parameter_row(const struct field *field, const struct dispatcher *dispatcher)
@@ -71,6 +74,8 @@ double parameter_value(enum parameter_part part, const struct field *field,
 {
     if (part == PART_CLUSTER)
         return parameter_get(field, &scenario->cluster);
+    if (part == PART_KERNELS)
+        return parameter_get(field, &scenario->kernels);
     const struct field *row = parameter_row(field, &scenario->dispatcher);
     return row ? parameter_get(row, &scenario->dispatcher) : 0;
 }
@@ -81,7 +86,7 @@ bool parameter_is_of(const struct parameter *parameter, const char *name)
     for (size_t i = 0; i < parameter->presets.count; i++) {
         const char *preset = parameter->presets.of[i];
         if (!strncmp(preset, name, length) &&
-            (!preset[length] || (parameter->part == PART_DISPATCHER && preset[length] == '@')))
+            (!preset[length] || (parameter->part != PART_CLUSTER && preset[length] == '@')))
             return true;
     }
     return false;
@@ -95,6 +100,20 @@ bool parameter_same_key(const struct parameter *a, const struct parameter *b)
     return false;
 }
 
+// Whether the preset that says the key, NAME or its variant for the GPU, is one of the
+// parameter's; the base of kernels says what they do not.
+static bool says_kernels_key(const struct parameter *parameter, const struct field *field,
+                             const struct scenario *scenario)
+{
+    const struct kernels *kernels = &scenario->kernels;
+    const size_t row = (size_t)(field - kernels_fields);
+    const char *who = kernels->from_base[row] ? kernels->base : kernels->name;
+    char *name = mem_format(kernels->variant[row] ? "%s@%s" : "%s", who, scenario->cluster.gpu);
+    const bool named = names_have(&parameter->presets, name);
+    free(name);
+    return named;
+}
+
 // Whether the phase reads the key (study/reads.h), and its key is what the parameter moves: the
 // preset's own, or its variant's.
 static bool depends(const struct parameter *parameter, const struct field *field,
@@ -103,6 +122,7 @@ static bool depends(const struct parameter *parameter, const struct field *field
     const struct dispatcher *dispatcher = &scenario->dispatcher;
     const struct measured_row row = {.phase = phase,
                                      .without = scenario->def.left_out,
+                                     .kernel = scenario->def.kernel,
                                      .nodes = scenario->cluster.nodes,
                                      .gpus_per_node = scenario->cluster.gpus_per_node};
     const struct reads reads = {
@@ -113,6 +133,8 @@ static bool depends(const struct parameter *parameter, const struct field *field
     if (parameter->part == PART_CLUSTER)
         return reads_cluster(&reads, field) &&
                names_have(&parameter->presets, scenario->cluster.name);
+    if (parameter->part == PART_KERNELS)
+        return reads_kernels(&reads, field) && says_kernels_key(parameter, field, scenario);
     const struct field *own = parameter_row(field, dispatcher);
     if (!own || !reads_dispatcher(&reads, own))
         return false;
@@ -151,6 +173,8 @@ void parameter_put(const struct parameter *parameter, uint8_t on, double value,
     for (int k = 0; k < PARAMETER_KEYS; k++)
         if (on & 1u << k && parameter->part == PART_CLUSTER)
             put_member(parameter->keys[k], &scenario->cluster, value);
+        else if (on & 1u << k && parameter->part == PART_KERNELS)
+            put_member(parameter->keys[k], &scenario->kernels, value);
         else if (on & 1u << k)
             put_member(parameter_row(parameter->keys[k], dispatcher), dispatcher, value);
 }

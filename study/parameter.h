@@ -1,5 +1,5 @@
-// Parameters: keys of clusters and dispatchers that a fit may move, and what a scenario has of
-// them.
+// Parameters: keys of clusters, dispatchers and kernels that a fit may move, and what a scenario
+// has of them.
 #ifndef STUDY_PARAMETER_H
 #define STUDY_PARAMETER_H
 
@@ -10,7 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum parameter_part { PART_CLUSTER, PART_DISPATCHER };
+enum parameter_part { PART_CLUSTER, PART_DISPATCHER, PART_KERNELS, PARAMETER_PARTS };
+extern const char *const parameter_part_names[]; // as fit files list presets: "clusters", ...
 
 #define PARAMETER_KEYS 2
 
@@ -26,11 +27,11 @@ struct parameter {
     size_t rows;            // that depend on it
 };
 
-// Where a key's value is read to by itself: a cluster or a dispatcher, of which only that member is
-// used.
+// Where a key's value is read to by itself: a preset of which only that member is used.
 union parameter_object {
     struct cluster cluster;
     struct dispatcher dispatcher;
+    struct kernels kernels;
 };
 
 // Whether a phase of the scenario, standing alone, hangs on the parameter: bit k by keys[k]; 0: not
@@ -47,8 +48,8 @@ bool parameter_is_of(const struct parameter *parameter, const char *name);
 // Whether two parameters have a key in common.
 bool parameter_same_key(const struct parameter *a, const struct parameter *b);
 
-// Writes the value into the keys of the scenario's cluster or dispatcher; its schedule is stale
-// then.
+// Writes the value into the keys of the scenario's cluster, dispatcher or kernels; its schedule is
+// stale then.
 void parameter_put(const struct parameter *parameter, uint8_t on, double value,
                    struct scenario *scenario);
 
@@ -56,7 +57,8 @@ void parameter_put(const struct parameter *parameter, uint8_t on, double value,
 // every cost model. NULL: the dispatcher has no such key.
 const struct field *parameter_row(const struct field *field, const struct dispatcher *dispatcher);
 
-// A key's value in the scenario's cluster or dispatcher, in base units; 0 where it has no such key.
+// A key's value in the scenario's cluster, dispatcher or kernels, in base units; 0 where it has no
+// such key.
 double parameter_value(enum parameter_part part, const struct field *field,
                        const struct scenario *scenario);
 

@@ -39,6 +39,8 @@ static uint32_t part_of(const struct part *part, const struct measured_row *row)
                                 row->hidden, row->tokens_per_gpu, row->bytes_per_rank, row->sms};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         hash = (hash ^ numbers[i]) * FNV_PRIME;
+    if (row->phase == PHASE_KERNEL) // a point each
+        hash = add_text(hash, row->id);
     struct rng rng = rng_stream(part->seed, (uint32_t)hash, (uint32_t)(hash >> 32), 0);
     return rng_below(&rng, part->parts) + 1;
 }

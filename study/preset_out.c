@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char *const kinds[] = {"clusters", "dispatchers", "fits",
-                                    "rows"}; // by enum parameter_part
+#define FITS "fits"
+#define ROWS "rows" // that a fit was made of
 
 struct rewriting {
     const struct calibration *calibration;
@@ -168,7 +168,7 @@ static char *print_asked(const struct calibration *calibration, const char *word
 // line, or has no variant of a dispatcher yet, a new one. Freed by the caller.
 static char *old_text(const struct rewriting *rewriting, const char *word, struct error *err)
 {
-    const char *kind = kinds[rewriting->part], *at = strrchr(word, '@');
+    const char *kind = parameter_part_names[rewriting->part], *at = strrchr(word, '@');
     if (rewriting->part == PART_CLUSTER && !preset_known(kind, word))
         return print_asked(rewriting->calibration, word, err);
     if (rewriting->part == PART_CLUSTER || !at || strcmp(at, "@" CALIBRATE_ASKED))
@@ -193,7 +193,7 @@ static bool add_preset(struct pending *pending, struct rewriting *rewriting, con
     char *text = old_text(rewriting, word, err);
     if (!text)
         return false;
-    char *path = mem_format("%s/%s/%.*s.yaml", folder, kinds[rewriting->part],
+    char *path = mem_format("%s/%s/%.*s.yaml", folder, parameter_part_names[rewriting->part],
                             (int)strcspn(rewriting->preset, "*"), rewriting->preset);
     char *made = new_text(rewriting, text, path, err);
     names_add(&pending->paths, path);
@@ -218,25 +218,30 @@ static bool write_pending(const struct pending *pending, struct error *err)
     return true;
 }
 
+static bool make_folder(char *path, struct error *err)
+{
+    const bool ok = mkdir(path, 0777) == 0 || errno == EEXIST ||
+                    error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
+    free(path);
+    return ok;
+}
+
 // The folder, and in it one of each kind.
 static bool make_folders(const char *folder, struct error *err)
 {
-    for (size_t k = 0; k <= sizeof kinds / sizeof kinds[0]; k++) {
-        char *path = k ? mem_format("%s/%s", folder, kinds[k - 1]) : mem_copy_text(folder);
-        const bool ok = mkdir(path, 0777) == 0 || errno == EEXIST ||
-                        error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
-        free(path);
-        if (!ok)
-            return false;
-    }
-    return true;
+    bool ok = make_folder(mem_copy_text(folder), err) &&
+              make_folder(mem_format("%s/%s", folder, FITS), err) &&
+              make_folder(mem_format("%s/%s", folder, ROWS), err);
+    for (size_t k = 0; ok && parameter_part_names[k]; k++)
+        ok = make_folder(mem_format("%s/%s", folder, parameter_part_names[k]), err);
+    return ok;
 }
 
 // Each preset once, whatever parameters name it.
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
                         const char *folder, const struct provenance *origin, struct error *err)
 {
-    struct names added[] = {[PART_CLUSTER] = {0}, [PART_DISPATCHER] = {0}};
+    struct names added[PARAMETER_PARTS] = {{0}};
     bool ok = true;
     for (size_t p = 0; p < calibration->parameter_count; p++)
         for (size_t i = 0; ok && i < calibration->parameters[p].presets.count; i++) {
@@ -250,8 +255,8 @@ static bool add_presets(struct pending *pending, const struct calibration *calib
             names_add(&added[rewriting.part], rewriting.preset);
             ok = add_preset(pending, &rewriting, parameter->words.of[i], folder, err);
         }
-    names_release(&added[PART_CLUSTER]);
-    names_release(&added[PART_DISPATCHER]);
+    for (size_t part = 0; part < PARAMETER_PARTS; part++)
+        names_release(&added[part]);
     return ok;
 }
 

@@ -91,6 +91,8 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
         return IS(graph_launches) || any_phase(reads, field, reads_cluster);
     if (IS(graph_launches))
         return false; // a phase by itself is no graph
+    if (phase == PHASE_KERNEL)
+        return IS(hbm_Bps) && reads->row->kernel.kind < KERNEL_ALL_REDUCE_2;
     const bool computes = !phase_moves(phase) && phase != PHASE_NOTIFY;
     if (IS(nvlink_nominal_Bps) || IS(nic_nominal_Bps) || IS(bridge_nominal_Bps))
         return false; // only naive's
@@ -108,6 +110,11 @@ bool reads_cluster(const struct reads *reads, const struct field *field)
 }
 
 #undef IS
+
+bool reads_kernels(const struct reads *reads, const struct field *field)
+{
+    return reads->row->phase == PHASE_KERNEL && field->tag & 1u << reads->row->kernel.kind;
+}
 
 bool reads_dispatcher(const struct reads *reads, const struct field *field)
 {

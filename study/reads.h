@@ -1,5 +1,5 @@
-// Which figures of its cluster and dispatcher a measured row's prediction reads: those of the row's
-// phase and of the links that it has.
+// Which figures of its cluster, dispatcher and kernels a measured row's prediction reads: those of
+// the row's phase and of the links that it has.
 #ifndef STUDY_READS_H
 #define STUDY_READS_H
 
@@ -22,5 +22,8 @@ struct reads {
 // datasheets. True where only the size of what moves decides.
 bool reads_cluster(const struct reads *reads, const struct field *field);
 bool reads_dispatcher(const struct reads *reads, const struct field *field);
+
+// The same of kernels_fields, of a row of one compute kernel.
+bool reads_kernels(const struct reads *reads, const struct field *field);
 
 #endif

@@ -143,6 +143,7 @@ static struct scenario_def def_of(const struct measured_row *row,
     snprintf(def.cluster, sizeof def.cluster, "%s",
              overrides->cluster ? overrides->cluster : row->cluster);
     version_word(row->dispatcher, row->source, def.dispatcher);
+    strcpy(def.kernels, row->kernels[0] ? row->kernels : KERNELS_EPSIM_REAL);
     def.routing = measured_rule(row);
     if (row->layout[0])
         strcpy(def.layout, row->layout);
@@ -156,6 +157,29 @@ static struct scenario_def def_of(const struct measured_row *row,
     if (row->bytes_per_rank)
         traffic_of(row, overrides, def.traffic);
     return def;
+}
+
+// A kernel by itself has no layer: its GPU's datasheet and the constants are all that it reads.
+static bool open_kernel(struct scenario *scenario, const struct measured_row *row,
+                        const struct row_overrides *overrides, struct error *err)
+{
+    const char *cluster = overrides->cluster ? overrides->cluster : row->cluster;
+    const struct row_preset *known =
+        overrides->presets ? row_presets_find(overrides->presets, cluster, row->kernels) : NULL;
+    *scenario = (struct scenario){.def = {.kernel = row->kernel}};
+    if (!cluster[0])
+        return error_set(err, EXIT_INPUT, "GPU %s: no cluster preset has it: name one (--cluster)",
+                         row->gpu);
+    if (known) {
+        scenario->cluster = known->cluster;
+        scenario->kernels = known->kernels;
+    } else if (!cluster_load(cluster, &scenario->cluster, NULL, err) ||
+               !kernels_load(row->kernels, &scenario->cluster, &scenario->kernels, NULL, err)) {
+        return error_prefix(err, "kernel");
+    }
+    return kernels_known(&scenario->kernels, &row->kernel) ||
+           error_set(err, EXIT_INPUT, "kernels %s say nothing of %s", row->kernels,
+                     kernel_names[row->kernel.kind]);
 }
 
 static bool check_stage(const struct measured_row *row, struct error *err)
@@ -222,6 +246,8 @@ static bool check_phase(const struct measured_row *row, const struct scenario *s
 bool row_open(struct scenario *scenario, const struct measured_row *row,
               const struct engine *engine, const struct row_overrides *overrides, struct error *err)
 {
+    if (row->phase == PHASE_KERNEL)
+        return open_kernel(scenario, row, overrides, err);
     struct scenario_def def = def_of(row, overrides);
     def.has_shape = true;
     def.shape = shape_of(row);
@@ -272,8 +298,12 @@ struct prediction row_predict(struct scenario *scenario, const struct measured_r
                               const struct engine *engine)
 {
     struct timing timing;
-    struct prediction prediction;
+    struct prediction prediction = {.bottleneck = ""};
     struct error none;
+    if (row->phase == PHASE_KERNEL) {
+        prediction.us = kernels_ps(&scenario->kernels, &scenario->cluster, &row->kernel) / 1e6;
+        return prediction;
+    }
     const bool ok = scenario_run(scenario, engine, &timing, &none);
     assert(ok); // row_open has prepared it
     (void)ok;

@@ -6,6 +6,7 @@
 #include "model/measured_row.h"
 #include "scenario/scenario.h"
 #include "study/engines.h"
+#include "study/row_presets.h"
 
 // What stands in for columns that a measurements CSV does not have.
 struct row_overrides {
@@ -14,10 +15,12 @@ struct row_overrides {
     const char *model;   // whose groups, widths and shared experts the row ran with; NULL: those of
                          // the row's own model; where it names none, rows that need one are refused
     uint64_t seed;       // of drawn routing
+    const struct row_presets *presets; // of rows of kernels, loaded once; NULL: each loads its own
     char held_out[64];   // flag that a fit to other rows than these was made with; "": unknown
 };
 
-// Opens the row as a scenario of its phase alone, or of the whole layer but for what it ran
+// A row of a compute kernel: its cluster and kernels alone, and every engine predicts the same.
+// Otherwise: opens the row as a scenario of its phase alone, or of the whole layer but for what it ran
 // without: its moe from its own columns (topk_groups blank: no group limit, else rule deepep;
 // trtllm-*: balanced), EP = nodes x gpus_per_node, whatever the cluster preset's size, ranks
 // aligned; through a layer each goes on by itself. With a model, the row's experts, top-k and

@@ -322,7 +322,7 @@ static const struct {
      ":2: deepep-ll: law staged has no key combine_copy"},
     {"parameters:\n  - {key: nic, clusters: [h900]}\n", "'h900': no such cluster"},
     {"parameters:\n  - {key: nic, clusters: h800-cx7}\n", ":2: expected a list of presets"},
-    {"parameters:\n  - {key: nic}\n", ":2: expected one of clusters and dispatchers"},
+    {"parameters:\n  - {key: nic}\n", ":2: expected one of clusters, dispatchers and kernels"},
     {"parameters:\n  - {key: nic, clusters: [h800-cx7], min: 50}\n", ":2: min: '50'"},
     {"parameters:\n  - {key: nic, clusters: [h800-cx7], min: 50GB/s}\n", "min <= start"},
     {"parameters:\n  - {key: nic, clusters: [h800-cx7], low: 5GB/s}\n", "low: unknown"},

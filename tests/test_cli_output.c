@@ -21,7 +21,7 @@ static const struct {
     {"compare --ep 8 --tokens 16 --measured $D/rows.csv",
      {"no row of", "tokens a GPU (16)", "dispatcher (deepep-ll)", "nodes x GPUs (1x8)"}},
     {"compare --ep 8 --tokens 16,512 --measured $D/rows.csv",
-     {"no row of", "dispatcher (deepep-normal)"}},
+     {"no row of", "dispatcher (deepep-ll)"}},
     {"compare --ep 8 --tokens 32 --measured $D/rows.csv", {"routing uniform", "--routing v3"}},
     {"compare --ep 8 --tokens 32 --routing uniform --measured $D/rows.csv", {NULL}},
     {"compare --ep 8 --tokens 32 --routing deepep --measured $D/rows.csv", {NULL}},

@@ -17,25 +17,12 @@ struct work {
     uint32_t launches;
 };
 
-// Norm p of what bounds a phase; 0: the largest alone.
-static double norm_ps(const double *ps, size_t count, double p)
-{
-    double largest = 0, sum = 0;
-    for (size_t i = 0; i < count; i++)
-        largest = fmax(largest, ps[i]);
-    if (p <= 0 || largest <= 0)
-        return largest;
-    for (size_t i = 0; i < count; i++)
-        sum += pow(ps[i] / largest, p);
-    return largest * pow(sum, 1 / p);
-}
-
 // Roofline (Williams et al. 2009): operations over the rate that GEMMs reach, bytes over memory's
 // rate, a tile's path through the inner dimension of each product, and launches of experts' own
 // kernels. The largest is the time where they overlap throughout; products of few rows overlap in
 // part, and a norm between the largest and the sum says how far. Launches follow one another on
 // top. On a healthy GPU that a rank has for itself.
-static double roofline_ps(const struct cluster *cluster, const struct work *work)
+static double products_ps(const struct cluster *cluster, const struct work *work)
 {
     const double bounds[] = {
         work->flop_seconds * 1e12,
@@ -43,7 +30,7 @@ static double roofline_ps(const struct cluster *cluster, const struct work *work
         work->inner / CLUSTER_GEMM_INNER * (double)cluster->gemm_min_ps,
         cluster_launches_ps(cluster, work->own_kernels * (double)cluster->expert_launch_ps),
     };
-    return norm_ps(bounds, sizeof bounds / sizeof bounds[0], cluster->roofline_norm) +
+    return roofline_norm(bounds, sizeof bounds / sizeof bounds[0], cluster->roofline_norm) +
            cluster_launches_ps(cluster, (double)(work->launches * cluster->kernel_launch_ps));
 }
 
@@ -59,7 +46,7 @@ static double router_ps(const struct schedule *schedule, double tokens)
                               .bytes = (tokens * hidden + hidden * experts) * BF16_BYTES,
                               .inner = hidden,
                               .launches = 2};
-    return roofline_ps(cluster, &work) +
+    return products_ps(cluster, &work) +
            tokens * experts / CLUSTER_SELECT_EXPERTS * (double)cluster->select_ps;
 }
 
@@ -75,8 +62,8 @@ static double own_gpu_ps(const struct schedule *schedule, uint32_t rank, double 
 // hidden states in and out, and the intermediate written twice and read once, all BF16. Two grouped
 // products, launched one after another; on a share of the SMs the operations take longer, not
 // memory.
-static double ffn_ps(const struct schedule *schedule, double tokens, double experts,
-                     double intermediate, double sm_share)
+static double ffn_products_ps(const struct schedule *schedule, double tokens, double experts,
+                              double intermediate, double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
@@ -89,7 +76,7 @@ static double ffn_ps(const struct schedule *schedule, double tokens, double expe
         .inner = tokens > 0 ? moe->hidden + intermediate : 0,
         .own_kernels = experts,
         .launches = 2};
-    return roofline_ps(cluster, &work);
+    return products_ps(cluster, &work);
 }
 
 // Whether a slot has any token, so that its weights are read; from a mean m, how likely it is: many
@@ -100,15 +87,87 @@ static double chance_of_any(const struct loads *loads, uint32_t slot)
     return loads->expected ? 1 - exp(-tokens) : tokens > 0;
 }
 
+static bool weights_are_fp8(const struct moe *moe)
+{
+    return moe->weight_dtype == DTYPE_FP8;
+}
+
+// Where counts are known before rows come, rows lie one expert after another; where they travel
+// with the rows, each expert has room for as many as may come.
+static enum grouped_kind grouped_kind_of(const struct dispatcher *dispatcher)
+{
+    return dispatcher->counts == COUNTS_EXCHANGE ? GROUPED_CONTIGUOUS : GROUPED_MASKED;
+}
+
+// Of the experts of a rank by the library's own constants; `extra` rows are of no expert.
+static double grouped_ps(const struct schedule *schedule, uint32_t rank, double extra)
+{
+    const struct moe *moe = &schedule->moe;
+    const struct loads *loads = schedule->loads;
+    const uint32_t *slots = schedule->layout->rank_slot;
+    struct grouped_shape shape = {.kind = grouped_kind_of(&schedule->dispatcher),
+                                  .rows = extra,
+                                  .padded = extra,
+                                  .hidden = moe->hidden,
+                                  .intermediate = moe->intermediate,
+                                  .weight_bytes = weight_bytes(moe->weight_dtype),
+                                  .fp8 = weights_are_fp8(moe)};
+    for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
+        const double any = chance_of_any(loads, s);
+        const double rows = loads->slot_tokens[s];
+        shape.rows += rows;
+        shape.touched += any;
+        shape.padded += any > 0 ? any * grouped_padded(shape.kind, rows / any) : 0;
+    }
+    shape.tokens = shape.rows;
+    return grouped_gemm_ps(schedule->kernels.grouped, &schedule->cluster, &shape);
+}
+
+static enum gemm_kind gemm_kind_of(const struct moe *moe)
+{
+    return weights_are_fp8(moe) ? GEMM_FP8_BLOCK : GEMM_BF16;
+}
+
+unsigned compute_kernels(const struct schedule *schedule)
+{
+    const enum grouped_kind grouped = grouped_kind_of(&schedule->dispatcher);
+    const enum gemm_kind gemm = gemm_kind_of(&schedule->moe);
+    unsigned kernels = 0;
+    if (schedule->present[PHASE_EXPERTS] && grouped_known(&schedule->kernels.grouped[grouped]))
+        kernels |= 1u << (KERNEL_EXPERTS_DECODE + (int)grouped);
+    if (schedule->present[PHASE_SHARED] && gemm_known(&schedule->kernels.gemm[gemm]))
+        kernels |= 1u << (KERNEL_GEMM_BF16 + (int)gemm);
+    return kernels;
+}
+
 static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    const struct layout *layout = schedule->layout;
+    const uint32_t *slots = schedule->layout->rank_slot;
     double tokens = extra, active = 0;
-    for (uint32_t s = layout->rank_slot[rank]; s < layout->rank_slot[rank + 1]; s++) {
+    if (grouped_known(&schedule->kernels.grouped[grouped_kind_of(&schedule->dispatcher)]))
+        return grouped_ps(schedule, rank, extra);
+    for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
         tokens += schedule->loads->slot_tokens[s];
         active += chance_of_any(schedule->loads, s);
     }
-    return ffn_ps(schedule, tokens, active, schedule->moe.intermediate, 1);
+    return ffn_products_ps(schedule, tokens, active, schedule->moe.intermediate, 1);
+}
+
+// Two products by the library's own constants, and between them a pass over the intermediate, twice
+// read and once written.
+static double shared_ps(const struct schedule *schedule, double tokens, double sm_share)
+{
+    const struct moe *moe = &schedule->moe;
+    const struct cluster *cluster = &schedule->cluster;
+    const struct gemm_constants *gemm = schedule->kernels.gemm;
+    const enum gemm_kind kind = gemm_kind_of(moe);
+    const double width = moe->shared_intermediate, hidden = moe->hidden;
+    if (!gemm_known(&gemm[kind]))
+        return ffn_products_ps(schedule, tokens, 1, width, sm_share);
+    const struct gemm_shape up = {kind, tokens, 2 * width, hidden, sm_share};
+    const struct gemm_shape down = {kind, tokens, hidden, width, sm_share};
+    return gemm_ps(gemm, cluster, &up) + gemm_ps(gemm, cluster, &down) +
+           3 * tokens * width * BF16_BYTES / cluster->hbm_Bps * 1e12;
 }
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
@@ -136,14 +195,14 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
     assert(sm_share > 0 && sm_share <= 1);
     switch (phase) {
     case PHASE_RMSNORM: // memory alone: the residual stream is read and written
-        return roofline_ps(
+        return products_ps(
             cluster, &(struct work){.bytes = 2 * tokens * hidden * BF16_BYTES, .launches = 1});
     case PHASE_ROUTER:
         return router_ps(schedule, tokens);
     case PHASE_EXPERTS:
         return experts_healthy_ps(schedule, rank, 0);
     case PHASE_SHARED:
-        return ffn_ps(schedule, tokens, 1, moe->shared_intermediate, sm_share);
+        return shared_ps(schedule, tokens, sm_share);
     default:
         assert(phase == PHASE_EXPERTS); // only the phases above compute
         return 0;

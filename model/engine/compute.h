@@ -1,4 +1,5 @@
-// Compute phases as rooflines: the larger of operations over rate and bytes over HBM, plus kernel
+// Compute phases: by the constants of the library's kernels (model/costs/kernels.h), else as
+// rooflines of the cluster: the larger of operations over rate and bytes over HBM, plus kernel
 // launches. All engines use these durations; only communication differs between them.
 #ifndef MODEL_ENGINE_COMPUTE_H
 #define MODEL_ENGINE_COMPUTE_H
@@ -11,14 +12,20 @@
 //   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
 //            (cluster.select_ps per token of 256 experts)
 //   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations per token copy;
-//            weights of every expert that has a token are read once
-//   shared   the same for the shared experts on the rank's own tokens
+//            weights of every expert that has a token are read once. Of the kernels that the
+//            schedule has, masked rows where counts travel with the data, contiguous ones where
+//            they are exchanged before; by the cluster's roofline where there are no constants
+//   shared   two dense products on the rank's own tokens, by the same rule
 //
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run
 // beside.
 // A whole number, but maybe more than an integer holds: schedule_feasible sees to that.
 double compute_phase_ps(const struct schedule *schedule, enum phase phase, uint32_t rank,
                         double sm_share);
+
+// The kernels that the layer's experts and shared experts are, where constants are known: a bit
+// 1 << kind each.
+unsigned compute_kernels(const struct schedule *schedule);
 
 // The experts phase of a rank that gets `extra` token copies more than its loads say.
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra);

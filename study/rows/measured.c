@@ -50,7 +50,7 @@ const char *measured_gpu(const struct measured *measured)
 
 // The CSV, which any text may be, is asked last.
 static const struct row_reader *const row_readers[] = {&row_reader_nccl_tests, &row_reader_probe,
-                                                       &row_reader_csv};
+                                                       &row_reader_kernels, &row_reader_csv};
 #define ROW_READERS (sizeof row_readers / sizeof row_readers[0])
 
 // The CSV first, as what is most likely meant.

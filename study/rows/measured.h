@@ -62,6 +62,7 @@ struct row_reader {
 #define ROW_READER_NAMES_BYTES 256
 char *row_reader_names(char buffer[ROW_READER_NAMES_BYTES]);
 
-extern const struct row_reader row_reader_csv, row_reader_nccl_tests, row_reader_probe;
+extern const struct row_reader row_reader_csv, row_reader_nccl_tests, row_reader_probe,
+    row_reader_kernels;
 
 #endif

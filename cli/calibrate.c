@@ -1,4 +1,4 @@
-// epsim calibrate: constants of clusters and dispatchers from measured rows.
+// epsim calibrate: constants of clusters, dispatchers and kernels from measured rows.
 #include "base/mem.h"
 #include "base/object.h"
 #include "cli/command.h"
@@ -257,7 +257,7 @@ static const char calibrate_page[] =
 
 const struct command command_calibrate = {
     .name = "calibrate",
-    .summary = "constants of clusters and dispatchers from measured rows",
+    .summary = "constants of clusters, dispatchers and kernels from measured rows",
     .page = calibrate_page,
     COMMAND_OPTIONS(calibrate_options, calibrate_parts, {.judge.seed = SCENARIO_SEED}),
     .opens_output = true,

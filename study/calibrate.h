@@ -1,4 +1,4 @@
-// Calibration: physical constants of clusters and dispatchers from measured rows, by least squares
+// Calibration: constants of clusters, dispatchers and kernels from measured rows, by least squares
 // on the closed form's relative errors (study/fit.h).
 //
 // What may move is said by a fit file:
@@ -8,6 +8,7 @@
 //       - {key: hbm, clusters: [h100-cx7, hopper-cx7], min: 2TB/s, max: 3.35TB/s}
 //       - {key: dispatch_sm_rate, dispatchers: [deepep-normal], start: 16GB/s}
 //       - {key: dispatch_fixed, also: combine_fixed, dispatchers: [deepep-normal@hopper-cx7]}
+//       - {key: gemm_bf16_flops, kernels: [sglang@h200]}
 //     prior: 0.5
 //     data: "DeepEP's kernels, published by 2026-11"
 //
@@ -19,7 +20,7 @@
 //       - {key: nic, clusters: [asked], start: 40GB/s}
 //       - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}
 //
-// A parameter is one key of a cluster or dispatcher, one value for all presets that it names and so
+// A parameter is one key of a cluster, dispatcher or kernels, one value for all presets that it names and so
 // for all rows of theirs. Without start it begins at its first preset's value, without min and max
 // it may move by a factor of 100 either way. With a prior, the file's or the parameter's own, it is
 // held near its start for want of rows: ln(value / start) has that standard deviation

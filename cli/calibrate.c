@@ -233,7 +233,7 @@ static const char calibrate_page[] =
     "examples:\n"
     "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
     "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
-    "      --cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --write fitted\n"
+    "      --cluster 4x8:name=mine,nvlink=450GB/s,nic=400Gbps --write fitted\n"
     "  epsim simulate --cluster mine --presets fitted\n"
     "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n"
     "\n"

@@ -292,6 +292,7 @@ static const struct option_part layout_parts[] = {
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
     {&scenario_kernels_options, AT(workload.def)},
+    {&scenario_dtypes_options, AT(workload.def)},
     {&scenario_trace_options, AT(workload.def)},
     {&scenario_seed_options, AT(workload.def.seed)},
     {&tokens_options, AT(workload.tokens)},

@@ -277,6 +277,7 @@ static const struct option_part replay_parts[] = {
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
     {&scenario_kernels_options, AT(workload.def)},
+    {&scenario_dtypes_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
     {&scenario_trace_options, AT(workload.def)},
     {&scenario_seed_options, AT(workload.def.seed)},

@@ -226,6 +226,7 @@ const struct option_part layer_parts[LAYER_PARTS] = {
     {&scenario_cluster_options, AT(workload.def)},
     {&scenario_dispatcher_options, AT(workload.def)},
     {&scenario_kernels_options, AT(workload.def)},
+    {&scenario_dtypes_options, AT(workload.def)},
     {&scenario_routing_options, AT(workload.def)},
     {&scenario_layout_options, AT(workload.def)},
     {&scenario_trace_options, AT(workload.def)},
@@ -254,7 +255,7 @@ static const char simulate_page[] =
     "examples:\n"
     "  epsim simulate --routing deepep --check\n"
     "  epsim simulate --tokens 128 --ep 64 --timeline layer.json\n"
-    "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=138GB/s,nic=46GB/s\n"
+    "  epsim simulate --traffic matrix.txt --cluster 4x8:nvlink=200GB/s,nic=400Gbps\n"
     "\n"
     "usage: epsim simulate [flags]\n"
     "{flags}\n"

@@ -14,7 +14,7 @@ struct simulate_options {
 };
 
 // Their options, of which each takes all but one group: offsets from a struct simulate_options.
-#define LAYER_PARTS 25
+#define LAYER_PARTS 26
 extern const struct option_part layer_parts[LAYER_PARTS];
 extern const struct option_group timeline_options;
 

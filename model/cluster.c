@@ -227,7 +227,7 @@ static void cluster_settle(struct object_reading *reading)
         cluster->bridge_nominal_Bps = cluster->bridge_Bps;
 }
 
-static const struct object_reader cluster_reader = {
+const struct object_reader cluster_reader = {
     .kind = "clusters",
     .whose = "a cluster's",
     .fields = cluster_fields,
@@ -237,65 +237,6 @@ static const struct object_reader cluster_reader = {
     .settle = cluster_settle,
     .fault = cluster_fault,
 };
-
-static bool shape_changes(const struct field_change *change, char *shape, struct error *err)
-{
-    char quoted[ERROR_QUOTE_BYTES];
-    char *cross = strchr(shape, 'x');
-    if (!cross || cross == shape || cross[1] == '\0')
-        return error_set(err, EXIT_INPUT,
-                         "'%s': expected NODESxGPUS, such as 4x8, then :key=value,key=value",
-                         error_quote(shape, quoted));
-    *cross = '\0';
-    return field_set(change, "nodes", shape, err) &&
-           field_set(change, "gpus_per_node", cross + 1, err);
-}
-
-// The one-line form of a cluster of no preset: "4x8", then ":key=value,key=value".
-static bool load_shape(struct object_reading *reading, char *shape, char *items)
-{
-    const struct field_change change = {cluster_fields, CLUSTER_FIELDS, reading->object,
-                                        reading->seen};
-    if (!shape_changes(&change, shape, reading->err) ||
-        (items && !field_assign(&change, items, reading->err)))
-        return false;
-    cluster_settle(reading);
-    return cluster_check(reading->object, reading->err);
-}
-
-static bool begins_with_shape(const char *text)
-{
-    const char *end = text;
-    while (isdigit((unsigned char)*end))
-        end++;
-    return end != text && *end == 'x';
-}
-
-// A shape with its keys, or a preset or file with keys changed.
-static bool load_line(struct object_reading *reading, const char *what)
-{
-    char *items, quoted[ERROR_QUOTE_BYTES];
-    char *text = object_split(what, &items);
-    const bool done = begins_with_shape(text) || !items
-                          ? load_shape(reading, text, items)
-                          : object_load(reading, text) && object_change(reading, items);
-    free(text);
-    return done || error_prefix(reading->err, "'%s'", error_quote(what, quoted));
-}
-
-bool cluster_load(const char *what, struct cluster *cluster, struct provenance *provenance,
-                  struct error *err)
-{
-    bool seen[CLUSTER_FIELDS] = {false};
-    struct object_reading reading = {.reader = &cluster_reader,
-                                     .object = cluster,
-                                     .provenance = provenance,
-                                     .seen = seen,
-                                     .err = err};
-    *cluster = cluster_default();
-    const bool line = begins_with_shape(what) || object_says_changes(what);
-    return line ? load_line(&reading, what) : object_load(&reading, what);
-}
 
 bool cluster_of_gpu(const char *gpu, char *name)
 {
@@ -313,30 +254,6 @@ bool cluster_of_gpu(const char *gpu, char *name)
     }
     free(names);
     return found;
-}
-
-char *cluster_line(const struct cluster *cluster)
-{
-    struct cluster base = cluster_default();
-    base.nvlink_nominal_Bps = cluster->nvlink_Bps;
-    base.nic_nominal_Bps = cluster->nic_Bps;
-    base.bridge_nominal_Bps = cluster->bridge_Bps;
-    char *line = mem_format("%ux%u", cluster->nodes, cluster->gpus_per_node);
-    char glue = ':';
-    for (size_t row = 0; row < CLUSTER_FIELDS; row++) {
-        const struct field *field = &cluster_fields[row];
-        char mine[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
-        field_format(field, cluster, mine);
-        field_format(field, &base, theirs);
-        if (row == cluster_row("nodes") || row == cluster_row("gpus_per_node") ||
-            strcmp(mine, theirs) == 0)
-            continue;
-        char *longer = mem_format("%s%c%s=%s", line, glue, field->key, mine);
-        free(line);
-        line = longer;
-        glue = ',';
-    }
-    return line;
 }
 
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,

@@ -69,10 +69,17 @@ extern const size_t cluster_field_count;
 // Latencies of 1 us NVLink and 2.5 us NIC and a Hopper GPU; no links.
 struct cluster cluster_default(void);
 
-// Reads a preset's name, a YAML file, or the one-line form "4x8:nvlink=160GB/s,nic=50GB/s" (nodes
-// x GPUs a node, then any keys of cluster_fields; a rate given alone is its nominal figure too), or
-// a preset or file with keys changed, "h800-cx7:nic=25GB/s"; its name then ends in '*'.
-// provenance as in moe_load.
+// How files of clusters are read.
+extern const struct object_reader cluster_reader;
+
+// Reads a preset's name, a YAML file, or the one-line form "4x8:nvlink=450GB/s,nic=400Gbps" (nodes
+// x GPUs a node, then keys), or a preset or file with keys changed, "h800-cx7:nic=200Gbps"; its
+// name then ends in '*'. Keys are those of cluster_fields, but that in a line `nvlink` and `nic`
+// are nominal rates, as datasheets have them, and nvlink_effective and nic_effective what a good
+// implementation sustains. A nominal rate alone is scaled by effective over nominal of the preset
+// that is changed, or else of the preset whose link is most like (NVLink: of the same GPU; the
+// nearest nominal rate; the most fitted rows), with a notice. An effective rate alone leaves a
+// preset's nominal one, and is its own in a line without preset. provenance as in moe_load.
 bool cluster_load(const char *what, struct cluster *cluster, struct provenance *provenance,
                   struct error *err);
 

@@ -83,11 +83,24 @@ static const char *padded_fault(const struct dispatcher *d, struct error *err)
     return NULL;
 }
 
+static const char *words_fault(const char *key, const char *words, struct error *err)
+{
+    char word[32], quoted[ERROR_QUOTE_BYTES];
+    return dtype_unknown_word(words, word)
+               ? preset_fault(err, key, "'%s': expected words such as \"fp8 bf16 nvfp4\"",
+                              error_quote(word, quoted))
+               : NULL;
+}
+
 static const char *dispatcher_fault(const struct dispatcher *d, struct error *err)
 {
     const char *key = rail_fault(d, err);
     if (!key)
         key = padded_fault(d, err);
+    if (!key)
+        key = words_fault("dispatch_dtypes", d->dispatch_dtypes, err);
+    if (!key)
+        key = words_fault("combine_dtypes", d->combine_dtypes, err);
     const char *zero = d->chunk_tokens == 0           ? "chunk_tokens"
                        : d->combine_chunk_tokens == 0 ? "combine_chunk_tokens"
                        : d->align_bytes == 0          ? "align_bytes"

@@ -86,8 +86,10 @@ struct dispatcher {
     uint32_t choice_bytes; // dispatch metadata a chosen expert (index, weight)
     uint32_t slot_bytes;   // dispatch metadata an expert slot of a node (its weight, or none)
     uint32_t combine_choice_bytes;
-    uint32_t align_bytes;     // a token's wire bytes are rounded up to this
-    uint32_t max_tokens;      // a rank, the library's own limit; 0: none
+    uint32_t align_bytes;                   // a token's wire bytes are rounded up to this
+    char dispatch_dtypes[FIELD_TEXT_BYTES]; // payloads that its kernels take, by name: words;
+    char combine_dtypes[FIELD_TEXT_BYTES];  // "": any
+    uint32_t max_tokens;                    // a rank, the library's own limit; 0: none
     uint32_t capacity_tokens; // of a rank, that its buffers are made for; 0: the most of any rank
     uint64_t notify_ps;       // counts kernel of one node, without waiting for late ranks
     uint64_t notify_inter_ps;

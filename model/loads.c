@@ -123,9 +123,8 @@ static void add_served(struct loads *loads, const struct source_count *count)
     loads->dropped += (double)count->dropped;
 }
 
-static struct source_count *count_source(const struct routing *routing,
-                                         const struct layout *layout, uint32_t nodes,
-                                         uint32_t source)
+static struct source_count *count_source(const struct routing *routing, const struct layout *layout,
+                                         uint32_t nodes, uint32_t source)
 {
     struct source_count *count = source_count_new(layout, nodes);
     uint16_t ids[MOE_MAX_TOPK];
@@ -314,8 +313,7 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
                               .expert = mem_alloc(layout->ranks, sizeof(double)),
                               .node = mem_alloc(nodes, sizeof(double)),
                               .slot = mem_alloc(layout->slots, sizeof(double))};
-    const bool closed =
-        routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups;
+    const bool closed = routing->rule == ROUTING_UNIFORM || routing->topk_groups == routing->groups;
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;

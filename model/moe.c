@@ -5,11 +5,9 @@
 #include "base/object.h"
 #include "base/preset.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-const char *const dtype_names[] = {"fp8", "bf16", "fp32", "mxfp8", "nvfp4", "nvfp4-in-kernel",
-                                   NULL};
-static const char *const weight_names[] = {"fp8", "bf16", "fp32", NULL};
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};
 
 // clang-format off
@@ -37,9 +35,9 @@ const struct field moe_fields[] = {
     NAMED(score, score_names, "how the router turns logits into scores"),
     ROW(normalise, FIELD_BOOL, 0, 0, "a token's weights are divided by their sum"),
     ROW(routed_scaling, FIELD_NUMBER, 1e-6, 1e6, "factor on the routed weights"),
-    NAMED(dispatch_dtype, dtype_names, "payload of dispatch"),
-    NAMED(combine_dtype, dtype_names, "payload of combine"),
-    NAMED(weight_dtype, weight_names, "the experts' matrices"),
+    NAMED(dispatch_dtype, payload_names, "payload of dispatch (default: by weight_dtype)"),
+    NAMED(combine_dtype, payload_names, "payload of combine"),
+    NAMED(weight_dtype, dtype_names, "the experts' matrices"),
 };
 // clang-format on
 #define MOE_FIELDS (sizeof moe_fields / sizeof moe_fields[0])
@@ -74,7 +72,7 @@ uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
         return ((uint64_t)hidden + 1) / 2 + ((uint64_t)hidden + 15) / 16;
     case DTYPE_NVFP4_IN_KERNEL: // and one fp32 scale of the row
         return ((uint64_t)hidden + 1) / 2 + ((uint64_t)hidden + 15) / 16 + 4;
-    case DTYPE_FP32:
+    default:
         break;
     }
     return 4 * (uint64_t)hidden;
@@ -115,6 +113,9 @@ static const char *shape_fault(const struct moe *moe, struct error *err)
     const char *key = zero_fault(moe, err);
     if (key)
         return key;
+    if (moe->weight_dtype == DTYPE_NVFP4_IN_KERNEL)
+        return preset_fault(err, "weight_dtype", "%s: expected a format of weights, such as nvfp4",
+                            dtype_names[moe->weight_dtype]);
     if (moe->experts > MOE_MAX_EXPERTS)
         return preset_fault(err, "experts", "%u: expected at most %d", moe->experts,
                             MOE_MAX_EXPERTS);
@@ -139,6 +140,13 @@ static size_t moe_row(const char *key)
     return (size_t)(field_find(moe_fields, MOE_FIELDS, key) - moe_fields);
 }
 
+void moe_settle_dispatch(struct moe *moe, bool given)
+{
+    moe->dispatch_given = given;
+    if (!given)
+        moe->dispatch_dtype = dtype_of_activations(moe->weight_dtype);
+}
+
 // Defaults that hang on other members.
 static void moe_settle(struct object_reading *reading)
 {
@@ -147,6 +155,10 @@ static void moe_settle(struct object_reading *reading)
         moe->topk_groups = moe->groups;
     if (!reading->seen[moe_row("shared_intermediate")])
         moe->shared_intermediate = moe->shared_experts * moe->intermediate;
+    moe_settle_dispatch(moe, reading->seen[moe_row("dispatch_dtype")]);
+    if (!moe->dispatch_given && reading->provenance)
+        reading->provenance[moe_row("dispatch_dtype")].source =
+            mem_copy_text("as engines do: what the experts compute in, where the dispatcher can");
 }
 
 static const char *moe_object_fault(void *object, struct error *err)
@@ -319,28 +331,58 @@ static void config_score(struct config_reading *config)
                doc_name(config->doc), error_quote(text, quoted));
 }
 
-static bool starts_with(const char *text, const char *start)
+// A scalar's text in a map, or "".
+static const char *text_in(const struct doc *doc, doc_node map, const char *key)
 {
-    return strncmp(text, start, strlen(start)) == 0;
+    const doc_node node =
+        map != DOC_NONE && doc_kind(doc, map) == DOC_MAP ? doc_get(doc, map, key) : DOC_NONE;
+    return node != DOC_NONE && doc_kind(doc, node) == DOC_SCALAR ? doc_text(doc, node) : "";
 }
 
-// FP8 weights mean FP8 dispatch; DeepSeek's own serving sends FP8 whatever the checkpoint.
+// The weights of the first group of compressed tensors.
+static doc_node first_weights(const struct doc *doc, doc_node quantization)
+{
+    const doc_node groups = doc_get(doc, quantization, "config_groups");
+    if (groups == DOC_NONE || doc_kind(doc, groups) != DOC_MAP || doc_size(doc, groups) == 0)
+        return DOC_NONE;
+    const doc_node group = doc_value(doc, groups, 0);
+    return doc_kind(doc, group) == DOC_MAP ? doc_get(doc, group, "weights") : DOC_NONE;
+}
+
+static struct quantisation read_quantisation(const struct doc *doc, doc_node map)
+{
+    static const char *const bit_keys[] = {"bits", "w_bit", "weight_bits"};
+    const doc_node weights = first_weights(doc, map);
+    const char *algo = text_in(doc, map, "quant_algo");
+    struct quantisation quantisation = {
+        .method = text_in(doc, map, "quant_method"),
+        .algo = *algo ? algo : text_in(doc, map, "format"),
+        .type = text_in(doc, weights, "type"),
+        .bits = (uint32_t)strtoul(text_in(doc, weights, "num_bits"), NULL, 10),
+        .group_size = (uint32_t)strtoul(text_in(doc, weights, "group_size"), NULL, 10)};
+    for (size_t i = 0; i < sizeof bit_keys / sizeof bit_keys[0] && !quantisation.bits; i++)
+        quantisation.bits = (uint32_t)strtoul(text_in(doc, map, bit_keys[i]), NULL, 10);
+    if (!quantisation.bits)
+        quantisation.bits = !strcmp(text_in(doc, map, "load_in_4bit"), "true")   ? 4
+                            : !strcmp(text_in(doc, map, "load_in_8bit"), "true") ? 8
+                                                                                 : 0;
+    return quantisation;
+}
+
 static void config_dtypes(struct config_reading *config)
 {
     const struct doc *doc = config->doc;
-    const char *type = config_text(config, "model_type");
-    doc_node quantization = config_get(config, "quantization_config");
-    if (quantization == DOC_NONE) // beside a nested text_config
-        quantization = doc_get(doc, doc_root(doc), "quantization_config");
-    doc_node method = DOC_NONE;
-    if (quantization != DOC_NONE && doc_kind(doc, quantization) == DOC_MAP)
-        method = doc_get(doc, quantization, "quant_method");
-    const bool fp8 = method != DOC_NONE && doc_kind(doc, method) == DOC_SCALAR &&
-                     strcmp(doc_text(doc, method), "fp8") == 0;
-    if (fp8)
-        config->moe->weight_dtype = DTYPE_FP8;
-    if (fp8 || starts_with(type, "deepseek") || starts_with(type, "kimi"))
-        config->moe->dispatch_dtype = DTYPE_FP8;
+    char quoted[ERROR_QUOTE_BYTES];
+    doc_node map = config_get(config, "quantization_config");
+    if (map == DOC_NONE) // beside a nested text_config
+        map = doc_get(doc, doc_root(doc), "quantization_config");
+    if (map == DOC_NONE || doc_kind(doc, map) != DOC_MAP)
+        return;
+    const struct quantisation quantisation = read_quantisation(doc, map);
+    if (!dtype_of_quantisation(&quantisation, &config->moe->weight_dtype))
+        notice("%s: quantization_config: quant_method '%s' is unknown; experts are taken as %s",
+               doc_name(doc), error_quote(quantisation.method, quoted),
+               dtype_names[config->moe->weight_dtype]);
 }
 
 // Named by the folder that holds the config.json, else by the kind of model.

@@ -4,17 +4,8 @@
 
 #include "base/field.h"
 #include "base/object.h"
+#include "model/formats/dtype.h"
 
-// fp8: E4M3 with one fp32 scale per 128 values; mxfp8, nvfp4: one-byte scales per 32 and 16 values;
-// the last: bf16 that a combine kernel sends as nvfp4.
-enum dtype {
-    DTYPE_FP8,
-    DTYPE_BF16,
-    DTYPE_FP32,
-    DTYPE_MXFP8,
-    DTYPE_NVFP4,
-    DTYPE_NVFP4_IN_KERNEL,
-};
 enum score { SCORE_SIGMOID, SCORE_SOFTMAX }; // how the router turns logits into scores
 
 #define MOE_MAX_EXPERTS 4096
@@ -38,6 +29,8 @@ struct moe {
     enum dtype dispatch_dtype;
     enum dtype combine_dtype;
     enum dtype weight_dtype; // of the experts' matrices
+    bool dispatch_given;     // dispatch_dtype was asked; if not, it follows from the weights
+                             // (moe_settle_dispatch)
 };
 
 extern const struct field moe_fields[];
@@ -61,6 +54,8 @@ bool moe_check(const struct moe *moe, struct error *err);
 // up), bf16 2 x hidden, fp32 4 x hidden (DeepEP README: "(1 + 4/128) bytes" and 2 bytes a value).
 uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype);
 
-extern const char *const dtype_names[]; // "fp8", "bf16", "fp32", NULL
+// Sets what dispatch moves where nobody has said it (`given`): what the experts compute in
+// (dtype_of_activations), as engines do. A dispatcher that cannot takes bf16: scenario/parts.h.
+void moe_settle_dispatch(struct moe *moe, bool given);
 
 #endif

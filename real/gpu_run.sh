@@ -42,7 +42,7 @@ bf16() {
 
 probe() {
     for ranks in 4 8; do
-        run "$ranks" probe --cluster "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" -o "$out/probe-$ranks.tsv" ||
+        run "$ranks" probe --cluster "2x$((ranks / 2)):nvlink_effective=1GB/s,nic_effective=1GB/s" -o "$out/probe-$ranks.tsv" ||
             echo "FAILED: probe $ranks: exit $?"
     done
 }
@@ -67,7 +67,7 @@ points() {
     for ranks in 4 8; do
         for dispatcher in $dispatchers; do
             run "$ranks" --model deepseek-v3 --dispatcher "$dispatcher" \
-                --cluster "2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s" --tokens 8,16,32,64,128,256,512 --verify 0 \
+                --cluster "2x$((ranks / 2)):nvlink_effective=1GB/s,nic_effective=1GB/s" --tokens 8,16,32,64,128,256,512 --verify 0 \
                 --warmup 2 --iterations 9 --family "shared-h100-$ranks" \
                 -o "$out/points-$ranks-$dispatcher.csv" || echo "FAILED: points $ranks $dispatcher: exit $?"
         done

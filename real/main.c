@@ -66,7 +66,7 @@ static const char probe_help[] =
     "epsim-real probe: messages between two ranks (half of there and back), all-to-alls, device\n"
     "copies, launches and matrix products of this machine; times of the slowest rank\n\n"
     "examples:\n"
-    "  mpirun -n 8 epsim-real probe --cluster 2x4:nvlink=1GB/s,nic=1GB/s\n"
+    "  mpirun -n 8 epsim-real probe --cluster 2x4:nvlink_effective=1GB/s,nic_effective=1GB/s\n"
     "  srun -N 4 --ntasks-per-node 8 epsim-real probe --cluster h800-cx7 -o rows.csv\n\n"
     "-o NAME.csv holds the all-to-alls as measured CSV, and the table goes to standard output;\n"
     "-o NAME.tsv holds the table as TSV; --cluster tells only which ranks make a node\n\n"

@@ -24,7 +24,7 @@ flags=
 [ "$ranks" -gt "$gpus" ] && share=--share-gpu
 here=$(dirname "$0")
 models=$here/results/models
-cluster=1x$ranks:nvlink=1GB/s # names the shape alone
+cluster=1x$ranks:nvlink_effective=1GB/s # names the shape alone
 tokens=${TOKENS:-1..8192:log}
 tokens_ll=${TOKENS_LL:-1..1024:log}
 dispatchers=${DISPATCHERS:-"nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots"}
@@ -77,7 +77,7 @@ points() {
 # The same host as two "nodes" that NVLink joins, so that dispatchers of two stages use both.
 two_stages() {
     [ $((ranks % 2)) -eq 0 ] && [ "$ranks" -gt 2 ] || return
-    on="2x$((ranks / 2)):nvlink=1GB/s,nic=1GB/s"
+    on="2x$((ranks / 2)):nvlink_effective=1GB/s,nic_effective=1GB/s"
     for dtype in fp8 bf16; do
         for dispatcher in nccl-two-stage nccl-calls-normal; do
             measure stages "deepseek-v3-$dtype" "$dispatcher" "$tokens"

@@ -86,6 +86,7 @@ static const struct option_part layer_parts[] = {
     {&scenario_model_options, AT(def)},
     {&scenario_cluster_options, AT(def)},
     {&scenario_dispatcher_options, AT(def)},
+    {&scenario_dtypes_options, AT(def)},
     {&scenario_routing_options, AT(def)},
     {&scenario_layout_options, AT(def)},
     {&scenario_trace_options, AT(def)},

@@ -13,6 +13,6 @@ nodes=${SLURM_JOB_NUM_NODES:?run me under sbatch}
 for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal; do
     # (site) --mpi: what your Slurm and Open MPI were built with
     srun --mpi=pmix "$real" --transport nccl --model deepseek-v3 --dispatcher "$dispatcher" \
-        --cluster "${nodes}x8:nvlink=138GB/s,nic=46GB/s" --tokens 1..4096:log --verify 256 \
+        --cluster "${nodes}x8:nvlink_effective=138GB/s,nic_effective=46GB/s" --tokens 1..4096:log --verify 256 \
         --warmup 5 --iterations 30 --family "slurm-$nodes" -o "$out.$dispatcher"
 done

@@ -24,7 +24,7 @@ run() { # ranks, arguments
 }
 
 shape() { # ranks
-    if [ "$1" -lt 4 ]; then echo "1x$1:nvlink=1GB/s"; else echo "2x$(($1 / 2)):nvlink=1GB/s,nic=1GB/s"; fi
+    if [ "$1" -lt 4 ]; then echo "1x$1:nvlink_effective=1GB/s"; else echo "2x$(($1 / 2)):nvlink_effective=1GB/s,nic_effective=1GB/s"; fi
 }
 
 measure() { # repeat
@@ -38,7 +38,7 @@ measure() { # repeat
 }
 
 echo "probe: what the machine is" >&2
-run 2 probe --transport mpi --cluster 1x2:nvlink=1GB/s -o "$out/probe.tsv"
+run 2 probe --transport mpi --cluster 1x2:nvlink_effective=1GB/s -o "$out/probe.tsv"
 repeat=1
 while [ "$repeat" -le "$repeats" ]; do
     echo "measuring, $repeat of $repeats" >&2

@@ -34,9 +34,10 @@ static bool fit_def(const struct world *world, struct scenario_def *def, struct 
         return error_set(err, EXIT_INPUT, "--ep %u: the job has %u ranks", def->ep, ranks);
     def->ep = ranks;
     if (!def->cluster[0] && ranks % 8 == 0)
-        snprintf(def->cluster, sizeof def->cluster, "%ux8:nvlink=1GB/s,nic=1GB/s", ranks / 8);
+        snprintf(def->cluster, sizeof def->cluster,
+                 "%ux8:nvlink_effective=1GB/s,nic_effective=1GB/s", ranks / 8);
     else if (!def->cluster[0])
-        snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink=1GB/s", ranks);
+        snprintf(def->cluster, sizeof def->cluster, "1x%u:nvlink_effective=1GB/s", ranks);
     return true;
 }
 

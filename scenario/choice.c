@@ -173,6 +173,9 @@ static void try_candidate(struct candidate *candidate, struct scenario *trial,
     const uint32_t tokens = routing_max_tokens(&trial->routing);
     parts_set_dispatcher(trial, &candidate->dispatcher);
     candidate->beyond |= parts_max_tokens(&trial->dispatcher) < tokens;
+    candidate->impossible = !parts_settle_dtypes(trial, &err);
+    if (candidate->impossible)
+        return;
     parts_schedule(trial, loads, &schedule);
     candidate->impossible = !schedule_feasible(&schedule, &err);
     if (!candidate->impossible) {

@@ -17,8 +17,9 @@ GROUP(
 
 GROUP(cluster, HEADING_WORKLOAD,
       {OPTION_TEXT("cluster", AT(cluster), "CLUSTER",
-                   "preset, YAML, either with keys changed (h800-cx7:nic=23GB/s), or one line of "
-                   "effective rates: 4x8:nvlink=138GB/s,nic=46GB/s"),
+                   "preset, YAML, either with keys changed (h800-cx7:nic=200Gbps), or one line "
+                   "(4x8:nvlink=450GB/s,nic=400Gbps); nominal rates are scaled to what such links "
+                   "sustain, nvlink_effective= and nic_effective= are not"),
        .always_said = true},
       {OPTION_NUMBER("ep", FIELD_U32, AT(ep), "N", 1, 1024,
                      "ranks, one a GPU; sets the number of nodes (the cluster's own)"),
@@ -35,6 +36,18 @@ GROUP(kernels, HEADING_WORKLOAD,
       {OPTION_TEXT("kernels", AT(kernels), "NAME",
                    "preset or YAML of compute kernels: " KERNELS_DEFAULT
                    ", others that engines deploy, or epsim-real's own")});
+
+// By enum dtype plus one: what a definition holds.
+static const char *const payload_choices[] = {
+    "auto", "fp8", "bf16", "fp32", "mxfp8", "nvfp4", "nvfp4-in-kernel", NULL};
+
+GROUP(dtypes, HEADING_WORKLOAD,
+      {OPTION_CHOICE("dispatch_dtype", AT(dispatch_dtype), "NAME", payload_choices,
+                     "payload of dispatch: auto (as engines do: what the experts compute in, where "
+                     "the dispatcher can, else bf16), fp8, bf16, fp32, mxfp8 or nvfp4")},
+      {OPTION_CHOICE("combine_dtype", AT(combine_dtype), "NAME", payload_choices,
+                     "payload of combine: auto (bf16, or as the model says), bf16, fp8, fp32 or "
+                     "nvfp4-in-kernel")});
 
 GROUP(routing, HEADING_WORKLOAD,
       {OPTION_CHOICE("routing", AT(routing), "NAME", routing_rule_names,

@@ -14,6 +14,7 @@ extern const struct option_group scenario_model_options;
 extern const struct option_group scenario_cluster_options;    // cluster, ep
 extern const struct option_group scenario_dispatcher_options; // dispatcher, sms
 extern const struct option_group scenario_kernels_options;    // kernels
+extern const struct option_group scenario_dtypes_options;     // dispatch_dtype, combine_dtype
 extern const struct option_group scenario_routing_options;
 extern const struct option_group scenario_layout_options;
 extern const struct option_group scenario_trace_options;

@@ -66,6 +66,44 @@ void parts_set_dispatcher(struct scenario *scenario, const struct dispatcher *di
         scenario->dispatcher.sms = scenario->def.sms;
 }
 
+// Of a measured row everything stands as the row says it.
+bool parts_settle_dtypes(struct scenario *scenario, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const struct dispatcher *dispatcher = &scenario->dispatcher;
+    struct moe *moe = &scenario->moe;
+    if (def->has_shape || scenario->traffic)
+        return true;
+    if (def->dispatch_dtype)
+        moe->dispatch_dtype = (enum dtype)(def->dispatch_dtype - 1);
+    else if (!moe->dispatch_given)
+        moe->dispatch_dtype = dtype_of_activations(moe->weight_dtype);
+    if (def->combine_dtype)
+        moe->combine_dtype = (enum dtype)(def->combine_dtype - 1);
+    const bool asked = def->dispatch_dtype || moe->dispatch_given;
+    if (!asked && !dtype_in(dispatcher->dispatch_dtypes, moe->dispatch_dtype))
+        moe->dispatch_dtype = DTYPE_BF16;
+    if (!dtype_in(dispatcher->dispatch_dtypes, moe->dispatch_dtype))
+        return error_set(err, EXIT_INPUT, "%s %s: %s dispatches %s",
+                         def->dispatch_dtype ? "--dispatch-dtype" : "dispatch_dtype",
+                         dtype_names[moe->dispatch_dtype], dispatcher->name,
+                         dispatcher->dispatch_dtypes);
+    return dtype_in(dispatcher->combine_dtypes, moe->combine_dtype) ||
+           error_set(err, EXIT_INPUT, "%s %s: %s combines %s",
+                     def->combine_dtype ? "--combine-dtype" : "combine_dtype",
+                     dtype_names[moe->combine_dtype], dispatcher->name, dispatcher->combine_dtypes);
+}
+
+void parts_tell_dtype(const struct scenario *scenario)
+{
+    const struct moe *moe = &scenario->moe;
+    const enum dtype wanted = dtype_of_activations(moe->weight_dtype);
+    if (!scenario->traffic && !scenario->def.has_shape && !scenario->def.dispatch_dtype &&
+        !moe->dispatch_given && moe->dispatch_dtype != wanted)
+        notice("experts in %s, but %s dispatches %s: bf16 it is", dtype_names[wanted],
+               scenario->dispatcher.name, scenario->dispatcher.dispatch_dtypes);
+}
+
 static void tell_limits(const struct scenario *scenario, uint32_t tokens)
 {
     const struct dispatcher *dispatcher = &scenario->dispatcher;

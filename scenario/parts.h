@@ -53,6 +53,13 @@ bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint3
 // Takes the dispatcher as it is loaded, with what the definition changes of it.
 void parts_set_dispatcher(struct scenario *scenario, const struct dispatcher *dispatcher);
 
+// What dispatch and combine move, once model and dispatcher are there: as the definition or the
+// model asks; else dispatch moves what the experts compute in where the dispatcher can, and bf16
+// where it cannot. False where what was asked is no payload of the dispatcher's.
+bool parts_settle_dtypes(struct scenario *scenario, struct error *err);
+// Notices experts that compute in what the dispatcher does not take.
+void parts_tell_dtype(const struct scenario *scenario);
+
 // Tokens of a rank that its library takes; UINT32_MAX: no limit.
 uint32_t parts_max_tokens(const struct dispatcher *dispatcher);
 

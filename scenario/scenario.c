@@ -286,6 +286,14 @@ static bool choose(struct scenario *scenario, struct error *err)
     return true;
 }
 
+static bool settle_dtypes(struct scenario *scenario, struct error *err)
+{
+    if (!parts_settle_dtypes(scenario, err))
+        return false;
+    parts_tell_dtype(scenario);
+    return true;
+}
+
 static bool open_workload(struct scenario *scenario, struct error *err)
 {
     const char *asked = scenario->def.dispatcher;
@@ -296,8 +304,10 @@ static bool open_workload(struct scenario *scenario, struct error *err)
         return false;
     if (!scenario->traffic && !open_layer(scenario, tokens, err))
         return false;
-    return *asked || (choose(scenario, err) &&
-                      parts_resolve_dispatcher(scenario, scenario->choice.dispatcher, tokens, err));
+    if (!*asked && (!choose(scenario, err) ||
+                    !parts_resolve_dispatcher(scenario, scenario->choice.dispatcher, tokens, err)))
+        return false;
+    return settle_dtypes(scenario, err);
 }
 
 bool scenario_open_at(struct scenario *scenario, const struct scenario_def *def,
@@ -379,7 +389,8 @@ bool scenario_take_choice(struct scenario *scenario, const struct choice *choice
     const uint32_t tokens = scenario->traffic ? 0 : routing_max_tokens(&scenario->routing);
     scenario_touch(scenario);
     scenario->choice = *choice;
-    return parts_resolve_dispatcher(scenario, choice->dispatcher, tokens, err);
+    return parts_resolve_dispatcher(scenario, choice->dispatcher, tokens, err) &&
+           settle_dtypes(scenario, err);
 }
 
 void scenario_set_layout(struct scenario *scenario, struct layout *layout)

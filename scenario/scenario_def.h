@@ -29,10 +29,11 @@ struct scenario_def {
     struct kernel_shape kernel; // of a measured row: one compute kernel by itself, and nothing else
     enum routing_rule routing;
     uint32_t ep;
-    uint32_t nodes, gpus_per_node; // both: the very shape, instead of ep
-    uint32_t tokens;               // per rank
-    uint32_t sms;                  // of the dispatcher, instead of its preset's
-    bool unplaced;                 // resolves no layout: for who sets one
+    uint32_t nodes, gpus_per_node;          // both: the very shape, instead of ep
+    uint32_t tokens;                        // per rank
+    uint32_t sms;                           // of the dispatcher, instead of its preset's
+    uint32_t dispatch_dtype, combine_dtype; // enum dtype plus one; 0: as engines do
+    bool unplaced;                          // resolves no layout: for who sets one
     uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;

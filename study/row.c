@@ -18,6 +18,7 @@ static struct moe shape_of(const struct measured_row *row)
     moe.intermediate = row->intermediate ? row->intermediate : row->hidden;
     moe.groups = moe.topk_groups = 1;
     moe.dispatch_dtype = moe.combine_dtype = row->dtype;
+    moe.dispatch_given = true;
     if (row->intermediate) {
         moe.shared_experts = 1;
         moe.shared_intermediate = row->intermediate;
@@ -73,6 +74,7 @@ static bool shape_from_model(struct moe *moe, const struct measured_row *row,
                          row->topk, row->experts, row->hidden, from, model, moe->topk, moe->experts,
                          moe->hidden);
     *(row->phase == PHASE_COMBINE ? &moe->combine_dtype : &moe->dispatch_dtype) = row->dtype;
+    moe->dispatch_given = true;
     return true;
 }
 

@@ -122,7 +122,7 @@ static void bench_traffic(void)
 {
     struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
-    strcpy(def.cluster, "4x8:nvlink=160GB/s,nic=50GB/s");
+    strcpy(def.cluster, "4x8:nvlink_effective=160GB/s,nic_effective=50GB/s");
     strcpy(def.traffic, "uniform:1B"); // its cells are replaced below
     resolve(&scenario, &def);
     fill_uneven(scenario.traffic);
@@ -214,7 +214,7 @@ static void bench_program(const char *epsim)
     fclose(out);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
         bench_process(epsim, lines[i] + strlen("epsim "), lines[i]);
-    snprintf(line, sizeof line, "simulate --cluster 4x8:nvlink=160GB/s,nic=50GB/s --traffic %s",
+    snprintf(line, sizeof line, "simulate --cluster 4x8:nvlink_effective=160GB/s,nic_effective=50GB/s --traffic %s",
              path);
     bench_process(epsim, line, "epsim simulate --traffic (the uneven matrix)");
     unlink(path);

@@ -177,7 +177,7 @@ say "  $out/compare.svg   latency against tokens a GPU, both engines, with the p
 heading "What to try next"
 say "  ./epsim simulate --ep 64                          the same layer over twice the GPUs"
 say "  ./epsim simulate --dispatcher nccl-two-stage      another way to move the tokens"
-say "  ./epsim estimate --cluster h800-cx7:nic=92GB/s    what NICs twice as fast would bring"
+say "  ./epsim estimate --cluster h800-cx7:nic=800Gbps    what NICs twice as fast would bring"
 say "  ./epsim simulate --trace $trace --model deepseek-v3 --layer $skewed --timeline $out/timeline.json"
 say "                                                    a timeline to open at https://ui.perfetto.dev"
 say "  ./epsim help simulate                             every flag, with examples"

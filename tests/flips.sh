@@ -27,7 +27,7 @@ job() { # kind, dispatcher, rank, message, bit
     # shellcheck disable=SC2086 # lists of flags
     OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout -k 1 20 \
         mpirun -q --oversubscribe --bind-to none --mca btl self,vader --mca pml ob1 -n $ranks $preload $harm \
-        "$real" --transport mpi --model $model --cluster "$shape:nvlink=1GB/s,nic=1GB/s" --dispatcher "$2" \
+        "$real" --transport mpi --model $model --cluster "$shape:nvlink_effective=1GB/s,nic_effective=1GB/s" --dispatcher "$2" \
         --tokens 9/0/4/6 --warmup 1 --iterations 2 --verify $verify --quiet -o "$folder/rows.csv" >"$folder/log" 2>&1
 }
 

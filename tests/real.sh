@@ -49,23 +49,23 @@ verifies() { # ranks, arguments
 
 for dispatcher in nccl-flat nccl-two-stage nccl-agrs nccl-calls-normal nccl-calls-ll ll-slots; do
     verifies 32 --tokens 16 --dispatcher "$dispatcher"
-    verifies 12 --cluster 3x4:nvlink=1GB/s,nic=1GB/s --tokens 9/0/4 --dispatcher $dispatcher
+    verifies 12 --cluster 3x4:nvlink_effective=1GB/s,nic_effective=1GB/s --tokens 9/0/4 --dispatcher $dispatcher
 done
 for ranks in 1 2 3 5 8; do
     verifies "$ranks" --tokens 24/0/7 --dispatcher nccl-flat
     verifies "$ranks" --tokens 24/0/7 --dispatcher nccl-calls-ll
 done
-verifies 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s --trace traces/minimoe-256e --layer 1 --tokens 24 \
+verifies 8 --cluster 2x4:nvlink_effective=1GB/s,nic_effective=1GB/s --trace traces/minimoe-256e --layer 1 --tokens 24 \
     --dispatcher nccl-two-stage
 verifies 8 --tokens 16 --routing uniform --seed 7 --dispatcher nccl-flat
 verifies 32 --tokens 8 --layout tests/data/layout/trtllm-ep32.yaml --dispatcher nccl-two-stage
 
 # The router's own choices, saved, feed the simulator.
-if run 8 --transport mpi --model $model --tokens 12/3 --cluster 2x4:nvlink=1GB/s,nic=1GB/s \
+if run 8 --transport mpi --model $model --tokens 12/3 --cluster 2x4:nvlink_effective=1GB/s,nic_effective=1GB/s \
     --dispatcher nccl-two-stage --warmup 0 --iterations 1 --write-trace "$work/trace" \
     -o "$work/rows.csv" >"$work/log" 2>&1 &&
     "${EPSIM:-./epsim}" simulate --trace "$work/trace" --model $model --check \
-        --cluster 2x4:nvlink=1GB/s,nic=1GB/s --dispatcher nccl-two-stage >"$work/log" 2>&1; then
+        --cluster 2x4:nvlink_effective=1GB/s,nic_effective=1GB/s --dispatcher nccl-two-stage >"$work/log" 2>&1; then
     good
 else
     bad "a written trace replayed" "$work/log"
@@ -73,7 +73,7 @@ fi
 rm -f "$work/rows.csv"
 
 # Layers and steps of a trace in one job, and the simulator beside them: seven phases, mean and slowest.
-replayed="--trace traces/minimoe-256e --model $model --tokens 8 --cluster 2x4:nvlink=1GB/s,nic=1GB/s
+replayed="--trace traces/minimoe-256e --model $model --tokens 8 --cluster 2x4:nvlink_effective=1GB/s,nic_effective=1GB/s
     --dispatcher nccl-two-stage"
 # shellcheck disable=SC2086 # a list of flags
 if run 8 --transport mpi $replayed --layer 1,4 --step 0..4:2 --warmup 1 --iterations 3 \
@@ -100,7 +100,7 @@ rm -f "$work/rows.csv" "$work/steps.tsv"
 if run 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --iterations 1 -o "$work/a.csv" >"$work/log" 2>&1 &&
     run 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --iterations 1 -o "$work/b.csv" \
         >"$work/log" 2>&1 && "${EPSIM:-./epsim}" accuracy "$work/a.csv" "$work/b.csv" --model $model \
-        --cluster 1x2:nvlink=1GB/s --engine estimate >"$work/log" 2>&1 &&
+        --cluster 1x2:nvlink_effective=1GB/s --engine estimate >"$work/log" 2>&1 &&
     [ -z "$(cut -d, -f1 "$work/a.csv" "$work/b.csv" | grep -v '^id$' | sort | uniq -d)" ]; then
     good
 else
@@ -119,7 +119,7 @@ fi
 rm -f "$work/rows.csv" "$work/timeline.json"
 
 # The machine itself.
-if run 4 probe --transport mpi --cluster 2x2:nvlink=1GB/s,nic=1GB/s --warmup 1 --iterations 3 \
+if run 4 probe --transport mpi --cluster 2x2:nvlink_effective=1GB/s,nic_effective=1GB/s --warmup 1 --iterations 3 \
     -o "$work/probe.tsv" >"$work/log" 2>&1 && grep -q '^# epsim.probe/1' "$work/probe.tsv"; then
     good
 else
@@ -128,7 +128,7 @@ fi
 rm -f "$work/probe.tsv"
 
 # Its all-to-alls as measured rows.
-if run 2 probe --transport mpi --cluster 1x2:nvlink=1GB/s --warmup 0 --iterations 1 --most 4KiB \
+if run 2 probe --transport mpi --cluster 1x2:nvlink_effective=1GB/s --warmup 0 --iterations 1 --most 4KiB \
     -o "$work/probe.csv" >"$work/log" 2>&1 &&
     "${EPSIM:-./epsim}" accuracy "$work/probe.csv" --cluster a100-nvl8 --engine estimate >"$work/log" 2>&1; then
     good
@@ -218,7 +218,7 @@ differs --layer "$tiny --trace traces/minimoe-256e --layer 0,1" "$tiny --trace t
 differs --trace "$tiny --tokens 8 --trace traces/minimoe-256e" "$tiny --tokens 8"
 differs 'the command' "$tiny --tokens 8" "probe"
 differs --most "probe --most 1KiB" "probe --most 4KiB"
-differs --cluster "probe --most 1KiB" "probe --most 1KiB --cluster 2x1:nvlink=1GB/s,nic=1GB/s"
+differs --cluster "probe --most 1KiB" "probe --most 1KiB --cluster 2x1:nvlink_effective=1GB/s,nic_effective=1GB/s"
 
 # Two versions in one job: one line, and nothing runs. The other version is this one with its name changed.
 name=$("${EPSIM:-./epsim}" --version | sed 's/^epsim //')

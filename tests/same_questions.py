@@ -132,7 +132,7 @@ def from_trace(rng, layers="one"):
 def traffic(rng):
     if rng.random() < 0.25:
         return [
-            "--traffic", *rng.choice([("tests/data/traffic/incast-8.txt", "--cluster", "1x8:nvlink=160GB/s"),
+            "--traffic", *rng.choice([("tests/data/traffic/incast-8.txt", "--cluster", "1x8:nvlink_effective=160GB/s"),
                                       ("tests/data/traffic/uneven-32.txt", "--cluster", "h800-cx7:nodes=4")])
         ]
     size = rng.choice(["4KiB", "64KiB", "1MiB", "3MB", "16MiB"])
@@ -197,21 +197,21 @@ tests/data/measured-small.csv
 study/measured/h800-cx7.csv
 study/measured/published.csv
 real/results/h100-x4/points.csv --presets real/results/hopper/presets
-real/results/h100-x4/probe.tsv --cluster 1x4:name=mine,nvlink=300GB/s,nic=45GB/s
-tests/data/nccl-tests/alltoall-1x8.txt --cluster 1x8:name=mine,nvlink=330GB/s,nic=44GB/s
-tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --cluster 2x8:nvlink=330GB/s,nic=44GB/s
+real/results/h100-x4/probe.tsv --cluster 1x4:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
+tests/data/nccl-tests/alltoall-1x8.txt --cluster 1x8:name=mine,nvlink_effective=330GB/s,nic_effective=44GB/s
+tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --cluster 2x8:nvlink_effective=330GB/s,nic_effective=44GB/s
 """)
 
 CALIBRATED = rows("""
 tests/data/measured-small.csv --fit study/fits/h800-cx7.yaml
 study/measured/h800-cx7.csv --fit study/fits/h800-cx7.yaml
-real/results/h100-x4/probe.tsv --fit study/fits/probe.yaml --cluster 1x4:name=mine,nvlink=300GB/s,nic=45GB/s
+real/results/h100-x4/probe.tsv --fit study/fits/probe.yaml --cluster 1x4:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
 tests/data/nccl-tests/alltoall-1x8.txt --fit study/fits/nccl-tests.yaml \
-  --cluster 1x8:name=mine,nvlink=300GB/s,nic=45GB/s
+  --cluster 1x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
 tests/data/nccl-tests/alltoall-1x8.txt tests/data/nccl-tests/alltoall-2x8.txt --fit study/fits/nccl-tests.yaml \
-  --cluster 2x8:name=mine,nvlink=300GB/s,nic=45GB/s
+  --cluster 2x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
 tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --fit study/fits/nccl-tests.yaml \
-  --cluster 2x8:name=mine,nvlink=300GB/s,nic=45GB/s
+  --cluster 2x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
 """)
 
 
@@ -436,13 +436,13 @@ model/presets/dispatchers/deepep-normal.yaml p/dispatchers/deepep-normal.yaml es
 model/presets/recipes/zipf.yaml x.yaml trace make x.yaml --layer 0 --tokens 64 -o made
 tests/data/measured-small.csv x.csv accuracy x.csv --engine estimate
 tests/data/measured-steps.csv x.csv compare --ep 8 --trace traces/minimoe-256e --tokens 32 --measured x.csv
-tests/data/nccl-tests/alltoall-1x8.txt x.txt accuracy x.txt --cluster 1x8:nvlink=330GB/s --engine estimate \
+tests/data/nccl-tests/alltoall-1x8.txt x.txt accuracy x.txt --cluster 1x8:nvlink_effective=330GB/s --engine estimate \
   --tsv accuracy-rows
-real/results/h100-x4/probe.tsv x.tsv accuracy x.tsv --cluster 1x4:nvlink=330GB/s --engine estimate --tsv accuracy-rows
-tests/data/traffic/incast-8.txt x.txt simulate --traffic x.txt --cluster 1x8:nvlink=160GB/s
+real/results/h100-x4/probe.tsv x.tsv accuracy x.tsv --cluster 1x4:nvlink_effective=330GB/s --engine estimate --tsv accuracy-rows
+tests/data/traffic/incast-8.txt x.txt simulate --traffic x.txt --cluster 1x8:nvlink_effective=160GB/s
 tests/data/layout/trtllm-ep32.yaml x.yaml layout inspect x.yaml --ep 32
 study/fits/nccl-tests.yaml x.yaml calibrate tests/data/nccl-tests/alltoall-1x8.txt --fit x.yaml \
-  --cluster 1x8:name=mine,nvlink=330GB/s,nic=44GB/s
+  --cluster 1x8:name=mine,nvlink_effective=330GB/s,nic_effective=44GB/s
 tests/data/import/vllm.json x.json trace import x.json --model tests/data/import/model.yaml -o imported
 tests/data/import/load-history.json x.json trace import x.json --model tests/data/import/model.yaml --ep 2 -o imported
 tests/data/import/vllm-u1.npy x.npy trace import x.npy --model tests/data/import/model.yaml -o imported
@@ -525,7 +525,7 @@ def real_questions(count, seed):
     asked = []
     for i in range(count):
         nodes, gpus = rng.choice([(1, 2), (1, 4), (2, 2), (2, 4), (3, 2)])
-        place = ["--transport", "mpi", "--cluster", f"{nodes}x{gpus}:nvlink=1GB/s,nic=1GB/s"]
+        place = ["--transport", "mpi", "--cluster", f"{nodes}x{gpus}:nvlink_effective=1GB/s,nic_effective=1GB/s"]
         if i % 8 == 7:
             asked.append((nodes * gpus, [
                 "probe", *place, "--warmup", "0", "--iterations", "1", "--most", "64KiB", *maybe(rng, 0.3, "--json"),

@@ -23,7 +23,7 @@ convert() {
     "$PYTHON" traces/sglang_pt.py "$@" -o "$work/$name" -q
 }
 loads() {
-    "$EPSIM" trace info "$1" --cluster 1x2:nvlink=100GB/s,nic=1GB/s --tsv trace | sed '/^#/d' | cut -f1-8
+    "$EPSIM" trace info "$1" --cluster 1x2:nvlink_effective=100GB/s,nic_effective=1GB/s --tsv trace | sed '/^#/d' | cut -f1-8
 }
 same() {
     if ! cmp -s "$1" "$2"; then

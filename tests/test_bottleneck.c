@@ -18,9 +18,9 @@ static const struct {
     const char *simulated, *estimated; // ends of the name: drawn loads differ by rank and direction
 } cases[] = {
     // The same bytes in and out of every rank: the first sending port, by both.
-    {"4x8:nvlink=138GB/s,nic=46GB/s", "raw", "uniform:1MiB", 32, 0, 0, PHASE_ALLTOALL,
+    {"4x8:nvlink_effective=138GB/s,nic_effective=46GB/s", "raw", "uniform:1MiB", 32, 0, 0, PHASE_ALLTOALL,
      "gpu0.nic.tx", "gpu0.nic.tx"},
-    {"4x8:nvlink=138GB/s,nic=46GB/s", "raw", "uniform:1KiB", 32, 0, 0, PHASE_ALLTOALL, "latency",
+    {"4x8:nvlink_effective=138GB/s,nic_effective=46GB/s", "raw", "uniform:1KiB", 32, 0, 0, PHASE_ALLTOALL, "latency",
      "latency"},
     {"a100-nvl8", "nccl-alltoall", "uniform:64MiB", 8, 0, 0, PHASE_ALLTOALL, "gpu0.nvlink.tx",
      "gpu0.nvlink.tx"},
@@ -35,7 +35,7 @@ static const struct {
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_DISPATCH, ".sm", "gpu0.sm"},
     {"h800-cx7", "deepep-normal", "", 8, 4096, 4, PHASE_COMBINE, ".sm", "gpu0.sm"},
     // Work of SMs that a cost model says, before, beside and after the wires, is more than theirs.
-    {"h800-cx7:nvlink=2000GB/s", "deepep-ll", "", 8, 1024, 0, PHASE_COMBINE, ".sm", "gpu0.sm"},
+    {"h800-cx7:nvlink_effective=2000GB/s", "deepep-ll", "", 8, 1024, 0, PHASE_COMBINE, ".sm", "gpu0.sm"},
     {"gb200-nvl72:sms=16", "trtllm-onesided", "", 8, 4096, 0, PHASE_DISPATCH, ".sm", "gpu0.sm"},
 };
 

@@ -215,7 +215,7 @@ static void run(struct calibration *calibration, struct measured *measured, cons
 
 START_TEST(finds_constants_again)
 {
-    struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
+    struct fixture rows = rows_fixture("h800-cx7:nic_effective=31GB/s,nvlink_effective=101GB/s,nic_latency=6us");
     struct fixture fit = fixture_make(two_rates, ".yaml");
     struct calibration calibration;
     struct measured measured;
@@ -254,7 +254,7 @@ static void check_provenance(const struct calibration *calibration, const struct
 // Fitted presets are read back by name, and predict what the fit predicted.
 START_TEST(writes_presets)
 {
-    struct fixture rows = rows_fixture("h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us");
+    struct fixture rows = rows_fixture("h800-cx7:nic_effective=31GB/s,nvlink_effective=101GB/s,nic_latency=6us");
     struct fixture fit = fixture_make(two_rates, ".yaml");
     const struct row_overrides overrides = {.seed = 1};
     struct calibration calibration;

@@ -153,7 +153,7 @@ static const struct {
 } reasons[] = {
     {"h800-cx7", 32, 128, "with rows of h800-cx7 across nodes"},
     {"h800-cx7", 8, 128, "with rows of h800 in one node"},
-    {"h800-cx7:nic=20GB/s", 32, 128, "with rows of h800-cx7 across nodes"},
+    {"h800-cx7:nic_effective=20GB/s", 32, 128, "with rows of h800-cx7 across nodes"},
     {"h800-cx7", 32, 4096, "the only one that takes so many tokens"},
     {"gb200-nvl72", 72, 128, "with rows of gb200 in one node"},
     {"b200-nvl8", 8, 128, "rows of b200 in one node are of 8192 tokens alone; "},
@@ -162,8 +162,8 @@ static const struct {
     {"h20-cx7", 16, 128, "with rows of hopper across nodes"},
     {"a100-nvl8", 8, 128, "with rows of nvidia in one node"},
     {"mi308x-cx7", 16, 128, "the only one with rows of cdna3 across nodes"},
-    {"4x8:nvlink=300GB/s,nic=46GB/s", 32, 128, "with rows of hopper across nodes"},
-    {"1x8:nvlink=300GB/s,gpu=new", 8, 128, "with rows of any GPU in one node"},
+    {"4x8:nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128, "with rows of hopper across nodes"},
+    {"1x8:nvlink_effective=300GB/s,gpu=new", 8, 128, "with rows of any GPU in one node"},
 };
 
 START_TEST(why_is_said)
@@ -213,7 +213,7 @@ static void forget_rows(void)
 // Rows of one's own machine stand behind its dispatchers.
 START_TEST(own_rows_count)
 {
-    const struct scenario_def def = ask_on("4x8:name=mine,nvlink=300GB/s,nic=46GB/s", 32, 128);
+    const struct scenario_def def = ask_on("4x8:name=mine,nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128);
     struct scenario scenario;
     write_rows(
         "rows:\n"

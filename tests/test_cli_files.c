@@ -126,7 +126,7 @@ START_TEST(refused_presets_leave_nothing)
     struct outcome outcome =
         run("calibrate tests/data/nccl-tests/alltoall-1x8.txt "
             "tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt "
-            "--cluster 4x8:name=mine,nvlink=300GB/s,nic=45GB/s --fit study/fits/probe.yaml "
+            "--cluster 4x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s --fit study/fits/probe.yaml "
             "--write $D/fitted");
     ck_assert_int_eq(outcome.exit, 2);
     ck_assert_msg(strstr(outcome.err, "--write: raw@mine"), "%s", outcome.err);

@@ -70,7 +70,8 @@ END_TEST
 START_TEST(one_line)
 {
     const struct cluster cluster =
-        load("4x8:nvlink=160GB/s,nic=400Gbps,nic_nominal=50GB/s,nvlink-latency=2us,rails=no");
+        load("4x8:nvlink_effective=160GB/s,nic_effective=400Gbps,nic=50GB/"
+             "s,nvlink-latency=2us,rails=no");
     ck_assert_str_eq(cluster.name, "custom");
     ck_assert_uint_eq(cluster.nodes, 4);
     ck_assert_uint_eq(cluster.gpus_per_node, 8);
@@ -87,9 +88,9 @@ START_TEST(smallest_clusters)
 {
     ck_assert_uint_eq(cluster_ranks(&(const struct cluster){.nodes = 1, .gpus_per_node = 1}), 1);
     load("1x1");
-    load("1x8:nvlink=300GB/s");
-    load("32x1:nic=25GB/s");
-    load("1024x1:nic=25GB/s");
+    load("1x8:nvlink_effective=300GB/s");
+    load("32x1:nic_effective=25GB/s");
+    load("1024x1:nic_effective=25GB/s");
 }
 END_TEST
 
@@ -98,8 +99,10 @@ static const char *const line_forms[] = {
     "hopper-cx7",
     "h100-nvl8",
     "1x1",
-    "2x4:nvlink=123.456789GB/s,nic=46.7GB/s,nics_per_node=2,spine_oversubscription=1.5",
-    "2x4:name=mine,nvlink=1GB/s,nic=1GB/s,nic_nominal=2GB/s,gemm_efficiency=0.333,fp8=5e14FLOPS",
+    "2x4:nvlink_effective=123.456789GB/s,nic_effective=46.7GB/"
+    "s,nics_per_node=2,spine_oversubscription=1.5",
+    "2x4:name=mine,nvlink_effective=1GB/s,nic_effective=1GB/s,nic=2GB/"
+    "s,gemm_efficiency=0.333,fp8=5e14FLOPS",
 };
 
 START_TEST(line_reads_back)
@@ -114,10 +117,61 @@ END_TEST
 
 START_TEST(line_is_short)
 {
-    const struct cluster cluster = load("4x8:nic=50GB/s,nvlink=160GB/s");
+    const struct cluster cluster = load("4x8:nic_effective=50GB/s,nvlink_effective=160GB/s");
     char *line = cluster_line(&cluster);
-    ck_assert_str_eq(line, "4x8:nvlink=160GB/s,nic=50GB/s");
+    ck_assert_str_eq(line, "4x8:nvlink_effective=160GB/s,nic_effective=50GB/s");
     free(line);
+}
+END_TEST
+
+// Nominal rates alone are scaled by the preset that is changed, or the one most like; effective
+// ones stand as they are. GB/s.
+static const struct {
+    const char *line;
+    double nvlink, nvlink_nominal, nic, nic_nominal; // 0: not looked at
+    const char *like;                                // whose share of nominal; "": none
+} rated[] = {
+    {"h800-cx7:nic=400Gbps", 0, 200, 0, 50, "h800-cx7"},
+    {"h800-cx7:nic=800Gbps", 0, 200, 0, 100, "h800-cx7"},
+    {"h800-cx7:nvlink=450GB/s", 0, 450, 0, 50, "h800-cx7"},
+    {"h800-cx7:nic_effective=23GB/s", 0, 200, 23, 50, ""},
+    {"h800-cx7:nic_effective=23GB/s,nic=200Gbps", 0, 200, 23, 25, ""},
+    {"4x8:nvlink=200GB/s,nic=200Gbps,gpu=h800", 0, 200, 0, 25, "h800-cx7"},
+    {"4x8:nvlink_effective=160GB/s,nic_effective=50GB/s", 160, 160, 50, 50, ""},
+    {"h100-nvl8:nodes=4,nic_effective=40GB/s", 0, 450, 40, 0, ""},
+};
+
+START_TEST(nominal_rates)
+{
+    const struct cluster cluster = load(rated[_i].line);
+    if (rated[_i].nvlink > 0)
+        ck_assert_double_eq(cluster.nvlink_Bps, rated[_i].nvlink * 1e9);
+    if (rated[_i].nic > 0)
+        ck_assert_double_eq(cluster.nic_Bps, rated[_i].nic * 1e9);
+    if (rated[_i].nvlink_nominal > 0)
+        ck_assert_double_eq(cluster.nvlink_nominal_Bps, rated[_i].nvlink_nominal * 1e9);
+    if (rated[_i].nic_nominal > 0)
+        ck_assert_double_eq(cluster.nic_nominal_Bps, rated[_i].nic_nominal * 1e9);
+    if (!*rated[_i].like)
+        return;
+    const struct cluster like = load(rated[_i].like);
+    ck_assert_double_eq_tol(cluster.nvlink_Bps / cluster.nvlink_nominal_Bps,
+                            like.nvlink_Bps / like.nvlink_nominal_Bps, 1e-9);
+    if (strchr(rated[_i].line, 'x') != rated[_i].line + 1)
+        ck_assert_double_eq_tol(cluster.nic_Bps / cluster.nic_nominal_Bps,
+                                like.nic_Bps / like.nic_nominal_Bps, 1e-9);
+}
+END_TEST
+
+// A rate between what presets have takes after the nearest, and never exceeds what was given.
+START_TEST(nominal_rates_of_no_preset)
+{
+    const struct cluster cluster = load("2x8:nvlink=800GB/s,nic=750Gbps");
+    const struct cluster near = load("2x8:nvlink=900GB/s,nic=800Gbps");
+    ck_assert_double_eq_tol(cluster.nvlink_Bps / 800e9, near.nvlink_Bps / 900e9, 1e-9);
+    ck_assert_double_eq_tol(cluster.nic_Bps / 93.75e9, near.nic_Bps / 100e9, 1e-9);
+    ck_assert_double_lt(cluster.nvlink_Bps, 800e9);
+    ck_assert_double_lt(cluster.nic_Bps, 93.75e9);
 }
 END_TEST
 
@@ -199,8 +253,8 @@ START_TEST(set_shape)
         {"h800-cx7", 2, 4, 2, 4},
         {"h800-cx7", 2, 16, 0, 0},
         {"gb200-nvl72", 2, 4, 1, 8},
-        {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 4, 1, 8},
-        {"1x8:nvlink=700GB/s,nic=90GB/s", 2, 2, 2, 2},
+        {"1x8:nvlink_effective=700GB/s,nic_effective=90GB/s", 2, 4, 1, 8},
+        {"1x8:nvlink_effective=700GB/s,nic_effective=90GB/s", 2, 2, 2, 2},
         {"gb200-nvl72", 18, 4, 1, 72},
         {"gb200-nvl72", 1, 8, 1, 8},
         {"gb200-nvl72", 1, 73, 0, 0},
@@ -238,30 +292,38 @@ static const struct {
     {"4x8:zzzzzz=1", "'4x8:zzzzzz=1': zzzzzz: unknown key"},
     {"4x8:nvlink=50", "'4x8:nvlink=50': nvlink: '50': expected a rate with its unit"},
     {"4x8:nvlink=50GHz", "'4x8:nvlink=50GHz': nvlink: '50GHz': "},
-    {"4x8:nvlink=-1GB/s", "'4x8:nvlink=-1GB/s': nvlink: '-1GB/s': must not be negative"},
+    {"4x8:nvlink_effective=-1GB/s",
+     "'4x8:nvlink_effective=-1GB/s': nvlink_effective: '-1GB/s': must not be negative"},
     {"4x8:nvlink=", "'4x8:nvlink=': nvlink: '': "},
     {"4x8:nvlink", "'4x8:nvlink': 'nvlink': expected key=value"},
     {"4x8:=1GB/s", "'4x8:=1GB/s': '=1GB/s': expected key=value"},
     {"4x8:", "'4x8:': '': expected key=value"},
-    {"4x8:nvlink=1GB/s,", "'4x8:nvlink=1GB/s,': '': expected key=value"},
-    {"4x8:nic=1GB/s,nic=2GB/s", "'4x8:nic=1GB/s,nic=2GB/s': nic: given twice"},
+    {"4x8:nvlink_effective=1GB/s,", "'4x8:nvlink_effective=1GB/s,': '': expected key=value"},
+    {"4x8:nic_effective=1GB/s,nic_effective=2GB/s",
+     "'4x8:nic_effective=1GB/s,nic_effective=2GB/s': nic_effective: given twice"},
     {"4x8:nodes=2", "'4x8:nodes=2': nodes: given twice"},
     {"1x8:nvlink=1GB/s,bridge_gpus=4",
      "'1x8:nvlink=1GB/s,bridge_gpus=4': bridge_gpus: 4: expected a rate of what they share"},
     {"1x8:nic=1GB/s,inside=nic,bridge=1GB/s",
      "'1x8:nic=1GB/s,inside=nic,bridge=1GB/s': bridge: expected none, for inside is nic"},
-    {"4x8:nvlink=1GB/s", "'4x8:nvlink=1GB/s': nic: missing or 0; expected a rate, for there are 4"},
+    {"4x8:nvlink_effective=1GB/s",
+     "'4x8:nvlink_effective=1GB/s': nic: missing or 0; expected a rate, for there are 4"},
     {"4x8", "'4x8': nvlink: missing or 0; expected a rate, for a node has 8 GPUs"},
     {"4x", "'4x': '4x': expected NODESxGPUS, such as 4x8"},
-    {"4x8x2:nic=1GB/s", "'4x8x2:nic=1GB/s': gpus_per_node: '8x2': "},
-    {"0x8:nvlink=1GB/s", "'0x8:nvlink=1GB/s': nodes: '0': out of range; expected 1 to 1024"},
+    {"4x8x2:nic_effective=1GB/s", "'4x8x2:nic_effective=1GB/s': gpus_per_node: '8x2': "},
+    {"0x8:nvlink_effective=1GB/s",
+     "'0x8:nvlink_effective=1GB/s': nodes: '0': out of range; expected 1 to 1024"},
     {"2x0", "'2x0': gpus_per_node: '0': out of range"},
-    {"x8:nvlink=1GB/s", "'x8:nvlink=1GB/s': 'x8': no such cluster; expected a file or one of "},
-    {"nvlink=1GB/s", "'nvlink=1GB/s': 'nvlink=1GB/s': expected NODESxGPUS"},
-    {"129x8:nvlink=1GB/s,nic=1GB/s",
-     "'129x8:nvlink=1GB/s,nic=1GB/s': nodes: 129: expected at most 1024 GPUs in all, not 1032"},
-    {"2x8:nvlink=1GB/s,nic=1GB/s,nics_per_node=3",
-     "'2x8:nvlink=1GB/s,nic=1GB/s,nics_per_node=3': nics_per_node: 3: expected a divisor or a "
+    {"x8:nvlink_effective=1GB/s",
+     "'x8:nvlink_effective=1GB/s': 'x8': no such cluster; expected a file or one of "},
+    {"nvlink_effective=1GB/s",
+     "'nvlink_effective=1GB/s': 'nvlink_effective=1GB/s': expected NODESxGPUS"},
+    {"129x8:nvlink_effective=1GB/s,nic_effective=1GB/s",
+     "'129x8:nvlink_effective=1GB/s,nic_effective=1GB/s': nodes: 129: expected at most 1024 GPUs "
+     "in all, not 1032"},
+    {"2x8:nvlink=1GB/s,nic_effective=1GB/s,nics_per_node=3",
+     "'2x8:nvlink=1GB/s,nic_effective=1GB/s,nics_per_node=3': nics_per_node: 3: expected "
+     "a divisor or a "
      "multiple of the 8 GPUs"},
     {"1x1:spine_oversubscription=0.5",
      "'1x1:spine_oversubscription=0.5': spine_oversubscription: "},
@@ -335,6 +397,8 @@ int main(void)
     tcase_add_test(tcase, smallest_clusters);
     tcase_add_loop_test(tcase, line_reads_back, 0, COUNT(line_forms));
     tcase_add_test(tcase, line_is_short);
+    tcase_add_loop_test(tcase, nominal_rates, 0, (int)(sizeof rated / sizeof rated[0]));
+    tcase_add_test(tcase, nominal_rates_of_no_preset);
     tcase_add_test(tcase, yaml_nominal_defaults_to_effective);
     tcase_add_loop_test(tcase, nic_ports, 0, COUNT(ports));
     tcase_add_loop_test(tcase, set_ep, 0, COUNT(eps));

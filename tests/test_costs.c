@@ -105,7 +105,7 @@ START_TEST(variants_by_gpu)
 {
     struct scenario_def h100 = ask("h100-nvl8", 8, "deepep-ll"),
                         h200 = ask("h200-nvl8", 8, "deepep-ll");
-    struct scenario_def plain = ask("1x8:nvlink=300GB/s", 8, "deepep-ll");
+    struct scenario_def plain = ask("1x8:nvlink_effective=300GB/s", 8, "deepep-ll");
     struct scenario a, b, c;
     resolve(&a, &h100, LOADS_EXPECTED);
     resolve(&b, &h200, LOADS_EXPECTED);
@@ -332,7 +332,7 @@ static struct kernel_parts kernels_on(const char *cluster, const char *dispatche
 static struct kernel_parts kernels_of(const char *dispatcher, uint32_t tokens, uint32_t capacity,
                                       size_t transfer)
 {
-    return kernels_on("1x2:nvlink=300GB/s", dispatcher, tokens, capacity, transfer);
+    return kernels_on("1x2:nvlink_effective=300GB/s", dispatcher, tokens, capacity, transfer);
 }
 
 // A token of each of 128 SMs at a time: what 128 take takes one, and one more takes twice that.
@@ -349,7 +349,7 @@ END_TEST
 // Choices that all go to one rank leave the time to send alone, and lengthen the time to receive.
 START_TEST(skew_lengthens_the_receiver)
 {
-    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, "nccl-ep-ll");
+    struct scenario_def def = ask("1x2:nvlink_effective=300GB/s", 2, "nccl-ep-ll");
     struct kernel_times times[2];
     struct scenario scenario;
     struct kernel_costs costs;
@@ -400,7 +400,7 @@ END_TEST
 // A rank without tokens sweeps its buffers like any other.
 START_TEST(idle_ranks_sweep_too)
 {
-    struct scenario_def def = ask("1x2:nvlink=300GB/s", 2, "nccl-ep-ht");
+    struct scenario_def def = ask("1x2:nvlink_effective=300GB/s", 2, "nccl-ep-ht");
     struct scenario scenario;
     struct kernel_costs costs;
     struct loads loads;
@@ -435,8 +435,9 @@ END_TEST
 START_TEST(maps_cross_the_wire)
 {
     static const char *const clusters[][2] = {
-        {"2x1:nic=50GB/s", "2x1:nic=25GB/s"},
-        {"2x1:nic=50GB/s,slow=gpu=0:compute=0.5", "2x1:nic=25GB/s,slow=gpu=0:compute=0.5"}};
+        {"2x1:nic_effective=50GB/s", "2x1:nic_effective=25GB/s"},
+        {"2x1:nic_effective=50GB/s,slow=gpu=0:compute=0.5",
+         "2x1:nic_effective=25GB/s,slow=gpu=0:compute=0.5"}};
     const double fast = kernels_on(clusters[_i][0], "nccl-ep-ht", 4096, 0, 0).notify_ps;
     const double slow = kernels_on(clusters[_i][1], "nccl-ep-ht", 4096, 0, 0).notify_ps;
     ck_assert_double_eq_tol(slow - fast, 4096 * 256 / 8 / 50e9 * 1e12, 1);
@@ -448,7 +449,8 @@ START_TEST(room_costs_the_same_across_nodes)
 {
     double sweep[2];
     for (int nodes = 1; nodes <= 2; nodes++) {
-        const char *cluster = nodes == 1 ? "1x2:nvlink=300GB/s" : "2x1:nic=50GB/s";
+        const char *cluster =
+            nodes == 1 ? "1x2:nvlink_effective=300GB/s" : "2x1:nic_effective=50GB/s";
         const struct kernel_times fits = kernels_on(cluster, "nccl-ep-ht", 128, 0, 0).times;
         const struct kernel_times room = kernels_on(cluster, "nccl-ep-ht", 128, 8192, 0).times;
         sweep[nodes - 1] = room.min_ps + room.tail_ps - fits.min_ps - fits.tail_ps;
@@ -462,12 +464,12 @@ END_TEST
 // ranks share them, and a peer's bytes take eight times as long where channels bind.
 START_TEST(nccl_channels_go_to_the_peers_there_are)
 {
-    static const char narrow[] = "1x8:nvlink=300GB/s,gpu=h100";
+    static const char narrow[] = "1x8:nvlink_effective=300GB/s,gpu=h100";
     const uint64_t bytes = UINT64_C(1) << 30;
     const double link_us = (double)bytes / 300e3;
     ck_assert_double_eq_tol(exchange_us(narrow, 8, "ring", bytes) / link_us, 1, 0.01);
     // 32 channels of 18 GB/s: more than the link, and at 2 TB/s of NVLink what binds.
-    static const char wide[] = "1x8:nvlink=2TB/s,gpu=h100";
+    static const char wide[] = "1x8:nvlink_effective=2TB/s,gpu=h100";
     const double ring = exchange_us(wide, 8, "ring", bytes);
     const double all = exchange_us(wide, 8, "uniform", bytes);
     ck_assert_double_eq_tol(ring / ((double)bytes / (32 * 18.106e3)), 1, 0.02);
@@ -480,8 +482,8 @@ END_TEST
 // no more of NICs of 50 GB/s.
 START_TEST(nccl_channels_of_network_peers)
 {
-    static const char few[] = "2x2:nvlink=300GB/s,nic=50GB/s,gpu=h100";
-    static const char many[] = "10x8:nvlink=300GB/s,nic=50GB/s,gpu=h100";
+    static const char few[] = "2x2:nvlink_effective=300GB/s,nic_effective=50GB/s,gpu=h100";
+    static const char many[] = "10x8:nvlink_effective=300GB/s,nic_effective=50GB/s,gpu=h100";
     const uint64_t bytes = UINT64_C(1) << 30;
     const double channel = 16.869e3, us = (double)bytes;
     ck_assert_double_eq_tol(exchange_us(few, 4, "uniform", bytes), 2 * us / 50e3, 500);
@@ -496,7 +498,8 @@ END_TEST
 // other, a ring's one peer none; across nodes eight ranks are one batch.
 START_TEST(nccl_serves_peers_in_batches)
 {
-    static const char nodes[] = "4x8:nvlink=700GB/s,nic=50GB/s,gpu=b200,architecture=blackwell";
+    static const char nodes[] =
+        "4x8:nvlink_effective=700GB/s,nic_effective=50GB/s,gpu=b200,architecture=blackwell";
     const double once = exchange_us("gb200-nvl72", 16, "uniform", 64);
     const double twice = exchange_us("gb200-nvl72", 32, "uniform", 64);
     ck_assert_double_eq_tol(twice - once, 14.7 + 1.2, 0.5);

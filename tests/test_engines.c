@@ -141,7 +141,7 @@ START_TEST(bridges_bind)
 {
     struct scenario_def def = SCENARIO_DEFAULT;
     const double bytes = 56 * 65536.0;
-    strcpy(def.cluster, "1x8:nvlink=25GB/s,bridge=10GB/s");
+    strcpy(def.cluster, "1x8:nvlink_effective=25GB/s,bridge_effective=10GB/s");
     strcpy(def.dispatcher, "raw");
     strcpy(def.traffic, "uniform:64KiB");
     for (int e = 0; e < 2; e++) {

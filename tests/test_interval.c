@@ -17,7 +17,7 @@
 #include <math.h>
 
 // A machine that is not the preset: what a fit should find.
-#define TRUTH "h800-cx7:nic=31GB/s,nvlink=101GB/s,nic_latency=6us"
+#define TRUTH "h800-cx7:nic_effective=31GB/s,nvlink_effective=101GB/s,nic_latency=6us"
 #define MOVES                                                                                      \
     "prior: 0.5\n"                                                                                 \
     "parameters:\n"                                                                                \
@@ -283,7 +283,7 @@ START_TEST(changed_keys_add_no_uncertainty)
     const struct uncertainties as_is =
         uncertainties_at("h800-cx7", 32, 4096, "deepep-ll", &engine_estimate);
     const struct uncertainties set =
-        uncertainties_at("h800-cx7:nic=46GB/s", 32, 4096, "deepep-ll", &engine_estimate);
+        uncertainties_at("h800-cx7:nic_effective=46GB/s", 32, 4096, "deepep-ll", &engine_estimate);
     ck_assert_double_lt(set.mean[PHASE_DISPATCH].constants,
                         0.8 * as_is.mean[PHASE_DISPATCH].constants);
     ck_assert_double_eq(set.mean[PHASE_DISPATCH].spread, as_is.mean[PHASE_DISPATCH].spread);
@@ -378,10 +378,10 @@ START_TEST(says_what_leaves_the_rows)
         {"h800-cx7", 64, 16, "deepep-normal", 0,
          "16 tokens a GPU on 8 nodes, fitted on 4096 on 8 or more"},
         {"h800-cx7", 32, 4096, "deepep-normal", 64, "64 SMs, fitted on 4 to 24"},
-        {"h800-cx7:nic=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
+        {"h800-cx7:nic_effective=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
         {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,notify=1us", 0,
          "dispatcher changed: window_tokens, notify"},
-        {"h800-cx7:nic=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
+        {"h800-cx7:nic_effective=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
          "hardware changed: nic, hbm"},
         {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,
          "no measured rows stand behind dispatcher unmeasured"},

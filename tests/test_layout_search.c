@@ -62,7 +62,7 @@ static void layer_init(struct layer *layer, const uint16_t *ids, const uint32_t 
     struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct error err;
-    strcpy(def.cluster, "4x2:nvlink=138GB/s,nic=46GB/s");
+    strcpy(def.cluster, "4x2:nvlink_effective=138GB/s,nic_effective=46GB/s");
     strcpy(def.model, "deepseek-v3");
     strcpy(def.dispatcher, "deepep-normal");
     def.unplaced = true;

@@ -18,16 +18,16 @@ static const struct {
     enum dtype dispatch, weight;
 } shapes[] = {
     {"deepseek-v3", 7168, 256, 8, 8, 4, 1, 2048, 58, 3, DTYPE_FP8, DTYPE_FP8},
-    {"deepseek-v2", 5120, 160, 6, 8, 3, 2, 1536, 59, 1, DTYPE_FP8, DTYPE_BF16},
-    {"deepseek-v2-lite", 2048, 64, 6, 1, 1, 2, 1408, 26, 1, DTYPE_FP8, DTYPE_BF16},
+    {"deepseek-v2", 5120, 160, 6, 8, 3, 2, 1536, 59, 1, DTYPE_BF16, DTYPE_BF16},
+    {"deepseek-v2-lite", 2048, 64, 6, 1, 1, 2, 1408, 26, 1, DTYPE_BF16, DTYPE_BF16},
     {"qwen3-235b-a22b", 4096, 128, 8, 1, 1, 0, 1536, 94, 0, DTYPE_BF16, DTYPE_BF16},
     {"qwen3-30b-a3b", 2048, 128, 8, 1, 1, 0, 768, 48, 0, DTYPE_BF16, DTYPE_BF16},
     {"kimi-k2", 7168, 384, 8, 1, 1, 1, 2048, 60, 1, DTYPE_FP8, DTYPE_FP8},
     {"glm-4.5", 5120, 160, 8, 1, 1, 1, 1536, 89, 3, DTYPE_BF16, DTYPE_BF16},
     {"mixtral-8x7b", 4096, 8, 2, 1, 1, 0, 14336, 32, 0, DTYPE_BF16, DTYPE_BF16},
     {"olmoe", 2048, 64, 8, 1, 1, 0, 1024, 16, 0, DTYPE_BF16, DTYPE_BF16},
-    {"gpt-oss-20b", 2880, 32, 4, 1, 1, 0, 2880, 24, 0, DTYPE_BF16, DTYPE_BF16},
-    {"gpt-oss-120b", 2880, 128, 4, 1, 1, 0, 2880, 36, 0, DTYPE_BF16, DTYPE_BF16},
+    {"gpt-oss-20b", 2880, 32, 4, 1, 1, 0, 2880, 24, 0, DTYPE_BF16, DTYPE_MXFP4},
+    {"gpt-oss-120b", 2880, 128, 4, 1, 1, 0, 2880, 36, 0, DTYPE_BF16, DTYPE_MXFP4},
 };
 
 START_TEST(preset_shapes)
@@ -125,6 +125,65 @@ START_TEST(config_nested_and_shared_width)
 }
 END_TEST
 
+// What quantization_config says of the experts' weights, and what dispatch moves to them.
+static const struct {
+    const char *quantization;
+    enum dtype weights, dispatch;
+} quantised[] = {
+    {"{\"quant_method\": \"fp8\", \"fmt\": \"e4m3\"}", DTYPE_FP8, DTYPE_FP8},
+    {"{\"quant_method\": \"fbgemm_fp8\"}", DTYPE_FP8, DTYPE_FP8},
+    {"{\"quant_method\": \"mxfp4\"}", DTYPE_MXFP4, DTYPE_BF16},
+    {"{\"quant_method\": \"awq\", \"bits\": 4}", DTYPE_INT4, DTYPE_BF16},
+    {"{\"quant_method\": \"gptq\", \"bits\": 4, \"group_size\": 128}", DTYPE_INT4, DTYPE_BF16},
+    {"{\"quant_method\": \"gptq\", \"bits\": 8}", DTYPE_INT8, DTYPE_BF16},
+    {"{\"quant_method\": \"modelopt\", \"quant_algo\": \"NVFP4\"}", DTYPE_NVFP4, DTYPE_NVFP4},
+    {"{\"quant_method\": \"modelopt\", \"quant_algo\": \"FP8\"}", DTYPE_FP8, DTYPE_FP8},
+    {"{\"quant_method\": \"compressed-tensors\", \"format\": \"pack-quantized\", "
+     "\"config_groups\": "
+     "{\"group_0\": {\"weights\": {\"num_bits\": 4, \"type\": \"int\", \"group_size\": 32}}}}",
+     DTYPE_INT4, DTYPE_BF16},
+    {"{\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\", "
+     "\"config_groups\": "
+     "{\"group_0\": {\"weights\": {\"num_bits\": 8, \"type\": \"float\"}}}}",
+     DTYPE_FP8, DTYPE_FP8},
+    {"{\"quant_method\": \"compressed-tensors\", \"format\": \"nvfp4-pack-quantized\", "
+     "\"config_groups\": {\"group_0\": {\"weights\": {\"num_bits\": 4, \"type\": \"float\", "
+     "\"group_size\": 16}}}}",
+     DTYPE_NVFP4, DTYPE_NVFP4},
+    {"{\"quant_method\": \"bitsandbytes\", \"load_in_4bit\": true}", DTYPE_INT4, DTYPE_BF16},
+    {"{\"quant_method\": \"own\"}", DTYPE_BF16, DTYPE_BF16},
+    {"null", DTYPE_BF16, DTYPE_BF16},
+};
+
+START_TEST(config_quantisation)
+{
+    char *text = mem_format("{\"model_type\": \"deepseek_v3\", \"hidden_size\": 2048, "
+                            "\"n_routed_experts\": 64, \"num_experts_per_tok\": 4, "
+                            "\"moe_intermediate_size\": 1408, \"num_hidden_layers\": 24, "
+                            "\"quantization_config\": %s}",
+                            quantised[_i].quantization);
+    const struct fixture fixture = fixture_make(text, ".json");
+    const struct moe moe = load(fixture.path);
+    fixture_remove(&fixture);
+    free(text);
+    ck_assert_str_eq(dtype_names[moe.weight_dtype], dtype_names[quantised[_i].weights]);
+    ck_assert_str_eq(dtype_names[moe.dispatch_dtype], dtype_names[quantised[_i].dispatch]);
+    ck_assert(!moe.dispatch_given);
+    ck_assert_uint_eq(moe.combine_dtype, DTYPE_BF16);
+}
+END_TEST
+
+START_TEST(weight_bytes)
+{
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_BF16), 2);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_FP8), 1);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_NVFP4), 0.5625);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_MXFP4), 0.53125);
+    for (enum dtype d = 0; dtype_names[d]; d++)
+        ck_assert(dtype_weight_bytes(d) >= 0.5 && dtype_weight_bytes(d) <= 4);
+}
+END_TEST
+
 START_TEST(native_defaults)
 {
     const struct fixture fixture = fixture_make("hidden: 1024\n"
@@ -140,6 +199,7 @@ START_TEST(native_defaults)
     ck_assert_uint_eq(moe.topk_groups, 8);
     ck_assert_uint_eq(moe.shared_intermediate, 1024);
     ck_assert_uint_eq(moe.dispatch_dtype, DTYPE_FP8);
+    ck_assert(moe.dispatch_given);
     ck_assert(moe.normalise);
     ck_assert_uint_eq(strlen(moe.name), strlen("epsim-XXXXXX"));
 }
@@ -276,6 +336,9 @@ int main(void)
     tcase_add_loop_test(tcase, config_equals_preset, 0, COUNT(published));
     tcase_add_test(tcase, sources_name_their_origin);
     tcase_add_test(tcase, config_nested_and_shared_width);
+    tcase_add_loop_test(tcase, config_quantisation, 0,
+                        (int)(sizeof quantised / sizeof quantised[0]));
+    tcase_add_test(tcase, weight_bytes);
     tcase_add_test(tcase, native_defaults);
     tcase_add_test(tcase, payload_bytes);
     tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));

@@ -317,8 +317,8 @@ END_TEST
 
 // ---- there and back -----------------------------------------------------------------------------
 
-#define MACHINE "2x4:gpu=h100,nvlink=330GB/s,nic=44GB/s,nic_latency=7us"
-#define STARTS "2x4:nvlink=150GB/s,nic=25GB/s"
+#define MACHINE "2x4:gpu=h100,nvlink_effective=330GB/s,nic_effective=44GB/s,nic_latency=7us"
+#define STARTS "2x4:nvlink_effective=150GB/s,nic_effective=25GB/s"
 
 // A table as a test prints it, of the figures that a machine would give, off by up to 2 % either
 // way, evenly.

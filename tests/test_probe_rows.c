@@ -107,7 +107,7 @@ static const char results[] = "real/results/h100-shared/probe-4.tsv";
 // Whatever a probe measured has a prediction, by both engines.
 START_TEST(every_probe_is_predicted)
 {
-    const struct row_overrides overrides = {.cluster = "2x2:nvlink=300GB/s,nic=40GB/s", .seed = 1};
+    const struct row_overrides overrides = {.cluster = "2x2:nvlink_effective=300GB/s,nic_effective=40GB/s", .seed = 1};
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, results, &err), "%s", err.text);
@@ -129,7 +129,7 @@ END_TEST
 START_TEST(predictions_are_physical)
 {
     const struct row_overrides overrides = {
-        .cluster = "2x2:nvlink=100GB/s,nvlink_latency=3us,nic=40GB/s,nic_latency=5us,hbm=2TB/s,"
+        .cluster = "2x2:nvlink_effective=100GB/s,nvlink_latency=3us,nic_effective=40GB/s,nic_latency=5us,hbm=2TB/s,"
                    "bf16=1000TFLOPS,gemm_efficiency=0.5,kernel_launch=4us",
         .seed = 1};
     static const struct {
@@ -168,7 +168,7 @@ END_TEST
 // One GPU shared by four ranks: a rank had a quarter of its memory rate, launches and products.
 START_TEST(finds_the_device)
 {
-    static const char shared[] = "2x2:nvlink=10GB/s,nic=10GB/s,inside=nic,shared_gpus=1";
+    static const char shared[] = "2x2:nvlink_effective=10GB/s,nic_effective=10GB/s,inside=nic,shared_gpus=1";
     const struct calibrate_target asked = {.cluster = shared, .gpu = ""};
     const struct row_overrides overrides = {.cluster = shared, .seed = 1};
     struct calibration calibration;

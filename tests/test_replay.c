@@ -362,7 +362,7 @@ START_TEST(imbalance_is_what_is_uneven)
             write_trace(hot ? choose_hot : choose_even, 8 * 64 * 3, NULL);
             asked.engine = engines[e % 2];
             strcpy(asked.scenario.dispatcher, dispatchers[e / 2]);
-            strcpy(asked.scenario.cluster, "2x4:nvlink=138GB/s,nic=46GB/s");
+            strcpy(asked.scenario.cluster, "2x4:nvlink_effective=138GB/s,nic_effective=46GB/s");
             run(&replay, &asked, &visits);
             for (uint32_t l = 0; l < LAYERS; l++) {
                 const struct replay_layer *layer = &replay.layers[l];

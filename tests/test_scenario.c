@@ -42,6 +42,51 @@ static uint64_t hash_alone(const struct scenario_def *def, const struct engine *
     return hash;
 }
 
+// ---- payloads ----------------------------------------------------------------------------------
+
+static const struct {
+    const char *model, *dispatcher;
+    int dispatch, combine; // asked, enum dtype; -1: nothing
+    enum dtype dispatched;
+    const char *refused; // part of the message; NULL: none
+} payloads[] = {
+    {"deepseek-v3", "deepep-normal", -1, -1, DTYPE_FP8, NULL},
+    {"deepseek-v3", "nccl-ep-ht", -1, -1, DTYPE_BF16, NULL},
+    {"deepseek-v3", "deepep-ll", DTYPE_BF16, -1, DTYPE_BF16, NULL},
+    {"deepseek-v3", "deepep-ll", DTYPE_NVFP4, -1, DTYPE_NVFP4, NULL},
+    {"deepseek-v2", "deepep-normal", -1, -1, DTYPE_BF16, NULL},
+    {"gpt-oss-120b", "deepep-ll", -1, -1, DTYPE_BF16, NULL},
+    {"deepseek-v3", "deepep-normal", DTYPE_NVFP4, -1, 0,
+     "--dispatch-dtype nvfp4: deepep-normal dispatches fp8 bf16"},
+    {"deepseek-v3", "deepep-ll", -1, DTYPE_FP8, 0, "--combine-dtype fp8: deepep-ll combines bf16"},
+    {"deepseek-v3", "trtllm-twosided", -1, DTYPE_NVFP4_IN_KERNEL, DTYPE_FP8, NULL},
+};
+
+START_TEST(payloads_follow_the_experts)
+{
+    struct scenario_def def = SCENARIO_DEFAULT;
+    struct scenario scenario;
+    struct error err;
+    strcpy(def.cluster, "h100-nvl8");
+    strcpy(def.model, payloads[_i].model);
+    strcpy(def.dispatcher, payloads[_i].dispatcher);
+    def.tokens = 64;
+    def.dispatch_dtype = (uint32_t)(payloads[_i].dispatch + 1);
+    def.combine_dtype = (uint32_t)(payloads[_i].combine + 1);
+    const bool ok = scenario_open(&scenario, &def, &err);
+    if (payloads[_i].refused) {
+        ck_assert(!ok);
+        ck_assert_str_eq(err.text, payloads[_i].refused);
+        return;
+    }
+    ck_assert_msg(ok, "%s", err.text);
+    ck_assert_uint_eq(scenario.moe.dispatch_dtype, payloads[_i].dispatched);
+    ck_assert_uint_eq(scenario.moe.combine_dtype,
+                      payloads[_i].combine < 0 ? DTYPE_BF16 : (unsigned)payloads[_i].combine);
+    scenario_release(&scenario);
+}
+END_TEST
+
 // ---- which loads -------------------------------------------------------------------------------
 
 static const struct {
@@ -277,7 +322,7 @@ START_TEST(refusals_last)
     struct scenario scenario, clone;
     struct error err;
     struct timing timing;
-    strcpy(def.cluster, "1x8:nvlink=1B/s");
+    strcpy(def.cluster, "1x8:nvlink_effective=1B/s");
     def.tokens = 4096;
     open_good(&scenario, &def);
     for (int i = 0; i < 2; i++) {
@@ -360,6 +405,7 @@ int main(void)
     Suite *suite = suite_create("scenario");
     TCase *tests = tcase_create("scenario");
     tcase_set_timeout(tests, 90);
+    tcase_add_loop_test(tests, payloads_follow_the_experts, 0, SUITE_COUNT(payloads));
     tcase_add_loop_test(tests, loads_are_the_engines_unless_asked, 0, SUITE_COUNT(kinds));
     tcase_add_test(tests, two_engines_have_loads_of_their_own);
     tcase_add_test(tests, a_trace_is_counted);

@@ -90,7 +90,7 @@ static double bound_us(const char *cluster, const uint64_t *bytes, char *busiest
 START_TEST(deepseek_v3_bound)
 {
     const uint64_t out[] = {0, 32 * 9 * 7000 * 1, 0, 0}, back[] = {0, 0, 32 * 9 * 7000 * 2, 0};
-    const char *infiniband = "2x1:nvlink=160GB/s,nic=50GB/s", *nvl72 = "1x2:nvlink=900GB/s";
+    const char *infiniband = "2x1:nvlink_effective=160GB/s,nic_effective=50GB/s", *nvl72 = "1x2:nvlink_effective=900GB/s";
     char busiest[48];
     ck_assert_double_eq_tol(bound_us(infiniband, out, busiest), 40.32, 1e-9);
     ck_assert_str_eq(busiest, "gpu0.nic.tx");
@@ -107,7 +107,7 @@ START_TEST(nothing_moves_at_no_time)
 {
     const uint64_t diagonal[] = {7, 0, 0, 7};
     char busiest[48];
-    ck_assert_double_eq(bound_us("2x1:nvlink=160GB/s,nic=50GB/s", diagonal, busiest), 0);
+    ck_assert_double_eq(bound_us("2x1:nvlink_effective=160GB/s,nic_effective=50GB/s", diagonal, busiest), 0);
     ck_assert_str_eq(busiest, "none");
 }
 END_TEST
@@ -253,7 +253,7 @@ START_TEST(messages_are_counted)
     struct scenario scenario = {0};
     struct port_loads loads;
     struct error err;
-    ck_assert(cluster_load("2x1:nvlink=160GB/s,nic=50GB/s", &scenario.cluster, NULL, &err));
+    ck_assert(cluster_load("2x1:nvlink_effective=160GB/s,nic_effective=50GB/s", &scenario.cluster, NULL, &err));
     scene_exchange(&scenario, bytes); // chunks of 64 KiB
     scene_port_loads(scenario.schedule, &scenario.schedule->transfers[0], &loads);
     ck_assert_double_eq(loads.messages[PORT_NIC_TX][0], 3);

@@ -64,7 +64,7 @@ static struct cluster four_nodes(void)
 {
     struct cluster cluster;
     struct error err;
-    ck_assert_msg(cluster_load("4x8:nvlink=160GB/s,nic=50GB/s", &cluster, NULL, &err), "%s",
+    ck_assert_msg(cluster_load("4x8:nvlink_effective=160GB/s,nic_effective=50GB/s", &cluster, NULL, &err), "%s",
                   err.text);
     return cluster;
 }

@@ -18,7 +18,7 @@ static struct cluster cluster_of(const char *line)
     return cluster;
 }
 
-#define FOUR "4x8:nvlink=138GB/s,nic=46GB/s"
+#define FOUR "4x8:nvlink_effective=138GB/s,nic_effective=46GB/s"
 
 static const struct {
     const char *list, *cluster;
@@ -87,8 +87,8 @@ static const struct {
     {"gpu=9:nic=0.5,node=1:nic=0.5", FOUR, {"nic", "gpu9"}},
     {"gpu=5:nic=0.5,,gpu=6:nic=0.5", FOUR, {"''", "gpu=N"}},
     {"gpu=5:nic=0.5,gpu=4:nic=0.6", FOUR ",nics_per_node=4", {"gpu5", "one share"}},
-    {"gpu=5:nic=0.5", "1x8:nvlink=138GB/s", {"nic", "no NICs"}},
-    {"gpu=5:nvlink=0.5", "1x8:nic=46GB/s,inside=nic", {"nvlink", "no NVLink"}},
+    {"gpu=5:nic=0.5", "1x8:nvlink_effective=138GB/s", {"nic", "no NICs"}},
+    {"gpu=5:nvlink=0.5", "1x8:nic_effective=46GB/s,inside=nic", {"nvlink", "no NVLink"}},
 };
 
 START_TEST(refuses)

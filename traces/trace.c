@@ -140,6 +140,7 @@ static bool read_trace_shape(const struct doc *doc, struct trace *trace, struct 
                                      .open = true};
     trace->moe = moe_default();
     bool ok = object_bind(doc, doc_root(doc), &bind, err);
+    moe_settle_dispatch(&trace->moe, stated(seen, "dispatch_dtype"));
     if (ok && !finish_shape(trace, seen, err))
         ok = error_prefix(err, "%s", doc_name(doc));
     free(seen);

@@ -25,6 +25,10 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     {.key = #member, .kind = FIELD_U32, .offset = offsetof(struct dispatcher, member),             \
      .min = (low), .max = (high), .tag = COST_MOVES, .help = text}
 
+#define ROW_WORDS(member, text)                                                                    \
+    {.key = #member, .kind = FIELD_TEXT, .offset = offsetof(struct dispatcher, member),            \
+     .tag = COST_MOVES, .help = text}
+
 // Every dispatcher's choices, and what it puts on the wire.
 #define ROWS_CHOICES                                                                               \
     {.key = "name", .kind = FIELD_TEXT, .offset = offsetof(struct dispatcher, name),               \
@@ -60,6 +64,8 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     ROW_COUNT(scale_bytes, 0, 4, "of a block of 128 fp8 values in dispatch"),                      \
     ROW_COUNT(line_payload_bytes, 0, 128,                                                          \
               "payload of 128 bytes on the wire, the rest flags; 0: all"),                         \
+    ROW_WORDS(dispatch_dtypes, "payloads that dispatch takes, as \"fp8 bf16\"; \"\": any"),        \
+    ROW_WORDS(combine_dtypes, "payloads that combine takes; \"\": any"),                           \
     ROW_COUNT(max_tokens, 0, ROW_TOKENS_MAX,                                                       \
               "tokens of a rank that the library takes; 0: no limit"),                             \
     ROW_COUNT(capacity_tokens, 0, ROW_TOKENS_MAX,                                                  \

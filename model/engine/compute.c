@@ -5,11 +5,6 @@
 
 #define BF16_BYTES 2.0
 
-static double weight_bytes(enum dtype dtype)
-{
-    return dtype == DTYPE_FP8 ? 1.0 : dtype == DTYPE_BF16 ? 2.0 : 4.0;
-}
-
 struct work {
     double flop_seconds, bytes;
     double inner;       // inner dimensions of matrix products, one after another
@@ -67,12 +62,15 @@ static double ffn_products_ps(const struct schedule *schedule, double tokens, do
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
-    const double rate = moe->weight_dtype == DTYPE_FP8 ? cluster->fp8_flops : cluster->bf16_flops;
+    // Weights that are quantised alone compute in BF16; NVFP4 at FP8's rate, for want of its own.
+    const double rate = dtype_of_activations(moe->weight_dtype) == DTYPE_BF16
+                            ? cluster->bf16_flops
+                            : cluster->fp8_flops;
     const double width = 3.0 * moe->hidden * intermediate;
     const double activations = tokens * (2.0 * moe->hidden + 3.0 * intermediate) * BF16_BYTES;
     const struct work work = {
         .flop_seconds = tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
-        .bytes = experts * width * weight_bytes(moe->weight_dtype) + activations,
+        .bytes = experts * width * dtype_weight_bytes(moe->weight_dtype) + activations,
         .inner = tokens > 0 ? moe->hidden + intermediate : 0,
         .own_kernels = experts,
         .launches = 2};
@@ -89,7 +87,7 @@ static double chance_of_any(const struct loads *loads, uint32_t slot)
 
 static bool weights_are_fp8(const struct moe *moe)
 {
-    return moe->weight_dtype == DTYPE_FP8;
+    return dtype_of_activations(moe->weight_dtype) != DTYPE_BF16;
 }
 
 // Where counts are known before rows come, rows lie one expert after another; where they travel
@@ -110,7 +108,7 @@ static double grouped_ps(const struct schedule *schedule, uint32_t rank, double 
                                   .padded = extra,
                                   .hidden = moe->hidden,
                                   .intermediate = moe->intermediate,
-                                  .weight_bytes = weight_bytes(moe->weight_dtype),
+                                  .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
                                   .fp8 = weights_are_fp8(moe)};
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
         const double any = chance_of_any(loads, s);

@@ -66,8 +66,8 @@ static bool read_csv_dtype(const struct csvfile *csv, size_t at, struct measured
     const char *text = csv_cell(csv, at, "dtype");
     if (!strcmp(text, LOW_PRECISION))
         return row->dtype = DTYPE_NVFP4_IN_KERNEL, true;
-    for (size_t i = 0; dtype_names[i]; i++)
-        if (!strcmp(text, dtype_names[i])) {
+    for (size_t i = 0; payload_names[i]; i++)
+        if (!strcmp(text, payload_names[i])) {
             row->dtype = (enum dtype)i;
             return true;
         }

@@ -1,1 +1,1 @@
-$EPSIM accuracy tests/data/nccl-tests/alltoall-gb300-2x4.txt --cluster gb300-nvl72 --engine estimate && $EPSIM accuracy tests/data/nccl-tests/alltoall-gb300-2x4.txt --cluster 2x4:nvlink=690GB/s,nic=90GB/s,gpu=gb300 --engine estimate
+$EPSIM accuracy tests/data/nccl-tests/alltoall-gb300-2x4.txt --cluster gb300-nvl72 --engine estimate && $EPSIM accuracy tests/data/nccl-tests/alltoall-gb300-2x4.txt --cluster 2x4:nvlink_effective=690GB/s,nic_effective=90GB/s,gpu=gb300 --engine estimate

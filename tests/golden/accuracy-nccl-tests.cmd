@@ -1,1 +1,1 @@
-$EPSIM accuracy tests/data/nccl-tests/alltoall-1x8.txt tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --cluster 2x8:nvlink=330GB/s,nic=44GB/s,nic_latency=7us --engine estimate
+$EPSIM accuracy tests/data/nccl-tests/alltoall-1x8.txt tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --cluster 2x8:nvlink_effective=330GB/s,nic_effective=44GB/s,nic_latency=7us --engine estimate

@@ -1,1 +1,1 @@
-$EPSIM accuracy real/results/h100-shared/probe-4.tsv --cluster 2x2:nvlink=10GB/s,nic=3GB/s,nic_latency=60us,inside=nic,shared_gpus=1 --engine estimate
+$EPSIM accuracy real/results/h100-shared/probe-4.tsv --cluster 2x2:nvlink_effective=10GB/s,nic_effective=3GB/s,nic_latency=60us,inside=nic,shared_gpus=1 --engine estimate

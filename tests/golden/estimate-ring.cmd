@@ -1,1 +1,1 @@
-$EPSIM estimate --traffic ring:16MiB --cluster 2x4:nvlink=330GB/s,nic=44GB/s --dispatcher nccl-alltoall --check
+$EPSIM estimate --traffic ring:16MiB --cluster 2x4:nvlink_effective=330GB/s,nic_effective=44GB/s --dispatcher nccl-alltoall --check

@@ -1,1 +1,1 @@
-$EPSIM simulate --cluster 4x8:nvlnk=160GB/s,nic=50GB/s
+$EPSIM simulate --cluster 4x8:nvlnk=160GB/s,nic_effective=50GB/s

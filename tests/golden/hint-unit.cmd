@@ -1,1 +1,1 @@
-$EPSIM simulate --cluster 4x8:nvlink=160,nic=50GB/s
+$EPSIM simulate --cluster 4x8:nvlink=160,nic_effective=50GB/s

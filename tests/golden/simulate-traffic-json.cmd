@@ -1,1 +1,1 @@
-$EPSIM simulate --traffic tests/data/traffic/incast-8.txt --cluster 1x8:nvlink=160GB/s --json
+$EPSIM simulate --traffic tests/data/traffic/incast-8.txt --cluster 1x8:nvlink_effective=160GB/s --json

@@ -1,1 +1,1 @@
-$EPSIM simulate --traffic uniform:1MiB --cluster 4x8:nvlink=160GB/s,nic=50GB/s --tsv links
+$EPSIM simulate --traffic uniform:1MiB --cluster 4x8:nvlink_effective=160GB/s,nic_effective=50GB/s --tsv links

@@ -1,1 +1,1 @@
-$EPSIM simulate --cluster 1x8:nvlink=300GB/s,gpu=h200 --traffic uniform:64KiB --dispatcher nccl-alltoall@nccl-2.26.5:nccl_cached=4MB --tsv phases && $EPSIM simulate --dispatcher nccl-alltoall@h200 --traffic uniform:64KiB
+$EPSIM simulate --cluster 1x8:nvlink_effective=300GB/s,gpu=h200 --traffic uniform:64KiB --dispatcher nccl-alltoall@nccl-2.26.5:nccl_cached=4MB --tsv phases && $EPSIM simulate --dispatcher nccl-alltoall@h200 --traffic uniform:64KiB

@@ -77,7 +77,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-kernels check-recipes golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-kernels check-recipes check-form golden bench lint tidy format install clean
 
 all: epsim
 
@@ -186,6 +186,10 @@ check-extrapolation: epsim
 
 # Recipes of traces with all their layers, five seeds, against what was published; some minutes.
 check-recipes: $(BUILD)/tests/check_recipes
+	$<
+
+# The closed form against the simulator on 10,000 random questions; two minutes of processor time.
+check-form: $(BUILD)/tests/check_form
 	$<
 
 # SGLang's recorder files, where PyTorch is: PYTHON names an interpreter that has it.

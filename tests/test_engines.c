@@ -1,5 +1,5 @@
-// The engines against each other, on the same counted loads: the closed form is a floor for the
-// simulator, close to it where ranks are alike, and both answer more work with more time.
+// The engines against each other, on the same counted loads: the closed form is close to the
+// simulator, hardly ever above it, and both answer more work with more time.
 #include "model/engine/check.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
@@ -32,63 +32,57 @@ static struct spec h800(const char *dispatcher, uint32_t nodes, uint32_t tokens)
 static const enum phase asked[] = {PHASE_DISPATCH, PHASE_COMBINE, PHASE_COUNT};
 static const char *const asked_names[] = {"dispatch", "combine", "layer"};
 
-static void expect_floor_within(const struct spec *spec, size_t phases, double share)
+// How many of a case's phases the simulator ends over 3 % before the closed form; never over 15 %,
+// one whole message more at a bridge.
+static uint32_t count_above(const struct spec *spec)
 {
     struct scene scene;
+    uint32_t above = 0;
     scene_build(&scene, spec);
-    for (size_t p = 0; p < phases; p++) {
+    for (size_t p = 0; p < SUITE_COUNT(asked); p++) {
         const double simulated = scene_us(&scene, &engine_simulate, asked[p]);
         const double estimated = scene_us(&scene, &engine_estimate, asked[p]);
-        ck_assert_msg(simulated >= share * estimated, "%s: simulate %.3f us, estimate %.3f us: %s",
+        ck_assert_msg(simulated >= 0.85 * estimated, "%s: simulate %.3f us, estimate %.3f us: %s",
                       asked_names[p], simulated, estimated, scene_name(spec));
+        above += simulated < 0.97 * estimated;
     }
     scenario_release(&scene.scenario);
+    return above;
 }
 
-static void expect_floor(const struct spec *spec, size_t phases)
+static const char *const kinds[] = {"own ports", "shared ports", "no NVLink", "bridges"};
+
+static void make_kind(struct spec *spec, int kind, uint32_t number)
 {
-    expect_floor_within(spec, phases, 0.99);
+    const uint32_t gpus = spec->gpus_per_node;
+    if (kind != 1)
+        spec->oversubscription = 1;
+    else if (number % 3)
+        spec->oversubscription = 2.5;
+    if (kind == 1 && gpus % 2 == 0 && number % 2)
+        spec->nics_per_node = gpus / 2;
+    if (kind == 0 || (kind == 2 && (gpus % 2 || number % 2)))
+        spec->nics_per_node = 0;
+    spec->no_nvlink = kind == 2;
+    if (kind != 3)
+        return;
+    spec->bridge_Bps = spec->nvlink_Bps * (0.3 + number % 5);
+    spec->bridge_gpus = number % 4;
 }
 
-START_TEST(estimate_is_a_floor)
-{
-    const uint32_t cases = SCENE_CASES(400);
-    for (uint32_t i = 0; i < cases; i++) {
-        struct spec spec = scene_random(1, i, 4096);
-        spec.nics_per_node = 0;
-        spec.oversubscription = 1;
-        expect_floor(&spec, 3);
-    }
-}
-END_TEST
-
-// Where ranks share a NIC or an uplink, who is served first is a matter of luck.
-START_TEST(estimate_is_a_floor_of_shared_ports)
-{
-    const uint32_t cases = SCENE_CASES(400);
-    for (uint32_t i = 0; i < cases; i++) {
-        struct spec spec = scene_random(2, i, 4096);
-        if (spec.gpus_per_node % 2 == 0 && i % 2)
-            spec.nics_per_node = spec.gpus_per_node / 2;
-        if (i % 3)
-            spec.oversubscription = 2.5;
-        expect_floor(&spec, 3);
-    }
-}
-END_TEST
-
-// Without NVLink both stages of a rail pass the same NICs.
-START_TEST(estimate_is_a_floor_without_nvlink)
+// Where ranks share a NIC, an uplink or a PCIe bridge, who is served first is a matter of luck;
+// without NVLink both stages of a rail pass the same NICs.
+START_TEST(estimate_is_hardly_above)
 {
     const uint32_t cases = SCENE_CASES(400);
+    uint32_t above = 0;
     for (uint32_t i = 0; i < cases; i++) {
-        struct spec spec = scene_random(4, i, 4096);
-        spec.oversubscription = 1;
-        spec.no_nvlink = true;
-        if (spec.gpus_per_node % 2 || i % 2)
-            spec.nics_per_node = 0;
-        expect_floor(&spec, 3);
+        struct spec spec = scene_random(1 + (uint64_t)_i, i, 4096);
+        make_kind(&spec, _i, i);
+        above += count_above(&spec);
     }
+    ck_assert_msg(above <= SUITE_COUNT(asked) * cases / 100, "%s: %u of %u", kinds[_i], above,
+                  SUITE_COUNT(asked) * cases);
 }
 END_TEST
 
@@ -116,21 +110,6 @@ START_TEST(nics_carry_what_nvlink_would)
             scenario_release(&scene.scenario);
         }
         ck_assert_double_eq(bytes[0], bytes[1]);
-    }
-}
-END_TEST
-
-// GPUs of a node share a PCIe bridge, all of them or by twos and threes: dispatchers of every kind.
-// Whose whole message goes first through what all share is luck, and moves the mean over ranks.
-START_TEST(estimate_is_a_floor_of_bridges)
-{
-    const uint32_t cases = SCENE_CASES(400);
-    for (uint32_t i = 0; i < cases; i++) {
-        struct spec spec = scene_random(6, i, 4096);
-        spec.oversubscription = 1;
-        spec.bridge_Bps = spec.nvlink_Bps * (0.3 + i % 5);
-        spec.bridge_gpus = i % 4;
-        expect_floor_within(&spec, 3, 0.95);
     }
 }
 END_TEST
@@ -233,41 +212,42 @@ START_TEST(near_on_published_cases)
 }
 END_TEST
 
-static void expect_contention(const struct spec *spec, enum phase phase)
+static void expect_near(const struct spec *spec, enum phase phase, double within)
 {
     struct scene scene;
     scene_build(&scene, spec);
     const double simulated = scene_us(&scene, &engine_simulate, phase);
     const double estimated = scene_us(&scene, &engine_estimate, phase);
-    ck_assert_msg(simulated > 1.1 * estimated, "simulate %.2f us, estimate %.2f us: %s", simulated,
-                  estimated, scene_name(spec));
+    ck_assert_msg(fabs(simulated / estimated - 1) < within,
+                  "simulate %.2f us, estimate %.2f us: %s", simulated, estimated, scene_name(spec));
     scenario_release(&scene.scenario);
 }
 
 // Hot experts on the first ranks, 64 tokens a GPU. A combine's chunk crosses the NIC only when
 // every rank of the node that has a part of it has sent that part to the rail peer. The hottest
 // rank has part of nearly all, so chunks for the other nodes all wait for its NVLink port, and then
-// leave together. The closed form takes the NVLink port and the NICs as working side by side.
-START_TEST(skew_makes_simulate_larger)
+// leave together.
+START_TEST(a_gather_waits_for_the_hottest)
 {
     struct spec spec = h800("deepep-normal", 4, 64);
     spec.rule = ROUTING_TRACE;
     spec.hot = 1.5;
-    expect_contention(&spec, PHASE_COMBINE);
+    expect_near(&spec, PHASE_COMBINE, 0.05);
 }
 END_TEST
 
-// Two nodes under an uplink of half their NICs' rate, and a dispatcher whose message is all that a
-// rank has for the other node. Eight ranks' messages queue at the uplink, and not one of the last
-// rank's tokens is forwarded before its whole message is there: the stages do not overlap, and the
-// closed form, that sees one message's filling, does not see the queue in front of it.
-START_TEST(oversubscription_makes_simulate_larger)
+// A dispatcher whose message is all that a rank has for the other node: not one of its tokens is
+// forwarded before the whole message is there, so the stages do not overlap. Under an uplink of
+// half the NICs' rate eight ranks' messages queue there besides.
+START_TEST(whole_messages_do_not_overlap)
 {
     struct spec spec = h800("nccl-two-stage", 2, 500);
     spec.rails = false;
+    expect_near(&spec, PHASE_DISPATCH, 0.05);
+    expect_near(&spec, PHASE_COMBINE, 0.05);
     spec.oversubscription = 2;
-    expect_contention(&spec, PHASE_DISPATCH);
-    expect_contention(&spec, PHASE_COMBINE);
+    expect_near(&spec, PHASE_DISPATCH, 0.1);
+    expect_near(&spec, PHASE_COMBINE, 0.1);
 }
 END_TEST
 
@@ -362,16 +342,13 @@ int main(void)
     TCase *tests = tcase_create("engines");
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, overlap_is_no_slower);
-    tcase_add_test(tests, estimate_is_a_floor);
-    tcase_add_test(tests, estimate_is_a_floor_of_shared_ports);
-    tcase_add_test(tests, estimate_is_a_floor_without_nvlink);
-    tcase_add_test(tests, estimate_is_a_floor_of_bridges);
+    tcase_add_loop_test(tests, estimate_is_hardly_above, 0, SUITE_COUNT(kinds));
     tcase_add_test(tests, bridges_bind);
     tcase_add_test(tests, nics_carry_what_nvlink_would);
     tcase_add_test(tests, sharing_slows_in_proportion);
     tcase_add_loop_test(tests, near_on_published_cases, 0, SUITE_COUNT(published));
-    tcase_add_test(tests, skew_makes_simulate_larger);
-    tcase_add_test(tests, oversubscription_makes_simulate_larger);
+    tcase_add_test(tests, a_gather_waits_for_the_hottest);
+    tcase_add_test(tests, whole_messages_do_not_overlap);
     tcase_add_loop_test(tests, estimate_is_monotone, 0, 2); // counted, expected loads
     tcase_add_test(tests, simulate_is_monotone);
     suite_add_tcase(suite, tests);

@@ -4,9 +4,10 @@
 
 #include "model/engine/engine.h"
 
-// Puts times to a schedule: per rank and phase, the largest of its ports' and copy engines' load
-// over rate, plus what it takes to fill and drain the pipeline around that resource, plus fixed
-// costs. From expected loads also the expected maximum over ranks (loads_expected_max).
+// Puts times to a schedule: per rank and phase, when its ports and copy engines have passed what
+// they must, those of the ranks that send to it too, plus what it takes to fill and drain the
+// pipeline around them, plus fixed costs. From expected loads also the expected maximum over ranks
+// (loads_expected_max).
 // Monotone: more tokens or bytes never take less, a higher rate never more.
 void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing);
 extern const struct engine engine_estimate;

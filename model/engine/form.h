@@ -11,7 +11,32 @@ struct form_rank {
     struct kernel_times times;
     double start; // when its data may move
     double end, stage_end[STAGES];
-    double after; // compute that follows, where ranks go on by themselves
+    double copied; // when its copy engines are through with what others brought
+};
+
+// How far a rank's part of a port has come at a time; between steps it goes on evenly.
+struct form_step {
+    double work, at;
+};
+
+// What a rank itself has on the port of a kind that it uses, picoseconds.
+struct form_port {
+    double total;  // how long all that it has keeps the port
+    double early;  // and what of that is of a rail's first stage
+    double rounds; // messages of one channel
+    double behind; // receiving: when all has passed that is sure to come before its last byte
+    struct form_step *steps;
+    size_t count;
+};
+
+// What ranks put on a port that they may share: so much work of a rank, from a time on.
+struct form_piece {
+    double reaches, ps;
+    uint32_t rank;
+};
+struct form_queue {
+    struct form_piece *pieces;
+    size_t count;
 };
 
 // One transfer in closed form. All times are picoseconds in double; a candidate for a rank's end
@@ -23,12 +48,12 @@ struct form {
     struct phase_timing *phase;
     struct port_loads loads;
     struct form_rank *ranks;
+    struct form_port *ports[PORT_LINKS];   // [ranks]
+    struct form_queue *queues[PORT_LINKS]; // [fabric.count[kind]]
     double earliest_start;
     double pack, forward; // copy engines of one channel, one message: at the home, at the peer
-    double piece;         // a forwarded message's part on a port inside the node
     double nic_hop, nvlink_hop; // latency
-    bool meets;                 // all ranks start together, by alignment or a barrier
-    bool goes_on;               // ranks go on by themselves
+    double inside_hop;          // of what joins GPUs of a node
 };
 
 // The ranks that use one port; they stand together.
@@ -68,6 +93,72 @@ static inline void offer_stage(struct form *form, uint32_t rank, enum port_kind 
 static inline void offer(struct form *form, uint32_t rank, double end)
 {
     form->ranks[rank].end = fmax(form->ranks[rank].end, end);
+}
+
+// Fills ports and the ranks' `copied` from the lanes (lane_times.c).
+void form_set_lane_times(struct form *form);
+
+// Lets ranks that share ports take turns at what is queued there: fills their steps (turns.c).
+void form_take_turns(struct form *form);
+
+// When a rank has passed the port of a kind with all that it has there.
+double form_all_passed(const struct form *form, enum port_kind kind, uint32_t rank);
+
+// What of a lane is asked for on its way from one rank to another: its first message, or all.
+struct form_part {
+    uint32_t from, to;
+    double tokens; // of the part
+    double share;  // of all that a port has, what has passed it by then
+    bool second;   // stage of a rail
+    // At ports of the rail peer, where lanes of several ranks take turns, it is through by then.
+    uint32_t via;
+    double by;
+};
+
+// Over a rail: when a home's first chunk has come to its peer in another node, or is summed there.
+double form_crossed(const struct form *form, uint32_t home, uint32_t via);
+double form_joined(const struct form *form, uint32_t home, uint32_t via);
+
+// When a port of a rank has passed a part.
+double form_part_passed(const struct form *form, enum port_kind kind, uint32_t rank,
+                        const struct form_part *part);
+
+// When it has come to the rank that it goes to: every port on its way has passed it.
+double form_part_arrives(const struct form *form, const struct form_part *part);
+
+// Messages of a lane of so many tokens in one channel, at least one.
+static inline double form_rounds(const struct form *form, double tokens)
+{
+    const struct transfer *transfer = form->transfer;
+    return fmax(1, tokens / (double)(transfer->message_tokens * transfer->channels));
+}
+
+// How long bytes of so many tokens keep a port of a rank.
+static inline double form_port_ps(const struct form *form, enum port_kind kind, uint32_t rank,
+                                  double tokens)
+{
+    const uint32_t port = sharers_of(&form->schedule->fabric, kind, rank).port;
+    const double rate = kernel_port_rate(form->costs, kind, port);
+    return rate > 0 ? tokens * (double)form->transfer->token_bytes / rate * 1e12 : 0;
+}
+
+// Whether two ranks reach each other by NVLink.
+static inline bool form_over_nvlink(const struct form *form, uint32_t from, uint32_t to)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    return fabric_node(fabric, from) == fabric_node(fabric, to) && !form->transfer->inside_nic;
+}
+
+// Where a lane stands among those of a rank that are served in one round, one message each: the
+// share of the round that is over with it, 1 at the last. Direct, and where a rail gathers, the own
+// node's ranks come first, then the next node's, each from the own index on; where it scatters,
+// the next node comes first (struct transfer).
+double form_place(const struct form *form, uint32_t from, uint32_t peer, bool crosses);
+
+// Of messages in so many rounds, the share of all that has passed with a lane's last one.
+static inline double form_last_share(double rounds, double place)
+{
+    return 1 - (1 - place) / rounds;
 }
 
 // Times by which a rank's last data can have come at the earliest, from those that send it

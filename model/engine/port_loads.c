@@ -56,7 +56,7 @@ static double whole_messages(const struct transfer *transfer, double tokens)
 
 // Expected loads have parts of tokens: linear between the two whole numbers beside, so that
 // messages grow steadily with tokens.
-static double lane_messages(const struct transfer *transfer, double tokens)
+double port_loads_messages(const struct transfer *transfer, double tokens)
 {
     const double whole = floor(tokens), part = tokens - whole;
     const double messages = whole_messages(transfer, whole);
@@ -76,7 +76,8 @@ static void add_direct(struct port_loads *loads, const struct kernel_costs *cost
             const uint32_t to = transfer->gather ? home : peer;
             const double bytes = tokens * (double)transfer->token_bytes;
             add_hop(loads, costs, from, to,
-                    (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, tokens)});
+                    (struct hop_load){.bytes = bytes,
+                                      .messages = port_loads_messages(transfer, tokens)});
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
             loads->ranks[from].copies_ps[0] += tokens * copy_ps;
@@ -95,7 +96,7 @@ static void add_crossing(struct port_loads *loads, const struct kernel_costs *co
     const double crossing = transfer->node[lane], bytes = crossing * (double)transfer->token_bytes;
     const uint32_t from = transfer->gather ? peer : home, to = transfer->gather ? home : peer;
     add_hop(loads, costs, from, to,
-            (struct hop_load){.bytes = bytes, .messages = lane_messages(transfer, crossing)});
+            (struct hop_load){.bytes = bytes, .messages = port_loads_messages(transfer, crossing)});
     loads->bytes[PORT_SM][home] += bytes;
     loads->ranks[home].copies_ps[0] += crossing * costs->copies.home_ps;
     loads->ranks[peer].copies_ps[0] += crossing * costs->copies.visit_ps;

@@ -21,6 +21,9 @@ struct port_loads {
 void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs);
 void port_loads_release(struct port_loads *loads);
 
+// Messages that a lane of so many tokens is cut into, over all channels.
+double port_loads_messages(const struct transfer *transfer, double tokens);
+
 // How long a rank's copy engines are busy, its channels side by side. A direct transfer sends by
 // one kernel and receives by another, each with all of the transfer's SMs: the larger. A rail's
 // kernel does both: the sum.

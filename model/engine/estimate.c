@@ -110,6 +110,24 @@ static void form_release(struct form *form)
     free(form->ranks);
 }
 
+// A spine or a bridge holds up whoever waits for what crosses it: its last byte is somebody's, the
+// last rank's at the latest.
+static void offer_trunks(struct form *form)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    double busiest = 0;
+    uint32_t last = 0;
+    for (enum port_kind kind = PORT_SPINE_UP; kind < PORT_LINKS; kind++)
+        for (uint32_t p = 0; p < fabric->count[kind]; p++)
+            busiest = fmax(busiest, kernel_bytes_ps(form->loads.bytes[kind][p],
+                                                    kernel_port_rate(form->costs, kind, p)));
+    for (uint32_t r = 1; r < fabric->ranks; r++)
+        if (form->ranks[r].end > form->ranks[last].end)
+            last = r;
+    if (busiest > 0)
+        offer(form, last, form->earliest_start + busiest);
+}
+
 static void estimate_transfer(void *context, const struct kernel_costs *costs,
                               const struct run *run, struct timing *timing)
 {
@@ -124,6 +142,7 @@ static void estimate_transfer(void *context, const struct kernel_costs *costs,
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++)
         offer_own_ports(&form, r);
     form_offer_senders(&form);
+    offer_trunks(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
         const struct form_rank *rank = &form.ranks[r];
         form.phase->end_ps[r] = (uint64_t)ceil(rank->end + rank->times.tail_ps);

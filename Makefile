@@ -176,10 +176,11 @@ presets: epsim
 check-kernels: epsim
 	sh tests/kernels.sh ./epsim $(KERNELS)
 
-# Many nodes from few, and fits on half of the rows, where the published rows are at hand.
+# Rows held out before fitting, a part at a time.
 heldout: epsim
 	sh tests/heldout.sh ./epsim $(MEASURED)
 
+# Many nodes from few, and fits on half of the rows, where the published rows are at hand.
 check-extrapolation: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
 	sh tests/refit.sh ./epsim $(MEASURED)

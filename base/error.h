@@ -37,7 +37,8 @@ bool error_prefix(struct error *err, const char *format, ...) __attribute__((for
 char *error_quote(const char *text, char *buffer);
 
 // "notice: ..." on standard error: something the user should know that is not a failure. The same
-// text is said once in a process. From any thread. Silenced by notice_quiet(true), which --quiet calls; it returns whether it was silent before.
+// text is said once in a process. From any thread. Silenced by notice_quiet(true), which --quiet
+// calls; it returns whether it was silent before.
 void notice(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool notice_quiet(bool quiet);
 

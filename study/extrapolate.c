@@ -96,10 +96,15 @@ static void look_at_changed_cluster(struct looking *looking, const char *preset)
     struct error err;
     if (!strcmp(preset, cluster->name))
         return;
-    if (cluster_load(preset, &base, NULL, &err))
-        tell_changed(looking, "hardware", &ours, &base);
-    else
+    if (!cluster_load(preset, &base, NULL, &err)) {
         tell(looking, mem_copy_text("hardware changed: by hand"));
+        return;
+    }
+    tell_changed(looking, "hardware", &ours, &base);
+    if (cluster->nics_per_node * base.gpus_per_node != base.nics_per_node * cluster->gpus_per_node)
+        tell(looking, mem_format("%u NICs for %u GPUs of a node, where %s has %u for %u",
+                                 cluster->nics_per_node, cluster->gpus_per_node, preset,
+                                 base.nics_per_node, base.gpus_per_node));
 }
 
 static void look_at_changed_dispatcher(struct looking *looking, const char *preset)

@@ -50,7 +50,7 @@ int main(int argc, char **argv)
                outside[span], asked, FORM_LEAST, FORM_MOST, 100.0 * outside[span] / asked);
         all += outside[span];
     }
-    ok = ok && all * 100 <= FORM_SPANS * asked;
+    ok = ok && asked > 0 && all * 100 <= FORM_SPANS * asked;
     free(verdicts);
     return ok ? 0 : 1;
 }

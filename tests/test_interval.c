@@ -379,6 +379,8 @@ START_TEST(says_what_leaves_the_rows)
          "16 tokens a GPU on 8 nodes, fitted on 4096 on 8 or more"},
         {"h800-cx7", 32, 4096, "deepep-normal", 64, "64 SMs, fitted on 4 to 24"},
         {"h800-cx7:nic_effective=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
+        {"h800-cx7:nics_per_node=1", 32, 4096, "deepep-normal", 0,
+         "1 NICs for 8 GPUs of a node, where h800-cx7 has 8 for 8"},
         {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,notify=1us", 0,
          "dispatcher changed: window_tokens, notify"},
         {"h800-cx7:nic_effective=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,

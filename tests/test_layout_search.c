@@ -236,8 +236,9 @@ START_TEST(bundled_trace)
     strcpy(def.trace, "traces/minimoe-256e");
     strcpy(def.model, "deepseek-v3");
     def.ep = 32;
+    def.tokens = 4096;
     ck_assert_msg(layout_task_init(&task, &asked, &err), "%s", err.text);
-    ck_assert_uint_eq(task.scenario.def.tokens, 384);
+    ck_assert_uint_eq(task.scenario.def.tokens, 4096);
     for (int r = 0; r < 3; r++) {
         struct layouts layouts;
         ck_assert_msg(layout_plan(&task, rules[r], &layouts, &err), "%s", err.text);

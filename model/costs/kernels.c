@@ -102,13 +102,17 @@ bool kernels_load(const char *what, const struct cluster *cluster, struct kernel
                   struct provenance *provenance, struct error *err)
 {
     bool seen[FIELDS] = {false};
-    char base[FIELD_TEXT_BYTES];
+    char base[FIELD_TEXT_BYTES], quoted[ERROR_QUOTE_BYTES];
     struct object_reading reading = {.reader = &kernels_reader,
                                      .object = kernels,
                                      .provenance = provenance,
                                      .seen = seen,
                                      .err = err};
     *kernels = kernels_default();
+    if (!strchr(what, '/') && strchr(what, '@'))
+        return error_set(err, EXIT_INPUT,
+                         "'%s': expected no '@': the cluster's GPU says which variant",
+                         error_quote(what, quoted));
     if (!read_kernels_of(&reading, what, cluster->gpu, false))
         return false;
     if (!kernels->base[0])

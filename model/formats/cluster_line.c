@@ -143,8 +143,12 @@ static void scale_links(struct object_reading *reading)
     struct cluster *cluster = reading->object;
     for (size_t l = 0; l < LINKS; l++) {
         if (!reading->seen[line_row(links[l].file_nominal)] ||
-            reading->seen[line_row(links[l].key)] || !(*rate_at(cluster, links[l].nominal) > 0))
+            reading->seen[line_row(links[l].key)])
             continue;
+        if (!(*rate_at(cluster, links[l].nominal) > 0)) {
+            *rate_at(cluster, links[l].effective) = 0;
+            continue;
+        }
         const bool has = base && *rate_at(base, links[l].effective) > 0;
         const struct cluster like = has ? *base : cluster_like(cluster, l);
         if (like.name[0])

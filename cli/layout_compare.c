@@ -209,9 +209,9 @@ static bool find_extrapolation_of(struct side_by_side *side, struct error *err)
     struct fits fits;
     if (!fits_load(&fits, err))
         return false;
-    layout_task_extrapolates(side->task, &fits, &side->extrapolation);
+    const bool ok = layout_task_extrapolates(side->task, &fits, &side->extrapolation, err);
     fits_release(&fits);
-    return true;
+    return ok;
 }
 
 // ---- what is asked -----------------------------------------------------------------------------

@@ -233,9 +233,9 @@ static bool find_extrapolation(struct replay_options *options, const struct repl
     struct fits fits;
     if (!fits_load(&fits, err))
         return false;
-    replay_extrapolates(replay, &fits, &options->extrapolation);
+    const bool ok = replay_extrapolates(replay, &fits, &options->extrapolation, err);
     fits_release(&fits);
-    return true;
+    return ok;
 }
 
 static bool replay_trace(struct command_line *line, const struct replay_def *def, struct error *err)

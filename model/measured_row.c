@@ -61,6 +61,12 @@ enum routing_rule measured_rule(const struct measured_row *row)
     return row->topk_groups ? ROUTING_DEEPEP : ROUTING_UNIFORM;
 }
 
+static bool has_constants(const struct kernel_shape *kernel)
+{
+    const double gpus = kernel->all_reduce.gpus;
+    return kernel->kind < KERNEL_ALL_REDUCE_2 || gpus == 2 || gpus == 4 || gpus == 8;
+}
+
 bool measured_predictable(const struct measured_row *row, struct error *err)
 {
     static const char *const stages[] = {"", "inter", "intra", NULL};
@@ -69,6 +75,10 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
                                            "balanced", "router",  NULL};
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
+    if (!has_constants(&row->kernel))
+        return error_set(err, EXIT_INPUT,
+                         "all-reduce of %.0f GPUs has no constants, only of 2, 4 and 8",
+                         row->kernel.all_reduce.gpus);
     return is_known(row->stage, stages, "stage", "is not predicted, only inter and intra", err) &&
            is_known(row->stat, stats, "stat", "is not predicted, only mean and slowest", err) &&
            is_known(row->routing, routings, "routing", "cannot be drawn again", err);

@@ -68,7 +68,8 @@ extern const char *const measured_row_word_columns[];
 enum routing_rule measured_rule(const struct measured_row *row);
 
 // Whether the row is what engines predict by themselves: a phase's or a stage's mean or slowest
-// rank under a routing that can be drawn. If not, err says why.
+// rank under a routing that can be drawn, a kernel in a format and on GPUs that its model is of. If
+// not, err says why.
 bool measured_predictable(const struct measured_row *row, struct error *err);
 
 #endif

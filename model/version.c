@@ -9,7 +9,9 @@
 #include <string.h>
 #include <strings.h>
 
-// Numbers with dots between them; their end, or NULL where there is none.
+#define LARGEST_PART 9999
+
+// Numbers with dots between them; their end, or NULL where there is none, or one is too large.
 static const char *read_numbers(const char *text, unsigned of[VERSION_PARTS])
 {
     memset(of, 0, VERSION_PARTS * sizeof *of);
@@ -17,7 +19,10 @@ static const char *read_numbers(const char *text, unsigned of[VERSION_PARTS])
         if (!isdigit((unsigned char)*text))
             return NULL;
         char *end;
-        of[part] = (unsigned)strtoul(text, &end, 10);
+        const unsigned long number = strtoul(text, &end, 10);
+        if (number > LARGEST_PART)
+            return NULL;
+        of[part] = (unsigned)number;
         if (*end != '.' || !isdigit((unsigned char)end[1]) || part + 1 == VERSION_PARTS)
             return end;
         text = end + 1;
@@ -105,6 +110,15 @@ static bool refuse_version(const struct versions *versions, const char *newest, 
                      newest);
 }
 
+// By as many numbers as the preset's own has: 2.29.7 is of 2.29.
+static bool is_newer(const struct version *wanted, const struct version *own, const char *asked,
+                     const char *newest)
+{
+    const size_t length = strlen(newest);
+    const bool within = !strncmp(asked, newest, length) && (!asked[length] || asked[length] == '.');
+    return !within && compare_versions(wanted, own) > 0;
+}
+
 bool version_variant(const char *name, const char *newest, const char *asked, char *variant,
                      struct error *err)
 {
@@ -124,6 +138,9 @@ bool version_variant(const char *name, const char *newest, const char *asked, ch
             notice("%s@%s: there is nothing of so old a version; %s stands for it", name, asked,
                    variant);
     }
+    if (ok && is_newer(&wanted, &own, asked, newest))
+        notice("%s@%s: there is nothing of so new a version; %s stands for it", name, asked,
+               newest);
     versions_release(&versions);
     return ok;
 }

@@ -28,15 +28,15 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
 void extrapolation_release(struct extrapolation *extrapolation);
 
 // The same for steps of the scenario's trace, `layers` predictions each; steps NULL: the first
-// `count`. Nothing is run. The scenario stays, and may have no layout. A step that the trace lacks
-// ends it: who runs it says so.
+// `count`. Nothing is run. The scenario stays, and may have no layout. False: a step cannot be
+// read. Where a contiguous layout is not feasible nothing is looked at, which a notice says.
 struct extrapolation_steps {
     const uint32_t *steps;
     uint64_t count, layers;
 };
-void extrapolation_over_steps(struct extrapolation *extrapolation, const struct fits *fits,
+bool extrapolation_over_steps(struct extrapolation *extrapolation, const struct fits *fits,
                               const struct scenario *scenario,
-                              const struct extrapolation_steps *steps);
+                              const struct extrapolation_steps *steps, struct error *err);
 
 // Every reason, those of sizes last. Released by the caller.
 void extrapolation_reasons(const struct extrapolation *extrapolation, struct names *reasons);

@@ -123,10 +123,10 @@ void layout_task_release(struct layout_task *task)
     *task = (struct layout_task){0};
 }
 
-void layout_task_extrapolates(const struct layout_task *task, const struct fits *fits,
-                              struct extrapolation *extrapolation)
+bool layout_task_extrapolates(const struct layout_task *task, const struct fits *fits,
+                              struct extrapolation *extrapolation, struct error *err)
 {
     const struct extrapolation_steps steps = {.count = task->scenario.steps,
                                               .layers = task->layer_count};
-    extrapolation_over_steps(extrapolation, fits, &task->scenario, &steps);
+    return extrapolation_over_steps(extrapolation, fits, &task->scenario, &steps, err);
 }

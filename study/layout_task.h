@@ -40,8 +40,9 @@ bool layout_task_init(struct layout_task *task, const struct layout_task_def *de
                       struct error *err);
 void layout_task_release(struct layout_task *task);
 
-// Adds what the steps judged extrapolate under any layout, by the fits; nothing is run.
-void layout_task_extrapolates(const struct layout_task *task, const struct fits *fits,
-                              struct extrapolation *extrapolation);
+// Adds what the steps judged extrapolate under any layout, by the fits; nothing is run. False: a
+// step cannot be read.
+bool layout_task_extrapolates(const struct layout_task *task, const struct fits *fits,
+                              struct extrapolation *extrapolation, struct error *err);
 
 #endif

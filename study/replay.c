@@ -324,14 +324,14 @@ bool replay_open(struct replay *replay, const struct replay_def *def, struct err
     return false;
 }
 
-void replay_extrapolates(const struct replay *replay, const struct fits *fits,
-                         struct extrapolation *extrapolation)
+bool replay_extrapolates(const struct replay *replay, const struct fits *fits,
+                         struct extrapolation *extrapolation, struct error *err)
 {
     const struct extrapolation_steps steps = {.steps = replay->def->step_count ? replay->def->steps
                                                                                : NULL,
                                               .count = replay->steps,
                                               .layers = replay->layer_count};
-    extrapolation_over_steps(extrapolation, fits, &replay->scenario, &steps);
+    return extrapolation_over_steps(extrapolation, fits, &replay->scenario, &steps, err);
 }
 
 static void layer_release(struct replay_layer *layer)

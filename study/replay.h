@@ -70,9 +70,9 @@ struct replay {
     struct replay_layer all;
 };
 
-// Adds what its places extrapolate, by the fits; nothing is run.
-void replay_extrapolates(const struct replay *replay, const struct fits *fits,
-                         struct extrapolation *extrapolation);
+// Adds what its places extrapolate, by the fits; nothing is run. False: a step cannot be read.
+bool replay_extrapolates(const struct replay *replay, const struct fits *fits,
+                         struct extrapolation *extrapolation, struct error *err);
 
 // Opens the scenario and its trace. Refuses a layer or step that it lacks.
 bool replay_open(struct replay *replay, const struct replay_def *def, struct error *err);

@@ -169,6 +169,8 @@ static bool open_kernel(struct scenario *scenario, const struct measured_row *ro
     const struct row_preset *known =
         overrides->presets ? row_presets_find(overrides->presets, cluster, row->kernels) : NULL;
     *scenario = (struct scenario){.def = {.kernel = row->kernel}};
+    if (!measured_predictable(row, err))
+        return false;
     if (!cluster[0])
         return error_set(err, EXIT_INPUT, "GPU %s: no cluster preset has it: name one (--cluster)",
                          row->gpu);

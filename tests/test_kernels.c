@@ -237,6 +237,39 @@ START_TEST(reads_rows)
 }
 END_TEST
 
+// Read, and left out of what is predicted.
+static const struct {
+    const char *row, *why;
+} unpredicted[] = {
+    {"a,gemm,h100,E,sglang_torch_linear,nvfp4,,,,,,,,,,,,,,,128,4096,7168,,,50", "dtype nvfp4 is "},
+    {"a,gemm,h100,E,sglang_torch_linear,int4_wo,,,,,,,,,,,,,,,1,4096,7168,,,50", "dtype int4_wo "},
+    {"a,moe-decode,h100,E,deepepmoe,nvfp4,,,,,,,256,7168,2048,8,256,8,1,uniform,,,,,,50",
+     "dtype nvfp4 is not modelled"},
+    {"a,gqa-decode,h100,E,fa3,bfloat16,int4,1,1024,64,8,128,,,,,,,,,,,,,,50", "dtype int4 is "},
+    {"a,all-reduce,h100,E,NCCL,float,,,,,,,,,,,,,,,,,,4,65536,50", "dtype float is not modelled"},
+    {"a,all-reduce,h100,E,NCCL,half,,,,,,,,,,,,,,,,,,3,65536,50", "all-reduce of 3 GPUs has no "},
+    {"a,all-reduce,h100,E,NCCL,half,,,,,,,,,,,,,,,,,,16,65536,50", "all-reduce of 16 GPUs has no "},
+};
+
+START_TEST(leaves_rows_out)
+{
+    char text[2048];
+    snprintf(text, sizeof text, HEAD "%s\n", unpredicted[_i].row);
+    const struct fixture file = fixture_make(text, ".csv");
+    const struct row_overrides overrides = {.seed = 1};
+    struct measured measured;
+    struct scenario scenario;
+    struct error err = {0};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    ck_assert(!row_open(&scenario, measured.rows, &engine_estimate, &overrides, &err));
+    ck_assert_msg(strstr(err.text, unpredicted[_i].why) != NULL, "%s", err.text);
+    measured_release(&measured);
+    fixture_remove(&file);
+}
+END_TEST
+
+#define MOE "a,moe-decode,h100,E,x,fp8,,,,,,,"
+
 static const struct {
     const char *row, *why;
 } refused[] = {
@@ -245,8 +278,23 @@ static const struct {
      ":2: expected batch, seq and heads"},
     {"a,gemm,h100,E,x,bfloat16,,,,,,,,,,,,,,,-1,4096,7168,,,50", ":2: m: "},
     {"a,gemm,h100,E,x,bfloat16,,,,,,,,,,,,,,,1,4096,7168,,,",
-     ":2: expected id, gpu and latency_us"},
-    {"a,moe-decode,h100,E,x,fp8,,,,,,,256,7168,2048,8,256,7,1,uniform,,,,,,50", ":2: expected at "},
+     ":2: expected id, gpu, dtype and latency_us"},
+    {"a,gemm,h100,E,x,,,,,,,,,,,,,,,,1,4096,7168,,,50", ":2: expected id, gpu, dtype and"},
+    {"a,moe-decode,h100,E,x,fp8,,,,,,,256,7168,2048,8,256,7,1,uniform,,,,,,50",
+     ":2: ep: 7: expected a "},
+    {MOE "256,7168,2048,8,256,4294967296,1,uniform,,,,,,50", ":2: ep: '4294967296'"},
+    {MOE "256,7168,2048,8,256,1e15,1,uniform,,,,,,50", ":2: ep: '1e15'"},
+    {MOE "1.5,7168,2048,8,256,8,1,uniform,,,,,,50", ":2: tokens: '1.5': not a whole number"},
+    {MOE "100000001,7168,2048,8,256,8,1,uniform,,,,,,50", ":2: tokens: '100000001'"},
+    {MOE "256,7168,2048,65,256,8,1,uniform,,,,,,50", ":2: topk: '65'"},
+    {MOE "256,7168,2048,16,8,8,1,uniform,,,,,,50", ":2: topk: 16: expected at most "},
+    {MOE "256,7168,2048,8,4097,1,1,uniform,,,,,,50", ":2: experts: '4097'"},
+    {MOE "256,7168,2048,8,256,8,0.5,uniform,,,,,,50", ":2: tp: '0.5'"},
+    {MOE "256,7168,2048,8,256,8,1,power_law_1.2abc,,,,,,50",
+     ":2: distribution: 'power_law_1.2abc'"},
+    {MOE "256,7168,2048,8,256,8,1,power_law_nan,,,,,,50", ":2: distribution: 'power_law_nan'"},
+    {MOE "256,7168,2048,8,256,8,1,power_law_0,,,,,,50", ":2: distribution: 'power_law_0'"},
+    {MOE "256,7168,2048,8,256,8,1,power_law_1e300,,,,,,50", ":2: distribution: "},
     {"a,moe-decode,h100,E,x,fp8,,,,,,,256,7168,2048,8,256,8,1,zipf,,,,,,50", ":2: distribution: "},
 };
 
@@ -335,6 +383,7 @@ int main(void)
     tcase_add_test(tests, every_preset_says_whence);
     tcase_add_test(tests, experts_follow_the_dispatcher);
     tcase_add_loop_test(tests, reads_rows, 0, SUITE_COUNT(rows));
+    tcase_add_loop_test(tests, leaves_rows_out, 0, SUITE_COUNT(unpredicted));
     tcase_add_loop_test(tests, refuses_rows, 0, SUITE_COUNT(refused));
     tcase_add_test(tests, power_laws_load_one_rank);
     tcase_add_test(tests, finds_constants_again);

@@ -173,6 +173,10 @@ static const struct {
     const char *before, *gpu, *name, *source;
 } machines[] = {
     {NAMED("alltoall_perf"), "NVIDIA H20-3e", "h20", "nccl-tests 2.19.6; NCCL 2.29.7"},
+    {"# nccl-tests version 2.13 nccl-headers=2804 nccl-library=2804\n", "NVIDIA H100", "h100",
+     "nccl-tests 2.13; NCCL 2.8.4"},
+    {"# nccl-tests version 2.13 nccl-headers=20908 nccl-library=20908\n", "NVIDIA H100", "h100",
+     "nccl-tests 2.13; NCCL 2.9.8"},
     {"", "NVIDIA RTX PRO 6000 Blackwell Server Edition", "rtxpro6000", "nccl-tests"},
     {"a:1:2 [0] NCCL INFO NCCL version 2.26.5+cuda12.2\n", "NVIDIA GeForce RTX 4090", "rtx4090",
      "nccl-tests; NCCL 2.26.5"},

@@ -225,7 +225,7 @@ START_TEST(extrapolates_with_a_count)
     write_uneven_trace(counts, sizeof counts / sizeof counts[0]);
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
     ck_assert_msg(replay_open(&replay, &asked, &err), "%s", err.text);
-    replay_extrapolates(&replay, &fits, &all);
+    ck_assert_msg(replay_extrapolates(&replay, &fits, &all, &err), "%s", err.text);
     ck_assert_uint_eq(all.predictions, 6 * LAYERS);
     for (uint64_t step = 0; step < replay.steps; step++) {
         ck_assert_msg(scenario_seek(&replay.scenario, 0, step, &err), "%s", err.text);
@@ -240,6 +240,29 @@ START_TEST(extrapolates_with_a_count)
     free(other);
     extrapolation_release(&all);
     extrapolation_release(&one_by_one);
+    fits_release(&fits);
+    replay_release(&replay);
+}
+END_TEST
+
+// A step that cannot be read is not passed over.
+START_TEST(extrapolates_only_what_it_reads)
+{
+    static const uint32_t counts[] = {4, 300, 16}, steps[] = {0, 99, 1};
+    const struct replay_def asked = {.scenario = def_of(scratch_folder, 8, 0),
+                                     .engine = &engine_estimate,
+                                     .steps = steps,
+                                     .step_count = 3};
+    struct extrapolation all = {0};
+    struct replay replay;
+    struct fits fits;
+    struct error err = {0};
+    write_uneven_trace(counts, sizeof counts / sizeof counts[0]);
+    ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
+    ck_assert_msg(replay_open(&replay, &asked, &err), "%s", err.text);
+    ck_assert(!replay_extrapolates(&replay, &fits, &all, &err));
+    ck_assert_msg(strstr(err.text, "99") != NULL, "%s", err.text);
+    extrapolation_release(&all);
     fits_release(&fits);
     replay_release(&replay);
 }
@@ -619,6 +642,7 @@ int main(void)
     tcase_add_loop_test(tests, places_are_as_alone, 0, SUITE_COUNT(alone));
     tcase_add_test(tests, steps_of_any_size);
     tcase_add_test(tests, extrapolates_with_a_count);
+    tcase_add_test(tests, extrapolates_only_what_it_reads);
     tcase_add_test(tests, percentiles_are_over_steps);
     tcase_add_test(tests, ranks_are_counted);
     tcase_add_test(tests, imbalance_is_what_is_uneven);

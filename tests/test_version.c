@@ -17,6 +17,9 @@ static const struct {
     {"h200-nvl8", false, {0}},
     {"2.23", false, {0}},
     {"nccl-2.3.4.5", false, {0}},
+    {"nccl-2.9999", true, {2, 9999, 0}},
+    {"nccl-2.10000", false, {0}},
+    {"nccl-4294967298.29", false, {0}}, // 2 where it wraps around
 };
 
 START_TEST(parses)

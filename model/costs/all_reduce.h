@@ -4,7 +4,7 @@
 
 #include "model/costs/gemm.h"
 
-// Constants by the number of GPUs: two, four, eight and more.
+// Constants by the number of GPUs: two, four, eight.
 enum { ALL_REDUCE_2, ALL_REDUCE_4, ALL_REDUCE_8, ALL_REDUCE_SIZES };
 
 struct all_reduce_constants {

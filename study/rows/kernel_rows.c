@@ -1,7 +1,10 @@
 // Kernel times of AIConfigurator's tables as one CSV: a compute kernel a row, its shape in columns
 // that are blank where they mean nothing. Which preset of kernels a row is of is said by the
 // library that ran (kernel_source). `tokens` of the experts' rows are those of all ranks.
+// Counts are whole and within the ranges of cells_fields. A row in a format, or on GPUs, that its
+// kernel's model is not of is kept, and not predicted.
 #include "base/csv.h"
+#include "base/units.h"
 #include "study/rows/measured.h"
 #include "study/rows/power_law.h"
 
@@ -10,13 +13,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_TOKENS 100000000 // of all ranks
+#define MOST_ALPHA 100        // steeper, a double does not hold the weights
+
 struct kernel_cells {
     char id[FIELD_TEXT_BYTES], kernel[FIELD_TEXT_BYTES], gpu[FIELD_TEXT_BYTES];
     char engine[FIELD_TEXT_BYTES], kernel_source[FIELD_TEXT_BYTES];
     char dtype[FIELD_TEXT_BYTES], kv_dtype[FIELD_TEXT_BYTES], distribution[FIELD_TEXT_BYTES];
-    double batch, seq, heads, kv_heads, head_dim;
-    double tokens, hidden, intermediate, topk, experts, ep, tp;
-    double m, n, k, gpus, bytes, latency_us;
+    uint32_t batch, seq, heads, kv_heads, head_dim;
+    uint32_t tokens, hidden, intermediate, topk, experts, ep, tp;
+    uint32_t m, n, k, gpus;
+    double bytes, latency_us;
 };
 
 // clang-format off
@@ -25,14 +32,20 @@ struct kernel_cells {
 #define CELL_NUMBER(member)                                                                        \
     {.key = #member, .kind = FIELD_NUMBER, .offset = offsetof(struct kernel_cells, member),        \
      .min = 1e-6, .max = 1e15}
+#define CELL_COUNT(member, most)                                                                   \
+    {.key = #member, .kind = FIELD_U32, .offset = offsetof(struct kernel_cells, member),           \
+     .min = 1, .max = most}
 
 static const struct field cells_fields[] = {
     CELL_TEXT(id), CELL_TEXT(kernel), CELL_TEXT(gpu), CELL_TEXT(engine), CELL_TEXT(kernel_source),
     CELL_TEXT(dtype), CELL_TEXT(kv_dtype), CELL_TEXT(distribution),
-    CELL_NUMBER(batch), CELL_NUMBER(seq), CELL_NUMBER(heads), CELL_NUMBER(kv_heads),
-    CELL_NUMBER(head_dim), CELL_NUMBER(tokens), CELL_NUMBER(hidden), CELL_NUMBER(intermediate),
-    CELL_NUMBER(topk), CELL_NUMBER(experts), CELL_NUMBER(ep), CELL_NUMBER(tp), CELL_NUMBER(m),
-    CELL_NUMBER(n), CELL_NUMBER(k), CELL_NUMBER(gpus), CELL_NUMBER(bytes),
+    CELL_COUNT(batch, UINT32_MAX), CELL_COUNT(seq, UINT32_MAX), CELL_COUNT(heads, UINT32_MAX),
+    CELL_COUNT(kv_heads, UINT32_MAX), CELL_COUNT(head_dim, UINT32_MAX),
+    CELL_COUNT(tokens, MOST_TOKENS), CELL_COUNT(hidden, UINT32_MAX),
+    CELL_COUNT(intermediate, UINT32_MAX), CELL_COUNT(topk, MOE_MAX_TOPK),
+    CELL_COUNT(experts, MOE_MAX_EXPERTS), CELL_COUNT(ep, MOE_MAX_EXPERTS),
+    CELL_COUNT(tp, UINT32_MAX), CELL_COUNT(m, UINT32_MAX), CELL_COUNT(n, UINT32_MAX),
+    CELL_COUNT(k, UINT32_MAX), CELL_COUNT(gpus, UINT32_MAX), CELL_NUMBER(bytes),
     CELL_NUMBER(latency_us),
 };
 
@@ -70,6 +83,21 @@ static double weight_bytes_of(const char *dtype)
 static bool cell_is_fp8(const char *dtype)
 {
     return !strncmp(dtype, "fp8", strlen("fp8"));
+}
+
+// The format of the row that its kernel's model does not know; "": it knows all of them.
+static const char *unknown_dtype(const struct kernel_cells *cells, enum kernel_kind kind)
+{
+    const bool attention = kind < KERNEL_EXPERTS_DECODE;
+    const double bytes = weight_bytes_of(cells->dtype);
+    const char *kv = cells->kv_dtype;
+    if (attention && *kv && !cell_is_fp8(kv) && weight_bytes_of(kv) != 2)
+        return kv;
+    if (kind >= KERNEL_ALL_REDUCE_2)
+        return bytes == 2 || !strcmp(cells->dtype, "int8") ? "" : cells->dtype;
+    if (kind >= KERNEL_EXPERTS_DECODE && kind <= KERNEL_EXPERTS_FUSED)
+        return bytes > 0 ? "" : cells->dtype;
+    return bytes >= 1 ? "" : cells->dtype;
 }
 
 // ---- shapes
@@ -123,25 +151,34 @@ static bool gqa_shape(const struct kernel_cells *cells, bool prefill, struct ker
     return need_cells(needed, 5, "batch, seq, heads, kv_heads and head_dim", err);
 }
 
+static bool read_alpha(const char *distribution, double *alpha)
+{
+    static const char law[] = "power_law_";
+    struct error err;
+    return !strncmp(distribution, law, strlen(law)) &&
+           units_parse(UNIT_NUMBER, distribution + strlen(law), alpha, &err) && *alpha > 0 &&
+           *alpha <= MOST_ALPHA;
+}
+
 static bool expert_load_of(const struct kernel_cells *cells, enum grouped_kind kind,
                            struct expert_load *load, struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    struct power_law law = {(unsigned)cells->tokens,
-                            (unsigned)cells->experts,
-                            (unsigned)cells->topk,
-                            (unsigned)cells->ep,
-                            0,
+    struct power_law law = {cells->tokens,     cells->experts, cells->topk, cells->ep, 0,
                             grouped_tile(kind)};
-    if (cells->experts > MOE_MAX_EXPERTS || law.experts % law.ranks || cells->tokens > 1e8)
-        return error_set(err, EXIT_INPUT, "expected at most %d experts, which ep divides",
-                         MOE_MAX_EXPERTS);
+    if (law.topk > law.experts)
+        return error_set(err, EXIT_INPUT, "topk: %u: expected at most the row's %u experts",
+                         law.topk, law.experts);
+    if (law.experts % law.ranks)
+        return error_set(err, EXIT_INPUT, "ep: %u: expected a divisor of the row's %u experts",
+                         law.ranks, law.experts);
     if (!strcmp(cells->distribution, "uniform") || !strcmp(cells->distribution, "balanced"))
         return *load = balanced_load(&law), true;
-    if (sscanf(cells->distribution, "power_law_%6lf", &law.alpha) != 1 || law.alpha <= 0)
+    if (!read_alpha(cells->distribution, &law.alpha))
         return error_set(err, EXIT_INPUT,
-                         "distribution: '%s': expected uniform, balanced or power_law_ALPHA",
-                         error_quote(cells->distribution, quoted));
+                         "distribution: '%s': expected uniform, balanced or power_law_ALPHA, "
+                         "ALPHA above 0 and at most %d",
+                         error_quote(cells->distribution, quoted), MOST_ALPHA);
     return *load = power_law_load(&law), true;
 }
 
@@ -242,17 +279,18 @@ static bool read_cells(const struct csvfile *csv, size_t at, struct kernel_cells
         if (*text && !field_parse(&cells_fields[i], text, cells, err))
             return error_prefix(err, "%s", cells_fields[i].key);
     }
-    return (cells->id[0] && cells->gpu[0] && cells->latency_us > 0) ||
-           error_set(err, EXIT_INPUT, "expected id, gpu and latency_us");
+    return (cells->id[0] && cells->gpu[0] && cells->dtype[0] && cells->latency_us > 0) ||
+           error_set(err, EXIT_INPUT, "expected id, gpu, dtype and latency_us");
 }
 
-// What a row says of itself; an unknown library's is kept, and not predicted.
+// What a row says of itself; an unknown library's or format's is kept, and not predicted.
 static void describe(const struct kernel_cells *cells, struct measured_row *row)
 {
     row->phase = PHASE_KERNEL;
     row->nodes = row->gpus_per_node = 1;
     row->latency_us = cells->latency_us;
     row->dtype = weight_bytes_of(cells->dtype) == 1 ? DTYPE_FP8 : DTYPE_BF16;
+    strcpy(row->other_dtype, unknown_dtype(cells, row->kernel.kind));
     strcpy(row->id, cells->id);
     strcpy(row->family, cells->kernel);
     strcpy(row->gpu, cells->gpu);

@@ -71,6 +71,14 @@ static void read_nccl_test(struct nccl_reader *reader, const char *program)
                reader->path, reader->line, (int)strcspn(program, " \t\r"), program);
 }
 
+// NCCL_VERSION_CODE: since 2.9 X x 10000 + Y x 100 + Z (nccl.h), before it X x 1000 + Y x 100 + Z.
+static void name_nccl(struct nccl_reader *reader, unsigned code)
+{
+    const unsigned major = code < 10000 ? 1000 : 10000;
+    snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %u.%u.%u", code / major, code % major / 100,
+             code % 100);
+}
+
 // "2.19.6 nccl-headers=22907 nccl-library=22907": NCCL_VERSION_CODE of what ran, 2.29.7.
 static void read_tests_version(struct nccl_reader *reader, const char *text)
 {
@@ -79,8 +87,7 @@ static void read_tests_version(struct nccl_reader *reader, const char *text)
     text = skip_blanks(text);
     snprintf(reader->version, sizeof reader->version, " %.*s", (int)strcspn(text, " \t\r"), text);
     if (library && sscanf(library, "nccl-library=%6u", &code) == 1)
-        snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %u.%u.%u", code / 10000,
-                 code / 100 % 100, code % 100);
+        name_nccl(reader, code);
 }
 
 // "2.28.7+cuda13.0", of NCCL's own log.

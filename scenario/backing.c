@@ -167,8 +167,8 @@ static bool is_of_cluster(const struct backing_row *row, const struct cluster *c
     return !strcmp(row->cluster, dispatcher_variant_name(VARIANT_CLUSTER, cluster, name));
 }
 
-// A node may have a third of the GPUs that are asked: 32 say something of 72, and two nothing of
-// eight. How many nodes is left open; what leaves the rows is said with the prediction.
+// assumption: a third, for 32 say something of 72 (the most measured in a GB200 rack), and two
+// nothing of eight. How many nodes is left open; what leaves the rows is said with the prediction.
 static bool is_near(const struct backing_row *row, const struct cluster *cluster)
 {
     return 3 * row->gpus_per_node >= cluster->gpus_per_node;

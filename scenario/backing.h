@@ -6,8 +6,7 @@
 //          gpus_per_node: 8, dispatch: 1, combine: 1, min_tokens: 128, max_tokens: 128}
 //
 //     architectures: "ampere ada hopper"   # model/presets/vendors/nvidia.yaml: words
-//     unnamed: hopper          # what a cluster that names neither GPU nor architecture is taken
-//     for
+//     unnamed: hopper          # stands for a cluster that names neither GPU nor architecture
 #ifndef SCENARIO_BACKING_H
 #define SCENARIO_BACKING_H
 

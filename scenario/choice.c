@@ -8,12 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Where rows stand behind nothing that the cluster could run: its own errors then say why.
+// Where rows stand behind nothing that the cluster could run, whose own errors then say why, and
+// where no layer could be timed.
 #define LAST_RESORT "deepep-normal"
 
 // Tokens per rank that a decoding step may have, and that a chunk of prefill has at least.
-#define DECODE_TOKENS 512
-#define PREFILL_TOKENS 2048
+#define DECODE_TOKENS 512   // vLLM's largest batch in a graph (VllmConfig._set_cudagraph_sizes)
+#define PREFILL_TOKENS 2048 // vLLM's DEFAULT_MAX_NUM_BATCHED_TOKENS
 
 // ---- candidates --------------------------------------------------------------------------------
 
@@ -25,11 +26,20 @@ static bool has_candidate(const struct chooser *chooser, const char *name)
     return false;
 }
 
+// Whether there is such a dispatcher; says once that there is none.
+static bool has_preset(const struct chooser *chooser, const char *name)
+{
+    const bool known = has_candidate(chooser, name) || preset_known("dispatchers", name);
+    if (!known)
+        notice("rows of dispatcher %s: no such preset; it is not among those to choose from", name);
+    return known;
+}
+
 static bool add_candidate(struct chooser *chooser, const char *name, const struct cluster *cluster,
                           struct error *err)
 {
     struct candidate candidate = {0};
-    if (has_candidate(chooser, name) || !preset_known("dispatchers", name))
+    if (has_candidate(chooser, name))
         return true;
     if (!dispatcher_load(name, cluster, &candidate.dispatcher, NULL, err))
         return false;
@@ -47,11 +57,19 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct candidate *)a)->name, ((const struct candidate *)b)->name);
 }
 
-// Rows of one reach: how many, and the tokens per rank that they span.
+// Rows that a reach finds: how many, and the tokens per rank that they span.
 struct reached {
     size_t rows;
     uint32_t min_tokens, max_tokens;
 };
+
+// Whether a reach finds the row. The cluster's own are found once: no reach beyond adds them.
+static bool is_reached(const struct backing *backing, const struct backing_row *row,
+                       const struct cluster *cluster, enum backing_reach reach)
+{
+    return backing_holds(backing, row, cluster, reach) &&
+           (reach == BACKING_CLUSTER || !backing_holds(backing, row, cluster, BACKING_CLUSTER));
+}
 
 static bool add_reached(struct chooser *chooser, const struct backing *backing,
                         const struct cluster *cluster, enum backing_reach reach,
@@ -60,7 +78,7 @@ static bool add_reached(struct chooser *chooser, const struct backing *backing,
     *reached = (struct reached){.min_tokens = UINT32_MAX};
     for (size_t r = 0; r < backing->count; r++) {
         const struct backing_row *row = &backing->rows[r];
-        if (!backing_holds(backing, row, cluster, reach))
+        if (!is_reached(backing, row, cluster, reach) || !has_preset(chooser, row->dispatcher))
             continue;
         if (!add_candidate(chooser, row->dispatcher, cluster, err))
             return false;
@@ -127,6 +145,8 @@ static bool add_candidates(struct chooser *chooser, const struct backing *backin
             if (!add_reached(chooser, backing, cluster, ++reach, &reached, err))
                 return false;
         while (!reached.rows && reach < BACKING_ANY);
+        if (!reached.rows && own.rows)
+            reach = BACKING_CLUSTER;
         say_beside(chooser, backing, cluster, &own);
     }
     name_reach(backing, cluster, reach, chooser->behind);
@@ -195,9 +215,9 @@ void chooser_add(struct chooser *chooser, const struct scenario *scenario)
     const uint32_t nodes = scenario->cluster.nodes;
     trial.layout = layout_of(scenario, &err);
     trial.run.timeline = NULL;
-    chooser->added++;
     if (!trial.layout)
         return;
+    chooser->added++;
     if (scenario->routing.rule == ROUTING_TRACE)
         loads_count(&loads, &scenario->routing, trial.layout, nodes);
     else
@@ -257,10 +277,12 @@ void chooser_pick(const struct chooser *chooser, const char *what, struct choice
 {
     const bool beyond = !shortest(chooser, false, NULL);
     const struct candidate *best = shortest(chooser, beyond, NULL);
+    const bool untimed = chooser->count && !chooser->added;
     *choice = (struct choice){.dispatcher = LAST_RESORT};
-    if (!best) {
-        snprintf(choice->why, sizeof choice->why,
-                 "no rows stand behind any that this cluster could run");
+    if (!best || untimed) {
+        snprintf(choice->why, sizeof choice->why, "%s",
+                 untimed ? "no layer could be laid out to choose by"
+                         : "no rows stand behind any that this cluster could run");
         return;
     }
     strcpy(choice->dispatcher, best->name);

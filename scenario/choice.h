@@ -5,7 +5,7 @@
 // places of a trace, adds up their layers and then gives all of them the same dispatcher:
 //
 //     chooser_open(&chooser, &scenario.cluster, err); ... chooser_add(&chooser, &scenario) ...
-//     chooser_pick(&chooser, &choice); chooser_release(&chooser);
+//     chooser_pick(&chooser, what, &choice); chooser_release(&chooser);
 #ifndef SCENARIO_CHOICE_H
 #define SCENARIO_CHOICE_H
 
@@ -26,23 +26,28 @@ struct candidate {
 
 struct chooser {
     struct candidate *candidates; // by name
-    size_t count, added;
+    size_t count;
+    size_t added;                      // layers summed up
     char behind[FIELD_TEXT_BYTES];     // whose rows those are, for people
     char beside[2 * FIELD_TEXT_BYTES]; // why not those of the cluster alone; "": they are
 };
 
 // The candidates for the cluster in its shape of now: those that its own rows stand behind; where
 // there are none, or within one node none of few or none of many tokens, those of its GPU's
-// generation, then of its vendor, then any. Errors are of presets.
+// generation, then of its vendor, then any. The cluster's own do not count there, and stand alone
+// where there are no others. Rows of a dispatcher that is no preset are noticed and left out.
+// Errors are of presets.
 bool chooser_open(struct chooser *chooser, const struct cluster *cluster, struct error *err);
 void chooser_release(struct chooser *chooser);
 
 // Adds the layer of a scenario at its place, by the closed form, under each candidate. What the
-// scenario has of a dispatcher does not matter, and stays.
+// scenario has of a dispatcher does not matter, and stays. Nothing is added where there is neither
+// a layout nor a contiguous one: fewer experts than ranks.
 void chooser_add(struct chooser *chooser, const struct scenario *scenario);
 
 // The first of the shortest sums; of those that the library's own limits allow where any is. What
-// was summed up is called `what` in its words ("", "13 token counts").
+// was summed up is called `what` in its words ("", "13 token counts"). Where nothing was added, or
+// there is no candidate that the cluster could run: deepep-normal, and its words say which.
 void chooser_pick(const struct chooser *chooser, const char *what, struct choice *choice);
 
 #endif

@@ -42,11 +42,11 @@ bool choice_over_places(struct scenario *scenario, const struct choice_place *pl
     if (!chooser_open(&chooser, &scenario->cluster, err))
         return false;
     add_places(&chooser, scenario, places, count);
-    if (count < all)
-        snprintf(what, sizeof what, "%zu of %llu places of the trace", count,
+    if (chooser.added < all)
+        snprintf(what, sizeof what, "%zu of %llu places of the trace", chooser.added,
                  (unsigned long long)all);
     else
-        snprintf(what, sizeof what, "%zu places of the trace", count);
+        snprintf(what, sizeof what, "%zu places of the trace", chooser.added);
     chooser_pick(&chooser, what, &choice);
     chooser_release(&chooser);
     return scenario_take_choice(scenario, &choice, err);

@@ -161,7 +161,8 @@ static struct scenario_def both_engines(const struct scenario_def *def)
     return both;
 }
 
-static bool add_token_count(struct chooser *chooser, const struct scenario_def *def,
+// The first count opens the chooser: its scenario knows the cluster.
+static bool add_token_count(struct chooser *chooser, bool first, const struct scenario_def *def,
                             uint32_t tokens, struct error *err)
 {
     struct scenario_def sized = both_engines(def);
@@ -169,7 +170,7 @@ static bool add_token_count(struct chooser *chooser, const struct scenario_def *
     sized.tokens = tokens;
     if (!scenario_open(&scenario, &sized, err))
         return false;
-    const bool ok = chooser->added || chooser_open(chooser, &scenario.cluster, err);
+    const bool ok = !first || chooser_open(chooser, &scenario.cluster, err);
     if (ok)
         chooser_add(chooser, &scenario);
     scenario_release(&scenario);
@@ -185,7 +186,7 @@ bool compare_choose(struct scenario_def *def, const uint32_t *tokens, size_t cou
     if (def->dispatcher[0])
         return true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = add_token_count(&chooser, def, tokens[i], err);
+        ok = add_token_count(&chooser, i == 0, def, tokens[i], err);
     if (count > 1)
         snprintf(what, sizeof what, "%zu token counts", count);
     if (ok) {

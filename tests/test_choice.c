@@ -161,8 +161,10 @@ static const struct {
     {"h20-cx7", 16, 128, "no rows of h20-cx7 across nodes; "},
     {"h20-cx7", 16, 128, "with rows of hopper across nodes"},
     {"a100-nvl8", 8, 128, "with rows of nvidia in one node"},
+    {"mi300x-cx7", 8, 128, "the only one with rows of amd in one node"},
     {"mi308x-cx7", 16, 128, "the only one with rows of cdna3 across nodes"},
-    {"4x8:nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128, "with rows of hopper across nodes"},
+    {"4x8:nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128,
+     "with rows of hopper across nodes"},
     {"1x8:nvlink_effective=300GB/s,gpu=new", 8, 128, "with rows of any GPU in one node"},
 };
 
@@ -213,7 +215,8 @@ static void forget_rows(void)
 // Rows of one's own machine stand behind its dispatchers.
 START_TEST(own_rows_count)
 {
-    const struct scenario_def def = ask_on("4x8:name=mine,nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128);
+    const struct scenario_def def =
+        ask_on("4x8:name=mine,nvlink_effective=300GB/s,nic_effective=46GB/s", 32, 128);
     struct scenario scenario;
     write_rows(
         "rows:\n"
@@ -226,6 +229,74 @@ START_TEST(own_rows_count)
     ck_assert_str_eq(scenario.dispatcher.name, "nccl-flat");
     ck_assert_str_eq(scenario.choice.why, "the only one with rows of mine across nodes");
     scenario_release(&scenario);
+    forget_rows();
+}
+END_TEST
+
+#define DECODE_ROW(dispatcher)                                                                     \
+    "rows:\n  - {dispatcher: " dispatcher                                                          \
+    ", cluster: mine, gpu: new, architecture: \"\", nodes: 1, "                                    \
+    "gpus_per_node: 8, dispatch: 1, combine: 1, min_tokens: 128, max_tokens: 128}\n"
+
+// The reason on a machine of an unknown GPU, and what was noticed. Freed by the caller.
+static char *why_on_mine(char why[CHOICE_WHY_BYTES])
+{
+    const struct scenario_def def =
+        ask_on("1x8:name=mine,gpu=new,nvlink_effective=300GB/s", 8, 128);
+    struct scenario scenario;
+    char *noticed = NULL;
+    size_t length = 0;
+    FILE *saved = stderr;
+    stderr = open_memstream(&noticed, &length);
+    open_asked(&scenario, &def);
+    fclose(stderr);
+    stderr = saved;
+    strcpy(why, scenario.choice.why);
+    scenario_release(&scenario);
+    return noticed;
+}
+
+// Own rows of decoding alone: others stand beside them, of whom it is said whose they are.
+START_TEST(own_rows_are_widened)
+{
+    char why[CHOICE_WHY_BYTES];
+    write_rows(DECODE_ROW("nccl-flat"));
+    free(why_on_mine(why));
+    ck_assert_msg(strstr(why, "rows of new in one node are of 128 tokens alone; shortest"), "%s",
+                  why);
+    ck_assert_msg(strstr(why, "with rows of any GPU in one node"), "%s", why);
+    forget_rows();
+}
+END_TEST
+
+// Every preset of rows but one's own hidden.
+START_TEST(own_rows_stand_alone)
+{
+    char why[CHOICE_WHY_BYTES], path[64];
+    size_t own, count;
+    char **names = preset_all("rows", &own, &count);
+    write_rows(DECODE_ROW("nccl-flat"));
+    for (size_t i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "rows/%.40s.yaml", names[i]);
+        scratch_write(path, "rows: []\n", strlen("rows: []\n"));
+        free(names[i]);
+    }
+    free(names);
+    free(why_on_mine(why));
+    ck_assert_str_eq(why, "rows of new in one node are of 128 tokens alone; "
+                          "the only one with rows of new in one node");
+    forget_rows();
+}
+END_TEST
+
+START_TEST(unknown_dispatcher_is_noticed)
+{
+    char why[CHOICE_WHY_BYTES];
+    write_rows(DECODE_ROW("gone"));
+    char *noticed = why_on_mine(why);
+    ck_assert_msg(strstr(noticed, "rows of dispatcher gone: no such preset"), "%s", noticed);
+    ck_assert_msg(strstr(why, "no rows of new in one node; "), "%s", why);
+    free(noticed);
     forget_rows();
 }
 END_TEST
@@ -332,6 +403,38 @@ START_TEST(sum_decides)
 }
 END_TEST
 
+// Replicas fill more ranks than there are experts, so no contiguous layout tells a layer's time.
+START_TEST(nothing_added_is_said)
+{
+    struct scenario_def def = ask_on("h800-cx7", 16, 128);
+    struct scenario scenario;
+    strcpy(def.model, "mixtral-8x7b");
+    def.unplaced = true;
+    open_asked(&scenario, &def);
+    ck_assert_str_eq(scenario.choice.why, "no layer could be laid out to choose by");
+    ck_assert_str_eq(scenario.dispatcher.name, "deepep-normal");
+    scenario_release(&scenario);
+}
+END_TEST
+
+// A step beyond the trace ends it: no more is said than was added.
+START_TEST(places_are_counted)
+{
+    const struct choice_place places[] = {{0, 0}, {1, 1}, {0, 100000}, {1, 0}};
+    struct scenario_def def = ask_on("h800-cx7", 8, 64);
+    struct scenario scenario;
+    struct error err;
+    strcpy(def.trace, "traces/minimoe-256e");
+    open_asked(&scenario, &def);
+    ck_assert_msg(choice_over_places(&scenario, places, 4, 4, &err), "%s", err.text);
+    ck_assert_msg(strstr(scenario.choice.why, " over 2 of 4 places of the trace"), "%s",
+                  scenario.choice.why);
+    ck_assert_msg(choice_over_places(&scenario, places + 2, 2, 4, &err), "%s", err.text);
+    ck_assert_str_eq(scenario.choice.why, "no layer could be laid out to choose by");
+    scenario_release(&scenario);
+}
+END_TEST
+
 int main(void)
 {
     size_t own;
@@ -347,10 +450,15 @@ int main(void)
     tcase_add_loop_test(tests, why_is_said, 0, SUITE_COUNT(reasons));
     tcase_add_test(tests, asked_is_not_chosen);
     tcase_add_test(tests, own_rows_count);
+    tcase_add_test(tests, own_rows_are_widened);
+    tcase_add_test(tests, own_rows_stand_alone);
+    tcase_add_test(tests, unknown_dispatcher_is_noticed);
     tcase_add_loop_test(tests, bad_rows_are_refused, 0, SUITE_COUNT(bad_rows));
     tcase_add_test(tests, vendors_know_every_cluster);
     tcase_add_loop_test(tests, places_spread_evenly, 0, SUITE_COUNT(grids));
     tcase_add_test(tests, sum_decides);
+    tcase_add_test(tests, nothing_added_is_said);
+    tcase_add_test(tests, places_are_counted);
     suite_add_tcase(suite, tests);
     const int failed = suite_run(suite);
     for (size_t c = 0; c < cluster_count; c++)

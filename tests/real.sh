@@ -167,9 +167,11 @@ refuses 2 'only with --trace' 2 --transport mpi --model $model --step 1
 refuses 2 'expected indices from 0' 2 --transport mpi --model $model --layer 1..x
 refuses 2 "expected 0 to 5, the trace's layers" 2 --transport mpi --model $model --tokens 8 \
     --trace traces/minimoe-256e --layer 0,6 --dispatcher nccl-flat
-refuses 2 'expected fp8, bf16 or fp32' 2 --transport mpi --model tests/data/real/nvfp4.yaml
-refuses 2 'lines with flags' 2 --transport mpi --model $model --dispatcher trtllm-twosided
-refuses 2 'kernels are not run here' 2 --transport mpi --model $model --dispatcher deepep-ll
+refuses 2 'nccl-flat dispatches fp8 bf16 fp32' 2 --transport mpi --model tests/data/real/nvfp4.yaml --dispatcher nccl-flat
+refuses 2 'lines with flags' 2 --transport mpi --model $model --dispatcher trtllm-twosided --dispatch-dtype bf16 \
+    --combine-dtype bf16
+refuses 2 'kernels are not run here' 2 --transport mpi --model $model --dispatcher deepep-ll --dispatch-dtype bf16 \
+    --combine-dtype bf16
 refuses 2 'has no CUDA graphs' 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --graph
 refuses 2 'expected one of the two' 2 --transport mpi --model $model --tokens 8 --graph --timeline "$work/timeline.json"
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw

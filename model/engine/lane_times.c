@@ -209,7 +209,8 @@ static void add_stage(struct lanes *lanes, bool second)
     lanes->second = second;
     lanes->count = 0;
     schedule_visit(form->schedule, form->transfer, add_lane_path, lanes);
-    qsort(lanes->lanes, lanes->count, sizeof *lanes->lanes, by_release);
+    if (lanes->count)
+        qsort(lanes->lanes, lanes->count, sizeof *lanes->lanes, by_release);
     for (size_t i = 0; i < lanes->count; i++) {
         add_lane_parts(form, &lanes->lanes[i]);
         add_lane_copies(form, &lanes->lanes[i]);

@@ -16,7 +16,7 @@ START_TEST(holds_and_is_near)
         for (int span = 0; verdict.asked && span < FORM_SPANS; span++, asked++)
             outside += !form_is_near(&verdict, span);
     }
-    ck_assert_msg(outside * 100 <= asked, "%u of %u", outside, asked);
+    ck_assert_msg(outside <= (asked + 99) / 100, "%u of %u", outside, asked);
 }
 END_TEST
 

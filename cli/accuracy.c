@@ -233,7 +233,7 @@ static const char accuracy_page[] =
     "  fitted_rows      the fewest rows that one of those was fitted to\n"
     "  own_parameters   how many of them these rows may have fixed themselves: one fitted to N rows counts M/N where M\n"
     "                   of these read it, 1 at most, and 0 where --only or --except held these out\n"
-    "  verdict          proves nothing: fewer than three rows an own parameter\n"
+    "  verdict          overfitted: fewer than three rows an own parameter\n"
     "rows (--worst, --tsv accuracy-rows):\n"
     "  error_pct        predicted over measured, less one\n"
     "  bottleneck       what binds the predicted phase, as simulate and estimate say it\n"

@@ -28,7 +28,7 @@ static void put_support(struct table *table, const struct support *support)
     TABLE_ADD(table, cell_count(support->parameters),
               support->parameters ? cell_count(support->fitted_rows) : cell_blank(),
               cell_real(support->effective_parameters),
-              cell_text(support_overfitted(support) ? "proves nothing" : NULL));
+              cell_text(support_overfitted(support) ? "overfitted" : NULL));
 }
 
 static void put_group(struct table *table, const struct accuracy_group *group, bool intervals)
@@ -175,20 +175,9 @@ struct table *accuracy_rows_table(const struct judged *judged, bool brief)
     return table;
 }
 
-static void comment_skipped(const struct accuracy *accuracy, struct table *table)
-{
-    struct skipped_row *rows = mem_alloc(accuracy->count, sizeof *rows);
-    size_t count = 0;
-    for (size_t r = 0; r < accuracy->count; r++)
-        if (accuracy->rows[r].skipped)
-            rows[count++] =
-                (struct skipped_row){accuracy->rows[r].measured->id, accuracy->rows[r].why};
-    skipped_comment(table, rows, count);
-    free(rows);
-}
-
 void accuracy_comment_totals(struct table *table, const struct judged *judged)
 {
+    struct skipped skipped = {0};
     for (size_t i = 0; i < judged->count; i++) {
         const struct accuracy *accuracy = &judged->of[i];
         table_comment(table, "%s: %zu rows, %zu skipped, median %.3g%%, 90th percentile %.3g%%",
@@ -200,7 +189,10 @@ void accuracy_comment_totals(struct table *table, const struct judged *judged)
             table_comment(table, "%s: %.3g%% of rows are inside their interval of %g %%",
                           judged->of[i].engine->name, judged->of[i].inside_pct,
                           judged->interval_pct);
-    comment_skipped(&judged->of[0], table);
+    for (size_t r = 0; r < judged->of[0].count; r++)
+        if (judged->of[0].rows[r].skipped)
+            skipped_add(&skipped, judged->of[0].rows[r].measured->id, judged->of[0].rows[r].why);
+    skipped_tell(&skipped, table);
 }
 
 static json_t *row_json(const struct accuracy_row *row)

@@ -88,20 +88,9 @@ static size_t fitted_rows(const struct calibration *calibration)
     return rows;
 }
 
-static void comment_rows_skipped(const struct calibration *calibration, struct table *table)
-{
-    struct skipped_row *rows = mem_alloc(calibration->row_count, sizeof *rows);
-    size_t count = 0;
-    for (size_t r = 0; r < calibration->row_count; r++)
-        if (calibration->rows[r].skipped)
-            rows[count++] =
-                (struct skipped_row){calibration->rows[r].measured->id, calibration->rows[r].why};
-    skipped_comment(table, rows, count);
-    free(rows);
-}
-
 static void comment_fit(struct table *table, const struct calibration *calibration)
 {
+    struct skipped skipped = {0};
     const size_t n = calibration->parameter_count;
     table_comment(table,
                   "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
@@ -120,7 +109,10 @@ static void comment_fit(struct table *table, const struct calibration *calibrati
                               calibration->parameters[a].keys[0]->key,
                               calibration->parameters[a].presets.of[0],
                               calibration->fit.correlation[a * n + b]);
-    comment_rows_skipped(calibration, table);
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (calibration->rows[r].skipped)
+            skipped_add(&skipped, calibration->rows[r].measured->id, calibration->rows[r].why);
+    skipped_tell(&skipped, table);
 }
 
 static bool output_calibration(const struct command_line *line,

@@ -1,27 +1,32 @@
 #include "cli/skipped.h"
 
+#include "base/mem.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-// Rows from `first` on that have its reason; none where an earlier row had it.
-static size_t same_reason(const struct skipped_row *rows, size_t count, size_t first)
+void skipped_add(struct skipped *skipped, const char *id, const char *why)
 {
-    size_t same = 0;
-    for (size_t r = 0; r < first; r++)
-        if (!strcmp(rows[r].why, rows[first].why))
-            return 0;
-    for (size_t r = first; r < count; r++)
-        same += !strcmp(rows[r].why, rows[first].why);
-    return same;
+    size_t r = 0;
+    while (r < skipped->count && strcmp(skipped->reasons[r].why, why) != 0)
+        r++;
+    if (r == skipped->count) {
+        skipped->reasons = mem_room(skipped->reasons, r, sizeof *skipped->reasons);
+        skipped->reasons[skipped->count++] = (struct skipped_reason){.why = why, .first = id};
+    }
+    skipped->reasons[r].rows++;
 }
 
-void skipped_comment(struct table *table, const struct skipped_row *rows, size_t count)
+void skipped_tell(struct skipped *skipped, struct table *table)
 {
-    for (size_t r = 0; r < count; r++) {
-        const size_t same = same_reason(rows, count, r);
-        if (same > 1)
-            table_comment(table, "skipped: %zu rows, the first %s: %s", same, rows[r].id,
-                          rows[r].why);
-        else if (same)
-            table_comment(table, "skipped: %s: %s", rows[r].id, rows[r].why);
+    for (size_t r = 0; r < skipped->count; r++) {
+        const struct skipped_reason *reason = &skipped->reasons[r];
+        if (reason->rows > 1)
+            table_comment(table, "skipped: %zu rows, the first %s: %s", reason->rows, reason->first,
+                          reason->why);
+        else
+            table_comment(table, "skipped: %s: %s", reason->first, reason->why);
     }
+    free(skipped->reasons);
+    *skipped = (struct skipped){0};
 }

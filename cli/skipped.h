@@ -6,11 +6,19 @@
 
 #include <stddef.h>
 
-struct skipped_row {
-    const char *id, *why; // borrowed
+// An initialiser: {0}.
+struct skipped {
+    struct skipped_reason {
+        const char *why, *first; // borrowed; the first row's id
+        size_t rows;
+    } * reasons; // in the order of their first rows
+    size_t count;
 };
 
-// A comment line of the table for every reason, in the order of their first rows.
-void skipped_comment(struct table *table, const struct skipped_row *rows, size_t count);
+// Borrows both texts.
+void skipped_add(struct skipped *skipped, const char *id, const char *why);
+
+// A comment line of the table for every reason; then there are none.
+void skipped_tell(struct skipped *skipped, struct table *table);
 
 #endif

@@ -238,24 +238,6 @@ const struct object_reader cluster_reader = {
     .fault = cluster_fault,
 };
 
-bool cluster_of_gpu(const char *gpu, char *name)
-{
-    size_t own, count;
-    bool found = false;
-    char **names = preset_all("clusters", &own, &count);
-    for (size_t i = 0; i < count; i++) {
-        struct cluster cluster;
-        struct error none;
-        if (!found && cluster_load(names[i], &cluster, NULL, &none) && !strcmp(cluster.gpu, gpu)) {
-            found = true;
-            snprintf(name, FIELD_TEXT_BYTES, "%s", names[i]);
-        }
-        free(names[i]);
-    }
-    free(names);
-    return found;
-}
-
 bool cluster_set_shape(struct cluster *cluster, uint32_t nodes, uint32_t gpus_per_node,
                        struct error *err)
 {

@@ -36,16 +36,18 @@ bool choice_over_places(struct scenario *scenario, const struct choice_place *pl
 {
     struct chooser chooser;
     struct choice choice;
-    char what[80];
-    if (scenario->def.dispatcher[0] || count < 2)
+    char what[80] = "";
+    if (scenario->def.dispatcher[0])
         return true;
     if (!chooser_open(&chooser, &scenario->cluster, err))
         return false;
     add_places(&chooser, scenario, places, count);
-    if (chooser.added < all)
+    if (!count)
+        chooser_add(&chooser, scenario);
+    else if (chooser.added < all)
         snprintf(what, sizeof what, "%zu of %llu places of the trace", chooser.added,
                  (unsigned long long)all);
-    else
+    else if (all > 1)
         snprintf(what, sizeof what, "%zu places of the trace", chooser.added);
     chooser_pick(&chooser, what, &choice);
     chooser_release(&chooser);

@@ -22,8 +22,9 @@ struct choice_grid {
 // Up to CHOICE_PLACES places of it, spread evenly. Returns how many.
 size_t choice_spread(const struct choice_grid *grid, struct choice_place *places);
 
-// Gives a scenario on a trace, whose dispatcher nobody asked for, the one whose layers at these
-// places, of `all`, are shortest in sum. Its own place stays.
+// Gives a scenario on a trace that was opened undecided (struct scenario_def) the dispatcher whose
+// layers at these places, of `all`, are shortest in sum; at its own where there are none.
+// Nothing where one was asked. Its own place stays.
 bool choice_over_places(struct scenario *scenario, const struct choice_place *places, size_t count,
                         uint64_t all, struct error *err);
 

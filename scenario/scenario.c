@@ -304,6 +304,8 @@ static bool open_workload(struct scenario *scenario, struct error *err)
         return false;
     if (!scenario->traffic && !open_layer(scenario, tokens, err))
         return false;
+    if (!*asked && scenario->def.undecided)
+        return true;
     if (!*asked && (!choose(scenario, err) ||
                     !parts_resolve_dispatcher(scenario, scenario->choice.dispatcher, tokens, err)))
         return false;

@@ -25,7 +25,7 @@ struct scenario_def {
     char traffic[FIELD_TEXT_BYTES];
     char gpu[FIELD_TEXT_BYTES]; // the cluster's must be that, or is where it says none
     bool has_shape;
-    struct moe shape; // has_shape: of a measured row, where no model is asked
+    struct moe shape;           // has_shape: of a measured row, where no model is asked
     struct kernel_shape kernel; // of a measured row: one compute kernel by itself, and nothing else
     enum routing_rule routing;
     uint32_t ep;
@@ -34,6 +34,7 @@ struct scenario_def {
     uint32_t sms;                           // of the dispatcher, instead of its preset's
     uint32_t dispatch_dtype, combine_dtype; // enum dtype plus one; 0: as engines do
     bool unplaced;                          // resolves no layout: for who sets one
+    bool undecided; // chooses no dispatcher where none is asked: for who gives it a choice
     uint32_t layer; // of a trace, an index into its MoE layers; of drawn routing, a stream
     uint64_t step;
     enum loads_kind loads;

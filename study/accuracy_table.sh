@@ -44,7 +44,7 @@ AWK
 
 cat >"$work/pairs.awk" <<'AWK'
 END {
-    print "| family | cluster | dispatcher | rows | simulate: median, worst | estimate: median, worst | naive: median | figures of their own | says |"
+    print "| family | cluster | dispatcher | rows | simulate: median, worst | estimate: median, worst | naive: median | effective parameters | says |"
     print "|---|---|---|---|---|---|---|---|---|"
     for (g = 1; g <= groups; g++) {
         key = order[g]
@@ -82,28 +82,4 @@ ordered() {
     ordered "$work/each.md"
 } >"$work/tables.md"
 
-begin='<!-- make accuracy writes from here -->'
-end='<!-- to here -->'
-for mark in "$begin" "$end"; do
-    if [ -n "$what" ] && [ "$(grep -c -x -F -e "$mark" README.md)" -ne 1 ]; then
-        echo "README.md: expected one line '$mark'" >&2
-        exit 2
-    fi
-done
-awk -v begin="$begin" -v end="$end" -v tables="$work/tables.md" '
-    $0 == end { inside = 0 }
-    !inside { print }
-    $0 == begin { inside = 1; while ((getline line < tables) > 0) print line }' README.md >"$work/README.md"
-case $what in
---write)
-    cat "$work/tables.md"
-    cmp -s "$work/README.md" README.md || cp "$work/README.md" README.md
-    ;;
---check)
-    diff -u README.md "$work/README.md" || {
-        echo "README.md: its accuracy tables are not what epsim says now: make accuracy" >&2
-        exit 1
-    }
-    ;;
-*) cat "$work/tables.md" ;;
-esac
+sh study/put_table.sh README.md '<!-- make accuracy writes from here -->' "$work/tables.md" "$what"

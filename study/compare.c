@@ -168,6 +168,7 @@ static bool add_token_count(struct chooser *chooser, bool first, const struct sc
     struct scenario_def sized = both_engines(def);
     struct scenario scenario;
     sized.tokens = tokens;
+    sized.undecided = true;
     if (!scenario_open(&scenario, &sized, err))
         return false;
     const bool ok = !first || chooser_open(chooser, &scenario.cluster, err);
@@ -356,6 +357,7 @@ bool compare_steps(const struct scenario_def *def, const struct compare_places *
     add_asked(&asked, places);
     first.layer = asked.places[0].layer;
     first.step = asked.places[0].step;
+    first.undecided = true;
     if (measured && !(places->layer_count && places->step_count))
         add_measured(&named, places, measured);
     bool ok = scenario_open(&stepper.scenario, &first, err);

@@ -37,23 +37,4 @@ END {
         print line
     }
 }' "$work/errors.tsv" >"$work/table.md"
-
-begin='<!-- kernel_table.sh writes from here -->'
-end='<!-- to here -->'
-awk -v begin="$begin" -v end="$end" -v table="$work/table.md" '
-    $0 == end { inside = 0 }
-    !inside { print }
-    $0 == begin { inside = 1; while ((getline line < table) > 0) print line }' MODEL.md >"$work/MODEL.md"
-case $what in
---write)
-    cat "$work/table.md"
-    cmp -s "$work/MODEL.md" MODEL.md || cp "$work/MODEL.md" MODEL.md
-    ;;
---check)
-    diff -u MODEL.md "$work/MODEL.md" || {
-        echo "MODEL.md: its table of kernels is not what epsim says now: make accuracy" >&2
-        exit 1
-    }
-    ;;
-*) cat "$work/table.md" ;;
-esac
+sh study/put_table.sh MODEL.md '<!-- kernel_table.sh writes from here -->' "$work/table.md" "$what"

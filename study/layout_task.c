@@ -83,7 +83,7 @@ static bool open_task_scenario(struct layout_task *task, const struct layout_tas
     const struct place judged = {.cluster = place->cluster, .recorded = replay};
     struct scenario_def first = *def->scenario;
     struct scenario *scenario = &task->scenario;
-    first.unplaced = true;
+    first.unplaced = first.undecided = true;
     first.layer = 0;
     first.step = 0;
     if (!pick_task_tokens(task, recorded_trace(replay), cluster_ranks(&place->cluster),

@@ -276,6 +276,7 @@ static bool open_replay_scenario(struct replay *replay, struct error *err)
     struct scenario_def last = def->scenario;
     last.layer = def->layer_count ? def->layers[def->layer_count - 1] : 0;
     last.step = def->step_count ? def->steps[def->step_count - 1] : 0;
+    last.undecided = true;
     if (!scenario_open(&replay->scenario, &last, err))
         return false;
     if (scenario_seek(&replay->scenario, def->layer_count ? def->layers[0] : 0,

@@ -6,20 +6,11 @@
 set -eu
 epsim=$1
 shift
-[ $# -gt 0 ] || set -- ../shared/data/measured.csv ../shared/data/added.csv
-for file in "$@"; do
-    if [ ! -r "$file" ]; then
-        echo "extrapolate: skipped: no $file"
-        exit 0
-    fi
-done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. tests/published_rows.sh
 failed=0
 
 mkdir "$work/nodes"
-awk -F, 'NR == 1 || (FNR > 1 && $4 ~ /^deepep-(normal|ll)/ && ($5 <= 2 || $10 == 1 || $10 == 2))' \
-    "$@" >"$work/few-nodes.csv"
+awk -F, 'NR == 1 || ($4 ~ /^deepep-(normal|ll)/ && ($5 <= 2 || $10 == 1 || $10 == 2))' "$rows" >"$work/few-nodes.csv"
 for file in deepep-ll deepep-normal; do
     # Without what is held beforehand: the presets, about which it is held, were fitted on the many nodes too.
     sed '/^prior:/d' "study/fits/$file.yaml" >"$work/$file.yaml"

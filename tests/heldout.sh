@@ -8,18 +8,8 @@
 set -eu
 epsim=$1
 shift
-[ $# -gt 0 ] || set -- ../shared/data/measured.csv ../shared/data/added.csv
-for file in "$@"; do
-    if [ ! -r "$file" ]; then
-        echo "heldout: skipped: no $file"
-        exit 0
-    fi
-done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+. tests/published_rows.sh
 failed=0
-rows=$work/rows.csv
-awk 'NR == 1 || (FNR > 1 && !/^#/)' "$@" >"$rows"
 
 # A part: which rows it holds out (awk), the fits that move what predicts them, by what it is judged, the most that a
 # group's median and 90th percentile may be.

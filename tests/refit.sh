@@ -9,19 +9,9 @@
 set -eu
 epsim=$1
 shift
+. tests/published_rows.sh
 seeds=${SEEDS:-1}
-[ $# -gt 0 ] || set -- ../shared/data/measured.csv ../shared/data/added.csv
-for file in "$@"; do
-    if [ ! -r "$file" ]; then
-        echo "refit: skipped: no $file"
-        exit 0
-    fi
-done
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
 limit=5
-rows=$work/rows.csv
-awk 'NR == 1 || FNR > 1' "$@" >"$rows"
 
 # fit FOLDER [FLAGS]: all that moves a prediction below, by estimate alone.
 fit() {

@@ -214,16 +214,23 @@ static const struct {
     {"a,all-reduce,h100,E,NCCL,half,,,,,,,,,,,,,,,,,,4,65536,50", KERNEL_ALL_REDUCE_4, "trtllm"},
 };
 
-START_TEST(reads_rows)
+static void load_row(const char *row, struct measured *measured)
 {
     char text[2048];
-    snprintf(text, sizeof text, HEAD "%s\n", rows[_i].row);
+    struct error err = {0};
+    snprintf(text, sizeof text, HEAD "%s\n", row);
     const struct fixture file = fixture_make(text, ".csv");
+    ck_assert_msg(measured_load(measured, file.path, &err), "%s", err.text);
+    fixture_remove(&file);
+}
+
+START_TEST(reads_rows)
+{
     const struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct scenario scenario;
     struct error err = {0};
-    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    load_row(rows[_i].row, &measured);
     ck_assert_uint_eq(measured.count, 1);
     ck_assert_int_eq(measured.rows->phase, PHASE_KERNEL);
     ck_assert_int_eq(measured.rows->kernel.kind, rows[_i].kind);
@@ -233,7 +240,6 @@ START_TEST(reads_rows)
     ck_assert_double_gt(row_predict(&scenario, measured.rows, &engine_estimate).us, 1);
     scenario_release(&scenario);
     measured_release(&measured);
-    fixture_remove(&file);
 }
 END_TEST
 
@@ -253,18 +259,14 @@ static const struct {
 
 START_TEST(leaves_rows_out)
 {
-    char text[2048];
-    snprintf(text, sizeof text, HEAD "%s\n", unpredicted[_i].row);
-    const struct fixture file = fixture_make(text, ".csv");
     const struct row_overrides overrides = {.seed = 1};
     struct measured measured;
     struct scenario scenario;
     struct error err = {0};
-    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    load_row(unpredicted[_i].row, &measured);
     ck_assert(!row_open(&scenario, measured.rows, &engine_estimate, &overrides, &err));
     ck_assert_msg(strstr(err.text, unpredicted[_i].why) != NULL, "%s", err.text);
     measured_release(&measured);
-    fixture_remove(&file);
 }
 END_TEST
 

@@ -17,11 +17,7 @@ double grouped_padded(enum grouped_kind kind, double rows)
     return rows > 0 ? fmax(tile, rows + (tile - 1) / 2) : 0;
 }
 
-// A gated FFN: up and gate (hidden -> 2 x intermediate), then down: 3 x hidden x intermediate
-// weights of every touched expert are read once, 2 operations each and row. Of a row hidden states
-// in and out and the intermediate written twice and read once.
-static struct roofline_work grouped_work(const struct grouped_shape *shape,
-                                         const struct cluster *cluster)
+struct roofline_work grouped_work(const struct grouped_shape *shape, const struct cluster *cluster)
 {
     const double width = 3 * shape->hidden * shape->intermediate;
     const double row_bytes = (2 * shape->hidden + 3 * shape->intermediate) * BF16_BYTES;

@@ -40,6 +40,11 @@ static inline bool grouped_known(const struct grouped_constants *constants)
 double grouped_tile(enum grouped_kind kind);
 double grouped_padded(enum grouped_kind kind, double rows);
 
+// A gated FFN: up and gate (hidden -> 2 x intermediate), then down: 3 x hidden x intermediate
+// weights of every touched expert are read once, 2 operations each and row. Of a row hidden states
+// in and out and the intermediate written twice and read once, all BF16.
+struct roofline_work grouped_work(const struct grouped_shape *shape, const struct cluster *cluster);
+
 // Picoseconds, its start included.
 double grouped_gemm_ps(const struct grouped_constants constants[GROUPED_KINDS],
                        const struct cluster *cluster, const struct grouped_shape *shape);

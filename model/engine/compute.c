@@ -52,28 +52,34 @@ static double own_gpu_ps(const struct schedule *schedule, uint32_t rank, double 
     return ceil(cluster_computed_ps(&schedule->cluster, alone));
 }
 
-// A gated FFN: up and gate (hidden -> 2 x intermediate), then down: 3 x hidden x intermediate
-// weights, 2 operations each and token. Weights of every active expert are read once; of a token,
-// hidden states in and out, and the intermediate written twice and read once, all BF16. Two grouped
-// products, launched one after another; on a share of the SMs the operations take longer, not
-// memory.
+// What the experts' products run in: weights that are quantised alone compute in BF16; NVFP4 at
+// FP8's rate, for want of its own.
+static bool computes_in_fp8(const struct moe *moe)
+{
+    return dtype_of_activations(moe->weight_dtype) != DTYPE_BF16;
+}
+
+// Two grouped products, launched one after another; on a share of the SMs the operations take
+// longer, not memory.
 static double ffn_products_ps(const struct schedule *schedule, double tokens, double experts,
                               double intermediate, double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
-    // Weights that are quantised alone compute in BF16; NVFP4 at FP8's rate, for want of its own.
-    const double rate = dtype_of_activations(moe->weight_dtype) == DTYPE_BF16
-                            ? cluster->bf16_flops
-                            : cluster->fp8_flops;
-    const double width = 3.0 * moe->hidden * intermediate;
-    const double activations = tokens * (2.0 * moe->hidden + 3.0 * intermediate) * BF16_BYTES;
-    const struct work work = {
-        .flop_seconds = tokens * 2 * width / (rate * cluster->gemm_efficiency * sm_share),
-        .bytes = experts * width * dtype_weight_bytes(moe->weight_dtype) + activations,
-        .inner = tokens > 0 ? moe->hidden + intermediate : 0,
-        .own_kernels = experts,
-        .launches = 2};
+    const struct grouped_shape shape = {.rows = tokens,
+                                        .padded = tokens,
+                                        .touched = experts,
+                                        .hidden = moe->hidden,
+                                        .intermediate = intermediate,
+                                        .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
+                                        .fp8 = computes_in_fp8(moe)};
+    const struct roofline_work ffn = grouped_work(&shape, cluster);
+    const double rate = ffn.peak_flops * cluster->gemm_efficiency * sm_share;
+    const struct work work = {.flop_seconds = ffn.flops / rate,
+                              .bytes = ffn.bytes,
+                              .inner = tokens > 0 ? moe->hidden + intermediate : 0,
+                              .own_kernels = experts,
+                              .launches = 2};
     return products_ps(cluster, &work);
 }
 
@@ -83,11 +89,6 @@ static double chance_of_any(const struct loads *loads, uint32_t slot)
 {
     const double tokens = loads->slot_tokens[slot];
     return loads->expected ? 1 - exp(-tokens) : tokens > 0;
-}
-
-static bool weights_are_fp8(const struct moe *moe)
-{
-    return dtype_of_activations(moe->weight_dtype) != DTYPE_BF16;
 }
 
 // Where counts are known before rows come, rows lie one expert after another; where they travel
@@ -109,7 +110,7 @@ static double grouped_ps(const struct schedule *schedule, uint32_t rank, double 
                                   .hidden = moe->hidden,
                                   .intermediate = moe->intermediate,
                                   .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
-                                  .fp8 = weights_are_fp8(moe)};
+                                  .fp8 = computes_in_fp8(moe)};
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
         const double any = chance_of_any(loads, s);
         const double rows = loads->slot_tokens[s];
@@ -123,7 +124,7 @@ static double grouped_ps(const struct schedule *schedule, uint32_t rank, double 
 
 static enum gemm_kind gemm_kind_of(const struct moe *moe)
 {
-    return weights_are_fp8(moe) ? GEMM_FP8_BLOCK : GEMM_BF16;
+    return computes_in_fp8(moe) ? GEMM_FP8_BLOCK : GEMM_BF16;
 }
 
 unsigned compute_kernels(const struct schedule *schedule)

@@ -60,6 +60,7 @@ static struct line_fields fields_of_line(void)
 
 // A preset, and how many rows each of its effective rates was fitted to.
 struct known_cluster {
+    char name[FIELD_TEXT_BYTES]; // of the preset
     struct cluster cluster;
     size_t rows[LINKS];
 };
@@ -68,11 +69,14 @@ static void read_known(struct known_cluster *known, const char *name)
 {
     struct provenance *from = mem_alloc(cluster_field_count, sizeof *from);
     struct error err;
+    snprintf(known->name, sizeof known->name, "%s", name);
     if (cluster_load(name, &known->cluster, from, &err))
         for (size_t l = 0; l < LINKS; l++)
             known->rows[l] = from[line_row(links[l].key)].rows;
-    else
+    else {
+        notice("cluster %s is left out of those to compare with: %s", name, err.text);
         known->cluster = (struct cluster){0};
+    }
     provenance_release(from, cluster_field_count);
     free(from);
 }
@@ -95,6 +99,18 @@ static const struct known_cluster *known_clusters(size_t *count)
     }
     *count = known_count;
     return known;
+}
+
+bool cluster_of_gpu(const char *gpu, char *name)
+{
+    size_t count;
+    const struct known_cluster *known = known_clusters(&count);
+    for (size_t i = 0; i < count; i++)
+        if (known[i].cluster.name[0] && !strcmp(known[i].cluster.gpu, gpu)) {
+            memcpy(name, known[i].name, FIELD_TEXT_BYTES);
+            return true;
+        }
+    return false;
 }
 
 // The preset whose link is most like: of NVLink that of the same GPU; else the nearest by nominal

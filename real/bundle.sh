@@ -14,7 +14,7 @@ root=$(dirname "$here")
 
 # What multi_gpu.sh and gpu_run.sh read, and what a run on such GPUs may take as its presets.
 CARRIED="real/multi_gpu.sh real/gpu_run.sh real/srun_nccl.sh real/results/h100-shared/model.yaml
-    real/results/h100-shared/presets real/results/hopper/presets real/results/models"
+    real/results/h100-shared/presets real/results/hopper/presets real/results/models traces/minimoe-256e"
 
 # Debian's names of the packages whose static libraries epsim-real has in it.
 LINKED="libgsl-dev libopenblas-serial-dev libopenblas-pthread-dev libyaml-dev libjansson-dev libcsv-dev"

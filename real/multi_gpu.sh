@@ -2,17 +2,19 @@
 # Runs epsim-real on all GPUs of one host, a rank each: checks outputs, probes links, measures every dispatcher.
 # usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]
 # WHAT: verify probe points two-stages timeline large for NCCL calls; ep-warm ep-verify ep-points ep-capacity skew for
-# NCCL EP (ep-warm compiles its kernels beforehand, several at once); graph for layers in CUDA graphs, by both. None
-# named: all but `large` and `graph`, NCCL EP first. Results: OUT/results.tar.gz, after each WHAT.
+# NCCL EP (ep-warm compiles its kernels beforehand, several at once); by both, graph for layers in CUDA graphs and uneven
+# for a recorded trace beside uniform routing. None named: all but `large` and `graph`, NCCL EP first. Results:
+# OUT/results.tar.gz, after each WHAT.
 # RANKS: as many as there are GPUs, or more, which then share them (NCCL calls alone; start the MPS daemon first).
-# TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls. SKEW: a folder of traces to measure under `skew`, each
-# made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`, N at least RANKS times 4096.
+# TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls; UNEVEN: those that uneven measures. SKEW: a folder of
+# traces to measure under `skew`, each made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`,
+# N at least RANKS times 4096.
 set -u
 [ $# -ge 2 ] || { echo "usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]" >&2; exit 2; }
 real=$1
 out=$2
 shift 2
-[ $# -gt 0 ] || set -- ep-warm ep-verify ep-points ep-capacity skew verify probe points two-stages timeline
+[ $# -gt 0 ] || set -- ep-warm ep-verify ep-points ep-capacity uneven skew verify probe points two-stages timeline
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 files=$work/files
@@ -24,6 +26,7 @@ flags=
 [ "$ranks" -gt "$gpus" ] && share=--share-gpu
 here=$(dirname "$0")
 models=$here/results/models
+recorded=$here/../traces/minimoe-256e
 cluster=1x$ranks:nvlink_effective=1GB/s # names the shape alone
 tokens=${TOKENS:-1..8192:log}
 tokens_ll=${TOKENS_LL:-1..1024:log}
@@ -137,7 +140,7 @@ ep_verify() {
     for shape in $shapes; do
         check "nccl-ep-ll-$shape-fp8" "$shape-fp8" nccl-ep-ll 1,256
         check "nccl-ep-ll-$shape-bf16" "$shape-bf16" nccl-ep-ll 1,256
-        check "nccl-ep-ht-$shape-bf16" "$shape-bf16" nccl-ep-ht 1,2048
+        check "nccl-ep-ht-$shape-bf16" "$shape-bf16" nccl-ep-ht 1,2048,8192
     done
 }
 
@@ -171,6 +174,28 @@ skew() {
     done
 }
 
+# --- uneven routing -----------------------------------------------------------------------------
+
+# DeepSeek-V3's layer by a recorded trace of as many experts, then by choices drawn evenly.
+uneven() {
+    for dispatcher in ${UNEVEN:-nccl-ep-ll nccl-ep-ht nccl-flat ll-slots}; do
+        counts=32,128,512,1024
+        case $dispatcher in nccl-ep-ht | nccl-flat) counts=$counts,2048 ;; esac
+        uneven_one trace "$dispatcher" "$counts" --trace "$recorded" --layer 1
+        uneven_one uniform "$dispatcher" "$counts" --routing uniform
+    done
+}
+
+uneven_one() { # name, dispatcher, tokens, routing
+    name=$1
+    dispatcher=$2
+    counts=$3
+    shift 3
+    run 100 --model "$models/deepseek-v3-bf16.yaml" --cluster "$cluster" --dispatcher "$dispatcher" "$@" \
+        --tokens "$counts" --verify 0 --warmup 3 --iterations 30 --family "uneven-$name" \
+        -o "$files/uneven-$name-$dispatcher.csv"
+}
+
 # --- graphs -------------------------------------------------------------------------------------
 
 # The layer as engines deploy it, by fours; outputs are checked at a few counts.
@@ -197,7 +222,7 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.limit -
 for what in "$@"; do
     echo "== $what $(date +%T)"
     case $what in
-    verify | probe | points | large | timeline | skew | graph) $what ;;
+    verify | probe | points | large | timeline | skew | uneven | graph) $what ;;
     two-stages) two_stages ;;
     ep-warm) ep_warm ;;
     ep-verify) ep_verify ;;

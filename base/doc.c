@@ -18,6 +18,7 @@ struct doc {
     yaml_document_t tree;
     const yaml_node_t *nodes; // the tree's, node 1 first
     size_t count;
+    bool kept;
 };
 
 static const yaml_node_t *node_at(const struct doc *doc, doc_node node)
@@ -264,12 +265,19 @@ struct doc *doc_load(const char *path, struct error *err)
 
 void doc_free(struct doc *doc)
 {
-    if (doc == NULL)
+    if (doc == NULL || doc->kept)
         return;
     if (doc->nodes != NULL)
         yaml_document_delete(&doc->tree);
     free(doc->name);
     free(doc);
+}
+
+struct doc *doc_keep(struct doc *doc)
+{
+    if (doc != NULL)
+        doc->kept = true;
+    return doc;
 }
 
 // ---- reading -----------------------------------------------------------------------------------

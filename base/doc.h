@@ -22,6 +22,10 @@ struct doc *doc_load(const char *path, struct error *err);
 struct doc *doc_load_text(const char *name, const char *text, size_t length, struct error *err);
 void doc_free(struct doc *doc);
 
+// From here on doc_free leaves the document (NULL: none): one of many readers, to the end of the
+// process. Reading changes nothing in it, so that threads may share it.
+struct doc *doc_keep(struct doc *doc);
+
 doc_node doc_root(const struct doc *doc);
 const char *doc_name(const struct doc *doc);
 size_t doc_line(const struct doc *doc, doc_node node); // counted from 1

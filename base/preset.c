@@ -1,4 +1,5 @@
-// A lookup composes the path and scans the embedded table, which needs neither an index nor a lock.
+// A lookup composes the path and scans the embedded table, which needs no index. What is found there
+// is parsed once.
 #include "base/preset.h"
 
 #include "base/infile.h"
@@ -23,6 +24,24 @@ static const struct embedded *find_embedded(const char *kind, const char *name)
     const struct embedded *found = embedded_find(wanted);
     free(wanted);
     return found;
+}
+
+static struct doc **parsed; // [embedded_count] what was asked for so far, NULL the rest
+
+static struct doc *load_embedded(const struct embedded *file, struct error *err)
+{
+    struct doc *doc;
+#pragma omp critical(preset_parsed)
+    {
+        if (!parsed)
+            parsed = mem_alloc(embedded_count, sizeof *parsed);
+        struct doc **place = &parsed[file - embedded_files];
+        if (!*place)
+            *place = doc_keep(
+                doc_load_text(file->path, (const char *)file->bytes, file->length, err));
+        doc = *place;
+    }
+    return doc;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -168,7 +187,7 @@ struct doc *preset_load(const char *kind, const char *what, struct error *err)
     const struct embedded *file = own ? NULL : find_embedded(kind, what);
     struct doc *doc = NULL;
     if (file)
-        return doc_load_text(file->path, (const char *)file->bytes, file->length, err);
+        return load_embedded(file, err);
     if (own || looks_like_path(what))
         doc = doc_load(own ? own : what, err);
     else
@@ -188,7 +207,7 @@ struct doc *preset_load_variant(const char *kind, const char *what, const char *
     if (known && own)
         doc = doc_load(own, err);
     else if (known && file)
-        doc = doc_load_text(file->path, (const char *)file->bytes, file->length, err);
+        doc = load_embedded(file, err);
     free(base);
     free(own);
     free(name);

@@ -28,6 +28,8 @@ struct solving {
     double *values;       // [parameters]
     double *base, *moved; // [rows]
     double *based_on;     // [parameters] values that base is of
+    gsl_matrix *slopes;   // of the rows by the parameters, the Jacobian without priors
+    double *slopes_at;    // [parameters] values that they are of
     double scatter;       // of the round's start: what a prior is weighed against
 };
 
@@ -85,7 +87,7 @@ static gsl_matrix_view prior_rows(const struct fit_problem *problem, gsl_matrix 
 }
 
 // One column by a forward difference; backward where the upper bound is in the way.
-static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
+static void difference(struct solving *solving, size_t p)
 {
     const struct fit_problem *problem = solving->problem;
     const double value = solving->values[p];
@@ -95,18 +97,31 @@ static void difference(struct solving *solving, size_t p, gsl_matrix *jacobian)
     problem->errors(problem->context, solving->values, p, solving->moved);
     solving->values[p] = value;
     for (size_t r = 0; r < problem->rows; r++)
-        gsl_matrix_set(jacobian, r, p, (solving->moved[r] - solving->base[r]) / step);
+        gsl_matrix_set(solving->slopes, r, p, (solving->moved[r] - solving->base[r]) / step);
+}
+
+// A round begins where the one before it ended, at other weights: slopes stay.
+static void set_slopes(struct solving *solving)
+{
+    const size_t count = solving->problem->count, bytes = count * sizeof *solving->values;
+    if (!memcmp(solving->values, solving->slopes_at, bytes))
+        return;
+    for (size_t p = 0; p < count; p++)
+        difference(solving, p);
+    memcpy(solving->slopes_at, solving->values, bytes);
 }
 
 static int jacobian_at(const gsl_vector *logs, void *context, gsl_matrix *jacobian)
 {
     struct solving *solving = context;
-    gsl_matrix_view priors = prior_rows(solving->problem, jacobian);
+    const struct fit_problem *problem = solving->problem;
+    gsl_matrix_view priors = prior_rows(problem, jacobian);
+    gsl_matrix_view rows = gsl_matrix_submatrix(jacobian, 0, 0, problem->rows, problem->count);
     set_base(solving, logs);
-    for (size_t p = 0; p < solving->problem->count; p++) {
-        difference(solving, p, jacobian);
+    set_slopes(solving);
+    gsl_matrix_memcpy(&rows.matrix, solving->slopes);
+    for (size_t p = 0; p < problem->count; p++)
         gsl_matrix_set(&priors.matrix, p, p, prior_slope(solving, p));
-    }
     return GSL_SUCCESS;
 }
 
@@ -340,7 +355,9 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem)
                               .values = mem_alloc(n, sizeof(double)),
                               .base = mem_alloc(rows, sizeof(double)),
                               .based_on = mem_alloc(n, sizeof(double)),
-                              .moved = mem_alloc(rows, sizeof(double))};
+                              .moved = mem_alloc(rows, sizeof(double)),
+                              .slopes = gsl_matrix_alloc(rows, n),
+                              .slopes_at = mem_alloc(n, sizeof(double))};
     gsl_vector *logs = gsl_vector_alloc(n), *weights = gsl_vector_alloc(rows + n);
     fit_begin(fit, problem);
     for (size_t p = 0; p < n; p++)
@@ -362,6 +379,8 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem)
     free(solving.base);
     free(solving.based_on);
     free(solving.moved);
+    gsl_matrix_free(solving.slopes);
+    free(solving.slopes_at);
 }
 
 void fit_release(struct fit *fit)

@@ -40,8 +40,9 @@ void *mem_grow(void *array, size_t count, size_t size)
 
 void *mem_room(void *array, size_t count, size_t size)
 {
-    const bool full = (count & (count - 1)) == 0;
-    return full ? mem_grow(array, count ? 2 * count : 1, size) : array;
+    const size_t first = 8;
+    const bool full = count == 0 || (count >= first && (count & (count - 1)) == 0);
+    return full ? mem_grow(array, count ? 2 * count : first, size) : array;
 }
 
 void *mem_copy(const void *bytes, size_t size)

@@ -6,6 +6,7 @@
 #include "model/timing.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 struct form_rank {
     struct kernel_times times;
@@ -13,6 +14,18 @@ struct form_rank {
     double end, stage_end[STAGES];
     double copied; // when its copy engines are through with what others brought
 };
+
+// Sorts, where there is anything to sort: lanes of ranks that all have the same come in order.
+static inline void form_sort(void *items, size_t count, size_t size,
+                             int (*compare)(const void *, const void *))
+{
+    const char *bytes = items;
+    size_t sorted = 1;
+    while (sorted < count && compare(bytes + (sorted - 1) * size, bytes + sorted * size) <= 0)
+        sorted++;
+    if (sorted < count)
+        qsort(items, count, size, compare);
+}
 
 // How far a rank's part of a port has come at a time; between steps it goes on evenly.
 struct form_step {

@@ -14,6 +14,9 @@ struct lane {
 struct lanes {
     struct form *form;
     bool second; // stage of a rail
+    // Lanes that a rail peer hands on of one home's tokens come one after another, and start alike.
+    uint32_t home, via;
+    double release;
     struct lane *lanes;
     size_t count;
 };
@@ -74,21 +77,30 @@ static bool is_second_stage(const struct form *form, const struct lane_path *pat
 
 // Direct, or the first stage of a rail: when the rank that sends has started and packed a message.
 // Results of a rank, gathered, cross no NVLink before they are sent.
-static double lane_release(const struct form *form, const struct lane_path *path)
+static double first_release(const struct form *form, uint32_t from)
 {
     const struct transfer *transfer = form->transfer;
-    if (is_second_stage(form, path))
-        return transfer->gather ? form_joined(form, path->home, path->from)
-                                : form_crossed(form, path->home, path->from);
-    return form->ranks[path->from].start + (transfer->rail && transfer->gather ? 0 : form->pack);
+    return form->ranks[from].start + (transfer->rail && transfer->gather ? 0 : form->pack);
+}
+
+static double second_release(struct lanes *lanes, uint32_t home, uint32_t via)
+{
+    if (lanes->count && lanes->home == home && lanes->via == via)
+        return lanes->release;
+    lanes->home = home;
+    lanes->via = via;
+    lanes->release = (lanes->form->transfer->gather ? form_joined : form_crossed)(lanes->form, home, via);
+    return lanes->release;
 }
 
 static void add_lane_path(void *context, const struct lane_path *path)
 {
     struct lanes *lanes = context;
-    if (path->tokens > 0 && is_second_stage(lanes->form, path) == lanes->second)
-        lanes->lanes[lanes->count++] =
-            (struct lane){.path = *path, .release = lane_release(lanes->form, path)};
+    if (path->tokens <= 0 || is_second_stage(lanes->form, path) != lanes->second)
+        return;
+    const double release = lanes->second ? second_release(lanes, path->home, path->from)
+                                         : first_release(lanes->form, path->from);
+    lanes->lanes[lanes->count++] = (struct lane){.path = *path, .release = release};
 }
 
 static int by_release(const void *left, const void *right)
@@ -209,8 +221,7 @@ static void add_stage(struct lanes *lanes, bool second)
     lanes->second = second;
     lanes->count = 0;
     schedule_visit(form->schedule, form->transfer, add_lane_path, lanes);
-    if (lanes->count)
-        qsort(lanes->lanes, lanes->count, sizeof *lanes->lanes, by_release);
+    form_sort(lanes->lanes, lanes->count, sizeof *lanes->lanes, by_release);
     for (size_t i = 0; i < lanes->count; i++) {
         add_lane_parts(form, &lanes->lanes[i]);
         add_lane_copies(form, &lanes->lanes[i]);

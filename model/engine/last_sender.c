@@ -1,4 +1,5 @@
 // Of the closed form: a rank is not done before the ranks that send to it are. MODEL.md section 6.
+#include "base/mem.h"
 #include "model/engine/form.h"
 
 // What a rank's copy engines do for its own tokens over a rail: a copy for each node.
@@ -101,29 +102,48 @@ static void offer_crossed(struct form *form, uint32_t home, uint32_t node)
                       (rank == via ? 0 : pieces + form->inside_hop));
 }
 
-// Scatter: what a rail peer forwards to a rank is pieces of chunks of several homes.
-static void offer_forwarded(struct form *form, uint32_t via, uint32_t rank)
+// Scatter: when a home's last token for a node is on its way inside, whichever rank it is for.
+static double handed_on(const struct form *form, uint32_t home, uint32_t via)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const enum port_kind kind = form->transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX;
+    const double turns = node_copies(form, home, fabric_node(fabric, via)) * fabric->nodes;
+    return form_crossed(form, home, via) + form_port_ps(form, kind, via, turns);
+}
+
+// What a rail peer forwards to a rank is pieces of chunks of several homes, `by` node.
+static void offer_forwarded(struct form *form, uint32_t via, uint32_t rank, const double *by)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const struct transfer *transfer = form->transfer;
     const size_t gpus = fabric->gpus_per_node, node = fabric_node(fabric, via);
-    const enum port_kind kind = transfer->inside_nic ? PORT_NIC_TX : PORT_NVLINK_TX;
     struct form_part part = {via, rank, 0, 0, true, via, 0};
     double pieces = 0;
     for (size_t home = via % gpus; home < fabric->ranks; home += gpus) {
         const double tokens = transfer->pair[home * fabric->ranks + rank];
-        const double turns = node_copies(form, (uint32_t)home, (uint32_t)node) * fabric->nodes;
         if (tokens <= 0)
             continue;
         part.tokens += tokens;
-        part.by = fmax(part.by, form_crossed(form, (uint32_t)home, via) +
-                                    form_port_ps(form, kind, via, turns));
+        part.by = fmax(part.by, by[home / gpus]);
         pieces += fmin(tokens, transfer->channels *
                                    form_rounds(form, transfer->node[home * fabric->nodes + node]));
     }
     part.share = form_last_share(fmax(1, pieces), 0.5);
     if (part.tokens > 0 && via != rank)
         offer_arrival(form, rank, inside_kind(form), last_arrives(form, &part, false), 0);
+}
+
+// By each rank as the rail peer of its index.
+static void offer_node(struct form *form, uint32_t via)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    const uint32_t gpus = fabric->gpus_per_node, first = via - via % gpus;
+    double *by = mem_alloc(fabric->nodes, sizeof *by);
+    for (uint32_t node = 0; node < fabric->nodes; node++)
+        by[node] = handed_on(form, fabric_rail_peer(fabric, via, node), via);
+    for (uint32_t rank = first; rank < first + gpus; rank++)
+        offer_forwarded(form, via, rank, by);
+    free(by);
 }
 
 // Gather: a rank's results join those of its node at the rail peer, and go on home.
@@ -174,12 +194,12 @@ static void offer_rail_senders(struct form *form)
     for (uint32_t home = 0; home < fabric->ranks; home++)
         for (uint32_t node = 0; node < fabric->nodes; node++)
             (gather ? offer_home : offer_crossed)(form, home, node);
-    for (uint32_t home = 0; home < fabric->ranks; home++)
+    for (uint32_t via = 0; !gather && via < fabric->ranks; via++)
+        offer_node(form, via);
+    for (uint32_t home = 0; gather && home < fabric->ranks; home++)
         for (uint32_t rank = 0; rank < fabric->ranks; rank++)
-            if (gather && form->transfer->pair[(size_t)home * fabric->ranks + rank] > 0)
+            if (form->transfer->pair[(size_t)home * fabric->ranks + rank] > 0)
                 offer_joined(form, home, rank);
-            else if (!gather && fabric_node(fabric, home) == fabric_node(fabric, rank))
-                offer_forwarded(form, home, rank); // as the rail peer of its index
 }
 
 void form_offer_senders(struct form *form)

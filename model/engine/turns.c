@@ -76,8 +76,7 @@ static void pass_until(struct turns *turns, double until)
 // messages in turn come to.
 static void take_queue_turns(struct turns *turns, struct form_queue *queue, uint32_t first)
 {
-    if (queue->count)
-        qsort(queue->pieces, queue->count, sizeof *queue->pieces, by_time);
+    form_sort(queue->pieces, queue->count, sizeof *queue->pieces, by_time);
     for (uint32_t r = 0; r < turns->ranks; r++) {
         turns->waits[r] = turns->passed[r] = 0;
         turns->ports[r].count = 0;

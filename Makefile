@@ -77,7 +77,7 @@ quiet = $(if $(filter 1,$(V)),,@echo '  $(1) $@' &&)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(BUILD)/%.o
-.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-real check-bundle check-extrapolation heldout check-kernels check-recipes check-form golden bench lint tidy format install clean
+.PHONY: all real nccl-ep real-bundle deps demo presets accuracy check-accuracy validate validate-net test fuzz check-fuzz check-pt check check-san check-real check-bundle check-extrapolation check-nodes check-halves heldout check-kernels check-recipes check-form golden bench lint tidy format install clean
 
 all: epsim
 
@@ -121,15 +121,22 @@ demo: deps
 	$(MAKE) all
 	sh tests/demo.sh
 
-# Tests: the house rules, the suites, golden runs and the real backend as released, then the suites
-# under ASan and UBSan.
+# Tests: the house rules, the suites, golden runs and the real backend as released, and the suites
+# under ASan and UBSan. Ranks of MPI poll, so they are not run beside others; all else shares the
+# processors, one job each, by threads that sleep while they wait.
+JOBS ?= $(shell nproc)
+test: export OMP_WAIT_POLICY := passive
 test: deps
-	$(MAKE) lint
-	$(MAKE) check golden check-accuracy check-real check-bundle check-extrapolation check-pt check-fuzz
-	$(MAKE) VARIANT=san check
+	$(MAKE) -j$(JOBS) lint epsim epsim-real $(TEST_BIN)
+	$(MAKE) check-real check-bundle
+	$(MAKE) -j$(JOBS) -O check-extrapolation check-san check golden check-accuracy check-pt check-fuzz
 
+# JOBS suites at a time.
 check: $(TEST_BIN) $(BUILD)/epsim
-	sh tests/run.sh $(BUILD) $(TEST_BIN)
+	sh tests/run.sh $(JOBS) $(BUILD) $(TEST_BIN)
+
+check-san:
+	$(MAKE) VARIANT=san check
 
 # The six steps over MPI on this machine, against a float64 reference; and rows that are damaged on their way.
 check-real: epsim epsim-real $(BUILD)/tests/flip.so
@@ -181,8 +188,10 @@ heldout: epsim
 	sh tests/heldout.sh ./epsim $(MEASURED)
 
 # Many nodes from few, and fits on half of the rows, where the published rows are at hand.
-check-extrapolation: epsim
+check-extrapolation: check-nodes check-halves
+check-nodes: epsim
 	sh tests/extrapolate.sh ./epsim $(MEASURED)
+check-halves: epsim
 	sh tests/refit.sh ./epsim $(MEASURED)
 
 # Recipes of traces with all their layers, five seeds, against what was published; some minutes.

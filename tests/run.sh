@@ -1,12 +1,16 @@
 #!/bin/sh
-# Runs the Check suites of one build folder and adds up what they say.
-# usage: tests/run.sh BUILD SUITE...
+# Runs the Check suites of one build folder, some at a time; what a suite says stands together, and in SUITE.log.
+# usage: tests/run.sh JOBS BUILD SUITE...
 set -u
-EPSIM=$1/epsim
-export EPSIM
-shift
-failed=0
-for suite in "$@"; do
-    "$suite" || failed=$((failed + 1))
-done
-[ "$failed" -eq 0 ] || { echo "$failed suites failed" >&2; exit 1; }
+jobs=$1
+EPSIM=$2/epsim
+CK_TIMEOUT_MULTIPLIER=${CK_TIMEOUT_MULTIPLIER:-$jobs}
+export EPSIM CK_TIMEOUT_MULTIPLIER
+shift 2
+# shellcheck disable=SC2016 # the inner shell's
+printf '%s\n' "$@" | xargs -P "$jobs" -I SUITE sh -c '
+    "$0" >"$0.log" 2>&1
+    code=$?
+    cat "$0.log"
+    [ $code -eq 0 ] || echo "run.sh: FAILED $0" >&2
+    exit $code' SUITE

@@ -78,8 +78,9 @@ holds "one_arch" python3 tests/one_arch_test.py
 # The scripts as they are, but for the hashes of the wheels.
 tree=$work/tree
 out=$work/out
-mkdir "$tree" "$work/index" "$work/empty"
+mkdir -p "$tree/traces" "$work/index" "$work/empty"
 cp -R real LICENSE "$tree"
+cp -R traces/minimoe-256e "$tree/traces"
 holds "tiny wheels" python3 -B tests/tiny_wheels.py "$work/index" "$tree/real/nccl_ep.sh"
 
 index=$work/empty

@@ -108,7 +108,10 @@ $(BUILD)/base/embedded.o: $(BUILD)/gen/version.txt
 FORCE:
 
 # Presets and figure scripts are files in the tree, and bytes in the binary.
-$(BUILD)/gen/embedded_files.c: base/embed.sh $(PRESETS) $(FIGURES)
+# A file that is gone leaves the list, and no other is newer.
+$(BUILD)/gen/embedded_list.txt: FORCE
+	$(call keep_text,$(PRESETS) $(FIGURES))
+$(BUILD)/gen/embedded_files.c: base/embed.sh $(BUILD)/gen/embedded_list.txt $(PRESETS) $(FIGURES)
 	@mkdir -p $(@D)
 	sh base/embed.sh $(PRESETS) $(FIGURES) > $@
 $(BUILD)/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c

@@ -3,6 +3,8 @@
 #include "study/part.h"
 #include "study/rows/measured.h"
 
+#include <string.h>
+
 #define AT(member) offsetof(struct judge_options, member)
 
 static const struct option_row from_rows[] = {
@@ -16,6 +18,9 @@ static const struct option_row judge_rows[] = {
                  "stands for the rows' cluster, in their shape")},
     {OPTION_TEXT("traffic", AT(traffic), "MATRIX",
                  "what alltoallv_perf moved where it read a matrix file: that file")},
+    {OPTION_TEXT("trace", AT(trace), "FOLDER", "the recorded routing of rows that ran a trace")},
+    {OPTION_TEXT("slow", AT(slow), "LIST",
+                 "slow parts of rows that ran beside another job: gpu=3:compute=0.8")},
     {OPTION_TEXT("model", AT(model), "MODEL",
                  "what the rows ran: its groups and widths, which a CSV has no columns for")},
     {OPTION_TEXT("only", AT(only), "K/N",
@@ -39,6 +44,21 @@ static bool is_as_long(const struct measured_row *row, const void *from_us)
     return row->latency_us >= *(const double *)from_us;
 }
 
+// Refuses what stands in for columns that no row has.
+static bool check_overrides(const struct judge_options *judge, const struct measured *measured,
+                            struct error *err)
+{
+    bool traced = false, disturbed = false;
+    for (size_t i = 0; i < measured->count; i++) {
+        traced = traced || !strcmp(measured->rows[i].routing, "trace");
+        disturbed = disturbed || measured->rows[i].disturbed[0];
+    }
+    if (judge->trace[0] && !traced)
+        return error_set(err, EXIT_INPUT, "--trace: no row ran a trace");
+    return !judge->slow[0] || disturbed ||
+           error_set(err, EXIT_INPUT, "--slow: no row ran beside another job (column disturbed)");
+}
+
 bool load_measured(const struct command_line *line, const struct judge_options *judge,
                    struct measured *measured, struct error *err)
 {
@@ -52,7 +72,7 @@ bool load_measured(const struct command_line *line, const struct judge_options *
         return error_prefix(err, "--except");
     if (!measured_load_files(measured, line->words, line->word_count, err))
         return false;
-    if (part_keep(&part, measured, err) &&
+    if (check_overrides(judge, measured, err) && part_keep(&part, measured, err) &&
         (measured_keep(measured, is_as_long, &judge->from_us) > 0 ||
          error_set(err, EXIT_INPUT, "%s: no row is as long as --from-us %g", measured->path,
                    judge->from_us)))
@@ -66,6 +86,8 @@ struct row_overrides judge_overrides(const struct judge_options *judge)
     const bool except = judge->except[0];
     struct row_overrides overrides = {.cluster = judge->cluster[0] ? judge->cluster : NULL,
                                       .traffic = judge->traffic[0] ? judge->traffic : NULL,
+                                      .trace = judge->trace[0] ? judge->trace : NULL,
+                                      .slow = judge->slow[0] ? judge->slow : NULL,
                                       .model = judge->model[0] ? judge->model : NULL,
                                       .seed = judge->seed};
     if (except || judge->only[0]) // whoever fitted the other rows said the other flag

@@ -28,6 +28,7 @@ const struct measured_row_column measured_row_columns[] = {
     OPTIONAL_TEXT(traffic), OPTIONAL_TEXT(gpu),
     OPTIONAL(intermediate, FIELD_U32, 1e6),
     OPTIONAL_TEXT(model), OPTIONAL_TEXT(weight_dtype), OPTIONAL_TEXT(kernels),
+    OPTIONAL_TEXT(disturbed),
     {{.key = "overlap", .kind = FIELD_ENUM, .offset = offsetof(struct measured_row, overlap),
       .names = overlap_names}, false, true},
 };
@@ -72,7 +73,7 @@ bool measured_predictable(const struct measured_row *row, struct error *err)
     static const char *const stages[] = {"", "inter", "intra", NULL};
     static const char *const stats[] = {"", "mean", "slowest", NULL};
     static const char *const routings[] = {"",         "uniform", "deepep", "v3",
-                                           "balanced", "router",  NULL};
+                                           "balanced", "router",  "trace",  NULL};
     if (row->other_dtype[0])
         return error_set(err, EXIT_INPUT, "dtype %.200s is not modelled", row->other_dtype);
     if (!has_constants(&row->kernel))

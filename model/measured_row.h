@@ -41,9 +41,10 @@ struct measured_row {
     char weight_dtype[FIELD_TEXT_BYTES]; // of its experts as they ran; blank: the model's
     enum overlap overlap;                // of a layer: where its shared expert ran; blank: none
     unsigned without; // of a layer: phases that it ran without, a bit for each; "router+notify"
-    struct kernel_shape kernel;     // of phase kernel: what ran, on a GPU by itself
-    char kernels[FIELD_TEXT_BYTES]; // preset of kernels that it ran with; blank: epsim-real's
-    const char *file;               // that it was read from; borrowed
+    char disturbed[FIELD_TEXT_BYTES]; // ranks whose GPU another job shared; blank: none
+    struct kernel_shape kernel;       // of phase kernel: what ran, on a GPU by itself
+    char kernels[FIELD_TEXT_BYTES];   // preset of kernels that it ran with; blank: epsim-real's
+    const char *file;                 // that it was read from; borrowed
     size_t line;
 };
 
@@ -68,8 +69,8 @@ extern const char *const measured_row_word_columns[];
 enum routing_rule measured_rule(const struct measured_row *row);
 
 // Whether the row is what engines predict by themselves: a phase's or a stage's mean or slowest
-// rank under a routing that can be drawn, a kernel in a format and on GPUs that its model is of. If
-// not, err says why.
+// rank under a routing that can be drawn or was recorded, a kernel in a format and on GPUs that its
+// model is of. If not, err says why.
 bool measured_predictable(const struct measured_row *row, struct error *err);
 
 #endif

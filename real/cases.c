@@ -4,6 +4,7 @@
 #include "base/outfile.h"
 #include "base/range.h"
 #include "real/agree.h"
+#include "real/disturb.h"
 #include "real/measure.h"
 #include "real/workload.h"
 
@@ -205,7 +206,8 @@ static bool close_results(const struct world *world, struct results *results, st
 bool cases_run(const struct world *world, const struct real_options *options, struct error *err)
 {
     struct results results = {0};
-    if (!measure_check_graphs(world, options, err) || !open_results(world, options, &results, err))
+    if (!measure_check_graphs(world, options, err) || !disturb_check(world, options, err) ||
+        !open_results(world, options, &results, err))
         return false;
     if (run_cases(world, options, &results, err))
         return close_results(world, &results, err);

@@ -17,6 +17,7 @@ struct real_options {
     bool share_gpu;
     uint32_t warmup, iterations;
     bool graph;
+    char disturb[FIELD_TEXT_BYTES]; // ranks
     uint32_t verify;  // tokens of the whole job to check; 0: none
     uint64_t max;     // bytes of a rank's largest exchange that the probe times
     double tolerance; // of the check; 0: that of the formats in force

@@ -31,6 +31,8 @@ struct cuda {
     uint32_t *opened, *opened_there; // the last gate that is open; as the GPU sees it
     uint32_t gates;
     bool capturing;
+    int index;
+    cudaStream_t beside; // copy_beside's, made when it is first called
     struct products products;
     cuda_watch_fn watch;
     void *watch_context;
@@ -90,6 +92,8 @@ static void open_streams(struct cuda *cuda)
 
 static void close_streams(struct cuda *cuda)
 {
+    if (cuda->beside)
+        cudaStreamDestroy(cuda->beside);
     cudaFreeHost(cuda->opened);
     for (uint32_t m = 0; m < MARKS; m++)
         cudaEventDestroy(cuda->marks[m]);
@@ -118,7 +122,8 @@ static bool cuda_open(struct device **device, uint32_t index, struct error *err)
         return false;
     struct cuda *opened = mem_alloc(1, sizeof *opened);
     opened->base.ops = &device_cuda;
-    CUDA(&opened->status, cudaSetDevice((int)index));
+    opened->index = (int)index;
+    CUDA(&opened->status, cudaSetDevice(opened->index));
     cudaSetDeviceFlags(
         cudaDeviceScheduleYield); // a wish: too late when the device is in use already
     cudaGetLastError();
@@ -382,6 +387,23 @@ static void cuda_ffn(struct device *device, const struct ffn *ffn)
     products_ffn(&cuda_of(device)->products, ffn);
 }
 
+#define COPY_ROW_BYTES 16384
+
+static bool cuda_copy_beside(struct device *device, void *to, const void *from, size_t bytes)
+{
+    struct cuda *cuda = cuda_of(device);
+    const struct row_block out = {to, COPY_ROW_BYTES, ROW_BF16};
+    const struct row_block in = {(void *)(uintptr_t)from, COPY_ROW_BYTES, ROW_BF16};
+    const struct row_gather rows = {
+        .out = out, .in = in, .count = bytes / COPY_ROW_BYTES, .width = COPY_ROW_BYTES / 2};
+    if (!cuda->beside &&
+        (cudaSetDevice(cuda->index) != cudaSuccess ||
+         cudaStreamCreateWithFlags(&cuda->beside, cudaStreamNonBlocking) != cudaSuccess))
+        return false;
+    return kernel_gather(cuda->beside, &rows) == cudaSuccess &&
+           cudaStreamSynchronize(cuda->beside) == cudaSuccess;
+}
+
 const struct device_ops device_cuda = {
     .name = "cuda",
     .activation = ROW_BF16,
@@ -411,4 +433,5 @@ const struct device_ops device_cuda = {
     .reduce = cuda_reduce,
     .checksum = cuda_checksum,
     .ffn = cuda_ffn,
+    .copy_beside = cuda_copy_beside,
 };

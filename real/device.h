@@ -149,6 +149,10 @@ struct device_ops {
     void (*reduce)(struct device *device, enum stream stream, const struct row_sums *sums);
     void (*checksum)(struct device *device, enum stream stream, const struct row_checksums *sums);
     void (*ffn)(struct device *device, const struct ffn *ffn);
+
+    // Copies device memory in a stream of its own, and waits for it: called by a thread beside the
+    // one that gives all other work. Errors do not stick. `bytes` is a multiple of 16 KiB.
+    bool (*copy_beside)(struct device *device, void *to, const void *from, size_t bytes);
 };
 
 // What every device begins with; each implementation adds its own behind it.

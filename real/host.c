@@ -453,6 +453,13 @@ static void host_ffn(struct device *device, const struct ffn *ffn)
             host_group_ffn(ffn, g);
 }
 
+static bool host_copy_beside(struct device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    memcpy(to, from, bytes);
+    return true;
+}
+
 const struct device_ops device_host = {
     .name = "host",
     .activation = ROW_FP32,
@@ -475,4 +482,5 @@ const struct device_ops device_host = {
     .reduce = host_reduce,
     .checksum = host_checksum,
     .ffn = host_ffn,
+    .copy_beside = host_copy_beside,
 };

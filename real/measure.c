@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "real/backend.h"
+#include "real/disturb.h"
 #include "real/trace_out.h"
 #include "real/workload.h"
 
@@ -104,6 +105,17 @@ static bool run_iterations(const struct world *world, const struct real_options 
     return (options->verify == 0 || verify_output(world, options, layer, &result->verified, err));
 }
 
+static bool run_disturbed(const struct world *world, const struct real_options *options,
+                          struct layer *layer, struct measured_case *result, struct error *err)
+{
+    struct disturbance *disturbance;
+    struct error later;
+    const bool ran = world_agrees(world, disturb_start(&disturbance, world, options, err), err) &&
+                     run_iterations(world, options, layer, result, err);
+    const bool stopped = disturb_stop(disturbance, ran ? err : &later);
+    return ran && (!options->disturb[0] || world_agrees(world, stopped, err));
+}
+
 bool measure_case(const struct world *world, const struct real_options *options,
                   const struct scenario *scenario, struct measured_case *result, struct error *err)
 {
@@ -119,7 +131,7 @@ bool measure_case(const struct world *world, const struct real_options *options,
               world_agrees(world, layer_open(&layer, err), err);
     result->backend = layer.backend;
     result->activation = world->device->ops->activation;
-    ok = ok && run_iterations(world, options, &layer, result, err) &&
+    ok = ok && run_disturbed(world, options, &layer, result, err) &&
          (!options->write_trace[0] || trace_out(world, &layer, options->write_trace, err));
     layer_close(&layer);
     return ok;

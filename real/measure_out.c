@@ -66,7 +66,8 @@ void measure_write_csv_head(FILE *out)
 {
     fprintf(out, "id,family,cluster,dispatcher,nodes,gpus_per_node,experts,topk,topk_groups,"
                  "tokens_per_gpu,hidden,dtype,phase,sms,latency_us,derived,source,stage,stat,"
-                 "routing,layout,step,layer,min_us,p99_us,model,weight_dtype,overlap,without\n");
+                 "routing,layout,step,layer,min_us,p99_us,model,weight_dtype,overlap,without,"
+                 "disturbed\n");
 }
 
 // The group limit of the choices: the router's own groups, or deepep's nodes.
@@ -142,10 +143,12 @@ static void write_measured_row(FILE *out, const struct real_options *options,
             (unsigned long long)options->def.step, options->def.layer, statistic.min_us,
             statistic.p99_us);
     write_text(out, moe->name);
-    fprintf(out, ",%s,%s,%s\n",
+    fprintf(out, ",%s,%s,%s,",
             result->activation == ROW_BF16 ? dtype_names[DTYPE_BF16] : dtype_names[DTYPE_FP32],
             kind->graph ? overlap_names[kind->graph->overlap] : "",
             kind->graph ? measured_without(result, without) : "");
+    write_text(out, options->disturb);
+    fputc('\n', out);
 }
 
 // Whether ranks of one node, or of several, meet at all.
@@ -263,12 +266,13 @@ json_t *measure_json(const struct real_options *options, const struct measured_c
 {
     const struct verified *verified = &result->verified;
     // clang-format off
-    return json_pack("{s:I s:s s:s s:I s:I s:o s:o s:o s:{s:I s:I s:o s:o s:o s:o s:o s:I s:I}}",
+    return json_pack("{s:I s:s s:s s:I s:I s:s s:o s:o s:o s:{s:I s:I s:o s:o s:o s:o s:o s:I s:I}}",
         "tokens_per_gpu", (json_int_t)routing_max_tokens(&result->scenario->routing),
         "dispatcher", result->scenario->dispatcher.name,
         "routing", routing_name(result),
         "layer", (json_int_t)options->def.layer,
         "step", (json_int_t)options->def.step,
+        "disturbed", options->disturb,
         "phases", phases_json(options, result),
         "inter_bytes", sent_json(result, STAGE_INTER),
         "intra_bytes", sent_json(result, STAGE_INTRA),

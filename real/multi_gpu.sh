@@ -2,9 +2,9 @@
 # Runs epsim-real on all GPUs of one host, a rank each: checks outputs, probes links, measures every dispatcher.
 # usage: real/multi_gpu.sh EPSIM_REAL OUT [WHAT...]
 # WHAT: verify probe points two-stages timeline large for NCCL calls; ep-warm ep-verify ep-points ep-capacity skew for
-# NCCL EP (ep-warm compiles its kernels beforehand, several at once); by both, graph for layers in CUDA graphs and uneven
-# for a recorded trace beside uniform routing. None named: all but `large` and `graph`, NCCL EP first. Results:
-# OUT/results.tar.gz, after each WHAT.
+# NCCL EP (ep-warm compiles its kernels beforehand, several at once); by both, graph for layers in CUDA graphs, uneven
+# for a recorded trace beside uniform routing, disturbed for another job on the last GPU. None named: all but `large` and
+# `graph`, NCCL EP first. Results: OUT/results.tar.gz, after each WHAT.
 # RANKS: as many as there are GPUs, or more, which then share them (NCCL calls alone; start the MPS daemon first).
 # TOKENS, TOKENS_LL: counts measured. DISPATCHERS: of NCCL calls; UNEVEN: those that uneven measures. SKEW: a folder of
 # traces to measure under `skew`, each made by `epsim trace make hot-rank:hot_share=...,ranks=RANKS --layer 0 --tokens N`,
@@ -14,7 +14,7 @@ set -u
 real=$1
 out=$2
 shift 2
-[ $# -gt 0 ] || set -- ep-warm ep-verify ep-points ep-capacity uneven skew verify probe points two-stages timeline
+[ $# -gt 0 ] || set -- ep-warm ep-verify ep-points ep-capacity uneven disturbed skew verify probe points two-stages timeline
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 files=$work/files
@@ -196,6 +196,27 @@ uneven_one() { # name, dispatcher, tokens, routing
         -o "$files/uneven-$name-$dispatcher.csv"
 }
 
+# --- one slow GPU -------------------------------------------------------------------------------
+
+# The last rank's GPU by turns its own, and another job's too; outputs are checked.
+disturbed() {
+    for dispatcher in nccl-ep-ll nccl-ep-ht nccl-flat; do
+        counts=32,128,1024
+        [ $dispatcher = nccl-ep-ll ] || counts=$counts,4096
+        disturbed_one undisturbed $dispatcher $counts
+        disturbed_one disturbed $dispatcher $counts --disturb $((ranks - 1))
+    done
+}
+
+disturbed_one() { # family, dispatcher, tokens, flags
+    name=$1
+    dispatcher=$2
+    counts=$3
+    shift 3
+    run 100 --model "$models/deepseek-v3-bf16.yaml" --cluster "$cluster" --dispatcher "$dispatcher" "$@" \
+        --tokens "$counts" --verify 32 --warmup 3 --iterations 30 --family "$name" -o "$files/$name-$dispatcher.csv"
+}
+
 # --- graphs -------------------------------------------------------------------------------------
 
 # The layer as engines deploy it, by fours; outputs are checked at a few counts.
@@ -222,7 +243,7 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.limit -
 for what in "$@"; do
     echo "== $what $(date +%T)"
     case $what in
-    verify | probe | points | large | timeline | skew | uneven | graph) $what ;;
+    verify | probe | points | large | timeline | skew | uneven | disturbed | graph) $what ;;
     two-stages) two_stages ;;
     ep-warm) ep_warm ;;
     ep-verify) ep_verify ;;

@@ -38,6 +38,13 @@ static const struct option_row graph_rows[] = {
         "time the layer as one CUDA graph, replayed, and no single steps; a shared expert "
         "after combine, then beside dispatch, experts and combine")},
 };
+static const struct option_row disturb_rows[] = {
+    {OPTION_TEXT("disturb", AT(disturb), "LIST",
+                 "ranks, as 3 or 0,2, whose GPU another job shares: copies of its memory without "
+                 "end")},
+};
+static const struct option_group disturb_options = {HEADING_RUN, OPTION_ROWS(disturb_rows)};
+
 static const struct option_group graph_options = {HEADING_RUN, OPTION_ROWS(graph_rows)};
 
 static const struct option_row verify_rows[] = {
@@ -94,6 +101,7 @@ static const struct option_part layer_parts[] = {
     {&list_options, 0},
     {&run_options, 0},
     {&graph_options, 0},
+    {&disturb_options, 0},
     {&verify_options, 0},
     {&written_options, 0},
     {&output_options, 0},

@@ -43,7 +43,7 @@ static void write_csv_row(struct probe *probe, const struct trial *trial,
     csv_fwrite(out, cluster, strlen(cluster));
     fprintf(out,
             ",nccl-alltoall,%u,%u,0,0,,bytes:%llu,0,,alltoall,0,%.6g,0,epsim-real,,slowest,"
-            ",,,,%.6g,%.6g,,,,\n",
+            ",,,,%.6g,%.6g,,,,,\n",
             probe->cluster->nodes, probe->cluster->gpus_per_node, (unsigned long long)trial->bytes,
             statistic->median_us, statistic->min_us, statistic->p99_us);
     free(cluster);

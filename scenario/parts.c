@@ -5,12 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The shape that stands for the model when none is asked: a trace's, or a measured row's.
+// The shape that stands for the model when none is asked: a measured row's, or a trace's.
 static const struct moe *given_shape(const struct scenario *scenario)
 {
-    if (scenario->recorded)
-        return &recorded_trace(scenario->recorded)->moe;
-    return scenario->def.has_shape ? &scenario->def.shape : NULL;
+    if (scenario->def.has_shape)
+        return &scenario->def.shape;
+    return scenario->recorded ? &recorded_trace(scenario->recorded)->moe : NULL;
+}
+
+// A trace says which experts tokens go to, so it must be of as many.
+static bool check_recorded(const struct scenario *scenario, const char *flag, const char *name,
+                           struct error *err)
+{
+    const struct moe *moe = &scenario->moe;
+    const struct moe *recorded =
+        scenario->recorded ? &recorded_trace(scenario->recorded)->moe : moe;
+    return (recorded->experts == moe->experts && recorded->topk == moe->topk) ||
+           error_set(err, EXIT_INPUT,
+                     "--trace %s: top-%u of %u experts, but %s%s has top-%u of %u",
+                     scenario->def.trace, recorded->topk, recorded->experts, flag, name, moe->topk,
+                     moe->experts);
 }
 
 bool parts_resolve_moe(struct scenario *scenario, struct error *err)
@@ -20,16 +34,12 @@ bool parts_resolve_moe(struct scenario *scenario, struct error *err)
     const char *model = def->model[0] ? def->model : "deepseek-v3";
     if (given && !def->model[0]) {
         scenario->moe = *given;
-        return moe_check(&scenario->moe, err) || error_prefix(err, "%s", given->name);
+        return (moe_check(&scenario->moe, err) || error_prefix(err, "%s", given->name)) &&
+               check_recorded(scenario, "", given->name, err);
     }
     if (!moe_load(model, &scenario->moe, NULL, err))
         return error_prefix(err, "--model");
-    if (given && (given->experts != scenario->moe.experts || given->topk != scenario->moe.topk))
-        return error_set(err, EXIT_INPUT,
-                         "--trace %s: top-%u of %u experts, but --model %s has top-%u of %u",
-                         def->trace, given->topk, given->experts, model, scenario->moe.topk,
-                         scenario->moe.experts);
-    return true;
+    return check_recorded(scenario, "--model ", model, err);
 }
 
 // Whether the dispatcher moves what is asked: a layer's tokens, or a traffic matrix.

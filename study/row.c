@@ -84,7 +84,12 @@ static bool says_all(const struct measured_row *row)
     return row->bytes_per_rank || row->phase == PHASE_RMSNORM || row->intermediate;
 }
 
-// What only a model, a cluster or a matrix can say.
+static bool ran_a_trace(const struct measured_row *row)
+{
+    return !strcmp(row->routing, "trace");
+}
+
+// What only a model, a cluster, a trace or a matrix can say.
 static bool check_known(const struct measured_row *row, const struct row_overrides *overrides,
                         struct error *err)
 {
@@ -95,6 +100,13 @@ static bool check_known(const struct measured_row *row, const struct row_overrid
             row->gpus_per_node, row->gpu[0] ? ", " : "", row->gpu);
     if (!strcmp(row->traffic, "matrix") && !overrides->traffic)
         return error_set(err, EXIT_INPUT, "traffic: name the matrix that it moved (--traffic)");
+    if (ran_a_trace(row) && !overrides->trace)
+        return error_set(err, EXIT_INPUT, "routing trace: name the trace that it ran (--trace)");
+    if (row->disturbed[0] && !overrides->slow)
+        return error_set(err, EXIT_INPUT,
+                         "another job shared the GPU of ranks %s: say how slow it made them "
+                         "(--slow)",
+                         row->disturbed);
     if (model_of(row, overrides) || says_all(row))
         return true;
     if (!strcmp(row->routing, "router"))
@@ -156,6 +168,13 @@ static struct scenario_def def_of(const struct measured_row *row,
     def.seed = overrides->seed;
     place_phase(&def, row);
     strcpy(def.gpu, row->gpu);
+    if (row->disturbed[0])
+        snprintf(def.slow, sizeof def.slow, "%s", overrides->slow);
+    if (ran_a_trace(row)) {
+        snprintf(def.trace, sizeof def.trace, "%s", overrides->trace);
+        def.layer = row->layer;
+        def.step = row->step;
+    }
     if (row->bytes_per_rank)
         traffic_of(row, overrides, def.traffic);
     return def;

@@ -174,7 +174,19 @@ refuses 2 'kernels are not run here' 2 --transport mpi --model $model --dispatch
     --combine-dtype bf16
 refuses 2 'has no CUDA graphs' 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --graph
 refuses 2 'expected one of the two' 2 --transport mpi --model $model --tokens 8 --graph --timeline "$work/timeline.json"
+refuses 2 'rank 2: expected 0 to 1' 2 --transport mpi --model $model --tokens 8 --dispatcher nccl-flat --disturb 2
 refuses 2 'moves a byte matrix' 2 --transport mpi --model $model --dispatcher raw
+
+# Another job beside one rank: outputs are right all the same, and rows say it.
+if run 2 --transport mpi --model $model --tokens 64 --dispatcher nccl-flat --disturb 1 --verify 16 --iterations 3 \
+    -o "$work/disturbed.csv" >"$work/log" 2>&1 &&
+    [ "$(tail -n +2 "$work/disturbed.csv" | grep -c ',1$')" -eq "$(tail -n +2 "$work/disturbed.csv" | wc -l)" ] &&
+    grep -q 'output off by' "$work/log"; then
+    good
+else
+    bad "--disturb" "$work/log"
+fi
+rm -f "$work/disturbed.csv"
 
 # A rank killed in mid-run ends the job soon, and leaves nothing half-written.
 run 4 --transport mpi --model $model --tokens 512 --iterations 100000 --dispatcher nccl-flat \

@@ -142,6 +142,72 @@ START_TEST(skips)
 }
 END_TEST
 
+#define RUN_HEADER COLUMNS ",routing,step,layer,stat,disturbed\n"
+
+// What is predicted of one row of a run, microseconds; below 0: it is refused.
+static double run_row_us(const char *row, const struct row_overrides *overrides, struct error *err)
+{
+    char text[1024];
+    snprintf(text, sizeof text, "%s%s\n", RUN_HEADER, row);
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct scenario scenario;
+    double us = -1;
+    load_rows(&measured, file.path);
+    if (row_open(&scenario, &measured.rows[0], &engine_estimate, overrides, err)) {
+        us = row_predict(&scenario, &measured.rows[0], &engine_estimate).us;
+        scenario_release(&scenario);
+    }
+    measured_release(&measured);
+    fixture_remove(&file);
+    return us;
+}
+
+#define TRACED "a,f,h200-nvl8,nccl-ep-ll,1,4,256,8,,512,7168,bf16,combine,,200,0,s,%s,0,%u,slowest,"
+#define DISTURBED                                                                                  \
+    "a,f,h200-nvl8,nccl-flat,1,4,256,8,,4096,7168,bf16,rmsnorm,,200,0,s,,0,0,slowest,%s"
+
+// A row under a recorded trace needs that trace, and has its layer's loads.
+START_TEST(rows_of_a_trace)
+{
+    char text[256];
+    struct error err = {0};
+    struct row_overrides overrides = {.seed = 1};
+    snprintf(text, sizeof text, TRACED, "trace", 1u);
+    ck_assert_double_lt(run_row_us(text, &overrides, &err), 0);
+    ck_assert_msg(strstr(err.text, "--trace"), "%s", err.text);
+    overrides.trace = "traces/minimoe-256e";
+    const double one = run_row_us(text, &overrides, &err);
+    snprintf(text, sizeof text, TRACED, "trace", 4u);
+    const double four = run_row_us(text, &overrides, &err);
+    snprintf(text, sizeof text, TRACED, "uniform", 0u);
+    const double even = run_row_us(text, &overrides, &err);
+    ck_assert_double_gt(even, 0);
+    ck_assert_double_gt(one, 1.05 * even);
+    ck_assert_double_ne(one, four);
+    snprintf(text, sizeof text, TRACED, "trace", 9u);
+    ck_assert_double_lt(run_row_us(text, &overrides, &err), 0);
+}
+END_TEST
+
+// A row that was measured beside another job needs to be told how slow that made its GPUs.
+START_TEST(disturbed_rows)
+{
+    char text[256];
+    struct error err = {0};
+    struct row_overrides overrides = {.seed = 1};
+    snprintf(text, sizeof text, DISTURBED, "3");
+    ck_assert_double_lt(run_row_us(text, &overrides, &err), 0);
+    ck_assert_msg(strstr(err.text, "--slow"), "%s", err.text);
+    overrides.slow = "gpu=3:compute=0.5";
+    const double disturbed = run_row_us(text, &overrides, &err);
+    snprintf(text, sizeof text, DISTURBED, "");
+    const double healthy = run_row_us(text, &overrides, &err);
+    ck_assert_double_gt(healthy, 0);
+    ck_assert_double_eq_tol(disturbed, 2 * healthy, 1e-3 * healthy);
+}
+END_TEST
+
 START_TEST(all_skipped_is_no_figure)
 {
     char text[2048];
@@ -330,8 +396,8 @@ START_TEST(layers_are_predicted_whole)
     for (size_t e = 0; e < 2; e++) {
         accuracy_judge(&accuracy, &measured, engine_table[e], &overrides, NULL);
         ck_assert_msg(!accuracy.rows[0].skipped, "%s", accuracy.rows[0].why);
-        ck_assert_double_eq_tol(accuracy.rows[0].predicted_us, layer_us((size_t)_i, engine_table[e]),
-                                1e-9);
+        ck_assert_double_eq_tol(accuracy.rows[0].predicted_us,
+                                layer_us((size_t)_i, engine_table[e]), 1e-9);
         ck_assert_msg(strchr(accuracy.rows[0].bottleneck, ':') != NULL, "%s",
                       accuracy.rows[0].bottleneck);
         accuracy_release(&accuracy);
@@ -383,6 +449,8 @@ int main(void)
     tcase_add_loop_test(tests, published_rows, 0, 2);
     tcase_add_test(tests, naive_is_worse);
     tcase_add_loop_test(tests, quantiles_are_elements, 0, SUITE_COUNT(quantiles));
+    tcase_add_test(tests, rows_of_a_trace);
+    tcase_add_test(tests, disturbed_rows);
     tcase_add_loop_test(tests, skips, 0, SUITE_COUNT(skipped));
     tcase_add_test(tests, all_skipped_is_no_figure);
     tcase_add_test(tests, families);

@@ -26,9 +26,10 @@ struct common_costs {
     uint64_t per_expert_ps;        // per expert of the layer: its counter and flag
     uint64_t per_expert_group_ps;  // per expert of one SM, after the others of that SM
     double nvlink_share;           // of NVLink's rate that stores reach; 0: all
+    double peer_share;             // of NVLink's rate that bytes to one peer reach; 0: all
     double nic_share;              // of a NIC's rate between nodes that messages reach; 0: all
-    double store_Bps;    // that one SM stores over NVLink; 0: no limit
-    double kernels;      // launched around the exchange: packing, summing
+    double store_Bps;              // that one SM stores over NVLink; 0: no limit
+    double kernels;                // launched around the exchange: packing, summing
 };
 
 // Room for the constants that a cost model has of its own; only its file knows their layout.

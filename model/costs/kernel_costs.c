@@ -60,14 +60,23 @@ static void set_constants(struct kernel_costs *costs)
 static void share_doorbells(struct kernel_costs *costs)
 {
     const struct fabric *fabric = &costs->schedule->fabric;
-    const double peers = costs->transfer->rail ? fabric->nodes - 1
-                                               : fabric->ranks - fabric->gpus_per_node;
+    const double peers =
+        costs->transfer->rail ? fabric->nodes - 1 : fabric->ranks - fabric->gpus_per_node;
     const double batch = costs->common.post_messages;
     if (batch <= 0)
         return;
     const double rung = peers > 0 ? peers * (1 - pow(1 - 1 / peers, batch)) : 0;
-    costs->common.per_message_ps =
-        (uint64_t)((double)costs->common.per_message_ps * rung / batch);
+    costs->common.per_message_ps = (uint64_t)((double)costs->common.per_message_ps * rung / batch);
+}
+
+// Of NVLink's rate, `nvlink_share`; where a peer's channels are few, as many times `peer_share` as
+// a rank has peers in its node.
+static double wire_share(const struct kernel_costs *costs)
+{
+    const struct common_costs *common = &costs->common;
+    const double share = common->nvlink_share > 0 ? common->nvlink_share : 1;
+    const double peers = costs->schedule->fabric.gpus_per_node - 1;
+    return common->peer_share > 0 && peers > 0 ? fmin(share, peers * common->peer_share) : share;
 }
 
 // Stores reach a share of NVLink's rate, and less where fewer SMs make them, for an SM's own stores
@@ -81,7 +90,7 @@ void kernel_costs_init(struct kernel_costs *costs, const struct schedule *schedu
         .schedule = schedule, .transfer = transfer, .sms = kernel_sms(schedule)};
     set_constants(costs);
     share_doorbells(costs);
-    const double share = costs->common.nvlink_share > 0 ? costs->common.nvlink_share : 1;
+    const double share = wire_share(costs);
     const double stores_Bps = costs->sms * costs->common.store_Bps;
     const double stored = stores_Bps > 0 ? share * schedule->cluster.nvlink_Bps / stores_Bps : 0;
     costs->nvlink_share = share / (1 + stored);

@@ -43,8 +43,7 @@ static const struct nccl_constants defaults = {
 
 static const struct field fields[] = {
     ROWS_CHOICES,
-    {.key = "version", .kind = FIELD_TEXT, .offset = offsetof(struct dispatcher, version),
-     .tag = COST_MOVES, .help = "library and version that it is of: nccl-2.29"},
+    ROW_VERSION,
     ROWS_START(dispatch), ROWS_GROWTH(dispatch), ROWS_NVLINK(dispatch), ROW_HBM_SHARE(dispatch),
     ROWS_KERNELS(dispatch),
     ROWS_START(combine), ROWS_GROWTH(combine), ROWS_NVLINK(combine), ROW_HBM_SHARE(combine),

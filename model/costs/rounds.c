@@ -25,6 +25,7 @@ struct rounds_constants {
 // clang-format off
 static const struct field fields[] = {
     ROWS_CHOICES,
+    ROW_VERSION,
     ROWS_START(dispatch), ROW_SM_RATE(dispatch), ROWS_GROWTH(dispatch), ROW_COPY(dispatch),
     ROW_TOKEN(dispatch), ROW_TOKEN_RATE(dispatch),
     ROW_OWN_RATE(dispatch, "row_rate", row_Bps, "of one row through one warp; 0: no limit"),

@@ -29,6 +29,9 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
     {.key = #member, .kind = FIELD_TEXT, .offset = offsetof(struct dispatcher, member),            \
      .tag = COST_MOVES, .help = text}
 
+// Of a library whose versions differ.
+#define ROW_VERSION ROW_WORDS(version, "library and version that it is of: nccl-2.29")
+
 // Every dispatcher's choices, and what it puts on the wire.
 #define ROWS_CHOICES                                                                               \
     {.key = "name", .kind = FIELD_TEXT, .offset = offsetof(struct dispatcher, name),               \
@@ -100,6 +103,8 @@ _Static_assert(sizeof(OWN_CONSTANTS) <= COST_OWN_BYTES, "room for own constants"
 #define ROWS_NVLINK(side)                                                                          \
     ROW(#side "_nvlink_share", FIELD_NUMBER, AT_SIDE(side, nvlink_share), 1,                       \
         SIDE_##side | COST_NVLINK, "of NVLink's rate; 0: all"),                                    \
+    ROW(#side "_peer_share", FIELD_NUMBER, AT_SIDE(side, peer_share), 1,                           \
+        SIDE_##side | COST_NVLINK, "of it that bytes to one peer reach; 0: all"),                  \
     ROW(#side "_store_rate", FIELD_RATE, AT_SIDE(side, store_Bps), 1e15,                           \
         SIDE_##side | COST_NVLINK, "that one SM stores over NVLink; 0: no limit")
 #define ROWS_KERNELS(side)                                                                         \

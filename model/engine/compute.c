@@ -59,28 +59,22 @@ static bool computes_in_fp8(const struct moe *moe)
     return dtype_of_activations(moe->weight_dtype) != DTYPE_BF16;
 }
 
-// Two grouped products, launched one after another; on a share of the SMs the operations take
-// longer, not memory.
-static double ffn_products_ps(const struct schedule *schedule, double tokens, double experts,
-                              double intermediate, double sm_share)
+// The products of one FFN; on a share of the SMs the operations take longer, not memory.
+static struct work ffn_work(const struct schedule *schedule, double rows, double intermediate,
+                            double sm_share)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
-    const struct grouped_shape shape = {.rows = tokens,
-                                        .padded = tokens,
-                                        .touched = experts,
+    const struct grouped_shape shape = {.rows = rows,
+                                        .padded = rows,
+                                        .touched = 1,
                                         .hidden = moe->hidden,
                                         .intermediate = intermediate,
                                         .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
                                         .fp8 = computes_in_fp8(moe)};
     const struct roofline_work ffn = grouped_work(&shape, cluster);
     const double rate = ffn.peak_flops * cluster->gemm_efficiency * sm_share;
-    const struct work work = {.flop_seconds = ffn.flops / rate,
-                              .bytes = ffn.bytes,
-                              .inner = tokens > 0 ? moe->hidden + intermediate : 0,
-                              .own_kernels = experts,
-                              .launches = 2};
-    return products_ps(cluster, &work);
+    return (struct work){.flop_seconds = ffn.flops / rate, .bytes = ffn.bytes, .own_kernels = 1};
 }
 
 // Whether a slot has any token, so that its weights are read; from a mean m, how likely it is: many
@@ -139,17 +133,39 @@ unsigned compute_kernels(const struct schedule *schedule)
     return kernels;
 }
 
-static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
+// Token copies of a rank's expert slots.
+static double rank_rows(const struct schedule *schedule, uint32_t rank)
 {
     const uint32_t *slots = schedule->layout->rank_slot;
-    double tokens = extra, active = 0;
-    if (grouped_known(&schedule->kernels.grouped[grouped_kind_of(&schedule->dispatcher)]))
-        return grouped_ps(schedule, rank, extra);
+    double rows = 0;
+    for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++)
+        rows += schedule->loads->slot_tokens[s];
+    return rows;
+}
+
+// Kernels of their own run one expert after another, so that one's operations do not hide the
+// reading of another's weights: a popular expert is bound by operations while the rest wait for
+// memory. `extra` rows are shared out as the others are.
+static double own_kernels_ps(const struct schedule *schedule, uint32_t rank, double extra)
+{
+    const struct cluster *cluster = &schedule->cluster;
+    const uint32_t *slots = schedule->layout->rank_slot;
+    const double all = rank_rows(schedule, rank), more = all > 0 ? 1 + extra / all : 1;
+    double ps = products_ps(cluster, &(struct work){.launches = 2});
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
-        tokens += schedule->loads->slot_tokens[s];
-        active += chance_of_any(schedule->loads, s);
+        const double any = chance_of_any(schedule->loads, s);
+        const double rows = any > 0 ? more * schedule->loads->slot_tokens[s] / any : 0;
+        const struct work expert = ffn_work(schedule, rows, schedule->moe.intermediate, 1);
+        ps += any * products_ps(cluster, &expert);
     }
-    return ffn_products_ps(schedule, tokens, active, schedule->moe.intermediate, 1);
+    return ps;
+}
+
+static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
+{
+    const enum grouped_kind kind = grouped_kind_of(&schedule->dispatcher);
+    return grouped_known(&schedule->kernels.grouped[kind]) ? grouped_ps(schedule, rank, extra)
+                                                           : own_kernels_ps(schedule, rank, extra);
 }
 
 // Two products by the library's own constants, and between them a pass over the intermediate, twice
@@ -161,8 +177,12 @@ static double shared_ps(const struct schedule *schedule, double tokens, double s
     const struct gemm_constants *gemm = schedule->kernels.gemm;
     const enum gemm_kind kind = gemm_kind_of(moe);
     const double width = moe->shared_intermediate, hidden = moe->hidden;
-    if (!gemm_known(&gemm[kind]))
-        return ffn_products_ps(schedule, tokens, 1, width, sm_share);
+    if (!gemm_known(&gemm[kind])) {
+        struct work ffn = ffn_work(schedule, tokens, width, sm_share);
+        ffn.inner = tokens > 0 ? hidden + width : 0;
+        ffn.launches = 2;
+        return products_ps(cluster, &ffn);
+    }
     const struct gemm_shape up = {kind, tokens, 2 * width, hidden, sm_share};
     const struct gemm_shape down = {kind, tokens, hidden, width, sm_share};
     return gemm_ps(gemm, cluster, &up) + gemm_ps(gemm, cluster, &down) +

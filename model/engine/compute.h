@@ -14,7 +14,8 @@
 //   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations per token copy;
 //            weights of every expert that has a token are read once. Of the kernels that the
 //            schedule has, masked rows where counts travel with the data, contiguous ones where
-//            they are exchanged before; by the cluster's roofline where there are no constants
+//            they are exchanged before; by the cluster's roofline, one expert after another, where there are no
+//            constants
 //   shared   two dense products on the rank's own tokens, by the same rule
 //
 // `sm_share` (0..1] is the share of the GPU's SMs left to it by communication kernels that run

@@ -201,9 +201,11 @@ check-halves: epsim
 check-recipes: $(BUILD)/tests/check_recipes
 	$<
 
-# The closed form against the simulator on 10,000 random questions; two minutes of processor time.
-check-form: $(BUILD)/tests/check_form
-	$<
+# The closed form against the simulator on 10,000 random questions, and on expected loads against the mean over seeds;
+# ten minutes of processor time.
+check-form: $(BUILD)/tests/check_form $(BUILD)/tests/check_expected
+	$(BUILD)/tests/check_form
+	$(BUILD)/tests/check_expected
 
 # SGLang's recorder files, where PyTorch is: PYTHON names an interpreter that has it.
 check-pt: epsim

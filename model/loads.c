@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <gsl/gsl_cdf.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -170,9 +171,51 @@ double loads_miss_probability(uint32_t experts, uint32_t topk, double group)
     return miss;
 }
 
-double loads_expected_max(double mean, double sd, uint32_t n)
+double loads_chance_of_any(const struct loads *loads, double copies, double tokens)
 {
-    if (n < 2)
+    if (!loads->expected || copies <= 0)
+        return copies > 0;
+    return copies < tokens ? 1 - exp(tokens * log1p(-copies / tokens)) : 1;
+}
+
+double loads_choices_variance(const struct loads *loads, uint32_t source, uint32_t rank)
+{
+    const size_t pair = (size_t)source * loads->ranks + rank;
+    const double hits = loads->rank_copies[pair], tokens = loads->tokens[source];
+    if (hits <= 0)
+        return 0;
+    const double each = loads->expert_copies[pair] / hits;
+    return hits * (fmax(0, each - 1) + fmax(0, 1 - hits / tokens) * each * each);
+}
+
+static double chance_all_below(double at, const double *means, const double *sds, uint32_t count)
+{
+    double all = 1;
+    for (uint32_t i = 0; i < count && all > 0; i++)
+        all *= sds[i] > 0 ? gsl_cdf_ugaussian_P((at - means[i]) / sds[i]) : means[i] <= at;
+    return all;
+}
+
+// No maximum is below the largest mean less 3 of its standard deviations, or so seldom that it does
+// not matter, nor 5 of the widest above it. By the midpoint rule.
+#define LATEST_STEPS 64
+double loads_expected_latest(const double *means, const double *sds, uint32_t count)
+{
+    double low = -INFINITY, high = -INFINITY;
+    for (uint32_t i = 0; i < count; i++) {
+        low = fmax(low, means[i] - 3 * sds[i]);
+        high = fmax(high, means[i] + 5 * sds[i]);
+    }
+    const double step = (high - low) / LATEST_STEPS;
+    double latest = low;
+    for (int s = 0; s < LATEST_STEPS && step > 0; s++)
+        latest += step * (1 - chance_all_below(low + (s + 0.5) * step, means, sds, count));
+    return latest;
+}
+
+double loads_expected_max(double mean, double sd, double n)
+{
+    if (n <= 1)
         return mean;
     return mean + sd * gsl_cdf_ugaussian_Pinv((n - 0.375) / (n + 0.25));
 }
@@ -227,6 +270,12 @@ static void uniform_rates(struct hit_rates *rates, const struct routing *routing
     const uint32_t turns = turns_of(layout);
     for (uint32_t turn = 0; turn < turns; turn++)
         add_turn(rates, routing, layout, nodes, turn, 1.0 / turns);
+}
+
+// Under every rule all experts are alike.
+static void slot_rates(struct hit_rates *rates, const struct routing *routing,
+                       const struct layout *layout)
+{
     for (uint32_t s = 0; s < layout->slots; s++) {
         const uint32_t replicas = layout_replicas(layout, layout->slot_expert[s]);
         rates->slot[s] = (double)routing->topk / routing->experts / replicas;
@@ -259,10 +308,21 @@ static void draw_sample(const struct routing *routing)
         routing_row(&sampled_shape, 0, t, sampled_ids + (size_t)t * routing->topk);
 }
 
-static void take_sampled(double *rates, const uint32_t *counts, uint32_t count)
+// Copies for each choice are what is sampled; how many choices there are is known.
+static void take_sampled(struct hit_rates *rates, const struct source_count *count,
+                         const struct layout *layout, uint32_t nodes)
 {
-    for (uint32_t i = 0; i < count; i++)
-        rates[i] = (double)counts[i] / SAMPLE_TOKENS;
+    const uint32_t per_node = layout->ranks / nodes;
+    for (uint32_t n = 0; n < nodes; n++) {
+        double choices = 0, sampled = 0;
+        for (uint32_t r = n * per_node; r < (n + 1) * per_node; r++) {
+            choices += rates->expert[r];
+            sampled += count->experts[r];
+            rates->rank[r] =
+                count->experts[r] ? rates->expert[r] * count->ranks[r] / count->experts[r] : 0;
+        }
+        rates->node[n] = sampled > 0 ? choices * count->nodes[n] / sampled : 0;
+    }
 }
 
 static void sampled_rates(struct hit_rates *rates, const struct routing *routing,
@@ -276,10 +336,7 @@ static void sampled_rates(struct hit_rates *rates, const struct routing *routing
         count_token(count, layout, layout->ranks / nodes, t,
                     sampled_ids + (size_t)t * routing->topk, routing->topk);
     pthread_mutex_unlock(&sample_lock);
-    take_sampled(rates->rank, count->ranks, layout->ranks);
-    take_sampled(rates->expert, count->experts, layout->ranks);
-    take_sampled(rates->node, count->nodes, nodes);
-    take_sampled(rates->slot, count->slots, layout->slots);
+    take_sampled(rates, count, layout, nodes);
     source_count_free(count);
 }
 
@@ -297,9 +354,7 @@ static void level_rates(struct hit_rates *rates, const struct layout *layout, ui
     if (layout->slots != layout->experts || layout->experts % layout->ranks)
         return;
     level(rates->rank, layout->ranks);
-    level(rates->expert, layout->ranks);
     level(rates->node, nodes);
-    level(rates->slot, layout->slots);
 }
 
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
@@ -317,6 +372,7 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
     loads_init(loads, layout->ranks, nodes, layout->slots);
     loads->topk = routing->topk;
     loads->expected = true;
+    slot_rates(&rates, routing, layout);
     (closed ? uniform_rates : sampled_rates)(&rates, routing, layout, nodes);
     if (!closed)
         level_rates(&rates, layout, nodes);

@@ -72,8 +72,21 @@ double loads_received(const double *copies, size_t ranks, size_t rank);
 // Probability that a uniform top-k subset of `experts` misses all of `group` given experts.
 double loads_miss_probability(uint32_t experts, uint32_t topk, double group);
 
-// Expected maximum over n ranks of independent normal loads of this mean and standard deviation
-// (Blom 1958: quantile (n - 0.375) / (n + 0.25)).
-double loads_expected_max(double mean, double sd, uint32_t n);
+// Whether any of so many tokens makes a copy: counted, whether there are copies; expected, how
+// likely it is, 1 - (1 - copies / tokens)^tokens.
+double loads_chance_of_any(const struct loads *loads, double copies, double tokens);
+
+// Variance of the choices of a source's tokens that a rank serves, from expected loads: of n tokens
+// each has one there with chance h, and then c = copies / hits of them, of which those beyond the
+// first are nearly Poisson: n h (c - 1 + (1 - h) c^2).
+double loads_choices_variance(const struct loads *loads, uint32_t source, uint32_t rank);
+
+// Expected maximum of independent normal loads that are not alike: the integral of 1 - P(all
+// below).
+double loads_expected_latest(const double *means, const double *sds, uint32_t count);
+
+// Expected maximum over n ranks, not always a whole number, of independent normal loads of this
+// mean and standard deviation (Blom 1958: quantile (n - 0.375) / (n + 0.25)).
+double loads_expected_max(double mean, double sd, double n);
 
 #endif

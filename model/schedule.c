@@ -193,6 +193,16 @@ static void add_path_bytes(void *context, const struct lane_path *path)
     matrix->bytes[path->from * matrix->ranks + path->to] += path->tokens * matrix->token_bytes;
 }
 
+double schedule_chance_of_any(const struct schedule *schedule, const struct transfer *transfer,
+                              uint32_t home, uint32_t rank)
+{
+    const struct loads *loads = schedule->loads;
+    const size_t pair = (size_t)home * loads->ranks + rank;
+    if (transfer->pair == schedule->all_pairs)
+        return transfer->pair[pair] > 0;
+    return loads_chance_of_any(loads, loads->rank_copies[pair], loads->tokens[home]);
+}
+
 double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer)
 {
     const size_t ranks = schedule->fabric.ranks;

@@ -117,6 +117,10 @@ typedef void lane_visitor(void *context, const struct lane_path *path);
 void schedule_visit(const struct schedule *schedule, const struct transfer *transfer,
                     lane_visitor *visit, void *context);
 
+// How likely a home has any token for a rank (loads_chance_of_any); padding is always there.
+double schedule_chance_of_any(const struct schedule *schedule, const struct transfer *transfer,
+                              uint32_t home, uint32_t rank);
+
 // Bytes that move from one rank to another over NIC or NVLink in a transfer, [from * ranks + to].
 // Freed by the caller.
 double *schedule_pair_bytes(const struct schedule *schedule, const struct transfer *transfer);

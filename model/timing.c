@@ -28,7 +28,10 @@ void timing_init(struct timing *timing, const char *engine, const struct schedul
         phase->present = schedule->present[p];
         phase->start_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->end_ps = mem_alloc(ranks, sizeof(uint64_t));
+        phase->late_start_ps = mem_alloc(ranks, sizeof(uint64_t));
         phase->late_ps = mem_alloc(ranks, sizeof(uint64_t));
+        phase->start_sd_ps = mem_alloc(ranks, sizeof(double));
+        phase->sd_ps = mem_alloc(ranks, sizeof(double));
         phase->last_sender = mem_alloc(ranks, sizeof(uint32_t));
         for (int s = 0; s < STAGES; s++)
             phase->stage_end_ps[s] = mem_alloc(ranks, sizeof(uint64_t));
@@ -55,7 +58,10 @@ void timing_release(struct timing *timing)
     for (int p = 0; p < PHASE_COUNT; p++) {
         free(timing->phases[p].start_ps);
         free(timing->phases[p].end_ps);
+        free(timing->phases[p].late_start_ps);
         free(timing->phases[p].late_ps);
+        free(timing->phases[p].start_sd_ps);
+        free(timing->phases[p].sd_ps);
         free(timing->phases[p].last_sender);
         for (int s = 0; s < STAGES; s++)
             free(timing->phases[p].stage_end_ps[s]);
@@ -76,6 +82,19 @@ struct port_timing *timing_add_port(struct timing *timing, enum phase phase, enu
     return added;
 }
 
+// By how much the luckiest rank is expected to start before the mean: as much as the unluckiest
+// does after it, of those that have as much to do as any on average.
+static uint64_t lucky_ps(const struct phase_timing *phase, uint32_t ranks)
+{
+    uint64_t by = UINT64_MAX;
+    for (uint32_t r = 0; r < ranks; r++) {
+        const uint64_t start = phase->start_ps[r], late = phase->late_start_ps[r];
+        const uint64_t behind = late > start ? late - start : 0;
+        by = behind < by ? behind : by;
+    }
+    return by;
+}
+
 // From the ranks' starts to their `ends`, the last of them no earlier than `last`.
 static struct phase_span span_to(const struct timing *timing, const struct phase_timing *phase,
                                  const uint64_t *ends, uint64_t last)
@@ -88,6 +107,8 @@ static struct phase_span span_to(const struct timing *timing, const struct phase
         last = end > last ? end : last;
         sum += end > start ? (double)(end - start) : 0;
     }
+    const uint64_t lucky = lucky_ps(phase, timing->ranks);
+    first -= lucky < first ? lucky : first;
     return (struct phase_span){.start_ps = (double)first,
                                .end_ps = (double)last,
                                .latency_ps = last > first ? (double)(last - first) : 0,

@@ -31,14 +31,16 @@ struct phase_timing {
     uint64_t *stage_end_ps[STAGES]; // [ranks] the last byte of a transfer's stage, or when the rank
                                     // had started where it has none
     uint32_t *last_sender; // [ranks] whose data a rank waited for last; itself when its own
-    uint64_t *late_ps;     // [ranks] estimate from expected loads: when a rank ends that is as
-                           // unlucky as the slowest of all is expected to be; else 0
-    uint64_t floor_ps;     // estimate: the phase cannot be over everywhere before a port that
-                           // ranks share has passed all of its bytes, whoever's come last
-    double bytes;          // on the wire, NIC and NVLink, summed over ranks
-    double bound_ps;       // physical port bound (port_loads_bound_ps); 0: moves nothing
-    char bottleneck[96];   // a port's name, "gpu3.sm", "compute" or "latency"
-    char busiest[48];      // the port of the bound
+    uint64_t *late_start_ps, *late_ps; // [ranks] when a rank starts and ends that is as unlucky as
+                                       // the slowest of all is expected to be: estimate from
+                                       // expected loads; else start_ps and end_ps
+    double *start_sd_ps, *sd_ps;       // [ranks] one standard deviation of that; 0: as a normal's
+    uint64_t floor_ps;   // estimate: the phase cannot be over everywhere before a port that
+                         // ranks share has passed all of its bytes, whoever's come last
+    double bytes;        // on the wire, NIC and NVLink, summed over ranks
+    double bound_ps;     // physical port bound (port_loads_bound_ps); 0: moves nothing
+    char bottleneck[96]; // a port's name, "gpu3.sm", "compute" or "latency"
+    char busiest[48];    // the port of the bound
 };
 
 // One port in one phase that moves data.

@@ -113,9 +113,10 @@ static double one_rank_ps(const struct phase_timing *phase, uint32_t ranks)
 {
     const double quantile = ranks > 1 ? loads_expected_max(0, 1, ranks) : 0;
     double above = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        if (phase->late_ps[r] > phase->end_ps[r])
-            above += (double)(phase->late_ps[r] - phase->end_ps[r]);
+    for (uint32_t r = 0; r < ranks; r++) {
+        const double late = (double)(phase->late_ps[r] - phase->late_start_ps[r]);
+        above += fmax(0, late - (double)(phase->end_ps[r] - phase->start_ps[r]));
+    }
     return quantile > 0 ? above / ranks / quantile : 0;
 }
 

@@ -145,8 +145,8 @@ struct burden {
     double peer, all; // bytes
     double node;      // of one node, its own too where there are more
     double net, net_node;
-    uint32_t net_peers, peers;
-    double bridge; // of all GPUs at its bridge together, to others of the node
+    double net_peers, peers; // that it has anything for
+    double bridge;           // of all GPUs at its bridge together, to others of the node
     struct channels channels;
 };
 
@@ -158,7 +158,7 @@ static void add_way(const struct kernel_costs *costs, uint32_t rank, bool out,
     const uint32_t gpus = fabric->gpus_per_node, ranks = fabric->ranks;
     struct burden way = {0};
     double nodes[2] = {0}; // the own and the busiest other
-    uint32_t peers = 0;
+    double everyone = 1;   // chance that it has something for every other
     for (uint32_t first = 0; first < ranks; first += gpus) {
         const bool own = first == rank - rank % gpus;
         double of_node = 0;
@@ -167,22 +167,26 @@ static void add_way(const struct kernel_costs *costs, uint32_t rank, bool out,
             const double bytes =
                 r == rank ? 0 : transfer->pair[cell] * (double)transfer->token_bytes;
             way.peer = fmax(way.peer, bytes);
-            way.net_peers += !own && bytes > 0;
-            peers += bytes > 0;
+            const double any = bytes > 0 ? schedule_chance_of_any(costs->schedule, transfer,
+                                                                  out ? rank : r, out ? r : rank)
+                                         : 0;
+            way.net_peers += own ? 0 : any;
+            way.peers += any;
+            everyone *= r == rank ? 1 : any;
             of_node += bytes;
         }
         way.net += own ? 0 : of_node;
         way.all += of_node;
         nodes[!own] = fmax(nodes[!own], of_node);
     }
-    const double slot = peers + 1 == ranks ? way.peer : 0;
+    const double slot = everyone * way.peer;
     burden->peer = fmax(burden->peer, way.peer);
     burden->all = fmax(burden->all, way.all + slot);
     burden->net = fmax(burden->net, way.net);
     burden->net_node = fmax(burden->net_node, nodes[1]);
     burden->node = fmax(burden->node, fmax(nodes[0] + slot, nodes[1]));
-    burden->peers = peers > burden->peers ? peers : burden->peers;
-    burden->net_peers = way.net_peers > burden->net_peers ? way.net_peers : burden->net_peers;
+    burden->peers = fmax(burden->peers, way.peers);
+    burden->net_peers = fmax(burden->net_peers, way.net_peers);
 }
 
 static double bridge_bytes(const struct kernel_costs *costs, uint32_t rank)

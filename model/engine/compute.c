@@ -1,6 +1,7 @@
 #include "model/engine/compute.h"
 
 #include <assert.h>
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 
 #define BF16_BYTES 2.0
@@ -77,12 +78,11 @@ static struct work ffn_work(const struct schedule *schedule, double rows, double
     return (struct work){.flop_seconds = ffn.flops / rate, .bytes = ffn.bytes, .own_kernels = 1};
 }
 
-// Whether a slot has any token, so that its weights are read; from a mean m, how likely it is: many
-// tokens choose it rarely, so their number is nearly Poisson, and P(any) = 1 - exp(-m).
-static double chance_of_any(const struct loads *loads, uint32_t slot)
+// Whether a slot has any token, so that its weights are read, or how likely that is.
+static double chance_touched(const struct loads *loads, uint32_t slot)
 {
-    const double tokens = loads->slot_tokens[slot];
-    return loads->expected ? 1 - exp(-tokens) : tokens > 0;
+    return loads_chance_of_any(loads, loads->slot_tokens[slot],
+                               loads_sum(loads->tokens, loads->ranks));
 }
 
 // Where counts are known before rows come, rows lie one expert after another; where they travel
@@ -92,25 +92,68 @@ static enum grouped_kind grouped_kind_of(const struct dispatcher *dispatcher)
     return dispatcher->counts == COUNTS_EXCHANGE ? GROUPED_CONTIGUOUS : GROUPED_MASKED;
 }
 
-// Of the experts of a rank by the library's own constants; `extra` rows are of no expert.
-static double grouped_ps(const struct schedule *schedule, uint32_t rank, double extra)
+// Experts of a rank, and what they get beyond what the loads say: rows that are of no expert, or of
+// all in proportion, and experts with any.
+struct experts_work {
+    double extra_rows, more_rows, more_touched;
+    double rows, touched, untouched; // as the loads say
+    double touched_each;             // variance of those that have any, each by itself
+    double found;                    // growth of `touched` with a row
+};
+
+static struct experts_work experts_work(const struct schedule *schedule, uint32_t rank)
 {
-    const struct moe *moe = &schedule->moe;
     const struct loads *loads = schedule->loads;
     const uint32_t *slots = schedule->layout->rank_slot;
+    struct experts_work work = {0};
+    for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
+        const double any = chance_touched(loads, s);
+        work.rows += loads->slot_tokens[s];
+        work.touched += any;
+        work.untouched += 1 - any;
+        work.touched_each += any * (1 - any);
+        work.found += (1 - any) * loads->slot_tokens[s];
+    }
+    work.found = work.rows > 0 ? work.found / work.rows : 0;
+    return work;
+}
+
+// A slot that has any token with some chance, and its rows whether or not.
+struct slot_load {
+    double any, rows;
+};
+
+// More rows and more experts with any are shared out: among all as they are, and among those that
+// may have none.
+static struct slot_load slot_load(const struct schedule *schedule, uint32_t slot,
+                                  const struct experts_work *work)
+{
+    const double touched = chance_touched(schedule->loads, slot);
+    const double longer = work->rows > 0 ? 1 + work->more_rows / work->rows : 1;
+    const double found = work->untouched > 0 ? work->more_touched / work->untouched : 0;
+    return (struct slot_load){.any = touched + found * (1 - touched),
+                              .rows = schedule->loads->slot_tokens[slot] * longer};
+}
+
+// Of the experts of a rank by the library's own constants.
+static double grouped_ps(const struct schedule *schedule, uint32_t rank,
+                         const struct experts_work *work)
+{
+    const struct moe *moe = &schedule->moe;
+    const uint32_t *slots = schedule->layout->rank_slot;
     struct grouped_shape shape = {.kind = grouped_kind_of(&schedule->dispatcher),
-                                  .rows = extra,
-                                  .padded = extra,
+                                  .rows = work->extra_rows,
+                                  .padded = work->extra_rows,
                                   .hidden = moe->hidden,
                                   .intermediate = moe->intermediate,
                                   .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
                                   .fp8 = computes_in_fp8(moe)};
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
-        const double any = chance_of_any(loads, s);
-        const double rows = loads->slot_tokens[s];
-        shape.rows += rows;
-        shape.touched += any;
-        shape.padded += any > 0 ? any * grouped_padded(shape.kind, rows / any) : 0;
+        const struct slot_load load = slot_load(schedule, s, work);
+        shape.rows += load.rows;
+        shape.touched += load.any;
+        shape.padded +=
+            load.any > 0 ? load.any * grouped_padded(shape.kind, load.rows / load.any) : 0;
     }
     shape.tokens = shape.rows;
     return grouped_gemm_ps(schedule->kernels.grouped, &schedule->cluster, &shape);
@@ -133,39 +176,32 @@ unsigned compute_kernels(const struct schedule *schedule)
     return kernels;
 }
 
-// Token copies of a rank's expert slots.
-static double rank_rows(const struct schedule *schedule, uint32_t rank)
-{
-    const uint32_t *slots = schedule->layout->rank_slot;
-    double rows = 0;
-    for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++)
-        rows += schedule->loads->slot_tokens[s];
-    return rows;
-}
-
 // Kernels of their own run one expert after another, so that one's operations do not hide the
 // reading of another's weights: a popular expert is bound by operations while the rest wait for
-// memory. `extra` rows are shared out as the others are.
-static double own_kernels_ps(const struct schedule *schedule, uint32_t rank, double extra)
+// memory. Rows that are of no expert are shared out as the others are.
+static double own_kernels_ps(const struct schedule *schedule, uint32_t rank,
+                             const struct experts_work *work)
 {
     const struct cluster *cluster = &schedule->cluster;
     const uint32_t *slots = schedule->layout->rank_slot;
-    const double all = rank_rows(schedule, rank), more = all > 0 ? 1 + extra / all : 1;
+    struct experts_work all = *work;
+    all.more_rows += work->extra_rows;
     double ps = products_ps(cluster, &(struct work){.launches = 2});
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
-        const double any = chance_of_any(schedule->loads, s);
-        const double rows = any > 0 ? more * schedule->loads->slot_tokens[s] / any : 0;
+        const struct slot_load load = slot_load(schedule, s, &all);
+        const double rows = load.any > 0 ? load.rows / load.any : 0;
         const struct work expert = ffn_work(schedule, rows, schedule->moe.intermediate, 1);
-        ps += any * products_ps(cluster, &expert);
+        ps += load.any * products_ps(cluster, &expert);
     }
     return ps;
 }
 
-static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank, double extra)
+static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank,
+                                 const struct experts_work *work)
 {
     const enum grouped_kind kind = grouped_kind_of(&schedule->dispatcher);
-    return grouped_known(&schedule->kernels.grouped[kind]) ? grouped_ps(schedule, rank, extra)
-                                                           : own_kernels_ps(schedule, rank, extra);
+    return grouped_known(&schedule->kernels.grouped[kind]) ? grouped_ps(schedule, rank, work)
+                                                           : own_kernels_ps(schedule, rank, work);
 }
 
 // Two products by the library's own constants, and between them a pass over the intermediate, twice
@@ -191,7 +227,62 @@ static double shared_ps(const struct schedule *schedule, double tokens, double s
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)
 {
-    return (uint64_t)own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, extra));
+    struct experts_work work = experts_work(schedule, rank);
+    work.extra_rows = extra;
+    return (uint64_t)own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, &work));
+}
+
+// Variance of a rank's rows. What one of R ranks has more others have less, so that the largest
+// stands above the mean as of independent ones of R / (R - 1) of that.
+static double rows_variance(const struct loads *loads, uint32_t rank)
+{
+    double variance = 0;
+    for (uint32_t source = 0; source < loads->ranks; source++)
+        variance += loads_choices_variance(loads, source, rank);
+    return loads->ranks > 1 ? variance * loads->ranks / (loads->ranks - 1) : 0;
+}
+
+// Variance of the number of experts that have any: each by itself, p (1 - p), and of a rank's rows
+// what they vary beyond Poisson; p grows with an expert's rows by 1 - p.
+static double touched_variance(const struct experts_work *work, double rows_variance)
+{
+    const double each = work->touched_each;
+    const double more =
+        work->rows > 0 ? work->found * work->found * (rows_variance - work->rows) : 0;
+    return fmax(0, each + more);
+}
+
+// How many experts more than the mean one of n ranks has that has the most: those without a token
+// are binomial, of which the mean of the least of n is the sum over k of P(more than k)^n; it
+// stands as many standard deviations above as the most does.
+static double most_touched(const struct experts_work *work, uint32_t experts, double variance,
+                           double ranks)
+{
+    const double untouched = work->untouched / experts;
+    double fewest = 0;
+    for (uint32_t k = 0; k < experts; k++)
+        fewest += pow(gsl_cdf_binomial_Q(k, untouched, experts), ranks);
+    const double binomial = experts * untouched * (1 - untouched);
+    const double more = (work->untouched - fewest) * (binomial > 0 ? sqrt(variance / binomial) : 0);
+    return fmin(more, work->untouched);
+}
+
+struct late_experts compute_late_experts(const struct schedule *schedule, uint32_t rank,
+                                         double ranks)
+{
+    const uint32_t *slots = schedule->layout->rank_slot;
+    const struct experts_work mean = experts_work(schedule, rank);
+    const double rows = rows_variance(schedule->loads, rank);
+    const double touched = touched_variance(&mean, rows);
+    struct experts_work late = mean, one_sd = mean;
+    late.more_rows = loads_expected_max(0, sqrt(rows), ranks);
+    late.more_touched = most_touched(&mean, slots[rank + 1] - slots[rank], touched, ranks);
+    one_sd.more_rows = sqrt(rows);
+    one_sd.more_touched = sqrt(touched);
+    const double own_ps = own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, &mean));
+    return (struct late_experts){
+        .late_ps = (uint64_t)own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, &late)),
+        .sd_ps = own_gpu_ps(schedule, rank, experts_healthy_ps(schedule, rank, &one_sd)) - own_ps};
 }
 
 // Kernels that move data take their SMs for as long as they run, but for a receive hook's, which
@@ -218,8 +309,10 @@ static double healthy_ps(const struct schedule *schedule, enum phase phase, uint
             cluster, &(struct work){.bytes = 2 * tokens * hidden * BF16_BYTES, .launches = 1});
     case PHASE_ROUTER:
         return router_ps(schedule, tokens);
-    case PHASE_EXPERTS:
-        return experts_healthy_ps(schedule, rank, 0);
+    case PHASE_EXPERTS: {
+        const struct experts_work work = experts_work(schedule, rank);
+        return experts_healthy_ps(schedule, rank, &work);
+    }
     case PHASE_SHARED:
         return shared_ps(schedule, tokens, sm_share);
     default:

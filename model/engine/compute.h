@@ -31,6 +31,15 @@ unsigned compute_kernels(const struct schedule *schedule);
 // The experts phase of a rank that gets `extra` token copies more than its loads say.
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra);
 
+// From expected loads, the experts phase of a rank as unlucky as the unluckiest of so many like it
+// is expected to be, in rows, and in experts that have any; and one standard deviation.
+struct late_experts {
+    uint64_t late_ps;
+    double sd_ps;
+};
+struct late_experts compute_late_experts(const struct schedule *schedule, uint32_t rank,
+                                         double ranks);
+
 // SMs left to compute beside the dispatcher's kernels, as a share; all of them under a receive
 // hook; at least one.
 double compute_sm_share(const struct schedule *schedule);

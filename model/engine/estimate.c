@@ -35,16 +35,20 @@ static void set_fill_times(struct form *form)
 static void set_starts(struct form *form)
 {
     const uint32_t ranks = form->schedule->fabric.ranks;
-    const uint64_t last = form->phase->start_ps[timing_last(form->phase->start_ps, ranks)];
-    form->earliest_start = INFINITY;
+    const uint64_t *starts = form->phase->start_ps, *late = form->phase->late_start_ps;
+    const uint64_t last = late[timing_last(late, ranks)];
+    const bool barrier = form->transfer->barrier;
+    form->earliest_start = form->earliest_late = INFINITY;
     for (uint32_t r = 0; r < ranks; r++) {
-        const uint64_t own = form->transfer->barrier ? last : form->phase->start_ps[r];
         struct form_rank *rank = &form->ranks[r];
         rank->times = kernel_times(form->costs, r, form->loads.ranks[r].peers);
-        rank->start = (double)own + rank->times.head_ps;
+        rank->start = (double)(barrier ? last : starts[r]) + rank->times.head_ps;
+        rank->late = barrier ? 0 : (double)(late[r] - starts[r]);
+        rank->late_sd = form->phase->start_sd_ps[r];
         rank->end = rank->stage_end[STAGE_INTER] = rank->stage_end[STAGE_INTRA] = rank->start;
         rank->copied = rank->start;
         form->earliest_start = fmin(form->earliest_start, rank->start);
+        form->earliest_late = fmin(form->earliest_late, rank->start + rank->late);
     }
 }
 
@@ -145,6 +149,7 @@ static void estimate_transfer(void *context, const struct kernel_costs *costs,
     offer_trunks(&form);
     for (uint32_t r = 0; r < schedule->fabric.ranks; r++) {
         const struct form_rank *rank = &form.ranks[r];
+        form.phase->late_ps[r] = (uint64_t)ceil(rank->end + rank->late + rank->times.tail_ps);
         form.phase->end_ps[r] = (uint64_t)ceil(rank->end + rank->times.tail_ps);
         for (int s = 0; s < STAGES; s++)
             form.phase->stage_end_ps[s][r] = (uint64_t)ceil(rank->stage_end[s]);

@@ -8,11 +8,22 @@
 #include <math.h>
 #include <stdlib.h>
 
+// Of those that send to a rank, sums weighed by how likely they do: when their last comes, and how
+// much later they start as the unluckiest, and one standard deviation of that.
+struct form_senders {
+    double lanes, count, arrivals, delays, sds;
+    double last; // of the arrivals
+};
+enum form_reach { REACH_NODE, REACH_OTHERS, REACHES }; // from the own node, and from others
+
 struct form_rank {
     struct kernel_times times;
     double start; // when its data may move
     double end, stage_end[STAGES];
-    double copied; // when its copy engines are through with what others brought
+    double copied;  // when its copy engines are through with what others brought
+    double late;    // how much later it starts that is as unlucky as the unluckiest
+    double late_sd; // one standard deviation of its start
+    struct form_senders senders[REACHES];
 };
 
 // Sorts, where there is anything to sort: lanes of ranks that all have the same come in order.
@@ -63,7 +74,7 @@ struct form {
     struct form_rank *ranks;
     struct form_port *ports[PORT_LINKS];   // [ranks]
     struct form_queue *queues[PORT_LINKS]; // [fabric.count[kind]]
-    double earliest_start;
+    double earliest_start, earliest_late;  // any rank's, and as unlucky as the unluckiest
     double pack, forward; // copy engines of one channel, one message: at the home, at the peer
     double nic_hop, nvlink_hop; // latency
     double inside_hop;          // of what joins GPUs of a node
@@ -177,6 +188,25 @@ static inline double form_last_share(double rounds, double place)
 // Times by which a rank's last data can have come at the earliest, from those that send it
 // (last_sender.c). Part of the ranks' end.
 void form_offer_senders(struct form *form);
+
+// Times at even steps over mean - half .. mean + half, so many of them, each of which varies by one
+// standard deviation besides, as a normal does, and comes at all with a chance.
+struct form_arrivals {
+    double count, chance, mean, half, sd;
+};
+
+// What a rank waits for: its senders in its own node and in others, and its own sending.
+#define FORM_GROUPS (REACHES + 1)
+struct form_awaited {
+    struct form_arrivals groups[FORM_GROUPS];
+    double last; // of all
+};
+
+// When a rank is expected to have what all send to it, whose sending takes so many standard
+// deviations longer by chance (late_sender.c); 0: nobody does. Most ranks wait as the one asked
+// `before` did, at first none: zero.
+double form_late_sender(const struct form *form, uint32_t rank, const double sent_sd_ps[REACHES],
+                        struct form_awaited *before);
 
 // What a rank ends at that is as unlucky as the unluckiest of all is expected to be (chance.c):
 // phase->late_ps, from expected loads.

@@ -175,7 +175,8 @@ static void add_lane_parts(struct form *form, const struct lane *lane)
     struct trunk trunk = {0};
     const bool shares = fabric_trunk(fabric, path->from, path->to, transfer->inside_nic, &trunk);
     const bool starts = !transfer->rail || path->crosses;
-    const double messages = starts ? port_loads_messages(transfer, path->tokens) : 0;
+    const double messages =
+        starts ? port_loads_messages(&form->loads, form->costs, path->tokens) : 0;
     const enum port_kind tx = nvlink ? PORT_NVLINK_TX : PORT_NIC_TX;
     const enum port_kind kinds[] = {tx, tx + 1, trunk.up, trunk.up + 1};
     const double gap = shares ? trunk_gap_ps(form, path, tx, trunk.up) : 0;

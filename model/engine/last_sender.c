@@ -35,6 +35,22 @@ static double last_arrives(const struct form *form, const struct form_part *part
     return fmax(form_part_arrives(form, part), copied);
 }
 
+// Any of those that send to a rank may be the unluckiest, and be that much later.
+static void note_sender(struct form *form, uint32_t home, uint32_t rank, double arrives)
+{
+    const bool gather = form->transfer->gather;
+    const struct fabric *fabric = &form->schedule->fabric;
+    const bool others = fabric_node(fabric, home) != fabric_node(fabric, rank);
+    struct form_senders *senders = &form->ranks[gather ? home : rank].senders[others];
+    const double any = schedule_chance_of_any(form->schedule, form->transfer, home, rank);
+    senders->lanes++;
+    senders->count += any;
+    senders->arrivals += any * arrives;
+    senders->delays += any * form->ranks[gather ? rank : home].late;
+    senders->sds += any * form->ranks[gather ? rank : home].late_sd;
+    senders->last = fmax(senders->last, arrives);
+}
+
 static void offer_arrival(struct form *form, uint32_t rank, enum port_kind kind, double end,
                           double tail)
 {
@@ -58,9 +74,11 @@ static void offer_direct_sender(struct form *form, uint32_t home, uint32_t rank)
     const double share =
         form_last_share(form_rounds(form, tokens), form_place(form, from, to, false));
     const struct form_part part = {from, to, tokens, share, false, 0, 0};
-    if (home != rank)
-        offer_arrival(form, part.to, inside ? inside_kind(form) : PORT_NIC_RX,
-                      last_arrives(form, &part, false), 0);
+    if (home == rank)
+        return;
+    const double arrives = last_arrives(form, &part, false);
+    offer_arrival(form, part.to, inside ? inside_kind(form) : PORT_NIC_RX, arrives, 0);
+    note_sender(form, home, rank, arrives);
 }
 
 // Copies that the ranks of a node get of a home's tokens, or send for it.
@@ -146,8 +164,9 @@ static void offer_node(struct form *form, uint32_t via)
     free(by);
 }
 
-// Gather: a rank's results join those of its node at the rail peer, and go on home.
-static void offer_joined(struct form *form, uint32_t home, uint32_t rank)
+// Gather: a rank's results join those of its node at the rail peer, and go on home, where the last
+// of the node's comes at `crossed`.
+static void offer_joined(struct form *form, uint32_t home, uint32_t rank, double crossed)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const struct transfer *transfer = form->transfer;
@@ -169,11 +188,13 @@ static void offer_joined(struct form *form, uint32_t home, uint32_t rank)
         return;
     const double end = last_arrives(form, &part, false);
     offer(form, home, end + tail);
+    note_sender(form, home, rank, fmax(end + tail, crossed));
     if (!crosses)
         offer_stage(form, home, inside_kind(form), end);
 }
 
-static void offer_home(struct form *form, uint32_t home, uint32_t node)
+// When the last of what a node has summed for a home has come there.
+static double offer_home(struct form *form, uint32_t home, uint32_t node)
 {
     const struct fabric *fabric = &form->schedule->fabric;
     const uint32_t via = fabric_rail_peer(fabric, home, node);
@@ -183,32 +204,41 @@ static void offer_home(struct form *form, uint32_t home, uint32_t node)
     const double turns = form_port_ps(form, PORT_NIC_TX, via, tokens * (fabric->nodes - 1));
     const struct form_part part = {
         via, home, tokens, share, true, via, form_joined(form, home, via) + turns};
-    if (home != via && tokens > 0)
-        offer_arrival(form, home, PORT_NIC_RX, last_arrives(form, &part, true), 0);
+    if (home == via || tokens <= 0)
+        return 0;
+    const double arrives = last_arrives(form, &part, true);
+    offer_arrival(form, home, PORT_NIC_RX, arrives, 0);
+    return arrives;
 }
 
-static void offer_rail_senders(struct form *form)
+static void offer_gathering(struct form *form, uint32_t home)
 {
     const struct fabric *fabric = &form->schedule->fabric;
-    const bool gather = form->transfer->gather;
-    for (uint32_t home = 0; home < fabric->ranks; home++)
-        for (uint32_t node = 0; node < fabric->nodes; node++)
-            (gather ? offer_home : offer_crossed)(form, home, node);
-    for (uint32_t via = 0; !gather && via < fabric->ranks; via++)
-        offer_node(form, via);
-    for (uint32_t home = 0; gather && home < fabric->ranks; home++)
-        for (uint32_t rank = 0; rank < fabric->ranks; rank++)
-            if (form->transfer->pair[(size_t)home * fabric->ranks + rank] > 0)
-                offer_joined(form, home, rank);
+    const double *pair = form->transfer->pair + (size_t)home * fabric->ranks;
+    const uint32_t gpus = fabric->gpus_per_node;
+    for (uint32_t node = 0; node < fabric->nodes; node++) {
+        const double crossed = offer_home(form, home, node);
+        for (uint32_t rank = node * gpus; rank < (node + 1) * gpus; rank++)
+            if (pair[rank] > 0)
+                offer_joined(form, home, rank, crossed);
+    }
+}
+
+static void offer_scattering(struct form *form, uint32_t home)
+{
+    const struct fabric *fabric = &form->schedule->fabric;
+    for (uint32_t node = 0; node < fabric->nodes; node++)
+        offer_crossed(form, home, node);
+    offer_node(form, home);
 }
 
 void form_offer_senders(struct form *form)
 {
     const uint32_t ranks = form->schedule->fabric.ranks;
-    if (form->transfer->rail) {
-        offer_rail_senders(form);
+    for (uint32_t home = 0; form->transfer->rail && home < ranks; home++)
+        (form->transfer->gather ? offer_gathering : offer_scattering)(form, home);
+    if (form->transfer->rail)
         return;
-    }
     for (uint32_t home = 0; home < ranks; home++)
         for (uint32_t rank = 0; rank < ranks; rank++)
             if (form->transfer->pair[(size_t)home * ranks + rank] > 0)

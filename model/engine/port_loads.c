@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,13 +55,43 @@ static double whole_messages(const struct transfer *transfer, double tokens)
            (transfer->channels - larger) * ceil(slice / message);
 }
 
-// Expected loads have parts of tokens: linear between the two whole numbers beside, so that
+// Balanced loads have parts of tokens: linear between the two whole numbers beside, so that
 // messages grow steadily with tokens.
-double port_loads_messages(const struct transfer *transfer, double tokens)
+static double messages_between(const struct transfer *transfer, double tokens)
 {
     const double whole = floor(tokens), part = tokens - whole;
     const double messages = whole_messages(transfer, whole);
     return part > 0 ? messages + part * (whole_messages(transfer, whole + 1) - messages) : messages;
+}
+
+// The mean of ceil(slice / message) over slices that are nearly Poisson: the sum over j of
+// P(more than j messages' tokens).
+static double mean_messages(const struct transfer *transfer, double tokens)
+{
+    const double slice = tokens / transfer->channels, message = (double)transfer->message_tokens;
+    const double sure = fmax(0, floor((slice - 6 * sqrt(slice)) / message)); // hardly ever fewer
+    double messages = sure, more = 1;
+    for (double j = sure; more > 1e-6; j++) {
+        more = gsl_cdf_poisson_Q((unsigned)(j * message), slice);
+        messages += more;
+    }
+    return messages * transfer->channels;
+}
+
+double port_loads_messages(struct port_loads *loads, const struct kernel_costs *costs,
+                           double tokens)
+{
+    const struct loads *asked = costs->schedule->loads;
+    const struct transfer *transfer = costs->transfer;
+    const bool drawn = asked->expected && !asked->balanced && transfer->message_tokens > 1 &&
+                       transfer->pair != costs->schedule->all_pairs;
+    if (!drawn || costs->common.per_message_ps == 0)
+        return messages_between(transfer, tokens);
+    if (loads->lane.tokens != tokens) {
+        loads->lane.tokens = tokens;
+        loads->lane.messages = mean_messages(transfer, tokens);
+    }
+    return loads->lane.messages;
 }
 
 // Both ends of a direct path copy: the sender's kernel into the wire's buffers, the receiver's out.
@@ -77,12 +108,14 @@ static void add_direct(struct port_loads *loads, const struct kernel_costs *cost
             const double bytes = tokens * (double)transfer->token_bytes;
             add_hop(loads, costs, from, to,
                     (struct hop_load){.bytes = bytes,
-                                      .messages = port_loads_messages(transfer, tokens)});
+                                      .messages = port_loads_messages(loads, costs, tokens)});
             loads->bytes[PORT_SM][from] += bytes;
             loads->bytes[PORT_SM][to] += bytes;
             loads->ranks[from].copies_ps[0] += tokens * copy_ps;
             loads->ranks[to].copies_ps[1] += tokens * copy_ps;
-            loads->ranks[from].peers += tokens > 0 && from != to;
+            if (from != to)
+                loads->ranks[from].peers +=
+                    schedule_chance_of_any(costs->schedule, transfer, home, peer);
         }
 }
 
@@ -95,12 +128,15 @@ static void add_crossing(struct port_loads *loads, const struct kernel_costs *co
     const size_t lane = (size_t)home * fabric->nodes + fabric_node(fabric, peer);
     const double crossing = transfer->node[lane], bytes = crossing * (double)transfer->token_bytes;
     const uint32_t from = transfer->gather ? peer : home, to = transfer->gather ? home : peer;
-    add_hop(loads, costs, from, to,
-            (struct hop_load){.bytes = bytes, .messages = port_loads_messages(transfer, crossing)});
+    add_hop(
+        loads, costs, from, to,
+        (struct hop_load){.bytes = bytes, .messages = port_loads_messages(loads, costs, crossing)});
     loads->bytes[PORT_SM][home] += bytes;
     loads->ranks[home].copies_ps[0] += crossing * costs->copies.home_ps;
     loads->ranks[peer].copies_ps[0] += crossing * costs->copies.visit_ps;
-    loads->ranks[from].peers += crossing > 0 && from != to;
+    if (from != to)
+        loads->ranks[from].peers += loads_chance_of_any(costs->schedule->loads, crossing,
+                                                        costs->schedule->loads->tokens[home]);
 }
 
 // And what the rail peer passes on to a rank of its node, or sums of it.

@@ -17,12 +17,17 @@ struct port_loads {
     double *own_bytes[PORT_LINKS]; // [ranks] what a rank itself has on the port that it uses
     double *own_messages[PORT_LINKS];
     struct rank_loads *ranks;
+    struct {
+        double tokens, messages;
+    } lane; // of the lane asked for last: most are alike
 };
 void port_loads_init(struct port_loads *loads, const struct kernel_costs *costs);
 void port_loads_release(struct port_loads *loads);
 
-// Messages that a lane of so many tokens is cut into, over all channels.
-double port_loads_messages(const struct transfer *transfer, double tokens);
+// Messages that a lane of so many tokens is cut into, over all channels. From expected loads the
+// tokens are a mean, and so are the messages, where they cost anything.
+double port_loads_messages(struct port_loads *loads, const struct kernel_costs *costs,
+                           double tokens);
 
 // How long a rank's copy engines are busy, its channels side by side. A direct transfer sends by
 // one kernel and receives by another, each with all of the transfer's SMs: the larger. A rail's

@@ -10,6 +10,8 @@
 // The clocks of all ranks as a layer goes on.
 struct clocks {
     uint64_t *now_ps;  // [ranks]
+    uint64_t *late_ps; // [ranks] of a rank as unlucky as the unluckiest is expected to be
+    double *sd_ps;     // [ranks] struct phase_timing
     uint64_t floor_ps; // some rank, not known which, is not before this
     uint32_t ranks;
 };
@@ -21,23 +23,32 @@ static void clocks_init(struct clocks *clocks, const struct schedule *schedule,
     clocks->ranks = schedule->fabric.ranks;
     clocks->floor_ps = 0;
     clocks->now_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
+    clocks->late_ps = mem_alloc(clocks->ranks, sizeof(uint64_t));
+    clocks->sd_ps = mem_alloc(clocks->ranks, sizeof(double));
     for (uint32_t r = 0; r < clocks->ranks; r++)
         clocks->now_ps[r] = run_arrival_ps(run, r) + slow_late_ps(&schedule->fabric.slow, r);
     uint64_t first = clocks->now_ps[0];
     for (uint32_t r = 1; r < clocks->ranks; r++)
         first = clocks->now_ps[r] < first ? clocks->now_ps[r] : first;
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] -= first;
+        clocks->late_ps[r] = clocks->now_ps[r] -= first;
+}
+
+static void clocks_release(struct clocks *clocks)
+{
+    free(clocks->now_ps);
+    free(clocks->late_ps);
+    free(clocks->sd_ps);
 }
 
 // Brings every clock to the latest.
 static void clocks_align(struct clocks *clocks)
 {
-    const uint32_t last = timing_last(clocks->now_ps, clocks->ranks);
-    if (clocks->floor_ps < clocks->now_ps[last])
-        clocks->floor_ps = clocks->now_ps[last];
+    const uint32_t last = timing_last(clocks->late_ps, clocks->ranks);
+    if (clocks->floor_ps < clocks->late_ps[last])
+        clocks->floor_ps = clocks->late_ps[last];
     for (uint32_t r = 0; r < clocks->ranks; r++)
-        clocks->now_ps[r] = clocks->floor_ps;
+        clocks->now_ps[r] = clocks->late_ps[r] = clocks->floor_ps;
 }
 
 // One port's entry: a wire is busy for its bytes over its rate, a copy engine for its copies, and
@@ -81,13 +92,34 @@ struct walk {
     struct clocks clocks;
 };
 
+// Clocks go on to a phase's end. A rank that came late, and for which the phase says nothing
+// else, is as late behind it.
+static void clocks_go_on(struct clocks *clocks, struct phase_timing *phase)
+{
+    if (phase->floor_ps > clocks->floor_ps)
+        clocks->floor_ps = phase->floor_ps;
+    for (uint32_t r = 0; r < clocks->ranks; r++) {
+        const uint64_t behind = phase->late_start_ps[r] - phase->start_ps[r];
+        if (phase->late_ps[r] == 0)
+            phase->late_ps[r] = phase->end_ps[r] + behind;
+        if (phase->end_ps[r] > clocks->now_ps[r])
+            clocks->now_ps[r] = phase->end_ps[r];
+        if (phase->late_ps[r] > clocks->late_ps[r])
+            clocks->late_ps[r] = phase->late_ps[r];
+        clocks->sd_ps[r] = phase->sd_ps[r];
+    }
+}
+
 // Starts a phase on every rank's clock, after alignment when benchmarks would align.
 static void walk_begin(struct walk *walk, enum phase phase)
 {
     if (walk->run->aligned)
         clocks_align(&walk->clocks);
-    memcpy(walk->timing->phases[phase].start_ps, walk->clocks.now_ps,
-           walk->clocks.ranks * sizeof(uint64_t));
+    const size_t size = walk->clocks.ranks * sizeof(uint64_t);
+    memcpy(walk->timing->phases[phase].start_ps, walk->clocks.now_ps, size);
+    memcpy(walk->timing->phases[phase].late_start_ps, walk->clocks.late_ps, size);
+    memcpy(walk->timing->phases[phase].start_sd_ps, walk->clocks.sd_ps,
+           walk->clocks.ranks * sizeof(double));
 }
 
 // Ranks that compute no faster than this one: the busiest of them, at its rate, is a matter of
@@ -102,25 +134,45 @@ static uint32_t ranks_no_faster(const struct schedule *schedule, uint32_t rank)
     return fabric->slow.count ? count : fabric->ranks;
 }
 
-// From expected loads the busiest rank's share is known only as a distribution: choices it serves
-// are nearly binomial, of all choices with a chance of 1 / ranks each. A slow rank is no luckier
-// than healthy ones are.
+// Of ranks whose GPUs are healthy, how long the unluckiest takes. They need not be alike (a layout
+// with replicas).
+static double healthy_late_ps(const struct schedule *schedule, const struct phase_timing *p)
+{
+    const uint32_t ranks = schedule->fabric.ranks;
+    const double quantile = ranks > 1 ? loads_expected_max(0, 1, ranks) : 1;
+    double *means = mem_alloc(ranks, sizeof *means), *sds = mem_alloc(ranks, sizeof *sds);
+    uint32_t count = 0;
+    for (uint32_t r = 0; r < ranks; r++) {
+        if (fabric_work(&schedule->fabric, r) > 1)
+            continue;
+        means[count] = (double)(p->end_ps[r] - p->start_ps[r]);
+        sds[count] = ((double)p->late_ps[r] - means[count]) / quantile;
+        count++;
+    }
+    const double late = count ? loads_expected_latest(means, sds, count) : 0;
+    free(means);
+    free(sds);
+    return late;
+}
+
+// From expected loads the busiest rank's share is known only as a distribution. A slow rank is no
+// luckier than healthy ones are.
 static void set_late_experts(const struct schedule *schedule, struct phase_timing *p,
                              uint32_t ranks)
 {
-    double choices = 0;
-    for (uint32_t r = 0; r < ranks; r++)
-        choices += schedule->loads->tokens[r] * schedule->loads->topk;
-    const double mean = choices / ranks, sd = sqrt(mean * (1 - 1.0 / ranks));
-    uint64_t max = 0; // of healthy ranks
     for (uint32_t r = 0; r < ranks; r++) {
-        const double extra = loads_expected_max(mean, sd, ranks_no_faster(schedule, r)) - mean;
-        p->late_ps[r] = compute_experts_ps(schedule, r, extra);
-        if (fabric_work(&schedule->fabric, r) <= 1 && p->late_ps[r] > max)
-            max = p->late_ps[r];
+        const uint32_t alike = ranks_no_faster(schedule, r);
+        const struct late_experts late = compute_late_experts(schedule, r, alike);
+        const double behind = (double)(p->late_start_ps[r] - p->start_ps[r]);
+        p->late_ps[r] = late.late_ps;
+        p->sd_ps[r] = late.sd_ps + behind / loads_expected_max(0, 1, ranks > 1 ? ranks : 2);
     }
-    for (uint32_t r = 0; r < ranks; r++)
-        p->late_ps[r] = p->start_ps[r] + (p->late_ps[r] > max ? p->late_ps[r] : max);
+    const uint64_t healthy = (uint64_t)healthy_late_ps(schedule, p);
+    for (uint32_t r = 0; r < ranks; r++) {
+        const bool slow = fabric_work(&schedule->fabric, r) > 1;
+        const uint64_t late = slow && p->late_ps[r] > healthy ? p->late_ps[r] : healthy;
+        p->late_ps[r] = p->late_start_ps[r] + late;
+    }
 }
 
 static void walk_compute(struct walk *walk, enum phase phase)
@@ -130,8 +182,7 @@ static void walk_compute(struct walk *walk, enum phase phase)
     struct phase_timing *p = &walk->timing->phases[phase];
     walk_begin(walk, phase);
     for (uint32_t r = 0; r < ranks; r++)
-        walk->clocks.now_ps[r] = p->end_ps[r] =
-            p->start_ps[r] + (uint64_t)compute_phase_ps(schedule, phase, r, 1);
+        p->end_ps[r] = p->start_ps[r] + (uint64_t)compute_phase_ps(schedule, phase, r, 1);
     strcpy(p->bottleneck, "compute");
     if (phase == PHASE_EXPERTS && schedule->loads->expected && !schedule->loads->balanced)
         set_late_experts(schedule, p, ranks);
@@ -155,7 +206,7 @@ static void walk_notify(struct walk *walk)
     clocks_align(clocks);
     for (uint32_t r = 0; r < clocks->ranks; r++) {
         const double own_ps = kernel_notify_ps(schedule, r);
-        clocks->now_ps[r] = p->end_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps + own_ps);
+        p->end_ps[r] = p->late_ps[r] = clocks->now_ps[r] + (uint64_t)ceil(exchange_ps + own_ps);
     }
     strcpy(p->bottleneck, "the slowest rank's arrival and latency");
 }
@@ -183,9 +234,9 @@ static void walk_shared_beside(struct walk *walk, enum phase moved)
         shared->end_ps[r] =
             shared->start_ps[r] +
             (uint64_t)shared_beside_ps(schedule, r, transfer->end_ps[r] - transfer->start_ps[r]);
-        if (shared->end_ps[r] > clocks->now_ps[r])
-            clocks->now_ps[r] = shared->end_ps[r];
+        shared->late_start_ps[r] = transfer->late_start_ps[r];
     }
+    clocks_go_on(clocks, shared);
     strcpy(shared->bottleneck, "compute");
 }
 
@@ -204,20 +255,8 @@ static void walk_transfer(struct walk *walk, const struct transfer *transfer)
     walk_begin(walk, phase);
     kernel_costs_init(&costs, walk->schedule, transfer);
     walk->times(walk->context, &costs, walk->run, walk->timing);
-    memcpy(walk->clocks.now_ps, walk->timing->phases[phase].end_ps,
-           walk->clocks.ranks * sizeof(uint64_t));
     if (shared_is_beside(walk->schedule, walk->run, phase))
         walk_shared_beside(walk, phase);
-}
-
-// Any rank may be the slowest, and everyone waits for it where ranks next meet.
-static void carry_late(const struct timing *timing, struct clocks *clocks, enum phase phase)
-{
-    if (timing->phases[phase].floor_ps > clocks->floor_ps)
-        clocks->floor_ps = timing->phases[phase].floor_ps;
-    for (uint32_t r = 0; r < clocks->ranks; r++)
-        if (timing->phases[phase].late_ps[r] > clocks->now_ps[r])
-            clocks->now_ps[r] = timing->phases[phase].late_ps[r];
 }
 
 // Whether a phase was timed already, beside another.
@@ -236,7 +275,7 @@ static void walk_phase(struct walk *walk, enum phase phase)
         walk_notify(walk);
     else
         walk_compute(walk, phase);
-    carry_late(walk->timing, &walk->clocks, phase);
+    clocks_go_on(&walk->clocks, &walk->timing->phases[phase]);
 }
 
 void walk_layer(const struct schedule *schedule, const struct run *run, struct timing *timing,
@@ -248,5 +287,5 @@ void walk_layer(const struct schedule *schedule, const struct run *run, struct t
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (schedule->present[phase] && !is_beside(schedule, run, phase))
             walk_phase(&walk, phase);
-    free(walk.clocks.now_ps);
+    clocks_release(&walk.clocks);
 }

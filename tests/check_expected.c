@@ -28,13 +28,6 @@ static void print_outside(const struct expected_verdict *verdict, const char *wh
     }
 }
 
-// Few ranks vary much and are counted fast, many tokens vary little: seeds enough for both.
-static uint32_t seeds_of(const struct expected_cell *cell)
-{
-    const uint32_t ranks = cell->nodes * cell->gpus_per_node;
-    return cell->tokens > 512 ? 2 : cell->tokens > 128 ? 8 : EXPECTED_SEEDS * (1 + 32 / ranks);
-}
-
 static struct expected_cell cell_at(uint32_t index)
 {
     static const uint32_t shapes[][2] = {{1, 4}, {1, 8}, {2, 8}, {4, 8}, {8, 8}};
@@ -57,7 +50,7 @@ static struct tally check_cells(void)
     for (uint32_t i = 0; i < CELLS; i++) {
         const struct expected_cell cell = cell_at(i);
         struct expected_verdict verdicts[EXPECTED_DISPATCHERS];
-        expected_judge_cell(&cell, seeds_of(&cell), verdicts);
+        expected_judge_cell(&cell, expected_seeds(&cell), verdicts);
 #pragma omp critical
         for (size_t d = 0; d < EXPECTED_DISPATCHERS; d++) {
             char what[160];

@@ -18,7 +18,7 @@ START_TEST(stands_for_the_mean_of_seeds)
     const struct expected_cell *cell = &cells[_i];
     struct expected_verdict verdicts[EXPECTED_DISPATCHERS];
     uint32_t asked = 0;
-    expected_judge_cell(cell, SCENE_CASES(10) * EXPECTED_SEEDS / 10, verdicts);
+    expected_judge_cell(cell, SCENE_CASES(expected_seeds(cell)), verdicts);
     for (size_t d = 0; d < EXPECTED_DISPATCHERS; d++)
         for (int span = 0; verdicts[d].asked && span < EXPECTED_SPANS; span++) {
             asked++;

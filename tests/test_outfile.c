@@ -381,6 +381,8 @@ END_TEST
 
 // ---- ends of the program -----------------------------------------------------------------------
 
+static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
+
 // A child opens two files, writes, says so through the pipe and then does `act`.
 static pid_t start_child(void (*act)(void))
 {
@@ -391,8 +393,9 @@ static pid_t start_child(void (*act)(void))
     if (child == 0) {
         struct outfile a, b;
         struct error err;
-        signal(SIGINT, SIG_DFL); // Check's own handlers, inherited, would stay
-        signal(SIGTERM, SIG_DFL);
+        // Check's own handlers would stay, and what nohup ignores.
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+            signal(numbers[i], SIG_DFL);
         if (!outfile_open(&a, "a.tsv", &err) || !outfile_open(&b, "b.tsv", &err)) {
             _exit(9);
         }
@@ -414,8 +417,6 @@ static void sleep_on(void)
         pause();
     }
 }
-
-static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE};
 
 START_TEST(signal_leaves_nothing)
 {

@@ -33,8 +33,9 @@ static void open_asked(struct scenario *scenario, const struct scenario_def *def
     ck_assert_msg(scenario_open(scenario, def, &err), "%s: %s", def->cluster, err.text);
 }
 
-// The layer by estimate; the dispatcher's name into `name` where it is wanted.
-static double layer_us(const struct scenario_def *def, char *name)
+// The layer by estimate, and of it the experts' kernels; the dispatcher's name into `name` where it
+// is wanted.
+static double layer_us_of(const struct scenario_def *def, char *name, double *experts_us)
 {
     struct scenario scenario;
     struct timing timing;
@@ -42,11 +43,18 @@ static double layer_us(const struct scenario_def *def, char *name)
     open_asked(&scenario, def);
     ck_assert_msg(scenario_run(&scenario, &engine_estimate, &timing, &err), "%s", err.text);
     const double us = timing_layer_ps(&timing) / 1e6;
+    *experts_us = timing_span(&timing, PHASE_EXPERTS).latency_ps / 1e6;
     if (name)
         strcpy(name, scenario.dispatcher.name);
     timing_release(&timing);
     scenario_release(&scenario);
     return us;
+}
+
+static double layer_us(const struct scenario_def *def, char *name)
+{
+    double experts_us;
+    return layer_us_of(def, name, &experts_us);
 }
 
 // ---- no other that rows stand behind is faster -------------------------------------------------
@@ -100,18 +108,23 @@ END_TEST
 // ---- no cliff ----------------------------------------------------------------------------------
 
 // The rule of test_costs: of token counts 1 % apart, or by one where that is more, no layer is over
-// 25 % longer (15 % there: with the dispatcher the experts' kernels change, from masked rows in a
-// graph to contiguous ones that are launched one by one), none shorter.
+// 15 % longer, none shorter. With the dispatcher the experts' kernels change too, from masked rows
+// in a graph to contiguous ones that are launched one by one: what they take longer is not its
+// doing, and the whole step stays within 25 %.
 static void expect_step(const char *name, uint32_t tokens)
 {
     struct scenario_def here = ask_on(name, 0, tokens);
     struct scenario_def next = ask_on(name, 0, (uint32_t)ceil(tokens * 1.01));
     char before[FIELD_TEXT_BYTES], after[FIELD_TEXT_BYTES];
-    const double at = layer_us(&here, before), then = layer_us(&next, after);
-    const double room = fmax(0.25, 1.0 / tokens);
-    ck_assert_msg(then <= (1 + room) * at && then >= at,
-                  "%s: %u tokens %s %.2f us, %u tokens %s %.2f us", name, here.tokens, before, at,
-                  next.tokens, after, then);
+    double masked, contiguous;
+    const double at = layer_us_of(&here, before, &masked);
+    const double then = layer_us_of(&next, after, &contiguous);
+    const double one = 1.0 / tokens;
+    const double kernels = strcmp(before, after) ? fmax(0, contiguous - masked) : 0;
+    ck_assert_msg(then - kernels <= (1 + fmax(0.15, one)) * at &&
+                      then <= (1 + fmax(kernels > 0 ? 0.25 : 0.15, one)) * at && then >= at,
+                  "%s: %u tokens %s %.2f us, %u tokens %s %.2f us, %.2f of it kernels", name,
+                  here.tokens, before, at, next.tokens, after, then, kernels);
 }
 
 // The last number of tokens from low on, below high, that takes the same dispatcher as low.

@@ -441,7 +441,7 @@ char *object_split(const char *what, char **items)
 void object_mark_changed(char *name)
 {
     const size_t length = strlen(name);
-    if (length + 1 < FIELD_TEXT_BYTES)
+    if (length + 1 < FIELD_TEXT_BYTES && (length == 0 || name[length - 1] != '*'))
         strcpy(name + length, "*");
 }
 
@@ -453,8 +453,7 @@ bool object_change(struct object_reading *reading, char *items)
     memset(reading->seen, 0, reading->count * sizeof *reading->seen);
     if (!field_assign(&change, items, reading->err))
         return false;
-    if (!reading->seen[object_row(reading, "name")])
-        object_mark_changed(name_of(reading));
+    object_mark_changed(name_of(reading));
     for (size_t row = 0; reading->provenance && row < reading->count; row++)
         if (reading->seen[row])
             provenance_release(&reading->provenance[row], 1);

@@ -131,11 +131,11 @@ bool object_says_changes(const char *what);
 char *object_split(const char *what, char **items);
 
 // After object_load: "key=value,key=value" (cut in place) over the object. A changed value has no
-// provenance any more, and the object's name gets a '*', so that it does not pass for what was
-// measured.
+// provenance any more, and the object's name, a new one too, gets a '*', so that it does not pass
+// for what was measured.
 bool object_change(struct object_reading *reading, char *items);
 
-// Puts the '*' behind a name of FIELD_TEXT_BYTES.
+// Puts the '*' behind a name of FIELD_TEXT_BYTES, once.
 void object_mark_changed(char *name);
 
 // An object as text that object_load reads back, a key a line. What stands beside a value is one

@@ -271,8 +271,7 @@ bool cluster_set_slow(struct cluster *cluster, const char *slow, struct error *e
     snprintf(cluster->slow, sizeof cluster->slow, "%s", slow);
     for (char *at = cluster->slow; *at; at++)
         *at = *at == ',' ? '+' : *at;
-    if (cluster->name[strlen(cluster->name) - 1] != '*')
-        object_mark_changed(cluster->name);
+    object_mark_changed(cluster->name);
     return read_slow(cluster, err);
 }
 

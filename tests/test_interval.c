@@ -393,6 +393,8 @@ START_TEST(says_what_leaves_the_rows)
                                    cases[i].dispatcher, cases[i].sms);
         ck_assert_pstr_eq(reasons, cases[i].reasons);
         free(reasons);
+        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,name=deepep-normal", 0,
+         "dispatcher changed: window_tokens"},
     }
 }
 END_TEST

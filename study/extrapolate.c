@@ -86,7 +86,7 @@ static void tell_changed(struct looking *looking, const char *what, const struct
     names_release(&keys);
 }
 
-// Of a file, only its reader knows which keys are changed.
+// Of a file, only its reader knows which keys are changed; of a cluster of no preset, none are.
 static void look_at_changed_cluster(struct looking *looking, const char *preset)
 {
     const struct cluster *cluster = &looking->scenario->cluster;
@@ -96,10 +96,6 @@ static void look_at_changed_cluster(struct looking *looking, const char *preset)
     struct error err;
     if (!strcmp(preset, cluster->name))
         return;
-    if (!cluster_load(preset, &base, NULL, &err)) {
-        tell(looking, mem_copy_text("hardware changed: by hand"));
-        return;
-    }
     tell_changed(looking, "hardware", &ours, &base);
     if (cluster->nics_per_node * base.gpus_per_node != base.nics_per_node * cluster->gpus_per_node)
         tell(looking, mem_format("%u NICs for %u GPUs of a node, where %s has %u for %u",

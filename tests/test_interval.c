@@ -386,6 +386,11 @@ START_TEST(says_what_leaves_the_rows)
         {"h800-cx7:nic_effective=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
          "hardware changed: nic, hbm"},
         {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,
+        {"4x8:nvlink_effective=300GB/s,nic_effective=46GB/s,slow=gpu=5:nic=0.5", 32, 4096,
+         "deepep-normal", 0,
+         "cluster custom, fitted on h800-cx7, h100-cx7, hopper-cx7, h100-nvl8, h200-nvl8, "
+         "b300-nvl8, gb200-nvl8, gb300-nvl8; experts-prefill by the ratio of datasheets to h100; "
+         "gemm-fp8-block by the ratio of datasheets to h100"},
          "no measured rows stand behind dispatcher unmeasured"},
     };
     for (int i = 0; i < SUITE_COUNT(cases); i++) {

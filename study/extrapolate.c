@@ -1,6 +1,7 @@
 #include "study/extrapolate.h"
 
 #include "base/mem.h"
+#include "base/preset.h"
 #include "model/engine/compute.h"
 #include "model/engine/estimate.h"
 
@@ -67,18 +68,20 @@ static bool is_shape(const char *key)
            !strcmp(key, "nics_per_node");
 }
 
+static bool differs(const struct field *field, const void *ours, const void *theirs)
+{
+    char mine[FIELD_TEXT_BYTES], base[FIELD_TEXT_BYTES];
+    return strcmp(field_format(field, ours, mine), field_format(field, theirs, base)) != 0;
+}
+
 // The keys of a table whose values differ in two objects.
 static void tell_changed(struct looking *looking, const char *what, const struct object_text *ours,
                          const void *theirs)
 {
-    char mine[FIELD_TEXT_BYTES], base[FIELD_TEXT_BYTES];
     struct names keys = {0};
-    for (size_t i = 0; i < ours->count; i++) {
-        const struct field *field = &ours->fields[i];
-        if (!is_shape(field->key) &&
-            strcmp(field_format(field, ours->object, mine), field_format(field, theirs, base)))
-            names_add(&keys, field->key);
-    }
+    for (size_t i = 0; i < ours->count; i++)
+        if (!is_shape(ours->fields[i].key) && differs(&ours->fields[i], ours->object, theirs))
+            names_add(&keys, ours->fields[i].key);
     char *text = names_join(&keys, ", ");
     if (*text)
         tell(looking, mem_format("%s changed: %s", what, text));
@@ -94,7 +97,7 @@ static void look_at_changed_cluster(struct looking *looking, const char *preset)
         .fields = cluster_fields, .count = cluster_field_count, .object = cluster};
     struct cluster base;
     struct error err;
-    if (!strcmp(preset, cluster->name))
+    if (!strcmp(preset, cluster->name) || !cluster_load(preset, &base, NULL, &err))
         return;
     tell_changed(looking, "hardware", &ours, &base);
     if (cluster->nics_per_node * base.gpus_per_node != base.nics_per_node * cluster->gpus_per_node)
@@ -276,6 +279,41 @@ static void look_at_kernels(struct looking *looking)
     }
 }
 
+// The preset that constants of kernels pass for: of a file with a name of its own, its base.
+static bool load_passed_for(const struct scenario *scenario, struct kernels *preset)
+{
+    const char *name = scenario->kernels.name, *base = scenario->kernels.base;
+    struct error err;
+    return kernels_load(preset_known("kernels", name) ? name : base, &scenario->cluster, preset,
+                        NULL, &err);
+}
+
+static void look_at_changed_kernels(struct looking *looking)
+{
+    const struct scenario *scenario = looking->scenario;
+    const unsigned kernels = compute_kernels(scenario->schedule);
+    struct kernels preset;
+    if (!kernels)
+        return;
+    if (!load_passed_for(scenario, &preset)) {
+        tell(looking, mem_format("no measured rows stand behind kernels %s", scenario->kernels.name));
+        return;
+    }
+    for (size_t i = 0; i < kernels_field_count; i++)
+        if (kernels_fields[i].tag & kernels &&
+            differs(&kernels_fields[i], &scenario->kernels, &preset))
+            tell(looking, mem_format("kernels changed: %s", kernels_fields[i].key));
+}
+
+static void look_at_compute(struct looking *looking)
+{
+    const struct scenario *scenario = looking->scenario;
+    look_at_kernels(looking);
+    look_at_changed_kernels(looking);
+    if (scenario->schedule->present[PHASE_EXPERTS] && scenario->moe.weight_dtype == DTYPE_NVFP4)
+        tell(looking, mem_copy_text("experts in nvfp4, at the rate of fp8"));
+}
+
 // ---- all ---------------------------------------------------------------------------------------
 
 static void look_at_phase(struct looking *looking, enum phase phase)
@@ -302,7 +340,7 @@ void extrapolation_find(struct extrapolation *extrapolation, const struct fits *
     for (enum phase phase = 0; phase < PHASE_COUNT; phase++)
         if (phase_moves(phase) && scenario->schedule->present[phase])
             look_at_phase(&looking, phase);
-    look_at_kernels(&looking);
+    look_at_compute(&looking);
     for (size_t i = 0; i < fits->count; i++)
         for (size_t p = 0; p < fits->all[i].parameter_count; p++)
             look_at_parameter(&looking, &fits->all[i].parameters[p]);

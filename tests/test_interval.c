@@ -336,21 +336,14 @@ END_TEST
 
 // ---- what leaves the rows ----------------------------------------------------------------------
 
-static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
-                        uint32_t sms)
+static char *reasons_of_def(const struct scenario_def *def)
 {
-    struct scenario_def def = SCENARIO_DEFAULT;
     struct scenario scenario;
     struct extrapolation extrapolation = {0};
     struct fits fits;
     struct error err = {0};
-    snprintf(def.cluster, sizeof def.cluster, "%s", cluster);
-    snprintf(def.dispatcher, sizeof def.dispatcher, "%s", dispatcher);
-    def.ep = ep;
-    def.tokens = size;
-    def.sms = sms;
     ck_assert_msg(fits_load(&fits, &err), "%s", err.text);
-    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    ck_assert_msg(scenario_open(&scenario, def, &err), "%s", err.text);
     ck_assert_msg(scenario_prepare(&scenario, &engine_estimate, &err), "%s", err.text);
     extrapolation_find(&extrapolation, &fits, &scenario, 1);
     char *text = extrapolation_text(&extrapolation);
@@ -358,6 +351,18 @@ static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const c
     scenario_release(&scenario);
     fits_release(&fits);
     return text;
+}
+
+static char *reasons_of(const char *cluster, uint32_t ep, uint32_t size, const char *dispatcher,
+                        uint32_t sms)
+{
+    struct scenario_def def = SCENARIO_DEFAULT;
+    snprintf(def.cluster, sizeof def.cluster, "%s", cluster);
+    snprintf(def.dispatcher, sizeof def.dispatcher, "%s", dispatcher);
+    def.ep = ep;
+    def.tokens = size;
+    def.sms = sms;
+    return reasons_of_def(&def);
 }
 
 START_TEST(says_what_leaves_the_rows)
@@ -381,16 +386,18 @@ START_TEST(says_what_leaves_the_rows)
         {"h800-cx7:nic_effective=23GB/s", 32, 4096, "deepep-normal", 0, "hardware changed: nic"},
         {"h800-cx7:nics_per_node=1", 32, 4096, "deepep-normal", 0,
          "1 NICs for 8 GPUs of a node, where h800-cx7 has 8 for 8"},
-        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,notify=1us", 0,
-         "dispatcher changed: window_tokens, notify"},
-        {"h800-cx7:nic_effective=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
-         "hardware changed: nic, hbm"},
-        {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,
         {"4x8:nvlink_effective=300GB/s,nic_effective=46GB/s,slow=gpu=5:nic=0.5", 32, 4096,
          "deepep-normal", 0,
          "cluster custom, fitted on h800-cx7, h100-cx7, hopper-cx7, h100-nvl8, h200-nvl8, "
          "b300-nvl8, gb200-nvl8, gb300-nvl8; experts-prefill by the ratio of datasheets to h100; "
          "gemm-fp8-block by the ratio of datasheets to h100"},
+        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,notify=1us", 0,
+         "dispatcher changed: window_tokens, notify"},
+        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,name=deepep-normal", 0,
+         "dispatcher changed: window_tokens"},
+        {"h800-cx7:nic_effective=23GB/s,hbm=1TB/s", 32, 4096, "deepep-normal", 0,
+         "hardware changed: nic, hbm"},
+        {"h800-cx7", 32, 512, "tests/data/dispatcher/unmeasured.yaml", 0,
          "no measured rows stand behind dispatcher unmeasured"},
     };
     for (int i = 0; i < SUITE_COUNT(cases); i++) {
@@ -398,9 +405,59 @@ START_TEST(says_what_leaves_the_rows)
                                    cases[i].dispatcher, cases[i].sms);
         ck_assert_pstr_eq(reasons, cases[i].reasons);
         free(reasons);
-        {"h800-cx7", 32, 4096, "deepep-normal:window_tokens=64,name=deepep-normal", 0,
-         "dispatcher changed: window_tokens"},
     }
+}
+END_TEST
+
+// Kernels of a file: edited under the preset's name or another, edited where the layer does not
+// read them, of nobody.
+START_TEST(says_what_kernels_are_changed)
+{
+    static const struct {
+        const char *text, *reasons; // NULL: none
+    } cases[] = {
+        {"base: sglang\n", NULL},
+        {"base: sglang\nname: sglang\nexperts_prefill_start: 100us\n",
+         "kernels changed: experts_prefill_start"},
+        {"base: sglang\nname: mine\nexperts_prefill_start: 100us\n",
+         "kernels changed: experts_prefill_start"},
+        {"base: sglang\nname: sglang\nexperts_decode_start: 1us\n", NULL},
+        {"experts_prefill_start: 100us\nexperts_prefill_memory: 1\nexperts_prefill_flops: 1\n"
+         "experts_prefill_norm: 2\nexperts_prefill_launch_norm: 2\nname: mine\n",
+         "no measured rows stand behind kernels mine"},
+    };
+    for (int i = 0; i < SUITE_COUNT(cases); i++) {
+        struct fixture file = fixture_make(cases[i].text, ".yaml");
+        struct scenario_def def = SCENARIO_DEFAULT;
+        strcpy(def.cluster, "h800-cx7");
+        strcpy(def.dispatcher, "deepep-normal");
+        snprintf(def.kernels, sizeof def.kernels, "%s", file.path);
+        char *reasons = reasons_of_def(&def);
+        ck_assert_pstr_eq(reasons, cases[i].reasons);
+        free(reasons);
+        fixture_remove(&file);
+    }
+}
+END_TEST
+
+START_TEST(says_that_nvfp4_borrows_a_rate)
+{
+    struct error err = {0};
+    char *preset = preset_text("models", "deepseek-v3", &err);
+    char *key = strstr(preset, "weight_dtype:");
+    ck_assert_ptr_nonnull(key);
+    strcpy(key, "weight_dtype: nvfp4\n");
+    struct fixture file = fixture_make(preset, ".yaml");
+    struct scenario_def def = SCENARIO_DEFAULT;
+    strcpy(def.cluster, "h800-cx7");
+    strcpy(def.dispatcher, "deepep-normal");
+    snprintf(def.model, sizeof def.model, "%s", file.path);
+    char *reasons = reasons_of_def(&def);
+    ck_assert_ptr_nonnull(reasons);
+    ck_assert_ptr_nonnull(strstr(reasons, "experts in nvfp4, at the rate of fp8"));
+    free(reasons);
+    fixture_remove(&file);
+    free(preset);
 }
 END_TEST
 
@@ -526,6 +583,8 @@ int main(void)
     tcase_add_test(tests, same_twice);
     tcase_add_test(tests, bounds);
     tcase_add_test(tests, says_what_leaves_the_rows);
+    tcase_add_test(tests, says_what_kernels_are_changed);
+    tcase_add_test(tests, says_that_nvfp4_borrows_a_rate);
     tcase_add_test(tests, own_fits_come_first);
     tcase_add_test(tests, tells_an_edited_preset);
     tcase_add_test(tests, refuses_bad_fits);

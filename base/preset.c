@@ -96,7 +96,9 @@ static void refuse_preset(const char *kind, const char *what, struct error *err)
             (size_t)snprintf(list + length, sizeof list - length, "%s%s", i ? ", " : "", names[i]);
     error_quote(what, quoted);
     const int noun = (int)strlen(kind) - 1; // "cluster" of "clusters"
-    if (near)
+    if (near && !strncmp(what, near, strlen(near)) && what[strlen(near)] == ':')
+        error_set(err, EXIT_INPUT, "'%s': expected %s:KEY=VALUE", quoted, near);
+    else if (near)
         error_set(err, EXIT_INPUT,
                   "'%s': no such %.*s; did you mean '%s'? Expected a file or one of %s", quoted,
                   noun, kind, near, list);

@@ -74,7 +74,7 @@ static const struct bad bad_rows[] = {
     {"simulate --kernels sglang@b200", {"--kernels", "'sglang@b200'", "expected no '@'"}},
     {"simulate --dispatcher deepep-ll:smss=4", {"--dispatcher", "'deepep-ll:smss=4'", "'sms'"}},
     {"simulate --dispatcher deepep-ll:sms=4,sms=8", {"--dispatcher", "sms: given twice"}},
-    {"simulate --dispatcher deepep-ll:sms", {"--dispatcher", "no such dispatcher"}},
+    {"simulate --dispatcher deepep-ll:sms", {"--dispatcher", "expected deepep-ll:KEY=VALUE"}},
     {"simulate --dispatcher deepep-ll:dispatch_fixed=4", {"dispatch_fixed", "unit"}},
     {"simulate --dispatcher deepep-ll:law=stream", {"law: stream", "the preset's, staged"}},
     {"simulate --dispatcher deepep-normal:route=direct", {"dedupe: node: needs route: rail"}},

@@ -117,6 +117,10 @@ void parts_tell_dtype(const struct scenario *scenario)
 static void tell_limits(const struct scenario *scenario, uint32_t tokens)
 {
     const struct dispatcher *dispatcher = &scenario->dispatcher;
+    const uint32_t sms = scenario->cluster.sms;
+    if (dispatcher->sms > sms && !scenario->def.has_shape)
+        notice("%s moves data on %u SMs; the GPU has %u, which it takes", dispatcher->name,
+               dispatcher->sms, sms);
     if (dispatcher->max_tokens && tokens > dispatcher->max_tokens)
         notice("%s takes at most %u tokens a rank; %u is a what-if", dispatcher->name,
                dispatcher->max_tokens, tokens);
@@ -128,6 +132,19 @@ static void tell_limits(const struct scenario *scenario, uint32_t tokens)
                dispatcher->capacity_tokens, tokens);
 }
 
+// SMs are the GPU's, and said once: by the flag, or behind the dispatcher's name.
+static bool check_sms(const struct scenario *scenario, const struct dispatcher *dispatcher,
+                      const char *name, struct error *err)
+{
+    const uint32_t asked = scenario->def.sms;
+    const bool changed = strstr(name, ":sms=") || strstr(name, ",sms=");
+    if (asked > scenario->cluster.sms)
+        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's", asked,
+                         scenario->cluster.sms);
+    return !asked || !changed || asked == dispatcher->sms ||
+           error_set(err, EXIT_INPUT, "--sms %u: --dispatcher %s says another", asked, name);
+}
+
 bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint32_t tokens,
                               struct error *err)
 {
@@ -135,11 +152,9 @@ bool parts_resolve_dispatcher(struct scenario *scenario, const char *name, uint3
     struct dispatcher dispatcher;
     if (!dispatcher_load(name, &scenario->cluster, &dispatcher, NULL, err))
         return error_prefix(err, "--dispatcher");
-    if (!check_traffic(&dispatcher, name, def->traffic[0] != '\0', err))
+    if (!check_traffic(&dispatcher, name, def->traffic[0] != '\0', err) ||
+        !check_sms(scenario, &dispatcher, name, err))
         return false;
-    if (def->sms > scenario->cluster.sms)
-        return error_set(err, EXIT_INPUT, "--sms: %u: expected at most %u, the GPU's", def->sms,
-                         scenario->cluster.sms);
     parts_set_dispatcher(scenario, &dispatcher);
     tell_limits(scenario, tokens);
     return true;

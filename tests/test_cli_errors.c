@@ -334,6 +334,7 @@ static const struct bad bad_rows[] = {
     {"simulate --sms 0", {"--sms", "0", "expected"}},
     {"simulate --sms 1000", {"--sms", "1000", "132"}},
     {"simulate --skew-us -1", {"--skew-us", "-1", "expected"}},
+    {"estimate --sms 24 --dispatcher deepep-normal:sms=20", {"--sms 24", "sms=20 says another"}},
     {"simulate --skew-us nan", {"--skew-us", "'nan'", "expected"}},
     {"simulate --skew-us inf", {"--skew-us", "'inf'", "expected"}},
     {"simulate --skew-us 1e12", {"--skew-us", "1e12", "expected"}},

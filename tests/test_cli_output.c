@@ -18,6 +18,8 @@ static const struct {
       "264 slots, 11 on each"}},
     {"compare --ep 24 --tokens 16,32", {"10 or 11 on each"}},
     {"estimate --ep 16 --tokens 16", {NULL}},
+    {"estimate --ep 8 --tokens 16 --dispatcher deepep-normal:sms=200",
+     {"deepep-normal* moves data on 200 SMs; the GPU has 132"}},
     {"compare --ep 8 --tokens 16 --measured $D/rows.csv",
      {"no row of", "tokens a GPU (16)", "dispatcher (deepep-ll)", "nodes x GPUs (1x8)"}},
     {"compare --ep 8 --tokens 16,512 --measured $D/rows.csv",

@@ -15,9 +15,10 @@ const struct option_group tokens_options = {HEADING_WORKLOAD, OPTION_ROWS(tokens
 
 static bool check_matrix_flags(const struct command_line *line, struct error *err)
 {
-    static const char *const layer_only[] = {"model",  "tokens", "trace",          "routing",
-                                             "layout", "layer",  "step",           "overlap",
-                                             "loads",  "graph",  "dispatch_dtype", "combine_dtype"};
+    static const char *const layer_only[] = {
+        "model", "tokens",  "trace",   "routing", "layout", "layer",
+        "step",  "overlap", "kernels", "loads",   "graph",  "dispatch_dtype",
+        "combine_dtype"};
     for (size_t i = 0; i < sizeof layer_only / sizeof layer_only[0]; i++)
         if (options_given(line, layer_only[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --traffic", layer_only[i]);

@@ -28,6 +28,7 @@ static const struct bad bad_rows[] = {
     {"simulate --traffic uniform:", {"--traffic", "expected"}},
     {"simulate --traffic uniform:1MiB --tokens 5", {"--tokens", "--traffic"}},
     {"simulate --traffic uniform:1MiB --model deepseek-v3", {"--model", "--traffic"}},
+    {"estimate --traffic uniform:1MiB --kernels sglang", {"--kernels", "--traffic"}},
     {"simulate --traffic uniform:1MiB --trace traces/minimoe-256e", {"--trace", "--traffic"}},
     {"simulate --traffic uniform:1MiB --dispatcher deepep-ll",
      {"--dispatcher", "deepep-ll", "raw"}},

@@ -94,18 +94,44 @@ static bool output_accuracy(const struct command_line *line, const struct judged
     return output_table(&options->common, table, document, err);
 }
 
+static bool median_is_off(const struct accuracy *accuracy, double median_pct)
+{
+    if (accuracy->median_abs_pct <= median_pct || !isfinite(median_pct))
+        return false;
+    notice("%s: the median error is %.4g %%, over --median-pct %g", accuracy->engine->name,
+           accuracy->median_abs_pct, median_pct);
+    return true;
+}
+
+static bool rows_are_off(const struct accuracy *accuracy, double tolerance_pct)
+{
+    size_t off = 0, count;
+    for (size_t r = 0; r < accuracy->count; r++)
+        off += !accuracy->rows[r].skipped && fabs(accuracy->rows[r].error_pct) > tolerance_pct;
+    size_t *worst = accuracy_worst(accuracy, 1, &count);
+    if (off)
+        notice("%s: %zu of %zu rows are further off than --tolerance-pct %g, by up to %.4g %%",
+               accuracy->engine->name, off, accuracy->count - accuracy->skipped, tolerance_pct,
+               fabs(accuracy->rows[worst[0]].error_pct));
+    free(worst);
+    return off > 0;
+}
+
+// Says why. Of no rows nothing is within what was asked.
 static bool outside_tolerance(const struct judged *judged, double tolerance_pct, double median_pct)
 {
-    for (size_t i = 0; i < judged->count; i++) // NaN, of no rows, is within nothing that was asked
-        if ((isfinite(median_pct) && !(judged->of[i].median_abs_pct <= median_pct)) ||
-            (isfinite(tolerance_pct) && isnan(judged->of[i].median_abs_pct)))
-            return true;
-    for (size_t i = 0; i < judged->count; i++)
-        for (size_t r = 0; r < judged->of[i].count; r++)
-            if (!judged->of[i].rows[r].skipped &&
-                fabs(judged->of[i].rows[r].error_pct) > tolerance_pct)
-                return true;
-    return false;
+    bool outside = false;
+    for (size_t i = 0; i < judged->count; i++) {
+        const struct accuracy *accuracy = &judged->of[i];
+        if (!isnan(accuracy->median_abs_pct)) {
+            outside |= median_is_off(accuracy, median_pct);
+            outside |= rows_are_off(accuracy, tolerance_pct);
+        } else if (isfinite(median_pct) || isfinite(tolerance_pct)) {
+            notice("%s predicts no row: none is within what was asked", accuracy->engine->name);
+            outside = true;
+        }
+    }
+    return outside;
 }
 
 // At most one of what is shown.
@@ -192,7 +218,7 @@ static enum exit_code run_accuracy(struct command_line *line, struct error *err)
         return err->code;
     }
     const bool ok = check_any(&judged, &measured, err) && output_accuracy(line, &judged, err);
-    const bool off = outside_tolerance(&judged, options->tolerance_pct, options->median_pct);
+    const bool off = ok && outside_tolerance(&judged, options->tolerance_pct, options->median_pct);
     judged_release(&judged);
     measured_release(&measured);
     return !ok ? err->code : off ? EXIT_TOLERANCE : EXIT_DONE;

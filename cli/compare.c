@@ -400,8 +400,14 @@ static enum exit_code run_compare(struct command_line *line, struct error *err)
     lists_release(&lists);
     if (!ok)
         return err->code;
-    return isfinite(options->tolerance_pct) && !(worst <= options->tolerance_pct) ? EXIT_TOLERANCE
-                                                                                  : EXIT_DONE;
+    if (!isfinite(options->tolerance_pct) || worst <= options->tolerance_pct)
+        return EXIT_DONE;
+    if (isnan(worst))
+        notice("no measured row stands beside, so that none is within --tolerance-pct");
+    else
+        notice("the largest error is %.4g %%, over --tolerance-pct %g", worst,
+               options->tolerance_pct);
+    return EXIT_TOLERANCE;
 }
 
 static const struct option_part compare_parts[] = {

@@ -162,13 +162,33 @@ static bool is_found(struct looking *looking, enum parameter_part part, const st
     return false;
 }
 
+// What a version's variant says and no fit has found, a file that --show wrote says too.
+static bool is_of_version(const struct scenario *scenario, const struct field *field)
+{
+    const struct dispatcher *ours = &scenario->dispatcher;
+    const struct field *own = parameter_row(field, ours);
+    char name[FIELD_TEXT_BYTES];
+    struct dispatcher version;
+    struct error err;
+    if (!own || !ours->version[0])
+        return false;
+    char *word = mem_format("%s@%s", dispatcher_base_name(ours, name), ours->version);
+    const bool ok = dispatcher_load(word, &scenario->cluster, &version, NULL, &err) &&
+                    version.cost_model == ours->cost_model;
+    free(word);
+    return ok && version.variant[own - ours->cost_model->fields] == VARIANT_VERSION &&
+           !differs(own, ours, &version);
+}
+
 // Another value of a key that a fit has found, under a name that it knows, is nobody's measurement.
 static void look_at_parameter(struct looking *looking, const struct parameter *parameter)
 {
     const uint8_t on = parameter_depends_moving(parameter, looking->scenario);
     const char *what = parameter->part == PART_CLUSTER ? "hardware" : "dispatcher";
     for (int k = 0; k < PARAMETER_KEYS; k++)
-        if (on & 1u << k && !is_found(looking, parameter->part, parameter->keys[k]))
+        if (on & 1u << k && !is_found(looking, parameter->part, parameter->keys[k]) &&
+            (parameter->part != PART_DISPATCHER ||
+             !is_of_version(looking->scenario, parameter->keys[k])))
             tell(looking, mem_format("%s changed: %s", what, parameter->keys[k]->key));
 }
 

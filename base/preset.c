@@ -1,5 +1,5 @@
-// A lookup composes the path and scans the embedded table, which needs no index. What is found there
-// is parsed once.
+// A lookup composes the path and scans the embedded table, which needs no index. What is found
+// there is parsed once.
 #include "base/preset.h"
 
 #include "base/infile.h"
@@ -37,8 +37,8 @@ static struct doc *load_embedded(const struct embedded *file, struct error *err)
             parsed = mem_alloc(embedded_count, sizeof *parsed);
         struct doc **place = &parsed[file - embedded_files];
         if (!*place)
-            *place = doc_keep(
-                doc_load_text(file->path, (const char *)file->bytes, file->length, err));
+            *place =
+                doc_keep(doc_load_text(file->path, (const char *)file->bytes, file->length, err));
         doc = *place;
     }
     return doc;

@@ -89,7 +89,8 @@ static double second_release(struct lanes *lanes, uint32_t home, uint32_t via)
         return lanes->release;
     lanes->home = home;
     lanes->via = via;
-    lanes->release = (lanes->form->transfer->gather ? form_joined : form_crossed)(lanes->form, home, via);
+    lanes->release =
+        (lanes->form->transfer->gather ? form_joined : form_crossed)(lanes->form, home, via);
     return lanes->release;
 }
 

@@ -181,6 +181,20 @@ static void set_layer(struct uncertainties *uncertainties, const struct scenario
     }
 }
 
+// A mean over ranks is above the busiest port's bound where ranks have the same to do.
+static void set_floors(struct uncertainties *uncertainties, const struct scenario *closed,
+                       const struct timing *timing)
+{
+    for (enum phase phase = 0; phase < PHASE_COUNT; phase++) {
+        if (!phase_moves(phase) || !timing->phases[phase].present)
+            continue;
+        const double us = nominal_bound_ps(&closed->cluster, timing, phase) / 1e6;
+        uncertainties->slowest[phase].floor_us = us;
+        uncertainties->mean[phase].floor_us = closed->loads->expected ? us : 0;
+        uncertainties->layer.floor_us = fmax(uncertainties->layer.floor_us, us);
+    }
+}
+
 // The scenario as the closed form best answers it: the whole layer, expected loads where routing is
 // drawn, and the cluster by the name of the preset that it was changed from.
 static void clone_in_closed_form(struct scenario *closed, const struct scenario *scenario)
@@ -222,6 +236,7 @@ void uncertainties_find(struct uncertainties *uncertainties, const struct fits *
     set_spreads(uncertainties, fits, scenario, engine);
     set_routing(uncertainties, &timing);
     set_layer(uncertainties, scenario, &base);
+    set_floors(uncertainties, &closed, &timing);
     set_constants_parts(uncertainties, &variances);
     timing_release(&timing);
     scenario_release(&closed);
@@ -237,5 +252,6 @@ struct interval interval_of(const struct uncertainty *uncertainty, double value,
     const double quantile = isinf(uncertainty->freedom)
                                 ? gsl_cdf_ugaussian_Pinv(tail)
                                 : gsl_cdf_tdist_Pinv(tail, uncertainty->freedom);
-    return (struct interval){value * exp(-quantile * sd), value * exp(quantile * sd)};
+    const double low = fmax(value * exp(-quantile * sd), fmin(uncertainty->floor_us, value));
+    return (struct interval){low, value * exp(quantile * sd)};
 }

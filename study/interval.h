@@ -11,7 +11,8 @@
 // routing: what another draw of the routing would change, from the closed form's expected loads:
 // nothing for a trace or a byte matrix. The interval is T exp(-+ q sd), q Student's quantile for
 // the rows that the fit had to spare. A layer adds its phases' spreads and routing in quadrature,
-// each by its share of the layer; phases that no row was measured of are taken as exact in it.
+// each by its share of the layer; phases that no row was measured of are taken as exact in it. No
+// interval goes below the busiest port's bytes over its nominal rate.
 #ifndef STUDY_INTERVAL_H
 #define STUDY_INTERVAL_H
 
@@ -25,6 +26,7 @@ struct uncertainty {
     bool known; // rows stand behind it; if not, the rest is meaningless
     double constants, spread, routing;
     double freedom; // of the spread
+    double floor_us;
     size_t rows;
 };
 

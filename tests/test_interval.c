@@ -329,8 +329,30 @@ START_TEST(bounds)
     ck_assert_double_eq_tol(ninety.high, 100 * exp(1.6448536 * 0.05), 1e-4);
     ck_assert_double_eq_tol(ninety.low * ninety.high, 10000, 1e-6);
     ck_assert_double_eq_tol(half.high, 100 * exp(0.6744898 * 0.05), 1e-4);
+    const struct uncertainty bound = {
+        .known = true, .spread = 0.05, .freedom = INFINITY, .floor_us = 97};
+    ck_assert_double_eq(interval_of(&bound, 100, 90).low, 97);
+    ck_assert_double_eq_tol(interval_of(&bound, 100, 90).high, 100 * exp(1.6448536 * 0.05), 1e-4);
+    ck_assert_double_eq(interval_of(&bound, 96, 90).low, 96);
     const struct uncertainty few = {.known = true, .spread = 0.05, .freedom = 2};
     ck_assert_double_eq_tol(interval_of(&few, 100, 90).high, 100 * exp(2.9199856 * 0.05), 1e-4);
+}
+END_TEST
+
+// At the datasheet's rates nothing is sooner.
+START_TEST(no_interval_passes_the_datasheet)
+{
+    const struct uncertainties within =
+        uncertainties_at("h800-cx7", 32, 4096, "deepep-normal", &engine_estimate);
+    const struct uncertainties slower =
+        uncertainties_at("h800-cx7:nic=200Gbps", 32, 4096, "deepep-normal", &engine_estimate);
+    const struct uncertainty *dispatch = &within.slowest[PHASE_DISPATCH];
+    ck_assert_double_gt(dispatch->floor_us, 1000);
+    ck_assert_double_eq(interval_of(dispatch, 1.001 * dispatch->floor_us, 99).low,
+                        dispatch->floor_us);
+    ck_assert_double_eq_tol(slower.slowest[PHASE_COMBINE].floor_us,
+                            2 * within.slowest[PHASE_COMBINE].floor_us, 1e-6);
+    ck_assert_double_ge(within.layer.floor_us, within.slowest[PHASE_COMBINE].floor_us);
 }
 END_TEST
 
@@ -582,6 +604,7 @@ int main(void)
     tcase_add_test(tests, no_rows_no_interval);
     tcase_add_test(tests, same_twice);
     tcase_add_test(tests, bounds);
+    tcase_add_test(tests, no_interval_passes_the_datasheet);
     tcase_add_test(tests, says_what_leaves_the_rows);
     tcase_add_test(tests, says_what_kernels_are_changed);
     tcase_add_test(tests, says_that_nvfp4_borrows_a_rate);

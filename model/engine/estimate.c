@@ -187,6 +187,19 @@ static double nominal_Bps(const struct cluster *cluster, enum port_kind kind)
     return cluster->nic_nominal_Bps * cluster_nic_port_Bps(cluster) / cluster->nic_Bps;
 }
 
+double nominal_bound_ps(const struct cluster *cluster, const struct timing *timing,
+                        enum phase moved)
+{
+    double slowest = 0;
+    for (size_t i = 0; i < timing->port_count; i++) {
+        const struct port_timing *port = &timing->ports[i];
+        const bool spine = port->kind == PORT_SPINE_UP || port->kind == PORT_SPINE_DOWN;
+        if (port->phase == moved && port->kind < PORT_LINKS && !spine)
+            slowest = fmax(slowest, port->bytes / nominal_Bps(cluster, port->kind) * 1e12);
+    }
+    return slowest;
+}
+
 // The busiest port's bytes over its nominal rate, plus a constant: no message cost, no copies, no
 // stages one after another, no waiting. Every rank is done then.
 static void naive_transfer(void *context, const struct kernel_costs *costs, const struct run *run,
@@ -195,19 +208,12 @@ static void naive_transfer(void *context, const struct kernel_costs *costs, cons
     const enum phase moved = costs->transfer->phase;
     struct phase_timing *phase = &timing->phases[moved];
     struct port_loads loads;
-    double slowest = 0;
     (void)context;
     (void)run;
     port_loads_init(&loads, costs);
     walk_note_ports(costs, &loads, timing);
     port_loads_release(&loads);
-    for (size_t i = 0; i < timing->port_count; i++) {
-        const struct port_timing *port = &timing->ports[i];
-        const bool spine = port->kind == PORT_SPINE_UP || port->kind == PORT_SPINE_DOWN;
-        if (port->phase == moved && port->kind < PORT_LINKS && !spine)
-            slowest = fmax(slowest,
-                           port->bytes / nominal_Bps(&costs->schedule->cluster, port->kind) * 1e12);
-    }
+    const double slowest = nominal_bound_ps(&costs->schedule->cluster, timing, moved);
     for (uint32_t r = 0; r < timing->ranks; r++)
         phase->end_ps[r] = phase->stage_end_ps[STAGE_INTER][r] =
             phase->stage_end_ps[STAGE_INTRA][r] =

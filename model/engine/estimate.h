@@ -12,6 +12,11 @@
 void estimate(const struct schedule *schedule, const struct run *run, struct timing *timing);
 extern const struct engine engine_estimate;
 
+// The bytes of a phase's busiest port of those that a GPU has, over its datasheet's rate, which no
+// measurement passes. The phase's bound is by the effective rate, a fitted mean, which some do.
+double nominal_bound_ps(const struct cluster *cluster, const struct timing *timing,
+                        enum phase moved);
+
 // What most calculators do: bytes of the busiest rank over nominal NVLink or NIC rate, plus 10 us.
 extern const struct engine engine_naive;
 

@@ -103,6 +103,9 @@ static const char *const line_forms[] = {
     "s,nics_per_node=2,spine_oversubscription=1.5",
     "2x4:name=mine,nvlink_effective=1GB/s,nic_effective=1GB/s,nic=2GB/"
     "s,gemm_efficiency=0.333,fp8=5e14FLOPS",
+    "2x8:nvlink_effective=700GB/s,nic_effective=46GB/s,gpu=b200",
+    "b200-cx7:sms=132,bf16=989TFLOPS", // what a line has where it says nothing
+    "h800-cx7:gpu=b200,sms=100",
 };
 
 START_TEST(line_reads_back)
@@ -160,6 +163,25 @@ START_TEST(nominal_rates)
     if (strchr(rated[_i].line, 'x') != rated[_i].line + 1)
         ck_assert_double_eq_tol(cluster.nic_Bps / cluster.nic_nominal_Bps,
                                 like.nic_Bps / like.nic_nominal_Bps, 1e-9);
+}
+END_TEST
+
+// A GPU that is named brings what a preset says of it, but for what the line says itself.
+START_TEST(named_gpu_brings_its_figures)
+{
+    const struct cluster b200 = load("b200-cx7");
+    const struct cluster line = load("1x8:nvlink_effective=700GB/s,gpu=b200");
+    const struct cluster part = load("h800-cx7:gpu=b200,hbm=5TB/s");
+    const struct cluster unknown = load("1x8:nvlink_effective=700GB/s,gpu=new");
+    ck_assert_str_eq(line.architecture, "blackwell");
+    ck_assert_uint_eq(line.sms, b200.sms);
+    ck_assert_double_eq(line.hbm_Bps, b200.hbm_Bps);
+    ck_assert_double_eq(line.bf16_flops, b200.bf16_flops);
+    ck_assert_double_eq(part.fp8_flops, b200.fp8_flops);
+    ck_assert_double_eq(part.hbm_Bps, 5e12);
+    ck_assert_double_eq(part.nvlink_Bps, load("h800-cx7").nvlink_Bps);
+    ck_assert_str_eq(unknown.architecture, "");
+    ck_assert_uint_eq(unknown.sms, cluster_default().sms);
 }
 END_TEST
 
@@ -398,6 +420,7 @@ int main(void)
     tcase_add_loop_test(tcase, line_reads_back, 0, COUNT(line_forms));
     tcase_add_test(tcase, line_is_short);
     tcase_add_loop_test(tcase, nominal_rates, 0, (int)(sizeof rated / sizeof rated[0]));
+    tcase_add_test(tcase, named_gpu_brings_its_figures);
     tcase_add_test(tcase, nominal_rates_of_no_preset);
     tcase_add_test(tcase, yaml_nominal_defaults_to_effective);
     tcase_add_loop_test(tcase, nic_ports, 0, COUNT(ports));

@@ -56,7 +56,7 @@ static struct line_fields fields_of_line(void)
     return fields;
 }
 
-// ---- nominal rates -----------------------------------------------------------------------------
+// ---- presets to compare with --------------------------------------------------------------------
 
 // A preset, and how many rows each of its effective rates was fitted to.
 struct known_cluster {
@@ -101,17 +101,78 @@ static const struct known_cluster *known_clusters(size_t *count)
     return known;
 }
 
-bool cluster_of_gpu(const char *gpu, char *name)
+// ---- what a GPU brings -------------------------------------------------------------------------
+
+static const char *const gpu_keys[] = {"architecture", "sms",  "hbm",
+                                       "fp8",          "bf16", "gemm_efficiency"};
+#define GPU_KEYS (sizeof gpu_keys / sizeof gpu_keys[0])
+
+// The first preset that has a cluster's GPU; NULL: none, or the GPU is not named.
+static const struct known_cluster *known_of_gpu(const char *gpu)
 {
     size_t count;
     const struct known_cluster *known = known_clusters(&count);
-    for (size_t i = 0; i < count; i++)
-        if (known[i].cluster.name[0] && !strcmp(known[i].cluster.gpu, gpu)) {
-            memcpy(name, known[i].name, FIELD_TEXT_BYTES);
-            return true;
-        }
-    return false;
+    for (size_t i = 0; *gpu && i < count; i++)
+        if (known[i].cluster.name[0] && !strcmp(known[i].cluster.gpu, gpu))
+            return &known[i];
+    return NULL;
 }
+
+bool cluster_of_gpu(const char *gpu, char *name)
+{
+    const struct known_cluster *known = known_of_gpu(gpu);
+    if (known)
+        memcpy(name, known->name, FIELD_TEXT_BYTES);
+    return known != NULL;
+}
+
+static bool says_alike(const struct field *field, const struct cluster *a, const struct cluster *b)
+{
+    char mine[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
+    return !strcmp(field_format(field, a, mine), field_format(field, b, theirs));
+}
+
+static void take_value(const struct field *field, struct cluster *to, const struct cluster *from)
+{
+    char text[FIELD_TEXT_BYTES];
+    struct error none;
+    const bool ok = field_parse(field, field_exact(field, from, text), to, &none);
+    assert(ok); // a value that another cluster has
+    (void)ok;
+}
+
+// Appends "key" to a list of at most `bytes`.
+static void list_key(char *list, size_t bytes, const char *key)
+{
+    const size_t length = strlen(list);
+    snprintf(list + length, bytes - length, "%s%s", length ? ", " : "", key);
+}
+
+// A line that names a GPU means its figures where it says none; and tells which it took.
+static void take_gpu(const struct object_reading *reading)
+{
+    struct cluster *cluster = reading->object;
+    char taken[80] = "", unsaid[80] = "";
+    if (!reading->seen[line_row("gpu")])
+        return;
+    const struct known_cluster *known = known_of_gpu(cluster->gpu);
+    for (size_t k = 0; k < GPU_KEYS; k++) {
+        const struct field *field = &cluster_fields[line_row(gpu_keys[k])];
+        if (reading->seen[line_row(gpu_keys[k])])
+            continue;
+        list_key(unsaid, sizeof unsaid, gpu_keys[k]);
+        if (known && !says_alike(field, cluster, &known->cluster)) {
+            take_value(field, cluster, &known->cluster);
+            list_key(taken, sizeof taken, gpu_keys[k]);
+        }
+    }
+    if (*taken)
+        notice("gpu=%s: %s as %s says", cluster->gpu, taken, known->name);
+    else if (!known && *unsaid && cluster->gpu[0])
+        notice("gpu=%s: no preset has it; %s as where no GPU is named", cluster->gpu, unsaid);
+}
+
+// ---- nominal rates -----------------------------------------------------------------------------
 
 // The preset whose link is most like: of NVLink that of the same GPU; else the nearest by nominal
 // rate; of several the one whose effective rate rests on most rows. Its name is "" where none has
@@ -151,12 +212,13 @@ static void scale_nominal(struct cluster *cluster, const struct cluster *like, s
            like->name, sustained / 1e9, sold / 1e9, links[l].line_effective);
 }
 
-// After a line has changed keys: rates that were given as nominal alone, by those of the preset
-// that was changed (the reading's context), or of the preset most like.
-static void scale_links(struct object_reading *reading)
+// After a line has changed keys: what its GPU brings; rates that were given as nominal alone, by
+// those of the preset that was changed (the reading's context), or of the preset most like.
+static void settle_line(struct object_reading *reading)
 {
     const struct cluster *base = reading->context;
     struct cluster *cluster = reading->object;
+    take_gpu(reading);
     for (size_t l = 0; l < LINKS; l++) {
         if (!reading->seen[line_row(links[l].file_nominal)] ||
             reading->seen[line_row(links[l].key)])
@@ -198,7 +260,7 @@ static bool load_shape(struct object_reading *reading, char *shape, char *items)
     if (!shape_changes(&change, shape, reading->err) ||
         (items && !field_assign(&change, items, reading->err)))
         return false;
-    scale_links(reading);
+    settle_line(reading);
     reading->reader->settle(reading);
     return cluster_check(cluster, reading->err);
 }
@@ -244,13 +306,25 @@ bool cluster_load(const char *what, struct cluster *cluster, struct provenance *
     struct object_reader reader = cluster_reader;
     struct object_reading reading = {
         .reader = &reader, .object = cluster, .provenance = provenance, .seen = seen, .err = err};
-    reader.changed = scale_links;
+    reader.changed = settle_line;
     *cluster = cluster_default();
     const bool line = begins_with_shape(what) || object_says_changes(what);
     return line ? load_line(&reading, what) : object_load(&reading, what);
 }
 
 // ---- writing -----------------------------------------------------------------------------------
+
+// Whether a line that does not say the key means what the cluster has: by default, and of its GPU.
+static bool goes_unsaid(const struct field *field, const struct cluster *cluster,
+                        const struct cluster *base)
+{
+    const struct known_cluster *known = known_of_gpu(cluster->gpu);
+    bool of_gpu = false;
+    for (size_t k = 0; k < GPU_KEYS; k++)
+        of_gpu = of_gpu || !strcmp(field->key, gpu_keys[k]);
+    return says_alike(field, cluster, base) &&
+           (!of_gpu || !known || says_alike(field, cluster, &known->cluster));
+}
 
 char *cluster_line(const struct cluster *cluster)
 {
@@ -263,12 +337,11 @@ char *cluster_line(const struct cluster *cluster)
     char glue = ':';
     for (size_t row = 0; row < cluster_field_count; row++) {
         const struct field *field = &fields.rows[row];
-        char mine[FIELD_TEXT_BYTES], theirs[FIELD_TEXT_BYTES];
-        field_format(field, cluster, mine);
-        field_format(field, &base, theirs);
-        if (row == nodes || row == gpus || strcmp(mine, theirs) == 0)
+        char text[FIELD_TEXT_BYTES];
+        if (row == nodes || row == gpus || goes_unsaid(field, cluster, &base))
             continue;
-        char *longer = mem_format("%s%c%s=%s", line, glue, field->key, mine);
+        char *longer =
+            mem_format("%s%c%s=%s", line, glue, field->key, field_format(field, cluster, text));
         free(line);
         line = longer;
         glue = ',';

@@ -286,19 +286,6 @@ static void look_at_dtype(struct looking *looking, const struct fitted_group *gr
     free(known);
 }
 
-// Kernels that were measured on another GPU alone.
-static void look_at_kernels(struct looking *looking)
-{
-    const struct scenario *scenario = looking->scenario;
-    const unsigned kernels = compute_kernels(scenario->schedule);
-    for (enum kernel_kind kind = 0; kind < KERNEL_KINDS; kind++) {
-        const char *gpu = kernels_borrowed(&scenario->kernels, scenario->cluster.gpu, kind);
-        if (kernels & 1u << kind && gpu)
-            tell(looking,
-                 mem_format("%s by the ratio of datasheets to %s", kernel_names[kind], gpu));
-    }
-}
-
 // The preset that constants of kernels pass for: of a file with a name of its own, its base.
 static bool load_passed_for(const struct scenario *scenario, struct kernels *preset)
 {
@@ -308,28 +295,33 @@ static bool load_passed_for(const struct scenario *scenario, struct kernels *pre
                         NULL, &err);
 }
 
-static void look_at_changed_kernels(struct looking *looking)
+// Kernels that were measured on another GPU alone, as the preset knows: a file does not tell which
+// of its keys are those of the GPU. Then keys that are the file's own.
+static void look_at_kernels(struct looking *looking, unsigned kernels, const struct kernels *preset)
 {
     const struct scenario *scenario = looking->scenario;
-    const unsigned kernels = compute_kernels(scenario->schedule);
-    struct kernels preset;
-    if (!kernels)
-        return;
-    if (!load_passed_for(scenario, &preset)) {
-        tell(looking, mem_format("no measured rows stand behind kernels %s", scenario->kernels.name));
-        return;
+    for (enum kernel_kind kind = 0; kind < KERNEL_KINDS; kind++) {
+        const char *gpu = kernels_borrowed(preset, scenario->cluster.gpu, kind);
+        if (kernels & 1u << kind && gpu)
+            tell(looking,
+                 mem_format("%s by the ratio of datasheets to %s", kernel_names[kind], gpu));
     }
     for (size_t i = 0; i < kernels_field_count; i++)
         if (kernels_fields[i].tag & kernels &&
-            differs(&kernels_fields[i], &scenario->kernels, &preset))
+            differs(&kernels_fields[i], &scenario->kernels, preset))
             tell(looking, mem_format("kernels changed: %s", kernels_fields[i].key));
 }
 
 static void look_at_compute(struct looking *looking)
 {
     const struct scenario *scenario = looking->scenario;
-    look_at_kernels(looking);
-    look_at_changed_kernels(looking);
+    const unsigned kernels = compute_kernels(scenario->schedule);
+    struct kernels preset;
+    if (kernels && load_passed_for(scenario, &preset))
+        look_at_kernels(looking, kernels, &preset);
+    else if (kernels)
+        tell(looking,
+             mem_format("no measured rows stand behind kernels %s", scenario->kernels.name));
     if (scenario->schedule->present[PHASE_EXPERTS] && scenario->moe.weight_dtype == DTYPE_NVFP4)
         tell(looking, mem_copy_text("experts in nvfp4, at the rate of fp8"));
 }

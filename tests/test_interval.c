@@ -462,6 +462,34 @@ START_TEST(says_what_kernels_are_changed)
 }
 END_TEST
 
+// What --show prints of a GPU with rows of its own is that preset, no other GPU's.
+START_TEST(shown_kernels_are_of_their_gpu)
+{
+    struct provenance none[KERNELS_MAX_FIELDS] = {0};
+    struct scenario_def def = SCENARIO_DEFAULT;
+    struct cluster cluster;
+    struct kernels kernels;
+    struct error err;
+    strcpy(def.cluster, "h200-cx7");
+    strcpy(def.dispatcher, "deepep-normal");
+    ck_assert(cluster_load(def.cluster, &cluster, NULL, &err));
+    ck_assert(kernels_load(KERNELS_DEFAULT, &cluster, &kernels, NULL, &err));
+    char *as_preset = reasons_of_def(&def);
+    snprintf(def.kernels, sizeof def.kernels, "%s", scratch_path("shown.yaml"));
+    FILE *out = fopen(def.kernels, "w");
+    object_print(out, &(struct object_text){.fields = kernels_fields,
+                                            .count = kernels_field_count,
+                                            .object = &kernels,
+                                            .provenance = none});
+    fclose(out);
+    char *as_file = reasons_of_def(&def);
+    ck_assert(!as_preset || !strstr(as_preset, "by the ratio"));
+    ck_assert_pstr_eq(as_file, as_preset);
+    free(as_preset);
+    free(as_file);
+}
+END_TEST
+
 START_TEST(says_that_nvfp4_borrows_a_rate)
 {
     struct error err = {0};
@@ -607,6 +635,7 @@ int main(void)
     tcase_add_test(tests, no_interval_passes_the_datasheet);
     tcase_add_test(tests, says_what_leaves_the_rows);
     tcase_add_test(tests, says_what_kernels_are_changed);
+    tcase_add_test(tests, shown_kernels_are_of_their_gpu);
     tcase_add_test(tests, says_that_nvfp4_borrows_a_rate);
     tcase_add_test(tests, own_fits_come_first);
     tcase_add_test(tests, tells_an_edited_preset);

@@ -1,11 +1,8 @@
-// The MoE layer's shape: epsim's own YAML, and the config.json that models are published with.
 #include "model/moe.h"
 
 #include "base/mem.h"
-#include "base/object.h"
 #include "base/preset.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};
@@ -30,8 +27,11 @@ const struct field moe_fields[] = {
     U32(intermediate, 1, 1 << 20, "inner width of a routed expert"),
     U32(shared_intermediate, 0, 1 << 24,
         "inner width of all shared experts together (default: shared_experts x intermediate)"),
-    U32(layers, 1, 10000, "MoE layers of the model"),
-    U32(dense_layers, 0, 10000, "layers before the first MoE layer"),
+    U32(layers, 1, MODEL_MAX_LAYERS, "MoE layers of the model"),
+    U32(dense_layers, 0, MODEL_MAX_LAYERS - 1, "its layers without routed experts"),
+    ROW(moe_layers, FIELD_TEXT, 0, 0,
+        "which of all layers, from 0, are MoE layers, as 3..60, 1..47:2 or 1,2,5 (default: those "
+        "after the dense ones)"),
     NAMED(score, score_names, "how the router turns logits into scores"),
     ROW(normalise, FIELD_BOOL, 0, 0, "a token's weights are divided by their sum"),
     ROW(routed_scaling, FIELD_NUMBER, 1e-6, 1e6, "factor on the routed weights"),
@@ -45,11 +45,10 @@ const size_t moe_field_count = MOE_FIELDS;
 
 struct moe moe_default(void)
 {
-    return (struct moe){
+    struct moe moe = {
         .name = "custom",
         .groups = 1,
         .topk_groups = 1,
-        .layers = 1,
         .score = SCORE_SOFTMAX,
         .normalise = true,
         .routed_scaling = 1.0,
@@ -57,6 +56,69 @@ struct moe moe_default(void)
         .combine_dtype = DTYPE_BF16,
         .weight_dtype = DTYPE_BF16,
     };
+    moe_place_layers(&moe, 0, 1);
+    return moe;
+}
+
+// ---- layers -------------------------------------------------------------------------------------
+
+uint32_t moe_model_layers(const struct moe *moe)
+{
+    return moe->layers + moe->dense_layers;
+}
+
+uint32_t moe_layer_id(const struct moe *moe, uint32_t index)
+{
+    return layer_set_nth(&moe->layer_set, index);
+}
+
+uint32_t moe_layer_of(const struct moe *moe, uint32_t layer_id)
+{
+    return layer_set_has(&moe->layer_set, layer_id)
+               ? layer_set_count_below(&moe->layer_set, layer_id)
+               : MOE_NOT_AN_MOE_LAYER;
+}
+
+void moe_place_layers(struct moe *moe, uint32_t dense_layers, uint32_t layers)
+{
+    moe->layer_set = (struct layer_set){{0}};
+    for (uint32_t l = dense_layers; l < dense_layers + layers && l < MODEL_MAX_LAYERS; l++)
+        layer_set_add(&moe->layer_set, l);
+    moe->dense_layers = dense_layers;
+    moe->layers = layers;
+    layer_set_format(&moe->layer_set, moe->moe_layers, sizeof moe->moe_layers);
+}
+
+// The two counts, where they are not said, by the set; a set that cannot be is left to the check.
+static void settle_layers(struct moe *moe, bool layers_said, bool dense_said)
+{
+    struct error none;
+    if (!layer_set_parse(moe->moe_layers, &moe->layer_set, &none))
+        return;
+    const uint32_t count = layer_set_count(&moe->layer_set);
+    if (!layers_said)
+        moe->layers = count;
+    if (!dense_said)
+        moe->dense_layers = moe_layer_id(moe, count - 1) + 1 - count;
+}
+
+static const char *layers_fault(struct moe *moe, struct error *err)
+{
+    const uint32_t all = moe_model_layers(moe);
+    if (all > MODEL_MAX_LAYERS)
+        return preset_fault(err, "layers", "%u, and %u others: expected at most %d", moe->layers,
+                            moe->dense_layers, MODEL_MAX_LAYERS);
+    if (!layer_set_parse(moe->moe_layers, &moe->layer_set, err))
+        return "moe_layers";
+    const uint32_t count = layer_set_count(&moe->layer_set);
+    if (count != moe->layers)
+        return preset_fault(err, "moe_layers", "%u layers: expected as many as layers, %u", count,
+                            moe->layers);
+    const uint32_t last = moe_layer_id(moe, count - 1);
+    if (last >= all)
+        return preset_fault(err, "moe_layers", "layer %u: expected layers of a model of %u", last,
+                            all);
+    return NULL;
 }
 
 uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
@@ -108,8 +170,9 @@ static const char *group_fault(const struct moe *moe, struct error *err)
     return NULL;
 }
 
-static const char *shape_fault(const struct moe *moe, struct error *err)
+const char *moe_fault(void *object, struct error *err)
 {
+    struct moe *moe = object;
     const char *key = zero_fault(moe, err);
     if (key)
         return key;
@@ -124,12 +187,14 @@ static const char *shape_fault(const struct moe *moe, struct error *err)
     if (moe->topk > moe->experts)
         return preset_fault(err, "topk", "%u: expected at most the %u experts", moe->topk,
                             moe->experts);
-    return group_fault(moe, err);
+    key = group_fault(moe, err);
+    return key ? key : layers_fault(moe, err);
 }
 
 bool moe_check(const struct moe *moe, struct error *err)
 {
-    const char *key = shape_fault(moe, err);
+    struct moe copy = *moe;
+    const char *key = moe_fault(&copy, err);
     return key ? error_prefix(err, "%s", key) : true;
 }
 
@@ -140,334 +205,50 @@ static size_t moe_row(const char *key)
     return (size_t)(field_find(moe_fields, MOE_FIELDS, key) - moe_fields);
 }
 
-void moe_settle_dispatch(struct moe *moe, bool given)
+void moe_settle(struct moe *moe, const bool *seen)
 {
-    moe->dispatch_given = given;
-    if (!given)
+    if (!seen[moe_row("topk_groups")])
+        moe->topk_groups = moe->groups;
+    if (!seen[moe_row("shared_intermediate")])
+        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
+    if (seen[moe_row("moe_layers")])
+        settle_layers(moe, seen[moe_row("layers")], seen[moe_row("dense_layers")]);
+    else
+        moe_place_layers(moe, moe->dense_layers, moe->layers);
+    moe->dispatch_given = seen[moe_row("dispatch_dtype")];
+    if (!moe->dispatch_given)
         moe->dispatch_dtype = dtype_of_activations(moe->weight_dtype);
 }
 
-// Defaults that hang on other members.
-static void moe_settle(struct object_reading *reading)
+bool moe_key_follows(const struct moe *moe, const char *key)
+{
+    struct moe settled = *moe;
+    moe_place_layers(&settled, moe->dense_layers, moe->layers);
+    if (!strcmp(key, "topk_groups"))
+        return moe->topk_groups == moe->groups;
+    if (!strcmp(key, "shared_intermediate"))
+        return moe->shared_intermediate == moe->shared_experts * moe->intermediate;
+    if (!strcmp(key, "moe_layers"))
+        return !strcmp(moe->moe_layers, settled.moe_layers);
+    return !strcmp(key, "dispatch_dtype") && !moe->dispatch_given;
+}
+
+void moe_settle_object(struct object_reading *reading)
 {
     struct moe *moe = reading->object;
-    if (!reading->seen[moe_row("topk_groups")])
-        moe->topk_groups = moe->groups;
-    if (!reading->seen[moe_row("shared_intermediate")])
-        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
-    moe_settle_dispatch(moe, reading->seen[moe_row("dispatch_dtype")]);
+    moe_settle(moe, reading->seen);
     if (!moe->dispatch_given && reading->provenance)
         reading->provenance[moe_row("dispatch_dtype")].source =
             mem_copy_text("as engines do: what the experts compute in, where the dispatcher can");
 }
 
-static const char *moe_object_fault(void *object, struct error *err)
-{
-    return shape_fault(object, err);
-}
-
-// ---- published configurations -------------------------------------------------------------------
-
-// A config.json being read: what its keys are called, and where they stand.
-struct config_reading {
-    struct object_reading *reading;
-    const struct doc *doc;
-    doc_node map;
-    struct moe *moe;
-    struct error *err;
-    const char *key[MOE_FIELDS]; // as the document calls it
-    doc_node node[MOE_FIELDS];
-};
-
-static bool config_seen(const struct config_reading *config, const char *key)
-{
-    return config->reading->seen[moe_row(key)];
-}
-
-// What cannot be is blamed on the key that the document has for it.
-static bool config_finish(struct config_reading *config)
-{
-    moe_settle(config->reading);
-    const char *key = shape_fault(config->moe, config->err);
-    if (!key)
-        return true;
-    const size_t row = moe_row(key);
-    if (!config->reading->seen[row])
-        return preset_blame(config->doc, key, config->err);
-    return error_prefix(config->err, "%s:%zu: %s", doc_name(config->doc),
-                        doc_line(config->doc, config->node[row]), config->key[row]);
-}
-
-// The keys of published configurations, the first present taken. Mixtral, gpt-oss and OLMoE call
-// an expert's width intermediate_size, which elsewhere is the width of dense layers.
-struct config_row {
-    const char *field;
-    bool required;
-    bool zero_is_absent;
-    const char *keys[5];
-};
-#define CONFIG_ROW(field, ...)                                                                     \
-    {                                                                                              \
-#field, false, false,                                                                      \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-#define CONFIG_REQUIRED(field, ...)                                                                \
-    {                                                                                              \
-#field, true, false,                                                                       \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-#define CONFIG_NOT_ZERO(field, ...)                                                                \
-    {                                                                                              \
-#field, false, true,                                                                       \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-// clang-format off
-static const struct config_row config_rows[] = {
-    CONFIG_NOT_ZERO(experts, "n_routed_experts", "num_experts", "num_local_experts",
-                    "moe_num_experts"),
-    CONFIG_REQUIRED(hidden, "hidden_size"),
-    CONFIG_REQUIRED(topk, "num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k"),
-    CONFIG_NOT_ZERO(groups, "n_group"),
-    CONFIG_NOT_ZERO(topk_groups, "topk_group"),
-    CONFIG_ROW(shared_experts, "n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
-    CONFIG_REQUIRED(intermediate, "moe_intermediate_size", "intermediate_size"),
-    CONFIG_NOT_ZERO(shared_intermediate, "shared_expert_intermediate_size"),
-    CONFIG_REQUIRED(layers, "num_hidden_layers"),
-    CONFIG_ROW(dense_layers, "first_k_dense_replace"),
-    CONFIG_ROW(normalise, "norm_topk_prob"),
-    CONFIG_ROW(routed_scaling, "routed_scaling_factor"),
-};
-// clang-format on
-
-// The node of a key, or DOC_NONE when absent or null.
-static doc_node config_get(const struct config_reading *config, const char *key)
-{
-    const doc_node node = doc_get(config->doc, config->map, key);
-    return node != DOC_NONE && doc_is_null(config->doc, node) ? DOC_NONE : node;
-}
-
-// Text of a scalar key, or "".
-static const char *config_text(const struct config_reading *config, const char *key)
-{
-    const doc_node node = config_get(config, key);
-    if (node == DOC_NONE || doc_kind(config->doc, node) != DOC_SCALAR)
-        return "";
-    return doc_text(config->doc, node);
-}
-
-// Takes the value of a field from a node of the configuration.
-static bool config_take(struct config_reading *config, const char *field, const char *key,
-                        doc_node node)
-{
-    const size_t row = moe_row(field);
-    if (doc_kind(config->doc, node) != DOC_SCALAR)
-        return doc_error(config->doc, node, config->err, "%s: expected one value", key);
-    struct field called = moe_fields[row];
-    called.key = key;
-    if (!doc_field(config->doc, node, &called, config->moe, config->err))
-        return false;
-    config->reading->seen[row] = true;
-    config->key[row] = key;
-    config->node[row] = node;
-    if (config->reading->provenance)
-        config->reading->provenance[row].source = mem_format("%s: %s", doc_name(config->doc), key);
-    return true;
-}
-
-// "a", "a or b", "a, b or c".
-static void list_keys(const struct config_row *row, char *text, size_t bytes)
-{
-    size_t length = 0;
-    for (size_t i = 0; row->keys[i] && length < bytes; i++) {
-        const char *glue = i == 0 ? "" : row->keys[i + 1] ? ", " : " or ";
-        length += (size_t)snprintf(text + length, bytes - length, "%s%s", glue, row->keys[i]);
-    }
-}
-
-static bool config_row_read(struct config_reading *config, const struct config_row *row)
-{
-    for (size_t i = 0; row->keys[i]; i++) {
-        const doc_node node = config_get(config, row->keys[i]);
-        if (node == DOC_NONE)
-            continue;
-        if (row->zero_is_absent && strcmp(config_text(config, row->keys[i]), "0") == 0)
-            continue;
-        return config_take(config, row->field, row->keys[i], node);
-    }
-    char keys[256];
-    list_keys(row, keys, sizeof keys);
-    if (row == &config_rows[0])
-        return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
-                         keys);
-    return !row->required || doc_error(config->doc, config->map, config->err,
-                                       "%s: missing; expected %s", row->keys[0], keys);
-}
-
-// Families whose router takes sigmoids though their configuration may not say so.
-static bool scores_by_sigmoid(const struct config_reading *config)
-{
-    static const char *const types[] = {"deepseek_v3", "kimi_k2", "glm4_moe", "minimax_m2"};
-    const char *type = config_text(config, "model_type");
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(type, types[i]) == 0)
-            return true;
-    return strcmp(config_text(config, "topk_method"), "noaux_tc") == 0;
-}
-
-static void config_score(struct config_reading *config)
-{
-    const char *text = config_text(config, "scoring_func");
-    char quoted[ERROR_QUOTE_BYTES];
-    if (strcmp(text, "sigmoid") == 0 || (*text == '\0' && scores_by_sigmoid(config)))
-        config->moe->score = SCORE_SIGMOID;
-    else if (*text && strcmp(text, "softmax") != 0)
-        notice("%s: scoring_func '%s' is unknown; weights are made by softmax",
-               doc_name(config->doc), error_quote(text, quoted));
-}
-
-// A scalar's text in a map, or "".
-static const char *text_in(const struct doc *doc, doc_node map, const char *key)
-{
-    const doc_node node =
-        map != DOC_NONE && doc_kind(doc, map) == DOC_MAP ? doc_get(doc, map, key) : DOC_NONE;
-    return node != DOC_NONE && doc_kind(doc, node) == DOC_SCALAR ? doc_text(doc, node) : "";
-}
-
-// The weights of the first group of compressed tensors.
-static doc_node first_weights(const struct doc *doc, doc_node quantization)
-{
-    const doc_node groups = doc_get(doc, quantization, "config_groups");
-    if (groups == DOC_NONE || doc_kind(doc, groups) != DOC_MAP || doc_size(doc, groups) == 0)
-        return DOC_NONE;
-    const doc_node group = doc_value(doc, groups, 0);
-    return doc_kind(doc, group) == DOC_MAP ? doc_get(doc, group, "weights") : DOC_NONE;
-}
-
-static struct quantisation read_quantisation(const struct doc *doc, doc_node map)
-{
-    static const char *const bit_keys[] = {"bits", "w_bit", "weight_bits"};
-    const doc_node weights = first_weights(doc, map);
-    const char *algo = text_in(doc, map, "quant_algo");
-    struct quantisation quantisation = {
-        .method = text_in(doc, map, "quant_method"),
-        .algo = *algo ? algo : text_in(doc, map, "format"),
-        .type = text_in(doc, weights, "type"),
-        .bits = (uint32_t)strtoul(text_in(doc, weights, "num_bits"), NULL, 10),
-        .group_size = (uint32_t)strtoul(text_in(doc, weights, "group_size"), NULL, 10)};
-    for (size_t i = 0; i < sizeof bit_keys / sizeof bit_keys[0] && !quantisation.bits; i++)
-        quantisation.bits = (uint32_t)strtoul(text_in(doc, map, bit_keys[i]), NULL, 10);
-    if (!quantisation.bits)
-        quantisation.bits = !strcmp(text_in(doc, map, "load_in_4bit"), "true")   ? 4
-                            : !strcmp(text_in(doc, map, "load_in_8bit"), "true") ? 8
-                                                                                 : 0;
-    return quantisation;
-}
-
-static void config_dtypes(struct config_reading *config)
-{
-    const struct doc *doc = config->doc;
-    char quoted[ERROR_QUOTE_BYTES];
-    doc_node map = config_get(config, "quantization_config");
-    if (map == DOC_NONE) // beside a nested text_config
-        map = doc_get(doc, doc_root(doc), "quantization_config");
-    if (map == DOC_NONE || doc_kind(doc, map) != DOC_MAP)
-        return;
-    const struct quantisation quantisation = read_quantisation(doc, map);
-    if (!dtype_of_quantisation(&quantisation, &config->moe->weight_dtype))
-        notice("%s: quantization_config: quant_method '%s' is unknown; experts are taken as %s",
-               doc_name(doc), error_quote(quantisation.method, quoted),
-               dtype_names[config->moe->weight_dtype]);
-}
-
-// Named by the folder that holds the config.json, else by the kind of model.
-static void config_name(struct config_reading *config)
-{
-    const char *path = doc_name(config->doc);
-    const char *slash = strrchr(path, '/');
-    const char *start = slash;
-    while (start && start > path && start[-1] != '/')
-        start--;
-    const bool folder =
-        slash && slash > start && *start != '.' && strcmp(slash, "/config.json") == 0;
-    const char *type = config_text(config, "model_type");
-    if (folder)
-        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%.*s", (int)(slash - start), start);
-    else if (*type && strcmp(slash ? slash + 1 : path, "config.json") == 0)
-        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%s", type);
-}
-
-// The model counts all its layers; an MoE layer is one after the leading dense ones.
-static bool config_layers(struct config_reading *config)
-{
-    struct moe *moe = config->moe;
-    if (moe->dense_layers >= moe->layers)
-        return doc_error(config->doc, config->node[moe_row("dense_layers")], config->err,
-                         "first_k_dense_replace: %u: expected fewer than the %u layers",
-                         moe->dense_layers, moe->layers);
-    moe->layers -= moe->dense_layers;
-    return true;
-}
-
-static bool moe_read_config(struct object_reading *reading)
-{
-    struct config_reading config = {.reading = reading,
-                                    .doc = reading->doc,
-                                    .map = reading->root,
-                                    .moe = reading->object,
-                                    .err = reading->err};
-    const doc_node text = doc_get(config.doc, config.map, "text_config");
-    if (text != DOC_NONE && doc_kind(config.doc, text) == DOC_MAP)
-        config.map = text;
-    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++)
-        if (!config_row_read(&config, &config_rows[i]))
-            return false;
-    if (!config_layers(&config))
-        return false;
-    config_score(&config);
-    config_dtypes(&config);
-    config_name(&config);
-    if (config_seen(&config, "shared_intermediate") && !config_seen(&config, "shared_experts"))
-        config.moe->shared_experts = 1;
-    return config_finish(&config);
-}
-
-// Published configurations name their architecture; epsim's own files have none of these keys.
-static bool is_config(const struct doc *doc, doc_node root)
-{
-    static const char *const marks[] = {"hidden_size", "text_config", "model_type",
-                                        "num_hidden_layers", "architectures"};
-    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
-        if (doc_get(doc, root, marks[i]) != DOC_NONE)
-            return true;
-    return false;
-}
-
-// ---- either -------------------------------------------------------------------------------------
-
-static const struct object_reader moe_reader = {
+const struct object_reader moe_reader = {
     .kind = "models",
     .whose = "a model's",
     .fields = moe_fields,
     .count = MOE_FIELDS,
     .required = (const char *const[]){"hidden", "experts", "topk", "intermediate", NULL},
     .needs = "a model needs hidden, experts, topk and intermediate",
-    .settle = moe_settle,
-    .fault = moe_object_fault,
-    .is_foreign = is_config,
-    .read_foreign = moe_read_config,
+    .settle = moe_settle_object,
+    .fault = moe_fault,
 };
-
-bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, struct error *err)
-{
-    bool seen[MOE_FIELDS] = {false};
-    struct object_reading reading = {
-        .reader = &moe_reader, .object = moe, .provenance = provenance, .seen = seen, .err = err};
-    *moe = moe_default();
-    return object_load(&reading, what);
-}

@@ -5,6 +5,7 @@
 #include "base/field.h"
 #include "base/object.h"
 #include "model/formats/dtype.h"
+#include "model/formats/layer_set.h"
 
 enum score { SCORE_SIGMOID, SCORE_SOFTMAX }; // how the router turns logits into scores
 
@@ -19,10 +20,12 @@ struct moe {
     uint32_t groups;      // of experts, for group-limited routing; 1: none
     uint32_t topk_groups; // groups a token may use; = groups: no limit
     uint32_t shared_experts;
-    uint32_t intermediate;        // of one routed expert
-    uint32_t shared_intermediate; // of all shared experts together
-    uint32_t layers;              // MoE layers of the model
-    uint32_t dense_layers;        // layers before the first MoE layer
+    uint32_t intermediate;             // of one routed expert
+    uint32_t shared_intermediate;      // of all shared experts together
+    uint32_t layers;                   // MoE layers of the model
+    uint32_t dense_layers;             // its layers without routed experts
+    char moe_layers[FIELD_TEXT_BYTES]; // which of all are MoE layers: "3..60"
+    struct layer_set layer_set;        // the same
     enum score score;
     bool normalise;        // chosen weights divided by their sum
     double routed_scaling; // factor on the routed weights
@@ -35,6 +38,14 @@ struct moe {
 
 extern const struct field moe_fields[];
 extern const size_t moe_field_count;
+
+// The layers of the model are numbered from 0, dense ones too, and its MoE layers as well.
+uint32_t moe_model_layers(const struct moe *moe);             // how many: MoE layers and others
+uint32_t moe_layer_id(const struct moe *moe, uint32_t index); // of the index-th MoE layer
+#define MOE_NOT_AN_MOE_LAYER UINT32_MAX
+uint32_t moe_layer_of(const struct moe *moe, uint32_t layer_id); // which MoE layer it is, or that
+// So many MoE layers after so many others.
+void moe_place_layers(struct moe *moe, uint32_t dense_layers, uint32_t layers);
 
 // Every member that has a sensible default; the shape (hidden, experts, topk, intermediate) is 0.
 struct moe moe_default(void);
@@ -54,8 +65,19 @@ bool moe_check(const struct moe *moe, struct error *err);
 // up), bf16 2 x hidden, fp32 4 x hidden (DeepEP README: "(1 + 4/128) bytes" and 2 bytes a value).
 uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype);
 
-// Sets what dispatch moves where nobody has said it (`given`): what the experts compute in
-// (dtype_of_activations), as engines do. A dispatcher that cannot takes bf16: scenario/parts.h.
-void moe_settle_dispatch(struct moe *moe, bool given);
+// Members that nobody has said (seen[moe_field_count] is false) by those that they hang on: all
+// groups, one shared width per shared expert, which layers are MoE layers, and dispatch of what the
+// experts compute in (dtype_of_activations), as engines do. A dispatcher that cannot takes bf16:
+// scenario/parts.h.
+void moe_settle(struct moe *moe, const bool *seen);
+
+// For who reads models from elsewhere: how one is read from a file of ours, moe_settle of a
+// reading, and the key at fault of a struct moe, or NULL.
+extern const struct object_reader moe_reader;
+void moe_settle_object(struct object_reading *reading);
+const char *moe_fault(void *moe, struct error *err);
+
+// Whether the key is one of those, and has the value that moe_settle gives it.
+bool moe_key_follows(const struct moe *moe, const char *key);
 
 #endif

@@ -141,7 +141,7 @@ static const struct {
      {.ranks = 1, .message = "1 layers; the model tiny has 4 MoE layers and 5 in all"}},
     {HISTORY("[0,0,0,0,0,0,0,0]"), {.ranks = 1, .model = MODEL, .message = "1 layers"}},
     {HISTORY(ONES "," ONES "," ONES "," ONES "," ONES),
-     {.ranks = 1, .message = "layer 0 has choices; the model tiny begins with 1 dense layers"}},
+     {.ranks = 1, .message = "layer 0 has choices; the model tiny has MoE layers 1..4"}},
     {"{\"logical_count\": []}", {.ranks = 1, .message = "logical_count: expected lists"}},
     {"{\"logical_count\": [[[[1]]]]}", {.ranks = 1, .message = "logical_count: expected lists"}},
     {"{\"logical_count\": [[]]}",

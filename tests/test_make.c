@@ -22,8 +22,7 @@ static struct moe small_moe(void)
     moe.groups = 4;
     moe.topk_groups = 2;
     moe.intermediate = 32;
-    moe.layers = 6;
-    moe.dense_layers = 2;
+    moe_place_layers(&moe, 2, 6);
     moe.routed_scaling = 2.5;
     return moe;
 }

@@ -1,4 +1,4 @@
-// model/moe and model/preset: presets against published configurations, and every refusal.
+// model/moe, the readers of models and base/preset: presets against published configurations, and every refusal.
 #include "base/mem.h"
 #include "model/moe.h"
 #include "base/preset.h"
@@ -205,6 +205,40 @@ START_TEST(native_defaults)
 }
 END_TEST
 
+// Which layers are MoE layers, as a file of ours says it.
+static const struct {
+    const char *keys, *moe_layers;
+    uint32_t layers, dense, first, last;
+} placed[] = {
+    {"layers: 58\ndense_layers: 3\n", "3..60", 58, 3, 3, 60},
+    {"", "0", 1, 0, 0, 0},
+    {"dense_layers: 2\n", "2", 1, 2, 2, 2},
+    {"moe_layers: 3..60\n", "3..60", 58, 3, 3, 60},
+    {"moe_layers: 1..47:2\n", "1..47:2", 24, 24, 1, 47},
+    {"moe_layers: \"1,3,5\"\nlayers: 3\ndense_layers: 5\n", "1,3,5", 3, 5, 1, 5},
+};
+
+START_TEST(native_layers)
+{
+    char *text = mem_format("hidden: 1024\nexperts: 64\ntopk: 4\nintermediate: 512\n%s",
+                            placed[_i].keys);
+    const struct fixture fixture = fixture_make(text, ".yaml");
+    const struct moe moe = load(fixture.path);
+    fixture_remove(&fixture);
+    free(text);
+    ck_assert_str_eq(moe.moe_layers, placed[_i].moe_layers);
+    ck_assert_uint_eq(moe.layers, placed[_i].layers);
+    ck_assert_uint_eq(moe_model_layers(&moe), placed[_i].layers + placed[_i].dense);
+    ck_assert_uint_eq(moe_layer_id(&moe, 0), placed[_i].first);
+    ck_assert_uint_eq(moe_layer_id(&moe, moe.layers - 1), placed[_i].last);
+    uint32_t seen = 0;
+    for (uint32_t l = 0; l < MODEL_MAX_LAYERS; l++)
+        if (moe_layer_of(&moe, l) != MOE_NOT_AN_MOE_LAYER)
+            ck_assert_uint_eq(moe_layer_of(&moe, l), seen++);
+    ck_assert_uint_eq(seen, moe.layers);
+}
+END_TEST
+
 START_TEST(payload_bytes)
 {
     ck_assert_uint_eq(moe_payload_bytes(7168, DTYPE_FP8), 7392);
@@ -245,6 +279,14 @@ static const struct {
      ":3: topk: 5: expected at most the 4 experts"},
     {".yaml", SHAPE "shared_experts: 1\nshared_intermediate: 0\n",
      ":6: shared_intermediate: 0: expected at least 1 with shared experts"},
+    {".yaml", SHAPE "moe_layers: 3-60\n", ":5: moe_layers: '3-60': expected indices"},
+    {".yaml", SHAPE "moe_layers: 1..1024\n", ":5: moe_layers: layer 1024: expected at most 1023"},
+    {".yaml", SHAPE "layers: 3\nmoe_layers: 1,3\n",
+     ":6: moe_layers: 2 layers: expected as many as layers, 3"},
+    {".yaml", SHAPE "dense_layers: 1\nmoe_layers: 1,3\n",
+     ":6: moe_layers: layer 3: expected layers of a model of 3"},
+    {".yaml", SHAPE "layers: 1000\ndense_layers: 100\n",
+     ":5: layers: 1000, and 100 others: expected at most 1024"},
     {".json", CONFIG "\"intermediate_size\": 8}\n",
      ":1: not an MoE model: none of n_routed_experts, num_experts, num_local_experts or "
      "moe_num_experts"},
@@ -314,7 +356,7 @@ START_TEST(check_names_the_key)
     moe.layers = 0;
     ck_assert(!moe_check(&moe, &err));
     ck_assert_str_eq(err.text, "layers: 0: expected at least 1");
-    moe.layers = 1;
+    moe.layers = 58;
     moe.experts = MOE_MAX_EXPERTS + 1;
     ck_assert(!moe_check(&moe, &err));
     ck_assert_str_eq(err.text, "experts: 4097: expected at most 4096");
@@ -340,6 +382,7 @@ int main(void)
                         (int)(sizeof quantised / sizeof quantised[0]));
     tcase_add_test(tcase, weight_bytes);
     tcase_add_test(tcase, native_defaults);
+    tcase_add_loop_test(tcase, native_layers, 0, COUNT(placed));
     tcase_add_test(tcase, payload_bytes);
     tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));
     tcase_add_loop_test(tcase, bad_name, 0, COUNT(bad_names));

@@ -400,7 +400,7 @@ bool trace_make(const struct make_def *def, const char *folder, struct error *er
     const struct generator_def *asked = &def->generator;
     uint32_t *layer_ids = mem_alloc(asked->layers, sizeof *layer_ids);
     for (uint32_t l = 0; l < asked->layers; l++)
-        layer_ids[l] = asked->moe->dense_layers + asked->layer[l];
+        layer_ids[l] = moe_layer_id(asked->moe, asked->layer[l]);
     const bool ok = write_generated(def, layer_ids, folder, err);
     free(layer_ids);
     return ok;

@@ -78,10 +78,10 @@ static bool survey_token(const struct import *import, const struct piece *piece,
 static void dense_by_model(const struct import *import, struct survey *survey)
 {
     const struct moe *moe = &import->moe;
-    if (import->width > 1 || import->layer_ids || import->axis != moe->layers + moe->dense_layers)
+    if (import->width > 1 || import->layer_ids || import->axis != moe_model_layers(moe))
         return;
-    for (uint32_t l = 0; l < moe->dense_layers; l++)
-        survey->live[l] = false;
+    for (uint32_t l = 0; l < import->axis; l++)
+        survey->live[l] = survey->live[l] && moe_layer_of(moe, l) != MOE_NOT_AN_MOE_LAYER;
 }
 
 static bool survey_choices(const struct import *import, struct survey *survey, struct error *err)

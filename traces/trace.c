@@ -48,7 +48,7 @@ static const char *manifest_key(const void *context, size_t index)
     return index < OWN_KEYS ? own_keys[index] : moe_fields[index - OWN_KEYS].key;
 }
 
-// doc_bind cannot do this: it knows nothing of the keys that are no fields of the shape.
+// object_bind cannot do this: it knows nothing of the keys that are no fields of the shape.
 static bool refuse_manifest_key(const struct doc *doc, struct error *err)
 {
     const doc_node root = doc_root(doc);
@@ -114,12 +114,9 @@ static bool stated(const bool *seen, const char *key)
 static bool finish_shape(struct trace *trace, const bool *seen, struct error *err)
 {
     struct moe *moe = &trace->moe;
-    if (!stated(seen, "topk_groups"))
-        moe->topk_groups = moe->groups;
-    if (!stated(seen, "shared_intermediate"))
-        moe->shared_intermediate = moe->shared_experts * moe->intermediate;
-    if (!stated(seen, "layers"))
+    if (!stated(seen, "layers") && !stated(seen, "moe_layers"))
         moe->layers = trace->layers;
+    moe_settle(moe, seen);
     struct moe whole = *moe;
     if (!stated(seen, "hidden"))
         whole.hidden = 1;
@@ -140,7 +137,6 @@ static bool read_trace_shape(const struct doc *doc, struct trace *trace, struct 
                                      .open = true};
     trace->moe = moe_default();
     bool ok = object_bind(doc, doc_root(doc), &bind, err);
-    moe_settle_dispatch(&trace->moe, stated(seen, "dispatch_dtype"));
     if (ok && !finish_shape(trace, seen, err))
         ok = error_prefix(err, "%s", doc_name(doc));
     free(seen);

@@ -24,8 +24,7 @@ static void print_field(const struct field *field, const struct moe *moe, FILE *
     field_format(field, moe, value);
     field_format(field, &plain, usual);
     const bool needed = !strcmp(field->key, "experts") || !strcmp(field->key, "topk");
-    const bool follows = !strcmp(field->key, "dispatch_dtype") && !moe->dispatch_given;
-    if (!needed && (follows || !strcmp(value, usual)))
+    if (!needed && (moe_key_follows(moe, field->key) || !strcmp(value, usual)))
         return;
     if (field->kind == FIELD_TEXT)
         print_text(field->key, value, out);

@@ -107,14 +107,34 @@ static bool check_header(const struct csvfile *csv, size_t header_line, struct e
     return true;
 }
 
-static bool csvfile_read(struct csvfile *csv, const char *text, size_t length, struct error *err)
+// A header that stands for the file's own goes first, and the file's is passed over.
+static bool parse_headed(struct load *load, struct csv_parser *parser, const char *text,
+                         const char *end, const struct csvfile_form *form)
+{
+    text = csvfile_find_header(text, end, &load->line);
+    csv_set_delim(parser, (unsigned char)form->delimiter);
+    if (!form->header)
+        return parse_lines(load, parser, text, end);
+    const size_t first = load->line;
+    if (!parse_lines(load, parser, form->header, form->header + strlen(form->header)))
+        return false;
+    load->line = first;
+    if (!form->headless) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        text = newline ? newline + 1 : end;
+        load->line++;
+    }
+    return parse_lines(load, parser, text, end);
+}
+
+static bool csvfile_read(struct csvfile *csv, const char *text, size_t length,
+                         const struct csvfile_form *form, struct error *err)
 {
     struct load load = {.csv = csv, .err = err, .line = 1};
-    const char *header = csvfile_find_header(text, text + length, &load.line);
     struct csv_parser parser;
     if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0)
         return error_set(err, EXIT_RUNTIME, "%s: out of memory", csv->name);
-    const bool good = parse_lines(&load, &parser, header, text + length);
+    const bool good = parse_headed(&load, &parser, text, text + length, form);
     csv_free(&parser);
     if (!good)
         return false;
@@ -124,14 +144,20 @@ static bool csvfile_read(struct csvfile *csv, const char *text, size_t length, s
     return check_header(csv, csv->lines[0], err);
 }
 
-struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err)
+struct csvfile *csvfile_parse_as(const char *name, const char *text, size_t length,
+                                 const struct csvfile_form *form, struct error *err)
 {
     struct csvfile *csv = mem_alloc(1, sizeof *csv);
     csv->name = mem_copy_text(name);
-    if (csvfile_read(csv, text, length, err))
+    if (csvfile_read(csv, text, length, form, err))
         return csv;
     csvfile_free(csv);
     return NULL;
+}
+
+struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err)
+{
+    return csvfile_parse_as(name, text, length, &(struct csvfile_form){.delimiter = ','}, err);
 }
 
 void csvfile_free(struct csvfile *csv)

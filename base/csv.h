@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 // A whole file in memory.
@@ -20,6 +21,16 @@ struct csvfile {
 // ("file:line: ..."), or a column named twice; `name` stands for the file in messages. A UTF-8
 // byte-order mark is skipped; lines beginning with '#' before the header are comments.
 struct csvfile *csvfile_parse(const char *name, const char *text, size_t length, struct error *err);
+
+// How a file departs from that.
+struct csvfile_form {
+    const char *header; // in place of the file's own, or, where it has none, before its first line
+    bool headless;      // it has none
+    char delimiter;
+};
+
+struct csvfile *csvfile_parse_as(const char *name, const char *text, size_t length,
+                                 const struct csvfile_form *form, struct error *err);
 void csvfile_free(struct csvfile *csv);
 
 const char *csvfile_column(const struct csvfile *csv, size_t column);

@@ -10,6 +10,7 @@ struct import_options {
     char model[FIELD_TEXT_BYTES];
     char shape[FIELD_TEXT_BYTES];
     enum import_order order;
+    enum import_axes axes;
     uint32_t ep;
     char tokens[FIELD_TEXT_BYTES];
     char source[FIELD_TEXT_BYTES], licence[FIELD_TEXT_BYTES];
@@ -27,8 +28,14 @@ static const struct option_row input_rows[] = {
     {OPTION_CHOICE("order", AT(order), "ORDER", import_order_names,
                    "requests: one after another; positions: side by side, request i on rank i mod "
                    "EP, its n-th token in step n")},
-    {OPTION_NUMBER("ep", FIELD_U32, AT(ep), "N", 1, 1024,
-                   "ranks that positions, or counts summed over ranks, are shared out to")},
+    {OPTION_CHOICE(
+        "axes", AT(axes), "ORDER", import_axes_names,
+        "of arrays of three dimensions: steps (or tokens) first, or layers first (auto: as "
+        "the model's layers fit)")},
+    {OPTION_NUMBER(
+        "ep", FIELD_U32, AT(ep), "N", 1, 1024,
+        "ranks that positions, or counts and steps of all ranks together, are shared out "
+        "to")},
     {OPTION_TEXT("tokens", AT(tokens), "N",
                  "of counts: draw that many tokens a GPU and step by their odds (all that were "
                  "counted)")},
@@ -79,6 +86,7 @@ static enum exit_code run_trace_import(struct command_line *line, struct error *
                                    .source = options->source,
                                    .licence = options->licence,
                                    .order = options->order,
+                                   .axes = options->axes,
                                    .ranks = options->ep,
                                    .tokens = tokens,
                                    .seed = options->seed};
@@ -107,9 +115,13 @@ static const char trace_import_page[] =
     "{flags}\n"
     "\n"
     "formats, told by content (all inputs of one; several are requests, in order):\n"
-    "  .npy, .npz      routed_experts [tokens, layers, k]; .npy too: counts [steps, layers, experts]\n"
+    "  .npy, .npz      routed_experts [tokens, layers, k]; counts [steps, layers, experts]; Megatron-\n"
+    "                  Core's expert loads, one .npz a rank\n"
     "  JSON            answers with routed_experts (vLLM, SGLang); per-request lists of steps;\n"
     "                  logical_count (SGLang's expert location); load_history\n"
+    "  JSON Lines      any of those, one a line; vLLM's EPLB statistics; logs with a record a token\n"
+    "                  and layer (layer, topk_ids and what is known of step, rank, req_id, token_idx)\n"
+    "  CSV             layer,expert,count; or a row a token and layer: step,rank,layer,ids\n"
     "  base64          of a .npy file, or of raw int32 with --shape; raw int32 itself\n"
     "  a folder        TensorRT-LLM's expert statistics, counts or raw\n"
     "  SGLang's .pt    by python3 traces/sglang_pt.py, which writes a trace itself\n";

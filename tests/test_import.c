@@ -28,6 +28,11 @@ static const struct {
     {"sglang.i32", "5,2", "raw routed_experts", 1},
     {"sglang.json", "5,2", "routed_experts of answers", 1},
     {"per-request.json", "", "per-request JSON", 0},
+    {"answers.jsonl", "", "JSON Lines", 1},
+    {"log.jsonl", "", "MoE layer log", 0},
+    {"batches.jsonl", "", "MoE layer log", 0},
+    {"tokens.csv", "", "CSV", 0},
+    {"lists.csv", "", "CSV", 0},
 };
 
 static void check_choices(const struct trace *trace)
@@ -266,7 +271,9 @@ static void check_loads(const uint64_t *loads, uint64_t first, uint64_t tokens, 
 static const struct {
     const char *name;
     uint32_t steps;
-} counted[] = {{"counts.npy", 2}, {"logical-count.json", 1}, {"load-history.json", 2}};
+} counted[] = {{"counts.npy", 2},       {"logical-count.json", 1}, {"load-history.json", 2},
+               {"layers-first.npy", 2}, {"counts-floats.json", 1}, {"counts.csv", 2},
+               {"eplb-stats.jsonl", 2}, {"eplb-keys.jsonl", 2}};
 
 START_TEST(tokens_have_the_counts)
 {
@@ -294,9 +301,13 @@ START_TEST(tokens_have_the_counts)
 }
 END_TEST
 
-START_TEST(trtllm_counts)
+// Of ranks' own tokens, by iteration and rank.
+static const char *const rank_counts[][2] = {{DATA "trtllm"},
+                                             {DATA "megatron-1.npz", DATA "megatron-0.npz"}};
+
+START_TEST(counts_of_ranks)
 {
-    struct import_def def = def_of((const char *const[]){DATA "trtllm"}, 1);
+    struct import_def def = def_of(rank_counts[_i], rank_counts[_i][1] ? 2 : 1);
     struct import_report report;
     struct trace trace;
     uint64_t loads[EXPERTS];
@@ -343,6 +354,18 @@ START_TEST(counts_that_lack_some)
         }
         ck_assert_mem_eq(loads, expected[l], sizeof loads);
     }
+    trace_release(&trace);
+}
+END_TEST
+
+// vLLM's statistics say how many ranks there are.
+START_TEST(ranks_of_the_input)
+{
+    struct import_def def = def_of((const char *const[]){DATA "eplb-stats.jsonl"}, 1);
+    struct import_report report;
+    struct trace trace;
+    import_good(&def, &report, &trace);
+    ck_assert_int_eq(npy_int(&trace.steps, 2 * 5 + 1), 2);
     trace_release(&trace);
 }
 END_TEST
@@ -462,7 +485,8 @@ int main(void)
     tcase_add_test(tests, drops);
     tcase_add_test(tests, widens_for_drops);
     tcase_add_loop_test(tests, tokens_have_the_counts, 0, SUITE_COUNT(counted));
-    tcase_add_test(tests, trtllm_counts);
+    tcase_add_loop_test(tests, counts_of_ranks, 0, SUITE_COUNT(rank_counts));
+    tcase_add_test(tests, ranks_of_the_input);
     tcase_add_test(tests, counts_that_lack_some);
     tcase_add_test(tests, counts_are_drawn);
     tcase_add_test(tests, real_choices);

@@ -110,6 +110,11 @@ END_TEST
 #define HISTORY(counts) "{\"load_history\": [{\"logical_expert_load\": [" counts "]}]}"
 #define ONES "[2,2,2,2,0,0,0,0]"
 
+#define STATS(load, map)                                                                           \
+    "{\"record_type\": \"eplb_load_meta\"}\n{\"record_type\": \"eplb_load_stats\", "               \
+    "\"expert_load\": " load ", \"p2l_map\": " map "}\n"
+#define ROUTE(token, ids) "{\"layer\": 1, \"token_idx\": " token ", \"topk_ids\": " ids "}\n"
+
 // Texts that are broken one way each.
 static const struct {
     const char *text;
@@ -175,6 +180,55 @@ static const struct {
     {"[{\"0\": null}]", {.message = "x: [0]: no layer has any choices"}},
     {"[{\"0\": null, \"a\": null}]", {.message = "x: [0]: 'a': expected a layer's number"}},
     {"[{\"1\": [[]]}]", {.message = "x: [0]: tokens of 0 ids"}},
+    // JSON Lines
+    {"{\"routed_experts\": [[[0, 1], [2, 3], [4, 5], [6, 7]]]}\n{\"a\n{}\n",
+     {.message = "x:2: column 3: premature end of input"}},
+    {"{\"routed_experts\": [[[0, 1], [2, 3], [4, 5], [6, 7]]]}\n{\"a\": 1}\n",
+     {.message = "x:2: no routing in it, as in the first line"}},
+    {STATS("[[1,2],[3]]", "[[0,1],[0,1]]"),
+     {.ranks = 1, .message = "x:2: expert_load[1]: expected a list of 2, as the first"}},
+    {STATS("[[1,2],[3,4]]", "[[0,1]]"),
+     {.ranks = 1, .message = "x:2: p2l_map: [1][2]; expected [2][2], as expert_load"}},
+    {STATS("[[1,2]]", "[[0,4096]]"),
+     {.ranks = 1, .message = "x:2: p2l_map: expert 4096: expected"}},
+    {STATS("[[1,2]]", "[[-1,-1]]"), {.ranks = 1, .message = "x:2: p2l_map: no experts in it"}},
+    {"{\"record_type\": \"eplb_load_stats\"}\n",
+     {.ranks = 1, .message = "x: expert_load: missing"}},
+    {"{\"record_type\": \"eplb_load_stats\", \"expert_load\": [[1, 2]]}\n",
+     {.ranks = 1,
+      .message = "x: p2l_map: missing; expected the logical expert of each of 2 slots"}},
+    {ROUTE("0", "[1, 2]") ROUTE("0", "[1, 3]"),
+     {.message = "x:2: layer 1: token 0 stands twice: expected a step or a request"}},
+    {ROUTE("0", "[1, 2]") ROUTE("1", "[1]"), {.message = "x:2: 1 ids: expected 2, as the first"}},
+    {ROUTE("0", "[1, 2]") ROUTE("null", "[1, 3]"),
+     {.message = "x:2: token_idx: missing, unlike in the first"}},
+    {ROUTE("0", "[1, 2]") ROUTE("-1", "[1, 3]"),
+     {.message = "x:2: token_idx: expected a whole number"}},
+    {ROUTE("0", "[1, 2]") ROUTE("1", "[1, 9999]"), {.message = "x:2: layer 1: an id that is no"}},
+    {ROUTE("0", "[1, 2]") ROUTE("1", "[1, 9]"), {.message = "an id out of range: [1 9]"}},
+    {"{\"layer\": 0, \"topk_ids\": [1, 2]}\n{\"layer\": 2, \"topk_ids\": [1, 2]}\n",
+     {.message = "layer 0 has choices; the model tiny has MoE layers 1..4"}},
+    {"{\"layer\": 1, \"topk_ids\": [[1, 2], [3, 4]]}\n{\"layer\": 2, \"topk_ids\": [1, 2]}\n",
+     {.message = "x:2: layer 2: another number of tokens than in other layers"}},
+    // CSV
+    {"layer,expert,count\n1,0,3\n1,0,4\n",
+     {.ranks = 1, .message = "x:3: layer 1, expert 0 stands twice: expected a step"}},
+    {"layer,expert,count\n1,0,3\n1,1,-4\n",
+     {.ranks = 1, .message = "x:3: count: '-4': expected a whole number"}},
+    {"layer,expert,count\n1,0,2.5\n",
+     {.ranks = 1, .message = "x:2: count: '2.5': expected a whole"}},
+    {"layer,expert,count\n1,8,3\n", {.ranks = 1, .message = "experts 9; the model tiny has 8"}},
+    {"layer,expert,count\n1,4096,3\n",
+     {.ranks = 1, .message = "x:2: layer 1, expert 4096: expected"}},
+    {"layer,expert,count\n1,0\n", {.ranks = 1, .message = "x:2: 2 cells; expected 3"}},
+    {"layer,expert,count\n1,0,1\n", {.message = "expected --ep"}},
+    {"layer,height,width\n1,0,1\n", {.message = "x:1: expected columns layer, expert and count"}},
+    {"step,layer,id0,id1\n0,1,2,3\n", {.message = "steps of all ranks together: expected --ep"}},
+    {"step,rank,layer,ids\n0,1024,1,2,3\n", {.message = "x:2: rank: '1024': expected a whole"}},
+    // what another program has to unpack
+    {"PAR1 and so on", {.message = "x: a Parquet file: convert it, such as by python3 -c"}},
+    {"\x80\x04 and so on", {.message = "x: a pickle: convert it: python3 -c"}},
+    {"\x1f\x8b\x08 and so on", {.message = "x: gzip: unpack it: gunzip FILE"}},
     {"AAAA\nAAA*\n", {.shape = "1,1", .message = "x: 10 bytes"}}, // no base64: raw, then
     {"AAAAAAA=\nAAAAA\n", {.shape = "1,1", .message = "x:1: 5 bytes"}},
     {"AAAAAA==\nAAAAA\n",
@@ -211,6 +265,25 @@ static struct bytes load(const char *path)
     fclose(in);
     return bytes;
 }
+
+// An archive whose array is of another size than its header says is refused before it is unpacked.
+START_TEST(refuses_other_sizes)
+{
+    const struct bytes bytes = load(DATA "deflated.npz");
+    unsigned char *entry = NULL;
+    for (size_t i = 0; i + 60 < bytes.length; i++)
+        if (!memcmp(bytes.data + i, "PK\1\2", 4) && !memcmp(bytes.data + i + 46, "routed", 6))
+            entry = bytes.data + i;
+    ck_assert_ptr_nonnull(entry);
+    entry[24 + 1]++; // the directory's uncompressed size, 256 more
+    scratch_write("x", bytes.data, bytes.length);
+    free(bytes.data);
+    const char *const input = scratch_path("x");
+    expect_refusal(&(struct refusal){.message = "routed_experts.npy: its header takes 188 bytes "
+                                                "with its data, the archive says 444"},
+                   &input, 1);
+}
+END_TEST
 
 // Prefixes of a file, and files with one bit turned, are refused in one line or read, and
 // nothing is left behind.
@@ -361,6 +434,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, scratch_make, scratch_clear);
     tcase_add_loop_test(tests, refuses_asks, 0, SUITE_COUNT(bad_asks));
+    tcase_add_test(tests, refuses_other_sizes);
     tcase_add_loop_test(tests, refuses_texts, 0, SUITE_COUNT(bad_texts));
     tcase_add_loop_test(tests, broken_bytes, 0, SUITE_COUNT(whole_files));
     tcase_add_loop_test(tests, bad_safetensors, 0, SUITE_COUNT(bad_tensors));

@@ -234,7 +234,7 @@ static void round_trip(enum npy_type type, const uint64_t *shape, size_t dims, c
 START_TEST(writes)
 {
     static const uint8_t data[96] = {1, 2, 3, 250, 5};
-    static const size_t bytes[] = {1, 2, 4, 2, 4, 8, 2, 4, 8};
+    static const size_t bytes[] = {1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8};
     for (int type = NPY_U8; type <= NPY_F64; type++) {
         round_trip((enum npy_type)type, (uint64_t[]){3, 4}, 2, data, 12 * bytes[type]);
         round_trip((enum npy_type)type, (uint64_t[]){5}, 1, data, 5 * bytes[type]);

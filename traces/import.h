@@ -13,6 +13,11 @@
 enum import_order { IMPORT_REQUESTS, IMPORT_POSITIONS };
 extern const char *const import_order_names[]; // by enum import_order
 
+// Which comes first in arrays of three dimensions: steps (of counts) or tokens (of choices), or
+// layers. "auto": whichever the model's number of layers fits, and refused where both do.
+enum import_axes { IMPORT_AXES_AUTO, IMPORT_STEPS_FIRST, IMPORT_LAYERS_FIRST };
+extern const char *const import_axes_names[]; // by enum import_axes
+
 struct import_def {
     const char *const *inputs;
     size_t input_count;
@@ -21,6 +26,7 @@ struct import_def {
     const char *shape;            // of raw ids: "LAYERS,TOPK" or "TOKENS,LAYERS,TOPK"; "": none
     const char *source, *licence; // what the manifest says; "": the format and the inputs' names
     enum import_order order;
+    enum import_axes axes;
     uint32_t ranks;  // for positions, and for counts summed over ranks; 0: not said
     uint32_t tokens; // a rank and step, drawn by the counts; 0: as many as were counted
     uint64_t seed;

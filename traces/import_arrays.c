@@ -1,7 +1,7 @@
 // Files that hold arrays alone: NumPy's .npy and .npz, base64 text and raw int32.
 #include "base/mem.h"
 #include "traces/importer.h"
-#include "traces/zip.h"
+#include "traces/npz.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,37 +17,31 @@ static bool recognise_npy(const struct input *input)
 
 // Choices and counts have the same dimensions. Rows wider than any top-k are counts, and so are
 // rows as wide as the model has experts; the rest are choices.
-static bool array_kind(const struct import_def *def, const struct npy *array,
-                       enum import_kind *kind, struct error *err)
+static enum import_kind array_kind(const struct import *import, const struct npy *array)
 {
-    struct moe moe = {0};
+    const struct moe *moe = &import->moe;
     const uint64_t width = array->dims ? array->shape[array->dims - 1] : 0;
-    if (def->model[0] && !moe_load(def->model, &moe, NULL, err))
-        return error_prefix(err, "--model");
     const bool counts =
-        array->dims == 2 || width > MOE_MAX_TOPK || (width == moe.experts && width != moe.topk);
-    *kind = counts ? IMPORT_COUNTS : IMPORT_CHOICES;
-    return true;
+        array->dims == 2 || width > MOE_MAX_TOPK || (width == moe->experts && width != moe->topk);
+    return counts ? IMPORT_COUNTS : IMPORT_CHOICES;
 }
 
 static bool read_npy(struct import *import, const struct input *input, struct error *err)
 {
     struct npy array;
-    enum import_kind kind = IMPORT_CHOICES;
     if (import->def->shape[0])
         return error_set(err, EXIT_INPUT, "--shape: %s is a .npy file, which says its own",
                          input->path);
     if (!npy_parse(&array, input->path, input->file.bytes, input->file.length, err))
         return false;
-    const bool ok =
-        array_kind(import->def, &array, &kind, err) && import_add_array(import, kind, &array, err);
+    const bool ok = import_add_array(import, array_kind(import, &array), &array, err);
     npy_release(&array);
     return ok;
 }
 
 const struct importer importer_npy = {"NumPy array", recognise_npy, read_npy};
 
-// --- .npz, one a request, whose member routed_experts has [tokens, layers, k]
+// --- .npz, one a request, whose member routed_experts has [tokens, layers, k]; or counts
 
 static bool recognise_npz(const struct input *input)
 {
@@ -55,40 +49,51 @@ static bool recognise_npz(const struct input *input)
            !memmem(input->file.bytes, input->file.length, "data.pkl", 8);
 }
 
-// routed_experts, or the only array there is.
+// An array of a known name, or the only one there is.
 static const struct zip_member *find_array(const struct zip *zip, struct error *err)
 {
-    const struct zip_member *member = zip_find(zip, "routed_experts.npy");
-    if (!member && zip->count == 1)
-        member = &zip->members[0];
-    if (!member)
-        error_set(err, EXIT_INPUT, "%s: no array routed_experts, and %zu others", zip->name,
-                  zip->count);
-    return member;
+    static const char *const names[] = {"routed_experts.npy", "topk_ids.npy", "expert_ids.npy",
+                                        "logical_count.npy"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (zip_find(zip, names[i]))
+            return zip_find(zip, names[i]);
+    if (zip->count == 1)
+        return &zip->members[0];
+    error_set(err, EXIT_INPUT,
+              "%s: no array routed_experts, topk_ids, expert_ids or logical_count, and %zu others",
+              zip->name, zip->count);
+    return NULL;
+}
+
+static bool add_member(struct import *import, const struct zip *zip,
+                       const struct zip_member *member, struct npy *array, struct error *err)
+{
+    const enum import_kind kind = array_kind(import, array);
+    void *owned = NULL;
+    if (!import_check_array(kind, array, err) || !npz_read(array, zip, member, &owned, err))
+        return false;
+    if (owned)
+        import_own(import, owned);
+    return import_add_array(import, kind, array, err);
 }
 
 static bool read_member(struct import *import, const struct zip *zip, struct error *err)
 {
-    const unsigned char *bytes;
-    void *owned;
     const struct zip_member *member = find_array(zip, err);
-    if (!member || !zip_read(zip, member, &bytes, &owned, err))
+    struct npy array;
+    if (!member || !npz_open(&array, zip, member, err))
         return false;
-    if (owned)
-        import_own(import, owned);
-    char *name = mem_format("%s: %s", zip->name, member->name);
-    bool ok = npy_begins(bytes, member->bytes);
-    if (ok)
-        ok = import_add_bytes(import, name, bytes, member->bytes, err);
-    else
-        error_set(err, EXIT_INPUT, "%s: not a .npy file", name);
-    free(name);
+    const bool ok = add_member(import, zip, member, &array, err);
+    npy_release(&array);
     return ok;
 }
 
 static bool read_npz(struct import *import, const struct input *input, struct error *err)
 {
     struct zip zip;
+    if (import->def->shape[0])
+        return error_set(err, EXIT_INPUT, "--shape: %s is a .npz file, which says its own",
+                         input->path);
     if (!zip_open(&zip, input->path, input->file.bytes, input->file.length, err))
         return false;
     const bool ok = read_member(import, &zip, err);
@@ -139,7 +144,7 @@ const struct importer importer_base64 = {"base64 routed_experts", recognise_base
 
 static bool recognise_raw(const struct input *input)
 {
-    return input->def->shape[0] && input->file.bytes && !input->json;
+    return input->def->shape[0] && input->file.bytes && !input->json && !input->lines;
 }
 
 static bool read_raw(struct import *import, const struct input *input, struct error *err)

@@ -50,6 +50,8 @@ static bool read_choice_row(const struct import *import, const struct piece *pie
 // What the whole input holds.
 struct survey {
     bool *live;       // [axis]
+    bool *varied;     // [axis] whether first ids differ
+    uint16_t *last;   // [axis] the first id of the last row
     uint64_t *blanks; // [axis] blank rows
     uint64_t dropped; // single choices
     uint64_t tokens;
@@ -67,6 +69,8 @@ static bool survey_token(const struct import *import, const struct piece *piece,
             survey->blanks[l]++;
             continue;
         }
+        survey->varied[l] = survey->varied[l] || (survey->live[l] && ids[0] != survey->last[l]);
+        survey->last[l] = ids[0];
         survey->live[l] = true;
         for (uint32_t k = 0; k < import->width; k++)
             survey->dropped += ids[k] == ROUTING_DROPPED;
@@ -74,19 +78,23 @@ static bool survey_token(const struct import *import, const struct piece *piece,
     return true;
 }
 
-// Of one choice a token, no row repeats: the model says which layers are dense.
+// Of one choice a token, no row repeats: the model says which layers are dense, and engines fill
+// those with one id.
 static void dense_by_model(const struct import *import, struct survey *survey)
 {
     const struct moe *moe = &import->moe;
     if (import->width > 1 || import->layer_ids || import->axis != moe_model_layers(moe))
         return;
     for (uint32_t l = 0; l < import->axis; l++)
-        survey->live[l] = survey->live[l] && moe_layer_of(moe, l) != MOE_NOT_AN_MOE_LAYER;
+        survey->live[l] =
+            survey->live[l] && (survey->varied[l] || moe_layer_of(moe, l) != MOE_NOT_AN_MOE_LAYER);
 }
 
 static bool survey_choices(const struct import *import, struct survey *survey, struct error *err)
 {
     survey->live = mem_alloc(import->axis, sizeof *survey->live);
+    survey->varied = mem_alloc(import->axis, sizeof *survey->varied);
+    survey->last = mem_alloc(import->axis, sizeof *survey->last);
     survey->blanks = mem_alloc(import->axis, sizeof *survey->blanks);
     for (size_t p = 0; p < import->count; p++) {
         survey->tokens += import->pieces[p].rows;
@@ -143,27 +151,44 @@ static uint64_t write_positions(struct output *output)
             if (position < piece->first || position - piece->first >= piece->rows)
                 continue;
             any = true;
-            copy_token(output, piece, position - piece->first,
-                       (const uint32_t[]){(uint32_t)position,
-                                          (uint32_t)(piece->request % import->def->ranks)});
+            copy_token(
+                output, piece, position - piece->first,
+                (const uint32_t[]){(uint32_t)position, (uint32_t)(piece->request % import->ranks)});
         }
     }
     return position;
 }
 
-// Steps as recorded, numbered anew without those that hold no token.
+// Tokens of the step that begins with the piece.
+static uint64_t tokens_of_step(const struct import *import, size_t first)
+{
+    uint64_t tokens = 0;
+    for (size_t p = first; p < import->count; p++) {
+        if (import->pieces[p].step != import->pieces[first].step)
+            break;
+        tokens += import->pieces[p].rows;
+    }
+    return tokens;
+}
+
+// Steps as recorded, numbered anew without those that hold no token. Where source ranks are not
+// known, a step's tokens are shared out evenly, in their order.
 static uint64_t write_placed(struct output *output)
 {
     const struct import *import = output->import;
-    uint64_t steps = 0, last = 0;
+    uint64_t steps = 0, last = 0, before = 0, tokens = 0;
     for (size_t p = 0; p < import->count; p++) {
         const struct piece *piece = &import->pieces[p];
         if (piece->rows && (steps == 0 || piece->step != last)) {
             last = piece->step;
+            tokens = tokens_of_step(import, p);
+            before = 0;
             steps++;
         }
-        for (uint64_t t = 0; t < piece->rows; t++)
-            copy_token(output, piece, t, (const uint32_t[]){(uint32_t)steps - 1, piece->rank});
+        for (uint64_t t = 0; t < piece->rows; t++, before++) {
+            const uint64_t rank = import->ranked ? piece->rank : before * import->ranks / tokens;
+            copy_token(output, piece, t, (const uint32_t[]){(uint32_t)steps - 1, (uint32_t)rank});
+        }
     }
     return steps;
 }
@@ -178,9 +203,12 @@ static bool check_order(const struct import *import, struct error *err)
     if (positions && import->placed)
         return error_set(err, EXIT_INPUT, "--order: %s has steps of its own",
                          import->pieces[0].name);
-    if (positions && !import->def->ranks)
+    if (positions && !import->ranks)
         return error_set(err, EXIT_INPUT, "--order positions: expected --ep, the number of ranks");
-    return true;
+    return !import->placed || import->ranked || import->ranks ||
+           error_set(err, EXIT_INPUT,
+                     "%s: steps of all ranks together: expected --ep, how many ranks share them",
+                     import->pieces[0].name);
 }
 
 static bool write_choices(struct import *import, const struct survey *survey,
@@ -226,6 +254,8 @@ bool import_write_choices(struct import *import, struct trace_plan *plan,
     const bool ok =
         survey_choices(import, &survey, err) && write_choices(import, &survey, plan, report, err);
     free(survey.live);
+    free(survey.varied);
+    free(survey.last);
     free(survey.blanks);
     return ok;
 }

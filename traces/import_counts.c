@@ -76,7 +76,8 @@ static void take_counts(struct counting *counting, const struct piece *piece)
         max = sum > max ? sum : max;
     }
     const struct import_def *def = counting->import->def;
-    const uint64_t asked = (uint64_t)def->tokens * (counting->import->ranked ? 1 : def->ranks);
+    const uint64_t asked =
+        (uint64_t)def->tokens * (counting->import->ranked ? 1 : counting->import->ranks);
     counting->tokens = max && asked ? asked : (max + topk - 1) / topk;
 }
 
@@ -98,6 +99,40 @@ static bool check_counts(const struct counting *counting, const struct piece *pi
                      "%s: %" PRIu64 " tokens in one step: expected at most 2^20; --tokens draws "
                      "fewer",
                      piece->name, counting->tokens);
+}
+
+// Experts of a layer that have any choices in any piece, and how many choices they have.
+static uint32_t count_live(const struct import *import, uint32_t layer, uint64_t *choices)
+{
+    uint32_t live = 0;
+    *choices = 0;
+    for (uint32_t e = 0; e < import->width; e++) {
+        uint64_t sum = 0;
+        for (size_t p = 0; p < import->count; p++)
+            sum += (uint64_t)piece_int(&import->pieces[p], layer, 0, e);
+        *choices += sum;
+        live += sum > 0;
+    }
+    return live;
+}
+
+// So many choices per expert that half of them are left out by no chance.
+#define ENOUGH_CHOICES 4
+
+// A rank that counts its own experts alone leaves the others without choices in every layer.
+static void tell_one_rank(const struct import *import, const struct layer_map *map)
+{
+    uint32_t most = 0;
+    for (uint32_t l = 0; l < map->count; l++) {
+        uint64_t choices;
+        const uint32_t live = count_live(import, map->axis[l], &choices);
+        if (live > import->width / 2 || choices < (uint64_t)ENOUGH_CHOICES * import->width)
+            return;
+        most = live > most ? live : most;
+    }
+    notice("%s: no layer has choices of more than %" PRIu32 " of %" PRIu32 " experts: the counts "
+           "of one rank's experts alone? Then sum those of all ranks",
+           import->pieces[0].name, most, import->width);
 }
 
 // --- drawing -----------------------------------------------------------------------------------
@@ -171,9 +206,8 @@ static void write_tokens(struct counting *counting, const struct piece *piece, u
         for (size_t i = 0; i < (size_t)layers * topk; i++)
             counting->report->dropped += row[i] == UINT16_MAX;
         // Counts of all ranks together are shared out evenly, in the tokens' order.
-        const uint64_t source = counting->import->ranked
-                                    ? piece->rank
-                                    : t * counting->import->def->ranks / counting->tokens;
+        const uint64_t source =
+            counting->import->ranked ? piece->rank : t * counting->import->ranks / counting->tokens;
         const uint32_t place[] = {(uint32_t)step, (uint32_t)source};
         trace_writer_add(&counting->writer, &(struct trace_token){.ids = row, .step = place});
     }
@@ -244,7 +278,7 @@ static bool check_counts_order(const struct import *import, struct error *err)
     if (import->def->order != IMPORT_REQUESTS)
         return error_set(err, EXIT_INPUT, "--order: %s has counts, whose steps are their own",
                          import->pieces[0].name);
-    return import->ranked || import->def->ranks ||
+    return import->ranked || import->ranks ||
            error_set(err, EXIT_INPUT,
                      "%s: counts of all ranks together: expected --ep, how many ranks share them",
                      import->pieces[0].name);
@@ -280,9 +314,11 @@ bool import_write_counts(struct import *import, struct trace_plan *plan,
     if (import->placed)
         import_sort(import);
     bool *live = mem_alloc(import->axis, sizeof *live);
-    const bool ok = survey_counts(import, live, err) &&
-                    layer_map_init(&counting.map, import, live, err) &&
-                    write_counts(&counting, plan, err);
+    bool ok = survey_counts(import, live, err) && layer_map_init(&counting.map, import, live, err);
+    if (ok) {
+        tell_one_rank(import, &counting.map);
+        ok = write_counts(&counting, plan, err);
+    }
     free(live);
     layer_map_release(&counting.map);
     return ok;

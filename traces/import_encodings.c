@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,14 @@ static bool refuse_place(const struct lists *lists, size_t depth, struct error *
     return error_set(err, EXIT_INPUT, "%s%s: expected %s", lists->name, place, expected);
 }
 
+// 3, or 3.0 as PyTorch's floats are written.
+static bool is_whole_number(const json_t *item)
+{
+    const double value = json_real_value(item);
+    return json_is_integer(item) || (json_is_real(item) && fabs(value) < 0x1p53 &&
+                                     !(rint(value) < value) && !(rint(value) > value));
+}
+
 static bool read_json_list(struct lists *lists, const json_t *list, size_t depth, struct error *err)
 {
     char expected[64];
@@ -140,9 +149,10 @@ static bool read_json_list(struct lists *lists, const json_t *list, size_t depth
                 return false;
             continue;
         }
-        if (!json_is_integer(item))
+        if (!is_whole_number(item))
             return refuse_place(lists, depth + 1, err, "a whole number");
-        keep_value(lists, json_integer_value(item));
+        keep_value(lists, json_is_integer(item) ? json_integer_value(item)
+                                                : (int64_t)json_real_value(item));
     }
     return true;
 }
@@ -156,23 +166,32 @@ static size_t measure_lists(const json_t *list, uint64_t shape[3])
     return json_is_array(list) ? 4 : dims;
 }
 
-bool import_add_json(struct import *import, enum import_kind kind, const json_t *list,
-                     const char *name, struct error *err)
+bool import_json_array(struct import *import, const json_t *list, const char *name,
+                       struct npy *array, struct error *err)
 {
     struct lists lists = {.name = name};
     lists.dims = measure_lists(list, lists.shape);
-    if (lists.dims < 2 || lists.dims > 3)
+    if (lists.dims < 1 || lists.dims > 3)
+        return error_set(err, EXIT_INPUT, "%s: expected lists of whole numbers", name);
+    const bool ok = read_json_list(&lists, list, 0, err);
+    import_own(import, lists.values);
+    *array = (struct npy){.path = (char *)(uintptr_t)name,
+                          .type = NPY_I64,
+                          .dims = lists.dims,
+                          .shape = {lists.shape[0], lists.shape[1], lists.shape[2]},
+                          .data = lists.values};
+    return ok;
+}
+
+bool import_add_json(struct import *import, enum import_kind kind, const json_t *list,
+                     const char *name, struct error *err)
+{
+    struct npy array;
+    uint64_t shape[3];
+    if (measure_lists(list, shape) < 2)
         return error_set(err, EXIT_INPUT, "%s: expected lists of whole numbers, %s", name,
                          kind == IMPORT_COUNTS ? "[layers][experts] or [steps][layers][experts]"
                                                : "[tokens][layers][k]");
-    const bool ok = read_json_list(&lists, list, 0, err);
-    import_own(import, lists.values);
-    if (!ok)
-        return false;
-    const struct npy array = {.path = (char *)(uintptr_t)name,
-                              .type = NPY_I64,
-                              .dims = lists.dims,
-                              .shape = {lists.shape[0], lists.shape[1], lists.shape[2]},
-                              .data = lists.values};
-    return import_add_array(import, kind, &array, err);
+    return import_json_array(import, list, name, &array, err) &&
+           import_add_array(import, kind, &array, err);
 }

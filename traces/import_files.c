@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 #include "traces/import_write.h"
-#include "traces/importer.h"
+#include "traces/records.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -14,11 +14,27 @@
 
 const char *const import_order_names[] = {"requests", "positions", NULL};
 
+const char *const import_axes_names[] = {"auto", "steps-first", "layers-first", NULL};
+
 // The first that claims an input reads it: those that a magic number tells come before texts.
 static const struct importer *const importers[] = {
-    &importer_npy,      &importer_npz,      &importer_trtllm, &importer_history, &importer_location,
-    &importer_response, &importer_requests, &importer_base64, &importer_raw};
+    &importer_npy,    &importer_megatron, &importer_npz,      &importer_trtllm,
+    &importer_eplb,   &importer_logger,   &importer_history,  &importer_location,
+    &importer_lines,  &importer_response, &importer_requests, &importer_csv,
+    &importer_base64, &importer_raw};
 #define IMPORTERS (sizeof importers / sizeof importers[0])
+
+// Those of one document, which JSON Lines have a line for each of.
+static const struct importer *const document_importers[] = {&importer_history, &importer_location,
+                                                            &importer_response, &importer_requests};
+
+const struct importer *import_document_format(const struct input *input)
+{
+    for (size_t i = 0; i < sizeof document_importers / sizeof document_importers[0]; i++)
+        if (document_importers[i]->recognise(input))
+            return document_importers[i];
+    return NULL;
+}
 
 // --- inputs ------------------------------------------------------------------------------------
 
@@ -43,6 +59,14 @@ static bool looks_like_json(const struct mapped *file)
     return false;
 }
 
+static bool open_text(struct input *input, struct error *err)
+{
+    if (!looks_like_json(&input->file))
+        return true;
+    input->lines = records_are_lines((const char *)input->file.bytes, input->file.length);
+    return input->lines || parse_json(input, err);
+}
+
 static bool open_input(struct input *input, const struct import_def *def, const char *path,
                        struct error *err)
 {
@@ -51,10 +75,7 @@ static bool open_input(struct input *input, const struct import_def *def, const 
     if (stat(path, &status) != 0)
         return error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
     input->folder = S_ISDIR(status.st_mode);
-    if (input->folder)
-        return true;
-    return mapped_open(&input->file, path, err) &&
-           (!looks_like_json(&input->file) || parse_json(input, err));
+    return input->folder || (mapped_open(&input->file, path, err) && open_text(input, err));
 }
 
 // --- which importer ----------------------------------------------------------------------------
@@ -70,6 +91,53 @@ bool import_folder_has(const char *folder, const char *name)
     const bool there = access(path, F_OK) == 0;
     free(path);
     return there;
+}
+
+#define PYTHON "python3 -c \"import pandas, pickle, numpy; "
+
+// Files that another program has to unpack or convert first, by how they begin.
+static const struct {
+    const char *magic;
+    size_t bytes;
+    const char *what, *remedy;
+} foreign_files[] = {
+    {"PAR1", 4, "a Parquet file",
+     "convert it, such as by " PYTHON "numpy.save('trace.npy', numpy.stack(pandas.read_parquet("
+     "'FILE')['routed_experts']))\", or with a row a token by .to_csv('trace.csv', index=False)"},
+    {"\x80", 1, "a pickle",
+     "convert it: " PYTHON "numpy.save('trace.npy', pickle.load(open('FILE', 'rb')))\""},
+    {"\x1f\x8b", 2, "gzip", "unpack it: gunzip FILE"},
+    {"\x28\xb5\x2f\xfd", 4, "zstd", "unpack it: unzstd FILE"},
+    {"BZh", 3, "bzip2", "unpack it: bunzip2 FILE"},
+    {"\xfd"
+     "7zXZ",
+     5, "xz", "unpack it: unxz FILE"},
+    {"\x89HDF", 4, "an HDF5 file", "convert it to .npy, such as by h5py and numpy.save"},
+};
+
+// Raw ids may begin like any of them; --shape says that they are raw.
+static bool refuse_foreign(const struct input *input, struct error *err)
+{
+    if (input->def->shape[0])
+        return true;
+    for (size_t i = 0; i < sizeof foreign_files / sizeof foreign_files[0]; i++)
+        if (input->file.length > foreign_files[i].bytes &&
+            !memcmp(input->file.bytes, foreign_files[i].magic, foreign_files[i].bytes))
+            return error_set(err, EXIT_INPUT, "%s: %s: %s", input->path, foreign_files[i].what,
+                             foreign_files[i].remedy);
+    return true;
+}
+
+static bool is_layout(const struct input *input)
+{
+    static const char *const keys[] = {"physical_to_logical_map", "model_maps", "layer_list",
+                                       "initial_global_assignments"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (json_object_get(input->json, keys[i]))
+            return true;
+    const json_t *first = json_array_get(input->json, 0);
+    return json_is_integer(first) || json_is_integer(json_array_get(first, 0)) ||
+           input_holds(input, "\ninitial_global_assignments:");
 }
 
 // What people may well try that is no routing, or needs another way in.
@@ -88,18 +156,19 @@ static bool refuse_input(const struct input *input, struct error *err)
         return error_set(err, EXIT_INPUT,
                          "%s: a PyTorch file: convert it with python3 traces/sglang_pt.py",
                          input->path);
-    if (input_holds(input, "\ninitial_global_assignments:") ||
-        json_object_get(input->json, "physical_to_logical_map"))
+    if (is_layout(input))
         return error_set(err, EXIT_INPUT,
                          "%s: a layout, which says nothing of tokens: see --layout", input->path);
     return error_set(err, EXIT_INPUT,
-                     "%s: no known format: expected routed_experts (.npy, .npz, base64, JSON), "
-                     "TensorRT-LLM expert statistics, logical_count or load_history JSON",
+                     "%s: no known format: expected what epsim help trace import lists: arrays, "
+                     "JSON or CSV of choices or counts, or a folder of statistics",
                      input->path);
 }
 
 static const struct importer *find_importer(const struct input *input, struct error *err)
 {
+    if (!refuse_foreign(input, err))
+        return NULL;
     for (size_t i = 0; i < IMPORTERS; i++)
         if (importers[i]->recognise(input))
             return importers[i];
@@ -144,12 +213,9 @@ static bool resolve_import_shape(struct import *import, struct error *err)
         import->experts = import->width;
     else
         import->topk = import->width;
-    if (def->model[0]) {
-        if (!moe_load(def->model, &import->moe, NULL, err))
-            return error_prefix(err, "--model");
+    if (def->model[0])
         return agrees_with_model(import, "experts", import->experts, import->moe.experts, err) &&
                agrees_with_model(import, "topk", import->topk, import->moe.topk, err);
-    }
     if (!import->experts || !import->topk)
         return error_set(
             err, EXIT_INPUT, "%s: does not say %s: expected --model MODEL", import->pieces[0].name,
@@ -202,13 +268,19 @@ static bool write_trace(struct import *import, struct import_report *report, str
     return ok;
 }
 
+static bool load_model(struct import *import, struct error *err)
+{
+    const char *model = import->def->model;
+    return !model[0] || moe_load(model, &import->moe, NULL, err) || error_prefix(err, "--model");
+}
+
 bool trace_import(const struct import_def *def, struct import_report *report, struct error *err)
 {
     assert(def->input_count > 0);
-    struct import import = {.def = def};
+    struct import import = {.def = def, .ranks = def->ranks};
     struct input *inputs = mem_alloc(def->input_count, sizeof *inputs);
     *report = (struct import_report){0};
-    bool ok = true;
+    bool ok = load_model(&import, err);
     for (size_t i = 0; ok && i < def->input_count; i++)
         ok = open_input(&inputs[i], def, def->inputs[i], err);
     ok = ok && read_inputs(&import, inputs, report, err) && write_trace(&import, report, err);

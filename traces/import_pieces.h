@@ -37,7 +37,8 @@ struct import {
     void **owned; // memory that pieces borrow, beside that of the inputs
     struct mapped *maps;
     size_t owned_count, map_count;
-    struct moe moe; // once resolved
+    uint32_t ranks; // that share what is not by rank: as asked, or as the input says; 0: not said
+    struct moe moe; // the model's from the start where one is asked; else once resolved
 };
 
 // Takes memory that pieces borrow; returns it.
@@ -50,8 +51,12 @@ void import_own_map(struct import *import, struct mapped mapped);
 struct piece *import_add(struct import *import, enum import_kind kind, const char *name,
                          const uint64_t shape[2], struct error *err);
 
-// Adds an array of integers: choices [tokens, layers, k] as one piece, counts [layers, experts] as
-// one and [steps, layers, experts] as one a step. Borrows its data.
+// What of an array's type and shape alone is refused by import_add_array, which needs no data.
+bool import_check_array(enum import_kind kind, const struct npy *array, struct error *err);
+
+// Adds an array of whole numbers, whatever their type: choices [tokens, layers, k] as one piece,
+// counts [layers, experts] as one and [steps, layers, experts] as one a step; or with layers first,
+// by the import's axes. Borrows its data.
 bool import_add_array(struct import *import, enum import_kind kind, const struct npy *array,
                       struct error *err);
 

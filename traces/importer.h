@@ -14,6 +14,7 @@ struct input {
     bool folder;
     struct mapped file;
     json_t *json; // the document, when the file is one
+    bool lines;   // JSON Lines, which traces/records.h goes through
 };
 
 // Whether there is a file of that name in it; nothing is in a file.
@@ -30,8 +31,12 @@ struct importer {
     bool (*read)(struct import *import, const struct input *input, struct error *err);
 };
 
-extern const struct importer importer_npy, importer_npz, importer_trtllm, importer_base64,
-    importer_response, importer_history, importer_location, importer_requests, importer_raw;
+extern const struct importer importer_npy, importer_npz, importer_megatron, importer_trtllm,
+    importer_base64, importer_response, importer_history, importer_location, importer_requests,
+    importer_raw, importer_eplb, importer_logger, importer_lines, importer_csv;
+
+// The importer of a document with such content; NULL where there is none.
+const struct importer *import_document_format(const struct input *input);
 
 // ---- what importers add arrays of ids and counts by, in the encodings that engines send: each
 // becomes pieces
@@ -40,6 +45,11 @@ extern const struct importer importer_npy, importer_npz, importer_trtllm, import
 // --shape. Borrows the bytes.
 bool import_add_bytes(struct import *import, const char *name, const void *bytes, size_t length,
                       struct error *err);
+
+// Nested JSON lists of whole numbers, one to three deep, as an array of i64 that the import owns.
+// Refuses lists of other lengths than the first, and what is no whole number; 1.0 is one.
+bool import_json_array(struct import *import, const json_t *list, const char *name,
+                       struct npy *array, struct error *err);
 
 // Adds choices or counts of nested JSON lists of whole numbers, as import_add_array takes them. The
 // message has the place in it ("a.json: key[3][5]: ...").

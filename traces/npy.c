@@ -16,7 +16,8 @@ const char npy_magic[6] = {'\x93', 'N', 'U', 'M', 'P', 'Y'};
 // clang-format off
 const struct npy_type_row npy_types[NPY_TYPES] = {
     [NPY_U8] = {"u8", "u1", 1},   [NPY_U16] = {"u16", "u2", 2}, [NPY_U32] = {"u32", "u4", 4},
-    [NPY_I16] = {"i16", "i2", 2}, [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
+    [NPY_U64] = {"u64", "u8", 8}, [NPY_I8] = {"i8", "i1", 1},   [NPY_I16] = {"i16", "i2", 2},
+    [NPY_I32] = {"i32", "i4", 4}, [NPY_I64] = {"i64", "i8", 8},
     [NPY_F16] = {"f16", "f2", 2}, [NPY_F32] = {"f32", "f4", 4}, [NPY_F64] = {"f64", "f8", 8},
 };
 // clang-format on
@@ -122,7 +123,8 @@ static bool parse_descr(struct npy *npy, struct scanner *scan, struct error *err
         return true;
     }
     return error_set(err, EXIT_INPUT,
-                     "%s: descr: '%s': expected |u1, <u2, <u4, <i2, <i4, <i8, <f2, <f4 or <f8",
+                     "%s: descr: '%s': expected |u1, |i1, <u2, <u4, <u8, <i2, <i4, <i8, <f2, "
+                     "<f4 or <f8",
                      npy->path, error_quote(descr, quoted));
 }
 
@@ -239,17 +241,18 @@ static bool find_npy_header(struct npy *npy, const unsigned char *bytes, size_t 
     return true;
 }
 
+uint64_t npy_data_bytes(const struct npy *npy)
+{
+    return npy_count(npy) * npy_types[npy->type].bytes;
+}
+
 static bool check_data_bytes(const struct npy *npy, uint64_t have, struct error *err)
 {
     uint64_t need = npy_types[npy->type].bytes;
-    bool none = false;
-    for (size_t i = 0; i < npy->dims; i++) {
+    for (size_t i = 0; i < npy->dims; i++)
         if (__builtin_mul_overflow(need, npy->shape[i] ? npy->shape[i] : 1, &need))
             return refuse_file(npy, err, "shape: its size overflows 64 bits");
-        none = none || npy->shape[i] == 0;
-    }
-    if (none)
-        need = 0;
+    need = npy_data_bytes(npy);
     if (have < need)
         return error_set(err, EXIT_INPUT,
                          "%s: truncated: the shape needs %" PRIu64 " bytes of data, the file has "
@@ -263,28 +266,43 @@ bool npy_begins(const void *bytes, size_t length)
     return length >= sizeof npy_magic && memcmp(bytes, npy_magic, sizeof npy_magic) == 0;
 }
 
-static bool parse_npy(struct npy *npy, const unsigned char *bytes, size_t length, struct error *err)
+// Of a file of `total` bytes, whose first `length` are here.
+static bool parse_npy(struct npy *npy, const unsigned char *bytes, size_t length, uint64_t total,
+                      struct error *err)
 {
     struct scanner scan = {0};
     return find_npy_header(npy, bytes, length, &scan, err) && parse_header(npy, scan, err) &&
-           check_data_bytes(npy, length - (size_t)((const unsigned char *)npy->data - bytes), err);
+           check_data_bytes(npy, total - (size_t)((const unsigned char *)npy->data - bytes), err);
 }
 
 bool npy_parse(struct npy *npy, const char *name, const void *bytes, size_t length,
                struct error *err)
 {
     *npy = (struct npy){.path = mem_copy_text(name)};
-    if (parse_npy(npy, bytes, length, err))
+    if (parse_npy(npy, bytes, length, length, err))
         return true;
     npy_release(npy);
     return false;
+}
+
+bool npy_parse_header(struct npy *npy, const char *name, const void *bytes, size_t length,
+                      uint64_t total, size_t *header, struct error *err)
+{
+    *npy = (struct npy){.path = mem_copy_text(name)};
+    if (!parse_npy(npy, bytes, length, total, err)) {
+        npy_release(npy);
+        return false;
+    }
+    *header = (size_t)((const unsigned char *)npy->data - (const unsigned char *)bytes);
+    npy->data = NULL;
+    return true;
 }
 
 bool npy_open(struct npy *npy, const char *path, struct error *err)
 {
     *npy = (struct npy){.path = mem_copy_text(path)};
     if (mapped_open(&npy->mapped, path, err) &&
-        parse_npy(npy, npy->mapped.bytes, npy->mapped.length, err))
+        parse_npy(npy, npy->mapped.bytes, npy->mapped.length, npy->mapped.length, err))
         return true;
     npy_release(npy);
     return false;
@@ -296,6 +314,7 @@ union element {
     uint8_t u8;
     uint16_t u16;
     uint32_t u32;
+    int8_t i8;
     int16_t i16;
     int32_t i32;
     int64_t i64;
@@ -322,10 +341,13 @@ int64_t npy_int(const struct npy *npy, uint64_t index)
         return element.u16;
     case NPY_U32:
         return element.u32;
+    case NPY_I8:
+        return element.i8;
     case NPY_I16:
         return element.i16;
     case NPY_I32:
         return element.i32;
+    case NPY_U64: // the bits of an i64
     case NPY_I64:
         return element.i64;
     default:

@@ -18,6 +18,8 @@ enum npy_type {
     NPY_U8,
     NPY_U16,
     NPY_U32,
+    NPY_U64,
+    NPY_I8,
     NPY_I16,
     NPY_I32,
     NPY_I64,
@@ -59,6 +61,14 @@ bool npy_parse(struct npy *npy, const char *name, const void *bytes, size_t leng
                struct error *err);
 void npy_release(struct npy *npy);
 
+// The header alone, of a file of `total` bytes whose first `length` are in memory: all that is
+// refused above, and a header that goes on behind them. *header: bytes before the data, which the
+// array does not have. Released by npy_release.
+bool npy_parse_header(struct npy *npy, const char *name, const void *bytes, size_t length,
+                      uint64_t total, size_t *header, struct error *err);
+
+uint64_t npy_data_bytes(const struct npy *npy); // what the shape takes
+
 // Elements from first up to last are not wanted soon: their pages leave memory, and come back from
 // the file when they are read after all. Any thread, at any time. Nothing is done where it was
 // parsed from memory.
@@ -70,6 +80,7 @@ bool npy_begins(const void *bytes, size_t length);
 uint64_t npy_count(const struct npy *npy); // product of the shape
 
 // Element i as an integer (integer types only), or as a double.
+// u64 beyond 2^63 - 1 comes out negative.
 int64_t npy_int(const struct npy *npy, uint64_t index);
 double npy_real(const struct npy *npy, uint64_t index);
 

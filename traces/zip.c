@@ -255,3 +255,34 @@ bool zip_read(const struct zip *zip, const struct zip_member *member, const unsi
     }
     return ok;
 }
+
+static bool inflate_start(const struct zip *zip, const struct zip_member *member,
+                          const unsigned char *from, unsigned char *bytes, size_t *count,
+                          struct error *err)
+{
+    z_stream stream = {.next_in = (Bytef *)(uintptr_t)from,
+                       .avail_in =
+                           (uInt)(member->stored < UINT32_MAX ? member->stored : UINT32_MAX),
+                       .next_out = bytes,
+                       .avail_out = (uInt)*count};
+    int state = inflateInit2(&stream, -MAX_WBITS);
+    while (state == Z_OK && stream.avail_out > 0)
+        state = inflate(&stream, Z_NO_FLUSH);
+    inflateEnd(&stream);
+    *count -= stream.avail_out;
+    return state == Z_OK || state == Z_STREAM_END ||
+           error_set(err, EXIT_INPUT, "%s: %s: broken deflate data", zip->name, member->name);
+}
+
+bool zip_read_start(const struct zip *zip, const struct zip_member *member, unsigned char *bytes,
+                    size_t *count, struct error *err)
+{
+    uint64_t data = 0;
+    if (!find_data(zip, member, &data, err))
+        return false;
+    if (member->deflated)
+        return inflate_start(zip, member, zip->bytes + data, bytes, count, err);
+    *count = member->bytes < *count ? (size_t)member->bytes : *count;
+    memcpy(bytes, zip->bytes + data, *count);
+    return true;
+}

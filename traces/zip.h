@@ -42,4 +42,9 @@ const struct zip_member *zip_find(const struct zip *zip, const char *name);
 bool zip_read(const struct zip *zip, const struct zip_member *member, const unsigned char **bytes,
               void **owned, struct error *err);
 
+// A member's first *count bytes, for which there is room; fewer where it has no more (*count says).
+// Checks no more than that the archive holds them.
+bool zip_read_start(const struct zip *zip, const struct zip_member *member, unsigned char *bytes,
+                    size_t *count, struct error *err);
+
 #endif

@@ -32,8 +32,10 @@ static bool may_be_large(const uint8_t *data, size_t size)
         return size % 2;
     if (npy_begins(data, size))
         return !memmem(data, size < 128 ? size : 128, "'descr': '|u1'", 14);
-    for (size_t i = 0; i < size && digits < 4; i++)
-        digits = data[i] >= '0' && data[i] <= '9' ? digits + 1 : 0;
+    for (size_t i = 0; i < size && digits < 4; i++) {
+        const bool exponent = digits > 0 && (data[i] == 'e' || data[i] == 'E');
+        digits = exponent ? 4 : data[i] >= '0' && data[i] <= '9' ? digits + 1 : 0;
+    }
     return digits >= 4;
 }
 

@@ -68,6 +68,73 @@ def write_text(counts):
     write_json("per-request.json", steps)
 
 
+def write_lines(name, records):
+    with open(path(name), "w", encoding="ascii") as out:
+        for record in records:
+            out.write(json.dumps(record) + "\n")
+
+
+def slot_loads(counts):
+    """Counts of experts as those of the ten slots of physical_map(), of MoE layers alone."""
+    slots = numpy.concatenate([counts, numpy.zeros((LAYERS, 2), dtype=counts.dtype)], axis=1)
+    for expert in range(2):
+        slots[:, EXPERTS + expert] = slots[:, expert] // 2
+        slots[:, expert] -= slots[:, EXPERTS + expert]
+    return slots[DENSE:].tolist()
+
+
+def write_logs(counts):
+    ids = choices(TOKENS)
+    places = [(t, layer) for t in range(TOKENS) for layer in range(DENSE, LAYERS)]
+    write_lines("log.jsonl", [{"type": "meta", "model_id": "tiny", "top_k": TOPK, "num_experts": EXPERTS}] + [
+        {"type": "route", "req_id": f"r{t // 4}", "token_idx": t % 4, "layer": layer, "topk_ids": ids[t, layer].tolist(),
+         "topk_weights": [0.75, 0.25]} for t, layer in reversed(places) if t < 4] + [
+        {"type": "route", "req_id": f"r{t // 4}", "token_idx": t % 4, "layer": layer, "topk_ids": ids[t, layer].tolist(),
+         "topk_weights": [0.75, 0.25]} for t, layer in places if t >= 4])
+    write_lines("batches.jsonl", [{"layer_name": f"model.layers.{layer}.mlp.experts", "topk_ids": ids[:, layer].tolist()}
+                                  for layer in range(DENSE, LAYERS)])
+    write_lines("answers.jsonl", [{"choices": [{"routed_experts": ids[:4].tolist()}]},
+                                  {"choices": [{"routed_experts": ids[4:].tolist()}]}])
+    with open(path("tokens.csv"), "w", encoding="ascii") as out:
+        out.write("token,layer_id,expert_0,expert_1,score\n")
+        for t, layer in places:
+            out.write(f"{t},{layer},{ids[t, layer, 0]},{ids[t, layer, 1]},0.5\n")
+    with open(path("lists.csv"), "w", encoding="ascii") as out:
+        out.write("request_id;position;layer;topk_ids\n")
+        for t, layer in places:
+            out.write(f"only;{t};{layer};\"[{ids[t, layer, 0]}, {ids[t, layer, 1]}]\"\n")
+    with open(path("counts.csv"), "w", encoding="ascii") as out:
+        out.write("step,layer_id,expert_id,count\n")
+        for step, layer, expert in numpy.ndindex(counts.shape):
+            if counts[step, layer, expert]:
+                out.write(f"{step},{layer},{expert},{counts[step, layer, expert]}\n")
+    write_json("counts-floats.json", {"logical_count": counts[0].astype("f4").tolist()})
+    numpy.save(path("layers-first.npy"), numpy.ascontiguousarray(counts.transpose(1, 0, 2)).astype("<f4"))
+    write_lines("eplb-stats.jsonl", [{"record_type": "eplb_load_meta", "version": 1, "num_ranks": 3, "num_layers": LAYERS - DENSE,
+                                      "num_redundant_experts": 2}] + [
+        {"record_type": "eplb_load_stats", "version": 1, "step": 1, "expert_load": slot_loads(of_step),
+         "p2l_map": physical_map()[DENSE:]} for of_step in counts])
+    write_lines("eplb-keys.jsonl", [{"eplb_load_meta": {"num_ranks": 3}}] + [
+        {"eplb_load_stats": {"step": step, "expert_load": slot_loads(of_step), "p2l_map": physical_map()[DENSE:]}}
+        for step, of_step in enumerate(counts)])
+
+
+def write_megatron():
+    """As its ExpertLoadRecorder writes: rows behind forward_counts are not filled."""
+    for rank in range(2):
+        loads = numpy.full((LAYERS - DENSE, 3, EXPERTS), 999, dtype=numpy.int32)
+        for step in range(2):
+            ids = choices(3 + rank, 100 + step + rank)
+            for layer in range(DENSE, LAYERS):
+                loads[layer - DENSE, step] = numpy.bincount(ids[:, layer].ravel(), minlength=EXPERTS)
+        numpy.savez(path(f"megatron-{rank}.npz"), dump_version=numpy.asarray("mcore_ep_load_dump_v1"), loads=loads,
+                    layer_numbers=numpy.arange(DENSE + 1, LAYERS + 1, dtype=numpy.int32),
+                    forward_counts=numpy.asarray([3, 2, 2, 2], dtype=numpy.int32),
+                    ep_group_ranks=numpy.asarray([0, 1], dtype=numpy.int32), ep_rank=numpy.int32(rank),
+                    ep_size=numpy.int32(2), global_rank=numpy.int32(rank),
+                    num_global_physical_experts=numpy.int32(EXPERTS), num_local_physical_experts=numpy.int32(EXPERTS // 2))
+
+
 def write_json(name, value):
     with open(path(name), "w", encoding="ascii") as out:
         json.dump(value, out)
@@ -123,4 +190,6 @@ if "--pt" in sys.argv:
     write_pt()
 else:
     write_text(COUNTS)
+    write_logs(COUNTS)
+    write_megatron()
     write_trtllm()

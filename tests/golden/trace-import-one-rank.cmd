@@ -1,0 +1,1 @@
+D=$PWD; cd "$(mktemp -d)" && echo '{"logical_count": [[9,8,7,8,0,0,0,0],[8,8,8,8,0,0,0,0],[9,9,7,7,0,0,0,0],[8,8,9,7,0,0,0,0]]}' > one.json && $EPSIM trace import one.json --model "$D"/tests/data/import/model.yaml --ep 2 -o t; rm -r "$PWD"

@@ -87,7 +87,7 @@ static bool read_slow_key(const struct slow_reader *reader, struct slow_part *pa
     return true;
 }
 
-// "gpu=5" or "node=1": the ranks that the part is about.
+// "gpu=5", "node=1" or "all": the ranks that the part is about.
 static bool read_slow_place(const struct slow_reader *reader, struct slow_part *part,
                             const char *text)
 {
@@ -96,10 +96,15 @@ static bool read_slow_place(const struct slow_reader *reader, struct slow_part *
     const char *digits = strchr(text, '=');
     const uint32_t max = node ? place->nodes : place->nodes * place->gpus_per_node;
     char quoted[ERROR_QUOTE_BYTES], *end;
+    if (!strcmp(text, "all")) {
+        part->count = place->nodes * place->gpus_per_node;
+        return true;
+    }
     if (!node && !gpu)
-        return error_set(reader->err, EXIT_INPUT,
-                         "'%s': expected gpu=N or node=N, then what is slow, as in gpu=5:nic=0.5",
-                         error_quote(text, quoted));
+        return error_set(
+            reader->err, EXIT_INPUT,
+            "'%s': expected gpu=N, node=N or all, then what is slow, as in gpu=5:nic=0.5",
+            error_quote(text, quoted));
     const bool number = isdigit((unsigned char)*++digits);
     const unsigned long index = strtoul(digits, &end, 10);
     if (!number || *end || index >= max)

@@ -40,10 +40,10 @@ struct slow_place {
     bool nics, nvlink;  // in use
 };
 
-// Reads "gpu=5:nic=0.5:late=300us,node=1:compute=0.8"; '+' may stand for ',', which separates keys
-// in a cluster's one-line form. Refuses what the place does not have, unknown names, shares out
-// of range, the same said twice of a GPU, and two shares of one NIC. An empty text: all are
-// healthy. The message has no place in it.
+// Reads "gpu=5:nic=0.5:late=300us,node=1:compute=0.8", or "all:..." of every GPU; '+' may stand for
+// ',', which separates keys in a cluster's one-line form. Refuses what the place does not have,
+// unknown names, shares out of range, the same said twice of a GPU, and two shares of one NIC. An
+// empty text: all are healthy. The message has no place in it.
 bool slow_parse(struct slow *slow, const char *text, const struct slow_place *place,
                 struct error *err);
 

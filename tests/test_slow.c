@@ -27,6 +27,8 @@ static const struct {
 } read_rows[] = {
     {"gpu=5:nic=0.5", FOUR, 5, 0.5, 1, 1, 0},
     {"gpu=5:nic=0.5", FOUR, 4, 1, 1, 1, 0},
+    {"all:compute=0.5", FOUR, 0, 1, 1, 0.5, 0},
+    {"all:compute=0.5", FOUR, 31, 1, 1, 0.5, 0},
     {"gpu=31:nic=0.5:nvlink=0.8:compute=0.7:late=300us", FOUR, 31, 0.5, 0.8, 0.7, 300},
     {"node=1:nic=0.25", FOUR, 8, 0.25, 1, 1, 0},
     {"node=1:nic=0.25", FOUR, 15, 0.25, 1, 1, 0},
@@ -65,6 +67,8 @@ static const struct {
     const char *wants[2];
 } refused[] = {
     {"gpu=5", FOUR, {"gpu=5:nic=0.5"}},
+    {"all=1:nic=0.5", FOUR, {"'all=1'", "gpu=N, node=N or all"}},
+    {"all:nic=0.5,gpu=3:nic=0.5", FOUR, {"given twice"}},
     {"gpu=5:", FOUR, {"gpu=5:nic=0.5"}},
     {"gpu=32:nic=0.5", FOUR, {"'gpu=32'", "0 to 31"}},
     {"node=4:nic=0.5", FOUR, {"'node=4'", "0 to 3"}},
@@ -302,7 +306,7 @@ static struct spec prefill(uint32_t tokens)
 static double bound_of(const struct scene *scene, size_t transfer, char *busiest)
 {
     return scene_bound_ps(scene->scenario.schedule, &scene->scenario.schedule->transfers[transfer],
-                             busiest);
+                          busiest);
 }
 
 START_TEST(half_a_nic_doubles_its_bound)

@@ -22,7 +22,7 @@ struct verb {
 };
 
 struct command {
-    const char *name;    // of a verb with options of its own: "trace import"
+    const char *name; // of a verb with options of its own: "trace import"
     const char *summary;
     const char *page; // of help: two examples at least, usage, a line "{flags}", notes
 
@@ -53,7 +53,7 @@ enum exit_code command_start(const struct command *command, struct command_line 
 char *command_text(const struct command_line *line);
 
 extern const struct command command_simulate, command_estimate, command_compare, command_replay,
-    command_accuracy, command_calibrate, command_trace, command_trace_import, command_trace_export,
-    command_trace_make, command_layout, command_plot;
+    command_diagnose, command_accuracy, command_calibrate, command_trace, command_trace_import,
+    command_trace_export, command_trace_make, command_layout, command_plot;
 
 #endif

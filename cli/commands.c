@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_simulate,  &command_estimate, &command_compare, &command_replay, &command_accuracy,
-    &command_calibrate, &command_trace,    &command_layout,  &command_plot,
+    &command_simulate, &command_estimate,  &command_compare, &command_replay, &command_diagnose,
+    &command_accuracy, &command_calibrate, &command_trace,   &command_layout, &command_plot,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -32,6 +32,7 @@ const struct field cluster_fields[] = {
     COUNT(nodes, 1, CLUSTER_MAX_RANKS, "NVLink domains"),
     COUNT(gpus_per_node, 1, CLUSTER_MAX_RANKS, "GPUs of a node"),
     COUNT(nics_per_node, 0, CLUSTER_MAX_RANKS, "NICs of a node; 0: one a GPU"),
+    COUNT(ports_per_nic, 0, 16, "ports of a NIC, which share its rate; 0: not said"),
     ROW("rails", FIELD_BOOL, rails, 0, 0, "each NIC index has a leaf switch of its own"),
     {.key = "inside", .kind = FIELD_ENUM, .offset = offsetof(struct cluster, inside),
      .names = inside_names,

@@ -22,6 +22,7 @@ struct cluster {
     uint32_t nodes;
     uint32_t gpus_per_node;
     uint32_t nics_per_node; // 0: one a GPU; fewer than GPUs: shared; more: added up
+    uint32_t ports_per_nic; // that share its rate; 0: not said
     bool rails;             // each NIC index has a leaf switch of its own (rail-optimised)
     enum inside inside;     // nic: no NVLink in use, GPUs of a node too meet over their NICs
     uint32_t shared_gpus;   // GPUs (or cores that compute) that all ranks share; 0: one each
@@ -90,6 +91,10 @@ bool cluster_of_gpu(const char *gpu, char *name);
 // The one-line form of a cluster: every key that differs from cluster_default(). cluster_load reads
 // it back. Freed by the caller.
 char *cluster_line(const struct cluster *cluster);
+
+// The keys that `to` has otherwise than `from`, as that form says them: "nic_effective=24GB/s,
+// nics_per_node=1" without the blank; "" for none. Freed by the caller.
+char *cluster_line_changes(const struct cluster *from, const struct cluster *to);
 
 // Sets the number of nodes for `ep` ranks: ep / gpus_per_node, or one node of ep GPUs when fewer
 // than a node has. Refuses a number that leaves a node partly used, zero, and above

@@ -13,8 +13,8 @@ LAYOUT = "tests/data/layout/trtllm-ep32.yaml"
 WORK = 8192  # tokens of all ranks together, at most
 FIGURES = ["ranks", "traffic", "compare", "accuracy-rows", "replay", "replay-ranks"]
 COMMANDS = [
-    "simulate", "estimate", "compare", "replay", "accuracy", "calibrate", "trace info", "trace make", "trace import",
-    "trace export", "layout", "plot"
+    "simulate", "estimate", "compare", "replay", "accuracy", "diagnose", "calibrate", "trace info", "trace make",
+    "trace import", "trace export", "layout", "plot"
 ]
 
 
@@ -213,6 +213,13 @@ tests/data/nccl-tests/alltoall-1x8.txt tests/data/nccl-tests/alltoall-2x8.txt --
 tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt --fit study/fits/nccl-tests.yaml \
   --cluster 2x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s
 """)
+
+
+def diagnose(rng):
+    cluster = rng.choice(["h20-cx7:nics_per_node=4", "h100-cx7", "h800-cx7:nic=800Gbps"])
+    files = [f"tests/data/diagnose/{rng.choice(['h20-one-port', 'h20-one-nic', 'h100-half-rate', 'noise'])}.csv"]
+    flags = maybe(rng, 0.5, "--cluster", cluster) + maybe(rng, 0.3, "--interval", rng.choice([50, 99]))
+    return Question("diagnose", [["diagnose", *files, *flags, *output(rng, ["diagnose", "diagnose-causes"])]])
 
 
 def accuracy(rng):
@@ -479,7 +486,7 @@ def wrong_file(rng):
 
 
 WEIGHTS = [(8, lambda r: layer_question(r, "simulate")), (6, lambda r: layer_question(r, "estimate")), (4, compare),
-           (4, replay), (4, accuracy), (3, calibrate), (2, trace_info), (3, trace_make), (4, trace_import),
+           (4, replay), (4, accuracy), (2, diagnose), (3, calibrate), (2, trace_info), (3, trace_make), (4, trace_import),
            (3, trace_export), (5, layout), (2, plot), (4, show), (2, help_page), (5, wrong_line), (6, wrong_file)]
 
 

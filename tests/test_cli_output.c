@@ -64,7 +64,7 @@ END_TEST
 // ---- help --------------------------------------------------------------------------------------
 
 static const char *const pages[] = {
-    "simulate", "estimate",     "compare",      "replay",     "accuracy", "calibrate",
+    "simulate", "estimate",     "compare",      "replay",     "accuracy", "calibrate", "diagnose",
     "trace",    "trace import", "trace export", "trace make", "layout",   "plot",
 };
 
@@ -217,7 +217,8 @@ START_TEST(json_of_a_matrix)
     for (size_t e = 0; e < COUNT(engines); e++) {
         char arguments[256];
         snprintf(arguments, sizeof arguments,
-                 "%s --traffic tests/data/traffic/incast-8.txt --cluster 1x8:nvlink_effective=160GB/s --json",
+                 "%s --traffic tests/data/traffic/incast-8.txt --cluster "
+                 "1x8:nvlink_effective=160GB/s --json",
                  engines[e]);
         json_t *document = run_json(arguments);
         assert_timing(document);
@@ -292,7 +293,8 @@ static const char *const repeated[] = {
     "--json",
     "simulate --ep 16 --tokens 32 --trace traces/minimoe-256e --model deepseek-v3 --layer 1 --step "
     "3 --json",
-    "simulate --traffic tests/data/traffic/uneven-32.txt --cluster 4x8:nvlink_effective=160GB/s,nic_effective=50GB/s "
+    "simulate --traffic tests/data/traffic/uneven-32.txt --cluster "
+    "4x8:nvlink_effective=160GB/s,nic_effective=50GB/s "
     "--json",
     "simulate --traffic uniform:64KiB --ep 16 --dispatcher nccl-alltoall --json",
     "simulate --cluster h800-cx7:nic_effective=100GB/s --ep 16 --tokens 16 --json",
@@ -307,6 +309,8 @@ static const char *const repeated[] = {
     "replay --trace traces/minimoe-256e --ep 16 --engine estimate --model deepseek-v3 -q --json",
     "replay --trace $D/trace-steps --ep 4 --dispatcher nccl-flat --json",
     "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
+    "diagnose tests/data/measured-small.csv --json",
+    "diagnose tests/data/diagnose/h20-one-nic.csv --interval 99 --engine simulate --json",
     "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
     "simulate --ep 8 --tokens 16 --skew-us 12.345678901234567 --json",
     "simulate --ep 8 --tokens 16 --skew-us 1e-5 --seed 9007199254740992 --json",
@@ -323,7 +327,8 @@ static const char *const repeated[] = {
     "500.25 "
     "--routing uniform --json",
     "compare --ep 8 --tokens 300 --sms 24 --skew-us 3.3 --overlap combine --layer 2 --json",
-    "estimate --cluster '2x4:nvlink_effective=123.456789012345GB/s,nic_effective=46GB/s,name=a b' --tokens 16 --json",
+    "estimate --cluster '2x4:nvlink_effective=123.456789012345GB/s,nic_effective=46GB/s,name=a b' "
+    "--tokens 16 --json",
 };
 
 START_TEST(command_repeats_the_run)
@@ -356,8 +361,11 @@ static const struct {
     {"dispatcher", "--ep 64 --tokens 64 --dispatcher nccl-two-stage", "--ep 64 --tokens 64"},
     {"dispatcher", "--traffic uniform:64KiB --ep 16", "--traffic uniform:64KiB --ep 16"},
     {"cluster", "--ep 16 --tokens 32", "--tokens 32"},
-    {"cluster", "--cluster h800-cx7:nic_effective=23.123456789012345GB/s --ep 64 --tokens 32", "--tokens 32"},
-    {"cluster", "--cluster 2x4:nvlink_effective=123.456789012345GB/s,nic_effective=46GB/s --tokens 32", "--tokens 32"},
+    {"cluster", "--cluster h800-cx7:nic_effective=23.123456789012345GB/s --ep 64 --tokens 32",
+     "--tokens 32"},
+    {"cluster",
+     "--cluster 2x4:nvlink_effective=123.456789012345GB/s,nic_effective=46GB/s --tokens 32",
+     "--tokens 32"},
     {"cluster", "--ep 16 --tokens 32 --slow gpu=5:nic=0.5:late=30us,node=1:compute=0.8",
      "--tokens 32"},
     {"cluster", "--traffic tests/data/traffic/incast-8.txt",

@@ -326,6 +326,17 @@ static bool goes_unsaid(const struct field *field, const struct cluster *cluster
            (!of_gpu || !known || says_alike(field, cluster, &known->cluster));
 }
 
+// The line with the glue and a key more; the old one is freed.
+static char *line_with(char *line, char glue, const struct field *field,
+                       const struct cluster *cluster)
+{
+    char text[FIELD_TEXT_BYTES];
+    char *longer =
+        mem_format("%s%c%s=%s", line, glue, field->key, field_format(field, cluster, text));
+    free(line);
+    return longer;
+}
+
 char *cluster_line(const struct cluster *cluster)
 {
     const struct line_fields fields = fields_of_line();
@@ -337,14 +348,24 @@ char *cluster_line(const struct cluster *cluster)
     char glue = ':';
     for (size_t row = 0; row < cluster_field_count; row++) {
         const struct field *field = &fields.rows[row];
-        char text[FIELD_TEXT_BYTES];
         if (row == nodes || row == gpus || goes_unsaid(field, cluster, &base))
             continue;
-        char *longer =
-            mem_format("%s%c%s=%s", line, glue, field->key, field_format(field, cluster, text));
-        free(line);
-        line = longer;
+        line = line_with(line, glue, field, cluster);
         glue = ',';
     }
+    return line;
+}
+
+char *cluster_line_changes(const struct cluster *from, const struct cluster *to)
+{
+    const struct line_fields fields = fields_of_line();
+    char *line = mem_copy_text("");
+    for (size_t row = 0; row < cluster_field_count; row++) {
+        const struct field *field = &fields.rows[row];
+        if (!says_alike(field, from, to))
+            line = line_with(line, ',', field, to);
+    }
+    if (*line)
+        memmove(line, line + 1, strlen(line));
     return line;
 }

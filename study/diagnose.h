@@ -1,0 +1,93 @@
+// Diagnosis: is what was measured what a healthy cluster should give, and if not, which cause
+// explains all rows together (study/causes.h)?
+//
+// A row is slower than predicted where it lies above its interval: that of the prediction
+// (study/interval.h), widened by DIAGNOSE_MACHINE in quadrature, for presets rest on other machines
+// than this one. Every cause is tried on every row. It explains the rows where three in four of the
+// slow ones, and three in four of the others, come to lie within their intervals, widened once more
+// by DIAGNOSE_SIZE for each cause, whose size is a round number. Those that explain them are ranked
+// by the mean distance of slow rows from the prediction, in logarithms, each at most DIAGNOSE_FAR,
+// and DIAGNOSE_PLACE more for each place in the table of causes, whose first are the likely ones.
+// Pairs are tried only where no single cause explains the rows.
+#ifndef STUDY_DIAGNOSE_H
+#define STUDY_DIAGNOSE_H
+
+#include "study/accuracy.h"
+#include "study/causes.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define DIAGNOSE_MACHINE 0.1 // of a logarithm
+#define DIAGNOSE_SIZE 0.1
+#define DIAGNOSE_FAR 0.7
+#define DIAGNOSE_UNKNOWN 0.4 // half an interval where no rows stand behind a prediction
+#define DIAGNOSE_PLACE 0.0025
+#define DIAGNOSE_SAME 0.02 // predictions no further apart than that are the same
+#define DIAGNOSE_NOISE 2.0 // ranks, or repeats, whose times differ by more are noise
+
+enum row_verdict {
+    ROW_EXPECTED,
+    ROW_SLOW,
+    ROW_FAST,  // below its interval
+    ROW_NOISE, // no cause is sought for it
+    ROW_SKIPPED,
+};
+extern const char *const row_verdict_names[];
+
+struct diagnosis_row {
+    const struct accuracy_row *judged; // as a healthy cluster would have it
+    enum row_verdict verdict;
+    double half; // of its interval, of a logarithm
+    struct interval interval_us;
+    double spread; // slowest over fastest of its ranks or repeats; 1: nothing is known of them
+    uint32_t rank; // that is slower than all others; CAUSE_NO_RANK: none is told apart
+};
+
+// One or two causes, and what they make of the rows.
+struct explanation {
+    const struct cause *causes[2];
+    size_t count;
+    double *predicted_us; // [rows]
+    double error;         // mean distance of slow rows, of a logarithm
+    double near_share;    // of slow rows, those within their intervals
+    bool explains;
+    size_t place;   // cause_place; of two, the sum
+    size_t same_as; // first of those that predict the same, by index: its own, or one before
+    char *texts[2]; // of each cause
+    char *changes;  // keys and flags, on the first slow row that it changes
+};
+
+enum diagnosis_verdict {
+    DIAGNOSIS_HEALTHY,     // nothing is slow
+    DIAGNOSIS_NOISE,       // nothing is slow but noise
+    DIAGNOSIS_EXPLAINED,   // explanations[0] is the likeliest
+    DIAGNOSIS_UNEXPLAINED, // explanations[0] comes nearest, and none explains it
+};
+extern const char *const diagnosis_verdict_names[];
+
+struct diagnosis {
+    struct accuracy accuracy; // of a healthy cluster
+    struct diagnosis_row *rows;
+    size_t count, of[ROW_SKIPPED + 1]; // rows by verdict
+    enum diagnosis_verdict verdict;
+    struct explanation *explanations; // those that explain the rows first, then by error; those
+                                      // that predict the same stand together
+    size_t explanation_count;
+    size_t tried; // causes and pairs
+};
+
+struct diagnose_def {
+    const struct measured *measured;
+    const struct engine *engine; // calibrated
+    const struct row_overrides *overrides;
+    struct accuracy_intervals intervals;
+    void (*show)(void *context, size_t done, size_t total); // rows, from any thread; NULL: none
+    void *context;
+};
+
+// `def->measured` must outlive the diagnosis.
+void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def);
+void diagnosis_release(struct diagnosis *diagnosis);
+
+#endif

@@ -1,0 +1,1 @@
+$EPSIM diagnose tests/data/diagnose/unexplained.csv --tsv diagnose && $EPSIM diagnose tests/data/diagnose/unexplained.csv

@@ -1,0 +1,1 @@
+$EPSIM diagnose tests/data/diagnose/h100-half-rate.csv

@@ -1,0 +1,1 @@
+$EPSIM help diagnose

@@ -369,10 +369,10 @@ static uint64_t on_wire(const struct dispatcher *dispatcher, uint64_t bytes)
 uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const struct moe *moe,
                                    uint32_t node_slots)
 {
-    const uint64_t blocks = (moe->hidden + 127) / 128;
+    const uint64_t blocks = (moe_expert_hidden(moe) + 127) / 128;
     const uint64_t saved =
         moe->dispatch_dtype == DTYPE_FP8 ? (4 - dispatcher->scale_bytes) * blocks : 0;
-    const uint64_t payload = moe_payload_bytes(moe->hidden, moe->dispatch_dtype) - saved;
+    const uint64_t payload = moe_payload_bytes(moe_expert_hidden(moe), moe->dispatch_dtype) - saved;
     const uint64_t choices = (uint64_t)moe->topk * dispatcher->choice_bytes;
     const uint64_t slots = (uint64_t)node_slots * dispatcher->slot_bytes;
     return on_wire(dispatcher, payload + dispatcher->header_bytes + choices + slots);
@@ -380,7 +380,7 @@ uint64_t dispatcher_dispatch_bytes(const struct dispatcher *dispatcher, const st
 
 uint64_t dispatcher_combine_bytes(const struct dispatcher *dispatcher, const struct moe *moe)
 {
-    const uint64_t payload = moe_payload_bytes(moe->hidden, moe->combine_dtype);
+    const uint64_t payload = moe_payload_bytes(moe_expert_hidden(moe), moe->combine_dtype);
     const uint64_t choices = (uint64_t)moe->topk * dispatcher->combine_choice_bytes;
     return on_wire(dispatcher, payload + dispatcher->combine_header_bytes + choices);
 }

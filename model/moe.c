@@ -19,6 +19,8 @@ static const char *const score_names[] = {"sigmoid", "softmax", NULL};
 const struct field moe_fields[] = {
     ROW(name, FIELD_TEXT, 0, 0, "name of the model"),
     U32(hidden, 1, 1 << 20, "values of a token's hidden state"),
+    U32(latent, 0, 1 << 20,
+        "values of the rows that travel and that experts take, of a latent space (0: hidden)"),
     U32(experts, 1, MOE_MAX_EXPERTS, "routed experts of a layer"),
     U32(topk, 1, MOE_MAX_TOPK, "experts that a token goes to"),
     U32(groups, 1, MOE_MAX_EXPERTS, "groups of experts; 1: no group limit"),
@@ -32,12 +34,15 @@ const struct field moe_fields[] = {
     ROW(moe_layers, FIELD_TEXT, 0, 0,
         "which of all layers, from 0, are MoE layers, as 3..60, 1..47:2 or 1,2,5 (default: those "
         "after the dense ones)"),
+    ROW(gated, FIELD_BOOL, 0, 0, "experts have a gate: three matrices, else two"),
     NAMED(score, score_names, "how the router turns logits into scores"),
     ROW(normalise, FIELD_BOOL, 0, 0, "a token's weights are divided by their sum"),
     ROW(routed_scaling, FIELD_NUMBER, 1e-6, 1e6, "factor on the routed weights"),
-    NAMED(dispatch_dtype, payload_names, "payload of dispatch (default: by weight_dtype)"),
+    NAMED(dispatch_dtype, payload_names, "payload of dispatch (default: activation_dtype)"),
     NAMED(combine_dtype, payload_names, "payload of combine"),
     NAMED(weight_dtype, dtype_names, "the experts' matrices"),
+    U32(weight_group, 0, 1 << 20, "weights that share a scale (0: as many as the format has)"),
+    NAMED(activation_dtype, payload_names, "what experts compute in (default: by weight_dtype)"),
 };
 // clang-format on
 #define MOE_FIELDS (sizeof moe_fields / sizeof moe_fields[0])
@@ -49,12 +54,14 @@ struct moe moe_default(void)
         .name = "custom",
         .groups = 1,
         .topk_groups = 1,
+        .gated = true,
         .score = SCORE_SOFTMAX,
         .normalise = true,
         .routed_scaling = 1.0,
         .dispatch_dtype = DTYPE_BF16,
         .combine_dtype = DTYPE_BF16,
         .weight_dtype = DTYPE_BF16,
+        .activation_dtype = DTYPE_BF16,
     };
     moe_place_layers(&moe, 0, 1);
     return moe;
@@ -121,6 +128,22 @@ static const char *layers_fault(struct moe *moe, struct error *err)
     return NULL;
 }
 
+uint32_t moe_expert_hidden(const struct moe *moe)
+{
+    return moe->latent ? moe->latent : moe->hidden;
+}
+
+double moe_weight_bytes(const struct moe *moe)
+{
+    return dtype_weight_bytes(moe->weight_dtype, moe->weight_group);
+}
+
+void moe_set_weights(struct moe *moe, enum dtype weights)
+{
+    moe->weight_dtype = weights;
+    moe->activation_dtype = dtype_of_activations(weights);
+}
+
 uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype)
 {
     switch (dtype) {
@@ -179,6 +202,10 @@ const char *moe_fault(void *object, struct error *err)
     if (moe->weight_dtype == DTYPE_NVFP4_IN_KERNEL)
         return preset_fault(err, "weight_dtype", "%s: expected a format of weights, such as nvfp4",
                             dtype_names[moe->weight_dtype]);
+    if (moe->activation_dtype == DTYPE_NVFP4_IN_KERNEL)
+        return preset_fault(err, "activation_dtype",
+                            "%s: expected what products take, such as nvfp4",
+                            dtype_names[moe->activation_dtype]);
     if (moe->experts > MOE_MAX_EXPERTS)
         return preset_fault(err, "experts", "%u: expected at most %d", moe->experts,
                             MOE_MAX_EXPERTS);
@@ -216,8 +243,10 @@ void moe_settle(struct moe *moe, const bool *seen)
     else
         moe_place_layers(moe, moe->dense_layers, moe->layers);
     moe->dispatch_given = seen[moe_row("dispatch_dtype")];
+    if (!seen[moe_row("activation_dtype")])
+        moe->activation_dtype = dtype_of_activations(moe->weight_dtype);
     if (!moe->dispatch_given)
-        moe->dispatch_dtype = dtype_of_activations(moe->weight_dtype);
+        moe->dispatch_dtype = moe->activation_dtype;
 }
 
 bool moe_key_follows(const struct moe *moe, const char *key)
@@ -228,6 +257,8 @@ bool moe_key_follows(const struct moe *moe, const char *key)
         return moe->topk_groups == moe->groups;
     if (!strcmp(key, "shared_intermediate"))
         return moe->shared_intermediate == moe->shared_experts * moe->intermediate;
+    if (!strcmp(key, "activation_dtype"))
+        return moe->activation_dtype == dtype_of_activations(moe->weight_dtype);
     if (!strcmp(key, "moe_layers"))
         return !strcmp(moe->moe_layers, settled.moe_layers);
     return !strcmp(key, "dispatch_dtype") && !moe->dispatch_given;

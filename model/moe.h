@@ -15,6 +15,7 @@ enum score { SCORE_SIGMOID, SCORE_SOFTMAX }; // how the router turns logits into
 struct moe {
     char name[FIELD_TEXT_BYTES];
     uint32_t hidden;
+    uint32_t latent;  // values of the rows that travel and that experts take; 0: hidden
     uint32_t experts; // routed
     uint32_t topk;
     uint32_t groups;      // of experts, for group-limited routing; 1: none
@@ -26,14 +27,16 @@ struct moe {
     uint32_t dense_layers;             // its layers without routed experts
     char moe_layers[FIELD_TEXT_BYTES]; // which of all are MoE layers: "3..60"
     struct layer_set layer_set;        // the same
+    bool gated;                        // an expert is three matrices, else two
     enum score score;
     bool normalise;        // chosen weights divided by their sum
     double routed_scaling; // factor on the routed weights
     enum dtype dispatch_dtype;
     enum dtype combine_dtype;
-    enum dtype weight_dtype; // of the experts' matrices
-    bool dispatch_given;     // dispatch_dtype was asked; if not, it follows from the weights
-                             // (moe_settle_dispatch)
+    enum dtype weight_dtype;     // of the experts' matrices
+    uint32_t weight_group;       // weights that share a scale; 0: as many as the format has
+    enum dtype activation_dtype; // what experts compute in
+    bool dispatch_given;         // dispatch_dtype was asked; if not, it follows (moe_settle)
 };
 
 extern const struct field moe_fields[];
@@ -61,13 +64,23 @@ bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, 
 // experts or topk above the limits. The message names the key.
 bool moe_check(const struct moe *moe, struct error *err);
 
+// Values of a row that travels and that experts take: of a latent space, where there is one, and
+// else of the hidden state, which router, shared experts and norms have anyway.
+uint32_t moe_expert_hidden(const struct moe *moe);
+
+// Bytes of one of the experts' weights, scales included.
+double moe_weight_bytes(const struct moe *moe);
+
+// Weights of that format, and the activations that go with it (dtype_of_activations).
+void moe_set_weights(struct moe *moe, enum dtype weights);
+
 // Payload bytes of one token on the wire, without metadata: fp8 hidden + 4 a block of 128 (rounded
 // up), bf16 2 x hidden, fp32 4 x hidden (DeepEP README: "(1 + 4/128) bytes" and 2 bytes a value).
 uint64_t moe_payload_bytes(uint32_t hidden, enum dtype dtype);
 
 // Members that nobody has said (seen[moe_field_count] is false) by those that they hang on: all
-// groups, one shared width per shared expert, which layers are MoE layers, and dispatch of what the
-// experts compute in (dtype_of_activations), as engines do. A dispatcher that cannot takes bf16:
+// groups, one shared width per shared expert, which layers are MoE layers, activations by the
+// weights' format, and dispatch of those, as engines do. A dispatcher that cannot takes bf16:
 // scenario/parts.h.
 void moe_settle(struct moe *moe, const bool *seen);
 

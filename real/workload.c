@@ -41,6 +41,20 @@ static bool fit_def(const struct world *world, struct scenario_def *def, struct 
     return true;
 }
 
+// Shapes that the steps here do not have, though the engines put times to them.
+static bool check_shape(const struct moe *moe, struct error *err)
+{
+    if (moe->latent)
+        return error_set(err, EXIT_INPUT,
+                         "--model %s: experts in a latent space of %u are not run here: expected "
+                         "latent: 0",
+                         moe->name, moe->latent);
+    return moe->gated || error_set(err, EXIT_INPUT,
+                                   "--model %s: experts without a gate are not run here: expected "
+                                   "gated: true",
+                                   moe->name);
+}
+
 // Formats that the kernels here neither make nor read, though the engines put times to them.
 static bool check_formats(const struct scenario *scenario, struct error *err)
 {
@@ -63,7 +77,7 @@ bool workload_open(const struct world *world, const struct real_options *options
     struct scenario_def def = options->def;
     if (!fit_def(world, &def, err) || !scenario_open(scenario, &def, err))
         return false;
-    if (check_formats(scenario, err) &&
+    if (check_shape(&scenario->moe, err) && check_formats(scenario, err) &&
         (!strchr(options->tokens, '/') ||
          spread_tokens(scenario, options->tokens, world->ranks, err)))
         return true;

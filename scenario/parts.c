@@ -87,7 +87,7 @@ bool parts_settle_dtypes(struct scenario *scenario, struct error *err)
     if (def->dispatch_dtype)
         moe->dispatch_dtype = (enum dtype)(def->dispatch_dtype - 1);
     else if (!moe->dispatch_given)
-        moe->dispatch_dtype = dtype_of_activations(moe->weight_dtype);
+        moe->dispatch_dtype = moe->activation_dtype;
     if (def->combine_dtype)
         moe->combine_dtype = (enum dtype)(def->combine_dtype - 1);
     const bool asked = def->dispatch_dtype || moe->dispatch_given;
@@ -107,7 +107,7 @@ bool parts_settle_dtypes(struct scenario *scenario, struct error *err)
 void parts_tell_dtype(const struct scenario *scenario)
 {
     const struct moe *moe = &scenario->moe;
-    const enum dtype wanted = dtype_of_activations(moe->weight_dtype);
+    const enum dtype wanted = moe->activation_dtype;
     if (!scenario->traffic && !scenario->def.has_shape && !scenario->def.dispatch_dtype &&
         !moe->dispatch_given && moe->dispatch_dtype != wanted)
         notice("experts in %s, but %s dispatches %s: bf16 it is", dtype_names[wanted],

@@ -23,7 +23,7 @@ static bool same_shape(const struct measured_row *row, const struct scenario *sc
     const struct moe *moe = &scenario->moe;
     return row->nodes == scenario->cluster.nodes &&
            row->gpus_per_node == scenario->cluster.gpus_per_node && row->experts == moe->experts &&
-           row->topk == moe->topk && row->hidden == moe->hidden;
+           row->topk == moe->topk && row->hidden == moe_expert_hidden(moe);
 }
 
 static bool same_parts(const struct measured_row *row, const struct scenario *scenario)

@@ -262,7 +262,7 @@ static void look_at_spans(struct looking *looking, const struct fitted_group *gr
     const struct scenario *scenario = looking->scenario;
     const struct cluster *cluster = &scenario->cluster;
     const uint64_t values[SPAN_KEYS] = {cluster->gpus_per_node, scenario->moe.experts,
-                                        scenario->moe.topk, scenario->moe.hidden,
+                                        scenario->moe.topk, moe_expert_hidden(&scenario->moe),
                                         dispatcher_sms(&scenario->dispatcher, cluster->sms)};
     char text[FIELD_TEXT_BYTES];
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
@@ -322,7 +322,7 @@ static void look_at_compute(struct looking *looking)
     else if (kernels)
         tell(looking,
              mem_format("no measured rows stand behind kernels %s", scenario->kernels.name));
-    if (scenario->schedule->present[PHASE_EXPERTS] && scenario->moe.weight_dtype == DTYPE_NVFP4)
+    if (scenario->schedule->present[PHASE_EXPERTS] && scenario->moe.activation_dtype == DTYPE_NVFP4)
         tell(looking, mem_copy_text("experts in nvfp4, at the rate of fp8"));
 }
 

@@ -22,7 +22,7 @@ static struct moe shape_of(const struct measured_row *row)
     if (row->intermediate) {
         moe.shared_experts = 1;
         moe.shared_intermediate = row->intermediate;
-        moe.weight_dtype = row->dtype;
+        moe_set_weights(&moe, row->dtype);
     }
     if (row->topk_groups) {
         moe.groups = row->nodes;
@@ -36,7 +36,7 @@ static bool set_weight_dtype(struct moe *moe, const struct measured_row *row, st
     char quoted[ERROR_QUOTE_BYTES];
     for (int d = 0; dtype_names[d]; d++)
         if (!strcmp(row->weight_dtype, dtype_names[d])) {
-            moe->weight_dtype = (enum dtype)d;
+            moe_set_weights(moe, (enum dtype)d);
             return true;
         }
     return !row->weight_dtype[0] || error_set(err, EXIT_INPUT, "weight_dtype %s is not modelled",
@@ -68,7 +68,8 @@ static bool shape_from_model(struct moe *moe, const struct measured_row *row,
         return error_prefix(err, "%s", from);
     if (!set_weight_dtype(moe, row, err))
         return false;
-    if (moe->experts != row->experts || moe->topk != row->topk || moe->hidden != row->hidden)
+    if (moe->experts != row->experts || moe->topk != row->topk ||
+        moe_expert_hidden(moe) != row->hidden)
         return error_set(err, EXIT_INPUT,
                          "top-%u of %u experts, hidden %u; %s %s has top-%u of %u, hidden %u",
                          row->topk, row->experts, row->hidden, from, model, moe->topk, moe->experts,

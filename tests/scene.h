@@ -206,7 +206,8 @@ static inline void scene_build(struct scene *scene, const struct spec *spec)
     moe.topk = spec->topk;
     moe.intermediate = moe.shared_intermediate = 2048;
     moe.shared_experts = 1;
-    moe.dispatch_dtype = moe.weight_dtype = DTYPE_FP8;
+    moe.dispatch_dtype = DTYPE_FP8;
+    moe_set_weights(&moe, DTYPE_FP8);
     moe.combine_dtype = DTYPE_BF16;
     moe.groups = spec->groups;
     moe.topk_groups = spec->topk_groups;

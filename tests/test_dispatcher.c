@@ -160,6 +160,10 @@ START_TEST(wire_bytes)
     moe.dispatch_dtype = wires[_i].dtype;
     ck_assert_uint_eq(dispatcher_dispatch_bytes(&d, &moe, 64), wires[_i].dispatch);
     ck_assert_uint_eq(dispatcher_combine_bytes(&d, &moe), wires[_i].combine);
+    moe.latent = moe.hidden; // rows of a latent space as wide, of a model that is wider
+    moe.hidden = 16384;
+    ck_assert_uint_eq(dispatcher_dispatch_bytes(&d, &moe, 64), wires[_i].dispatch);
+    ck_assert_uint_eq(dispatcher_combine_bytes(&d, &moe), wires[_i].combine);
 }
 END_TEST
 

@@ -8,6 +8,7 @@
 #include "study/rows/measured.h"
 #include "study/rows/power_law.h"
 #include "tests/fixture.h"
+#include "tests/near.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 
@@ -185,6 +186,66 @@ START_TEST(experts_follow_the_dispatcher)
     }
     ck_assert_double_gt(us[1], us[0]); // launched kernel by kernel
     ck_assert_double_gt(us[2], us[0]); // an expert after another
+}
+END_TEST
+
+// A phase in closed form of a model whose keys are changed, at that many tokens.
+static double phase_us(const char *keys, enum phase phase, uint32_t tokens)
+{
+    struct scenario_def def = SCENARIO_DEFAULT;
+    struct scenario scenario;
+    struct error err = {0};
+    char *text = mem_format("hidden: 4096\nexperts: 128\ntopk: 8\nintermediate: 2048\n"
+                            "shared_experts: 1\n%s",
+                            keys);
+    const struct fixture fixture = fixture_make(text, ".yaml");
+    free(text);
+    strcpy(def.model, fixture.path);
+    strcpy(def.cluster, "h200-nvl8");
+    strcpy(def.dispatcher, "deepep-normal");
+    def.tokens = tokens;
+    ck_assert_msg(scenario_open(&scenario, &def, &err), "%s", err.text);
+    scenario_load(&scenario, LOADS_EXPECTED);
+    const double ps = compute_phase_ps(scenario.schedule, phase, 0, 1);
+    scenario_release(&scenario);
+    fixture_remove(&fixture);
+    return ps / 1e6;
+}
+
+// Of many rows: a third of the operations is the gate's; a latent space of a quarter is a quarter
+// of the experts' work, and two products more beside the router, and nothing to the shared expert.
+START_TEST(experts_are_as_wide_as_they_are)
+{
+    const uint32_t tokens = 65536;
+    const double gated = phase_us("", PHASE_EXPERTS, tokens),
+                 ungated = phase_us("gated: false\n", PHASE_EXPERTS, tokens),
+                 latent = phase_us("latent: 1024\n", PHASE_EXPERTS, tokens);
+    expect_near(ungated / gated, 2.0 / 3, 0.1);
+    expect_near(latent / gated, 1.0 / 4, 0.25);
+    expect_near(phase_us("gated: false\n", PHASE_SHARED, tokens) /
+                    phase_us("", PHASE_SHARED, tokens),
+                2.0 / 3, 0.1);
+    expect_near(phase_us("latent: 1024\n", PHASE_SHARED, tokens),
+                phase_us("", PHASE_SHARED, tokens), 1e-9);
+    const double more =
+        phase_us("latent: 1024\n", PHASE_ROUTER, tokens) - phase_us("", PHASE_ROUTER, tokens);
+    ck_assert_double_gt(more, 2 * 2.0 * tokens * 4096 * 1024 / 989.4e12 * 1e6);
+}
+END_TEST
+
+// Few rows: the weights are read, as many bytes as their format and the size of a group say.
+START_TEST(weights_take_their_bytes)
+{
+    static const char *const lighter[] = {
+        "weight_dtype: bf16\n",
+        "weight_dtype: bf16\nactivation_dtype: fp8\n",
+        "weight_dtype: int4\nweight_group: 4\nactivation_dtype: fp8\n",
+        "weight_dtype: nvfp4\nactivation_dtype: fp8\n",
+        "weight_dtype: int4\nactivation_dtype: fp8\n",
+    };
+    for (size_t i = 1; i < SUITE_COUNT(lighter); i++)
+        ck_assert_double_lt(phase_us(lighter[i], PHASE_EXPERTS, 16),
+                            phase_us(lighter[i - 1], PHASE_EXPERTS, 16));
 }
 END_TEST
 
@@ -384,6 +445,8 @@ int main(void)
     tcase_add_test(tests, presets_inherit);
     tcase_add_test(tests, every_preset_says_whence);
     tcase_add_test(tests, experts_follow_the_dispatcher);
+    tcase_add_test(tests, experts_are_as_wide_as_they_are);
+    tcase_add_test(tests, weights_take_their_bytes);
     tcase_add_loop_test(tests, reads_rows, 0, SUITE_COUNT(rows));
     tcase_add_loop_test(tests, leaves_rows_out, 0, SUITE_COUNT(unpredicted));
     tcase_add_loop_test(tests, refuses_rows, 0, SUITE_COUNT(refused));

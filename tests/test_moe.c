@@ -1,4 +1,5 @@
-// model/moe, the readers of models and base/preset: presets against published configurations, and every refusal.
+// model/moe, the readers of models and base/preset: presets against published configurations, and
+// every refusal.
 #include "base/mem.h"
 #include "model/moe.h"
 #include "base/preset.h"
@@ -175,12 +176,14 @@ END_TEST
 
 START_TEST(weight_bytes)
 {
-    ck_assert_double_eq(dtype_weight_bytes(DTYPE_BF16), 2);
-    ck_assert_double_eq(dtype_weight_bytes(DTYPE_FP8), 1);
-    ck_assert_double_eq(dtype_weight_bytes(DTYPE_NVFP4), 0.5625);
-    ck_assert_double_eq(dtype_weight_bytes(DTYPE_MXFP4), 0.53125);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_BF16, 0), 2);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_FP8, 0), 1);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_NVFP4, 0), 0.5625);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_MXFP4, 0), 0.53125);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_INT4, 32), 0.5625);
+    ck_assert_double_eq(dtype_weight_bytes(DTYPE_BF16, 32), 2);
     for (enum dtype d = 0; dtype_names[d]; d++)
-        ck_assert(dtype_weight_bytes(d) >= 0.5 && dtype_weight_bytes(d) <= 4);
+        ck_assert(dtype_weight_bytes(d, 0) >= 0.5 && dtype_weight_bytes(d, 0) <= 4);
 }
 END_TEST
 
@@ -220,8 +223,8 @@ static const struct {
 
 START_TEST(native_layers)
 {
-    char *text = mem_format("hidden: 1024\nexperts: 64\ntopk: 4\nintermediate: 512\n%s",
-                            placed[_i].keys);
+    char *text =
+        mem_format("hidden: 1024\nexperts: 64\ntopk: 4\nintermediate: 512\n%s", placed[_i].keys);
     const struct fixture fixture = fixture_make(text, ".yaml");
     const struct moe moe = load(fixture.path);
     fixture_remove(&fixture);

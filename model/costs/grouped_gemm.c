@@ -19,8 +19,9 @@ double grouped_padded(enum grouped_kind kind, double rows)
 
 struct roofline_work grouped_work(const struct grouped_shape *shape, const struct cluster *cluster)
 {
-    const double width = 3 * shape->hidden * shape->intermediate;
-    const double row_bytes = (2 * shape->hidden + 3 * shape->intermediate) * BF16_BYTES;
+    const double matrices = shape->ungated ? 2 : 3;
+    const double width = matrices * shape->hidden * shape->intermediate;
+    const double row_bytes = (2 * shape->hidden + matrices * shape->intermediate) * BF16_BYTES;
     return (struct roofline_work){
         .flops = shape->padded * 2 * width,
         .bytes = shape->touched * width * shape->weight_bytes + shape->rows * row_bytes,

@@ -27,6 +27,7 @@ struct grouped_shape {
     double tokens;  // of the input
     double hidden, intermediate;
     double weight_bytes; // of one weight, scales included
+    bool ungated;        // an expert is two matrices, no gate
     bool fp8;            // products of FP8, else of BF16
 };
 
@@ -42,7 +43,8 @@ double grouped_padded(enum grouped_kind kind, double rows);
 
 // A gated FFN: up and gate (hidden -> 2 x intermediate), then down: 3 x hidden x intermediate
 // weights of every touched expert are read once, 2 operations each and row. Of a row hidden states
-// in and out and the intermediate written twice and read once, all BF16.
+// in and out and the intermediate written twice and read once, all BF16. Ungated: one matrix and
+// one writing of the intermediate less.
 struct roofline_work grouped_work(const struct grouped_shape *shape, const struct cluster *cluster);
 
 // Picoseconds, its start included.

@@ -188,7 +188,8 @@ void work_through_memory(const struct kernel_costs *costs, double hbm_share, uin
     const struct schedule *schedule = costs->schedule;
     const struct cluster *cluster = &schedule->cluster;
     const double Bps = hbm_share * cluster->hbm_Bps;
-    const double own = 2.0 * schedule->moe.hidden, wire = (double)costs->transfer->token_bytes;
+    const double own = 2.0 * moe_expert_hidden(&schedule->moe),
+                 wire = (double)costs->transfer->token_bytes;
     const double tokens = work_posted_tokens(schedule, rank);
     const double sent = tokens * work_copies_per_token(costs, rank);
     if (!costs->transfer->gather) {

@@ -163,7 +163,7 @@ static void sum_served(const struct kernel_costs *costs, struct kernel_times *ti
     for (uint32_t r = 0; r < ranks; r++)
         rows = fmax(rows, loads_received(schedule->loads->expert_copies, ranks, r) +
                               loads_received(costs->transfer->pair, ranks, r));
-    const double bytes = rows * 2.0 * schedule->moe.hidden;
+    const double bytes = rows * 2.0 * moe_expert_hidden(&schedule->moe);
     if (own->hbm_share > 0)
         times->head_ps +=
             cluster_computed_ps(cluster, kernel_bytes_ps(bytes, own->hbm_share * cluster->hbm_Bps));

@@ -43,7 +43,7 @@ static double row_path_ps(const struct kernel_costs *costs, double tokens)
 {
     const struct rounds_constants *own = (const void *)costs->own.bytes;
     const struct moe *moe = &costs->schedule->moe;
-    const double whole = kernel_bytes_ps(2.0 * moe->hidden, own->dispatch.row_Bps);
+    const double whole = kernel_bytes_ps(2.0 * moe_expert_hidden(moe), own->dispatch.row_Bps);
     return moe->dispatch_dtype == DTYPE_FP8 ? whole
                                             : whole * tokens / (tokens + own->dispatch.ramp_tokens);
 }

@@ -65,7 +65,7 @@ static struct warps_row warps_row(const struct kernel_costs *costs, const struct
     const uint64_t bytes = costs->transfer->token_bytes;
     const enum dtype dtype = costs->transfer->gather ? moe->combine_dtype : moe->dispatch_dtype;
     const bool quantised = dtype == DTYPE_NVFP4_IN_KERNEL, scales = dtype == DTYPE_NVFP4;
-    const double read = quantised ? 2.0 * moe->hidden : (double)bytes;
+    const double read = quantised ? 2.0 * moe_expert_hidden(moe) : (double)bytes;
     return (struct warps_row){.row_ps = (double)side->token_ps +
                                         kernel_bytes_ps(read, side->token_Bps) +
                                         (scales ? (double)side->scales_ps : 0) +

@@ -30,6 +30,21 @@ static double products_ps(const struct cluster *cluster, const struct work *work
            cluster_launches_ps(cluster, (double)(work->launches * cluster->kernel_launch_ps));
 }
 
+// Two products in BF16, one into the latent space before dispatch and one out of it: that after
+// combine is counted here too, for no phase follows combine.
+static double latent_ps(const struct schedule *schedule, double tokens)
+{
+    const struct cluster *cluster = &schedule->cluster;
+    const double hidden = schedule->moe.hidden, latent = schedule->moe.latent;
+    const double rate = cluster->bf16_flops * cluster->gemm_efficiency;
+    const struct work work = {.flop_seconds = 2 * tokens * 2 * hidden * latent / rate,
+                              .bytes =
+                                  2 * (tokens * (hidden + latent) + hidden * latent) * BF16_BYTES,
+                              .inner = hidden + latent,
+                              .launches = 2};
+    return latent > 0 ? products_ps(cluster, &work) : 0;
+}
+
 // Scores are one product, T x hidden x experts in BF16: 2 operations a multiply-add; T rows and the
 // weights are read. Selection (groups, top-k, weights) is a kernel of its own that looks at every
 // expert's score: `select`.
@@ -42,7 +57,7 @@ static double router_ps(const struct schedule *schedule, double tokens)
                               .bytes = (tokens * hidden + hidden * experts) * BF16_BYTES,
                               .inner = hidden,
                               .launches = 2};
-    return products_ps(cluster, &work) +
+    return products_ps(cluster, &work) + latent_ps(schedule, tokens) +
            tokens * experts / CLUSTER_SELECT_EXPERTS * (double)cluster->select_ps;
 }
 
@@ -57,24 +72,30 @@ static double own_gpu_ps(const struct schedule *schedule, uint32_t rank, double 
 // FP8's rate, for want of its own.
 static bool computes_in_fp8(const struct moe *moe)
 {
-    return dtype_of_activations(moe->weight_dtype) != DTYPE_BF16;
+    return moe->activation_dtype != DTYPE_BF16 && moe->activation_dtype != DTYPE_FP32;
 }
 
+// An FFN, and the share of the SMs that it has.
+struct ffn_shape {
+    double hidden, intermediate, sm_share;
+};
+
 // The products of one FFN; on a share of the SMs the operations take longer, not memory.
-static struct work ffn_work(const struct schedule *schedule, double rows, double intermediate,
-                            double sm_share)
+static struct work ffn_work(const struct schedule *schedule, double rows,
+                            const struct ffn_shape *of)
 {
     const struct moe *moe = &schedule->moe;
     const struct cluster *cluster = &schedule->cluster;
     const struct grouped_shape shape = {.rows = rows,
                                         .padded = rows,
                                         .touched = 1,
-                                        .hidden = moe->hidden,
-                                        .intermediate = intermediate,
-                                        .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
+                                        .hidden = of->hidden,
+                                        .intermediate = of->intermediate,
+                                        .weight_bytes = moe_weight_bytes(moe),
+                                        .ungated = !moe->gated,
                                         .fp8 = computes_in_fp8(moe)};
     const struct roofline_work ffn = grouped_work(&shape, cluster);
-    const double rate = ffn.peak_flops * cluster->gemm_efficiency * sm_share;
+    const double rate = ffn.peak_flops * cluster->gemm_efficiency * of->sm_share;
     return (struct work){.flop_seconds = ffn.flops / rate, .bytes = ffn.bytes, .own_kernels = 1};
 }
 
@@ -144,9 +165,10 @@ static double grouped_ps(const struct schedule *schedule, uint32_t rank,
     struct grouped_shape shape = {.kind = grouped_kind_of(&schedule->dispatcher),
                                   .rows = work->extra_rows,
                                   .padded = work->extra_rows,
-                                  .hidden = moe->hidden,
+                                  .hidden = moe_expert_hidden(moe),
                                   .intermediate = moe->intermediate,
-                                  .weight_bytes = dtype_weight_bytes(moe->weight_dtype),
+                                  .weight_bytes = moe_weight_bytes(moe),
+                                  .ungated = !moe->gated,
                                   .fp8 = computes_in_fp8(moe)};
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
         const struct slot_load load = slot_load(schedule, s, work);
@@ -184,13 +206,15 @@ static double own_kernels_ps(const struct schedule *schedule, uint32_t rank,
 {
     const struct cluster *cluster = &schedule->cluster;
     const uint32_t *slots = schedule->layout->rank_slot;
+    const struct ffn_shape shape = {moe_expert_hidden(&schedule->moe), schedule->moe.intermediate,
+                                    1};
     struct experts_work all = *work;
     all.more_rows += work->extra_rows;
     double ps = products_ps(cluster, &(struct work){.launches = 2});
     for (uint32_t s = slots[rank]; s < slots[rank + 1]; s++) {
         const struct slot_load load = slot_load(schedule, s, &all);
         const double rows = load.any > 0 ? load.rows / load.any : 0;
-        const struct work expert = ffn_work(schedule, rows, schedule->moe.intermediate, 1);
+        const struct work expert = ffn_work(schedule, rows, &shape);
         ps += load.any * products_ps(cluster, &expert);
     }
     return ps;
@@ -205,7 +229,7 @@ static double experts_healthy_ps(const struct schedule *schedule, uint32_t rank,
 }
 
 // Two products by the library's own constants, and between them a pass over the intermediate, twice
-// read and once written.
+// read, or once without a gate, and once written.
 static double shared_ps(const struct schedule *schedule, double tokens, double sm_share)
 {
     const struct moe *moe = &schedule->moe;
@@ -214,15 +238,17 @@ static double shared_ps(const struct schedule *schedule, double tokens, double s
     const enum gemm_kind kind = gemm_kind_of(moe);
     const double width = moe->shared_intermediate, hidden = moe->hidden;
     if (!gemm_known(&gemm[kind])) {
-        struct work ffn = ffn_work(schedule, tokens, width, sm_share);
+        const struct ffn_shape shape = {hidden, width, sm_share};
+        struct work ffn = ffn_work(schedule, tokens, &shape);
         ffn.inner = tokens > 0 ? hidden + width : 0;
         ffn.launches = 2;
         return products_ps(cluster, &ffn);
     }
-    const struct gemm_shape up = {kind, tokens, 2 * width, hidden, sm_share};
+    const double inputs = moe->gated ? 2 : 1;
+    const struct gemm_shape up = {kind, tokens, inputs * width, hidden, sm_share};
     const struct gemm_shape down = {kind, tokens, hidden, width, sm_share};
     return gemm_ps(gemm, cluster, &up) + gemm_ps(gemm, cluster, &down) +
-           3 * tokens * width * BF16_BYTES / cluster->hbm_Bps * 1e12;
+           (inputs + 1) * tokens * width * BF16_BYTES / cluster->hbm_Bps * 1e12;
 }
 
 uint64_t compute_experts_ps(const struct schedule *schedule, uint32_t rank, double extra)

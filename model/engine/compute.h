@@ -10,9 +10,10 @@
 //
 //   rmsnorm  reads and writes the residual stream, bf16
 //   router   tokens x hidden x experts GEMM, bf16, and the kernel that selects
-//            (cluster.select_ps per token of 256 experts)
-//   experts  grouped SwiGLU GEMMs, 3 x 2 x hidden x intermediate operations per token copy;
-//            weights of every expert that has a token are read once. Of the kernels that the
+//            (cluster.select_ps per token of 256 experts); into a latent space and back, where
+//            experts work in one
+//   experts  grouped GEMMs, 3 x 2 x hidden x intermediate operations per token copy (SwiGLU), 2 x 2
+//            without a gate, hidden being the latent width where there is one; weights of every expert that has a token are read once. Of the kernels that the
 //            schedule has, masked rows where counts travel with the data, contiguous ones where
 //            they are exchanged before; by the cluster's roofline, one expert after another, where there are no
 //            constants

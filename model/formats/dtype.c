@@ -8,20 +8,22 @@
 const char *const payload_names[] = {PAYLOAD_NAMES, NULL};
 const char *const dtype_names[] = {PAYLOAD_NAMES, "mxfp4", "int4", "int8", NULL};
 
-double dtype_weight_bytes(enum dtype weights)
+// Bytes of a weight alone and of the scale that a group of them shares, and how many share it; 0:
+// too many to count.
+static const struct weight_format {
+    double bytes, scale_bytes;
+    uint32_t group;
+} weight_formats[] = {
+    [DTYPE_FP8] = {1, 0, 0},      [DTYPE_BF16] = {2, 0, 0},     [DTYPE_FP32] = {4, 0, 0},
+    [DTYPE_MXFP8] = {1, 1, 32},   [DTYPE_NVFP4] = {0.5, 1, 16}, [DTYPE_NVFP4_IN_KERNEL] = {2, 0, 0},
+    [DTYPE_MXFP4] = {0.5, 1, 32}, [DTYPE_INT4] = {0.5, 2, 128}, [DTYPE_INT8] = {1, 2, 128},
+};
+
+double dtype_weight_bytes(enum dtype weights, uint32_t group)
 {
-    static const double bytes[] = {
-        [DTYPE_FP8] = 1,
-        [DTYPE_BF16] = 2,
-        [DTYPE_FP32] = 4,
-        [DTYPE_MXFP8] = 1 + 1.0 / 32,
-        [DTYPE_NVFP4] = 0.5 + 1.0 / 16,
-        [DTYPE_NVFP4_IN_KERNEL] = 2,
-        [DTYPE_MXFP4] = 0.5 + 1.0 / 32,
-        [DTYPE_INT4] = 0.5 + 2.0 / 128,
-        [DTYPE_INT8] = 1 + 2.0 / 128,
-    };
-    return bytes[weights];
+    const struct weight_format *format = &weight_formats[weights];
+    const uint32_t shared = group ? group : format->group;
+    return format->bytes + (shared ? format->scale_bytes / shared : 0);
 }
 
 enum dtype dtype_of_activations(enum dtype weights)

@@ -23,9 +23,9 @@ enum dtype {
 extern const char *const dtype_names[];   // "fp8", "bf16", ..., NULL
 extern const char *const payload_names[]; // of payloads alone
 
-// Bytes of a weight, its share of the scales included (planning: 0.5625 of nvfp4); those of fp8's
-// blocks of 128 x 128 are left out.
-double dtype_weight_bytes(enum dtype weights);
+// Bytes of a weight, its share of the scale of a group included: 0.5625 of nvfp4. group 0: of as
+// many as the format has. Scales of fp8, of blocks of 128 x 128 or longer rows, are left out.
+double dtype_weight_bytes(enum dtype weights, uint32_t group);
 
 // What experts with such weights compute in, and so what engines dispatch to them: fp8, mxfp8 and
 // nvfp4 as they are; weights that are quantised alone (mxfp4, int4, int8) are widened in the

@@ -53,10 +53,11 @@ void moe_place_layers(struct moe *moe, uint32_t dense_layers, uint32_t layers);
 // Every member that has a sensible default; the shape (hidden, experts, topk, intermediate) is 0.
 struct moe moe_default(void);
 
-// Reads a preset's name ("deepseek-v3"), a path to epsim YAML, or a path to a Hugging Face
-// config.json as published (keys of DeepSeek, Qwen, Mixtral, gpt-oss, Kimi, GLM, OLMoE, and a
-// nested text_config). A word without '/' or '.' is a preset's name; unknown: the nearest is named.
-// provenance, when not NULL, has moe_field_count zeroed entries, released by the caller.
+// Reads a preset's name ("deepseek-v3", or another of the same shape: "deepseek-r1"), a path to a file
+// of ours, to a published configuration (model/formats/model_config.h) or to the folder that holds
+// one, or any of them with keys changed behind it: NAME:key=value,key=value. A word without '/' or
+// '.' is a preset's name; unknown: the nearest is named. provenance, when not NULL, has
+// moe_field_count zeroed entries, released by the caller.
 bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, struct error *err);
 
 // Refuses a shape that cannot be: topk > experts, experts not divisible by groups, topk_groups >

@@ -157,6 +157,8 @@ refuses() { # code, words, ranks, arguments
 
 rm -rf "$work/trace"
 refuses 2 'no such model' 2 --transport mpi --model no-such-model
+refuses 2 'latent space of 32' 2 --transport mpi --model $model:latent=32
+refuses 2 'without a gate' 2 --transport mpi --model $model:gated=false
 refuses 2 'the job has 4 ranks' 4 --transport mpi --ep 8
 refuses 2 'top-8 of 256 experts' 2 --transport mpi --model mixtral-8x7b --trace traces/minimoe-256e
 refuses 1 'the output is off' 2 --transport mpi --model $model --tokens 8 --tolerance 1e-12 \

@@ -242,6 +242,61 @@ START_TEST(native_layers)
 }
 END_TEST
 
+// NAME:key=value: what hangs on a changed key follows, and what was said stays.
+static const struct {
+    const char *what, *key, *value;
+} changed[] = {
+    {"deepseek-v3:topk=4", "topk", "4"},
+    {"deepseek-v3:topk=4", "name", "deepseek-v3*"},
+    {"deepseek-v3:topk=4", "topk_groups", "4"},
+    {"deepseek-v3:shared_experts=2", "shared_intermediate", "4096"},
+    {"deepseek-v3:intermediate=1024", "shared_intermediate", "1024"},
+    {"deepseek-v3:shared_experts=0", "shared_intermediate", "0"},
+    {"deepseek-v3:shared_intermediate=100", "shared_intermediate", "100"},
+    {"deepseek-v3:weight_dtype=nvfp4", "activation_dtype", "nvfp4"},
+    {"deepseek-v3:weight_dtype=nvfp4", "dispatch_dtype", "nvfp4"},
+    {"deepseek-v3:weight_dtype=int4,weight_group=32", "activation_dtype", "bf16"},
+    {"deepseek-v3:weight_dtype=int4,activation_dtype=fp8", "dispatch_dtype", "fp8"},
+    {"deepseek-v3:layers=10", "moe_layers", "3..12"},
+    {"deepseek-v3:dense_layers=1", "moe_layers", "1..58"},
+    {"deepseek-v3:moe_layers=1..59:2", "layers", "30"},
+    {"deepseek-v3:moe_layers=1..59:2", "dense_layers", "30"},
+    {"deepseek-v3:moe_layers=1..59:2,dense_layers=31", "moe_layers", "1..59:2"},
+    {"qwen3-30b-a3b:groups=4", "topk_groups", "4"},
+    {"tests/data/config/mixtral-8x7b.json:latent=512", "latent", "512"},
+    {"tests/data/config/mixtral-8x7b.json:gated=false", "name", "mixtral-8x7b*"},
+    {"deepseek-r1", "name", "deepseek-v3"},
+    {"deepseek-r1:topk=4", "name", "deepseek-v3*"},
+};
+
+START_TEST(changed_keys)
+{
+    const struct moe moe = load(changed[_i].what);
+    char value[FIELD_TEXT_BYTES];
+    ck_assert_str_eq(
+        field_format(field_find(moe_fields, moe_field_count, changed[_i].key), &moe, value),
+        changed[_i].value);
+}
+END_TEST
+
+START_TEST(changed_values_have_no_source)
+{
+    struct provenance *sources = mem_alloc(moe_field_count, sizeof *sources);
+    struct moe moe;
+    struct error err;
+    ck_assert(moe_load("deepseek-v3:shared_experts=2,dense_layers=1", &moe, sources, &err));
+    for (size_t row = 0; row < moe_field_count; row++)
+        if (!strcmp(moe_fields[row].key, "shared_experts") ||
+            !strcmp(moe_fields[row].key, "shared_intermediate") ||
+            !strcmp(moe_fields[row].key, "dense_layers"))
+            ck_assert(!provenance_given(&sources[row]));
+        else if (!strcmp(moe_fields[row].key, "hidden"))
+            ck_assert(provenance_given(&sources[row]));
+    provenance_release(sources, moe_field_count);
+    free(sources);
+}
+END_TEST
+
 START_TEST(payload_bytes)
 {
     ck_assert_uint_eq(moe_payload_bytes(7168, DTYPE_FP8), 7392);
@@ -337,7 +392,14 @@ static const struct {
     {"", "'': no such model; "},
     {"absent.yaml", "absent.yaml: "},
     {"./deepseek-v3", "./deepseek-v3: "},
-    {"tests/data", "tests/data: "},
+    {"tests/data", "tests/data: a folder with neither config.json nor params.json in it"},
+    {"deepseek-v3:top=4", "'deepseek-v3:top=4': top: unknown key; did you mean 'topk'?"},
+    {"deepseek-v3:groups=7", "'deepseek-v3:groups=7': groups: 7: expected a divisor of"},
+    {"deepseek-v3:layers=", "'deepseek-v3:layers=': layers: ''"},
+    {"deepsek-v3:topk=4", "'deepsek-v3': no such model; did you mean 'deepseek-v3'?"},
+    {"=", "'=': no such model; "},
+    {"qwen3-30b-a3b:moe_layers=0..60,layers=48",
+     "'qwen3-30b-a3b:moe_layers=0..60,layers=48': moe_layers: 61 layers: expected as many as"},
 };
 
 START_TEST(bad_name)
@@ -386,6 +448,8 @@ int main(void)
     tcase_add_test(tcase, weight_bytes);
     tcase_add_test(tcase, native_defaults);
     tcase_add_loop_test(tcase, native_layers, 0, COUNT(placed));
+    tcase_add_loop_test(tcase, changed_keys, 0, COUNT(changed));
+    tcase_add_test(tcase, changed_values_have_no_source);
     tcase_add_test(tcase, payload_bytes);
     tcase_add_loop_test(tcase, bad_file, 0, COUNT(bad_files));
     tcase_add_loop_test(tcase, bad_name, 0, COUNT(bad_names));

@@ -70,7 +70,7 @@ bool load_measured(const struct command_line *line, const struct judge_options *
         return error_prefix(err, "--only");
     if (except && !part_parse(&part, judge->except, err))
         return error_prefix(err, "--except");
-    if (!measured_load_files(measured, line->words, line->word_count, err))
+    if (!measured_load_files(measured, line->words, line->word_count, judge->cluster, err))
         return false;
     if (check_overrides(judge, measured, err) && part_keep(&part, measured, err) &&
         (measured_keep(measured, is_as_long, &judge->from_us) > 0 ||

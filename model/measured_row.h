@@ -44,6 +44,8 @@ struct measured_row {
     char disturbed[FIELD_TEXT_BYTES]; // ranks whose GPU another job shared; blank: none
     struct kernel_shape kernel;       // of phase kernel: what ran, on a GPU by itself
     char kernels[FIELD_TEXT_BYTES];   // preset of kernels that it ran with; blank: epsim-real's
+    const double *rank_us;            // [ranks] what each measured, NAN: not said; borrowed; NULL
+    uint32_t ranks;                   // of rank_us
     const char *file;                 // that it was read from; borrowed
     size_t line;
 };

@@ -4,7 +4,7 @@
 #include "base/csv.h"
 #include "base/units.h"
 #include "scenario/traffic.h"
-#include "study/rows/measured.h"
+#include "study/rows/collection.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -173,9 +173,8 @@ static bool read_csv_row(const struct csvfile *csv, size_t at, struct measured_r
 
 static bool no_csv_column(const struct csvfile *csv, const char *column, struct error *err)
 {
-    char names[ROW_READER_NAMES_BYTES];
     return error_set(err, EXIT_INPUT, "%s: no column '%s': expected %s", csv->name, column,
-                     row_reader_names(names));
+                     row_reader_csv.name);
 }
 
 static bool check_csv_columns(const struct csvfile *csv, struct error *err)
@@ -202,10 +201,37 @@ static bool read_csv(struct measured *measured, const struct row_text *text, str
     return ok;
 }
 
-static bool recognise_csv(const char *text)
+static bool is_csv_column(const char *name, size_t length)
 {
-    (void)text;
-    return true;
+    for (size_t c = 0; c < measured_row_column_count; c++) {
+        const char *key = measured_row_columns[c].field.key;
+        if (strlen(key) == length && !strncmp(key, name, length))
+            return true;
+    }
+    return false;
+}
+
+// By its header: the first line that is no comment and not blank has a cell with a column's name.
+static bool recognise_csv(const char *head)
+{
+    if (!strncmp(head, "\xef\xbb\xbf", 3))
+        head += 3;
+    while (*head == '#' || *head == '\n' || *head == '\r') {
+        head += strcspn(head, "\n");
+        head += *head == '\n';
+    }
+    const char *end = head + strcspn(head, "\r\n");
+    if (!memchr(head, ',', (size_t)(end - head)))
+        return false;
+    while (head < end) {
+        head += *head == '"';
+        const size_t length = strcspn(head, ",\"\r\n");
+        if (is_csv_column(head, length))
+            return true;
+        head += strcspn(head, ",\r\n");
+        head += head < end;
+    }
+    return false;
 }
 
 const struct row_reader row_reader_csv = {"a measurements CSV", recognise_csv, read_csv};

@@ -5,7 +5,7 @@
 // kernel's model is not of is kept, and not predicted.
 #include "base/csv.h"
 #include "base/units.h"
-#include "study/rows/measured.h"
+#include "study/rows/collection.h"
 #include "study/rows/power_law.h"
 
 #include <math.h>

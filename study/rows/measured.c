@@ -2,69 +2,19 @@
 
 #include "base/infile.h"
 #include "base/mem.h"
+#include "model/cluster.h"
+#include "study/rows/log.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct measured_row *measured_add(struct measured *measured, size_t line)
-{
-    if (measured->count == measured->capacity) {
-        measured->capacity = measured->capacity ? 2 * measured->capacity : 64;
-        measured->rows = mem_grow(measured->rows, measured->capacity, sizeof *measured->rows);
-    }
-    struct measured_row *row = &measured->rows[measured->count++];
-    *row =
-        (struct measured_row){.file = measured->files.of[measured->files.count - 1], .line = line};
-    return row;
-}
-
-size_t measured_keep(struct measured *measured,
-                     bool (*keep)(const struct measured_row *row, const void *context),
-                     const void *context)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < measured->count; i++)
-        if (keep(&measured->rows[i], context))
-            measured->rows[count++] = measured->rows[i];
-    return measured->count = count;
-}
-
-void measured_release(struct measured *measured)
-{
-    names_release(&measured->files);
-    free(measured->path);
-    free(measured->rows);
-    *measured = (struct measured){0};
-}
-
-const char *measured_gpu(const struct measured *measured)
-{
-    for (size_t i = 0; i < measured->count; i++)
-        if (measured->rows[i].gpu[0])
-            return measured->rows[i].gpu;
-    return "";
-}
-
-// ---- files -------------------------------------------------------------------------------------
-
-// The CSV, which any text may be, is asked last.
-static const struct row_reader *const row_readers[] = {&row_reader_nccl_tests, &row_reader_probe,
-                                                       &row_reader_kernels, &row_reader_csv};
+// The CSV first, as what is most likely meant.
+static const struct row_reader *const row_readers[] = {&row_reader_csv, &row_reader_kernels,
+                                                       &row_reader_probe};
 #define ROW_READERS (sizeof row_readers / sizeof row_readers[0])
 
-// The CSV first, as what is most likely meant.
-char *row_reader_names(char buffer[ROW_READER_NAMES_BYTES])
-{
-    size_t length = 0;
-    for (size_t i = 0; i < ROW_READERS; i++) {
-        const char *name = row_readers[(i + ROW_READERS - 1) % ROW_READERS]->name;
-        const char *before = i == 0 ? "" : i + 1 < ROW_READERS ? ", " : ", or ";
-        length += (size_t)snprintf(buffer + length, ROW_READER_NAMES_BYTES - length, "%s%s", before,
-                                   name);
-    }
-    return buffer;
-}
+// ---- ids ----------------------------------------------------------------------------------------
 
 static int row_by_id(const void *a, const void *b)
 {
@@ -97,33 +47,107 @@ static bool check_row_ids_differ(const struct measured *measured, struct error *
     return ok;
 }
 
-static bool load_measured_file(struct measured *measured, const char *path, struct error *err)
+// ---- one file -----------------------------------------------------------------------------------
+
+// "A, B or C": what a file may be.
+static bool not_known(const char *path, const char *what, struct error *err)
+{
+    struct names names = {0};
+    for (size_t r = 0; r < ROW_READERS; r++)
+        names_add_once(&names, row_readers[r]->name);
+    for (size_t r = 0; log_readers[r]; r++)
+        names_add_once(&names, log_readers[r]->name);
+    char *joined = names_join(&names, ", ");
+    error_set(err, EXIT_INPUT, "%s: %s: expected one of: %s", path, what, joined);
+    free(joined);
+    names_release(&names);
+    return false;
+}
+
+static const struct row_reader *find_reader(const char *head)
+{
+    for (size_t r = ROW_READERS; r-- > 0;) // kernels' is a CSV too, and the more special
+        if (row_readers[r]->recognise(head))
+            return row_readers[r];
+    return NULL;
+}
+
+static bool read_whole(struct measured *measured, const struct row_reader *reader,
+                       struct infile_text *text, const struct measured_shape *shape,
+                       struct error *err)
 {
     const size_t before = measured->count;
-    size_t length;
-    char *text = infile_read_text(path, INFILE_LIMIT, &length, err);
-    if (!text)
-        return false;
-    const struct row_text row_text = {.path = path, .text = text, .length = length};
-    size_t r = 0;
-    while (!row_readers[r]->recognise(text))
-        r++;
-    names_add(&measured->files, path);
-    bool ok = row_readers[r]->read(measured, &row_text, err);
+    struct row_text row_text = {.path = text->path, .shape = *shape};
+    row_text.text = infile_text_whole(text, INFILE_LIMIT, &row_text.length, err);
+    bool ok = row_text.text && reader->read(measured, &row_text, err);
     if (ok && measured->count == before)
-        ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement", path);
-    free(text);
+        ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement",
+                       row_text.path);
+    free(row_text.text);
     return ok;
 }
 
+static bool is_blank_text(const char *head)
+{
+    return !head[strspn(head, " \t\r\n")];
+}
+
+static bool load_measured_file(struct measured *measured, const char *path,
+                               const struct measured_shape *shape, struct error *err)
+{
+    struct infile_text text;
+    if (!infile_text_open(&text, path, err))
+        return false;
+    const struct row_reader *reader = find_reader(infile_text_head(&text));
+    const bool blank = is_blank_text(infile_text_head(&text));
+    enum log_verdict verdict = LOG_READ;
+    names_add(&measured->files, path);
+    if (reader && !read_whole(measured, reader, &text, shape, err))
+        verdict = LOG_REFUSED;
+    else if (!reader)
+        verdict = log_read(measured, &text, shape, err);
+    infile_text_close(&text);
+    if (verdict == LOG_NONE)
+        return not_known(path, blank ? "empty" : "of no format that is known", err);
+    return verdict == LOG_READ;
+}
+
+// ---- files --------------------------------------------------------------------------------------
+
+// A preset's own size; none of one that cannot be read, which whoever runs on it refuses.
+static struct measured_shape shape_of_preset(const char *what)
+{
+    struct cluster cluster;
+    struct error err;
+    const bool quiet = notice_quiet(true);
+    const bool known = cluster_load(what, &cluster, NULL, &err);
+    notice_quiet(quiet);
+    return (struct measured_shape){.nodes = known ? cluster.nodes : 0,
+                                   .gpus_per_node = known ? cluster.gpus_per_node : 0,
+                                   .said = known && strstr(what, "nodes=")};
+}
+
+// "2x8:...", or a preset.
+static struct measured_shape shape_named(const char *what)
+{
+    struct measured_shape shape = {.said = true};
+    if (!what || !*what)
+        return (struct measured_shape){0};
+    if (sscanf(what, "%5ux%5u", &shape.nodes, &shape.gpus_per_node) == 2 && shape.nodes &&
+        shape.gpus_per_node)
+        return shape;
+    return shape_of_preset(what);
+}
+
 bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
-                         struct error *err)
+                         const char *cluster, struct error *err)
 {
     const struct names names = {(char **)paths, count};
+    const struct measured_shape shape = shape_named(cluster);
     *measured = (struct measured){.path = names_join(&names, ", ")};
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
-        ok = load_measured_file(measured, paths[i], err);
+        ok = load_measured_file(measured, paths[i], &shape, err);
     ok = ok && check_row_ids_differ(measured, err);
     if (!ok)
         measured_release(measured);
@@ -133,5 +157,5 @@ bool measured_load_files(struct measured *measured, char *const *paths, size_t c
 bool measured_load(struct measured *measured, const char *path, struct error *err)
 {
     char *const paths[] = {(char *)path};
-    return measured_load_files(measured, paths, 1, err);
+    return measured_load_files(measured, paths, 1, NULL, err);
 }

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "model/cluster.h"
+#include "study/rows/log_line.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -19,24 +20,35 @@ void nccl_run_release(struct nccl_run *run)
     *run = (struct nccl_run){0};
 }
 
-void nccl_run_begin(struct nccl_reader *reader, enum nccl_test test)
+void nccl_run_begin(struct nccl_run *run, enum nccl_test test)
 {
-    nccl_run_release(&reader->run);
-    reader->run.test = test;
+    nccl_run_release(run);
+    run->test = test;
 }
 
-char *skip_blanks(const char *text)
+enum nccl_test nccl_test_of(const char *program, size_t *length)
 {
-    return (char *)text + strspn(text, " \t");
+    *length = strspn(program, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    for (enum nccl_test test = NCCL_ALLTOALL; test <= NCCL_ALLTOALLV; test++) {
+        const size_t bytes = strlen(nccl_programs[test].program);
+        if (!strncmp(program, nccl_programs[test].program, bytes) &&
+            !isalnum((unsigned char)program[bytes]))
+            return test;
+    }
+    return NCCL_OTHER;
 }
 
 // ---- ranks -------------------------------------------------------------------------------------
 
+#define WORD_ENDS " \t\r-"
+
+// Names come from outside and go to tables: letters, digits and dots alone.
 static void add_lower(char *gpu, const char *word, size_t length)
 {
     size_t at = strlen(gpu);
     for (size_t i = 0; i < length && at + 1 < FIELD_TEXT_BYTES; i++)
-        gpu[at++] = (char)tolower((unsigned char)word[i]);
+        if (isalnum((unsigned char)word[i]) || word[i] == '.')
+            gpu[at++] = (char)tolower((unsigned char)word[i]);
     gpu[at] = '\0';
 }
 
@@ -45,8 +57,8 @@ static void add_lower(char *gpu, const char *word, size_t length)
 static void gpu_of(const char *name, char *gpu)
 {
     gpu[0] = '\0';
-    for (name = skip_blanks(name); *name; name = skip_blanks(name)) {
-        const size_t length = strcspn(name, " \t\r-");
+    for (name += strspn(name, WORD_ENDS); *name; name += strspn(name, WORD_ENDS)) {
+        const size_t length = strcspn(name, WORD_ENDS);
         const size_t digit = strcspn(name, "0123456789");
         const bool series = !strncmp(name, "RTX", 3) || !strncmp(name, "PRO", 3);
         if (digit > 0 && (digit < length || !series))
@@ -60,98 +72,149 @@ static void gpu_of(const char *name, char *gpu)
     gpu[0] = '\0';
 }
 
-struct rank_line {
-    unsigned rank, group;
-    char host[FIELD_TEXT_BYTES];
-    const char *name;
-};
-
 // "  3 Group  0 Pid 1887 on worker-1 device  3 [0000:8d:00.0] NVIDIA H100 80GB HBM3"; older
 // versions have no group.
-static bool parse_rank(const char *text, struct rank_line *rank)
+static bool parse_rank(const char *text, struct nccl_rank *rank)
 {
     int end = 0;
-    *rank = (struct rank_line){0};
-    if (sscanf(text, "%9u Group %9u Pid %*d on %255s device %*d [%*[^]]]%n", &rank->rank,
-               &rank->group, rank->host, &end) != 3 &&
-        sscanf(text, "%9u Pid %*d on %255s device %*d [%*[^]]]%n", &rank->rank, rank->host, &end) !=
-            2)
+    *rank = (struct nccl_rank){0};
+    if (sscanf(text, "%9u Group %9u Pid %*d on %255s device %5u [%*[^]]]%n", &rank->rank,
+               &rank->group, rank->host, &rank->device, &end) != 4 &&
+        sscanf(text, "%9u Pid %*d on %255s device %5u [%*[^]]]%n", &rank->rank, rank->host,
+               &rank->device, &end) != 3)
         return false;
     rank->name = text + end;
     return end > 0;
 }
 
-static bool check_rank(const struct nccl_reader *reader, const struct rank_line *rank,
-                       const char *gpu)
+static bool check_rank(const struct nccl_run *run, const struct nccl_rank *rank, const char *gpu,
+                       struct error *err)
 {
-    const struct nccl_run *run = &reader->run;
     char quoted[ERROR_QUOTE_BYTES];
-    if (rank->rank < run->ranks)
-        return error_set(reader->err, EXIT_INPUT,
-                         "rank %u stands twice: expected one job (nccl-tests built with MPI=1)",
+    if (rank->rank < run->next_rank)
+        return error_set(err, EXIT_INPUT,
+                         "rank %u stands twice: expected one job, not one for each rank "
+                         "(nccl-tests built with MPI=1)",
                          rank->rank);
-    if (rank->rank > run->ranks)
-        return error_set(reader->err, EXIT_INPUT, "rank %u: expected rank %u", rank->rank,
-                         run->ranks);
-    if (run->ranks == CLUSTER_MAX_RANKS)
-        return error_set(reader->err, EXIT_INPUT, "rank %u: expected at most %d ranks", rank->rank,
+    if (rank->rank >= CLUSTER_MAX_RANKS)
+        return error_set(err, EXIT_INPUT, "rank %u: expected at most %d ranks", rank->rank,
                          CLUSTER_MAX_RANKS);
     if (rank->group)
-        return error_set(reader->err, EXIT_INPUT,
+        return error_set(err, EXIT_INPUT,
                          "group %u: expected one group of ranks (no NCCL_TESTS_SPLIT)",
                          rank->group);
-    if (run->ranks && strcmp(run->gpu, gpu))
-        return error_set(reader->err, EXIT_INPUT, "GPU '%s': expected one kind, %s as on rank 0",
-                         error_quote(gpu, quoted), run->gpu);
-    return true;
+    return !run->listed || !strcmp(run->gpu, gpu) ||
+           error_set(err, EXIT_INPUT, "GPU '%s': expected one kind, %s as on rank 0",
+                     error_quote(gpu, quoted), run->gpu);
 }
 
-bool nccl_read_rank(struct nccl_reader *reader, const char *text)
+bool nccl_add_rank(struct nccl_run *run, const struct nccl_rank *rank, struct error *err)
 {
-    struct nccl_run *run = &reader->run;
-    struct rank_line rank;
     char gpu[FIELD_TEXT_BYTES];
-    if (run->columns)
-        nccl_run_begin(reader, NCCL_UNKNOWN);
-    if (!parse_rank(text, &rank))
-        return error_set(reader->err, EXIT_INPUT,
-                         "a rank: expected N Group N Pid N on HOST device N [BUS] NAME");
-    gpu_of(rank.name, gpu);
-    if (!check_rank(reader, &rank, gpu))
+    gpu_of(rank->name, gpu);
+    if (!check_rank(run, rank, gpu, err))
         return false;
-    run->hosts = mem_grow(run->hosts, run->ranks + 1, sizeof *run->hosts);
-    strcpy(run->hosts[run->ranks++], rank.host);
+    run->elided = run->elided || run->cut || rank->rank > run->next_rank;
+    run->cut = false;
+    run->next_rank = rank->rank + 1;
+    run->max_device = rank->device > run->max_device ? rank->device : run->max_device;
+    run->hosts = mem_grow(run->hosts, run->listed + 1, sizeof *run->hosts);
+    strcpy(run->hosts[run->listed++], rank->host);
     strcpy(run->gpu, gpu);
     return true;
 }
+
+bool nccl_read_rank(struct nccl_run *run, const char *text, struct error *err)
+{
+    struct nccl_rank rank;
+    return parse_rank(text, &rank)
+               ? nccl_add_rank(run, &rank, err)
+               : error_set(err, EXIT_INPUT,
+                           "a rank: expected N Group N Pid N on HOST device N [BUS] NAME");
+}
+
+// ---- where they are -----------------------------------------------------------------------------
 
 // GPUs of a node, if ranks stand host after host, as many on each; or 0.
 static uint32_t gpus_of_host(const struct nccl_run *run)
 {
     uint32_t gpus = 1;
-    while (gpus < run->ranks && !strcmp(run->hosts[gpus], run->hosts[0]))
+    while (gpus < run->listed && !strcmp(run->hosts[gpus], run->hosts[0]))
         gpus++;
-    if (run->ranks % gpus)
+    if (run->listed % gpus)
         return 0;
-    for (uint32_t r = 0; r < run->ranks; r++)
+    for (uint32_t r = 0; r < run->listed; r++)
         for (uint32_t first = 0; first <= r; first += gpus)
             if (!strcmp(run->hosts[r], run->hosts[first]) != (r - first < gpus))
                 return 0;
     return gpus;
 }
 
-bool nccl_place_ranks(struct nccl_reader *reader)
+static bool place_listed(struct nccl_run *run, struct error *err)
 {
-    struct nccl_run *run = &reader->run;
-    if (!run->ranks)
-        return error_set(reader->err, EXIT_INPUT,
-                         "a table without ranks: expected a line '# Rank 0 ... on HOST ...' for "
-                         "every GPU before it");
     const uint32_t gpus = gpus_of_host(run);
     if (!gpus)
-        return error_set(reader->err, EXIT_INPUT,
+        return error_set(err, EXIT_INPUT,
                          "ranks are not placed host after host, as many on each: expected mpirun "
                          "--map-by slot");
+    run->ranks = run->listed;
     run->nodes = run->ranks / gpus;
     return true;
+}
+
+static bool place_as_said(struct nccl_run *run, const struct measured_shape *shape, uint32_t ranks,
+                          struct error *err)
+{
+    const uint32_t said = shape->nodes * shape->gpus_per_node;
+    if (ranks && ranks != said)
+        return error_set(err, EXIT_INPUT,
+                         "--cluster %ux%u is %u ranks: expected %u, as the table says",
+                         shape->nodes, shape->gpus_per_node, said, ranks);
+    run->ranks = said;
+    run->nodes = shape->nodes;
+    return true;
+}
+
+// GPUs of a host where lines of ranks are left out; 0: not to be told. The last rank's line tells
+// whether it is on the first one's host, and devices that are listed how many a host has.
+static uint32_t guess_gpus(const struct nccl_run *run, const struct measured_shape *shape,
+                           uint32_t ranks)
+{
+    if (!run->listed || run->cut || run->next_rank != ranks)
+        return !run->listed && shape->gpus_per_node > ranks ? ranks : shape->gpus_per_node;
+    if (!strcmp(run->hosts[0], run->hosts[run->listed - 1]))
+        return ranks;
+    return run->max_device + 1;
+}
+
+static bool place_guessed(struct nccl_run *run, const struct measured_shape *shape, uint32_t ranks,
+                          struct error *err)
+{
+    const uint32_t gpus = guess_gpus(run, shape, ranks);
+    if (!ranks && !run->listed)
+        return error_set(err, EXIT_INPUT,
+                         "a table without ranks: expected lines '# Rank 0 ... on HOST ...' before "
+                         "it, or --cluster NxG (nodes x GPUs of each)");
+    if (!ranks || !gpus || ranks % gpus)
+        return error_set(err, EXIT_INPUT,
+                         "lines of ranks are left out, and how many a host has is not known%s: "
+                         "expected --cluster NxG (nodes x GPUs of each), %u ranks in all",
+                         run->listed ? "" : " either", ranks ? ranks : run->next_rank);
+    run->ranks = ranks;
+    run->nodes = ranks / gpus;
+    run->guessed = true;
+    return true;
+}
+
+bool nccl_place_ranks(struct nccl_run *run, const struct measured_shape *shape, uint32_t peers,
+                      struct error *err)
+{
+    const bool whole = run->listed && !run->elided && !run->cut;
+    const uint32_t said = shape->said ? shape->nodes * shape->gpus_per_node : 0;
+    if (run->ranks)
+        return true;
+    if (whole && !(said && peers == said && peers != run->listed))
+        return place_listed(run, err);
+    const uint32_t ranks = peers ? peers : run->cut ? 0 : run->next_rank;
+    return said ? place_as_said(run, shape, ranks, err) : place_guessed(run, shape, ranks, err);
 }

@@ -1,9 +1,9 @@
-// One run of nccl-tests as its text is read: what ran, where its ranks are, what its table has.
-// Private to the reader of nccl-tests.
+// One run of nccl-tests as its text is read: what ran, where its ranks are. Private to the readers
+// of nccl-tests.
 #ifndef STUDY_ROWS_NCCL_RUN_H
 #define STUDY_ROWS_NCCL_RUN_H
 
-#include "study/rows/measured.h"
+#include "study/rows/log.h"
 
 enum nccl_test { NCCL_UNKNOWN, NCCL_ALLTOALL, NCCL_SENDRECV, NCCL_ALLTOALLV, NCCL_OTHER };
 
@@ -14,39 +14,63 @@ extern const struct nccl_program {
 // One run: a test's header, its ranks and its table.
 struct nccl_run {
     enum nccl_test test;
+    char program[64]; // of NCCL_OTHER, "all_reduce_perf"; "": not named
+    // As lines "# Rank" say.
     char gpu[FIELD_TEXT_BYTES];
-    char (*hosts)[FIELD_TEXT_BYTES]; // [ranks]
-    uint32_t ranks, nodes;
-    size_t columns;        // of the table; 0: its header has not come
-    size_t time, in_place; // the columns of both times
+    char (*hosts)[FIELD_TEXT_BYTES]; // [listed]
+    uint32_t listed;
+    uint32_t next_rank;    // after the last one listed
+    uint32_t max_device;   // of those listed
+    bool elided, cut;      // lines of ranks are left out; the last of them
+    uint32_t ranks, nodes; // 0: not placed yet
+    bool guessed;          // where ranks are is not all from the text, nor from --cluster NxG
+    // The table.
+    size_t columns;        // 0: its header has not come
+    size_t time, in_place; // the columns of both times; in_place 0: one alone
+    bool errors;           // a column `error`, of 2021 and before
     bool stamped;          // rows end in a date and a time
 };
 
-// A text being read. What is refused has no place in its message: whoever reads the lines adds it.
+// What begins a row, where another writer's line came between it and the rest.
+struct nccl_split {
+    char cells[512];      // "": none
+    size_t line, missing; // where it stands, and how many cells it lacks
+};
+
+// A text being read.
 struct nccl_reader {
-    struct measured *measured;
-    const char *path;
-    size_t line; // in hand, from 1
     struct nccl_run run;
-    char version[64]; // of nccl-tests, " 2.19.6"; "": not said
-    char nccl[64];    // of NCCL itself, "; NCCL 2.29.7", likewise
-    size_t empty; // rows of 0 bytes
-    struct error *err;
+    struct nccl_split split;
+    enum nccl_test command; // that the last command line names, of a run to come
+    char command_program[64];
+    char tests[64]; // "nccl-tests 2.19.6"; "": not said
+    char nccl[64];  // of NCCL itself, "2.29.7", likewise
 };
 
 // Ends the run in hand, if there is one, and begins another.
-void nccl_run_begin(struct nccl_reader *reader, enum nccl_test test);
+void nccl_run_begin(struct nccl_run *run, enum nccl_test test);
 void nccl_run_release(struct nccl_run *run);
 
-// Reads what follows "# Rank". Refuses ranks that are missing, stand twice, or run on two kinds of
-// GPU or in groups.
-bool nccl_read_rank(struct nccl_reader *reader, const char *text);
+// The test of a program's name, "alltoall_perf" or "alltoall_perf_mpi"; its length in *length.
+enum nccl_test nccl_test_of(const char *program, size_t *length);
 
-// Once all are read: finds the run's nodes. Refuses no ranks, and ranks that are not placed host
-// after host in equal numbers.
-bool nccl_place_ranks(struct nccl_reader *reader);
+// Adds a rank of that host, GPU and device. Refuses ranks that stand twice, too many, and two kinds
+// of GPU.
+struct nccl_rank {
+    unsigned rank, group, device;
+    char host[FIELD_TEXT_BYTES];
+    const char *name; // of its GPU
+};
+bool nccl_add_rank(struct nccl_run *run, const struct nccl_rank *rank, struct error *err);
 
-// Past blanks; like strchr, of what may be written if the text may.
-char *skip_blanks(const char *text);
+// Reads what follows "# Rank".
+bool nccl_read_rank(struct nccl_run *run, const char *text, struct error *err);
+
+// Finds the run's ranks and nodes: as listed, or where lines are left out as the cluster that was
+// named and `peers` say, the ranks that an all-to-all's size and count give (0: not known). Refuses
+// ranks that cannot be known, ranks that the cluster does not have, and ranks that are not placed
+// host after host in equal numbers.
+bool nccl_place_ranks(struct nccl_run *run, const struct measured_shape *shape, uint32_t peers,
+                      struct error *err);
 
 #endif

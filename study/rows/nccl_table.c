@@ -1,222 +1,292 @@
 #include "study/rows/nccl_table.h"
 
 #include "base/units.h"
+#include "study/rows/log_line.h"
+#include "study/rows/nccl_row.h"
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_CELLS 64
+#define LINE_BYTES 1024
 #define FIXED_CELLS 3 // size, count and type stand in every row; redop and root may be blank
+#define DIGITS "0123456789"
 
-static size_t split_blanks(char *line, char **cells)
+// Cells of a line: a copy that is cut.
+struct cells {
+    char text[LINE_BYTES];
+    char *cell[MAX_CELLS];
+    size_t count;
+};
+
+static void split_cells(struct cells *cells, const char *line)
 {
     char *save = NULL;
-    size_t count = 0;
-    for (char *cell = strtok_r(line, " \t\r", &save); cell && count < MAX_CELLS;
+    snprintf(cells->text, sizeof cells->text, "%s", line);
+    cells->count = 0;
+    for (char *cell = strtok_r(cells->text, " \t\r", &save); cell && cells->count < MAX_CELLS;
          cell = strtok_r(NULL, " \t\r", &save))
-        cells[count++] = cell;
-    return count;
+        cells->cell[cells->count++] = cell;
 }
+
+// ---- what a cell can be -------------------------------------------------------------------------
+
+static bool is_number(const char *cell)
+{
+    char *end;
+    strtod(cell, &end);
+    return end > cell && !*end;
+}
+
+static bool is_figure(const char *cell)
+{
+    return is_number(cell) || !strcmp(cell, "N/A");
+}
+
+// Of the date and the time that end a row of some versions.
+static bool is_stamp(const char *cell)
+{
+    return isdigit((unsigned char)*cell) && !cell[strspn(cell, DIGITS "-:.")];
+}
+
+static bool is_count(const char *cell)
+{
+    return *cell && !cell[strspn(cell, DIGITS)];
+}
+
+static bool is_operation(const char *cell)
+{
+    static const char *const names[] = {"none", "sum", "prod", "max",
+                                        "min",  "avg", "all",  "mulsum"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (!strcmp(cell, names[i]))
+            return true;
+    return false;
+}
+
+// ---- the header ---------------------------------------------------------------------------------
 
 static bool is_time(const char *name)
 {
     return !strcmp(name, "time") || !strcmp(name, "cputime");
 }
 
+bool nccl_is_header(const char *line)
+{
+    line += strspn(line, " \t#");
+    return !strncmp(line, "size", 4) && strstr(line, "count") && strstr(line, "type") &&
+           strstr(line, "time") && strstr(line, "algbw") && strstr(line, "busbw");
+}
+
 // "size count type redop root time algbw busbw #wrong time algbw busbw #wrong".
-bool nccl_read_header(struct nccl_reader *reader, char *text)
+bool nccl_read_header(struct nccl_reader *reader, struct log *log, const char *line)
 {
     struct nccl_run *run = &reader->run;
-    char *names[MAX_CELLS];
-    size_t count = split_blanks(text, names), times = 0;
-    run->stamped = count && !strcmp(names[count - 1], "timestamp");
-    count -= run->stamped;
-    for (size_t i = 0; i < count; i++)
-        if (is_time(names[i]) && ++times <= 2)
+    struct cells names;
+    size_t times = 0;
+    split_cells(&names, line + strspn(line, " \t#"));
+    run->stamped = !strcmp(names.cell[names.count - 1], "timestamp");
+    run->errors = false;
+    run->in_place = 0;
+    names.count -= run->stamped;
+    for (size_t i = 0; i < names.count; i++) {
+        if (is_time(names.cell[i]) && ++times <= 2)
             *(times == 1 ? &run->time : &run->in_place) = i;
-    run->columns = count;
-    if (times != 2 || run->time < FIXED_CELLS || run->in_place < run->time + 4 ||
-        run->in_place + 4 > count)
-        return error_set(reader->err, EXIT_INPUT,
-                         "a table's header: expected size count type redop root, and twice time "
-                         "algbw busbw #wrong");
-    return nccl_place_ranks(reader);
+        run->errors = run->errors || !strcmp(names.cell[i], "error");
+    }
+    run->columns = names.count;
+    const size_t last = times == 2 ? run->in_place : run->time;
+    return (times >= 1 && times <= 2 && run->time >= FIXED_CELLS && run->time <= FIXED_CELLS + 2 &&
+            (times == 1 || run->in_place >= run->time + 4) && last + 4 <= run->columns) ||
+           error_set(log->err, EXIT_INPUT,
+                     "a table's header: expected size count type redop root, and twice time algbw "
+                     "busbw #wrong");
 }
 
-struct cells {
-    char *cell[MAX_CELLS];
-    size_t shift; // columns before time that are blank
-};
-
-static bool find_cells(const struct nccl_reader *reader, char *line, struct cells *cells)
+// Of 2022 and later: 13 columns.
+static void assume_header(struct nccl_run *run)
 {
-    const struct nccl_run *run = &reader->run;
-    const size_t stamp = run->stamped ? 2 : 0, count = split_blanks(line, cells->cell);
-    if (count > run->columns + stamp || count + run->time - FIXED_CELLS < run->columns + stamp)
-        return error_set(reader->err, EXIT_INPUT, "%zu cells: expected %zu, as the header has",
-                         count, run->columns + stamp);
-    cells->shift = run->columns + stamp - count;
-    return true;
+    run->columns = 13;
+    run->time = 5;
+    run->in_place = 9;
 }
 
-static const char *cell_of(const struct cells *cells, size_t column)
+// ---- rows ---------------------------------------------------------------------------------------
+
+// Cells before the time in this row: redop and root may be blank.
+static size_t lead_of(const struct nccl_run *run, const struct cells *cells)
 {
-    return cells->cell[column - cells->shift];
+    if (cells->count <= FIXED_CELLS || !is_operation(cells->cell[FIXED_CELLS]))
+        return FIXED_CELLS;
+    return run->time;
 }
 
-static bool read_nccl_number(const struct nccl_reader *reader, const char *name, const char *text,
-                             double *value)
+// How many cells the row has when it is whole.
+static size_t whole_of(const struct nccl_run *run, const struct cells *cells)
+{
+    return run->columns - run->time + lead_of(run, cells) + (run->stamped ? 2 : 0);
+}
+
+static bool read_number(const char *name, const char *text, double *value, struct error *err)
 {
     const bool whole = strcmp(name, "size") == 0 || strcmp(name, "count") == 0;
-    return units_parse(whole ? UNIT_COUNT : UNIT_NUMBER, text, value, reader->err) ||
-           error_prefix(reader->err, "%s", name);
+    return units_parse(whole ? UNIT_COUNT : UNIT_NUMBER, text, value, err) ||
+           error_prefix(err, "%s", name);
 }
 
-static bool unchecked(const char *text)
-{
-    return !strcmp(text, "N/A");
-}
-
-// Out of place: in place an all-to-all overwrites what it sends, and is not checked.
-static bool check_wrong(const struct nccl_reader *reader, const struct cells *cells)
-{
-    const char *text = cell_of(cells, reader->run.time + 3);
-    double wrong;
-    if (unchecked(text))
-        return true;
-    if (!read_nccl_number(reader, "#wrong", text, &wrong))
-        return false;
-    return wrong <= 0 ||
-           error_set(reader->err, EXIT_INPUT,
-                     "#wrong: %s: data came wrong: expected times of a run without errors", text);
-}
-
-static uint32_t type_bytes(const char *type)
-{
-    static const struct {
-        const char *name;
-        uint32_t bytes;
-    } types[] = {{"int8", 1},   {"uint8", 1},    {"char", 1},   {"int32", 4},    {"int", 4},
-                 {"uint32", 4}, {"int64", 8},    {"uint64", 8}, {"half", 2},     {"float", 4},
-                 {"double", 8}, {"bfloat16", 2}, {"f8e4m3", 1}, {"f8e5m2", 1},   {"fp8_e4m3", 1},
-                 {"fp16", 2},   {"fp32", 4},     {"fp64", 8},   {"fp8_e5m2", 1}, {"bf16", 2}};
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (!strcmp(type, types[i].name))
-            return types[i].bytes;
-    return 0;
-}
-
-// Only exchanges are checked out of place and not in place; of them the count of an all-to-all is
-// one peer's.
-static enum nccl_test guess_test(const struct nccl_reader *reader, const struct cells *cells,
-                                 double size, double count)
+static bool read_whole_row(struct nccl_reader *reader, struct log *log, const struct cells *cells)
 {
     const struct nccl_run *run = &reader->run;
-    const double bytes = count * type_bytes(cells->cell[2]);
-    if (unchecked(cell_of(cells, run->time + 3)) || !unchecked(cell_of(cells, run->in_place + 3)))
-        return NCCL_UNKNOWN;
-    const bool sendrecv = bytes == size, alltoall = bytes * run->ranks == size;
-    return sendrecv == alltoall ? NCCL_UNKNOWN : sendrecv ? NCCL_SENDRECV : NCCL_ALLTOALL;
+    const size_t time = lead_of(run, cells);
+    char *const *of = cells->cell;
+    struct nccl_result result = {
+        .type = of[2],
+        .redop = time > FIXED_CELLS ? of[FIXED_CELLS] : "",
+        .wrong = of[time + 3],
+        .wrong_in_place = run->in_place ? of[time + run->in_place - run->time + 3] : "N/A"};
+    return read_number("size", of[0], &result.size, log->err) &&
+           read_number("count", of[1], &result.count, log->err) &&
+           read_number("time", of[time], &result.time_us, log->err) &&
+           nccl_add_row(reader, log, &result);
 }
 
-static bool find_test(struct nccl_reader *reader, const struct cells *cells, double size,
-                      double count)
+// Begins like a row: a size, a count and a type.
+static bool is_row(const char *line)
 {
-    if (reader->run.test == NCCL_UNKNOWN)
-        reader->run.test = guess_test(reader, cells, size, count);
-    return reader->run.test != NCCL_UNKNOWN ||
-           error_set(reader->err, EXIT_INPUT,
-                     "the text does not say which test ran: expected a line '# Collective test "
-                     "starting: alltoall_perf' (or sendrecv_perf, alltoallv_perf) before '# "
-                     "nThread'");
+    line = skip_blanks(line);
+    const size_t size = strspn(line, DIGITS);
+    if (!size || !isblank((unsigned char)line[size]))
+        return false;
+    line = skip_blanks(line + size);
+    const size_t count = strcspn(line, " \t");
+    char type[16];
+    snprintf(type, sizeof type, "%.*s", (int)strcspn(skip_blanks(line + count), " \t"),
+             skip_blanks(line + count));
+    return isdigit((unsigned char)*line) && nccl_type_bytes(type) > 0;
 }
 
-// What every rank sends in all by alltoallv's own pattern, parts rounded down as it does.
-static uint64_t distance_sum(uint64_t all, uint32_t ranks)
+bool nccl_is_whole_row(const char *line)
 {
-    const double places = ranks * (ranks - 1.0) / 2;
-    uint64_t sum = 0;
-    for (uint32_t d = 1; d < ranks; d++)
-        sum += (uint64_t)(d * (double)all / places) / 16 * 16;
-    return sum;
-}
-
-// alltoallv: a count is a peer's of the pattern that it makes, 0 with a matrix.
-static bool find_traffic(const struct nccl_reader *reader, const struct cells *cells,
-                         struct measured_row *row, double count)
-{
-    const uint32_t ranks = reader->run.ranks;
-    const double all = count * type_bytes(cells->cell[2]) * ranks;
-    strcpy(row->traffic, nccl_programs[reader->run.test].traffic);
-    if (reader->run.test != NCCL_ALLTOALLV)
-        return true;
-    if (count <= 0)
-        return strcpy(row->traffic, "matrix"), true;
-    if (distance_sum((uint64_t)all, ranks) != row->bytes_per_rank)
-        return error_set(reader->err, EXIT_INPUT,
-                         "size %llu: expected alltoallv_perf's own pattern "
-                         "(NCCL_TESTS_ALLTOALLV_SPREAD unset), or a matrix file",
-                         (unsigned long long)row->bytes_per_rank);
-    row->bytes_per_rank = (uint64_t)all;
+    if (!is_row(line))
+        return false;
+    struct nccl_run run = {0};
+    struct cells cells;
+    assume_header(&run);
+    split_cells(&cells, line);
+    if (cells.count == 12 && is_operation(cells.cell[FIXED_CELLS])) { // of 2021: no root
+        run.time--;
+        run.columns--;
+    }
+    if (cells.count != whole_of(&run, &cells) || !is_count(cells.cell[1]))
+        return false;
+    for (size_t i = lead_of(&run, &cells); i < cells.count; i++)
+        if (!is_figure(cells.cell[i]))
+            return false;
     return true;
 }
 
-static void name_row(const struct nccl_reader *reader, struct measured_row *row)
+// ---- rows that another writer split -------------------------------------------------------------
+
+// Cuts a cell after its number, where another writer's line follows it without a blank: the root
+// of an exchange is -1, whatever digits a host's name begins with. False: no number begins it.
+static bool cut_figure(char *cell, bool root)
 {
-    const struct nccl_run *run = &reader->run;
-    snprintf(row->id, sizeof row->id, "%.200s:%zu", reader->path, reader->line);
-    strcpy(row->family, nccl_programs[run->test].family);
-    strcpy(row->dispatcher, "nccl-alltoall");
-    row->nodes = run->nodes;
-    row->gpus_per_node = run->ranks / run->nodes;
-    row->phase = PHASE_ALLTOALL;
-    strcpy(row->stat, "slowest");
-    strcpy(row->gpu, run->gpu);
-    snprintf(row->source, sizeof row->source, "nccl-tests%s%s", reader->version, reader->nccl);
+    if (!strncmp(cell, "N/A", 3))
+        return cell[3] = '\0', true;
+    char *end = cell;
+    if (root && !strncmp(cell, "-1", 2))
+        end = cell + 2;
+    else
+        strtod(cell, &end);
+    *end = '\0';
+    return end > cell;
 }
 
-// The size is what a rank sends: of an all-to-all the count to each of the ranks, its own among
-// them, of a sendrecv to its one peer. Another means a text of which ranks or columns are lost.
-static bool check_nccl_size(const struct nccl_reader *reader, const struct cells *cells,
-                            double size, double count)
+// Keeps the cells that are the row's own.
+static void keep_own_cells(const struct nccl_run *run, struct cells *cells)
 {
-    const uint32_t peers = reader->run.test == NCCL_ALLTOALL ? reader->run.ranks : 1;
-    const uint32_t bytes = type_bytes(cells->cell[2]);
-    return reader->run.test == NCCL_ALLTOALLV || count * bytes * peers == size ||
-           error_set(reader->err, EXIT_INPUT,
-                     "size: %.0f bytes: expected count %.0f x %u bytes of %.20s x %u peers", size,
-                     count, bytes, cells->cell[2], peers);
+    const size_t lead = lead_of(run, cells);
+    for (size_t i = FIXED_CELLS + (lead > FIXED_CELLS); i < cells->count; i++)
+        if (!is_figure(cells->cell[i]) && !(run->stamped && is_stamp(cells->cell[i])))
+            cells->count = i + cut_figure(cells->cell[i], i + 1 == lead);
 }
 
-bool nccl_read_row(struct nccl_reader *reader, char *line)
+static void keep_split(struct nccl_reader *reader, const struct log *log, const struct cells *cells)
+{
+    struct nccl_split *split = &reader->split;
+    size_t length = 0;
+    for (size_t i = 0; i < cells->count && length < sizeof split->cells; i++)
+        length += (size_t)snprintf(split->cells + length, sizeof split->cells - length, "%s ",
+                                   cells->cell[i]);
+    split->line = log->line;
+    split->missing = whole_of(&reader->run, cells) - cells->count;
+}
+
+void nccl_end_table(struct nccl_reader *reader, struct log *log)
+{
+    if (!reader->split.cells[0])
+        return;
+    const size_t line = log->line;
+    log->line = reader->split.line;
+    log_leave_out(log, "rows whose end is not there, or stands elsewhere, are left out");
+    log->line = line;
+    reader->split.cells[0] = '\0';
+}
+
+static bool read_table_row(struct nccl_reader *reader, struct log *log, const char *line)
+{
+    struct nccl_run *run = &reader->run;
+    struct cells cells;
+    nccl_end_table(reader, log);
+    if (!run->columns)
+        assume_header(run);
+    split_cells(&cells, line);
+    const size_t whole = whole_of(run, &cells), count = cells.count;
+    keep_own_cells(run, &cells);
+    if (cells.count < whole)
+        return keep_split(reader, log, &cells), true;
+    if (cells.count == whole)
+        return read_whole_row(reader, log, &cells);
+    return error_set(log->err, EXIT_INPUT, "%zu cells: expected %zu, as the header has", count,
+                     whole);
+}
+
+// The rest of a split row: as many figures as it lacks, and nothing else.
+static bool is_rest(const struct nccl_split *split, const struct cells *cells)
+{
+    if (!split->cells[0] || cells->count != split->missing)
+        return false;
+    for (size_t i = 0; i < cells->count; i++)
+        if (!is_figure(cells->cell[i]))
+            return false;
+    return true;
+}
+
+static bool join_row(struct nccl_reader *reader, struct log *log, const char *rest)
+{
+    char joined[LINE_BYTES];
+    struct cells cells;
+    const size_t line = log->line;
+    snprintf(joined, sizeof joined, "%s %.400s", reader->split.cells, rest);
+    split_cells(&cells, joined);
+    log->line = reader->split.line;
+    reader->split.cells[0] = '\0';
+    const bool ok = read_whole_row(reader, log, &cells);
+    if (ok)
+        log->line = line;
+    return ok;
+}
+
+bool nccl_read_table_line(struct nccl_reader *reader, struct log *log, const char *line)
 {
     struct cells cells;
-    double size, count, time;
-    if (!find_cells(reader, line, &cells) ||
-        !read_nccl_number(reader, "size", cells.cell[0], &size) ||
-        !read_nccl_number(reader, "count", cells.cell[1], &count) ||
-        !read_nccl_number(reader, "time", cell_of(&cells, reader->run.time), &time) ||
-        !check_wrong(reader, &cells))
-        return false;
-    if (size <= 0)
-        return reader->empty++, true; // less than 16 bytes a peer: nothing was sent
-    if (!find_test(reader, &cells, size, count) || !check_nccl_size(reader, &cells, size, count))
-        return false;
-    if (time <= 0 || time > 1e12)
-        return error_set(reader->err, EXIT_INPUT, "time: '%.20s': expected microseconds above 0",
-                         cell_of(&cells, reader->run.time));
-    struct measured_row *row = measured_add(reader->measured, reader->line);
-    row->bytes_per_rank = (uint64_t)size;
-    row->latency_us = time;
-    name_row(reader, row);
-    return find_traffic(reader, &cells, row, count);
-}
-
-bool nccl_is_row(const char *line)
-{
-    line = skip_blanks(line);
-    const size_t digits = strspn(line, "0123456789");
-    return digits &&
-           (isblank((unsigned char)line[digits]) || !line[digits] || line[digits] == '\r');
+    if (is_row(line))
+        return !reader->run.columns && !nccl_is_whole_row(line) ? true
+                                                                : read_table_row(reader, log, line);
+    if (!reader->split.cells[0])
+        return true;
+    split_cells(&cells, line);
+    return !is_rest(&reader->split, &cells) || join_row(reader, log, line);
 }

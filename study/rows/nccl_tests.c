@@ -1,159 +1,215 @@
-// What nccl-tests print (alltoall_perf, alltoallv_perf and sendrecv_perf), as measured rows.
+// What nccl-tests and rccl-tests print (alltoall_perf, alltoallv_perf and sendrecv_perf), as
+// measured rows.
 //
 // A text holds one run or several. Of a run it takes where ranks are ("# Rank 3 ... on HOST device
 // 3 [...] NVIDIA H100"), which gives nodes, GPUs of a node and the GPU; what ran ("# Collective
-// test starting: alltoall_perf", of 2025 and later); and its table, whose header says what columns
-// there are: `error` or `#wrong`, with or without root, per-iteration figures and time of day.
-// Without the test's name sizes and counts tell it, where only an exchange leaves the in-place
-// column unchecked (N/A). A row's figure is `time`, out of place: a test averages over ranks and
-// over iterations back to back, in which all go at the pace of the slowest, so that stat is
-// slowest.
+// test starting: alltoall_perf", of 2025 and later, or the command line); and its table, whose
+// header says what columns there are: `error` or `#wrong`, with or without root, per-iteration
+// figures and time of day. Without the test's name sizes and counts tell it, where only an exchange
+// leaves the in-place column unchecked (N/A). A row's figure is `time`, out of place: a test
+// averages over ranks and over iterations back to back, in which all go at the pace of the slowest,
+// so that stat is slowest.
 //
 //     alltoall_perf   size bytes of a rank, 1/n to each rank, itself included
 //     sendrecv_perf   size bytes from every rank to the next
 //     alltoallv_perf  its own pattern (distance), or where count is 0 a matrix that is not in the
 //                     text
 //
-// Other lines may stand between (NCCL's log), and every line may carry the tag that mpirun
-// --tag-output or srun --label put before it.
-//
-// Rows of 0 bytes and runs of other tests are left out with a notice. What is refused, with
-// "path:line:", stands at nccl_run.h and nccl_table.h.
+// Other lines may stand between (NCCL's log), also within a row. Lines of ranks may be left out
+// ("..."), or not be there, and '#' may be lost: what people paste. What is refused and left out
+// stands at nccl_run.h, nccl_row.h and nccl_table.h.
+#include "study/rows/log_line.h"
+#include "study/rows/nccl_row.h"
 #include "study/rows/nccl_table.h"
-#include "study/rows/measured.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
-// ---- lines --------------------------------------------------------------------------------------
-
-// Past "[1,0]<stdout>:" of mpirun --tag-output, or "12: " of srun --label.
-static char *untag(char *line)
+// What follows "# <words>", blanks between as they come, with or without '#'; NULL where the line
+// begins otherwise.
+static const char *after(const char *line, const char *words)
 {
-    char *at = skip_blanks(line);
-    char *tag = *at == '[' ? strstr(at, "]<stdout>:") : NULL;
-    if (tag && strspn(at + 1, "0123456789,") == (size_t)(tag - at - 1))
-        return tag + strlen("]<stdout>:");
-    const size_t digits = strspn(at, "0123456789");
-    return digits && at[digits] == ':' && at[digits + 1] == ' ' ? at + digits + 2 : line;
-}
-
-// What follows "# <words>", blanks between as they come; NULL where the line begins otherwise.
-static char *after(char *line, const char *words)
-{
-    if (*line != '#')
-        return NULL;
-    line = skip_blanks(line + 1);
+    line += strspn(line, " \t");
+    line += *line == '#';
+    line = skip_blanks(line);
     return strncmp(line, words, strlen(words)) ? NULL : line + strlen(words);
 }
 
 // ---- what ran -----------------------------------------------------------------------------------
 
-static enum nccl_test nccl_test_of(const char *program)
+static void begin_run(struct nccl_reader *reader, struct log *log, enum nccl_test test,
+                      const char *program)
 {
-    for (enum nccl_test test = NCCL_ALLTOALL; test <= NCCL_ALLTOALLV; test++) {
-        const size_t length = strlen(nccl_programs[test].program);
-        if (!strncmp(program, nccl_programs[test].program, length) &&
-            !isalnum((unsigned char)program[length]))
-            return test;
-    }
-    return NCCL_OTHER;
+    nccl_end_table(reader, log);
+    nccl_run_begin(&reader->run, test);
+    snprintf(reader->run.program, sizeof reader->run.program, "%s", program);
+    reader->command = NCCL_UNKNOWN;
+    reader->command_program[0] = '\0';
 }
 
-static void read_nccl_test(struct nccl_reader *reader, const char *program)
+// Another run, of which the command line before it says the test.
+static void begin_next(struct nccl_reader *reader, struct log *log)
 {
-    program = skip_blanks(program);
-    nccl_run_begin(reader, nccl_test_of(program));
-    if (reader->run.test == NCCL_OTHER)
-        notice("%s:%zu: %.*s is left out: only alltoall_perf, alltoallv_perf and sendrecv_perf are "
-               "read",
-               reader->path, reader->line, (int)strcspn(program, " \t\r"), program);
+    char program[sizeof reader->command_program];
+    strcpy(program, reader->command_program);
+    begin_run(reader, log, reader->command, program);
+}
+
+static void read_test(struct nccl_reader *reader, struct log *log, const char *text)
+{
+    char program[sizeof reader->run.program];
+    size_t length;
+    text = skip_blanks(text);
+    const enum nccl_test test = nccl_test_of(text, &length);
+    snprintf(program, sizeof program, "%.*s", (int)length, text);
+    begin_run(reader, log, test, program);
+}
+
+// The word that ends at "_perf" or "_perf_mpi", where a command line names a program.
+static const char *find_program(const char *line, const char **end)
+{
+    const char *perf = strstr(line, "_perf");
+    if (!perf)
+        return NULL;
+    *end = perf + strlen("_perf");
+    *end += strncmp(*end, "_mpi", 4) ? 0 : 4;
+    while (perf > line && (isalnum((unsigned char)perf[-1]) || perf[-1] == '_'))
+        perf--;
+    return **end && !strchr(" \t;'\"`)", **end) ? NULL : perf;
+}
+
+// A command line that names one test. Several, as in a loop of a script, name none.
+static void read_command(struct nccl_reader *reader, const char *line)
+{
+    const char *end, *program = find_program(line, &end), *other_end;
+    size_t length;
+    if (!program || strstr(line, "NCCL INFO"))
+        return;
+    const bool several = find_program(end, &other_end) != NULL;
+    reader->command = several ? NCCL_UNKNOWN : nccl_test_of(program, &length);
+    snprintf(reader->command_program, sizeof reader->command_program, "%.*s",
+             several ? 0 : (int)length, program);
+}
+
+// Of a version, what may stand in a table.
+static int version_bytes(const char *text)
+{
+    return (int)strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-");
 }
 
 // NCCL_VERSION_CODE: since 2.9 X x 10000 + Y x 100 + Z (nccl.h), before it X x 1000 + Y x 100 + Z.
 static void name_nccl(struct nccl_reader *reader, unsigned code)
 {
     const unsigned major = code < 10000 ? 1000 : 10000;
-    snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %u.%u.%u", code / major, code % major / 100,
+    snprintf(reader->nccl, sizeof reader->nccl, "%u.%u.%u", code / major, code % major / 100,
              code % 100);
 }
 
 // "2.19.6 nccl-headers=22907 nccl-library=22907": NCCL_VERSION_CODE of what ran, 2.29.7.
-static void read_tests_version(struct nccl_reader *reader, const char *text)
+static void read_tests_version(struct nccl_reader *reader, const char *name, const char *text)
 {
     unsigned code;
-    const char *library = strstr(text, "nccl-library=");
+    const char *library = strstr(text, "ccl-library=");
     text = skip_blanks(text);
-    snprintf(reader->version, sizeof reader->version, " %.*s", (int)strcspn(text, " \t\r"), text);
-    if (library && sscanf(library, "nccl-library=%6u", &code) == 1)
+    snprintf(reader->tests, sizeof reader->tests, "%s %.*s", name, version_bytes(text), text);
+    if (library && sscanf(library, "ccl-library=%6u", &code) == 1)
         name_nccl(reader, code);
 }
 
-// "2.28.7+cuda13.0", of NCCL's own log.
-static void read_nccl_version(struct nccl_reader *reader, const char *text)
+// ---- lines --------------------------------------------------------------------------------------
+
+// "...", "......", "[...]": lines of ranks that somebody left out.
+static bool is_elision(const char *line)
 {
-    text = skip_blanks(text);
-    snprintf(reader->nccl, sizeof reader->nccl, "; NCCL %.*s", (int)strspn(text, "0123456789."),
-             text);
+    line = skip_blanks(line);
+    line += strspn(line, "#[(< \t");
+    const bool ellipsis = !strncmp(line, "\xe2\x80\xa6", 3);
+    const size_t dots = ellipsis ? 3 : strspn(line, ".");
+    return dots >= 3 && !line[dots + strspn(line + dots, "])> \t")];
 }
 
-// ---- the text -----------------------------------------------------------------------------------
-
-#define NCCL_SAYS "NCCL version "
-
-static bool read_nccl_line(struct nccl_reader *reader, char *tagged)
+// "# nThread 1 nGpus 1 ...": first of a run in older versions, after its name in newer ones.
+static void read_parameters(struct nccl_reader *reader, struct log *log)
 {
-    char *line = untag(tagged), *rest;
+    struct nccl_run *run = &reader->run;
+    if (run->listed || run->columns || run->test == NCCL_UNKNOWN)
+        begin_next(reader, log);
+}
+
+static bool read_rank(struct nccl_reader *reader, struct log *log, const char *text)
+{
+    if (!isdigit((unsigned char)*skip_blanks(text)) || !strstr(text, "Pid"))
+        return true;
+    if (reader->run.columns)
+        begin_next(reader, log);
+    return nccl_read_rank(&reader->run, text, log->err);
+}
+
+// A table that follows another without a run's header is of the same ranks.
+static bool read_header(struct nccl_reader *reader, struct log *log, const char *line)
+{
+    struct nccl_run *run = &reader->run;
+    nccl_end_table(reader, log);
+    if (run->test == NCCL_UNKNOWN || (run->columns && reader->command != NCCL_UNKNOWN)) {
+        run->test = reader->command;
+        strcpy(run->program, reader->command_program);
+        reader->command = NCCL_UNKNOWN;
+    }
+    return nccl_read_header(reader, log, line);
+}
+
+static bool read_tests_line(void *state, struct log *log, const char *line)
+{
+    struct nccl_reader *reader = state;
+    const char *rest;
+    if (reader->run.columns && isdigit((unsigned char)*skip_blanks(line)))
+        return nccl_read_table_line(reader, log, line);
     if ((rest = after(line, "Collective test starting:")))
-        return read_nccl_test(reader, rest), true;
+        return read_test(reader, log, rest), true;
     if ((rest = after(line, "nccl-tests version")))
-        return read_tests_version(reader, rest), true;
-    if ((rest = strstr(line, NCCL_SAYS)))
-        return read_nccl_version(reader, rest + strlen(NCCL_SAYS)), true;
-    if (after(line, "nThread ")) { // first of a run in older versions, after its name in newer
-        if (reader->run.ranks || reader->run.columns)
-            nccl_run_begin(reader, NCCL_UNKNOWN);
-        return true;
-    }
-    if (reader->run.test == NCCL_OTHER)
-        return true;
+        return read_tests_version(reader, "nccl-tests", rest), true;
+    if ((rest = after(line, "rccl-tests version")))
+        return read_tests_version(reader, "rccl-tests", rest), true;
+    if (after(line, "nThread "))
+        return read_parameters(reader, log), true;
     if ((rest = after(line, "Rank ")))
-        return nccl_read_rank(reader, rest);
-    if (after(line, "size "))
-        return nccl_read_header(reader, skip_blanks(line + 1));
-    if (!reader->run.columns || !nccl_is_row(line))
-        return true;
-    return nccl_read_row(reader, line);
+        return read_rank(reader, log, rest);
+    if (nccl_is_header(line))
+        return read_header(reader, log, line);
+    if (!reader->run.columns && is_elision(line))
+        reader->run.cut = true;
+    if (!after(line, "Collective test concluded"))
+        read_command(reader, line);
+    return nccl_read_table_line(reader, log, line);
 }
 
-static bool recognise_nccl_tests(const char *text)
+static bool is_line(const char *line)
 {
-    for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
-        char begin[64];
-        snprintf(begin, sizeof begin, "%.63s", line);
-        begin[strcspn(begin, "\n")] = '\0';
-        if (after(untag(begin), "nThread "))
-            return true;
-    }
-    return false;
+    return after(line, "nThread ") || after(line, "Collective test starting:") ||
+           after(line, "nccl-tests version") || after(line, "rccl-tests version") ||
+           (after(line, "Using devices") && !*skip_blanks(after(line, "Using devices"))) ||
+           nccl_is_header(line) || nccl_is_whole_row(line);
 }
 
-static bool read_nccl_tests(struct measured *measured, const struct row_text *text,
-                            struct error *err)
+static bool end_tests(void *state, struct log *log)
 {
-    struct nccl_reader reader = {.measured = measured, .path = text->path, .err = err};
-    bool ok = true;
-    for (char *rest = text->text; ok && rest;) {
-        reader.line++;
-        ok = read_nccl_line(&reader, strsep(&rest, "\n")) ||
-             error_prefix(err, "%s:%zu", text->path, reader.line);
-    }
-    nccl_run_release(&reader.run);
-    if (ok && reader.empty)
-        notice("%s: %zu rows of 0 bytes are left out", text->path, reader.empty);
-    return ok;
+    const struct nccl_reader *reader = state;
+    nccl_end_table(state, log);
+    if (!log->reason_count && reader->run.test == NCCL_OTHER) // no row, or it would have said so
+        nccl_leave_out_other(&reader->run, log, "");
+    return true;
 }
 
-const struct row_reader row_reader_nccl_tests = {"what nccl-tests print", recognise_nccl_tests,
-                                                 read_nccl_tests};
+static void release_tests(void *state)
+{
+    struct nccl_reader *reader = state;
+    nccl_run_release(&reader->run);
+}
+
+const struct log_reader log_reader_nccl_tests = {"what nccl-tests print",
+                                                 sizeof(struct nccl_reader),
+                                                 is_line,
+                                                 read_tests_line,
+                                                 end_tests,
+                                                 release_tests};

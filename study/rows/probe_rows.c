@@ -9,7 +9,7 @@
 // bad cell ("path:line: column: ...").
 #include "base/units.h"
 #include "model/cluster.h"
-#include "study/rows/measured.h"
+#include "study/rows/collection.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,0 +1,26 @@
+// A result of nccl-tests as a measured row. Private to the readers of nccl-tests.
+#ifndef STUDY_ROWS_NCCL_ROW_H
+#define STUDY_ROWS_NCCL_ROW_H
+
+#include "study/rows/nccl_run.h"
+
+// One line of a table, or one result of a JSON.
+struct nccl_result {
+    double size, count, time_us;
+    const char *type, *redop;           // redop "": not said
+    const char *wrong, *wrong_in_place; // as they stand, "N/A": not checked
+};
+
+// Adds a result's row. One of 0 bytes, of another test than those that are read, and of a test
+// that cannot be told are left out with a reason (log_leave_out). Refuses wrong values, since a
+// time in which data came wrong is no measurement of a machine that works, sizes that are not the
+// count's, times that no test prints, and ranks that cannot be placed.
+bool nccl_add_row(struct nccl_reader *reader, struct log *log, const struct nccl_result *result);
+
+// Leaves out, with a reason, what another test than those that are read says.
+void nccl_leave_out_other(const struct nccl_run *run, struct log *log, const char *redop);
+
+// Bytes of an element; 0: no type of nccl-tests.
+uint32_t nccl_type_bytes(const char *type);
+
+#endif

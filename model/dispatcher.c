@@ -290,15 +290,14 @@ static bool read_variant(struct object_reading *reading, const char *what, const
 static bool read_version(struct object_reading *reading, const char *name, const char *asked)
 {
     struct dispatcher *dispatcher = reading->object;
-    char variant[FIELD_TEXT_BYTES];
+    char *variant = dispatcher->version_variant;
     if (!asked)
         return true;
     if (!version_variant(name, dispatcher->version, asked, variant, reading->err))
         return error_prefix(reading->err, "%s", name);
     if (!read_variant(reading, name, variant, VARIANT_VERSION))
         return false;
-    if (variant[0])
-        strcpy(dispatcher->version, variant);
+    snprintf(dispatcher->version, sizeof dispatcher->version, "%s", asked);
     return true;
 }
 

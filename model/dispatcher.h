@@ -93,10 +93,12 @@ struct dispatcher {
     uint32_t capacity_tokens; // of a rank, that its buffers are made for; 0: the most of any rank
     uint64_t notify_ps;       // counts kernel of one node, without waiting for late ranks
     uint64_t notify_inter_ps;
-    struct common_costs dispatch, combine; // constants, each with its source in the preset
-    union own_costs own;                   // those of the cost model alone, both directions
-    uint8_t variant[COST_MAX_FIELDS];      // by row of cost_model->fields: who says it
-    char version[FIELD_TEXT_BYTES]; // library and version, "nccl-2.29"; "": there is only one
+    struct common_costs dispatch, combine;  // constants, each with its source in the preset
+    union own_costs own;                    // those of the cost model alone, both directions
+    uint8_t variant[COST_MAX_FIELDS];       // by row of cost_model->fields: who says it
+    char version[FIELD_TEXT_BYTES];         // library and version, as asked or the preset's own,
+                                            // "nccl-2.29"; "": there is only one
+    char version_variant[FIELD_TEXT_BYTES]; // the version whose variant stands for it; "": none
 };
 
 extern const char *const dedupe_names[], *const route_names[], *const reduce_names[];

@@ -41,6 +41,16 @@ bool version_parse(const char *text, struct version *version)
     return end && !*end;
 }
 
+bool version_release(const char *text, char *release)
+{
+    struct version version;
+    const bool ok = version_parse(text, &version);
+    if (ok)
+        snprintf(release, FIELD_TEXT_BYTES, "%.200s-%u.%u", version.library, version.of[0],
+                 version.of[1]);
+    return ok;
+}
+
 const char *version_split(const char *what, char *name)
 {
     const char *at = strchr(what, '/') ? NULL : strchr(what, '@');

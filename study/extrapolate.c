@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "base/preset.h"
 #include "model/engine/compute.h"
-#include "model/engine/estimate.h"
+#include "model/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +137,28 @@ static void look_at_cluster(struct looking *looking, const struct fitted_group *
         free(clusters);
     }
     look_at_changed_cluster(looking, preset);
+}
+
+// Of a library's release that no row is of, or none of this cluster. Where rows of a fit say no
+// version, there is nothing to look at.
+static void look_at_version(struct looking *looking, const struct fitted_group *group)
+{
+    const struct scenario *scenario = looking->scenario;
+    char version[FIELD_TEXT_BYTES], preset[FIELD_TEXT_BYTES];
+    if (!group->version_count || !version_release(scenario->dispatcher.version, version))
+        return;
+    const struct fitted_version *known = fitted_version_of(group, version);
+    struct names fitted = {0};
+    dispatcher_variant_name(VARIANT_CLUSTER, &scenario->cluster, preset);
+    for (size_t v = 0; !known && v < group->version_count; v++)
+        names_add(&fitted, group->versions[v].version);
+    char *text = names_join(known ? &known->clusters : &fitted, ", ");
+    if (!known)
+        tell(looking, mem_format("%s, fitted on %s", version, text));
+    else if (names_have(&group->clusters, preset) && !names_have(&known->clusters, preset))
+        tell(looking, mem_format("%s on cluster %s, fitted on %s", version, preset, text));
+    free(text);
+    names_release(&fitted);
 }
 
 // Whether some fit has found just this value of the key, of the scenario's cluster, or of its
@@ -339,6 +361,7 @@ static void look_at_phase(struct looking *looking, enum phase phase)
     }
     look_at_changed_dispatcher(looking, name);
     look_at_cluster(looking, group);
+    look_at_version(looking, group);
     look_at_nodes(looking, group);
     look_at_sizes(looking, group);
     look_at_spans(looking, group);
@@ -367,83 +390,6 @@ void extrapolation_release(struct extrapolation *extrapolation)
     free(extrapolation->sizes);
     names_release(&extrapolation->reasons);
     *extrapolation = (struct extrapolation){0};
-}
-
-// ---- over a trace ------------------------------------------------------------------------------
-
-// Steps with as many tokens per rank at most.
-struct alike {
-    uint32_t tokens;
-    uint64_t steps;
-};
-
-static void count_alike(struct alike **alike, size_t *count, uint32_t tokens)
-{
-    size_t at = 0;
-    while (at < *count && (*alike)[at].tokens != tokens)
-        at++;
-    if (at == *count) {
-        *alike = mem_grow(*alike, *count + 1, sizeof **alike);
-        (*alike)[(*count)++] = (struct alike){.tokens = tokens};
-    }
-    (*alike)[at].steps++;
-}
-
-// A trace without steps of its own has as many tokens in each.
-static bool count_steps(struct scenario *visitor, const struct extrapolation_steps *steps,
-                        struct alike **alike, size_t *count, struct error *err)
-{
-    const bool uneven = scenario_trace(visitor)->steps.data != NULL;
-    for (uint64_t s = 0; s < steps->count; s++) {
-        const uint64_t step = steps->steps ? steps->steps[s] : s;
-        if (uneven && !scenario_seek(visitor, visitor->def.layer, step, err))
-            return false;
-        count_alike(alike, count, routing_max_tokens(&visitor->routing));
-        if (uneven)
-            scenario_forget(visitor, step, step + 1);
-    }
-    return true;
-}
-
-// Under the contiguous layout: no layout changes what is looked at, but not every scenario can have
-// it.
-static bool open_looked(struct scenario *visitor)
-{
-    struct error err;
-    if (parts_resolve_layout(visitor, &err) && scenario_prepare(visitor, &engine_estimate, &err))
-        return true;
-    notice("whether the predictions extrapolate is not looked at: %s", err.text);
-    return false;
-}
-
-bool extrapolation_over_steps(struct extrapolation *extrapolation, const struct fits *fits,
-                              const struct scenario *scenario,
-                              const struct extrapolation_steps *steps, struct error *err)
-{
-    struct scenario visitor;
-    struct alike *alike = NULL;
-    size_t count = 0;
-    bool ok = true;
-    scenario_clone(&visitor, scenario);
-    visitor.def.unplaced = false;
-    strcpy(visitor.def.layout, "contiguous");
-    if (open_looked(&visitor)) {
-        struct scenario looked;
-        scenario_clone(&looked, &visitor);
-        ok = count_steps(&visitor, steps, &alike, &count, err);
-        for (size_t i = 0; ok && i < count; i++) {
-            ok = scenario_prepare(&looked, &engine_estimate, err);
-            if (!ok)
-                break;
-            for (uint32_t r = 0; r < looked.routing.ranks; r++)
-                looked.tokens[r] = alike[i].tokens;
-            extrapolation_find(extrapolation, fits, &looked, alike[i].steps * steps->layers);
-        }
-        scenario_release(&looked);
-    }
-    free(alike);
-    scenario_release(&visitor);
-    return ok;
 }
 
 // ---- in words ----------------------------------------------------------------------------------

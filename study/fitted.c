@@ -1,6 +1,7 @@
 #include "study/fitted.h"
 
 #include "base/mem.h"
+#include "model/version.h"
 
 #include <gsl/gsl_sort_double.h>
 #include <gsl/gsl_statistics_double.h>
@@ -35,6 +36,23 @@ static void add_fitted_place(struct fitted_group *group, const struct measured_r
           row->bytes_per_rank ? row->bytes_per_rank : row->tokens_per_gpu);
 }
 
+// Rows that name no version are of the preset's own.
+static void add_fitted_version(struct fitted_group *group, const struct scenario *scenario)
+{
+    char version[FIELD_TEXT_BYTES];
+    if (!version_release(scenario->dispatcher.version, version))
+        return;
+    struct fitted_version *of = (struct fitted_version *)fitted_version_of(group, version);
+    if (!of) {
+        group->versions =
+            mem_grow(group->versions, group->version_count + 1, sizeof *group->versions);
+        of = &group->versions[group->version_count++];
+        *of = (struct fitted_version){0};
+        strcpy(of->version, version);
+    }
+    names_add_once(&of->clusters, scenario->cluster.name);
+}
+
 static void span_row(struct fitted_group *group, const struct calibrate_row *row)
 {
     const struct measured_row *measured = row->measured;
@@ -48,6 +66,7 @@ static void span_row(struct fitted_group *group, const struct calibrate_row *row
     for (enum span_key key = 0; key < SPAN_KEYS; key++)
         widen(&group->spans[key], values[key]);
     names_add_once(&group->clusters, scenario->cluster.name);
+    add_fitted_version(group, scenario);
     add_fitted_place(group, measured);
     group->dtypes |= 1u << measured->dtype;
 }
@@ -206,6 +225,9 @@ void fitted_release(struct fitted *fitted)
         parameter_release(&fitted->parameters[p]);
     for (size_t g = 0; g < fitted->group_count; g++) {
         names_release(&fitted->groups[g].clusters);
+        for (size_t v = 0; v < fitted->groups[g].version_count; v++)
+            names_release(&fitted->groups[g].versions[v].clusters);
+        free(fitted->groups[g].versions);
         free(fitted->groups[g].places);
     }
     free(fitted->parameters);
@@ -228,6 +250,15 @@ const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, u
     while (at > 0 && group->spreads[at].nodes > nodes)
         at--;
     return &group->spreads[at];
+}
+
+const struct fitted_version *fitted_version_of(const struct fitted_group *group,
+                                               const char *version)
+{
+    for (size_t v = 0; v < group->version_count; v++)
+        if (!strcmp(group->versions[v].version, version))
+            return &group->versions[v];
+    return NULL;
 }
 
 char *fitted_dtypes(uint32_t dtypes)

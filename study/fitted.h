@@ -20,6 +20,8 @@
 //             simulate_spread: 0.025 # the tenth of the rows that is furthest off
 //           - {nodes: 2, rows: 139, ...}
 //         clusters: [h100-nvl8, h800-cx7]
+//         versions:              # of a library whose dispatcher has any; of each, where
+//           - {version: nccl-2.29, clusters: [h100-nvl8]}
 //         dtypes: [fp8]
 //         gpus_per_node: [8, 8]   # least, most
 //         ...
@@ -67,6 +69,12 @@ struct fitted_spread {
     10 // rows of one node, and of more, that make a spread each; fewer in all say
        // less than the scatter of the whole fit, which then is the least
 
+// Rows of one release of the dispatcher's library (model/version.h).
+struct fitted_version {
+    char version[FIELD_TEXT_BYTES];
+    struct names clusters;
+};
+
 // Rows of one dispatcher and phase.
 struct fitted_group {
     char dispatcher[FIELD_TEXT_BYTES];
@@ -74,6 +82,8 @@ struct fitted_group {
     struct fitted_spread spreads[FITTED_SPREADS]; // by nodes, ascending
     size_t spread_count;
     struct names clusters;
+    struct fitted_version *versions; // none: nobody says
+    size_t version_count;
     uint32_t dtypes; // bit set of enum dtype
     struct span spans[SPAN_KEYS];
     struct fitted_place *places; // by nodes, ascending
@@ -105,6 +115,10 @@ const struct fitted_group *fits_group(const struct fits *fits, const char *dispa
 
 // The group's spread for a case of that many nodes; of fewer than any row has, the first.
 const struct fitted_spread *fitted_spread_at(const struct fitted_group *group, uint32_t nodes);
+
+// The group's rows of that release; NULL: none.
+const struct fitted_version *fitted_version_of(const struct fitted_group *group,
+                                               const char *version);
 
 // The names of a bit set of enum dtype: "bf16, fp8". Freed by the caller.
 char *fitted_dtypes(uint32_t dtypes);

@@ -4,6 +4,7 @@
 #include "base/doc.h"
 #include "base/mem.h"
 #include "base/preset.h"
+#include "model/version.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -273,6 +274,24 @@ static bool fits_place(const struct fitted_reading *reading, doc_node item, size
     return true;
 }
 
+static bool fits_version(const struct fitted_reading *reading, doc_node item, size_t index,
+                         void *object)
+{
+    struct fitted_group *group = object;
+    doc_node node;
+    char quoted[ERROR_QUOTE_BYTES];
+    if (!fits_need(reading, item, "version", DOC_SCALAR, &node))
+        return false;
+    group->versions = mem_grow(group->versions, index + 1, sizeof *group->versions);
+    struct fitted_version *version = &group->versions[group->version_count++];
+    *version = (struct fitted_version){0};
+    if (!version_release(doc_text(reading->doc, node), version->version))
+        return doc_error(reading->doc, node, reading->err,
+                         "version: '%s': expected a library and version such as nccl-2.29",
+                         error_quote(doc_text(reading->doc, node), quoted));
+    return fits_list(reading, item, "clusters", fits_name, &version->clusters);
+}
+
 static bool fits_dtype(const struct fitted_reading *reading, doc_node item, size_t index,
                        void *dtypes)
 {
@@ -303,6 +322,8 @@ static bool fits_read_group(const struct fitted_reading *reading, doc_node item,
         return false;
     group->phase = (enum phase)choice;
     return fits_list(reading, item, "clusters", fits_name, &group->clusters) &&
+           (doc_get(reading->doc, item, "versions") == DOC_NONE ||
+            fits_list(reading, item, "versions", fits_version, group)) &&
            read_spreads(reading, item, group) && read_spans(reading, item, group) &&
            fits_list(reading, item, "places", fits_place, group) &&
            (group->place_count || doc_error(reading->doc, doc_get(reading->doc, item, "places"),

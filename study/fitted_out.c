@@ -68,6 +68,17 @@ static void print_spread(FILE *out, const struct fitted_spread *spread)
     fputs("}\n", out);
 }
 
+static void print_versions(FILE *out, const struct fitted_group *group)
+{
+    if (group->version_count)
+        fputs("\n    versions:", out);
+    for (size_t v = 0; v < group->version_count; v++) {
+        fprintf(out, "\n      - {version: %s, clusters: ", group->versions[v].version);
+        print_list(out, &group->versions[v].clusters);
+        fputs("}", out);
+    }
+}
+
 static void print_group(FILE *out, const struct fitted_group *group)
 {
     fprintf(out, "  - dispatcher: %s\n    phase: %s\n    spreads:\n", group->dispatcher,
@@ -77,6 +88,7 @@ static void print_group(FILE *out, const struct fitted_group *group)
     char *dtypes = fitted_dtypes(group->dtypes);
     fputs("    clusters: ", out);
     print_list(out, &group->clusters);
+    print_versions(out, group);
     fprintf(out, "\n    dtypes: [%s]", dtypes);
     free(dtypes);
     for (enum span_key key = 0; key < SPAN_KEYS; key++)

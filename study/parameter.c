@@ -144,7 +144,7 @@ static bool depends(const struct parameter *parameter, const struct field *field
     const enum dispatcher_variant which = parameter->asked ? VARIANT_CLUSTER : variant;
     char *name = mem_format("%s@%s", dispatcher->name,
                             which == VARIANT_VERSION
-                                ? dispatcher->version
+                                ? dispatcher->version_variant
                                 : dispatcher_variant_name(which, &scenario->cluster, cluster));
     const bool named = names_have(&parameter->presets, name);
     free(name);

@@ -81,19 +81,19 @@ static struct fixture noisy_rows(uint32_t nodes, double noise, uint64_t seed)
     return rows_file(nodes, latency_us);
 }
 
-// Fits MOVES to the rows and puts what is found before the built-in presets.
-static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
+// Fits a file's parameters to the rows and puts what is found before the built-in presets.
+static void fit_moves(const char *rows_path, const char *moves_text)
 {
     const struct row_overrides overrides = {.seed = 1};
     const struct provenance origin = {.fit = (char *)"a test"};
-    struct fixture rows = noisy_rows(nodes, noise, seed), moves = fixture_make(MOVES, ".yaml");
+    struct fixture moves = fixture_make(moves_text, ".yaml");
     struct calibration calibration;
     struct measured measured;
     struct error err = {0};
     ck_assert(preset_folder(NULL, &err));
     ck_assert_msg(calibration_load(&calibration, moves.path, &(struct calibrate_target){0}, &err),
                   "%s", err.text);
-    ck_assert_msg(measured_load(&measured, rows.path, &err), "%s", err.text);
+    ck_assert_msg(measured_load(&measured, rows_path, &err), "%s", err.text);
     ck_assert_msg(calibration_run(&calibration, &measured, &overrides, false, &err), "%s",
                   err.text);
     strcpy(calibration.name, "own");
@@ -101,8 +101,14 @@ static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
     ck_assert(preset_folder(scratch_folder, &err));
     calibration_release(&calibration);
     measured_release(&measured);
-    fixture_remove(&rows);
     fixture_remove(&moves);
+}
+
+static void fit_rows(uint32_t nodes, double noise, uint64_t seed)
+{
+    struct fixture rows = noisy_rows(nodes, noise, seed);
+    fit_moves(rows.path, MOVES);
+    fixture_remove(&rows);
 }
 
 // Share of fresh measurements of the truth inside their interval.
@@ -524,6 +530,45 @@ START_TEST(own_fits_come_first)
 }
 END_TEST
 
+// Of a library's releases those count that rows are of, each on its clusters; rows that name none
+// are of the preset's own.
+START_TEST(tells_versions_without_rows)
+{
+    static const char rows[] =
+        HEADER "a,f,h200-nvl8,nccl-alltoall,1,8,,,,bytes:1048576,,bf16,alltoall,,30,0,NCCL 2.23.4\n"
+               "b,f,h200-nvl8,nccl-alltoall,1,8,,,,bytes:67108864,,bf16,alltoall,,260,0,NCCL "
+               "2.23.1\n"
+               "c,f,h100-nvl8,nccl-alltoall,1,8,,,,bytes:67108864,,bf16,alltoall,,255,0,made\n";
+    static const struct {
+        const char *cluster, *dispatcher, *reasons; // NULL: none
+    } cases[] = {
+        {"h200-nvl8", "nccl-alltoall@nccl-2.23", NULL},
+        {"h200-nvl8", "nccl-alltoall@nccl-2.23.9", NULL},
+        {"h200-nvl8", "nccl-alltoall@nccl-2.20", "nccl-2.20, fitted on nccl-2.23, nccl-2.29"},
+        {"h200-nvl8", "nccl-alltoall@nccl-2.27", "nccl-2.27, fitted on nccl-2.23, nccl-2.29"},
+        {"h200-nvl8", "nccl-alltoall@nccl-2.31", "nccl-2.31, fitted on nccl-2.23, nccl-2.29"},
+        {"h200-nvl8", "nccl-alltoall", "nccl-2.29 on cluster h200-nvl8, fitted on h100-nvl8"},
+        {"h100-nvl8", "nccl-alltoall", NULL},
+        {"h100-nvl8", "nccl-alltoall@nccl-2.23.4",
+         "nccl-2.23 on cluster h100-nvl8, fitted on h200-nvl8"},
+    };
+    struct fixture file = fixture_make(rows, ".csv");
+    fit_moves(file.path, "parameters:\n  - {key: nvlink, clusters: [h200-nvl8, h100-nvl8]}\n");
+    fixture_remove(&file);
+    const bool quiet = notice_quiet(true);
+    for (int i = 0; i < SUITE_COUNT(cases); i++) {
+        struct scenario_def def = SCENARIO_DEFAULT;
+        strcpy(def.cluster, cases[i].cluster);
+        strcpy(def.dispatcher, cases[i].dispatcher);
+        strcpy(def.traffic, "uniform:1MiB");
+        char *reasons = reasons_of_def(&def);
+        ck_assert_pstr_eq(reasons, cases[i].reasons);
+        free(reasons);
+    }
+    notice_quiet(quiet);
+}
+END_TEST
+
 // A preset of one's own that says another figure than the fit of that name found.
 START_TEST(tells_an_edited_preset)
 {
@@ -546,10 +591,13 @@ END_TEST
 
 #define GOOD_PARAMETERS "parameters:\n  - {key: nic, clusters: [h800-cx7], value: 40GB/s}\n"
 #define GOOD_BEFORE GOOD_PARAMETERS "covariance:\n  - \"1\"\n"
-#define GROUP_OF(spreads, places)                                                                  \
+#define GROUP_OF(spreads, places) GROUP(spreads, "", places)
+#define GROUP_WITH(versions) GROUP("{nodes: 1, rows: 4, freedom: 2}", versions, "[1, 1, 8]")
+#define GROUP(spreads, versions, places)                                                           \
     GOOD_BEFORE "groups:\n  - {dispatcher: deepep-normal, phase: dispatch, spreads: [" spreads     \
                 "],\n"                                                                             \
-                "     clusters: [h800-cx7], dtypes: [fp8],\n     gpus_per_node: [8, 8],\n"         \
+                "     clusters: [h800-cx7], " versions " dtypes: [fp8],\n     gpus_per_node: "     \
+                "[8, 8],\n"                                                                        \
                 "     experts: [8, 8],\n     topk: [2, 2], hidden: [64, 64], sms: [4, 4],\n"       \
                 "     places: [" places "]}\n"
 #define NAME_64 "a-name-of-sixty-four-letters-that-is-four-times-as-long-as-this-"
@@ -588,6 +636,10 @@ START_TEST(refuses_bad_fits)
          "bad.yaml:11: nodes: '4294967298': out of range; expected 1 to 4294967295"},
         {GROUP_OF("{nodes: 1, rows: 4, freedom: 2}", "[4, 1, 8], [2, 1, 8]"),
          "bad.yaml:11: nodes, ascending: '2': out of range; expected 5 to 4294967295"},
+        {GROUP_WITH("versions: [{version: 2.29, clusters: [a]}],"),
+         "bad.yaml:7: version: '2.29': "},
+        {GROUP_WITH("versions: [{clusters: [a]}],"), "bad.yaml:7: version: missing"},
+        {GROUP_WITH("versions: [{version: nccl-2.29}],"), "bad.yaml:7: clusters: missing"},
     };
     struct error err = {0};
     struct fits fits;
@@ -638,6 +690,7 @@ int main(void)
     tcase_add_test(tests, shown_kernels_are_of_their_gpu);
     tcase_add_test(tests, says_that_nvfp4_borrows_a_rate);
     tcase_add_test(tests, own_fits_come_first);
+    tcase_add_test(tests, tells_versions_without_rows);
     tcase_add_test(tests, tells_an_edited_preset);
     tcase_add_test(tests, refuses_bad_fits);
     suite_add_tcase(suite, tests);

@@ -31,6 +31,18 @@ START_TEST(parses)
 }
 END_TEST
 
+START_TEST(releases)
+{
+    char release[FIELD_TEXT_BYTES];
+    ck_assert(version_release("nccl-2.29.7", release));
+    ck_assert_str_eq(release, "nccl-2.29");
+    ck_assert(version_release("my-lib-3", release));
+    ck_assert_str_eq(release, "my-lib-3.0");
+    ck_assert(!version_release("", release));
+    ck_assert(!version_release("h200-nvl8", release));
+}
+END_TEST
+
 // A variant stands for its version and those up to the next; the preset from its own on.
 static const struct {
     const char *asked, *variant; // NULL: refused
@@ -92,7 +104,9 @@ START_TEST(loads)
     ck_assert(dispatcher_load("nccl-alltoall", &hopper, &newest, NULL, &err));
     ck_assert(dispatcher_load("nccl-alltoall@nccl-2.24.3", &hopper, &old, NULL, &err));
     ck_assert_str_eq(newest.version, "nccl-2.29");
-    ck_assert_str_eq(old.version, "nccl-2.20");
+    ck_assert_str_eq(newest.version_variant, "");
+    ck_assert_str_eq(old.version, "nccl-2.24.3");
+    ck_assert_str_eq(old.version_variant, "nccl-2.20");
     ck_assert_str_eq(old.name, "nccl-alltoall");
     ck_assert_uint_gt(old.dispatch.per_rank_doubling_ps, newest.dispatch.per_rank_doubling_ps);
     ck_assert(dispatcher_load("nccl-alltoall", &blackwell, &newest, NULL, &err));
@@ -108,6 +122,7 @@ int main(void)
     Suite *suite = suite_create("version");
     TCase *tests = tcase_create("version");
     tcase_add_loop_test(tests, parses, 0, SUITE_COUNT(texts));
+    tcase_add_test(tests, releases);
     tcase_add_loop_test(tests, chooses, 0, SUITE_COUNT(asked));
     tcase_add_loop_test(tests, reads_sources, 0, SUITE_COUNT(sources));
     tcase_add_test(tests, loads);

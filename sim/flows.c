@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-enum { MEDIUM_INSIDE, MEDIUM_NIC };
-
 // Copies for a rank among the first `upto` of a node's tokens: an even share, rounded at a place of
 // the rank's own.
 static uint64_t share_upto(const struct flows *flows, const struct flow *flow, uint32_t rank,
@@ -21,8 +19,7 @@ static uint64_t share_upto(const struct flows *flows, const struct flow *flow, u
     return tokens ? (copies * upto + (tokens * place >> 16)) / tokens : 0;
 }
 
-// Rail: copies of a flow for one rank of its node.
-static uint64_t pair_slice(const struct flows *flows, const struct flow *flow, uint32_t rank)
+uint64_t flow_rank_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank)
 {
     return share_upto(flows, flow, rank, flow->first + flow->tokens) -
            share_upto(flows, flow, rank, flow->first);
@@ -85,88 +82,13 @@ static void init_flows(struct flows *flows)
         }
 }
 
-static void add_lane(struct flows *flows, struct sender *sender, uint32_t flow)
-{
-    const uint32_t chunks = flows->flows[flow].chunks;
-    flows->flows[flow].sender = (uint32_t)(sender - flows->senders);
-    if (chunks == 0)
-        return;
-    flows->lanes[flows->lane_count++] =
-        (struct lane){.turn = (UINT64_C(1) << 31) / chunks, .flow = flow, .chunks = chunks};
-    sender->count++;
-}
-
-// The i-th peer in a rank's order: its own node first, then the next ones; in each, from its own
-// index onward, itself last of all its own node. At any i, no two ranks of a full node meet at one
-// peer.
-static uint32_t rotated_peer(const struct fabric *fabric, uint32_t rank, uint32_t i)
-{
-    const uint32_t gpus = fabric->gpus_per_node;
-    const uint32_t node = (fabric_node(fabric, rank) + i / gpus) % fabric->nodes;
-    return node * gpus + (rank + 1 + i) % gpus;
-}
-
-static void add_direct_lanes(struct flows *flows, struct sender *sender, uint32_t medium)
-{
-    const struct fabric *fabric = &flows->schedule->fabric;
-    const uint32_t from = sender->rank, node = fabric_node(fabric, from);
-    for (uint32_t i = 0; i < fabric->ranks; i++) {
-        const uint32_t to = rotated_peer(fabric, from, i);
-        const bool inside = node == fabric_node(fabric, to) && !flows->transfer->inside_nic;
-        const uint32_t home = flows->transfer->gather ? to : from;
-        const uint32_t peer = flows->transfer->gather ? from : to;
-        const uint32_t flow = flow_index(flows, home, peer, sender->channel);
-        if ((from == to || inside ? MEDIUM_INSIDE : MEDIUM_NIC) == medium)
-            add_lane(flows, sender, flow);
-    }
-}
-
-static void add_rail_lanes(struct flows *flows, struct sender *sender)
-{
-    const struct fabric *fabric = &flows->schedule->fabric;
-    const uint32_t rank = sender->rank, node = fabric_node(fabric, rank);
-    const uint32_t lanes = flows->transfer->gather ? fabric->ranks : fabric->nodes;
-    for (uint32_t i = 0; i < lanes; i++) {
-        const uint32_t home = flows->transfer->gather ? rotated_peer(fabric, rank, i) : rank;
-        const uint32_t target = flows->transfer->gather ? node : (node + 1 + i) % lanes;
-        const uint32_t flow = flow_index(flows, home, target, sender->channel);
-        if (!flows->transfer->gather || pair_slice(flows, &flows->flows[flow], rank) > 0)
-            add_lane(flows, sender, flow);
-    }
-}
-
-static void init_sender(struct flows *flows, uint32_t rank, uint32_t channel, uint32_t medium)
-{
-    struct sender *sender = &flows->senders[sender_index(flows, rank, channel, medium)];
-    *sender = (struct sender){
-        .first = flows->lane_count, .rank = rank, .channel = channel, .asleep = true};
-    if (!flows->transfer->rail)
-        add_direct_lanes(flows, sender, medium);
-    else if (medium == MEDIUM_INSIDE)
-        add_rail_lanes(flows, sender);
-}
-
-static void init_senders(struct flows *flows)
-{
-    const struct transfer *transfer = flows->transfer;
-    const struct fabric *fabric = &flows->schedule->fabric;
-    const size_t lanes = transfer->rail && !transfer->gather ? fabric->nodes : fabric->ranks;
-    flows->sender_count = fabric->ranks * transfer->channels * 2;
-    flows->senders = mem_alloc(flows->sender_count, sizeof *flows->senders);
-    flows->lanes = mem_alloc(fabric->ranks * lanes * transfer->channels, sizeof *flows->lanes);
-    for (uint32_t rank = 0; rank < fabric->ranks; rank++)
-        for (uint32_t c = 0; c < transfer->channels; c++)
-            for (uint32_t medium = 0; medium < 2; medium++)
-                init_sender(flows, rank, c, medium);
-}
-
 // Ranks of a flow's node that have a part of it: each sends a piece of every chunk.
 static uint16_t flow_senders(const struct flows *flows, const struct flow *flow)
 {
     const uint32_t gpus = flows->schedule->fabric.gpus_per_node;
     uint16_t senders = 0;
     for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-        senders = (uint16_t)(senders + (pair_slice(flows, flow, rank) > 0));
+        senders = (uint16_t)(senders + (flow_rank_tokens(flows, flow, rank) > 0));
     return senders;
 }
 
@@ -197,7 +119,6 @@ void flows_init(struct flows *flows, const struct schedule *schedule,
     *flows = (struct flows){.schedule = schedule, .transfer = transfer};
     flows->window_chunks = window_chunks(transfer);
     init_flows(flows);
-    init_senders(flows);
     if (transfer->rail && transfer->gather)
         init_pending(flows);
 }
@@ -205,32 +126,6 @@ void flows_init(struct flows *flows, const struct schedule *schedule,
 void flows_release(struct flows *flows)
 {
     free(flows->flows);
-    free(flows->lanes);
-    free(flows->senders);
     free(flows->pending);
     *flows = (struct flows){0};
-}
-
-// Lanes advance in proportion: chunk k of n stands at (2 k + 1) / 2 n of its lane's share, and the
-// lane whose next chunk stands lowest goes; of equals the first in rotated order. Shares are 32-bit
-// fixed point, so that no rounding of floating point decides an order.
-struct lane *sender_next(struct flows *flows, struct sender *sender)
-{
-    struct lane *next = NULL;
-    for (uint32_t i = sender->first; i < sender->first + sender->count; i++) {
-        struct lane *lane = &flows->lanes[i];
-        if (next && lane->turn >= next->turn)
-            continue;
-        if (lane->sent == lane->chunks)
-            continue;
-        if (flows->window_chunks &&
-            lane->sent - flows->flows[lane->flow].done >= flows->window_chunks)
-            continue;
-        next = lane;
-    }
-    if (next) {
-        next->sent++;
-        next->turn = ((2 * (uint64_t)next->sent + 1) << 31) / next->chunks;
-    }
-    return next;
 }

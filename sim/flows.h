@@ -1,9 +1,7 @@
-// Flows, lanes and senders: a transfer of the schedule laid out for the event loop.
+// Flows: a transfer of the schedule laid out for the event loop.
 //
 // A flow is one channel's part of what moves between a home rank and a peer (direct) or a node
-// (rail): it is cut into chunks, and owns the credit window. A lane is a flow as one sender sees
-// it: the flow itself, or in a rail gather one rank's pieces of it. A sender is one channel's
-// issuing loop on a rank; it picks the lane that is least advanced and allowed to send.
+// (rail): it is cut into chunks, and owns the credit window.
 #ifndef SIM_FLOWS_H
 #define SIM_FLOWS_H
 
@@ -12,38 +10,22 @@
 struct flow {
     uint64_t tokens;
     uint64_t left_ps; // rail scatter: when the last piece of a chunk so far has left the rail peer
-    uint64_t
-        first; // its tokens' place among the home's for that peer: channels before it have these
+    uint64_t first;   // its tokens' place among the home's for that peer, after earlier channels'
     uint32_t home;
     uint32_t peer; // rank, or rail: node
     uint32_t channel;
     uint32_t chunks;
     uint32_t done;          // chunks whose credit has come back
     uint32_t first_pending; // rail gather: index of its chunks' join counters
-    uint32_t sender;        // that issues it; rail gather: unused
-};
-
-struct lane {
-    uint64_t turn; // share already sent, 32-bit fixed point: the smallest goes next
-    uint32_t flow;
-    uint32_t sent, chunks;
-};
-
-struct sender {
-    uint32_t first, count; // lanes, in rotated order
-    uint32_t rank;
-    uint32_t channel;
-    bool asleep; // nothing to send now; a credit wakes it
+    uint32_t sender;        // that issues it (sim/senders.h); rail gather: unused
 };
 
 struct flows {
     const struct schedule *schedule;
     const struct transfer *transfer;
     struct flow *flows;
-    struct lane *lanes;
-    struct sender *senders;
     uint16_t *pending; // rail gather: pieces that a chunk still waits for
-    uint32_t flow_count, lane_count, sender_count;
+    uint32_t flow_count;
     uint64_t chunk_count;   // of all flows
     uint32_t window_chunks; // 0: no limit
 };
@@ -61,9 +43,7 @@ uint64_t flow_chunk_tokens(const struct flow *flow, uint32_t chunk);
 uint64_t flow_piece_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank,
                            uint32_t chunk);
 uint64_t flow_pieces_tokens(const struct flows *flows, const struct flow *flow, uint32_t chunk);
-
-// The lane that the sender serves next, its `sent` already advanced; NULL: none may send.
-struct lane *sender_next(struct flows *flows, struct sender *sender);
+uint64_t flow_rank_tokens(const struct flows *flows, const struct flow *flow, uint32_t rank);
 
 // The flow of (home, peer, channel); a peer is a rank, or on the rail a node.
 static inline uint32_t flow_index(const struct flows *flows, uint32_t home, uint32_t peer,
@@ -72,14 +52,6 @@ static inline uint32_t flow_index(const struct flows *flows, uint32_t home, uint
     const uint32_t peers =
         flows->transfer->rail ? flows->schedule->fabric.nodes : flows->schedule->fabric.ranks;
     return (home * peers + peer) * flows->transfer->channels + channel;
-}
-
-// Senders of a rank and channel: one for NVLink (and copies that stay), one for the NIC; a rail
-// transfer has one that serves both.
-static inline uint32_t sender_index(const struct flows *flows, uint32_t rank, uint32_t channel,
-                                    uint32_t medium)
-{
-    return (rank * flows->transfer->channels + channel) * 2 + medium;
 }
 
 #endif

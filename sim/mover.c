@@ -224,8 +224,8 @@ static struct job pieces_job(const struct mover *mover, const struct flow *flow,
 // when that chunk's first byte leaves (on_launched), so one is packed while another is on the wire.
 static void on_step(struct mover *mover, uint32_t index)
 {
-    struct sender *sender = &mover->flows.senders[index];
-    const struct lane *lane = sender_next(&mover->flows, sender);
+    struct sender *sender = &mover->senders.of[index];
+    const struct lane *lane = sender_next(&mover->senders, sender);
     sender->asleep = lane == NULL;
     if (!lane)
         return;
@@ -414,11 +414,13 @@ static void on_reduced(struct mover *mover, uint32_t index, uint32_t chunk)
     transmit(mover, index, chunk, peer, flow->home);
 }
 
-static void wake(struct mover *mover, uint32_t index)
+// A credit lets a sender go on that slept for want of it.
+static void wake(struct mover *mover, uint32_t index, uint32_t flow)
 {
-    if (!mover->flows.senders[index].asleep)
+    struct sender *sender = &mover->senders.of[index];
+    if (!sender_credit(&mover->senders, sender, flow) || !sender->asleep)
         return;
-    mover->flows.senders[index].asleep = false;
+    sender->asleep = false;
     mover_schedule(mover, mover->now_ps, pack_event(EVENT_STEP, index, 0, 0));
 }
 
@@ -428,11 +430,11 @@ static void on_credit(struct mover *mover, uint32_t index)
     const uint32_t gpus = mover->fabric->gpus_per_node;
     flow->done++;
     if (!(mover->transfer->rail && mover->transfer->gather)) {
-        wake(mover, flow->sender);
+        wake(mover, flow->sender, index);
         return;
     }
     for (uint32_t rank = flow->peer * gpus; rank < (flow->peer + 1) * gpus; rank++)
-        wake(mover, sender_index(&mover->flows, rank, flow->channel, 0));
+        wake(mover, sender_index(&mover->flows, rank, flow->channel, 0), index);
 }
 
 static void handle_event(struct mover *mover, uint64_t payload)

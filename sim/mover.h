@@ -6,6 +6,7 @@
 #include "sim/flows.h"
 #include "sim/heap.h"
 #include "sim/port.h"
+#include "sim/senders.h"
 #include "sim/timeline.h"
 
 // What has just happened.
@@ -38,6 +39,7 @@ struct mover {
     const struct transfer *transfer; // the costs', for short, as the next
     const struct fabric *fabric;
     struct flows flows;
+    struct senders senders;
     struct heap heap;
     struct port *ports[PORT_KINDS]; // PORT_SM: [(rank * 2 + kernel) * channels + channel]
     struct mover_rank *ranks;

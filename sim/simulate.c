@@ -26,11 +26,10 @@ static void mover_init_ports(struct mover *mover)
 }
 
 // Every chunk and every piece of one has at most one event pending, every sender too.
-static uint32_t max_events(const struct flows *flows)
+static uint32_t max_events(const struct flows *flows, const struct senders *senders)
 {
     const uint64_t pieces = flows->transfer->rail ? flows->schedule->fabric.gpus_per_node : 0;
-    const uint64_t max =
-        flows->chunk_count * (2 * pieces + 2) + 2 * (uint64_t)flows->sender_count + 1;
+    const uint64_t max = flows->chunk_count * (2 * pieces + 2) + 2 * (uint64_t)senders->count + 1;
     assert(max < HEAP_NONE);
     return (uint32_t)max;
 }
@@ -67,7 +66,7 @@ static void start_rank(struct mover *mover, uint32_t rank, uint64_t begin_ps)
         mover->ports[PORT_SM][rank * KERNELS * channels + e].free_ps = begin_ps;
     for (uint32_t s = 0; s < 2 * channels; s++) {
         const uint32_t index = 2 * rank * channels + s;
-        mover->flows.senders[index].asleep = false;
+        mover->senders.of[index].asleep = false;
         mover_schedule(mover, begin_ps, pack_event(EVENT_STEP, index, 0, 0));
     }
     if (mover->transfer->rail && mover->transfer->gather)
@@ -132,8 +131,8 @@ static void mover_note_port(struct mover *mover, struct timing *timing, enum por
 static void assert_delivered(const struct mover *mover)
 {
     const struct flows *flows = &mover->flows;
-    for (uint32_t l = 0; l < flows->lane_count; l++)
-        assert(flows->lanes[l].sent == flows->lanes[l].chunks);
+    for (uint32_t l = 0; l < mover->senders.lane_count; l++)
+        assert(mover->senders.lanes[l].sent == mover->senders.lanes[l].chunks);
     for (uint64_t k = 0; flows->pending && k < flows->chunk_count; k++)
         assert(flows->pending[k] == 0);
 }
@@ -160,7 +159,8 @@ static void mover_init(struct mover *mover, const struct kernel_costs *costs)
     const struct fabric *fabric = &costs->schedule->fabric;
     *mover = (struct mover){.costs = costs, .transfer = costs->transfer, .fabric = fabric};
     flows_init(&mover->flows, costs->schedule, costs->transfer);
-    heap_init(&mover->heap, max_events(&mover->flows));
+    senders_init(&mover->senders, &mover->flows);
+    heap_init(&mover->heap, max_events(&mover->flows, &mover->senders));
     mover_init_ports(mover);
     mover->ranks = mem_alloc(fabric->ranks, sizeof *mover->ranks);
 }
@@ -196,6 +196,7 @@ static void simulate_transfer(void *context, const struct kernel_costs *costs,
         free(mover.ports[kind]);
     free(mover.ranks);
     heap_release(&mover.heap);
+    senders_release(&mover.senders);
     flows_release(&mover.flows);
     if (context)
         timeline_flush(context);

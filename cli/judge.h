@@ -30,6 +30,7 @@ extern const struct option_group judge_options;      // cluster, traffic, trace,
     "  measured CSV   published rows, and what epsim-real writes\n" \
     "  kernel CSV     times of compute kernels by themselves (column kernel)\n" \
     "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs --cluster\n" \
+    "  DeepEP, UCCL   what their test_internode, test_intranode and test_low_latency print\n" \
     "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
 // clang-format on
 

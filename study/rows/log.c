@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct log_reader *const log_readers[] = {&log_reader_nccl_tests, NULL};
+const struct log_reader *const log_readers[] = {&log_reader_nccl_tests, &log_reader_deepep, NULL};
 
 #define LOG_READERS (sizeof log_readers / sizeof log_readers[0] - 1)
 

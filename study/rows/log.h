@@ -63,7 +63,7 @@ enum log_verdict log_read(struct measured *measured, struct infile_text *text,
 // Says what was left out; false, with err, where no row came since `before`. For whole texts too.
 bool log_conclude(struct log *log, const char *name, size_t before);
 
-extern const struct log_reader log_reader_nccl_tests;
+extern const struct log_reader log_reader_nccl_tests, log_reader_deepep;
 
 // All of them; NULL ends them.
 extern const struct log_reader *const log_readers[];

@@ -60,6 +60,7 @@ struct row_reader {
     bool (*read)(struct measured *measured, const struct row_text *text, struct error *err);
 };
 
-extern const struct row_reader row_reader_csv, row_reader_probe, row_reader_kernels;
+extern const struct row_reader row_reader_csv, row_reader_probe, row_reader_kernels,
+    row_reader_nccl_json;
 
 #endif

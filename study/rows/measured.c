@@ -11,7 +11,7 @@
 
 // The CSV first, as what is most likely meant.
 static const struct row_reader *const row_readers[] = {&row_reader_csv, &row_reader_kernels,
-                                                       &row_reader_probe};
+                                                       &row_reader_probe, &row_reader_nccl_json};
 #define ROW_READERS (sizeof row_readers / sizeof row_readers[0])
 
 // ---- ids ----------------------------------------------------------------------------------------

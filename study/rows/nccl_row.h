@@ -17,6 +17,10 @@ struct nccl_result {
 // count's, times that no test prints, and ranks that cannot be placed.
 bool nccl_add_row(struct nccl_reader *reader, struct log *log, const struct nccl_result *result);
 
+// Why times of -C 1 are no row's.
+#define NCCL_CPU_TIMES                                                                             \
+    "rows of -C 1 are left out: cputime is how long the processor took, not the exchange"
+
 // Leaves out, with a reason, what another test than those that are read says.
 void nccl_leave_out_other(const struct nccl_run *run, struct log *log, const char *redop);
 

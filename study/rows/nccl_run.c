@@ -38,6 +38,16 @@ enum nccl_test nccl_test_of(const char *program, size_t *length)
     return NCCL_OTHER;
 }
 
+// NCCL_VERSION_CODE: since 2.9 X x 10000 + Y x 100 + Z (nccl.h), before it X x 1000 + Y x 100 + Z.
+void nccl_name_version(struct nccl_reader *reader, unsigned code)
+{
+    if (!code)
+        return;
+    const unsigned major = code < 10000 ? 1000 : 10000;
+    snprintf(reader->nccl, sizeof reader->nccl, "%u.%u.%u", code / major, code % major / 100,
+             code % 100);
+}
+
 // ---- ranks -------------------------------------------------------------------------------------
 
 #define WORD_ENDS " \t\r-"

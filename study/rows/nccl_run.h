@@ -28,6 +28,7 @@ struct nccl_run {
     size_t columns;        // 0: its header has not come
     size_t time, in_place; // the columns of both times; in_place 0: one alone
     bool errors;           // a column `error`, of 2021 and before
+    bool cpu_times;        // in place of times: -C 1
     bool stamped;          // rows end in a date and a time
 };
 
@@ -53,6 +54,9 @@ void nccl_run_release(struct nccl_run *run);
 
 // The test of a program's name, "alltoall_perf" or "alltoall_perf_mpi"; its length in *length.
 enum nccl_test nccl_test_of(const char *program, size_t *length);
+
+// Notes NCCL's version by its NCCL_VERSION_CODE; 0: not said.
+void nccl_name_version(struct nccl_reader *reader, unsigned code);
 
 // Adds a rank of that host, GPU and device. Refuses ranks that stand twice, too many, and two kinds
 // of GPU.

@@ -68,9 +68,11 @@ static bool is_operation(const char *cell)
 
 // ---- the header ---------------------------------------------------------------------------------
 
+#define CPU_TIME "cputime"
+
 static bool is_time(const char *name)
 {
-    return !strcmp(name, "time") || !strcmp(name, "cputime");
+    return !strcmp(name, "time") || !strcmp(name, CPU_TIME);
 }
 
 bool nccl_is_header(const char *line)
@@ -88,12 +90,13 @@ bool nccl_read_header(struct nccl_reader *reader, struct log *log, const char *l
     size_t times = 0;
     split_cells(&names, line + strspn(line, " \t#"));
     run->stamped = !strcmp(names.cell[names.count - 1], "timestamp");
-    run->errors = false;
+    run->errors = run->cpu_times = false;
     run->in_place = 0;
     names.count -= run->stamped;
     for (size_t i = 0; i < names.count; i++) {
         if (is_time(names.cell[i]) && ++times <= 2)
             *(times == 1 ? &run->time : &run->in_place) = i;
+        run->cpu_times = run->cpu_times || !strcmp(names.cell[i], CPU_TIME);
         run->errors = run->errors || !strcmp(names.cell[i], "error");
     }
     run->columns = names.count;
@@ -149,7 +152,8 @@ static bool read_whole_row(struct nccl_reader *reader, struct log *log, const st
     return read_number("size", of[0], &result.size, log->err) &&
            read_number("count", of[1], &result.count, log->err) &&
            read_number("time", of[time], &result.time_us, log->err) &&
-           nccl_add_row(reader, log, &result);
+           (run->cpu_times ? (log_leave_out(log, NCCL_CPU_TIMES), true)
+                           : nccl_add_row(reader, log, &result));
 }
 
 // Begins like a row: a size, a count and a type.

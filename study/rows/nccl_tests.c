@@ -98,14 +98,6 @@ static int version_bytes(const char *text)
     return (int)strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-");
 }
 
-// NCCL_VERSION_CODE: since 2.9 X x 10000 + Y x 100 + Z (nccl.h), before it X x 1000 + Y x 100 + Z.
-static void name_nccl(struct nccl_reader *reader, unsigned code)
-{
-    const unsigned major = code < 10000 ? 1000 : 10000;
-    snprintf(reader->nccl, sizeof reader->nccl, "%u.%u.%u", code / major, code % major / 100,
-             code % 100);
-}
-
 // "2.19.6 nccl-headers=22907 nccl-library=22907": NCCL_VERSION_CODE of what ran, 2.29.7.
 static void read_tests_version(struct nccl_reader *reader, const char *name, const char *text)
 {
@@ -114,7 +106,7 @@ static void read_tests_version(struct nccl_reader *reader, const char *name, con
     text = skip_blanks(text);
     snprintf(reader->tests, sizeof reader->tests, "%s %.*s", name, version_bytes(text), text);
     if (library && sscanf(library, "ccl-library=%6u", &code) == 1)
-        name_nccl(reader, code);
+        nccl_name_version(reader, code);
 }
 
 // ---- lines --------------------------------------------------------------------------------------

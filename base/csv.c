@@ -94,17 +94,44 @@ static const char *csvfile_find_header(const char *text, const char *end, size_t
     return text;
 }
 
-static bool check_header(const struct csvfile *csv, size_t header_line, struct error *err)
+// A column and its name, for sorting.
+struct named_column {
+    const char *name;
+    size_t column;
+};
+
+static int column_by_name(const void *a, const void *b)
 {
-    for (size_t c = 0; c < csv->columns; c++) {
-        const char *name = csvfile_column(csv, c);
-        if ((size_t)csvfile_find(csv, name) != c) {
-            char quoted[ERROR_QUOTE_BYTES];
-            return error_set(err, EXIT_INPUT, "%s:%zu: column '%s' is named twice", csv->name,
-                             header_line, error_quote(name, quoted));
-        }
+    const struct named_column *x = a, *y = b;
+    const int order = strcmp(x->name, y->name);
+    return order ? order : (x->column > y->column) - (x->column < y->column);
+}
+
+// Sorts the names, and finds the first column whose name stood before it; 0: none.
+static size_t sort_columns(struct csvfile *csv)
+{
+    struct named_column *names = mem_alloc(csv->columns, sizeof *names);
+    size_t twice = 0;
+    for (size_t c = 0; c < csv->columns; c++)
+        names[c] = (struct named_column){csvfile_column(csv, c), c};
+    qsort(names, csv->columns, sizeof *names, column_by_name);
+    csv->by_name = mem_alloc(csv->columns, sizeof *csv->by_name);
+    for (size_t i = 0; i < csv->columns; i++) {
+        csv->by_name[i] = names[i].column;
+        if (i > 0 && !strcmp(names[i - 1].name, names[i].name) &&
+            (!twice || names[i].column < twice))
+            twice = names[i].column;
     }
-    return true;
+    free(names);
+    return twice;
+}
+
+static bool check_header(struct csvfile *csv, size_t header_line, struct error *err)
+{
+    const size_t twice = sort_columns(csv);
+    char quoted[ERROR_QUOTE_BYTES];
+    return !twice || error_set(err, EXIT_INPUT, "%s:%zu: column '%s' is named twice", csv->name,
+                               header_line, error_quote(csvfile_column(csv, twice), quoted));
 }
 
 // A header that stands for the file's own goes first, and the file's is passed over.
@@ -168,6 +195,7 @@ void csvfile_free(struct csvfile *csv)
     free(csv->text);
     free(csv->cells);
     free(csv->lines);
+    free(csv->by_name);
     free(csv);
 }
 
@@ -179,9 +207,16 @@ const char *csvfile_column(const struct csvfile *csv, size_t column)
 
 int csvfile_find(const struct csvfile *csv, const char *column)
 {
-    for (size_t c = 0; c < csv->columns; c++) {
-        if (strcmp(csvfile_column(csv, c), column) == 0)
-            return (int)c;
+    size_t low = 0, high = csv->columns;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(csvfile_column(csv, csv->by_name[middle]), column);
+        if (order == 0)
+            return (int)csv->by_name[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return -1;
 }

@@ -15,6 +15,7 @@ struct csvfile {
     char *text;           // of all cells, each ended by '\0'
     size_t *cells;        // offsets into text, row by row, the header first
     size_t *lines;        // of each row
+    size_t *by_name;      // columns in the order of their names
 };
 
 // NULL on an empty text, a quoting error, a row with another number of cells than the header

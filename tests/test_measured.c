@@ -79,11 +79,12 @@ END_TEST
 // A whole layer, with what it ran without and beside what.
 START_TEST(reads_layers)
 {
-    const struct fixture file = fixture_make(LAYERS "a,f," LAYER ",,\n"
-                                                    "b,f," LAYER ",none,notify\n"
-                                                    "c,f," LAYER ",dispatch,router+notify\n"
-                                                    "d,f,c,d,4,8,256,8,4,9,64,fp8,shared,,5,0,s,,\n",
-                                             ".csv");
+    const struct fixture file =
+        fixture_make(LAYERS "a,f," LAYER ",,\n"
+                            "b,f," LAYER ",none,notify\n"
+                            "c,f," LAYER ",dispatch,router+notify\n"
+                            "d,f,c,d,4,8,256,8,4,9,64,fp8,shared,,5,0,s,,\n",
+                     ".csv");
     struct measured measured;
     struct error err = {0};
     ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
@@ -170,6 +171,32 @@ START_TEST(refuses)
 }
 END_TEST
 
+// A check of the header or a search for a column that went through all others for each would take
+// minutes.
+START_TEST(many_columns)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    fprintf(out, "%.*s", (int)strlen(HEADER) - 1, HEADER);
+    for (int c = 0; c < 300000; c++)
+        fprintf(out, ",c%d", c);
+    fprintf(out, "\n%.*s", (int)strlen(ROW) - 1, ROW);
+    for (int c = 0; c < 300000; c++)
+        fputc(',', out);
+    fputc('\n', out);
+    fclose(out);
+    const struct fixture file = fixture_make(text, ".csv");
+    struct measured measured;
+    struct error err = {0};
+    ck_assert_msg(measured_load(&measured, file.path, &err), "%s", err.text);
+    ck_assert_uint_eq(measured.count, 1);
+    measured_release(&measured);
+    fixture_remove(&file);
+    free(text);
+}
+END_TEST
+
 static const char *const no_files[] = {"", "/tmp", "/nonexistent/rows.csv"};
 
 START_TEST(refuses_what_is_no_file)
@@ -190,6 +217,7 @@ int main(void)
     tcase_add_test(tests, other_columns_are_ignored);
     tcase_add_test(tests, reads_places);
     tcase_add_test(tests, reads_layers);
+    tcase_add_test(tests, many_columns);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     tcase_add_loop_test(tests, refuses_what_is_no_file, 0, SUITE_COUNT(no_files));
     suite_add_tcase(suite, tests);

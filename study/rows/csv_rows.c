@@ -2,6 +2,7 @@
 // may be absent, unknown ones are ignored. Refuses a missing required column and a bad cell
 // ("file:line: column: ...").
 #include "base/csv.h"
+#include "base/infile.h"
 #include "base/units.h"
 #include "scenario/traffic.h"
 #include "study/rows/collection.h"
@@ -223,6 +224,8 @@ static bool recognise_csv(const char *head)
     const char *end = head + strcspn(head, "\r\n");
     if (!memchr(head, ',', (size_t)(end - head)))
         return false;
+    if (!*end && strlen(head) > INFILE_LINE_LIMIT / 2)
+        return true; // a header longer than what is looked at
     while (head < end) {
         head += *head == '"';
         const size_t length = strcspn(head, ",\"\r\n");

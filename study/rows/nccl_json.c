@@ -54,7 +54,7 @@ static bool json_refused(const struct row_text *text, const char *object, const 
 
 // ---- the run ------------------------------------------------------------------------------------
 
-static const char *text_of(const json_t *object, const char *key)
+static const char *json_text_of(const json_t *object, const char *key)
 {
     const char *text = json_string_value(json_object_get(object, key));
     return text ? text : "";
@@ -66,15 +66,15 @@ static uint32_t count_of(const json_t *object, const char *key)
     return value < 0 ? 0 : value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
 }
 
-static bool read_device(struct nccl_run *run, const json_t *device, struct error *err)
+static bool read_json_device(struct nccl_run *run, const json_t *device, struct error *err)
 {
     struct nccl_rank rank = {.rank = count_of(device, "rank"),
                              .group = count_of(device, "group"),
                              .device = count_of(device, "device"),
-                             .name = text_of(device, "device_info")};
+                             .name = json_text_of(device, "device_info")};
     if (!json_is_integer(json_object_get(device, "rank")))
         return error_set(err, EXIT_INPUT, "config.devices: expected a rank of each");
-    snprintf(rank.host, sizeof rank.host, "%s", text_of(device, "hostname"));
+    snprintf(rank.host, sizeof rank.host, "%s", json_text_of(device, "hostname"));
     return nccl_add_rank(run, &rank, err);
 }
 
@@ -97,9 +97,9 @@ static bool read_json_run(struct nccl_reader *reader, struct log *log, const jso
     name_json_test(&reader->run, root);
     nccl_name_version(reader, count_of(root, "nccl_version"));
     json_array_foreach(devices, i,
-                       device) if (!read_device(&reader->run, device,
-                                                log->err)) return error_prefix(log->err, "%s",
-                                                                               log->path);
+                       device) if (!read_json_device(&reader->run, device,
+                                                     log->err)) return error_prefix(log->err, "%s",
+                                                                                    log->path);
     return true;
 }
 
@@ -122,8 +122,8 @@ static bool read_result(struct nccl_reader *reader, struct log *log, const json_
     struct nccl_result result = {.size = json_number_value(json_object_get(object, "size")),
                                  .count = json_number_value(json_object_get(object, "count")),
                                  .time_us = json_number_value(time),
-                                 .type = text_of(object, "type"),
-                                 .redop = text_of(object, "redop"),
+                                 .type = json_text_of(object, "type"),
+                                 .redop = json_text_of(object, "redop"),
                                  .wrong = wrong,
                                  .wrong_in_place = wrong_in_place};
     figure_text(json_object_get(out, "nwrong"), wrong, sizeof wrong);

@@ -177,32 +177,29 @@ static enum exit_code run_make(struct command_line *line, struct error *err)
 
 // ---- inspect, import, export -------------------------------------------------------------------
 
-// Ranks by --cluster and --ep; experts by --model, else 0.
-static bool resolve_file(const struct scenario_def *def, struct cluster *cluster, uint32_t *experts,
+// Ranks by --cluster and --ep; experts and layers by --model, if it is given.
+static bool resolve_file(const struct scenario_def *def, struct cluster *cluster, struct moe *moe,
                          struct error *err)
 {
     struct place place;
-    struct moe moe;
-    *experts = 0;
     if (!place_open(&place, def, err))
         return false;
     *cluster = place.cluster;
     place_release(&place);
-    if (!def->model[0])
-        return true;
-    if (!moe_load(def->model, &moe, NULL, err))
-        return error_prefix(err, "--model");
-    *experts = moe.experts;
-    return true;
+    return !def->model[0] || moe_load(def->model, moe, NULL, err) || error_prefix(err, "--model");
 }
 
 static bool load_file(const struct command_line *line, struct cluster *cluster,
                       struct layouts *layouts, struct error *err)
 {
     struct scenario_def *def = &((struct layout_options *)line->options)->workload.def;
-    uint32_t experts;
-    if (!resolve_file(def, cluster, &experts, err) ||
-        !layouts_load(layouts, line->words[1], experts, cluster_ranks(cluster), err))
+    struct moe moe = {0};
+    if (!resolve_file(def, cluster, &moe, err))
+        return false;
+    const struct layout_wanted wanted = {.experts = moe.experts,
+                                         .ranks = cluster_ranks(cluster),
+                                         .moe = def->model[0] ? &moe : NULL};
+    if (!layouts_load(layouts, line->words[1], &wanted, err))
         return false;
     def->ep = cluster_ranks(cluster);
     return true;
@@ -345,8 +342,10 @@ static const char layout_page[] =
     "  rank_max_mean       choices at the busiest rank over the mean; node_max_mean of nodes\n"
     "  ranks_per_token     distinct ranks that a token reaches; nodes_per_token likewise\n"
     "  most_replicas       of any expert\n"
-    "formats: trtllm, a TensorRT-LLM load balancer's YAML (which --layout reads, as it does the\n"
-    "other); sglang, JSON for --init-expert-location\n";
+    "formats written: trtllm, a TensorRT-LLM load balancer's YAML; sglang, JSON for\n"
+    "--init-expert-location. Read, by --layout too: both; EPLB's phy2log as JSON or .npy; vLLM's\n"
+    "eplb_initial_mapping and maps by model; vLLM-Ascend's and MindIE's expert_map.json. Rows of MoE\n"
+    "layers alone are told from rows of all layers by --model, or by the trace's own.\n";
 // clang-format on
 
 const struct command command_layout = {

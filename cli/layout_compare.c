@@ -40,14 +40,19 @@ static bool from_flag(const struct layout_task *task, const char *what, struct l
                       struct error *err)
 {
     const uint32_t count = task->layer_count;
+    const struct scenario *scenario = &task->scenario;
+    const struct trace *trace = scenario_trace(scenario);
+    struct layout_wanted wanted = {
+        .experts = task->shape.experts,
+        .ranks = task->shape.ranks,
+        .moe = parts_layer_model(trace, scenario->def.model[0] ? &scenario->moe : NULL)};
     *layouts = (struct layouts){.layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
                                 .of = mem_alloc(count, sizeof *layouts->of)};
     for (uint32_t l = 0; l < count; l++) {
-        const uint32_t id = scenario_trace(&task->scenario)->layer_ids[task->layers[l]];
-        if (!parts_load_layout(&layouts->of[l], what, (int)id, task->shape.experts,
-                               task->shape.ranks, err))
+        layouts->layer_ids[l] = trace->layer_ids[task->layers[l]];
+        wanted.layer = (int)layouts->layer_ids[l];
+        if (!parts_load_layout(&layouts->of[l], what, &wanted, err))
             return layouts_release(layouts), error_prefix(err, "layout compare");
-        layouts->layer_ids[l] = id;
         layouts->count++;
     }
     return true;

@@ -129,10 +129,14 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
         return false;
     *cluster = place.cluster;
     place_release(&place);
-    for (uint32_t l = 0; l < trace->layers; l++)
-        if (!parts_load_layout(&layouts[l], def->layout, (int)trace->layer_ids[l],
-                               trace->moe.experts, cluster_ranks(cluster), err))
+    struct layout_wanted wanted = {.experts = trace->moe.experts,
+                                   .ranks = cluster_ranks(cluster),
+                                   .moe = parts_layer_model(trace, NULL)};
+    for (uint32_t l = 0; l < trace->layers; l++) {
+        wanted.layer = (int)trace->layer_ids[l];
+        if (!parts_load_layout(&layouts[l], def->layout, &wanted, err))
             return error_prefix(err, "--layout");
+    }
     return true;
 }
 

@@ -36,13 +36,6 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
 // What layout_from_slots refuses of sizes alone.
 bool layout_sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err);
 
-// Whether layout_load takes it for "contiguous" or "round-robin".
-bool layout_is_rule(const char *what);
-
-// "contiguous", "round-robin" or the path of a file (layout_from_file).
-bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
-                 uint32_t ranks, struct error *err);
-
 // A copy of its own.
 void layout_copy(struct layout *copy, const struct layout *layout);
 

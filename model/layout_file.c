@@ -1,210 +1,187 @@
 #include "model/layout_file.h"
 
-#include "base/doc.h"
 #include "base/field.h"
 #include "base/mem.h"
+#include "model/formats/layout_rows.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define SLOTS_KEY "num_slots"
-#define LAYERS_KEY "initial_global_assignments"
-#define MAP_KEY "physical_to_logical_map"
-
 const char *const layout_format_names[] = {"trtllm", "sglang", NULL};
 
-// A file being read.
-struct layout_reading {
-    struct doc *doc;
-    enum layout_format format;
-    doc_node layers; // map by layer id, or list of layers
-    uint32_t slots;
-    uint32_t experts, ranks;
-    struct error *err;
-    uint32_t layer; // in hand
-    doc_node list;  // its slots
-};
+// ---- whose layers the rows are -----------------------------------------------------------------
 
-// Puts "file:line: " before the message.
-static bool layout_file_blame(const struct layout_reading *reading, doc_node node)
+// Whether the ids are 0, 1, ... of all MoE layers, in any order.
+static bool counts_moe_layers(const struct layout_rows *rows, const struct moe *moe)
 {
-    return error_prefix(reading->err, "%s:%zu", doc_name(reading->doc),
-                        doc_line(reading->doc, node));
-}
-
-// Reads a whole number in 0 .. max; the message has no place in it.
-static bool parse_index(const char *text, uint32_t max, uint32_t *value, struct error *err)
-{
-    const struct field field = {.key = "count", .kind = FIELD_U32, .max = max};
-    return field_parse(&field, text, value, err);
-}
-
-static bool read_index(const struct layout_reading *reading, doc_node node, uint32_t max,
-                       uint32_t *value)
-{
-    if (doc_kind(reading->doc, node) != DOC_SCALAR)
-        return error_set(reading->err, EXIT_INPUT, "expected a whole number");
-    return parse_index(doc_text(reading->doc, node), max, value, reading->err);
-}
-
-// ---- what is in the file -----------------------------------------------------------------------
-
-static bool begin_trtllm(struct layout_reading *reading, doc_node slots)
-{
-    const struct doc *doc = reading->doc;
-    const doc_node root = doc_root(doc);
-    if (!read_index(reading, slots, LAYOUT_MAX_SLOTS, &reading->slots)) {
-        error_prefix(reading->err, SLOTS_KEY);
-        return layout_file_blame(reading, slots);
-    }
-    reading->format = LAYOUT_TRTLLM;
-    reading->layers = doc_get(doc, root, LAYERS_KEY);
-    if (reading->layers == DOC_NONE || doc_kind(doc, reading->layers) != DOC_MAP ||
-        doc_size(doc, reading->layers) == 0)
-        return doc_error(doc, reading->layers == DOC_NONE ? root : reading->layers, reading->err,
-                         LAYERS_KEY ": expected {LAYER: [expert of each slot], ...}");
-    return true;
-}
-
-static bool begin_sglang(struct layout_reading *reading, doc_node map)
-{
-    const struct doc *doc = reading->doc;
-    reading->format = LAYOUT_SGLANG;
-    reading->layers = map;
-    if (doc_kind(doc, map) != DOC_LIST || doc_size(doc, map) == 0 ||
-        doc_kind(doc, doc_item(doc, map, 0)) != DOC_LIST)
-        return doc_error(doc, map, reading->err,
-                         MAP_KEY ": expected [[expert of each slot], ...], a list a layer");
-    const size_t slots = doc_size(doc, doc_item(doc, map, 0));
-    if (slots == 0 || slots > LAYOUT_MAX_SLOTS)
-        return doc_error(doc, map, reading->err, MAP_KEY ": %zu slots: expected 1 to %d", slots,
-                         LAYOUT_MAX_SLOTS);
-    reading->slots = (uint32_t)slots;
-    return true;
-}
-
-static bool layout_file_begin(struct layout_reading *reading)
-{
-    const struct doc *doc = reading->doc;
-    const doc_node root = doc_root(doc);
-    const bool map = doc_kind(doc, root) == DOC_MAP;
-    const doc_node rows = map ? doc_get(doc, root, MAP_KEY) : DOC_NONE;
-    const doc_node slots = map ? doc_get(doc, root, SLOTS_KEY) : DOC_NONE;
-    if (rows != DOC_NONE)
-        return begin_sglang(reading, rows);
-    if (slots != DOC_NONE)
-        return begin_trtllm(reading, slots);
-    return doc_error(doc, root, reading->err,
-                     SLOTS_KEY ": missing; expected a load-balancer file with " SLOTS_KEY
-                               " and " LAYERS_KEY ", or " MAP_KEY);
-}
-
-static size_t layer_count(const struct layout_reading *reading)
-{
-    return doc_size(reading->doc, reading->layers);
-}
-
-// Takes a layer of the file in hand.
-static bool take_layer(struct layout_reading *reading, size_t index)
-{
-    const struct doc *doc = reading->doc;
-    if (reading->format == LAYOUT_SGLANG) {
-        reading->layer = (uint32_t)index;
-        reading->list = doc_item(doc, reading->layers, index);
-        return true;
-    }
-    reading->list = doc_value(doc, reading->layers, index);
-    if (parse_index(doc_key(doc, reading->layers, index), UINT16_MAX, &reading->layer,
-                    reading->err))
-        return true;
-    return error_prefix(reading->err, "%s:%zu: " LAYERS_KEY ": layer", doc_name(doc),
-                        doc_key_line(doc, reading->layers, index));
-}
-
-// Finds the wanted layer; a negative one takes the first listed.
-static bool find_layer(struct layout_reading *reading, int layer)
-{
-    const size_t count = layer_count(reading);
-    for (size_t index = 0; index < count; index++) {
-        if (!take_layer(reading, index))
+    bool dense = false;
+    if (rows->count != moe->layers)
+        return false;
+    for (uint32_t r = 0; r < rows->count; r++) {
+        if (rows->ids[r] >= moe->layers)
             return false;
-        if (layer < 0 || reading->layer == (uint32_t)layer)
+        dense = dense || moe_layer_of(moe, rows->ids[r]) == MOE_NOT_AN_MOE_LAYER;
+    }
+    return dense;
+}
+
+static void number_moe_layers(struct layout_rows *rows, const struct moe *moe)
+{
+    if (rows->count < moe_model_layers(moe))
+        notice("%s: its %" PRIu32 " layers are taken as the MoE layers of %s: %s", rows->name,
+               rows->count, moe->name, moe->moe_layers);
+    for (uint32_t r = 0; r < rows->count; r++)
+        rows->ids[r] = moe_layer_id(moe, rows->ids[r]);
+}
+
+static bool refuse_rows(const struct layout_rows *rows, const struct moe *moe, struct error *err)
+{
+    error_set(err, EXIT_INPUT,
+              "%s: %" PRIu32 " rows; the model %s has %" PRIu32 " MoE layers and %" PRIu32
+              " in all: is it another --model?",
+              rows->key, rows->count, moe->name, moe->layers, moe_model_layers(moe));
+    return layout_rows_blame(rows, 0, err);
+}
+
+// Ids of model layers in place of what the file has. A file by layer may count MoE layers too.
+static bool align_rows(struct layout_rows *rows, const struct moe *moe, struct error *err)
+{
+    const bool all = rows->count == moe_model_layers(moe);
+    switch (rows->numbering) {
+    case LAYOUT_FOR_ALL:
+        return true;
+    case LAYOUT_BY_PLACE:
+        if (!all && rows->count != moe->layers)
+            return refuse_rows(rows, moe, err);
+        if (!all)
+            number_moe_layers(rows, moe);
+        return true;
+    case LAYOUT_BY_MOE_LAYER:
+    case LAYOUT_BY_LAYER:
+        if (counts_moe_layers(rows, moe))
+            number_moe_layers(rows, moe);
+        else if (rows->numbering == LAYOUT_BY_MOE_LAYER && !all && rows->count != moe->layers)
+            return refuse_rows(rows, moe, err);
+        return true;
+    }
+    return true;
+}
+
+static void tell_unaligned(const struct layout_rows *rows)
+{
+    if (rows->numbering == LAYOUT_BY_PLACE || rows->numbering == LAYOUT_BY_MOE_LAYER)
+        notice("%s: no model says which layers its %" PRIu32
+               " rows are: taken as model layers from "
+               "0 on; --model tells",
+               rows->name, rows->count);
+}
+
+// ---- slots that are wasted ---------------------------------------------------------------------
+
+// Slots of a rank that hold an expert which the rank has already.
+static uint32_t count_wasted(const struct layout_rows *rows, uint32_t row, uint32_t ranks)
+{
+    const uint32_t *cells = &rows->cells[(size_t)row * rows->slots];
+    uint32_t wasted = 0, from = 0;
+    for (uint32_t rank = 0; rank < ranks; rank++) {
+        const uint32_t to = from + rows->slots / ranks + (rank < rows->slots % ranks);
+        for (uint32_t slot = from; slot < to; slot++)
+            for (uint32_t before = from; before < slot; before++)
+                if (cells[before] == cells[slot]) {
+                    wasted++;
+                    break;
+                }
+        from = to;
+    }
+    return wasted;
+}
+
+static void tell_wasted(const struct layout_rows *rows, uint32_t ranks)
+{
+    uint64_t wasted = 0;
+    uint32_t layers = 0;
+    for (uint32_t r = 0; r < rows->count; r++) {
+        const uint32_t own = count_wasted(rows, r, ranks);
+        wasted += own;
+        layers += own > 0;
+    }
+    if (wasted)
+        notice("%s: %" PRIu64 " slots in %" PRIu32 " layers hold an expert that their rank has "
+               "already: they are wasted",
+               rows->name, wasted, layers);
+}
+
+static bool open_rows(struct layout_rows *rows, const char *path,
+                      const struct layout_wanted *wanted, struct error *err)
+{
+    if (!layout_rows_load(rows, path, wanted->experts, wanted->moe, err))
+        return false;
+    if (!wanted->moe)
+        tell_unaligned(rows);
+    else if (!align_rows(rows, wanted->moe, err)) {
+        layout_rows_release(rows);
+        return false;
+    }
+    if (wanted->ranks)
+        tell_wasted(rows, wanted->ranks);
+    return true;
+}
+
+// ---- one layer ---------------------------------------------------------------------------------
+
+static bool layout_from_row(struct layout *layout, const struct layout_rows *rows, uint32_t row,
+                            const struct layout_wanted *wanted, struct error *err)
+{
+    if (layout_from_slots(layout, &rows->cells[(size_t)row * rows->slots], rows->slots,
+                          wanted->experts, wanted->ranks, err))
+        return true;
+    error_prefix(err, "layer %" PRIu32, rows->ids[row]);
+    return layout_rows_blame(rows, row, err);
+}
+
+static bool refuse_layer(const struct layout_rows *rows, int layer, struct error *err)
+{
+    const uint32_t first = rows->ids[0], last = rows->ids[rows->count - 1];
+    error_set(err, EXIT_INPUT,
+              "%s: no layer %d; expected one of the %" PRIu32 " listed, %" PRIu32 " to %" PRIu32,
+              rows->key, layer, rows->count, first, last);
+    return layout_rows_blame(rows, 0, err);
+}
+
+// The row of the wanted layer, or the first listed; false: there is none.
+static bool find_row(const struct layout_rows *rows, const struct layout_wanted *wanted,
+                     uint32_t *row)
+{
+    *row = 0;
+    if (rows->numbering == LAYOUT_FOR_ALL)
+        return true;
+    for (uint32_t r = 0; r < rows->count; r++) {
+        const bool wants =
+            wanted->layer < 0
+                ? wanted->moe && moe_layer_of(wanted->moe, rows->ids[r]) != MOE_NOT_AN_MOE_LAYER
+                : rows->ids[r] == (uint32_t)wanted->layer;
+        if (wants) {
+            *row = r;
             return true;
+        }
     }
-    if (reading->format == LAYOUT_SGLANG)
-        return doc_error(reading->doc, reading->layers, reading->err,
-                         MAP_KEY ": no layer %d; expected one of the %zu rows", layer, count);
-    return doc_error(reading->doc, reading->layers, reading->err,
-                     LAYERS_KEY ": no layer %d; expected one of the %zu listed, %s to %s", layer,
-                     count, doc_key(reading->doc, reading->layers, 0),
-                     doc_key(reading->doc, reading->layers, count - 1));
+    return wanted->layer < 0;
 }
 
-// ---- a layer in hand ---------------------------------------------------------------------------
-
-static bool check_list(const struct layout_reading *reading)
+bool layout_from_file(struct layout *layout, const char *path, const struct layout_wanted *wanted,
+                      struct error *err)
 {
-    const struct doc *doc = reading->doc;
-    if (doc_kind(doc, reading->list) != DOC_LIST)
-        return doc_error(doc, reading->list, reading->err,
-                         "layer %u: expected the list of each slot's expert", reading->layer);
-    if (doc_size(doc, reading->list) != reading->slots)
-        return doc_error(doc, reading->list, reading->err, "layer %u: %zu slots: expected %s %u",
-                         reading->layer, doc_size(doc, reading->list),
-                         reading->format == LAYOUT_SGLANG ? "the first row's" : "the " SLOTS_KEY,
-                         reading->slots);
-    return true;
-}
-
-static bool read_slots(const struct layout_reading *reading, uint32_t max, uint32_t *slot_expert)
-{
-    if (!check_list(reading))
-        return false;
-    for (size_t slot = 0; slot < reading->slots; slot++) {
-        const doc_node item = doc_item(reading->doc, reading->list, slot);
-        if (read_index(reading, item, max, &slot_expert[slot]))
-            continue;
-        error_prefix(reading->err, "layer %u: slot %zu: expert", reading->layer, slot);
-        return layout_file_blame(reading, item);
-    }
-    return true;
-}
-
-static bool read_layout(const struct layout_reading *reading, struct layout *layout)
-{
-    if (!check_list(reading))
-        return false;
-    if (!layout_sizes_check(reading->slots, reading->experts, reading->ranks, reading->err)) {
-        error_prefix(reading->err, "layer %u", reading->layer);
-        return layout_file_blame(reading, reading->list);
-    }
-    uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
-    bool done = read_slots(reading, reading->experts - 1, slot_expert);
-    if (done && !layout_from_slots(layout, slot_expert, reading->slots, reading->experts,
-                                   reading->ranks, reading->err)) {
-        error_prefix(reading->err, "layer %u", reading->layer);
-        done = layout_file_blame(reading, reading->list);
-    }
-    free(slot_expert);
-    return done;
-}
-
-static bool open_layout_file(struct layout_reading *reading, const char *path)
-{
-    reading->doc = doc_load(path, reading->err);
-    return reading->doc && layout_file_begin(reading);
-}
-
-bool layout_from_file(struct layout *layout, const char *path, int layer, uint32_t experts,
-                      uint32_t ranks, struct error *err)
-{
-    struct layout_reading reading = {.experts = experts, .ranks = ranks, .err = err};
+    struct layout_rows rows;
+    uint32_t row;
     *layout = (struct layout){0};
-    const bool done = open_layout_file(&reading, path) && find_layer(&reading, layer) &&
-                      read_layout(&reading, layout);
-    doc_free(reading.doc);
-    return done;
+    if (!open_rows(&rows, path, wanted, err))
+        return false;
+    const bool ok = find_row(&rows, wanted, &row) ? layout_from_row(layout, &rows, row, wanted, err)
+                                                  : refuse_layer(&rows, wanted->layer, err);
+    layout_rows_release(&rows);
+    return ok;
 }
 
 #define LAYOUTS_TEXT "contiguous, round-robin or a file"
@@ -220,16 +197,16 @@ bool layout_is_rule(const char *what)
     return strcmp(what, layout_rules[0]) == 0 || strcmp(what, layout_rules[1]) == 0;
 }
 
-bool layout_load(struct layout *layout, const char *what, int layer, uint32_t experts,
-                 uint32_t ranks, struct error *err)
+bool layout_load(struct layout *layout, const char *what, const struct layout_wanted *wanted,
+                 struct error *err)
 {
     *layout = (struct layout){0};
     if (strcmp(what, layout_rules[0]) == 0)
-        return layout_contiguous(layout, experts, ranks, err);
+        return layout_contiguous(layout, wanted->experts, wanted->ranks, err);
     if (strcmp(what, layout_rules[1]) == 0)
-        return layout_round_robin(layout, experts, ranks, err);
+        return layout_round_robin(layout, wanted->experts, wanted->ranks, err);
     if (strpbrk(what, "/.") || (*what && access(what, F_OK) == 0))
-        return layout_from_file(layout, what, layer, experts, ranks, err);
+        return layout_from_file(layout, what, wanted, err);
     char quoted[ERROR_QUOTE_BYTES];
     const char *near = field_nearest(what, 2, layout_rule_name, layout_rules);
     error_quote(what, quoted);
@@ -251,58 +228,65 @@ void layouts_release(struct layouts *layouts)
 }
 
 // One more than the highest id that any layer names.
-static bool count_experts(struct layout_reading *reading)
+static uint32_t count_named_experts(const struct layout_rows *rows)
 {
-    uint32_t *slot_expert = mem_alloc(reading->slots, sizeof *slot_expert);
-    bool ok = true;
-    for (size_t l = 0; ok && l < layer_count(reading); l++) {
-        ok = take_layer(reading, l) && read_slots(reading, LAYOUT_MAX_SLOTS - 1, slot_expert);
-        for (uint32_t slot = 0; ok && slot < reading->slots; slot++)
-            if (slot_expert[slot] >= reading->experts)
-                reading->experts = slot_expert[slot] + 1;
-    }
-    free(slot_expert);
-    return ok;
+    uint32_t experts = 0;
+    for (size_t i = 0; i < (size_t)rows->count * rows->slots; i++)
+        experts = rows->cells[i] >= experts ? rows->cells[i] + 1 : experts;
+    return experts;
 }
 
 // Keeps the ids ascending; a file's keys may come in any order, but never twice.
-static void insert_layout(struct layouts *layouts, uint32_t layer, const struct layout *layout)
+static bool insert_layout(struct layouts *layouts, uint32_t layer, const struct layout *layout)
 {
-    uint32_t at = layouts->count++;
+    uint32_t at = layouts->count;
     for (; at > 0 && layouts->layer_ids[at - 1] > layer; at--) {
         layouts->layer_ids[at] = layouts->layer_ids[at - 1];
         layouts->of[at] = layouts->of[at - 1];
     }
     layouts->layer_ids[at] = layer;
     layouts->of[at] = *layout;
+    layouts->count++;
+    return at == 0 || layouts->layer_ids[at - 1] != layer;
 }
 
-static bool read_layouts(struct layout_reading *reading, struct layouts *layouts)
+// A file's one row stands for each of the model's MoE layers.
+static bool fill_layouts(const struct layout_rows *rows, struct layouts *layouts,
+                         const struct layout_wanted *wanted, struct error *err)
 {
-    const size_t count = layer_count(reading);
-    if (!reading->experts && !count_experts(reading))
-        return false;
+    const bool all = rows->numbering == LAYOUT_FOR_ALL && wanted->moe;
+    const uint32_t count = all ? wanted->moe->layers : rows->count;
     layouts->layer_ids = mem_alloc(count, sizeof *layouts->layer_ids);
     layouts->of = mem_alloc(count, sizeof *layouts->of);
-    for (size_t l = 0; l < count; l++) {
+    layouts->model_layers = wanted->moe ? moe_model_layers(wanted->moe) : 0;
+    for (uint32_t l = 0; l < count; l++) {
+        const uint32_t row = all ? 0 : l, id = all ? moe_layer_id(wanted->moe, l) : rows->ids[l];
         struct layout layout;
-        if (!take_layer(reading, l) || !read_layout(reading, &layout))
+        if (!layout_from_row(&layout, rows, row, wanted, err))
             return false;
-        insert_layout(layouts, reading->layer, &layout);
+        if (!insert_layout(layouts, id, &layout)) {
+            error_set(err, EXIT_INPUT, "layer %" PRIu32 " stands twice", id);
+            return layout_rows_blame(rows, row, err);
+        }
     }
     return true;
 }
 
-bool layouts_load(struct layouts *layouts, const char *path, uint32_t experts, uint32_t ranks,
+bool layouts_load(struct layouts *layouts, const char *path, const struct layout_wanted *wanted,
                   struct error *err)
 {
+    struct layout_wanted counted = *wanted;
+    struct layout_rows rows;
     *layouts = (struct layouts){0};
-    struct layout_reading reading = {.experts = experts, .ranks = ranks, .err = err};
-    const bool done = open_layout_file(&reading, path) && read_layouts(&reading, layouts);
-    doc_free(reading.doc);
-    if (!done)
+    if (!open_rows(&rows, path, wanted, err))
+        return false;
+    if (!counted.experts)
+        counted.experts = count_named_experts(&rows);
+    const bool ok = fill_layouts(&rows, layouts, &counted, err);
+    layout_rows_release(&rows);
+    if (!ok)
         layouts_release(layouts);
-    return done;
+    return ok;
 }
 
 // ---- writing -----------------------------------------------------------------------------------
@@ -318,7 +302,7 @@ static void write_slots(const struct layout *layout, bool plain, FILE *out)
 
 static void write_trtllm(const struct layouts *layouts, FILE *out)
 {
-    fprintf(out, SLOTS_KEY ": %u\nlayer_updates_per_iter: 0\n" LAYERS_KEY ":\n",
+    fprintf(out, "num_slots: %u\nlayer_updates_per_iter: 0\ninitial_global_assignments:\n",
             layouts->of[0].slots);
     for (uint32_t l = 0; l < layouts->count; l++) {
         fprintf(out, "  %u: ", layouts->layer_ids[l]);
@@ -330,12 +314,16 @@ static void write_trtllm(const struct layouts *layouts, FILE *out)
 static void write_sglang(const struct layouts *layouts, FILE *out)
 {
     uint32_t next = 0;
-    fputs("{\"" MAP_KEY "\": [\n", out);
+    fputs("{\"physical_to_logical_map\": [\n", out);
     for (uint32_t l = 0; l < layouts->count; l++)
         for (; next <= layouts->layer_ids[l]; next++) {
             fputs(next ? ",\n " : " ", out);
             write_slots(&layouts->of[l], next < layouts->layer_ids[l], out);
         }
+    for (; next < layouts->model_layers; next++) {
+        fputs(",\n ", out);
+        write_slots(&layouts->of[0], true, out);
+    }
     fputs("\n]}\n", out);
 }
 

@@ -178,10 +178,10 @@ static struct layout *layout_of(const struct scenario *scenario, struct error *e
     struct layout layout;
     if (scenario->layout)
         return scenario->layout;
-    return parts_load_layout(&layout, "contiguous", -1, scenario->moe.experts,
-                             cluster_ranks(&scenario->cluster), err)
-               ? mem_copy(&layout, sizeof layout)
-               : NULL;
+    const struct layout_wanted wanted = {.experts = scenario->moe.experts,
+                                         .ranks = cluster_ranks(&scenario->cluster)};
+    return parts_load_layout(&layout, "contiguous", &wanted, err) ? mem_copy(&layout, sizeof layout)
+                                                                  : NULL;
 }
 
 static void try_candidate(struct candidate *candidate, struct scenario *trial,

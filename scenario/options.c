@@ -57,8 +57,8 @@ GROUP(routing, HEADING_WORKLOAD,
 GROUP(
     layout, HEADING_WORKLOAD,
     {OPTION_TEXT("layout", AT(layout), "LAYOUT",
-                 "contiguous, round-robin, or a file as epsim layout, TensorRT-LLM or SGLang write "
-                 "them")});
+                 "contiguous, round-robin, or a file as epsim layout, TensorRT-LLM, SGLang, vLLM, "
+                 "vLLM-Ascend or EPLB write them")});
 
 GROUP(trace, HEADING_WORKLOAD,
       {OPTION_TEXT("trace", AT(trace), "FOLDER", "recorded routing in place of a rule")});

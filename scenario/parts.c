@@ -21,8 +21,7 @@ static bool check_recorded(const struct scenario *scenario, const char *flag, co
     const struct moe *recorded =
         scenario->recorded ? &recorded_trace(scenario->recorded)->moe : moe;
     return (recorded->experts == moe->experts && recorded->topk == moe->topk) ||
-           error_set(err, EXIT_INPUT,
-                     "--trace %s: top-%u of %u experts, but %s%s has top-%u of %u",
+           error_set(err, EXIT_INPUT, "--trace %s: top-%u of %u experts, but %s%s has top-%u of %u",
                      scenario->def.trace, recorded->topk, recorded->experts, flag, name, moe->topk,
                      moe->experts);
 }
@@ -179,27 +178,42 @@ void parts_release_layout(struct scenario *scenario)
     scenario->layout = NULL;
 }
 
-bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,
-                       uint32_t ranks, struct error *err)
+bool parts_load_layout(struct layout *layout, const char *what, const struct layout_wanted *wanted,
+                       struct error *err)
 {
-    if (layout_is_rule(what) && experts < ranks)
+    const uint32_t experts = wanted->experts;
+    if (layout_is_rule(what) && experts < wanted->ranks)
         return error_set(err, EXIT_INPUT,
                          "%u experts on %u ranks: expected at least one expert a rank; give --ep "
                          "%u or fewer",
-                         experts, ranks, experts);
-    return layout_load(layout, what, layer, experts, ranks, err);
+                         experts, wanted->ranks, experts);
+    return layout_load(layout, what, wanted, err);
+}
+
+const struct moe *parts_layer_model(const struct trace *trace, const struct moe *moe)
+{
+    if (trace && trace->states_layers)
+        return &trace->moe;
+    for (uint32_t l = 0; trace && moe && l < trace->layers; l++)
+        if (moe_layer_of(moe, trace->layer_ids[l]) == MOE_NOT_AN_MOE_LAYER)
+            return NULL;
+    return moe;
 }
 
 bool parts_resolve_layout(struct scenario *scenario, struct error *err)
 {
     const struct scenario_def *def = &scenario->def;
     const struct trace *trace = recorded_trace(scenario->recorded);
-    const int layer = trace ? (int)trace->layer_ids[def->layer] : -1;
     struct layout layout;
     if (def->unplaced)
         return true;
-    if (!parts_load_layout(&layout, def->layout, layer, scenario->moe.experts,
-                           cluster_ranks(&scenario->cluster), err))
+    const bool known = !trace || trace->states_layers || def->model[0];
+    const struct layout_wanted wanted = {.experts = scenario->moe.experts,
+                                         .ranks = cluster_ranks(&scenario->cluster),
+                                         .layer = trace ? (int)trace->layer_ids[def->layer] : -1,
+                                         .moe = known ? parts_layer_model(trace, &scenario->moe)
+                                                      : NULL};
+    if (!parts_load_layout(&layout, def->layout, &wanted, err))
         return error_prefix(err, "--layout");
     parts_release_layout(scenario);
     scenario->layout = mem_copy(&layout, sizeof layout);

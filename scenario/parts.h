@@ -6,7 +6,7 @@
 #include "model/cluster.h"
 #include "model/dispatcher.h"
 #include "model/costs/kernels.h"
-#include "model/layout.h"
+#include "model/layout_file.h"
 #include "model/schedule.h"
 #include "scenario/recorded.h"
 #include "scenario/scenario_def.h"
@@ -67,8 +67,12 @@ uint32_t parts_max_tokens(const struct dispatcher *dispatcher);
 bool parts_resolve_kernels(struct scenario *scenario, struct error *err);
 
 // layout_load, and which --ep would do where there are too many ranks for its rule.
-bool parts_load_layout(struct layout *layout, const char *what, int layer, uint32_t experts,
-                       uint32_t ranks, struct error *err);
+bool parts_load_layout(struct layout *layout, const char *what, const struct layout_wanted *wanted,
+                       struct error *err);
+
+// The model that says which layers a file of layouts has rows for: the trace's own where it states
+// one; else `moe`, unless a trace has layers that are none of its MoE layers. NULL: none says.
+const struct moe *parts_layer_model(const struct trace *trace, const struct moe *moe);
 
 // The layout for the layer sought, in place of another; unplaced: none.
 bool parts_resolve_layout(struct scenario *scenario, struct error *err);

@@ -228,7 +228,10 @@ bool layout_plan(const struct layout_task *task, enum placement_rule rule, struc
     struct scenario healthy;
     scenario_clone(&healthy, &task->scenario);
     cluster_clear_slow(&healthy.cluster);
+    const struct moe *model = parts_layer_model(
+        scenario_trace(&task->scenario), task->scenario.def.model[0] ? &task->scenario.moe : NULL);
     *layouts = (struct layouts){.count = count,
+                                .model_layers = model ? moe_model_layers(model) : 0,
                                 .layer_ids = mem_alloc(count, sizeof *layouts->layer_ids),
                                 .of = mem_alloc(count, sizeof *layouts->of)};
 #pragma omp parallel for schedule(dynamic, 1) shared(failed)

@@ -6,7 +6,7 @@
 #include "tests/measured_rows.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include <check.h>
 #include <dirent.h>

@@ -5,7 +5,7 @@
 #include "tests/scratch.h"
 #include "tests/suite.h"
 #include "traces/stats.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include <math.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 #include "model/routing.h"
 #include "tests/import_inputs.h"
 #include "tests/suite.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 // --- choices -----------------------------------------------------------------------------------
 

@@ -58,11 +58,19 @@ START_TEST(round_robin)
 }
 END_TEST
 
+// Of no known model.
+static bool load(struct layout *layout, const char *what, int layer, uint32_t experts,
+                 uint32_t ranks, struct error *err)
+{
+    const struct layout_wanted wanted = {.experts = experts, .ranks = ranks, .layer = layer};
+    return layout_load(layout, what, &wanted, err);
+}
+
 START_TEST(deepseek_at_ep32)
 {
     struct layout layout;
     struct error err;
-    ck_assert(layout_load(&layout, "contiguous", -1, 256, 32, &err));
+    ck_assert(load(&layout, "contiguous", -1, 256, 32, &err));
     for (uint32_t expert = 0; expert < 256; expert++)
         ck_assert_uint_eq(layout.slot_rank[layout_slot(&layout, expert, 0)], expert / 8);
     layout_release(&layout);
@@ -106,7 +114,7 @@ START_TEST(load_balancer_file)
 {
     struct layout layout;
     struct error err;
-    ck_assert_msg(layout_load(&layout, EP32, layers[_i].layer, 256, 32, &err), "%s", err.text);
+    ck_assert_msg(load(&layout, EP32, layers[_i].layer, 256, 32, &err), "%s", err.text);
     expect_sound(&layout);
     ck_assert_uint_eq(layout.slots, 288);
     for (uint32_t rank = 0; rank < 32; rank++) {
@@ -167,9 +175,9 @@ START_TEST(bad_word)
 {
     struct layout layout;
     struct error err;
-    ck_assert_msg(!layout_load(&layout, bad_words[_i].what, -1, bad_words[_i].experts,
-                               bad_words[_i].ranks, &err),
-                  "accepted: %s", bad_words[_i].what);
+    ck_assert_msg(
+        !load(&layout, bad_words[_i].what, -1, bad_words[_i].experts, bad_words[_i].ranks, &err),
+        "accepted: %s", bad_words[_i].what);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     ck_assert_msg(strncmp(err.text, bad_words[_i].message, strlen(bad_words[_i].message)) == 0,
                   "%s\nexpected %s", err.text, bad_words[_i].message);
@@ -185,7 +193,8 @@ static const struct {
     {-1, "ep_size: 2\n",
      ":1: num_slots: missing; expected a load-balancer file with num_slots and "
      "initial_global_assignments"},
-    {-1, "- 1\n", ":1: num_slots: missing"},
+    {-1, "1\n", ":1: num_slots: missing; expected a layout's map or list"},
+    {-1, "- 1\n", ":1: layer 0: 1 slots: expected at least one for each of 2 ranks"},
     {-1, "num_slots: many\n" LAYERS "  3: [0, 1, 2, 3]\n", ":1: num_slots: 'many': expected "},
     {-1, "num_slots: -4\n" LAYERS "  3: [0, 1, 2, 3]\n",
      ":1: num_slots: '-4': must not be negative"},
@@ -216,8 +225,8 @@ START_TEST(bad_file)
     const struct fixture fixture = fixture_make(bad_files[_i].text, ".yaml");
     struct layout layout;
     struct error err;
-    ck_assert_msg(!layout_load(&layout, fixture.path, bad_files[_i].layer, 4, 2, &err),
-                  "accepted: %s", bad_files[_i].text);
+    ck_assert_msg(!load(&layout, fixture.path, bad_files[_i].layer, 4, 2, &err), "accepted: %s",
+                  bad_files[_i].text);
     fixture_remove(&fixture);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     const char *message = fixture_message(&fixture, &err);

@@ -6,7 +6,7 @@
 #include "tests/fixture.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 #include "traces/trace.h"
 
 #include <stdint.h>
@@ -62,16 +62,18 @@ static void assert_same(const struct layout *a, const struct layout *b)
 static void check_read_back(const struct layouts *layouts, enum layout_format format)
 {
     const struct fixture fixture = written(layouts, format);
+    struct layout_wanted wanted = {.ranks = layouts->of[0].ranks};
     struct layouts back;
     struct error err;
-    ck_assert_msg(layouts_load(&back, fixture.path, 0, layouts->of[0].ranks, &err), "%s", err.text);
+    ck_assert_msg(layouts_load(&back, fixture.path, &wanted, &err), "%s", err.text);
     uint32_t l = 0;
     for (uint32_t b = 0; b < back.count; b++) {
         if (l < layouts->count && back.layer_ids[b] == layouts->layer_ids[l]) {
             struct layout alone;
             assert_same(&back.of[b], &layouts->of[l]);
-            ck_assert(layout_from_file(&alone, fixture.path, (int)layouts->layer_ids[l],
-                                       layouts->of[l].experts, layouts->of[l].ranks, &err));
+            wanted.layer = (int)layouts->layer_ids[l];
+            wanted.experts = layouts->of[l].experts;
+            ck_assert(layout_from_file(&alone, fixture.path, &wanted, &err));
             assert_same(&alone, &layouts->of[l]);
             layout_release(&alone);
             l++;
@@ -130,8 +132,10 @@ END_TEST
 static const struct {
     const char *text, *message; // all layers, on 2 ranks
 } bad_files[] = {
-    {"{}", ":1: num_slots: missing; expected a load-balancer file with num_slots and "
-           "initial_global_assignments, or physical_to_logical_map"},
+    {"{}",
+     ":1: num_slots: missing; expected a load-balancer file with num_slots and "
+     "initial_global_assignments, or physical_to_logical_map, model_maps, layer_list or a list "
+     "of phy2log"},
     {"{\"logical_count\": [[1, 2]]}", ":1: num_slots: missing"},
     {"{\"physical_to_logical_map\": []}",
      ":1: physical_to_logical_map: expected [[expert of each slot], ...], a list a layer"},
@@ -158,8 +162,8 @@ START_TEST(bad_file)
     const struct fixture fixture = fixture_make(bad_files[_i].text, ".json");
     struct layouts layouts;
     struct error err;
-    ck_assert_msg(!layouts_load(&layouts, fixture.path, 0, 2, &err), "accepted: %s",
-                  bad_files[_i].text);
+    ck_assert_msg(!layouts_load(&layouts, fixture.path, &(struct layout_wanted){.ranks = 2}, &err),
+                  "accepted: %s", bad_files[_i].text);
     fixture_remove(&fixture);
     ck_assert_int_eq(err.code, EXIT_INPUT);
     const char *message = fixture_message(&fixture, &err);
@@ -175,9 +179,10 @@ START_TEST(absent_layer)
         fixture_make("{\"physical_to_logical_map\": [[0, 1], [1, 0]]}", ".json");
     struct layout layout;
     struct error err;
-    ck_assert(!layout_from_file(&layout, fixture.path, 2, 2, 2, &err));
-    ck_assert_str_eq(fixture_message(&fixture, &err),
-                     ":1: physical_to_logical_map: no layer 2; expected one of the 2 rows");
+    const struct layout_wanted wanted = {.experts = 2, .ranks = 2, .layer = 2};
+    ck_assert(!layout_from_file(&layout, fixture.path, &wanted, &err));
+    ck_assert_str_eq(fixture_message(&fixture, &err), ":1: physical_to_logical_map: no layer 2; "
+                                                      "expected one of the 2 listed, 0 to 1");
     fixture_remove(&fixture);
 }
 END_TEST
@@ -257,6 +262,7 @@ END_TEST
 
 int main(void)
 {
+    notice_quiet(true);
     Suite *suite = suite_create("layout_file");
     TCase *tcase = tcase_create("layout_file");
     tcase_set_timeout(tcase, 60);

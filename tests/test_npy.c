@@ -1,6 +1,6 @@
 // traces/npy: files that NumPy wrote (tests/data/npy), files that npy_write wrote, and every kind
 // of broken file.
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include "tests/scratch.h"
 

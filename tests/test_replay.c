@@ -8,7 +8,7 @@
 #include "tests/scene.h"
 #include "tests/scratch.h"
 #include "tests/suite.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include <jansson.h>
 #include <omp.h>

@@ -3,7 +3,7 @@
 #include "base/mem.h"
 #include "model/layout.h"
 #include "tests/scratch.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 #include "traces/stats.h"
 #include "traces/trace.h"
 

@@ -6,7 +6,7 @@
 #include "base/mapped.h"
 #include "model/moe.h"
 #include "traces/import.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 // Rows of one request, or of one rank in one step: the choices of tokens, or, one row, the counts
 // of experts. Row r of layer l stands at layers[l] + r * stride elements and has `width` of them.

@@ -3,7 +3,7 @@
 #ifndef TRACES_NPZ_H
 #define TRACES_NPZ_H
 
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 #include "traces/zip.h"
 
 // The array's type and shape without its data. Refuses (EXIT_INPUT, "archive: member: ...") what is

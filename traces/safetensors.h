@@ -4,7 +4,7 @@
 #define TRACES_SAFETENSORS_H
 
 #include "base/error.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 struct tensor {
     char *name;

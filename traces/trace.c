@@ -114,7 +114,8 @@ static bool stated(const bool *seen, const char *key)
 static bool finish_shape(struct trace *trace, const bool *seen, struct error *err)
 {
     struct moe *moe = &trace->moe;
-    if (!stated(seen, "layers") && !stated(seen, "moe_layers"))
+    trace->states_layers = stated(seen, "layers") || stated(seen, "moe_layers");
+    if (!trace->states_layers)
         moe->layers = trace->layers;
     moe_settle(moe, seen);
     struct moe whole = *moe;

@@ -11,11 +11,12 @@
 #include "base/error.h"
 #include "model/moe.h"
 #include "model/routing.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 struct trace {
     char *path;
     struct moe moe;         // as far as the manifest states it: experts, topk, groups, hidden, ...
+    bool states_layers;     // the manifest says which layers of the model are MoE layers
     uint32_t layers;        // MoE layers recorded
     uint32_t *layer_ids;    // [layers], model-layer ids
     char *source, *licence; // "" when the manifest does not say

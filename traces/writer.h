@@ -3,7 +3,7 @@
 #define TRACES_WRITER_H
 
 #include "model/moe.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 // What the trace holds. Borrowed by the writer until it is done.
 struct trace_plan {

@@ -1,6 +1,6 @@
 // .npy from memory: whatever the header says, no element lies outside the file.
 #include "tests/fuzz/fuzz.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // ZIP archives from memory, every member read.
 #include "tests/fuzz/fuzz.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 #include "traces/zip.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "model/layout_file.h"
 #include "model/moe.h"
 #include "tests/fuzz/fuzz.h"
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 #include "traces/trace.h"
 
 #include <string.h>
@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *path = fuzz_path("trace.yaml");
     if (trace_open(&trace, fuzz_root, &err))
         trace_release(&trace);
-    if (layout_from_file(&layout, path, -1, 8, 4, &err))
+    const struct layout_wanted wanted = {.experts = 8, .ranks = 4, .layer = -1};
+    if (layout_from_file(&layout, path, &wanted, &err))
         layout_release(&layout);
     moe_load(path, &moe, NULL, &err);
     return 0;

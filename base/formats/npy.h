@@ -1,7 +1,7 @@
 // NumPy .npy files: their element types, and how they are read, memory-mapped and never copied
 // whole.
-#ifndef TRACES_NPY_H
-#define TRACES_NPY_H
+#ifndef BASE_FORMATS_NPY_H
+#define BASE_FORMATS_NPY_H
 
 #include "base/error.h"
 #include "base/mapped.h"

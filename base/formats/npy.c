@@ -1,4 +1,4 @@
-#include "traces/npy.h"
+#include "base/formats/npy.h"
 
 #include "base/mem.h"
 

@@ -1,0 +1,1 @@
+D=$PWD; cd "$(mktemp -d)" && echo '[[1,0,2,3,4,5,6,7],[0,1,2,3,4,5,6,7],[0,1,2,3,4,5,6,7],[7,1,2,3,4,5,6,0]]' > map.json && $EPSIM layout import map.json --model "$D"/tests/data/import/model.yaml --ep 2 | grep -v '^#' && $EPSIM layout inspect map.json --ep 2 --tsv layout | grep -v '^#'; rm -r "$PWD"

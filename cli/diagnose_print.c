@@ -47,10 +47,19 @@ static struct cell predicted_cell(const struct diagnosis_row *row, double us)
     return row->judged->skipped ? cell_blank() : cell_real(us);
 }
 
+// An id that is a place in a file goes without the file's folder.
+static const char *short_id(const struct measured_row *row)
+{
+    const char *slash = strrchr(row->file, '/');
+    return slash && !strncmp(row->id, row->file, strlen(row->file))
+               ? row->id + (slash + 1 - row->file)
+               : row->id;
+}
+
 static void put_case(struct table *table, const struct measured_row *row, bool brief)
 {
     const bool tokens = !row->bytes_per_rank;
-    TABLE_ADD(table, cell_text(row->id));
+    TABLE_ADD(table, cell_text(brief ? short_id(row) : row->id));
     if (!brief)
         TABLE_ADD(table, cell_text(row->dispatcher));
     TABLE_ADD(table, cell_count(row->nodes), cell_text(phase_names[row->phase]));
@@ -134,9 +143,10 @@ void diagnosis_comment(const struct diagnosis *diagnosis, double interval_pct, s
 
 // ---- sentences ---------------------------------------------------------------------------------
 
-static const char *plural(size_t count)
+// Of so many of them.
+static const char *rows_are(size_t count)
 {
-    return count == 1 ? "row is" : "rows are";
+    return count == 1 ? "rows is" : "rows are";
 }
 
 static void say_slow(const struct diagnosis *diagnosis, size_t judged, FILE *out)
@@ -150,7 +160,7 @@ static void say_slow(const struct diagnosis *diagnosis, size_t judged, FILE *out
         most = fmax(most, slower_of(row));
     }
     fprintf(out, "%zu of %zu %s slower than predicted, %.2f", diagnosis->of[ROW_SLOW], judged,
-            plural(judged), least);
+            rows_are(diagnosis->of[ROW_SLOW]), least);
     if (most > 1.005 * least)
         fprintf(out, " to %.2f", most);
     fputs(" times.\n", out);
@@ -165,24 +175,28 @@ static void say_noise(const struct diagnosis *diagnosis, size_t judged, FILE *ou
     fprintf(out,
             "%zu of %zu %s noise: ranks or repeats differ by up to %.3g times, above %g. No cause "
             "is sought for\nthem: measure again, with more warm-up and nothing else on the GPUs.\n",
-            diagnosis->of[ROW_NOISE], judged, plural(judged), most, DIAGNOSE_NOISE);
+            diagnosis->of[ROW_NOISE], judged, rows_are(diagnosis->of[ROW_NOISE]), most,
+            DIAGNOSE_NOISE);
 }
 
 static void say_rows(const struct diagnosis *diagnosis, FILE *out)
 {
     const size_t judged = diagnosis->count - diagnosis->of[ROW_SKIPPED];
+    const bool slow = diagnosis->of[ROW_SLOW] > 0;
     fputs("\n", out);
-    if (diagnosis->of[ROW_SLOW])
+    if (slow)
         say_slow(diagnosis, judged, out);
     if (diagnosis->of[ROW_NOISE])
         say_noise(diagnosis, judged, out);
     if (diagnosis->verdict == DIAGNOSIS_HEALTHY)
-        fprintf(out, "Healthy: none of %zu rows is slower than predicted.\n", judged);
+        fprintf(out, "Healthy: %s.\n",
+                slow ? "as many as chance leaves outside their intervals"
+                     : "no row is slower than predicted");
     if (diagnosis->of[ROW_FAST])
         fprintf(out,
                 "%zu of %zu %s faster than predicted: is the cluster described as slower than it "
                 "is (--cluster)?\n",
-                diagnosis->of[ROW_FAST], judged, plural(judged));
+                diagnosis->of[ROW_FAST], judged, rows_are(diagnosis->of[ROW_FAST]));
 }
 
 // Words in lines of at most LINE_COLUMNS behind a mark, those after the first behind blanks.

@@ -19,14 +19,14 @@ static bool same_case(const struct measured_row *a, const struct measured_row *b
         .keys = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES, GROUP_PHASE,
                  GROUP_STAGE, GROUP_TOKENS, GROUP_SMS, GROUP_DTYPE, GROUP_OVERLAP},
         .count = 10};
-    return a->file == b->file && a->bytes_per_rank == b->bytes_per_rank &&
-           a->gpus_per_node == b->gpus_per_node && a->experts == b->experts && a->topk == b->topk &&
-           a->topk_groups == b->topk_groups && a->hidden == b->hidden && a->layer == b->layer &&
-           a->step == b->step && a->without == b->without &&
-           !memcmp(&a->kernel, &b->kernel, sizeof a->kernel) && !strcmp(a->traffic, b->traffic) &&
-           !strcmp(a->routing, b->routing) && !strcmp(a->layout, b->layout) &&
-           !strcmp(a->model, b->model) && !strcmp(a->disturbed, b->disturbed) &&
-           grouping_same(&columns, a, b);
+    return a->file == b->file && a->tokens_per_gpu == b->tokens_per_gpu &&
+           a->bytes_per_rank == b->bytes_per_rank && a->gpus_per_node == b->gpus_per_node &&
+           a->experts == b->experts && a->topk == b->topk && a->topk_groups == b->topk_groups &&
+           a->hidden == b->hidden && a->layer == b->layer && a->step == b->step &&
+           a->without == b->without && !memcmp(&a->kernel, &b->kernel, sizeof a->kernel) &&
+           !strcmp(a->traffic, b->traffic) && !strcmp(a->routing, b->routing) &&
+           !strcmp(a->layout, b->layout) && !strcmp(a->model, b->model) &&
+           !strcmp(a->disturbed, b->disturbed) && grouping_same(&columns, a, b);
 }
 
 static double repeats_spread(const struct measured *measured, size_t index)
@@ -195,8 +195,8 @@ static double near_share(const struct diagnosis *diagnosis, const struct explana
     return rows ? (double)near / (double)rows : 1;
 }
 
-static double mean_distance(const struct diagnosis *diagnosis,
-                            const struct explanation *explanation)
+// Of slow rows. NULL: from a healthy cluster's prediction.
+static double mean_distance(const struct diagnosis *diagnosis, const double *predicted_us)
 {
     double sum = 0;
     size_t slow = 0;
@@ -204,7 +204,8 @@ static double mean_distance(const struct diagnosis *diagnosis,
         const struct diagnosis_row *row = &diagnosis->rows[i];
         if (!counts(row) || row->verdict != ROW_SLOW)
             continue;
-        sum += fmin(fabs(distance(row, explanation->predicted_us[i])), DIAGNOSE_FAR);
+        const double us = predicted_us ? predicted_us[i] : row->judged->predicted_us;
+        sum += fmin(fabs(distance(row, us)), DIAGNOSE_FAR);
         slow++;
     }
     return slow ? sum / (double)slow : INFINITY;
@@ -213,9 +214,10 @@ static double mean_distance(const struct diagnosis *diagnosis,
 static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
 {
     explanation->near_share = near_share(diagnosis, explanation, true);
-    explanation->error = mean_distance(diagnosis, explanation);
-    explanation->explains =
-        explanation->near_share >= 0.75 && near_share(diagnosis, explanation, false) >= 0.75;
+    explanation->error = mean_distance(diagnosis, explanation->predicted_us);
+    explanation->explains = explanation->near_share >= 0.75 &&
+                            explanation->error <= mean_distance(diagnosis, NULL) / 2 &&
+                            near_share(diagnosis, explanation, false) >= 0.75;
 }
 
 static bool predicts_same(const struct diagnosis *diagnosis, const double *a_us, const double *b_us)
@@ -237,13 +239,26 @@ static bool changes_rows(const struct diagnosis *diagnosis, const struct explana
     return false;
 }
 
+// Whether a pair does more than one of its two, which stand among the first `singles`.
+static bool adds_to_both(const struct diagnosis *diagnosis, const struct explanation *pair,
+                         size_t singles)
+{
+    for (size_t e = 0; pair->count > 1 && e < singles; e++) {
+        const struct explanation *single = &diagnosis->explanations[e];
+        if ((single->causes[0] == pair->causes[0] || single->causes[0] == pair->causes[1]) &&
+            predicts_same(diagnosis, single->predicted_us, pair->predicted_us))
+            return false;
+    }
+    return true;
+}
+
 // Weighs those from `first` on, and drops the ones that change nothing.
 static void weigh_all(struct diagnosis *diagnosis, size_t first)
 {
     size_t kept = first;
     for (size_t e = first; e < diagnosis->explanation_count; e++) {
         struct explanation *explanation = &diagnosis->explanations[e];
-        if (!changes_rows(diagnosis, explanation)) {
+        if (!changes_rows(diagnosis, explanation) || !adds_to_both(diagnosis, explanation, first)) {
             release_explanation(explanation);
             continue;
         }
@@ -371,11 +386,23 @@ static bool any_explains(const struct diagnosis *diagnosis)
     return false;
 }
 
-static enum diagnosis_verdict sum_up_rows(const struct diagnosis *diagnosis)
+// Whether no more rows are slow, and none by more, than a healthy cluster would have by chance.
+static bool slow_by_chance(const struct diagnosis *diagnosis, double interval_pct)
 {
-    return diagnosis->of[ROW_SLOW]    ? DIAGNOSIS_UNEXPLAINED
-           : diagnosis->of[ROW_NOISE] ? DIAGNOSIS_NOISE
-                                      : DIAGNOSIS_HEALTHY;
+    const size_t judged = diagnosis->count - diagnosis->of[ROW_SKIPPED] - diagnosis->of[ROW_NOISE];
+    for (size_t i = 0; i < diagnosis->count; i++) {
+        const struct diagnosis_row *row = &diagnosis->rows[i];
+        if (row->verdict == ROW_SLOW && distance(row, row->interval_us.high) > row->half)
+            return false;
+    }
+    return (double)diagnosis->of[ROW_SLOW] <= (double)judged * (1 - interval_pct / 100) / 2;
+}
+
+static enum diagnosis_verdict sum_up_rows(const struct diagnosis *diagnosis, double interval_pct)
+{
+    return !slow_by_chance(diagnosis, interval_pct) ? DIAGNOSIS_UNEXPLAINED
+           : diagnosis->of[ROW_NOISE]               ? DIAGNOSIS_NOISE
+                                                    : DIAGNOSIS_HEALTHY;
 }
 
 // ---- in words ----------------------------------------------------------------------------------
@@ -412,7 +439,7 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
 {
     *diagnosis = (struct diagnosis){0};
     judge_rows(diagnosis, def);
-    diagnosis->verdict = sum_up_rows(diagnosis);
+    diagnosis->verdict = sum_up_rows(diagnosis, def->intervals.pct);
     if (diagnosis->verdict != DIAGNOSIS_UNEXPLAINED)
         return;
     try_singles(diagnosis, def);

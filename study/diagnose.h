@@ -5,10 +5,11 @@
 // (study/interval.h), widened by DIAGNOSE_MACHINE in quadrature, for presets rest on other machines
 // than this one. Every cause is tried on every row. It explains the rows where three in four of the
 // slow ones, and three in four of the others, come to lie within their intervals, widened once more
-// by DIAGNOSE_SIZE for each cause, whose size is a round number. Those that explain them are ranked
-// by the mean distance of slow rows from the prediction, in logarithms, each at most DIAGNOSE_FAR,
-// and DIAGNOSE_PLACE more for each place in the table of causes, whose first are the likely ones.
-// Pairs are tried only where no single cause explains the rows.
+// by DIAGNOSE_SIZE for each cause, whose size is a round number, and where it is at most half as
+// far off as the healthy cluster. Those that explain them are ranked by the mean distance of slow
+// rows from the prediction, in logarithms, each at most DIAGNOSE_FAR, and DIAGNOSE_PLACE more for
+// each place in the table of causes, whose first are the likely ones. Pairs are tried only where no
+// single cause explains the rows.
 #ifndef STUDY_DIAGNOSE_H
 #define STUDY_DIAGNOSE_H
 
@@ -59,8 +60,8 @@ struct explanation {
 };
 
 enum diagnosis_verdict {
-    DIAGNOSIS_HEALTHY,     // nothing is slow
-    DIAGNOSIS_NOISE,       // nothing is slow but noise
+    DIAGNOSIS_HEALTHY,     // no more is slow than chance leaves outside intervals, and not by much
+    DIAGNOSIS_NOISE,       // the same, but for noise
     DIAGNOSIS_EXPLAINED,   // explanations[0] is the likeliest
     DIAGNOSIS_UNEXPLAINED, // explanations[0] comes nearest, and none explains it
 };

@@ -325,6 +325,10 @@ static json_t *explanation_json(const struct diagnosis *diagnosis, size_t index,
                                              : table_json_real(explanation->predicted_us[i]));
     json_object_set_new(item, "class", json_integer((json_int_t)number));
     json_object_set_new(item, "causes", parts);
+    json_object_set_new(item, "rank",
+                        explanation->rank == CAUSE_NO_RANK
+                            ? json_null()
+                            : json_integer((json_int_t)explanation->rank));
     json_object_set_new(item, "explains", json_boolean(explanation->explains));
     json_object_set_new(item, "error_pct", table_json_real(pct(explanation->error)));
     json_object_set_new(item, "near_pct", table_json_real(100 * explanation->near_share));

@@ -6,94 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const row_verdict_names[] = {"expected", "slower", "faster", "noise", "skipped", NULL};
 const char *const diagnosis_verdict_names[] = {"healthy", "noise", "explained", "unexplained",
                                                NULL};
 
-// ---- rows by themselves ------------------------------------------------------------------------
-
-// Everything of a row but what was measured: repeats, and the slowest rank beside the mean.
-static bool same_case(const struct measured_row *a, const struct measured_row *b)
-{
-    static const struct grouping columns = {
-        .keys = {GROUP_FAMILY, GROUP_CLUSTER, GROUP_DISPATCHER, GROUP_NODES, GROUP_PHASE,
-                 GROUP_STAGE, GROUP_TOKENS, GROUP_SMS, GROUP_DTYPE, GROUP_OVERLAP},
-        .count = 10};
-    return a->file == b->file && a->tokens_per_gpu == b->tokens_per_gpu &&
-           a->bytes_per_rank == b->bytes_per_rank && a->gpus_per_node == b->gpus_per_node &&
-           a->experts == b->experts && a->topk == b->topk && a->topk_groups == b->topk_groups &&
-           a->hidden == b->hidden && a->layer == b->layer && a->step == b->step &&
-           a->without == b->without && !memcmp(&a->kernel, &b->kernel, sizeof a->kernel) &&
-           !strcmp(a->traffic, b->traffic) && !strcmp(a->routing, b->routing) &&
-           !strcmp(a->layout, b->layout) && !strcmp(a->model, b->model) &&
-           !strcmp(a->disturbed, b->disturbed) && grouping_same(&columns, a, b);
-}
-
-static double repeats_spread(const struct measured *measured, size_t index)
-{
-    const struct measured_row *row = &measured->rows[index];
-    double least = row->latency_us, most = row->latency_us;
-    for (size_t i = 0; i < measured->count; i++) {
-        const double us = measured->rows[i].latency_us;
-        if ((us < least || us > most) && same_case(row, &measured->rows[i])) {
-            least = fmin(least, us);
-            most = fmax(most, us);
-        }
-    }
-    return most / least;
-}
-
-static enum row_verdict verdict_of(const struct diagnosis_row *row)
-{
-    const double measured_us = row->judged->measured->latency_us;
-    return row->judged->skipped                  ? ROW_SKIPPED
-           : row->spread > DIAGNOSE_NOISE        ? ROW_NOISE
-           : measured_us > row->interval_us.high ? ROW_SLOW
-           : measured_us < row->interval_us.low  ? ROW_FAST
-                                                 : ROW_EXPECTED;
-}
-
-static void judge(struct diagnosis_row *row, const struct measured *measured, size_t index)
-{
-    const struct accuracy_row *judged = row->judged;
-    const double us = judged->predicted_us, high_us = judged->interval_us.high;
-    row->half = isnan(high_us) ? DIAGNOSE_UNKNOWN : hypot(log(high_us / us), DIAGNOSE_MACHINE);
-    row->interval_us = (struct interval){us * exp(-row->half), us * exp(row->half)};
-    row->spread = repeats_spread(measured, index);
-    row->rank = CAUSE_NO_RANK;
-    row->verdict = verdict_of(row);
-}
-
-static void judge_rows(struct diagnosis *diagnosis, const struct diagnose_def *def)
-{
-    accuracy_judge(&diagnosis->accuracy, def->measured, def->engine, def->overrides,
-                   &def->intervals);
-    diagnosis->count = diagnosis->accuracy.count;
-    diagnosis->rows = mem_alloc(diagnosis->count, sizeof *diagnosis->rows);
-    for (size_t i = 0; i < diagnosis->count; i++) {
-        diagnosis->rows[i].judged = &diagnosis->accuracy.rows[i];
-        judge(&diagnosis->rows[i], def->measured, i);
-        diagnosis->of[diagnosis->rows[i].verdict]++;
-    }
-}
-
 // ---- causes on rows ----------------------------------------------------------------------------
-
-static bool counts(const struct diagnosis_row *row)
-{
-    return row->verdict <= ROW_FAST && row->judged->measured->phase != PHASE_KERNEL;
-}
 
 // The scenario with all causes of the explanation that it can have; false: it can have none.
 static bool changed_scenario(struct scenario *changed, const struct scenario *healthy,
-                             const struct explanation *explanation, uint32_t rank)
+                             const struct explanation *explanation)
 {
     bool any = false;
     scenario_clone(changed, healthy);
     for (size_t c = 0; c < explanation->count; c++) {
         struct scenario tried;
         scenario_clone(&tried, changed);
-        const bool had = cause_apply(explanation->causes[c], &tried, rank);
+        const bool had = cause_apply(explanation->causes[c], &tried, explanation->rank);
         scenario_release(had ? changed : &tried);
         if (had)
             *changed = tried;
@@ -104,29 +31,51 @@ static bool changed_scenario(struct scenario *changed, const struct scenario *he
     return any;
 }
 
-static double predict_us(const struct scenario *healthy, const struct diagnosis_row *row,
-                         const struct explanation *explanation, const struct engine *engine)
+// The mean distance of what its ranks measured; NaN where they tell nothing.
+static double ranks_distance(const struct diagnosis_row *row, const double *predicted_us)
 {
-    struct scenario changed;
-    if (!changed_scenario(&changed, healthy, explanation, row->rank))
-        return row->judged->predicted_us;
-    const double us = row_predict(&changed, row->judged->measured, engine).us;
-    scenario_release(&changed);
-    return us;
+    const struct measured_row *measured = row->judged->measured;
+    double sum = 0;
+    uint32_t said = 0;
+    for (uint32_t r = 0; row_tells_ranks(row) && r < measured->ranks; r++) {
+        if (isnan(measured->rank_us[r]) || isnan(predicted_us[r]))
+            continue;
+        sum += fabs(log(measured->rank_us[r] / predicted_us[r]));
+        said++;
+    }
+    return said ? sum / said : NAN;
 }
 
-static void predict_row(struct diagnosis *diagnosis, size_t index, size_t first,
-                        const struct diagnose_def *def)
+// What the explanation makes of a row whose scenario that is.
+static void try_on_row(struct explanation *explanation, size_t index,
+                       const struct diagnosis_row *row, struct scenario *scenario,
+                       const struct engine *engine)
+{
+    double *rank_us = mem_alloc(cluster_ranks(&scenario->cluster), sizeof *rank_us);
+    explanation->predicted_us[index] =
+        row_predict_ranks(scenario, row->judged->measured, engine, rank_us).us;
+    if (row->judged->measured->ranks == cluster_ranks(&scenario->cluster))
+        explanation->ranks_off[index] = ranks_distance(row, rank_us);
+    free(rank_us);
+}
+
+static void try_all_on_row(struct diagnosis *diagnosis, size_t index, size_t first,
+                           const struct diagnose_def *def)
 {
     const struct diagnosis_row *row = &diagnosis->rows[index];
-    struct scenario healthy;
+    struct scenario healthy, changed;
     struct error none;
-    const bool open = counts(row) &&
+    const bool open = row_counts(row) &&
                       row_open(&healthy, row->judged->measured, def->engine, def->overrides, &none);
     for (size_t e = first; e < diagnosis->explanation_count; e++) {
         struct explanation *explanation = &diagnosis->explanations[e];
-        explanation->predicted_us[index] =
-            open ? predict_us(&healthy, row, explanation, def->engine) : row->judged->predicted_us;
+        const bool changes = open && changed_scenario(&changed, &healthy, explanation);
+        explanation->predicted_us[index] = row->judged->predicted_us;
+        explanation->ranks_off[index] = NAN;
+        if (open)
+            try_on_row(explanation, index, row, changes ? &changed : &healthy, def->engine);
+        if (changes)
+            scenario_release(&changed);
     }
     if (open)
         scenario_release(&healthy);
@@ -137,13 +86,14 @@ static void try_on_rows(struct diagnosis *diagnosis, size_t first, const struct 
 {
     const size_t count = diagnosis->count;
     size_t done = 0;
-    for (size_t e = first; e < diagnosis->explanation_count; e++)
-        diagnosis->explanations[e].predicted_us =
-            mem_alloc(count, sizeof *diagnosis->explanations[e].predicted_us);
+    for (size_t e = first; e < diagnosis->explanation_count; e++) {
+        diagnosis->explanations[e].predicted_us = mem_alloc(count, sizeof(double));
+        diagnosis->explanations[e].ranks_off = mem_alloc(count, sizeof(double));
+    }
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
     shared(diagnosis, first, def, count, done)
     for (size_t i = 0; i < count; i++) {
-        predict_row(diagnosis, i, first, def);
+        try_all_on_row(diagnosis, i, first, def);
 #pragma omp critical(epsim_diagnose)
         if (def->show)
             def->show(def->context, ++done, count);
@@ -157,7 +107,7 @@ static struct explanation *add_explanation(struct diagnosis *diagnosis)
     diagnosis->explanations = mem_room(diagnosis->explanations, diagnosis->explanation_count,
                                        sizeof *diagnosis->explanations);
     struct explanation *explanation = &diagnosis->explanations[diagnosis->explanation_count++];
-    *explanation = (struct explanation){.count = 0};
+    *explanation = (struct explanation){.rank = CAUSE_NO_RANK};
     return explanation;
 }
 
@@ -167,17 +117,21 @@ static void release_explanation(struct explanation *explanation)
         free(explanation->texts[c]);
     free(explanation->changes);
     free(explanation->predicted_us);
-}
-
-// Distance from what was measured; positive: it says less.
-static double distance(const struct diagnosis_row *row, double predicted_us)
-{
-    return log(row->judged->measured->latency_us / predicted_us);
+    free(explanation->ranks_off);
 }
 
 static double half_of(const struct diagnosis_row *row, const struct explanation *explanation)
 {
     return hypot(row->half, DIAGNOSE_SIZE * sqrt((double)explanation->count));
+}
+
+// How far off it is on a row: on its ranks, where they tell anything.
+static double off_on(const struct diagnosis *diagnosis, const struct explanation *explanation,
+                     size_t index)
+{
+    const double mean =
+        fabs(row_distance(&diagnosis->rows[index], explanation->predicted_us[index]));
+    return isnan(explanation->ranks_off[index]) ? mean : fmax(mean, explanation->ranks_off[index]);
 }
 
 // Of rows that are slow, or of the others, those that lie within their intervals.
@@ -187,25 +141,26 @@ static double near_share(const struct diagnosis *diagnosis, const struct explana
     size_t rows = 0, near = 0;
     for (size_t i = 0; i < diagnosis->count; i++) {
         const struct diagnosis_row *row = &diagnosis->rows[i];
-        if (!counts(row) || (row->verdict == ROW_SLOW) != slow)
+        if (!row_counts(row) || (row->verdict == ROW_SLOW) != slow)
             continue;
         rows++;
-        near += fabs(distance(row, explanation->predicted_us[i])) <= half_of(row, explanation);
+        near += off_on(diagnosis, explanation, i) <= half_of(row, explanation);
     }
     return rows ? (double)near / (double)rows : 1;
 }
 
-// Of slow rows. NULL: from a healthy cluster's prediction.
-static double mean_distance(const struct diagnosis *diagnosis, const double *predicted_us)
+// Of slow rows. NULL: a healthy cluster's.
+static double mean_off(const struct diagnosis *diagnosis, const struct explanation *explanation)
 {
     double sum = 0;
     size_t slow = 0;
     for (size_t i = 0; i < diagnosis->count; i++) {
         const struct diagnosis_row *row = &diagnosis->rows[i];
-        if (!counts(row) || row->verdict != ROW_SLOW)
+        if (!row_counts(row) || row->verdict != ROW_SLOW)
             continue;
-        const double us = predicted_us ? predicted_us[i] : row->judged->predicted_us;
-        sum += fmin(fabs(distance(row, us)), DIAGNOSE_FAR);
+        sum += fmin(explanation ? off_on(diagnosis, explanation, i)
+                                : row_distance(row, row->judged->predicted_us),
+                    DIAGNOSE_FAR);
         slow++;
     }
     return slow ? sum / (double)slow : INFINITY;
@@ -214,16 +169,19 @@ static double mean_distance(const struct diagnosis *diagnosis, const double *pre
 static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
 {
     explanation->near_share = near_share(diagnosis, explanation, true);
-    explanation->error = mean_distance(diagnosis, explanation->predicted_us);
+    explanation->error = mean_off(diagnosis, explanation);
     explanation->explains = explanation->near_share >= 0.75 &&
-                            explanation->error <= mean_distance(diagnosis, NULL) / 2 &&
+                            explanation->error <= mean_off(diagnosis, NULL) / 2 &&
                             near_share(diagnosis, explanation, false) >= 0.75;
 }
 
-static bool predicts_same(const struct diagnosis *diagnosis, const double *a_us, const double *b_us)
+static bool predicts_same(const struct diagnosis *diagnosis, const struct explanation *a,
+                          const struct explanation *b)
 {
     for (size_t i = 0; i < diagnosis->count; i++)
-        if (counts(&diagnosis->rows[i]) && fabs(log(a_us[i] / b_us[i])) > DIAGNOSE_SAME)
+        if (row_counts(&diagnosis->rows[i]) &&
+            (fabs(log(a->predicted_us[i] / b->predicted_us[i])) > DIAGNOSE_SAME ||
+             fabs(a->ranks_off[i] - b->ranks_off[i]) > DIAGNOSE_SAME))
             return false;
     return true;
 }
@@ -232,7 +190,7 @@ static bool predicts_same(const struct diagnosis *diagnosis, const double *a_us,
 static bool changes_rows(const struct diagnosis *diagnosis, const struct explanation *explanation)
 {
     for (size_t i = 0; i < diagnosis->count; i++)
-        if (counts(&diagnosis->rows[i]) &&
+        if (row_counts(&diagnosis->rows[i]) &&
             fabs(log(explanation->predicted_us[i] / diagnosis->rows[i].judged->predicted_us)) >
                 DIAGNOSE_SAME)
             return true;
@@ -246,7 +204,7 @@ static bool adds_to_both(const struct diagnosis *diagnosis, const struct explana
     for (size_t e = 0; pair->count > 1 && e < singles; e++) {
         const struct explanation *single = &diagnosis->explanations[e];
         if ((single->causes[0] == pair->causes[0] || single->causes[0] == pair->causes[1]) &&
-            predicts_same(diagnosis, single->predicted_us, pair->predicted_us))
+            predicts_same(diagnosis, single, pair))
             return false;
     }
     return true;
@@ -268,7 +226,7 @@ static void weigh_all(struct diagnosis *diagnosis, size_t first)
     diagnosis->explanation_count = kept;
 }
 
-// By the first slow row.
+// The first slow row's places.
 static void set_places(struct diagnosis *diagnosis, const struct diagnose_def *def)
 {
     struct scenario scenario;
@@ -279,21 +237,68 @@ static void set_places(struct diagnosis *diagnosis, const struct diagnose_def *d
     if (!row_open(&scenario, diagnosis->rows[i].judged->measured, def->engine, def->overrides,
                   &none))
         return;
-    for (size_t e = 0; e < diagnosis->explanation_count; e++)
-        diagnosis->explanations[e].place = cause_place(e, &scenario);
+    for (size_t e = 0; e < diagnosis->explanation_count; e++) {
+        struct explanation *explanation = &diagnosis->explanations[e];
+        explanation->place = cause_place((size_t)(explanation->causes[0] - causes), &scenario);
+    }
     scenario_release(&scenario);
+}
+
+static void add_single(struct diagnosis *diagnosis, const struct cause *cause, uint32_t rank)
+{
+    struct explanation *explanation = add_explanation(diagnosis);
+    explanation->causes[explanation->count++] = cause;
+    explanation->rank = rank;
+}
+
+// Whether a slow row's ranks are told apart, and that one took longer than their mean.
+static bool rank_is_slow(const struct diagnosis *diagnosis, uint32_t rank)
+{
+    for (size_t i = 0; i < diagnosis->count; i++) {
+        const struct measured_row *row = diagnosis->rows[i].judged->measured;
+        if (diagnosis->rows[i].verdict == ROW_SLOW && row_tells_ranks(&diagnosis->rows[i]) &&
+            rank < row->ranks && row->rank_us[rank] > row->latency_us)
+            return true;
+    }
+    return false;
+}
+
+// Of a cause that is about one rank, the rank that fits best stays.
+static void keep_best_ranks(struct diagnosis *diagnosis)
+{
+    size_t kept = 0;
+    for (size_t e = 0; e < diagnosis->explanation_count; e++) {
+        struct explanation found = diagnosis->explanations[e];
+        size_t same = 0;
+        while (same < kept && diagnosis->explanations[same].causes[0] != found.causes[0])
+            same++;
+        if (same < kept && found.error < diagnosis->explanations[same].error) {
+            const struct explanation worse = diagnosis->explanations[same];
+            diagnosis->explanations[same] = found;
+            found = worse;
+        }
+        if (same < kept)
+            release_explanation(&found);
+        else
+            diagnosis->explanations[kept++] = found;
+    }
+    diagnosis->explanation_count = kept;
 }
 
 static void try_singles(struct diagnosis *diagnosis, const struct diagnose_def *def)
 {
     for (size_t c = 0; c < cause_count; c++) {
-        struct explanation *explanation = add_explanation(diagnosis);
-        explanation->causes[explanation->count++] = &causes[c];
+        if (causes[c].part != PART_RANK)
+            add_single(diagnosis, &causes[c], CAUSE_NO_RANK);
+        for (uint32_t r = 0; causes[c].part == PART_RANK && r < CLUSTER_MAX_RANKS; r++)
+            if (rank_is_slow(diagnosis, r))
+                add_single(diagnosis, &causes[c], r);
     }
     set_places(diagnosis, def);
-    diagnosis->tried += cause_count;
+    diagnosis->tried += diagnosis->explanation_count;
     try_on_rows(diagnosis, 0, def);
     weigh_all(diagnosis, 0);
+    keep_best_ranks(diagnosis);
 }
 
 // ---- pairs -------------------------------------------------------------------------------------
@@ -304,8 +309,8 @@ static bool goes_beyond(const struct diagnosis *diagnosis, const struct explanat
     size_t beyond = 0;
     for (size_t i = 0; i < diagnosis->count; i++) {
         const struct diagnosis_row *row = &diagnosis->rows[i];
-        beyond += counts(row) && row->verdict == ROW_SLOW &&
-                  -distance(row, explanation->predicted_us[i]) > half_of(row, explanation);
+        beyond += row_counts(row) && row->verdict == ROW_SLOW &&
+                  -row_distance(row, explanation->predicted_us[i]) > half_of(row, explanation);
     }
     return 4 * beyond > diagnosis->of[ROW_SLOW];
 }
@@ -317,7 +322,8 @@ static void try_pairs(struct diagnosis *diagnosis, const struct diagnose_def *de
         for (size_t b = a + 1; b < singles; b++) {
             const struct explanation one = diagnosis->explanations[a];
             const struct explanation two = diagnosis->explanations[b];
-            if (one.causes[0]->part == two.causes[0]->part || goes_beyond(diagnosis, &one) ||
+            if (one.causes[0]->part == two.causes[0]->part || two.rank != CAUSE_NO_RANK ||
+                one.rank != CAUSE_NO_RANK || goes_beyond(diagnosis, &one) ||
                 goes_beyond(diagnosis, &two))
                 continue;
             struct explanation *pair = add_explanation(diagnosis);
@@ -367,7 +373,7 @@ static void put_together(struct diagnosis *diagnosis)
         next = first + 1;
         for (size_t e = next; e < count; e++) {
             const struct explanation found = all[e];
-            if (!predicts_same(diagnosis, all[first].predicted_us, found.predicted_us))
+            if (!predicts_same(diagnosis, &all[first], &found))
                 continue;
             memmove(&all[next + 1], &all[next], (e - next) * sizeof *all);
             all[next++] = found;
@@ -392,7 +398,7 @@ static bool slow_by_chance(const struct diagnosis *diagnosis, double interval_pc
     const size_t judged = diagnosis->count - diagnosis->of[ROW_SKIPPED] - diagnosis->of[ROW_NOISE];
     for (size_t i = 0; i < diagnosis->count; i++) {
         const struct diagnosis_row *row = &diagnosis->rows[i];
-        if (row->verdict == ROW_SLOW && distance(row, row->interval_us.high) > row->half)
+        if (row->verdict == ROW_SLOW && row_distance(row, row->interval_us.high) > row->half)
             return false;
     }
     return (double)diagnosis->of[ROW_SLOW] <= (double)judged * (1 - interval_pct / 100) / 2;
@@ -415,10 +421,10 @@ static bool describe_on(struct explanation *explanation, const struct diagnosis_
     struct error none;
     if (!row_open(&healthy, row->judged->measured, def->engine, def->overrides, &none))
         return false;
-    const bool can = changed_scenario(&changed, &healthy, explanation, row->rank);
+    const bool can = changed_scenario(&changed, &healthy, explanation);
     if (can) {
         for (size_t c = 0; c < explanation->count; c++)
-            explanation->texts[c] = cause_text(explanation->causes[c], &healthy, row->rank);
+            explanation->texts[c] = cause_text(explanation->causes[c], &healthy, explanation->rank);
         explanation->changes = cause_changes(&healthy, &changed);
         scenario_release(&changed);
     }
@@ -430,9 +436,20 @@ static void describe_all(struct diagnosis *diagnosis, const struct diagnose_def 
 {
     for (size_t e = 0; e < diagnosis->explanation_count; e++)
         for (size_t i = 0; i < diagnosis->count; i++)
-            if (counts(&diagnosis->rows[i]) && diagnosis->rows[i].verdict == ROW_SLOW &&
+            if (row_counts(&diagnosis->rows[i]) && diagnosis->rows[i].verdict == ROW_SLOW &&
                 describe_on(&diagnosis->explanations[e], &diagnosis->rows[i], def))
                 break;
+}
+
+static void judge_rows(struct diagnosis *diagnosis, const struct diagnose_def *def)
+{
+    accuracy_judge(&diagnosis->accuracy, def->measured, def->engine, def->overrides,
+                   &def->intervals);
+    diagnosis->count = diagnosis->accuracy.count;
+    diagnosis->rows = mem_alloc(diagnosis->count, sizeof *diagnosis->rows);
+    judge_diagnosis_rows(diagnosis->rows, &diagnosis->accuracy, def->measured);
+    for (size_t i = 0; i < diagnosis->count; i++)
+        diagnosis->of[diagnosis->rows[i].verdict]++;
 }
 
 void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)

@@ -15,41 +15,23 @@
 
 #include "study/accuracy.h"
 #include "study/causes.h"
+#include "study/diagnose_rows.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DIAGNOSE_MACHINE 0.1 // of a logarithm
 #define DIAGNOSE_SIZE 0.1
 #define DIAGNOSE_FAR 0.7
-#define DIAGNOSE_UNKNOWN 0.4 // half an interval where no rows stand behind a prediction
 #define DIAGNOSE_PLACE 0.0025
 #define DIAGNOSE_SAME 0.02 // predictions no further apart than that are the same
-#define DIAGNOSE_NOISE 2.0 // ranks, or repeats, whose times differ by more are noise
-
-enum row_verdict {
-    ROW_EXPECTED,
-    ROW_SLOW,
-    ROW_FAST,  // below its interval
-    ROW_NOISE, // no cause is sought for it
-    ROW_SKIPPED,
-};
-extern const char *const row_verdict_names[];
-
-struct diagnosis_row {
-    const struct accuracy_row *judged; // as a healthy cluster would have it
-    enum row_verdict verdict;
-    double half; // of its interval, of a logarithm
-    struct interval interval_us;
-    double spread; // slowest over fastest of its ranks or repeats; 1: nothing is known of them
-    uint32_t rank; // that is slower than all others; CAUSE_NO_RANK: none is told apart
-};
 
 // One or two causes, and what they make of the rows.
 struct explanation {
     const struct cause *causes[2];
     size_t count;
+    uint32_t rank;        // that a cause is about; CAUSE_NO_RANK: none is
     double *predicted_us; // [rows]
+    double *ranks_off;    // [rows] mean distance of what its ranks measured; NaN: they tell nothing
     double error;         // mean distance of slow rows, of a logarithm
     double near_share;    // of slow rows, those within their intervals
     bool explains;

@@ -318,8 +318,23 @@ static void name_bottleneck(const struct timing *timing, const struct measured_r
              phase_names[longest], timing->phases[longest].bottleneck);
 }
 
+// A phase's, from each rank's own start. NULL: not wanted.
+static void put_ranks(const struct timing *timing, const struct measured_row *row, double *rank_us)
+{
+    const struct phase_timing *phase =
+        row->phase == PHASE_LAYER || row->stage[0] ? NULL : &timing->phases[row->phase];
+    for (uint32_t r = 0; rank_us && r < timing->ranks; r++)
+        rank_us[r] = phase ? (double)(phase->end_ps[r] - phase->start_ps[r]) / 1e6 : NAN;
+}
+
 struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
                               const struct engine *engine)
+{
+    return row_predict_ranks(scenario, row, engine, NULL);
+}
+
+struct prediction row_predict_ranks(struct scenario *scenario, const struct measured_row *row,
+                                    const struct engine *engine, double *rank_us)
 {
     struct timing timing;
     struct prediction prediction = {.bottleneck = ""};
@@ -334,6 +349,7 @@ struct prediction row_predict(struct scenario *scenario, const struct measured_r
     const struct phase_span span = span_of(&timing, row);
     prediction.us = (strcmp(row->stat, "slowest") ? span.latency_mean_ps : span.latency_ps) / 1e6;
     name_bottleneck(&timing, row, &prediction);
+    put_ranks(&timing, row, rank_us);
     timing_release(&timing);
     return prediction;
 }

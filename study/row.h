@@ -48,4 +48,9 @@ struct prediction {
 struct prediction row_predict(struct scenario *scenario, const struct measured_row *row,
                               const struct engine *engine);
 
+// The same, and each rank's own time, rank_us[ranks of the scenario]; NaN where the row is of a
+// stage or a whole layer. Not for rows of kernels.
+struct prediction row_predict_ranks(struct scenario *scenario, const struct measured_row *row,
+                                    const struct engine *engine, double *rank_us);
+
 #endif

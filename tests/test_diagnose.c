@@ -221,6 +221,82 @@ START_TEST(finds_every_cause)
 }
 END_TEST
 
+// ---- one slow rank ------------------------------------------------------------------------------
+
+// What each rank would measure with the cause, and their mean.
+static void measure_ranks(struct measured *measured, const char *cluster, const struct cause *cause,
+                          uint32_t rank)
+{
+    const struct row_overrides overrides = {.cluster = cluster, .seed = 1};
+    double rank_us[16];
+    for (size_t i = 0; i < measured->count; i++) {
+        struct measured_row *row = &measured->rows[i];
+        struct scenario scenario;
+        struct error err = {0};
+        ck_assert_msg(row_open(&scenario, row, &engine_estimate, &overrides, &err), "%s", err.text);
+        ck_assert(cause_apply(cause, &scenario, rank));
+        row->latency_us = row_predict_ranks(&scenario, row, &engine_estimate, rank_us).us;
+        scenario_release(&scenario);
+        for (int r = 0; r < 16; r++)
+            rank_us[r] *= r % 2 ? 1.02 : 0.98;
+        measured_set_ranks(measured, row, rank_us, 16);
+    }
+}
+
+#define RANK_ROWS "a,f,x," LL "fp8,dispatch,,1,0,s\nb,f,x," LL "bf16,combine,,1,0,s\n"
+static const uint32_t slow_ranks[] = {0, 5, 11};
+
+START_TEST(finds_the_slow_nic)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, RANK_ROWS);
+    measure_ranks(&measured, "h100-cx7", cause_of("slow_nic"), slow_ranks[_i]);
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_EXPLAINED);
+    ck_assert(is_of(&diagnosis.explanations[0], "slow_nic", NULL));
+    ck_assert_uint_eq(diagnosis.explanations[0].rank, slow_ranks[_i]);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+// Ranks that all took the same name none of them.
+START_TEST(alike_ranks_name_none)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, RANK_ROWS);
+    measure_ranks(&measured, "h100-cx7", cause_of("nic_half"), CAUSE_NO_RANK);
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert(is_of(&diagnosis.explanations[0], "nic_half", NULL));
+    for (size_t e = 0; e < diagnosis.explanation_count; e++)
+        ck_assert_uint_eq(diagnosis.explanations[e].rank, CAUSE_NO_RANK);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+START_TEST(noise_between_ranks)
+{
+    double rank_us[16];
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, RANK_ROWS);
+    for (int r = 0; r < 16; r++)
+        rank_us[r] = r == 3 ? NAN : 110.0 + 25 * (r % 6);
+    for (size_t i = 0; i < measured.count; i++) {
+        measured.rows[i].latency_us = 170;
+        measured_set_ranks(&measured, &measured.rows[i], rank_us, 16);
+    }
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_NOISE);
+    ck_assert_double_eq_tol(diagnosis.rows[0].spread, 235.0 / 110, 1e-9);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
 // ---- what no cause explains --------------------------------------------------------------------
 
 START_TEST(noise_has_no_cause)
@@ -354,6 +430,9 @@ int main(void)
     tcase_add_test(tcase, same_predictions_are_one_class);
     tcase_add_test(tcase, ports_of_the_cluster);
     tcase_add_loop_test(tcase, finds_every_cause, 0, SUITE_COUNT(made));
+    tcase_add_loop_test(tcase, finds_the_slow_nic, 0, SUITE_COUNT(slow_ranks));
+    tcase_add_test(tcase, alike_ranks_name_none);
+    tcase_add_test(tcase, noise_between_ranks);
     tcase_add_test(tcase, noise_has_no_cause);
     tcase_add_test(tcase, other_cases_are_no_repeats);
     tcase_add_loop_test(tcase, chance_has_no_cause, 0, 2);

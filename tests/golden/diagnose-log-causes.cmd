@@ -1,0 +1,1 @@
+$EPSIM diagnose tests/data/diagnose/h20-one-port.log --cluster h20-cx7:nics_per_node=4 -q --tsv diagnose-causes && $EPSIM diagnose tests/data/diagnose/h100-half-rate.log -q --cluster h100-cx7 --tsv diagnose-causes && $EPSIM diagnose tests/data/diagnose/h20-one-nic.log -q --cluster h20-cx7:nics_per_node=4 --tsv diagnose-causes

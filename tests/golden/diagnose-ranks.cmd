@@ -1,0 +1,1 @@
+$EPSIM diagnose tests/data/diagnose/ll-noise.log --cluster h100-cx7

@@ -29,9 +29,11 @@ extern const struct option_group judge_options;      // cluster, traffic, trace,
     "files, one or more, each known by its text:\n" \
     "  measured CSV   published rows, and what epsim-real writes\n" \
     "  kernel CSV     times of compute kernels by themselves (column kernel)\n" \
-    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print; needs --cluster\n" \
+    "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print, or write with\n" \
+    "                 -J; needs --cluster\n" \
     "  DeepEP, UCCL   what their test_internode, test_intranode and test_low_latency print\n" \
-    "  epsim-real     the TSV of epsim-real probe; needs --cluster\n"
+    "  epsim-real     the TSV of epsim-real probe; needs --cluster\n" \
+    "  machine facts  ib_write_bw, nvbandwidth, nvidia-smi topo -m: no rows, but a cluster's keys\n"
 // clang-format on
 
 // Refuses a command line without files of measurements.

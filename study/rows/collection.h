@@ -4,6 +4,7 @@
 
 #include "model/measured_row.h"
 #include "study/names.h"
+#include "study/rows/machine_facts.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@ struct measured {
     size_t count, capacity;
     double **rank_figures; // [rank_figure_sets] what rows borrow: measured_set_ranks
     size_t rank_figure_sets;
+    struct machine_facts facts; // what texts say of the machine beside rows
 };
 
 void measured_release(struct measured *measured);
@@ -61,6 +63,6 @@ struct row_reader {
 };
 
 extern const struct row_reader row_reader_csv, row_reader_probe, row_reader_kernels,
-    row_reader_nccl_json;
+    row_reader_nccl_json, row_reader_perftest_json;
 
 #endif

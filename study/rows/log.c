@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct log_reader *const log_readers[] = {&log_reader_nccl_tests, &log_reader_deepep, NULL};
+const struct log_reader *const log_readers[] = {&log_reader_nccl_tests, &log_reader_deepep,
+                                                &log_reader_perftest,   &log_reader_nvbandwidth,
+                                                &log_reader_topo,       NULL};
 
 #define LOG_READERS (sizeof log_readers / sizeof log_readers[0] - 1)
 
@@ -55,15 +57,21 @@ static bool no_rows(struct log *log, const char *name)
                      why);
 }
 
-bool log_conclude(struct log *log, const char *name, size_t before)
+struct log_before log_begin(const struct measured *measured)
 {
-    const bool rows = log->measured->count > before;
-    for (size_t r = rows ? 0 : 1; r < log->reason_count; r++) {
+    return (struct log_before){measured->count, measured->facts.count};
+}
+
+bool log_conclude(struct log *log, const char *name, struct log_before before)
+{
+    const bool said =
+        log->measured->count > before.rows || log->measured->facts.count > before.facts;
+    for (size_t r = said ? 0 : 1; r < log->reason_count; r++) {
         char why[LOG_REASON_BYTES + 32];
         describe_reason(&log->reasons[r], why, sizeof why);
         notice("%s:%zu: %s", log->path, log->reasons[r].line, why);
     }
-    return rows || no_rows(log, name);
+    return said || no_rows(log, name);
 }
 
 // ---- what NCCL says of the job ------------------------------------------------------------------
@@ -161,7 +169,7 @@ static void release_readers(struct readers *readers)
 static enum log_verdict read_log(struct log *log, struct infile_text *text)
 {
     struct readers readers = {0};
-    const size_t before = log->measured->count;
+    const struct log_before before = log_begin(log->measured);
     char names[512];
     for (size_t r = 0; r < LOG_READERS; r++)
         readers.state[r] = mem_alloc(1, log_readers[r]->state_bytes);

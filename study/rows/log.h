@@ -60,10 +60,18 @@ enum log_verdict { LOG_READ, LOG_REFUSED, LOG_NONE };
 enum log_verdict log_read(struct measured *measured, struct infile_text *text,
                           const struct measured_shape *shape, struct error *err);
 
-// Says what was left out; false, with err, where no row came since `before`. For whole texts too.
-bool log_conclude(struct log *log, const char *name, size_t before);
+// What had been read before a text.
+struct log_before {
+    size_t rows, facts;
+};
+struct log_before log_begin(const struct measured *measured);
 
-extern const struct log_reader log_reader_nccl_tests, log_reader_deepep;
+// Says what was left out; false, with err, where neither a row nor a fact of the machine came
+// since. For whole texts too.
+bool log_conclude(struct log *log, const char *name, struct log_before before);
+
+extern const struct log_reader log_reader_nccl_tests, log_reader_deepep, log_reader_perftest,
+    log_reader_nvbandwidth, log_reader_topo;
 
 // All of them; NULL ends them.
 extern const struct log_reader *const log_readers[];

@@ -11,7 +11,8 @@
 
 // The CSV first, as what is most likely meant.
 static const struct row_reader *const row_readers[] = {&row_reader_csv, &row_reader_kernels,
-                                                       &row_reader_probe, &row_reader_nccl_json};
+                                                       &row_reader_probe, &row_reader_nccl_json,
+                                                       &row_reader_perftest_json};
 #define ROW_READERS (sizeof row_readers / sizeof row_readers[0])
 
 // ---- ids ----------------------------------------------------------------------------------------
@@ -76,11 +77,11 @@ static bool read_whole(struct measured *measured, const struct row_reader *reade
                        struct infile_text *text, const struct measured_shape *shape,
                        struct error *err)
 {
-    const size_t before = measured->count;
+    const size_t before = measured->count, facts = measured->facts.count;
     struct row_text row_text = {.path = text->path, .shape = *shape};
     row_text.text = infile_text_whole(text, INFILE_LIMIT, &row_text.length, err);
     bool ok = row_text.text && reader->read(measured, &row_text, err);
-    if (ok && measured->count == before)
+    if (ok && measured->count == before && measured->facts.count == facts)
         ok = error_set(err, EXIT_INPUT, "%s: no rows: expected at least one measurement",
                        row_text.path);
     free(row_text.text);
@@ -139,6 +140,23 @@ static struct measured_shape shape_named(const char *what)
     return shape_of_preset(what);
 }
 
+// What texts say of the machine alone is nothing to judge, but a cluster's line.
+static bool conclude_facts(const struct measured *measured, const char *cluster, struct error *err)
+{
+    if (!measured->facts.count)
+        return true;
+    char *line = machine_facts_line(&measured->facts, cluster);
+    if (measured->count)
+        notice("%s: the machine, as these texts have it: %s", measured->path, line);
+    else
+        error_set(
+            err, EXIT_INPUT,
+            "%s: no rows, but facts of a machine: expected measured rows beside them; it is %s",
+            measured->path, line);
+    free(line);
+    return measured->count > 0;
+}
+
 bool measured_load_files(struct measured *measured, char *const *paths, size_t count,
                          const char *cluster, struct error *err)
 {
@@ -148,7 +166,7 @@ bool measured_load_files(struct measured *measured, char *const *paths, size_t c
     bool ok = true;
     for (size_t i = 0; ok && i < count; i++)
         ok = load_measured_file(measured, paths[i], &shape, err);
-    ok = ok && check_row_ids_differ(measured, err);
+    ok = ok && conclude_facts(measured, cluster, err) && check_row_ids_differ(measured, err);
     if (!ok)
         measured_release(measured);
     return ok;

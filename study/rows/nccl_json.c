@@ -170,7 +170,7 @@ static bool read_nccl_json(struct measured *measured, const struct row_text *tex
     struct nccl_reader reader = {0};
     struct log log = {
         .measured = measured, .path = text->path, .shape = text->shape, .rank = -1, .err = err};
-    const size_t before = measured->count;
+    const struct log_before before = log_begin(measured);
     bool ok = true;
     json_error_t where;
     for (const char *at = find_object(text->text); ok && at; at = find_object(at)) {

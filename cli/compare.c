@@ -310,6 +310,7 @@ static bool output_comparison(struct command_line *line, const struct scenario *
                   steps ? "every phase " : "");
     table_comment(table, "title: EP%u on %s", cluster_ranks(&scenario->cluster),
                   scenario->cluster.name);
+    planned_comment(scenario, table);
     choice_comment(&comparison->choice, table);
     comment_confidence(comparison, table);
     return output_table(&options->common, table, document, err);

@@ -117,6 +117,7 @@ static void replay_head(struct table *table, const struct command_line *line,
                   scenario_trace(scenario)->steps.data ? " in the first" : "", options->engine);
     table_comment(table, "title: %s, EP%u on %s, %s, %s", scenario->moe.name, replay->ranks,
                   scenario->cluster.name, scenario->dispatcher.name, options->engine);
+    planned_comment(scenario, table);
     choice_comment(&scenario->choice, table);
     extrapolation_comment(&options->extrapolation, table);
 }

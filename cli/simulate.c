@@ -118,6 +118,7 @@ static bool output_result(const struct result *result, const struct scenario *sc
     table_head(table, def->seed, result->line, &scenario->cluster);
     table_comment(table, "layer_us: %.6g", timing_layer_ps(result->timing) / 1e6);
     comment_title(table, result, scenario);
+    planned_comment(scenario, table);
     choice_comment(&scenario->choice, table);
     confidence_comment(result->confidence, result->schedule, table);
     if (kind != TSV_NONE)

@@ -3,6 +3,8 @@
 #include "cli/command.h"
 #include "cli/output.h"
 #include "model/layout_file.h"
+#include "scenario/planned.h"
+#include "scenario/planned.h"
 #include "traces/stats.h"
 
 #include <stdlib.h>
@@ -133,9 +135,20 @@ static bool resolve_layouts(const struct scenario_def *def, const struct trace *
                                    .ranks = cluster_ranks(cluster),
                                    .moe = parts_layer_model(trace, NULL)};
     for (uint32_t l = 0; l < trace->layers; l++) {
+        const struct planned_def planned = {.rule = def->layout,
+                                            .redundant = def->redundant,
+                                            .moe = &trace->moe,
+                                            .cluster = cluster,
+                                            .trace = trace,
+                                            .layer_index = l,
+                                            .seed = def->seed};
         wanted.layer = (int)trace->layer_ids[l];
-        if (!parts_load_layout(&layouts[l], def->layout, &wanted, err))
+        if (planned_is_rule(def->layout)) {
+            if (!planned_layout(&layouts[l], &planned, err))
+                return false;
+        } else if (!parts_load_layout(&layouts[l], def->layout, &wanted, err)) {
             return error_prefix(err, "--layout");
+        }
     }
     return true;
 }

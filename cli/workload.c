@@ -2,6 +2,7 @@
 
 #include "base/range.h"
 #include "base/table.h"
+#include "scenario/planned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,8 @@ const struct option_group tokens_options = {HEADING_WORKLOAD, OPTION_ROWS(tokens
 static bool check_matrix_flags(const struct command_line *line, struct error *err)
 {
     static const char *const layer_only[] = {
-        "model", "tokens",  "trace",   "routing", "layout", "layer",
-        "step",  "overlap", "kernels", "loads",   "graph",  "dispatch_dtype",
-        "combine_dtype"};
+        "model",   "tokens",  "trace", "routing", "layout",         "layer",         "step",
+        "overlap", "kernels", "loads", "graph",   "dispatch_dtype", "combine_dtype", "redundant"};
     for (size_t i = 0; i < sizeof layer_only / sizeof layer_only[0]; i++)
         if (options_given(line, layer_only[i]))
             return error_set(err, EXIT_INPUT, "--%s has no meaning with --traffic", layer_only[i]);
@@ -129,6 +129,23 @@ void choice_comment(const struct choice *choice, struct table *table)
         table_comment(table, "dispatcher: %s: %s", choice->dispatcher, choice->why);
 }
 
+void planned_comment(const struct scenario *scenario, struct table *table)
+{
+    char text[PLANNED_TEXT_BYTES];
+    if (planned_text(&scenario->def, scenario->layout, text)[0])
+        table_comment(table, "layout: %s", text);
+}
+
+static void json_layout(const struct scenario *scenario, json_t *config)
+{
+    char text[PLANNED_TEXT_BYTES];
+    json_object_set_new(config, "layout", json_string(scenario->def.layout));
+    if (planned_text(&scenario->def, scenario->layout, text)[0]) {
+        json_object_set_new(config, "redundant", json_integer(scenario->def.redundant));
+        json_object_set_new(config, "layout_planned", json_string(text));
+    }
+}
+
 void choice_json(const struct choice *choice, json_t *document)
 {
     if (choice->why[0])
@@ -168,7 +185,7 @@ json_t *json_config(const struct scenario_def *def, const struct scenario *scena
         json_object_set_new(config, "tokens_per_gpu", json_integer(scenario->tokens[0]));
         json_object_set_new(config, "routing",
                             json_string(routing_rule_names[scenario->routing.rule]));
-        json_object_set_new(config, "layout", json_string(def->layout));
+        json_layout(scenario, config);
         json_object_set_new(
             config, "loads",
             json_string(scenario->loads && scenario->loads->expected ? "expected" : "counted"));

@@ -11,14 +11,7 @@
 #include <jansson.h>
 
 // What --show prints instead of running.
-enum show_part {
-    SHOW_NOTHING,
-    SHOW_MODEL,
-    SHOW_CLUSTER,
-    SHOW_DISPATCHER,
-    SHOW_KERNELS,
-    SHOW_ALL
-};
+enum show_part { SHOW_NOTHING, SHOW_MODEL, SHOW_CLUSTER, SHOW_DISPATCHER, SHOW_KERNELS, SHOW_ALL };
 
 // The groups of a scenario fill `def`.
 struct workload_options {
@@ -59,6 +52,9 @@ void workload_say_dispatcher(struct command_line *line, struct workload_options 
 // "# dispatcher: NAME: why", where none was asked.
 void choice_comment(const struct choice *choice, struct table *table);
 void choice_json(const struct choice *choice, json_t *document); // "dispatcher_choice": why
+
+// "# layout: ...", of one that was planned on the loads at hand.
+void planned_comment(const struct scenario *scenario, struct table *table);
 
 // The resolved configuration.
 json_t *json_config(const struct scenario_def *def, const struct scenario *scenario);

@@ -184,8 +184,11 @@ bool layout_from_file(struct layout *layout, const char *path, const struct layo
     return ok;
 }
 
-#define LAYOUTS_TEXT "contiguous, round-robin or a file"
-static const char *const layout_rules[] = {"contiguous", "round-robin"};
+#define LAYOUTS_TEXT "contiguous, round-robin, eplb, eplb-global, greedy or a file"
+// The first two say themselves where experts go; the others need loads.
+static const char *const layout_rules[] = {"contiguous", "round-robin", "eplb", "eplb-global",
+                                           "greedy"};
+#define LAYOUT_RULES (sizeof layout_rules / sizeof layout_rules[0])
 
 static const char *layout_rule_name(const void *context, size_t index)
 {
@@ -208,7 +211,7 @@ bool layout_load(struct layout *layout, const char *what, const struct layout_wa
     if (strpbrk(what, "/.") || (*what && access(what, F_OK) == 0))
         return layout_from_file(layout, what, wanted, err);
     char quoted[ERROR_QUOTE_BYTES];
-    const char *near = field_nearest(what, 2, layout_rule_name, layout_rules);
+    const char *near = field_nearest(what, LAYOUT_RULES, layout_rule_name, layout_rules);
     error_quote(what, quoted);
     if (near)
         return error_set(err, EXIT_INPUT, "'%s': did you mean '%s'? Expected %s", quoted, near,

@@ -1,5 +1,7 @@
 #include "scenario/options.h"
 
+#include "model/layout.h"
+
 #include <stddef.h>
 
 #define AT(member) offsetof(struct scenario_def, member)
@@ -54,11 +56,13 @@ GROUP(routing, HEADING_WORKLOAD,
                      "draws experts: uniform; deepep (groups are nodes); v3 (the model's groups); "
                      "balanced")});
 
-GROUP(
-    layout, HEADING_WORKLOAD,
-    {OPTION_TEXT("layout", AT(layout), "LAYOUT",
-                 "contiguous, round-robin, or a file as epsim layout, TensorRT-LLM, SGLang, vLLM, "
-                 "vLLM-Ascend or EPLB write them")});
+GROUP(layout, HEADING_WORKLOAD,
+      {OPTION_TEXT("layout", AT(layout), "LAYOUT",
+                   "contiguous, round-robin, a file as epsim layout, TensorRT-LLM, SGLang, vLLM, "
+                   "vLLM-Ascend or EPLB write them, or eplb, eplb-global or greedy: planned on the "
+                   "loads at hand")},
+      {OPTION_NUMBER("redundant", FIELD_U32, AT(redundant), "N", 0, LAYOUT_MAX_SLOTS,
+                     "slots beyond one an expert, of a planned layout")});
 
 GROUP(trace, HEADING_WORKLOAD,
       {OPTION_TEXT("trace", AT(trace), "FOLDER", "recorded routing in place of a rule")});

@@ -1,6 +1,7 @@
 #include "scenario/parts.h"
 
 #include "base/mem.h"
+#include "scenario/planned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -200,24 +201,51 @@ const struct moe *parts_layer_model(const struct trace *trace, const struct moe 
     return moe;
 }
 
-bool parts_resolve_layout(struct scenario *scenario, struct error *err)
+static bool load_asked_layout(const struct scenario *scenario, struct layout *layout,
+                              struct error *err)
 {
     const struct scenario_def *def = &scenario->def;
     const struct trace *trace = recorded_trace(scenario->recorded);
-    struct layout layout;
-    if (def->unplaced)
-        return true;
     const bool known = !trace || trace->states_layers || def->model[0];
     const struct layout_wanted wanted = {.experts = scenario->moe.experts,
                                          .ranks = cluster_ranks(&scenario->cluster),
                                          .layer = trace ? (int)trace->layer_ids[def->layer] : -1,
                                          .moe = known ? parts_layer_model(trace, &scenario->moe)
                                                       : NULL};
-    if (!parts_load_layout(&layout, def->layout, &wanted, err))
-        return error_prefix(err, "--layout");
+    if (def->redundant)
+        return error_set(err, EXIT_INPUT,
+                         "--redundant: --layout %s is not planned: expected --layout eplb, "
+                         "eplb-global or greedy",
+                         def->layout);
+    return parts_load_layout(layout, def->layout, &wanted, err) || error_prefix(err, "--layout");
+}
+
+static bool plan_layout(const struct scenario *scenario, struct layout *layout, struct error *err)
+{
+    const struct scenario_def *def = &scenario->def;
+    const struct planned_def planned = {.rule = def->layout,
+                                        .redundant = def->redundant,
+                                        .moe = &scenario->moe,
+                                        .cluster = &scenario->cluster,
+                                        .trace = recorded_trace(scenario->recorded),
+                                        .layer_index = def->layer,
+                                        .routing = &scenario->routing,
+                                        .seed = def->seed};
+    return planned_layout(layout, &planned, err);
+}
+
+bool parts_resolve_layout(struct scenario *scenario, struct error *err)
+{
+    const bool planned = planned_is_rule(scenario->def.layout);
+    struct layout layout;
+    if (scenario->def.unplaced)
+        return true;
+    if (!(planned ? plan_layout(scenario, &layout, err)
+                  : load_asked_layout(scenario, &layout, err)))
+        return false;
     parts_release_layout(scenario);
     scenario->layout = mem_copy(&layout, sizeof layout);
-    scenario->placed_layer = def->layer;
+    scenario->placed_layer = scenario->def.layer;
     return true;
 }
 

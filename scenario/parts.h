@@ -74,7 +74,8 @@ bool parts_load_layout(struct layout *layout, const char *what, const struct lay
 // one; else `moe`, unless a trace has layers that are none of its MoE layers. NULL: none says.
 const struct moe *parts_layer_model(const struct trace *trace, const struct moe *moe);
 
-// The layout for the layer sought, in place of another; unplaced: none.
+// The layout for the layer sought, in place of another; unplaced: none. One that is planned on
+// drawn loads needs the routing first.
 bool parts_resolve_layout(struct scenario *scenario, struct error *err);
 void parts_release_layout(struct scenario *scenario);
 

@@ -4,6 +4,7 @@
 #include "base/units.h"
 #include "scenario/choice.h"
 #include "scenario/feasible.h"
+#include "scenario/planned.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -254,17 +255,26 @@ static void tell_uneven(const struct scenario *scenario)
     if (scenario->def.has_shape || scenario->def.unplaced ||
         !layout_is_rule(scenario->def.layout) || experts % ranks == 0)
         return;
-    notice("%u experts do not divide among %u ranks: %u or %u on each; %u redundant experts would "
-           "even them (%u slots, %u on each)",
-           experts, ranks, each, each + 1, slots - experts, slots, each + 1);
+    notice(
+        "%u experts do not divide among %u ranks: %u or %u on each; --layout eplb --redundant %u "
+        "would even them (%u slots, %u on each)",
+        experts, ranks, each, each + 1, slots - experts, slots, each + 1);
+}
+
+static void tell_planned(const struct scenario *scenario)
+{
+    char text[PLANNED_TEXT_BYTES];
+    if (planned_text(&scenario->def, scenario->layout, text)[0])
+        notice("--layout %s", text);
 }
 
 static bool open_layer(struct scenario *scenario, uint32_t tokens, struct error *err)
 {
     if (!parts_resolve_moe(scenario, err) || !parts_resolve_kernels(scenario, err) ||
-        !parts_resolve_layout(scenario, err) || !parts_resolve_routing(scenario, tokens, err))
+        !parts_resolve_routing(scenario, tokens, err) || !parts_resolve_layout(scenario, err))
         return false;
     tell_uneven(scenario);
+    tell_planned(scenario);
     if (scenario->view)
         use_view(scenario);
     return true;

@@ -28,6 +28,7 @@ struct scenario_def {
     struct moe shape;           // has_shape: of a measured row, where no model is asked
     struct kernel_shape kernel; // of a measured row: one compute kernel by itself, and nothing else
     enum routing_rule routing;
+    uint32_t redundant; // slots beyond one an expert, of a layout that is planned
     uint32_t ep;
     uint32_t nodes, gpus_per_node;          // both: the very shape, instead of ep
     uint32_t tokens;                        // per rank

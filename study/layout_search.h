@@ -10,7 +10,7 @@
 #define STUDY_LAYOUT_SEARCH_H
 
 #include "study/layout_cost.h"
-#include "study/placement.h"
+#include "model/placement/placement.h"
 
 #define LAYOUT_SEARCH_STEPS 100000
 

@@ -5,7 +5,7 @@
 
 #include "scenario/scenario.h"
 #include "study/extrapolate.h"
-#include "study/placement.h"
+#include "model/placement/placement.h"
 
 // From one share of a trace to another.
 struct share {

@@ -2,8 +2,8 @@
 // instances, and the imbalance that is left after loads have drifted.
 #include "base/mem.h"
 #include "base/rng.h"
-#include "study/eplb.h"
-#include "study/placement.h"
+#include "model/placement/eplb.h"
+#include "model/placement/placement.h"
 #include "tests/scene.h"
 #include "tests/suite.h"
 

@@ -161,9 +161,14 @@ static const struct {
     {"round-robin", 8, 9, "8 experts on 9 ranks: expected at least one expert a rank"},
     {"contiguous", 8, 0, "8 experts on 0 ranks: "},
     {"contigous", 8, 8,
-     "'contigous': did you mean 'contiguous'? Expected contiguous, round-robin or a file"},
-    {"balanced", 8, 8, "'balanced': expected contiguous, round-robin or a file"},
-    {"", 8, 8, "'': expected contiguous, round-robin or a file"},
+     "'contigous': did you mean 'contiguous'? Expected contiguous, round-robin, eplb, "
+     "eplb-global, greedy or a file"},
+    {"balanced", 8, 8,
+     "'balanced': expected contiguous, round-robin, eplb, "
+     "eplb-global, greedy or a file"},
+    {"", 8, 8,
+     "'': expected contiguous, round-robin, eplb, "
+     "eplb-global, greedy or a file"},
     {"absent.yaml", 8, 8, "absent.yaml: "},
     {EP32, 257, 32, EP32 ":4: layer 3: slots 0 to 287: expert 256 has none"},
     {EP32, 255, 32, EP32 ":"},

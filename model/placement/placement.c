@@ -1,4 +1,4 @@
-#include "study/placement.h"
+#include "model/placement/placement.h"
 
 #include "base/mem.h"
 #include "base/rng.h"

@@ -4,8 +4,8 @@
 //
 // Its answers to the last slot: float32 as there, equal loads in order of id, equal packs the
 // first.
-#ifndef STUDY_EPLB_H
-#define STUDY_EPLB_H
+#ifndef MODEL_PLACEMENT_EPLB_H
+#define MODEL_PLACEMENT_EPLB_H
 
 #include <stdint.h>
 

@@ -1,4 +1,4 @@
-#include "study/eplb.h"
+#include "model/placement/eplb.h"
 
 #include "base/mem.h"
 

@@ -1,10 +1,10 @@
 // Placements: which expert goes into which slot, made from loads. Every rule fills every slot and
 // leaves no expert out.
-#ifndef STUDY_PLACEMENT_H
-#define STUDY_PLACEMENT_H
+#ifndef MODEL_PLACEMENT_PLACEMENT_H
+#define MODEL_PLACEMENT_PLACEMENT_H
 
 #include "base/error.h"
-#include "study/eplb.h"
+#include "model/placement/eplb.h"
 
 #include <stdint.h>
 

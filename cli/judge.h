@@ -31,7 +31,8 @@ extern const struct option_group judge_options;      // cluster, traffic, trace,
     "  kernel CSV     times of compute kernels by themselves (column kernel)\n" \
     "  nccl-tests     what alltoall_perf, sendrecv_perf and alltoallv_perf print, or write with\n" \
     "                 -J; needs --cluster\n" \
-    "  DeepEP, UCCL   what their test_internode, test_intranode and test_low_latency print\n" \
+    "  DeepEP, UCCL   what test_internode, test_intranode, test_low_latency and V2's test_ep print\n" \
+    "  NCCL EP        what ep_bench prints, and Hybrid-EP's test_hybrid_ep\n" \
     "  epsim-real     the TSV of epsim-real probe; needs --cluster\n" \
     "  machine facts  ib_write_bw, nvbandwidth, nvidia-smi topo -m: no rows, but a cluster's keys\n"
 // clang-format on

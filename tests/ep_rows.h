@@ -7,6 +7,7 @@
 #include "tests/suite.h"
 
 #include <math.h>
+#include <string.h>
 
 #define EP_ROWS 8
 
@@ -64,6 +65,15 @@ static inline void ep_expect(const struct ep_text *text)
     for (size_t r = 0; r < count; r++)
         ep_expect_row(&measured.rows[r], &text->rows[r]);
     measured_release(&measured);
+}
+
+static inline void ep_expect_refused(const char *text, const char *cluster, const char *says)
+{
+    struct measured measured;
+    struct error err;
+    ck_assert_msg(!ep_load(&measured, text, cluster, &err), "%s: read", text);
+    ck_assert_msg(strstr(err.text, says), "%s: %s", text, err.text);
+    ck_assert_int_eq(err.code, EXIT_INPUT);
 }
 
 #endif

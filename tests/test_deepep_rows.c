@@ -2,8 +2,6 @@
 // joined of several nodes; and why lines are no rows.
 #include "tests/ep_rows.h"
 
-#include <string.h>
-
 #define CONFIG_2 "[config] num_tokens=4096, hidden=7168, num_topk_groups=2, num_topk=8\n"
 #define CONFIG_1 "[config] num_tokens=4096, hidden=7168, num_topk=8\n"
 #define BEST "[tuning] Best "
@@ -102,12 +100,7 @@ END_TEST
 
 START_TEST(refuses)
 {
-    struct measured measured;
-    struct error err;
-    ck_assert_msg(!ep_load(&measured, refused[_i].text, refused[_i].cluster, &err), "%s: read",
-                  refused[_i].text);
-    ck_assert_msg(strstr(err.text, refused[_i].says), "%s: %s", refused[_i].text, err.text);
-    ck_assert_int_eq(err.code, EXIT_INPUT);
+    ep_expect_refused(refused[_i].text, refused[_i].cluster, refused[_i].says);
 }
 END_TEST
 

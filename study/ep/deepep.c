@@ -13,19 +13,21 @@
 #include <string.h>
 
 // clang-format off
-#define NORMAL_DEFAULTS {.tokens = 4096, .hidden = 7168, .topk = 8}
-#define LL_DEFAULTS {.tokens = 128, .hidden = 7168, .topk = 8, .experts = 288}
+#define NORMAL(whose, preset)                                                                      \
+    {.name = whose " test_internode.py or test_intranode.py", .dispatcher = preset,                \
+     .defaults = {.tokens = 4096, .hidden = 7168, .topk = 8}, .default_gpus = 8,                   \
+     .tells_nodes_by_rates = true}
+#define LOW_LATENCY(whose, preset)                                                                 \
+    {.name = whose " test_low_latency.py", .dispatcher = preset,                                   \
+     .defaults = {.tokens = 128, .hidden = 7168, .topk = 8, .experts = 288}, .default_gpus = 8,    \
+     .masks_choices = true}
 // clang-format on
 
 // [0] DeepEP's, [1] UCCL's, whose tests began as copies.
-static const struct ep_bench normal_benches[] = {
-    {"DeepEP's test_internode.py or test_intranode.py", "deepep-normal", NORMAL_DEFAULTS, 8, false},
-    {"UCCL's test_internode.py or test_intranode.py", "uccl-normal", NORMAL_DEFAULTS, 8, false},
-};
-static const struct ep_bench ll_benches[] = {
-    {"DeepEP's test_low_latency.py", "deepep-ll", LL_DEFAULTS, 8, true},
-    {"UCCL's test_low_latency.py", "uccl-ll", LL_DEFAULTS, 8, true},
-};
+static const struct ep_bench normal_benches[] = {NORMAL("DeepEP's", "deepep-normal"),
+                                                 NORMAL("UCCL's", "uccl-normal")};
+static const struct ep_bench ll_benches[] = {LOW_LATENCY("DeepEP's", "deepep-ll"),
+                                             LOW_LATENCY("UCCL's", "uccl-ll")};
 
 struct deepep_log {
     struct ep_config config, ll_config;

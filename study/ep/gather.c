@@ -33,6 +33,17 @@ void ep_gather_add(struct ep_gather *gather, const struct log *log, const struct
     ep_group_add(group, result);
 }
 
+void ep_gather_fill(struct ep_gather *gather, const struct ep_config *told)
+{
+    for (size_t g = 0; g < gather->count; g++) {
+        struct ep_config *config = &gather->groups[g].config;
+        config->nodes = config->nodes ? config->nodes : told->nodes;
+        config->tokens = config->tokens ? config->tokens : told->tokens;
+        config->hidden = config->hidden ? config->hidden : told->hidden;
+        config->topk = config->topk ? config->topk : told->topk;
+    }
+}
+
 void ep_gather_end(struct ep_gather *gather, struct log *log)
 {
     const size_t last = log->line;

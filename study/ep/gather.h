@@ -15,6 +15,9 @@ struct ep_gather {
 void ep_gather_add(struct ep_gather *gather, const struct log *log, const struct ep_bench *bench,
                    const struct ep_config *config, const struct ep_result *result);
 
+// What was told of runs later than their lines: fills what their configurations leave at 0.
+void ep_gather_fill(struct ep_gather *gather, const struct ep_config *told);
+
 // Adds the rows. What can be none is left out with its reason: ranks that are nowhere said, GB/s
 // that do not fit what was run.
 void ep_gather_end(struct ep_gather *gather, struct log *log);

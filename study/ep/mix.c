@@ -58,9 +58,18 @@ bool ep_mix_of(const struct ep_config *config, struct ep_mix *mix)
 
 double ep_mix_copies(const struct ep_mix *mix, const struct ep_config *config, enum ep_count count)
 {
-    return count == EP_COUNT_NODES   ? mix->nodes_per_token
-           : count == EP_COUNT_RANKS ? mix->ranks_per_token
-                                     : config->topk;
+    const double others = (double)(config->nodes - 1) / config->nodes;
+    switch (count) {
+    case EP_COUNT_NODES:
+        return mix->nodes_per_token;
+    case EP_COUNT_OTHER_NODES:
+        return others > 0 ? mix->nodes_per_token * others : mix->nodes_per_token;
+    case EP_COUNT_RANKS:
+        return mix->ranks_per_token;
+    case EP_COUNT_CHOICES:
+        break;
+    }
+    return config->topk;
 }
 
 uint32_t ep_mix_default_experts(uint32_t ranks)

@@ -83,35 +83,38 @@ static uint32_t ranks_said(const struct ep_group *group, const struct log *log)
     return ep_group_is_whole(group) && group->ranks % 4 == 0 ? group->ranks : 0;
 }
 
+static const char *why_no_place(const struct ep_group *group, uint32_t ranks, uint32_t gpus)
+{
+    return !ranks                 ? "nothing says how many ranks ran it"
+           : ranks < group->ranks ? "more ranks printed than the cluster has"
+           : !gpus                ? "nothing says how many nodes ran it"
+           : ranks % gpus         ? "its ranks do not fill nodes"
+                                  : NULL;
+}
+
 static bool place_by_ranks(const struct ep_group *group, struct log *log, struct ep_run *run)
 {
-    const uint32_t ranks = ranks_said(group, log);
-    uint32_t gpus = run->gpus_per_node;
-    if (group->config.nodes)
-        gpus = ranks / group->config.nodes;
-    if (!gpus || gpus > ranks)
-        gpus = ranks;
-    run->config.ranks = ranks;
-    run->gpus_per_node = gpus;
-    if (!ranks || ranks < group->ranks || ranks % gpus) {
-        log_leave_out(log, "left out: %s: " NAME_IT,
-                      !ranks                 ? "nothing says how many ranks ran it"
-                      : ranks < group->ranks ? "more ranks printed than the cluster has"
-                                             : "its ranks do not fill nodes");
+    const uint32_t ranks = ranks_said(group, log), nodes = group->config.nodes;
+    uint32_t gpus = nodes ? ranks / nodes : run->gpus_per_node;
+    gpus = gpus > ranks ? ranks : gpus;
+    const char *why = why_no_place(group, ranks, gpus);
+    if (why) {
+        log_leave_out(log, "left out: %s: " NAME_IT, why);
         return false;
     }
+    run->config.ranks = ranks;
     run->config.nodes = ranks / gpus;
+    run->gpus_per_node = gpus;
     return true;
 }
 
 static bool find_place(const struct ep_group *group, struct log *log, struct ep_run *run)
 {
     run->gpus_per_node = gpus_of(group, log);
-    if (group->like.count == EP_COUNT_NODES && group->like.rank < 0)
-        return place_by_ratio(group, log, run);
-    if (group->like.count == EP_COUNT_RANKS && group->like.rank < 0)
-        return place_in_node(log, run);
-    return place_by_ranks(group, log, run);
+    if (!group->bench->tells_nodes_by_rates)
+        return place_by_ranks(group, log, run);
+    return group->like.count == EP_COUNT_NODES ? place_by_ratio(group, log, run)
+                                               : place_in_node(log, run);
 }
 
 // ---- tokens -------------------------------------------------------------------------------------
@@ -140,13 +143,22 @@ static double tokens_of_copies(double tokens)
     return round(tokens / step) * step;
 }
 
+static bool is_as_known(const struct ep_group *group, const struct ep_run *run, double tokens,
+                        double known)
+{
+    const double gpus = run->gpus_per_node;
+    const double others = group->bench->may_leave_out_own && gpus > 1 ? (gpus - 1) / gpus : 1;
+    return fabs(tokens / known - 1) <= SAME_BYTES ||
+           fabs(tokens / (others * known) - 1) <= SAME_BYTES;
+}
+
 static bool find_tokens(const struct ep_group *group, struct log *log, struct ep_run *run)
 {
     const uint32_t known = or_else(run->config.tokens, group->bench->defaults.tokens);
     const double bytes = bytes_counted(group);
     const double copies = ep_mix_copies(&run->mix, &run->config, group->like.count);
     double tokens = bytes / (copies * run->copy_bytes);
-    if (!(bytes > 0) || fabs(tokens / known - 1) <= SAME_BYTES) {
+    if (!(bytes > 0) || is_as_known(group, run, tokens, known)) {
         run->config.tokens = known;
         return true;
     }
@@ -181,6 +193,7 @@ bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_run *run
     config->experts = or_else(config->experts, defaults->experts);
     if (!find_place(group, log, run))
         return false;
+    config->experts = or_else(config->experts, group->bench->experts_per_rank * config->ranks);
     config->experts = or_else(config->experts, ep_mix_default_experts(config->ranks));
     if (config->nodes == 1)
         config->topk_groups = 0;

@@ -15,8 +15,9 @@ struct ep_config {
     uint32_t sms;
 };
 
-// What a rate counts: a token's copies to nodes, to ranks or to experts, its own among them.
-enum ep_count { EP_COUNT_NODES, EP_COUNT_RANKS, EP_COUNT_CHOICES };
+// What a rate counts: a token's copies to nodes, to ranks or to experts, its own among them; or to
+// nodes but its own.
+enum ep_count { EP_COUNT_NODES, EP_COUNT_RANKS, EP_COUNT_CHOICES, EP_COUNT_OTHER_NODES };
 
 struct ep_result {
     enum phase phase;

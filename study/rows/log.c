@@ -8,9 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct log_reader *const log_readers[] = {&log_reader_nccl_tests, &log_reader_deepep,
-                                                &log_reader_perftest,   &log_reader_nvbandwidth,
-                                                &log_reader_topo,       NULL};
+const struct log_reader *const log_readers[] = {
+    &log_reader_nccl_tests,  &log_reader_deepep,  &log_reader_deepep_v2,
+    &log_reader_hybrid_ep,   &log_reader_nccl_ep, &log_reader_perftest,
+    &log_reader_nvbandwidth, &log_reader_topo,    NULL};
 
 #define LOG_READERS (sizeof log_readers / sizeof log_readers[0] - 1)
 

@@ -70,8 +70,9 @@ struct log_before log_begin(const struct measured *measured);
 // since. For whole texts too.
 bool log_conclude(struct log *log, const char *name, struct log_before before);
 
-extern const struct log_reader log_reader_nccl_tests, log_reader_deepep, log_reader_perftest,
-    log_reader_nvbandwidth, log_reader_topo;
+extern const struct log_reader log_reader_nccl_tests, log_reader_deepep, log_reader_deepep_v2,
+    log_reader_hybrid_ep, log_reader_nccl_ep, log_reader_perftest, log_reader_nvbandwidth,
+    log_reader_topo;
 
 // All of them; NULL ends them.
 extern const struct log_reader *const log_readers[];

@@ -346,18 +346,19 @@ static const struct {
     {".yaml", SHAPE "layers: 1000\ndense_layers: 100\n",
      ":5: layers: 1000, and 100 others: expected at most 1024"},
     {".json", CONFIG "\"intermediate_size\": 8}\n",
-     ":1: not an MoE model: none of n_routed_experts, num_experts, num_local_experts or "
-     "moe_num_experts"},
+     ":1: not an MoE model: none of n_routed_experts, num_experts, num_local_experts, "
+     "moe_num_experts or the like"},
     {".json", CONFIG "\"num_experts\": null}\n", ":1: not an MoE model: "},
     {".json", CONFIG "\"num_experts\": 0}\n", ":1: not an MoE model: "},
     {".json", CONFIG "\"num_experts\": 8, \"intermediate_size\": 8}\n",
-     ":1: num_experts_per_tok: missing; expected num_experts_per_tok, experts_per_token, moe_topk "
-     "or moe_k"},
+     ":1: num_experts_per_tok: missing; expected num_experts_per_tok, num_experts_per_token, "
+     "experts_per_token, moe_topk or the like"},
     {".json", CONFIG "\"num_experts\": 8, \"num_experts_per_tok\": 2}\n",
-     ":1: moe_intermediate_size: missing; expected moe_intermediate_size or intermediate_size"},
-    {".json", "{\"model_type\": \"x\", \"num_experts\": 8}\n",
-     ":1: hidden_size: missing; expected hidden_size"},
-    {".json", CONFIG "\"num_experts\": [8]}\n", ":3: num_experts: expected one value"},
+     ":1: moe_intermediate_size: missing; expected moe_intermediate_size, expert_ffn_hidden_size"},
+    {".json", "{\"model_type\": \"x\", \"num_experts\": 8}\n", ":1: num_hidden_layers: missing"},
+    {".json", "{\"model_type\": \"x\", \"num_experts\": 8, \"n_layers\": 4}\n",
+     ":1: hidden_size: missing; expected hidden_size, d_model, dim or n_embd"},
+    {".json", CONFIG "\"num_experts\": {\"a\": 8}}\n", ":3: num_experts: expected one value"},
     {".json", CONFIG "\"num_experts\": \"many\"}\n", ":3: num_experts: 'many': expected "},
     {".json", CONFIG "\"num_experts\": 8, \"intermediate_size\": 8,\n\"num_experts_per_tok\": 9}\n",
      ":4: num_experts_per_tok: 9: expected at most the 8 experts"},

@@ -32,56 +32,6 @@ enum dtype dtype_of_activations(enum dtype weights)
                                                                                     : DTYPE_BF16;
 }
 
-// ---- quantisation ------------------------------------------------------------------------------
-
-// ASCII letters alike in both cases: modelopt writes NVFP4, compressed tensors nvfp4.
-static bool has_text(const char *text, const char *part)
-{
-    const size_t length = strlen(part);
-    for (; *text; text++) {
-        size_t i = 0;
-        while (i < length && (text[i] | 0x20) == part[i])
-            i++;
-        if (i == length)
-            return true;
-    }
-    return false;
-}
-
-static bool says(const struct quantisation *quantisation, const char *part)
-{
-    return has_text(quantisation->method, part) || has_text(quantisation->algo, part);
-}
-
-// By how many bits, and how they are read; four-bit floats go by groups of 16 (nvfp4) or 32.
-static bool dtype_of_bits(const struct quantisation *quantisation, enum dtype *weights)
-{
-    const bool is_float = has_text(quantisation->type, "float");
-    if (quantisation->bits == 8)
-        *weights = is_float ? DTYPE_FP8 : DTYPE_INT8;
-    else if (quantisation->bits == 4 && is_float)
-        *weights = quantisation->group_size == 32 ? DTYPE_MXFP4 : DTYPE_NVFP4;
-    else if (quantisation->bits == 4)
-        *weights = DTYPE_INT4;
-    return quantisation->bits == 8 || quantisation->bits == 4;
-}
-
-bool dtype_of_quantisation(const struct quantisation *quantisation, enum dtype *weights)
-{
-    static const struct {
-        const char *part;
-        enum dtype weights;
-    } named[] = {{"mxfp4", DTYPE_MXFP4}, {"nvfp4", DTYPE_NVFP4}, {"mxfp8", DTYPE_MXFP8},
-                 {"w4a", DTYPE_INT4},    {"fp8", DTYPE_FP8},     {"modelopt_fp4", DTYPE_NVFP4}};
-    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
-        if (says(quantisation, named[i].part))
-            return *weights = named[i].weights, true;
-    if (dtype_of_bits(quantisation, weights))
-        return true;
-    const bool four = says(quantisation, "awq") || says(quantisation, "gptq");
-    return four ? (*weights = DTYPE_INT4, true) : false;
-}
-
 // ---- words -------------------------------------------------------------------------------------
 
 // The next word of the text, cut to 31 bytes; returns what comes after it, or NULL at the end.

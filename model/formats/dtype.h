@@ -32,17 +32,6 @@ double dtype_weight_bytes(enum dtype weights, uint32_t group);
 // kernel, and their activations stay bf16.
 enum dtype dtype_of_activations(enum dtype weights);
 
-// What a published configuration says of its quantisation; "" and 0: nothing.
-struct quantisation {
-    const char *method; // quant_method: fp8, awq, gptq, compressed-tensors, modelopt, mxfp4, ...
-    const char *algo;   // quant_algo, or the format of compressed tensors
-    const char *type;   // of the weights' values: int, float
-    uint32_t bits, group_size;
-};
-
-// The weights' format; false: not known.
-bool dtype_of_quantisation(const struct quantisation *quantisation, enum dtype *weights);
-
 // Whether the words ("fp8 bf16") have the format's name; no words: any.
 bool dtype_in(const char *words, enum dtype dtype);
 // The first word that names no payload, into word (32 bytes), or NULL.

@@ -2,292 +2,484 @@
 
 #include "base/mem.h"
 #include "base/preset.h"
-#include "model/moe.h"
+#include "model/formats/config_layers.h"
+#include "model/formats/confess.h"
+#include "model/formats/quantisation.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define CONFIG_FIELDS 32 // at least those of moe_fields
+// ---- keys ---------------------------------------------------------------------------------------
 
-static size_t config_field(const char *key)
+#define ROW_KEYS 14
+
+// The keys of published configurations, the first present taken. Mixtral, gpt-oss and OLMoE call an
+// expert's width intermediate_size, which elsewhere is the width of dense layers: it comes last,
+// and those from `others` on contradict nothing.
+struct config_row {
+    const char *field;
+    bool required, zero_is_absent;
+    size_t others;
+    const char *keys[ROW_KEYS];
+};
+// clang-format off
+static const struct config_row experts_row = {"experts", true, true, ROW_KEYS,
+    {"n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts", "num_moe_experts",
+     "moe_num_primary_experts", "ffn_config.moe_num_experts", "moe.num_experts", "num_routed_experts"}};
+static const struct config_row config_rows[] = {
+    {"hidden", true, false, ROW_KEYS, {"hidden_size", "d_model", "dim", "n_embd"}},
+    {"latent", false, true, ROW_KEYS, {"moe_latent_size", "routed_expert_hidden_size"}},
+    {"topk", true, true, ROW_KEYS,
+     {"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_top_k",
+      "top_k_experts", "experts_top_k", "moe_router_topk", "moe_k", "n_activated_experts",
+      "ffn_config.moe_top_k", "moe.num_experts_per_tok", "num_activated_experts"}},
+    {"groups", false, true, ROW_KEYS,
+     {"n_group", "num_expert_group", "num_expert_groups", "n_expert_groups",
+      "moe.num_expert_groups"}},
+    {"topk_groups", false, true, ROW_KEYS,
+     {"topk_group", "num_limited_groups", "n_limited_groups", "moe.num_expert_groups_per_tok"}},
+    {"shared_experts", false, false, ROW_KEYS,
+     {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts",
+      "moe.num_shared_experts"}},
+    {"intermediate", true, true, 6,
+     {"moe_intermediate_size", "expert_ffn_hidden_size", "moe_inter_dim", "moe_ffn_hidden_size",
+      "expert_intermediate_size", "ffn_config.ffn_hidden_size", "moe.expert_hidden_dim",
+      "intermediate_size", "hidden_dim", "ffn_hidden_size"}},
+    {"shared_intermediate", false, true, ROW_KEYS,
+     {"shared_expert_intermediate_size", "moe_shared_expert_intermediate_size",
+      "shared_intermediate_size", "share_expert_dim", "shared_expert_ffn_hidden_size"}},
+    {"normalise", false, false, ROW_KEYS,
+     {"norm_topk_prob", "moe_renormalize", "route_norm", "norm_expert_weight",
+      "ffn_config.moe_normalize_expert_weights", "moe_norm_topk_prob"}},
+    {"routed_scaling", false, true, ROW_KEYS,
+     {"routed_scaling_factor", "route_scale", "moe_router_scaling_factor",
+      "moe_routed_scaling_factor", "moe.routed_scale", "router_scaling_factor"}},
+};
+// clang-format on
+#define CONFIG_ROWS (sizeof config_rows / sizeof config_rows[0])
+
+// The value of a key that says something: not null, nor 0 where that is as good as nothing.
+static doc_node row_node(struct config_reading *config, const struct config_row *row, size_t key)
 {
-    return (size_t)(field_find(moe_fields, moe_field_count, key) - moe_fields);
+    const doc_node node = config_get(config, row->keys[key]);
+    const bool zero = row->zero_is_absent && node != DOC_NONE &&
+                      doc_kind(config->doc, node) == DOC_SCALAR &&
+                      !strcmp(doc_text(config->doc, node), "0");
+    if (zero)
+        config_took(config, node);
+    return zero ? DOC_NONE : node;
 }
 
-// A config.json being read: what its keys are called, and where they stand.
-struct config_reading {
-    struct object_reading *reading;
-    const struct doc *doc;
-    doc_node map;
-    struct moe *moe;
-    struct error *err;
-    const char *key[CONFIG_FIELDS]; // as the document calls it
-    doc_node node[CONFIG_FIELDS];
+static size_t row_first(struct config_reading *config, const struct config_row *row)
+{
+    size_t key = 0;
+    while (key < ROW_KEYS && row->keys[key] && row_node(config, row, key) == DOC_NONE)
+        key++;
+    return key < ROW_KEYS && row->keys[key] ? key : ROW_KEYS;
+}
+
+#define KEYS_NAMED 4 // in a message
+
+// "a", "a or b", "a, b, c, d or the like".
+static void list_keys(const struct config_row *row, char *text, size_t bytes)
+{
+    size_t length = 0, count = 0;
+    while (count < ROW_KEYS && row->keys[count])
+        count++;
+    for (size_t i = 0; i < count && i < KEYS_NAMED && length < bytes; i++) {
+        const char *glue = i == 0 ? "" : i + 1 == count ? " or " : ", ";
+        length += (size_t)snprintf(text + length, bytes - length, "%s%s", glue, row->keys[i]);
+    }
+    if (count > KEYS_NAMED && length < bytes)
+        snprintf(text + length, bytes - length, " or the like");
+}
+
+static bool refuse_missing(const struct config_reading *config, const struct config_row *row)
+{
+    char keys[256];
+    list_keys(row, keys, sizeof keys);
+    if (row == &experts_row)
+        return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
+                         keys);
+    return doc_error(config->doc, config->map, config->err, "%s: missing; expected %s",
+                     row->keys[0], keys);
+}
+
+// ---- a value a layer ----------------------------------------------------------------------------
+
+// Of ERNIE's lists with a value for text and one for images, that for text.
+static doc_node value_for_text(const struct config_reading *config, const char *key, doc_node list)
+{
+    const struct doc *doc = config->doc;
+    if (doc_size(doc, list) != 2 || !config_is_family(config, "ernie4_5"))
+        return DOC_NONE;
+    notice("%s:%zu: %s: that of text is taken, and images' left out", doc_name(doc),
+           doc_line(doc, list), key);
+    return doc_item(doc, list, 0);
+}
+
+// The one value of a list in all MoE layers; DOC_NONE: refused.
+static doc_node value_of_list(const struct config_reading *config, const char *key, doc_node list)
+{
+    const struct doc *doc = config->doc;
+    const struct moe *moe = config->moe;
+    const size_t size = doc_size(doc, list);
+    const bool by_layer = size == moe_model_layers(moe);
+    doc_node value = DOC_NONE;
+    for (size_t i = 0; i < size; i++) {
+        const doc_node item = doc_item(doc, list, i);
+        if (by_layer && moe_layer_of(moe, (uint32_t)i) == MOE_NOT_AN_MOE_LAYER)
+            continue;
+        if (doc_kind(doc, item) != DOC_SCALAR)
+            return doc_error(doc, item, config->err, "%s: expected one value", key), DOC_NONE;
+        if (value == DOC_NONE)
+            value = item;
+        if (strcmp(doc_text(doc, value), doc_text(doc, item))) {
+            const doc_node of_text = value_for_text(config, key, list);
+            char a[ERROR_QUOTE_BYTES], b[ERROR_QUOTE_BYTES];
+            if (of_text == DOC_NONE)
+                doc_error(doc, item, config->err,
+                          "%s: '%s' and '%s': expected the same in all %u MoE layers", key,
+                          error_quote(doc_text(doc, value), a), error_quote(doc_text(doc, item), b),
+                          moe->layers);
+            return of_text;
+        }
+    }
+    if (value == DOC_NONE)
+        doc_error(doc, list, config->err, "%s: an empty list: expected one value", key);
+    return value;
+}
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+// Keys behind the first that say the same thing otherwise.
+static void compare_others(struct config_reading *config, const struct config_row *row,
+                           size_t first, doc_node value)
+{
+    const struct doc *doc = config->doc;
+    char a[ERROR_QUOTE_BYTES], b[ERROR_QUOTE_BYTES];
+    for (size_t i = first + 1; i < ROW_KEYS && row->keys[i] && i < row->others; i++) {
+        const doc_node other = row_node(config, row, i);
+        config_took(config, other);
+        if (other != DOC_NONE && doc_kind(doc, other) == DOC_SCALAR &&
+            strcmp(doc_text(doc, other), doc_text(doc, value)))
+            notice("%s:%zu: %s: %s, but %s says %s, which is taken", doc_name(doc),
+                   doc_line(doc, other), row->keys[i], error_quote(doc_text(doc, other), a),
+                   row->keys[first], error_quote(doc_text(doc, value), b));
+    }
+}
+
+// DBRX has the power of a norm where others have a switch: any is a normalisation.
+static bool take_switch(struct config_reading *config, const char *key, doc_node value)
+{
+    char *end;
+    const char *text = doc_text(config->doc, value);
+    const double number = strtod(text, &end);
+    if (*text == '\0' || *end)
+        return config_take(config, "normalise", key, value);
+    config->moe->normalise = number < 0 || number > 0;
+    config_say(config, "normalise", (struct config_place){key, value});
+    return true;
+}
+
+static bool read_config_row(struct config_reading *config, const struct config_row *row)
+{
+    const size_t first = row_first(config, row);
+    if (first == ROW_KEYS)
+        return !row->required || refuse_missing(config, row);
+    const char *key = row->keys[first];
+    const doc_node node = config_get(config, key);
+    const bool list = doc_kind(config->doc, node) == DOC_LIST;
+    const doc_node value = list ? value_of_list(config, key, node) : node;
+    config_took(config, node);
+    if (value == DOC_NONE)
+        return false;
+    if (doc_kind(config->doc, value) != DOC_SCALAR)
+        return doc_error(config->doc, value, config->err, "%s: expected one value", key);
+    compare_others(config, row, first, value);
+    return !strcmp(row->field, "normalise") ? take_switch(config, key, value)
+                                            : config_take(config, row->field, key, value);
+}
+
+// ---- families -----------------------------------------------------------------------------------
+
+// What the code of a family does though its configuration may not say so.
+enum family_trait {
+    SIGMOID = 1,   // the router's scores
+    RAW = 2,       // weights are not divided by their sum
+    DENSE_FFN = 4, // of intermediate_size, beside the experts of every MoE layer: a shared expert
+    OUTSIDE = 8,   // experts' modules stand beside the MLP
+};
+static const struct family {
+    const char *type;
+    unsigned traits;
+} families[] = {
+    {"deepseek_v3", SIGMOID},
+    {"kimi_k2", SIGMOID},
+    {"kimi_linear", SIGMOID},
+    {"glm4_moe", SIGMOID},
+    {"glm4v_moe", SIGMOID},
+    {"glm_moe_dsa", SIGMOID},
+    {"minimax_m2", SIGMOID},
+    {"nemotron_h", SIGMOID},
+    {"lfm2_moe", SIGMOID},
+    {"afmoe", SIGMOID},
+    {"dots1", SIGMOID},
+    {"exaone_moe", SIGMOID},
+    {"solar_open", SIGMOID},
+    {"mimo_v2", SIGMOID},
+    {"llama4", SIGMOID | RAW | DENSE_FFN},
+    {"gemma4", DENSE_FFN | OUTSIDE},
 };
 
-static bool config_seen(const struct config_reading *config, const char *key)
+static unsigned traits_of(const struct config_reading *config)
 {
-    return config->reading->seen[config_field(key)];
+    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+        if (config_is_family(config, families[i].type))
+            return families[i].traits;
+    return 0;
+}
+
+// Of the router: how it makes scores, and what a group limit is worth.
+static void read_router(struct config_reading *config, unsigned traits)
+{
+    static const char *const keys[] = {"scoring_func",
+                                       "score_func",
+                                       "score_function",
+                                       "expert_selection_fn",
+                                       "moe_router_activation_func",
+                                       "moe_router_activation",
+                                       "moe_router_score_function",
+                                       "router_score_function",
+                                       "moe_score_func"};
+    struct moe *moe = config->moe;
+    const char *text = "", *method = config_text(config, "topk_method");
+    char quoted[ERROR_QUOTE_BYTES];
+    size_t key = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *said = config_text(config, keys[i]);
+        config_took(config, config_get(config, keys[i]));
+        if (*said && !*text) {
+            text = said;
+            key = i;
+        }
+    }
+    const bool bias = !strcmp(config_text(config, "use_expert_bias"), "true") ||
+                      !strcmp(config_text(config, "moe_router_use_sigmoid"), "true");
+    config_took(config, config_get(config, "moe_router_use_sigmoid"));
+    config_took(config, config_get(config, "topk_method"));
+    if (!strcmp(text, "sigmoid") ||
+        (!*text && ((traits & SIGMOID) || bias || !strcmp(method, "noaux_tc"))))
+        moe->score = SCORE_SIGMOID;
+    else if (*text && strcmp(text, "softmax"))
+        notice("%s: %s '%s' is unknown; weights are made by softmax", doc_name(config->doc),
+               keys[key], error_quote(text, quoted));
+    if (*text)
+        config_say(config, "score", (struct config_place){keys[key], DOC_NONE});
+    if (!strcmp(method, "greedy"))
+        moe->groups = moe->topk_groups = 1;
+    if ((traits & RAW) && !config_said(config, "normalise"))
+        moe->normalise = false;
+}
+
+// An activation that takes one matrix's product is of an expert without a gate.
+static void read_gate(struct config_reading *config)
+{
+    static const char *const keys[] = {"moe_hidden_act",  "mlp_hidden_act",
+                                       "ffn_act_fn.name", "ffn_config.ffn_act_fn",
+                                       "hidden_act",      "hidden_activation"};
+    static const char *const gated[] = {"silu", "swish", "swiglu", "gelu", "geglu", "situ"};
+    char quoted[ERROR_QUOTE_BYTES];
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *text = config_text(config, keys[i]);
+        if (!*text)
+            continue;
+        config->moe->gated = strncmp(text, "relu", 4) && strcmp(text, "squared_relu");
+        config_say(config, "gated", (struct config_place){keys[i], config_get(config, keys[i])});
+        for (size_t g = 0; g < sizeof gated / sizeof gated[0]; g++)
+            if (!config->moe->gated || strstr(text, gated[g]))
+                return;
+        notice("%s: %s '%s' is unknown; experts are taken to have a gate", doc_name(config->doc),
+               keys[i], error_quote(text, quoted));
+        return;
+    }
+}
+
+// One width of all shared experts together, but where the key's is that of each.
+static bool settle_shared(struct config_reading *config, unsigned traits)
+{
+    struct moe *moe = config->moe;
+    const bool counted = config_said(config, "shared_experts");
+    if ((traits & DENSE_FFN) && !counted && !config_said(config, "shared_intermediate")) {
+        const doc_node width = config_get(config, "intermediate_size");
+        moe->shared_experts = 1;
+        config_say(config, "shared_experts", (struct config_place){"model_type", DOC_NONE});
+        return width == DOC_NONE ||
+               config_take(config, "shared_intermediate", "intermediate_size", width);
+    }
+    if (!config_said(config, "shared_intermediate"))
+        return true;
+    const struct config_place *width = &config->place[config_row("shared_intermediate")];
+    if (!counted)
+        moe->shared_experts = 1;
+    else if (moe->shared_experts == 0) {
+        notice("%s:%zu: %s: %u, but there are no shared experts", doc_name(config->doc),
+               doc_line(config->doc, width->node), width->key, moe->shared_intermediate);
+        moe->shared_intermediate = 0;
+    } else if (!strcmp(width->key, "moe_shared_expert_intermediate_size")) {
+        if (moe->shared_intermediate > (1u << 24) / moe->shared_experts)
+            return doc_error(config->doc, width->node, config->err,
+                             "%s: %u x %u shared experts: expected at most %u in all", width->key,
+                             moe->shared_intermediate, moe->shared_experts, 1u << 24);
+        moe->shared_intermediate *= moe->shared_experts;
+    }
+    return true;
+}
+
+// ---- names --------------------------------------------------------------------------------------
+
+// The part of a path before `end`, up to the slash before it; its length 0: there is none.
+static const char *part_before(const char *path, const char *end, int *length)
+{
+    const char *start = end;
+    while (start > path && start[-1] != '/')
+        start--;
+    *length = (int)(end - start);
+    return start;
+}
+
+// Named by the folder that holds the file, by the repository of a hub's snapshot
+// (models--ORGANISATION--NAME/snapshots/HASH), else by the kind of model.
+static void read_name(struct config_reading *config)
+{
+    const char *path = doc_name(config->doc), *slash = strrchr(path, '/');
+    const char *file = slash ? slash + 1 : path, *type = config_text(config, "model_type");
+    const char *snapshots = strstr(path, "/snapshots/");
+    char *name = config->moe->name;
+    int length = 0;
+    if (strcmp(file, "config.json") && strcmp(file, "params.json"))
+        return;
+    const char *folder = slash ? part_before(path, snapshots ? snapshots : slash, &length) : "";
+    if (length > 0 && folder[0] != '.') {
+        snprintf(name, FIELD_TEXT_BYTES, "%.*s", length, folder);
+        const char *last = strstr(name, "models--") == name ? strstr(name + 8, "--") : NULL;
+        if (last)
+            memmove(name, last + 2, strlen(last + 2) + 1);
+    } else if (*type)
+        snprintf(name, FIELD_TEXT_BYTES, "%s", type);
+}
+
+// ---- all ----------------------------------------------------------------------------------------
+
+static bool has_experts(struct config_reading *config, doc_node map)
+{
+    const doc_node before = config->map;
+    config->map = map;
+    const bool has = row_first(config, &experts_row) < ROW_KEYS;
+    config->map = before;
+    return has;
+}
+
+// The first part that has experts, of models that see and hear too.
+static void find_language_model(struct config_reading *config)
+{
+    static const char *const nests[] = {"text_config", "llm_config",     "language_config",
+                                        "lm_config",   "thinker_config", "language_model"};
+    const struct doc *doc = config->doc;
+    const doc_node root = config->root;
+    for (size_t i = 0; i < sizeof nests / sizeof nests[0]; i++) {
+        const doc_node nest = config_map_in(doc, root, nests[i]);
+        const doc_node inner = config_map_in(doc, nest, "text_config");
+        config->root = config->map = inner == DOC_NONE ? nest : inner;
+        const bool found = nest != DOC_NONE && has_experts(config, config->map);
+        config->root = root;
+        if (found)
+            return;
+    }
+    config->map = root;
 }
 
 // What cannot be is blamed on the key that the document has for it.
-static bool config_finish(struct config_reading *config)
+static bool finish(struct config_reading *config)
 {
     moe_settle_object(config->reading);
     const char *key = moe_fault(config->moe, config->err);
     if (!key)
         return true;
-    const size_t row = config_field(key);
-    if (!config->reading->seen[row])
+    const struct config_place *place = &config->place[config_row(key)];
+    if (!place->key || place->node == DOC_NONE)
         return preset_blame(config->doc, key, config->err);
     return error_prefix(config->err, "%s:%zu: %s", doc_name(config->doc),
-                        doc_line(config->doc, config->node[row]), config->key[row]);
+                        doc_line(config->doc, place->node), place->key);
 }
 
-// The keys of published configurations, the first present taken. Mixtral, gpt-oss and OLMoE call
-// an expert's width intermediate_size, which elsewhere is the width of dense layers.
-struct config_row {
-    const char *field;
-    bool required;
-    bool zero_is_absent;
-    const char *keys[5];
-};
-#define CONFIG_ROW(field, ...)                                                                     \
-    {                                                                                              \
-#field, false, false,                                                                      \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-#define CONFIG_REQUIRED(field, ...)                                                                \
-    {                                                                                              \
-#field, true, false,                                                                       \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-#define CONFIG_NOT_ZERO(field, ...)                                                                \
-    {                                                                                              \
-#field, false, true,                                                                       \
-        {                                                                                          \
-            __VA_ARGS__                                                                            \
-        }                                                                                          \
-    }
-// clang-format off
-static const struct config_row config_rows[] = {
-    CONFIG_NOT_ZERO(experts, "n_routed_experts", "num_experts", "num_local_experts",
-                    "moe_num_experts"),
-    CONFIG_REQUIRED(hidden, "hidden_size"),
-    CONFIG_REQUIRED(topk, "num_experts_per_tok", "experts_per_token", "moe_topk", "moe_k"),
-    CONFIG_NOT_ZERO(groups, "n_group"),
-    CONFIG_NOT_ZERO(topk_groups, "topk_group"),
-    CONFIG_ROW(shared_experts, "n_shared_experts", "num_shared_experts", "moe_num_shared_experts"),
-    CONFIG_REQUIRED(intermediate, "moe_intermediate_size", "intermediate_size"),
-    CONFIG_NOT_ZERO(shared_intermediate, "shared_expert_intermediate_size"),
-    CONFIG_REQUIRED(layers, "num_hidden_layers"),
-    CONFIG_ROW(dense_layers, "first_k_dense_replace"),
-    CONFIG_ROW(normalise, "norm_topk_prob"),
-    CONFIG_ROW(routed_scaling, "routed_scaling_factor"),
-};
-// clang-format on
-
-// The node of a key, or DOC_NONE when absent or null.
-static doc_node config_get(const struct config_reading *config, const char *key)
+// Of a model that was published in INT4 alone (groups of 32), a configuration that says nothing of
+// it has lost it more likely than it is of weights made wider.
+static void read_published(struct config_reading *config)
 {
-    const doc_node node = doc_get(config->doc, config->map, key);
-    return node != DOC_NONE && doc_is_null(config->doc, node) ? DOC_NONE : node;
-}
-
-// Text of a scalar key, or "".
-static const char *config_text(const struct config_reading *config, const char *key)
-{
-    const doc_node node = config_get(config, key);
-    if (node == DOC_NONE || doc_kind(config->doc, node) != DOC_SCALAR)
-        return "";
-    return doc_text(config->doc, node);
-}
-
-// Takes the value of a field from a node of the configuration.
-static bool config_take(struct config_reading *config, const char *field, const char *key,
-                        doc_node node)
-{
-    const size_t row = config_field(field);
-    if (doc_kind(config->doc, node) != DOC_SCALAR)
-        return doc_error(config->doc, node, config->err, "%s: expected one value", key);
-    struct field called = moe_fields[row];
-    called.key = key;
-    if (!doc_field(config->doc, node, &called, config->moe, config->err))
-        return false;
-    config->reading->seen[row] = true;
-    config->key[row] = key;
-    config->node[row] = node;
-    if (config->reading->provenance)
-        config->reading->provenance[row].source = mem_format("%s: %s", doc_name(config->doc), key);
-    return true;
-}
-
-// "a", "a or b", "a, b or c".
-static void list_keys(const struct config_row *row, char *text, size_t bytes)
-{
-    size_t length = 0;
-    for (size_t i = 0; row->keys[i] && length < bytes; i++) {
-        const char *glue = i == 0 ? "" : row->keys[i + 1] ? ", " : " or ";
-        length += (size_t)snprintf(text + length, bytes - length, "%s%s", glue, row->keys[i]);
-    }
-}
-
-static bool config_row_read(struct config_reading *config, const struct config_row *row)
-{
-    for (size_t i = 0; row->keys[i]; i++) {
-        const doc_node node = config_get(config, row->keys[i]);
-        if (node == DOC_NONE)
-            continue;
-        if (row->zero_is_absent && strcmp(config_text(config, row->keys[i]), "0") == 0)
-            continue;
-        return config_take(config, row->field, row->keys[i], node);
-    }
-    char keys[256];
-    list_keys(row, keys, sizeof keys);
-    if (row == &config_rows[0])
-        return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
-                         keys);
-    return !row->required || doc_error(config->doc, config->map, config->err,
-                                       "%s: missing; expected %s", row->keys[0], keys);
-}
-
-// Families whose router takes sigmoids though their configuration may not say so.
-static bool scores_by_sigmoid(const struct config_reading *config)
-{
-    static const char *const types[] = {"deepseek_v3", "kimi_k2", "glm4_moe", "minimax_m2"};
-    const char *type = config_text(config, "model_type");
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-        if (strcmp(type, types[i]) == 0)
-            return true;
-    return strcmp(config_text(config, "topk_method"), "noaux_tc") == 0;
-}
-
-static void config_score(struct config_reading *config)
-{
-    const char *text = config_text(config, "scoring_func");
-    char quoted[ERROR_QUOTE_BYTES];
-    if (strcmp(text, "sigmoid") == 0 || (*text == '\0' && scores_by_sigmoid(config)))
-        config->moe->score = SCORE_SIGMOID;
-    else if (*text && strcmp(text, "softmax") != 0)
-        notice("%s: scoring_func '%s' is unknown; weights are made by softmax",
-               doc_name(config->doc), error_quote(text, quoted));
-}
-
-// A scalar's text in a map, or "".
-static const char *text_in(const struct doc *doc, doc_node map, const char *key)
-{
-    const doc_node node =
-        map != DOC_NONE && doc_kind(doc, map) == DOC_MAP ? doc_get(doc, map, key) : DOC_NONE;
-    return node != DOC_NONE && doc_kind(doc, node) == DOC_SCALAR ? doc_text(doc, node) : "";
-}
-
-// The weights of the first group of compressed tensors.
-static doc_node first_weights(const struct doc *doc, doc_node quantization)
-{
-    const doc_node groups = doc_get(doc, quantization, "config_groups");
-    if (groups == DOC_NONE || doc_kind(doc, groups) != DOC_MAP || doc_size(doc, groups) == 0)
-        return DOC_NONE;
-    const doc_node group = doc_value(doc, groups, 0);
-    return doc_kind(doc, group) == DOC_MAP ? doc_get(doc, group, "weights") : DOC_NONE;
-}
-
-static struct quantisation read_quantisation(const struct doc *doc, doc_node map)
-{
-    static const char *const bit_keys[] = {"bits", "w_bit", "weight_bits"};
-    const doc_node weights = first_weights(doc, map);
-    const char *algo = text_in(doc, map, "quant_algo");
-    struct quantisation quantisation = {
-        .method = text_in(doc, map, "quant_method"),
-        .algo = *algo ? algo : text_in(doc, map, "format"),
-        .type = text_in(doc, weights, "type"),
-        .bits = (uint32_t)strtoul(text_in(doc, weights, "num_bits"), NULL, 10),
-        .group_size = (uint32_t)strtoul(text_in(doc, weights, "group_size"), NULL, 10)};
-    for (size_t i = 0; i < sizeof bit_keys / sizeof bit_keys[0] && !quantisation.bits; i++)
-        quantisation.bits = (uint32_t)strtoul(text_in(doc, map, bit_keys[i]), NULL, 10);
-    if (!quantisation.bits)
-        quantisation.bits = !strcmp(text_in(doc, map, "load_in_4bit"), "true")   ? 4
-                            : !strcmp(text_in(doc, map, "load_in_8bit"), "true") ? 8
-                                                                                 : 0;
-    return quantisation;
-}
-
-static void config_dtypes(struct config_reading *config)
-{
-    const struct doc *doc = config->doc;
-    char quoted[ERROR_QUOTE_BYTES];
-    doc_node map = config_get(config, "quantization_config");
-    if (map == DOC_NONE) // beside a nested text_config
-        map = doc_get(doc, doc_root(doc), "quantization_config");
-    if (map == DOC_NONE || doc_kind(doc, map) != DOC_MAP)
+    const char *type = config_text_in(config->doc, config->root, "model_type");
+    if (config_said(config, "weight_dtype") || strcmp(type, "kimi_k25"))
         return;
-    const struct quantisation quantisation = read_quantisation(doc, map);
-    if (!dtype_of_quantisation(&quantisation, &config->moe->weight_dtype))
-        notice("%s: quantization_config: quant_method '%s' is unknown; experts are taken as %s",
-               doc_name(doc), error_quote(quantisation.method, quoted),
-               dtype_names[config->moe->weight_dtype]);
+    moe_set_weights(config->moe, DTYPE_INT4);
+    config->moe->weight_group = 32;
+    config_say(config, "weight_dtype", (struct config_place){"model_type", DOC_NONE});
+    config_say(config, "weight_group", (struct config_place){"model_type", DOC_NONE});
+    notice("%s: no quantization_config, but %s was published in int4, which is taken "
+           "(:weight_dtype=bf16 behind the name says otherwise)",
+           doc_name(config->doc), type);
 }
 
-// Named by the folder that holds the config.json, else by the kind of model.
-static void config_name(struct config_reading *config)
+// The inference code's own word for what its weights are in.
+static void read_inference_dtype(struct config_reading *config)
 {
-    const char *path = doc_name(config->doc);
-    const char *slash = strrchr(path, '/');
-    const char *start = slash;
-    while (start && start > path && start[-1] != '/')
-        start--;
-    const bool folder =
-        slash && slash > start && *start != '.' && strcmp(slash, "/config.json") == 0;
-    const char *type = config_text(config, "model_type");
-    if (folder)
-        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%.*s", (int)(slash - start), start);
-    else if (*type && strcmp(slash ? slash + 1 : path, "config.json") == 0)
-        snprintf(config->moe->name, FIELD_TEXT_BYTES, "%s", type);
+    if (config_said(config, "weight_dtype") || strcmp(config_text(config, "dtype"), "fp8"))
+        return;
+    moe_set_weights(config->moe, DTYPE_FP8);
+    config_say(config, "weight_dtype", (struct config_place){"dtype", config_get(config, "dtype")});
 }
 
-// The model counts all its layers; an MoE layer is one after the leading dense ones.
-static bool config_layers(struct config_reading *config)
+static bool read_experts(struct config_reading *config)
 {
-    struct moe *moe = config->moe;
-    if (moe->dense_layers >= moe->layers)
-        return doc_error(config->doc, config->node[config_field("dense_layers")], config->err,
-                         "first_k_dense_replace: %u: expected fewer than the %u layers",
-                         moe->dense_layers, moe->layers);
-    moe->layers -= moe->dense_layers;
-    return true;
+    const size_t first = row_first(config, &experts_row);
+    if (first == ROW_KEYS || !strcmp(config_text(config, "enable_moe_block"), "false"))
+        return refuse_missing(config, &experts_row);
+    config_took(config, config_get(config, "enable_moe_block"));
+    return config_layers(config, experts_row.keys[first]) && read_config_row(config, &experts_row);
 }
 
 bool model_config_read(struct object_reading *reading)
 {
     struct config_reading config = {.reading = reading,
                                     .doc = reading->doc,
-                                    .map = reading->root,
+                                    .root = reading->root,
                                     .moe = reading->object,
                                     .err = reading->err};
-    const doc_node text = doc_get(config.doc, config.map, "text_config");
-    if (text != DOC_NONE && doc_kind(config.doc, text) == DOC_MAP)
-        config.map = text;
-    for (size_t i = 0; i < sizeof config_rows / sizeof config_rows[0]; i++)
-        if (!config_row_read(&config, &config_rows[i]))
-            return false;
-    if (!config_layers(&config))
+    find_language_model(&config);
+    const unsigned traits = traits_of(&config);
+    if (!read_experts(&config))
         return false;
-    config_score(&config);
-    config_dtypes(&config);
-    config_name(&config);
-    if (config_seen(&config, "shared_intermediate") && !config_seen(&config, "shared_experts"))
-        config.moe->shared_experts = 1;
-    return config_finish(&config);
+    for (size_t i = 0; i < CONFIG_ROWS; i++)
+        if (!read_config_row(&config, &config_rows[i]))
+            return false;
+    read_router(&config, traits);
+    read_gate(&config);
+    if (!settle_shared(&config, traits) || !quantisation_read(&config, traits & OUTSIDE))
+        return false;
+    read_inference_dtype(&config);
+    read_published(&config);
+    read_name(&config);
+    if (!finish(&config))
+        return false;
+    confess(&config);
+    return true;
 }
 
-// Published configurations name their architecture; epsim's own files have none of these keys.
 bool model_config_is(const struct doc *doc, doc_node root)
 {
-    static const char *const marks[] = {"hidden_size", "text_config", "model_type",
-                                        "num_hidden_layers", "architectures"};
+    static const char *const marks[] = {
+        "hidden_size",         "text_config", "model_type", "num_hidden_layers",  "architectures",
+        "llm_config",          "dim",         "n_layers",   "language_config",    "thinker_config",
+        "n_activated_experts", "ffn_config",  "d_model",    "num_experts_per_tok"};
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
         if (doc_get(doc, root, marks[i]) != DOC_NONE)
             return true;

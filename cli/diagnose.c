@@ -155,7 +155,7 @@ static const char diagnose_page[] =
     "columns of rows (--tsv diagnose):\n"
     "  low_us, high_us  the prediction's interval, widened by 10 % in quadrature: presets rest on other machines\n"
     "  slower           measured over predicted\n"
-    "  rank_spread      slowest over fastest of the row's ranks or repeats; above 2: noise, for which no cause is sought\n"
+    "  rank_spread      slowest over fastest of the row's ranks or repeats; above 2: noise, no cause is sought\n"
     "columns of causes (--tsv diagnose-causes):\n"
     "  class            those of one class predict the same\n"
     "  error_pct        mean distance of slow rows from the prediction with the cause\n"

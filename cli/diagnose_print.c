@@ -294,6 +294,8 @@ void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
                 pair ? "No single cause explains it. Pairs of causes that do,"
                      : "What explains it,");
         say_explanations(diagnosis, out);
+    } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && !diagnosis->tried) {
+        fputs("No cause is known for compute kernels by themselves.\n", out);
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED) {
         fprintf(out, "None of these explains it: %zu causes and pairs were tried.%s\n",
                 diagnosis->tried, diagnosis->explanation_count ? " The nearest:" : "");

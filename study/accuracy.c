@@ -13,7 +13,8 @@ static struct interval interval_for(const struct accuracy_row *row, const struct
 {
     const struct measured_row *measured = row->measured;
     struct uncertainties uncertainties;
-    if (!intervals || !engine->is_calibrated || measured->stage[0])
+    if (!intervals || !engine->is_calibrated || measured->stage[0] ||
+        measured->phase == PHASE_KERNEL)
         return (struct interval){NAN, NAN};
     uncertainties_find(&uncertainties, intervals->fits, scenario, engine);
     const bool slowest = !strcmp(measured->stat, "slowest");

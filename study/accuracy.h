@@ -54,7 +54,8 @@ struct accuracy {
 //
 // latency_us of a published row is the mean over ranks under uniform routing, so the mean is
 // compared. estimate reads expected loads, simulate counts drawn ones (seed). `asked`: NULL where
-// no intervals are; single stages and engines that are not calibrated have none.
+// no intervals are; single stages, compute kernels and engines that are
+// not calibrated have none.
 // `measured` must outlive the accuracy.
 void accuracy_judge(struct accuracy *accuracy, const struct measured *measured,
                     const struct engine *engine, const struct row_overrides *overrides,

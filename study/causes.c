@@ -245,12 +245,12 @@ static const char *const over_nics[] = {"deepep-ll-rdma"};
 // clang-format off
 const struct cause causes[] = {
     {"one_port", "one port of each NIC in use", PART_NIC_RATE,
-     "ibv_devinfo: state of each port; /proc/net/bonding/*; ethtool -S DEVICE: bytes of both ports while it runs",
+     "ibv_devinfo: state of each port; /proc/net/bonding/*; ethtool -S DEVICE: bytes of both ports meanwhile",
      "a NIC's ports share its rate alike; two where the cluster does not say (ports_per_nic)",
      one_port, 0, NULL, NULL},
     {"one_qp", "one queue pair a connection, so one port of each NIC", PART_NIC_RATE,
-     "num_qps_per_rank of DeepEP's buffer, NVSHMEM_IBGDA_NUM_RC_PER_PE, NCCL_IB_QPS_PER_CONNECTION with "
-     "NCCL_IB_SPLIT_DATA_ON_QPS=1; ethtool -S DEVICE: bytes of both ports while it runs",
+     "num_qps_per_rank of DeepEP's buffer, NVSHMEM_IBGDA_NUM_RC_PER_PE, NVSHMEM_IBGDA_ENABLE_MULTI_PORT, "
+     "NCCL_IB_QPS_PER_CONNECTION with NCCL_IB_SPLIT_DATA_ON_QPS=1; ethtool -S DEVICE: bytes of both ports meanwhile",
      "a bond sends all packets of a queue pair through one port", one_port, 0, NULL, NULL},
     {"nic_half", "every NIC at half of its rate", PART_NIC_RATE,
      "ibstat, or ethtool DEVICE: rate of each port; lspci -vv: LnkSta speed and width of the NIC; ib_write_bw",
@@ -287,7 +287,7 @@ const struct cause causes[] = {
      "systemctl status nvidia-fabricmanager; NCCL_P2P_DISABLE",
      "assumption: 80 % of sixteen PCIe lanes, 5.0 from Hopper on, 4.0 before", pcie_inside, 0.8, NULL, NULL},
     {"nvlink_half", "half of the NVLinks in use", PART_INSIDE,
-     "nvidia-smi nvlink -s: rate of every link; nvidia-smi nvlink -e: errors; nvidia-smi topo -m: NV18 between all GPUs",
+     "nvidia-smi nvlink -s: rate of every link; nvidia-smi nvlink -e: errors; nvidia-smi topo -m: NV18 everywhere",
      "links of half of the switches are down", half_nvlink, 0.5, NULL, NULL},
     {"no_nvlink", "NICs carry what NVLink would inside nodes", PART_INSIDE,
      "allow_nvlink_for_low_latency_mode=True of DeepEP's buffer; NVSHMEM_DISABLE_P2P; NVSHMEM_DEBUG=INFO: P2P",

@@ -11,72 +11,17 @@ const char *const diagnosis_verdict_names[] = {"healthy", "noise", "explained", 
 
 // ---- causes on rows ----------------------------------------------------------------------------
 
-// The scenario with all causes of the explanation that it can have; false: it can have none.
-static bool changed_scenario(struct scenario *changed, const struct scenario *healthy,
-                             const struct explanation *explanation)
-{
-    bool any = false;
-    scenario_clone(changed, healthy);
-    for (size_t c = 0; c < explanation->count; c++) {
-        struct scenario tried;
-        scenario_clone(&tried, changed);
-        const bool had = cause_apply(explanation->causes[c], &tried, explanation->rank);
-        scenario_release(had ? changed : &tried);
-        if (had)
-            *changed = tried;
-        any = any || had;
-    }
-    if (!any)
-        scenario_release(changed);
-    return any;
-}
-
-// The mean distance of what its ranks measured; NaN where they tell nothing.
-static double ranks_distance(const struct diagnosis_row *row, const double *predicted_us)
-{
-    const struct measured_row *measured = row->judged->measured;
-    double sum = 0;
-    uint32_t said = 0;
-    for (uint32_t r = 0; row_tells_ranks(row) && r < measured->ranks; r++) {
-        if (isnan(measured->rank_us[r]) || isnan(predicted_us[r]))
-            continue;
-        sum += fabs(log(measured->rank_us[r] / predicted_us[r]));
-        said++;
-    }
-    return said ? sum / said : NAN;
-}
-
-// What the explanation makes of a row whose scenario that is.
-static void try_on_row(struct explanation *explanation, size_t index,
-                       const struct diagnosis_row *row, struct scenario *scenario,
-                       const struct engine *engine)
-{
-    double *rank_us = mem_alloc(cluster_ranks(&scenario->cluster), sizeof *rank_us);
-    explanation->predicted_us[index] =
-        row_predict_ranks(scenario, row->judged->measured, engine, rank_us).us;
-    if (row->judged->measured->ranks == cluster_ranks(&scenario->cluster))
-        explanation->ranks_off[index] = ranks_distance(row, rank_us);
-    free(rank_us);
-}
-
 static void try_all_on_row(struct diagnosis *diagnosis, size_t index, size_t first,
                            const struct diagnose_def *def)
 {
     const struct diagnosis_row *row = &diagnosis->rows[index];
-    struct scenario healthy, changed;
+    struct scenario healthy;
     struct error none;
     const bool open = row_counts(row) &&
                       row_open(&healthy, row->judged->measured, def->engine, def->overrides, &none);
-    for (size_t e = first; e < diagnosis->explanation_count; e++) {
-        struct explanation *explanation = &diagnosis->explanations[e];
-        const bool changes = open && changed_scenario(&changed, &healthy, explanation);
-        explanation->predicted_us[index] = row->judged->predicted_us;
-        explanation->ranks_off[index] = NAN;
-        if (open)
-            try_on_row(explanation, index, row, changes ? &changed : &healthy, def->engine);
-        if (changes)
-            scenario_release(&changed);
-    }
+    for (size_t e = first; e < diagnosis->explanation_count; e++)
+        explanation_try(&diagnosis->explanations[e], index, row, open ? &healthy : NULL,
+                        def->engine);
     if (open)
         scenario_release(&healthy);
 }
@@ -86,10 +31,8 @@ static void try_on_rows(struct diagnosis *diagnosis, size_t first, const struct 
 {
     const size_t count = diagnosis->count;
     size_t done = 0;
-    for (size_t e = first; e < diagnosis->explanation_count; e++) {
-        diagnosis->explanations[e].predicted_us = mem_alloc(count, sizeof(double));
-        diagnosis->explanations[e].ranks_off = mem_alloc(count, sizeof(double));
-    }
+    for (size_t e = first; e < diagnosis->explanation_count; e++)
+        explanation_init(&diagnosis->explanations[e], count);
 #pragma omp parallel for schedule(dynamic, 1) default(none)                                        \
     shared(diagnosis, first, def, count, done)
     for (size_t i = 0; i < count; i++) {
@@ -111,15 +54,6 @@ static struct explanation *add_explanation(struct diagnosis *diagnosis)
     return explanation;
 }
 
-static void release_explanation(struct explanation *explanation)
-{
-    for (size_t c = 0; c < explanation->count; c++)
-        free(explanation->texts[c]);
-    free(explanation->changes);
-    free(explanation->predicted_us);
-    free(explanation->ranks_off);
-}
-
 static double half_of(const struct diagnosis_row *row, const struct explanation *explanation)
 {
     return hypot(row->half, DIAGNOSE_SIZE * sqrt((double)explanation->count));
@@ -134,19 +68,29 @@ static double off_on(const struct diagnosis *diagnosis, const struct explanation
     return isnan(explanation->ranks_off[index]) ? mean : fmax(mean, explanation->ranks_off[index]);
 }
 
-// Of rows that are slow, or of the others, those that lie within their intervals.
-static double near_share(const struct diagnosis *diagnosis, const struct explanation *explanation,
-                         bool slow)
+// Rows that are slow, or the others, and those that lie within their intervals.
+struct tally {
+    size_t rows, near;
+};
+
+static struct tally tally_rows(const struct diagnosis *diagnosis,
+                               const struct explanation *explanation, bool slow)
 {
-    size_t rows = 0, near = 0;
+    struct tally tally = {0};
     for (size_t i = 0; i < diagnosis->count; i++) {
         const struct diagnosis_row *row = &diagnosis->rows[i];
         if (!row_counts(row) || (row->verdict == ROW_SLOW) != slow)
             continue;
-        rows++;
-        near += off_on(diagnosis, explanation, i) <= half_of(row, explanation);
+        tally.rows++;
+        tally.near += off_on(diagnosis, explanation, i) <= half_of(row, explanation);
     }
-    return rows ? (double)near / (double)rows : 1;
+    return tally;
+}
+
+// One in four may be elsewhere; of three, one.
+static bool near_enough(struct tally tally)
+{
+    return tally.rows - tally.near <= (tally.rows + 1) / 4;
 }
 
 // Of slow rows. NULL: a healthy cluster's.
@@ -168,11 +112,12 @@ static double mean_off(const struct diagnosis *diagnosis, const struct explanati
 
 static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
 {
-    explanation->near_share = near_share(diagnosis, explanation, true);
+    const struct tally slow = tally_rows(diagnosis, explanation, true);
+    const struct tally others = tally_rows(diagnosis, explanation, false);
+    explanation->near_share = (double)slow.near / (double)slow.rows;
     explanation->error = mean_off(diagnosis, explanation);
-    explanation->explains = explanation->near_share >= 0.75 &&
-                            explanation->error <= mean_off(diagnosis, NULL) / 2 &&
-                            near_share(diagnosis, explanation, false) >= 0.75;
+    explanation->explains = near_enough(slow) && near_enough(others) &&
+                            explanation->error <= mean_off(diagnosis, NULL) / 2;
 }
 
 static bool predicts_same(const struct diagnosis *diagnosis, const struct explanation *a,
@@ -217,7 +162,7 @@ static void weigh_all(struct diagnosis *diagnosis, size_t first)
     for (size_t e = first; e < diagnosis->explanation_count; e++) {
         struct explanation *explanation = &diagnosis->explanations[e];
         if (!changes_rows(diagnosis, explanation) || !adds_to_both(diagnosis, explanation, first)) {
-            release_explanation(explanation);
+            explanation_release(explanation);
             continue;
         }
         weigh_explanation(diagnosis, explanation);
@@ -278,7 +223,7 @@ static void keep_best_ranks(struct diagnosis *diagnosis)
             found = worse;
         }
         if (same < kept)
-            release_explanation(&found);
+            explanation_release(&found);
         else
             diagnosis->explanations[kept++] = found;
     }
@@ -404,6 +349,15 @@ static bool slow_by_chance(const struct diagnosis *diagnosis, double interval_pc
     return (double)diagnosis->of[ROW_SLOW] <= (double)judged * (1 - interval_pct / 100) / 2;
 }
 
+// Whether there is a slow row that causes can be tried on.
+static bool any_slow(const struct diagnosis *diagnosis)
+{
+    for (size_t i = 0; i < diagnosis->count; i++)
+        if (row_counts(&diagnosis->rows[i]) && diagnosis->rows[i].verdict == ROW_SLOW)
+            return true;
+    return false;
+}
+
 static enum diagnosis_verdict sum_up_rows(const struct diagnosis *diagnosis, double interval_pct)
 {
     return !slow_by_chance(diagnosis, interval_pct) ? DIAGNOSIS_UNEXPLAINED
@@ -417,17 +371,11 @@ static enum diagnosis_verdict sum_up_rows(const struct diagnosis *diagnosis, dou
 static bool describe_on(struct explanation *explanation, const struct diagnosis_row *row,
                         const struct diagnose_def *def)
 {
-    struct scenario healthy, changed;
+    struct scenario healthy;
     struct error none;
     if (!row_open(&healthy, row->judged->measured, def->engine, def->overrides, &none))
         return false;
-    const bool can = changed_scenario(&changed, &healthy, explanation);
-    if (can) {
-        for (size_t c = 0; c < explanation->count; c++)
-            explanation->texts[c] = cause_text(explanation->causes[c], &healthy, explanation->rank);
-        explanation->changes = cause_changes(&healthy, &changed);
-        scenario_release(&changed);
-    }
+    const bool can = explanation_describe(explanation, &healthy);
     scenario_release(&healthy);
     return can;
 }
@@ -457,7 +405,7 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
     *diagnosis = (struct diagnosis){0};
     judge_rows(diagnosis, def);
     diagnosis->verdict = sum_up_rows(diagnosis, def->intervals.pct);
-    if (diagnosis->verdict != DIAGNOSIS_UNEXPLAINED)
+    if (diagnosis->verdict != DIAGNOSIS_UNEXPLAINED || !any_slow(diagnosis))
         return;
     try_singles(diagnosis, def);
     if (!any_explains(diagnosis))
@@ -473,7 +421,7 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
 void diagnosis_release(struct diagnosis *diagnosis)
 {
     for (size_t e = 0; e < diagnosis->explanation_count; e++)
-        release_explanation(&diagnosis->explanations[e]);
+        explanation_release(&diagnosis->explanations[e]);
     free(diagnosis->explanations);
     free(diagnosis->rows);
     accuracy_release(&diagnosis->accuracy);

@@ -14,8 +14,8 @@
 #define STUDY_DIAGNOSE_H
 
 #include "study/accuracy.h"
-#include "study/causes.h"
 #include "study/diagnose_rows.h"
+#include "study/explanation.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,22 +24,6 @@
 #define DIAGNOSE_FAR 0.7
 #define DIAGNOSE_PLACE 0.0025
 #define DIAGNOSE_SAME 0.02 // predictions no further apart than that are the same
-
-// One or two causes, and what they make of the rows.
-struct explanation {
-    const struct cause *causes[2];
-    size_t count;
-    uint32_t rank;        // that a cause is about; CAUSE_NO_RANK: none is
-    double *predicted_us; // [rows]
-    double *ranks_off;    // [rows] mean distance of what its ranks measured; NaN: they tell nothing
-    double error;         // mean distance of slow rows, of a logarithm
-    double near_share;    // of slow rows, those within their intervals
-    bool explains;
-    size_t place;   // cause_place; of two, the sum
-    size_t same_as; // first of those that predict the same, by index: its own, or one before
-    char *texts[2]; // of each cause
-    char *changes;  // keys and flags, on the first slow row that it changes
-};
 
 enum diagnosis_verdict {
     DIAGNOSIS_HEALTHY,     // no more is slow than chance leaves outside intervals, and not by much

@@ -368,6 +368,43 @@ START_TEST(nothing_explains_it)
 }
 END_TEST
 
+// Where the one of three rows that is off is not far off, two speak for it.
+START_TEST(two_of_three_rows_do)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, "a,f,x," NORMAL "fp8,dispatch,24,1590,0,s\nb,f,x," NORMAL
+                         "bf16,dispatch,24,2560,0,s\nc,f,x," NORMAL "bf16,combine,24,2650,0,s\n");
+    diagnose_measured(&diagnosis, &measured, "h200-cx7");
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_EXPLAINED);
+    ck_assert(is_first_class(&diagnosis, "nic_half", NULL));
+    ck_assert_double_lt(diagnosis.explanations[0].near_share, 0.7);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+// A compute kernel on one GPU has none of these causes.
+START_TEST(kernels_have_no_cause)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, "a,f,x," NORMAL "fp8,dispatch,24,751,0,s\n");
+    measured.rows[0].phase = PHASE_KERNEL;
+    measured.rows[0].kernel.kind = KERNEL_GEMM_BF16;
+    measured.rows[0].kernel.gemm =
+        (struct gemm_shape){.m = 4096, .n = 4096, .k = 4096, .sm_share = 1};
+    strcpy(measured.rows[0].kernels, "sglang");
+    measured.rows[0].latency_us = 1e6;
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_int_eq(diagnosis.rows[0].verdict, ROW_SLOW);
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_UNEXPLAINED);
+    ck_assert_uint_eq(diagnosis.explanation_count, 0);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
 // Rows that nothing predicts are told apart from those that are judged.
 START_TEST(skips_what_it_cannot_predict)
 {
@@ -437,6 +474,8 @@ int main(void)
     tcase_add_test(tcase, other_cases_are_no_repeats);
     tcase_add_loop_test(tcase, chance_has_no_cause, 0, 2);
     tcase_add_test(tcase, nothing_explains_it);
+    tcase_add_test(tcase, two_of_three_rows_do);
+    tcase_add_test(tcase, kernels_have_no_cause);
     tcase_add_test(tcase, skips_what_it_cannot_predict);
     tcase_add_test(tcase, causes_are_told_apart);
     tcase_add_test(tcase, changes_are_read_back);

@@ -61,22 +61,46 @@ static const char *kind(const struct compare_options *options)
     return over_steps(options) ? "steps" : "compare";
 }
 
-static void add_compared(struct table *table, const struct compared *row, bool steps, bool asked)
+// Those that are not always there.
+struct compare_columns {
+    bool steps, intervals, rates;
+};
+
+// What simulate predicts, as users of DeepEP count.
+static void add_rates(struct table *table, const struct compared *row)
+{
+    const struct deepep_unit none = {0}, *unit = row->has_unit ? &row->unit : &none;
+    TABLE_ADD(table, cell_real(deepep_unit_inter_GBps(unit, row->simulate_us)),
+              cell_real(deepep_unit_intra_GBps(unit, row->simulate_us)));
+}
+
+static bool any_unit(const struct comparison *comparison)
+{
+    for (size_t i = 0; i < comparison->count; i++)
+        if (comparison->rows[i].has_unit)
+            return true;
+    return false;
+}
+
+static void add_compared(struct table *table, const struct compared *row,
+                         const struct compare_columns *columns)
 {
     const struct interval *simulate = &row->simulate_interval_us;
     const struct interval *estimate = &row->estimate_interval_us;
     TABLE_ADD(table, cell_count(row->tokens));
-    if (steps)
+    if (columns->steps)
         TABLE_ADD(table, cell_count(row->layer), cell_count(row->step));
     TABLE_ADD(table, cell_text(phase_names[row->phase]));
-    if (steps)
+    if (columns->steps)
         TABLE_ADD(table, cell_text(row->slowest ? "slowest" : "mean"));
     TABLE_ADD(table, cell_text(row->dispatcher), cell_real(row->simulate_us));
-    if (asked)
+    if (columns->intervals)
         TABLE_ADD(table, cell_real(simulate->low), cell_real(simulate->high));
     TABLE_ADD(table, cell_real(row->estimate_us));
-    if (asked)
+    if (columns->intervals)
         TABLE_ADD(table, cell_real(estimate->low), cell_real(estimate->high));
+    if (columns->rates)
+        add_rates(table, row);
     TABLE_ADD(table, cell_real(row->measured ? row->measured->latency_us : NAN),
               cell_real(off_pct(row->simulate_us, row->measured)),
               cell_real(off_pct(row->estimate_us, row->measured)),
@@ -86,16 +110,20 @@ static void add_compared(struct table *table, const struct compared *row, bool s
 static struct table *comparison_table(const struct compare_options *options,
                                       const struct comparison *comparison)
 {
-    const bool steps = over_steps(options), asked = comparison->pct > 0;
-    struct table *table = table_new(kind(options), steps ? "tokens_per_gpu layer step phase stat"
-                                                         : "tokens_per_gpu phase");
+    const struct compare_columns columns = {.steps = over_steps(options),
+                                            .intervals = comparison->pct > 0,
+                                            .rates = any_unit(comparison)};
+    struct table *table =
+        table_new(kind(options),
+                  columns.steps ? "tokens_per_gpu layer step phase stat" : "tokens_per_gpu phase");
     table_columns(table, "dispatcher simulate_us");
-    table_columns(table, asked ? "simulate_low_us simulate_high_us" : "");
+    table_columns(table, columns.intervals ? "simulate_low_us simulate_high_us" : "");
     table_columns(table, "estimate_us");
-    table_columns(table, asked ? "estimate_low_us estimate_high_us" : "");
+    table_columns(table, columns.intervals ? "estimate_low_us estimate_high_us" : "");
+    table_columns(table, columns.rates ? "simulate_rdma_GBps simulate_nvl_GBps" : "");
     table_columns(table, "measured_us simulate_pct estimate_pct measured_id");
     for (size_t i = 0; i < comparison->count; i++)
-        add_compared(table, &comparison->rows[i], steps, asked);
+        add_compared(table, &comparison->rows[i], &columns);
     return table;
 }
 

@@ -1,6 +1,7 @@
 #include "cli/print.h"
 
 #include "cli/output.h"
+#include "study/deepep_unit.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -173,6 +174,52 @@ struct table *timing_table(const struct schedule *schedule, const struct timing 
     }
 }
 
+// ---- as users of DeepEP count -------------------------------------------------------------------
+
+static double phase_us(const struct timing *timing, enum phase phase)
+{
+    return timing_span(timing, phase).latency_mean_ps / 1e6;
+}
+
+static void add_unit_json(json_t *rates, const struct deepep_unit *unit, enum phase phase,
+                          double us)
+{
+    char text[DEEPEP_UNIT_BYTES];
+    json_t *rate = json_object();
+    json_object_set_new(rate, "phase", json_string(phase_names[phase]));
+    json_object_set_new(rate, "inter_GBps", table_json_real(deepep_unit_inter_GBps(unit, us)));
+    json_object_set_new(rate, "intra_GBps", table_json_real(deepep_unit_intra_GBps(unit, us)));
+    json_object_set_new(rate, "text", json_string(deepep_unit_text(unit, us, text)));
+    json_array_append_new(rates, rate);
+}
+
+static void unit_json(json_t *document, const struct schedule *schedule,
+                      const struct timing *timing)
+{
+    json_t *rates = json_array();
+    struct deepep_unit unit;
+    for (enum phase p = 0; p < PHASE_COUNT; p++)
+        if (timing->phases[p].present && deepep_unit_of(&unit, schedule, p))
+            add_unit_json(rates, &unit, p, phase_us(timing, p));
+    if (json_array_size(rates))
+        json_object_set(document, "as_deepep_counts", rates);
+    json_decref(rates);
+}
+
+static void print_unit(FILE *out, const struct schedule *schedule, const struct timing *timing)
+{
+    const char *before = "\nas DeepEP counts: ";
+    char text[DEEPEP_UNIT_BYTES];
+    for (enum phase p = 0; p < PHASE_COUNT; p++) {
+        struct deepep_unit unit;
+        if (!timing->phases[p].present || !deepep_unit_of(&unit, schedule, p))
+            continue;
+        fprintf(out, "%s%s %s", before, phase_names[p],
+                deepep_unit_text(&unit, phase_us(timing, p), text));
+        before = "; ";
+    }
+}
+
 void timing_json(json_t *document, const struct schedule *schedule, const struct timing *timing,
                  const struct confidence *confidence)
 {
@@ -185,6 +232,7 @@ void timing_json(json_t *document, const struct schedule *schedule, const struct
     confidence_json(confidence, timing, document);
     json_object_set_new(document, "links", json_rows(links_table(schedule, timing)));
     json_object_set_new(document, "copies", copies);
+    unit_json(document, schedule, timing);
     json_object_set_new(document, "events", json_integer((json_int_t)timing->events));
     json_object_set_new(document, "path", json_rows(path_table(timing)));
 }
@@ -212,6 +260,7 @@ void timing_report(FILE *out, const struct schedule *schedule, const struct timi
                 timing->ranks_per_token);
     if (timing->events)
         fprintf(out, "   events %llu", (unsigned long long)timing->events);
+    print_unit(out, schedule, timing);
     fprintf(out, "\n\nwhat binds\n");
     for (enum phase p = 0; p < PHASE_COUNT; p++)
         if (timing->phases[p].present && timing->phases[p].bound_ps > 0)

@@ -114,6 +114,7 @@ static void add_row(struct comparison *comparison, const struct scenario *scenar
     row.estimate_interval_us =
         interval_at(&answers->estimate_uncertainties, &row, row.estimate_us, comparison->pct);
     strcpy(row.dispatcher, scenario->dispatcher.name);
+    row.has_unit = deepep_unit_of(&row.unit, scenario->schedule, row.phase);
     comparison->rows = mem_grow(comparison->rows, comparison->count + 1, sizeof row);
     comparison->rows[comparison->count++] = row;
 }

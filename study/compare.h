@@ -4,6 +4,7 @@
 #define STUDY_COMPARE_H
 
 #include "scenario/scenario.h"
+#include "study/deepep_unit.h"
 #include "study/extrapolate.h"
 #include "study/interval.h"
 #include "study/rows/measured.h"
@@ -17,6 +18,8 @@ struct compared {
     bool slowest; // of the slowest rank; otherwise the mean over ranks
     char dispatcher[FIELD_TEXT_BYTES];
     double simulate_us, estimate_us;
+    bool has_unit; // users of the dispatcher count in `unit`
+    struct deepep_unit unit;
     struct interval simulate_interval_us, estimate_interval_us; // NaN: none asked, or not known
     const struct measured_row *measured;                        // NULL: none for this very case
 };

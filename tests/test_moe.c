@@ -18,17 +18,23 @@ static const struct {
     uint32_t hidden, experts, topk, groups, topk_groups, shared, intermediate, layers, dense;
     enum dtype dispatch, weight;
 } shapes[] = {
-    {"deepseek-v3", 7168, 256, 8, 8, 4, 1, 2048, 58, 3, DTYPE_FP8, DTYPE_FP8},
     {"deepseek-v2", 5120, 160, 6, 8, 3, 2, 1536, 59, 1, DTYPE_BF16, DTYPE_BF16},
     {"deepseek-v2-lite", 2048, 64, 6, 1, 1, 2, 1408, 26, 1, DTYPE_BF16, DTYPE_BF16},
-    {"qwen3-235b-a22b", 4096, 128, 8, 1, 1, 0, 1536, 94, 0, DTYPE_BF16, DTYPE_BF16},
-    {"qwen3-30b-a3b", 2048, 128, 8, 1, 1, 0, 768, 48, 0, DTYPE_BF16, DTYPE_BF16},
-    {"kimi-k2", 7168, 384, 8, 1, 1, 1, 2048, 60, 1, DTYPE_FP8, DTYPE_FP8},
+    {"deepseek-v3", 7168, 256, 8, 8, 4, 1, 2048, 58, 3, DTYPE_FP8, DTYPE_FP8},
+    {"deepseek-v3.2", 7168, 256, 8, 8, 4, 1, 2048, 58, 3, DTYPE_FP8, DTYPE_FP8},
     {"glm-4.5", 5120, 160, 8, 1, 1, 1, 1536, 89, 3, DTYPE_BF16, DTYPE_BF16},
+    {"glm-4.6", 5120, 160, 8, 1, 1, 1, 1536, 89, 3, DTYPE_BF16, DTYPE_BF16},
+    {"gpt-oss-120b", 2880, 128, 4, 1, 1, 0, 2880, 36, 0, DTYPE_BF16, DTYPE_MXFP4},
+    {"gpt-oss-20b", 2880, 32, 4, 1, 1, 0, 2880, 24, 0, DTYPE_BF16, DTYPE_MXFP4},
+    {"kimi-k2", 7168, 384, 8, 1, 1, 1, 2048, 60, 1, DTYPE_FP8, DTYPE_FP8},
+    {"kimi-k2-thinking", 7168, 384, 8, 1, 1, 1, 2048, 60, 1, DTYPE_BF16, DTYPE_INT4},
+    {"llama-4-maverick", 5120, 128, 1, 1, 1, 1, 8192, 24, 24, DTYPE_BF16, DTYPE_BF16},
+    {"minimax-m2", 3072, 256, 8, 1, 1, 0, 1536, 62, 0, DTYPE_FP8, DTYPE_FP8},
     {"mixtral-8x7b", 4096, 8, 2, 1, 1, 0, 14336, 32, 0, DTYPE_BF16, DTYPE_BF16},
     {"olmoe", 2048, 64, 8, 1, 1, 0, 1024, 16, 0, DTYPE_BF16, DTYPE_BF16},
-    {"gpt-oss-20b", 2880, 32, 4, 1, 1, 0, 2880, 24, 0, DTYPE_BF16, DTYPE_MXFP4},
-    {"gpt-oss-120b", 2880, 128, 4, 1, 1, 0, 2880, 36, 0, DTYPE_BF16, DTYPE_MXFP4},
+    {"qwen3-235b-a22b", 4096, 128, 8, 1, 1, 0, 1536, 94, 0, DTYPE_BF16, DTYPE_BF16},
+    {"qwen3-30b-a3b", 2048, 128, 8, 1, 1, 0, 768, 48, 0, DTYPE_BF16, DTYPE_BF16},
+    {"qwen3-next-80b-a3b", 2048, 512, 10, 1, 1, 1, 512, 48, 0, DTYPE_BF16, DTYPE_BF16},
 };
 
 START_TEST(preset_shapes)
@@ -69,9 +75,19 @@ START_TEST(every_preset_is_listed_in_order)
 END_TEST
 
 // A published configuration says the same of a model as its preset, to the last field.
-static const char *const published[] = {"deepseek-v3", "qwen3-235b-a22b", "mixtral-8x7b",
-                                        "gpt-oss-20b", "kimi-k2",         "glm-4.5",
-                                        "olmoe",       "deepseek-v2-lite"};
+static const char *const published[] = {"deepseek-v3",
+                                        "qwen3-235b-a22b",
+                                        "mixtral-8x7b",
+                                        "gpt-oss-20b",
+                                        "kimi-k2",
+                                        "glm-4.5",
+                                        "olmoe",
+                                        "deepseek-v2-lite",
+                                        "deepseek-v3.2",
+                                        "minimax-m2",
+                                        "qwen3-next-80b-a3b",
+                                        "kimi-k2-thinking",
+                                        "llama-4-maverick"};
 
 START_TEST(config_equals_preset)
 {
@@ -267,6 +283,8 @@ static const struct {
     {"tests/data/config/mixtral-8x7b.json:gated=false", "name", "mixtral-8x7b*"},
     {"deepseek-r1", "name", "deepseek-v3"},
     {"deepseek-r1:topk=4", "name", "deepseek-v3*"},
+    {"qwen3-next", "experts", "512"},
+    {"kimi-k2.5", "weight_group", "32"},
 };
 
 START_TEST(changed_keys)
@@ -388,7 +406,7 @@ static const struct {
 } bad_names[] = {
     {"deepsek-v3", "'deepsek-v3': no such model; did you mean 'deepseek-v3'? Expected a file or "
                    "one of deepseek-v2, "},
-    {"glm-4.6", "'glm-4.6': no such model; did you mean 'glm-4.5'? "},
+    {"glm-4.55", "'glm-4.55': no such model; did you mean 'glm-4.5'? "},
     {"nothing-like-it", "'nothing-like-it': no such model; expected a file or one of "},
     {"", "'': no such model; "},
     {"absent.yaml", "absent.yaml: "},

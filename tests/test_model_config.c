@@ -200,6 +200,18 @@ static const struct {
     {"{'model_type': 'x', " SIZES "'num_experts': 16, 'num_experts_per_tok': 2, "
      "'intermediate_size': 44, 'shared_expert_intermediate_size': 0, 'moe_latent_size': 0}",
      "shared_experts=0 intermediate=44 latent=0", NULL},
+    {"{'model_type': 'motif', " SIZES "'num_experts': 16, 'experts_top_k': 3, "
+     "'moe_intermediate_size': 32, 'n_dense_first_layers': 2, 'interleave_moe_layer_step': 1, "
+     "'route_norm': true, 'route_scale': 2.0, 'score_func': 'sigmoid', 'num_shared_experts': 1, "
+     "'load_balance_coeff': 0.1, 'score_before_experts': false, 'hidden_act': 'silu'}",
+     "topk=3 moe_layers=2..7 routed_scaling=2 score=sigmoid normalise=true", NULL},
+    {"{'model_type': 'cohere2_moe', " SIZES "'num_experts': 16, 'num_experts_per_tok': 2, "
+     "'intermediate_size': 24, 'num_shared_experts': 2, 'expert_selection_fn': 'sigmoid', "
+     "'first_k_dense_replace': 1, 'prefix_dense_intermediate_size': 99, "
+     "'shared_expert_combination_strategy': 'average', 'use_gated_activation': false}",
+     "score=sigmoid gated=false moe_layers=1..7 shared_intermediate=48", NULL},
+    {"{'model_type': 'git', " SIZES MOE ", 'intermediate_size': 48, 'residual_moe': true}",
+     "shared_experts=1 shared_intermediate=48 intermediate=32", NULL},
     // said: what contradicts, and what was not read
     {"{'model_type': 'x', " SIZES MOE ", 'num_local_experts': 32}", "experts=16",
      "num_local_experts: 32, but num_experts says 16, which is taken"},

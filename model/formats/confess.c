@@ -26,6 +26,10 @@ static const char *const harmless[] = {
     "moe_drop_tokens",
     "moe_random_routing_dropped_token",
     "router_dropout",
+    "scale_router_input",
+    "score_before_experts",
+    "shared_expert_combination_strategy",
+    "shared_moe_mode",
     "moe_train_capacity_factor",
     "expert_dropout",
     "router_aux_loss_factor",
@@ -82,6 +86,8 @@ static const char *const harmless[] = {
     "num_fused_shared_experts",
     "moe_dense_experts_token_type_id",
     // what is not an MoE layer's: dense layers, attention, caches of keys and values, embeddings
+    "prefix_dense_intermediate_size",
+    "prefix_dense_sliding_window_pattern",
     "dense_intermediate_size",
     "num_kv_shared_layers",
     "dense_ffn_hidden_size",
@@ -130,6 +136,8 @@ static const char *const harmless[] = {
     "expert_type",
     "num_experts_total",
     "swiglu_limits_shared",
+    "expert_swiglu_limit_list",
+    "share_expert_swiglu_limit_list",
     "router_init_std",
     "expert_init_std",
 };

@@ -153,6 +153,8 @@ static const struct rule_key {
     {"num_dense_layers", from_layer},
     {"n_dense_layers", from_layer},
     {"num_first_dense_layers", from_layer},
+    {"n_dense_first_layers", from_layer},
+    {"num_leading_dense_layers", from_layer},
     {"moe_layer_num_skipped", from_layer},
     {"moe_layer_start_index", from_layer},
     {"moe_layer_end_index", until},

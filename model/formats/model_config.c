@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/preset.h"
+#include "model/formats/config_family.h"
 #include "model/formats/config_layers.h"
 #include "model/formats/confess.h"
 #include "model/formats/quantisation.h"
@@ -201,141 +202,6 @@ static bool read_config_row(struct config_reading *config, const struct config_r
                                             : config_take(config, row->field, key, value);
 }
 
-// ---- families -----------------------------------------------------------------------------------
-
-// What the code of a family does though its configuration may not say so.
-enum family_trait {
-    SIGMOID = 1,   // the router's scores
-    RAW = 2,       // weights are not divided by their sum
-    DENSE_FFN = 4, // of intermediate_size, beside the experts of every MoE layer: a shared expert
-    OUTSIDE = 8,   // experts' modules stand beside the MLP
-};
-static const struct family {
-    const char *type;
-    unsigned traits;
-} families[] = {
-    {"deepseek_v3", SIGMOID},
-    {"kimi_k2", SIGMOID},
-    {"kimi_linear", SIGMOID},
-    {"glm4_moe", SIGMOID},
-    {"glm4v_moe", SIGMOID},
-    {"glm_moe_dsa", SIGMOID},
-    {"minimax_m2", SIGMOID},
-    {"nemotron_h", SIGMOID},
-    {"lfm2_moe", SIGMOID},
-    {"afmoe", SIGMOID},
-    {"dots1", SIGMOID},
-    {"exaone_moe", SIGMOID},
-    {"solar_open", SIGMOID},
-    {"mimo_v2", SIGMOID},
-    {"llama4", SIGMOID | RAW | DENSE_FFN},
-    {"gemma4", DENSE_FFN | OUTSIDE},
-};
-
-static unsigned traits_of(const struct config_reading *config)
-{
-    for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
-        if (config_is_family(config, families[i].type))
-            return families[i].traits;
-    return 0;
-}
-
-// Of the router: how it makes scores, and what a group limit is worth.
-static void read_router(struct config_reading *config, unsigned traits)
-{
-    static const char *const keys[] = {"scoring_func",
-                                       "score_func",
-                                       "score_function",
-                                       "expert_selection_fn",
-                                       "moe_router_activation_func",
-                                       "moe_router_activation",
-                                       "moe_router_score_function",
-                                       "router_score_function",
-                                       "moe_score_func"};
-    struct moe *moe = config->moe;
-    const char *text = "", *method = config_text(config, "topk_method");
-    char quoted[ERROR_QUOTE_BYTES];
-    size_t key = 0;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *said = config_text(config, keys[i]);
-        config_took(config, config_get(config, keys[i]));
-        if (*said && !*text) {
-            text = said;
-            key = i;
-        }
-    }
-    const bool bias = !strcmp(config_text(config, "use_expert_bias"), "true") ||
-                      !strcmp(config_text(config, "moe_router_use_sigmoid"), "true");
-    config_took(config, config_get(config, "moe_router_use_sigmoid"));
-    config_took(config, config_get(config, "topk_method"));
-    if (!strcmp(text, "sigmoid") ||
-        (!*text && ((traits & SIGMOID) || bias || !strcmp(method, "noaux_tc"))))
-        moe->score = SCORE_SIGMOID;
-    else if (*text && strcmp(text, "softmax"))
-        notice("%s: %s '%s' is unknown; weights are made by softmax", doc_name(config->doc),
-               keys[key], error_quote(text, quoted));
-    if (*text)
-        config_say(config, "score", (struct config_place){keys[key], DOC_NONE});
-    if (!strcmp(method, "greedy"))
-        moe->groups = moe->topk_groups = 1;
-    if ((traits & RAW) && !config_said(config, "normalise"))
-        moe->normalise = false;
-}
-
-// An activation that takes one matrix's product is of an expert without a gate.
-static void read_gate(struct config_reading *config)
-{
-    static const char *const keys[] = {"moe_hidden_act",  "mlp_hidden_act",
-                                       "ffn_act_fn.name", "ffn_config.ffn_act_fn",
-                                       "hidden_act",      "hidden_activation"};
-    static const char *const gated[] = {"silu", "swish", "swiglu", "gelu", "geglu", "situ"};
-    char quoted[ERROR_QUOTE_BYTES];
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *text = config_text(config, keys[i]);
-        if (!*text)
-            continue;
-        config->moe->gated = strncmp(text, "relu", 4) && strcmp(text, "squared_relu");
-        config_say(config, "gated", (struct config_place){keys[i], config_get(config, keys[i])});
-        for (size_t g = 0; g < sizeof gated / sizeof gated[0]; g++)
-            if (!config->moe->gated || strstr(text, gated[g]))
-                return;
-        notice("%s: %s '%s' is unknown; experts are taken to have a gate", doc_name(config->doc),
-               keys[i], error_quote(text, quoted));
-        return;
-    }
-}
-
-// One width of all shared experts together, but where the key's is that of each.
-static bool settle_shared(struct config_reading *config, unsigned traits)
-{
-    struct moe *moe = config->moe;
-    const bool counted = config_said(config, "shared_experts");
-    if ((traits & DENSE_FFN) && !counted && !config_said(config, "shared_intermediate")) {
-        const doc_node width = config_get(config, "intermediate_size");
-        moe->shared_experts = 1;
-        config_say(config, "shared_experts", (struct config_place){"model_type", DOC_NONE});
-        return width == DOC_NONE ||
-               config_take(config, "shared_intermediate", "intermediate_size", width);
-    }
-    if (!config_said(config, "shared_intermediate"))
-        return true;
-    const struct config_place *width = &config->place[config_row("shared_intermediate")];
-    if (!counted)
-        moe->shared_experts = 1;
-    else if (moe->shared_experts == 0) {
-        notice("%s:%zu: %s: %u, but there are no shared experts", doc_name(config->doc),
-               doc_line(config->doc, width->node), width->key, moe->shared_intermediate);
-        moe->shared_intermediate = 0;
-    } else if (!strcmp(width->key, "moe_shared_expert_intermediate_size")) {
-        if (moe->shared_intermediate > (1u << 24) / moe->shared_experts)
-            return doc_error(config->doc, width->node, config->err,
-                             "%s: %u x %u shared experts: expected at most %u in all", width->key,
-                             moe->shared_intermediate, moe->shared_experts, 1u << 24);
-        moe->shared_intermediate *= moe->shared_experts;
-    }
-    return true;
-}
-
 // ---- names --------------------------------------------------------------------------------------
 
 // The part of a path before `end`, up to the slash before it; its length 0: there is none.
@@ -455,15 +321,16 @@ bool model_config_read(struct object_reading *reading)
                                     .moe = reading->object,
                                     .err = reading->err};
     find_language_model(&config);
-    const unsigned traits = traits_of(&config);
+    const unsigned traits = config_traits(&config);
     if (!read_experts(&config))
         return false;
     for (size_t i = 0; i < CONFIG_ROWS; i++)
         if (!read_config_row(&config, &config_rows[i]))
             return false;
-    read_router(&config, traits);
-    read_gate(&config);
-    if (!settle_shared(&config, traits) || !quantisation_read(&config, traits & OUTSIDE))
+    config_read_router(&config, traits);
+    config_read_gate(&config);
+    if (!config_settle_shared(&config, traits) ||
+        !quantisation_read(&config, traits & CONFIG_OUTSIDE))
         return false;
     read_inference_dtype(&config);
     read_published(&config);

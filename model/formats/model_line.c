@@ -18,18 +18,12 @@
 static const struct {
     const char *name, *preset;
 } other_names[] = {
-    {"deepseek-r1", "deepseek-v3"},
-    {"deepseek-v3.1", "deepseek-v3"},
-    {"deepseek-v3-0324", "deepseek-v3"},
-    {"deepseek-r1-0528", "deepseek-v3"},
-    {"kimi-k2-instruct", "kimi-k2"},
-    {"kimi-k2-0905", "kimi-k2"},
-    {"kimi-k2.5", "kimi-k2-thinking"},
-    {"minimax-m2.5", "minimax-m2"},
-    {"minimax-m2.7", "minimax-m2"},
-    {"qwen3-coder-30b-a3b", "qwen3-30b-a3b"},
-    {"qwen3-next", "qwen3-next-80b-a3b"},
-    {"mixtral", "mixtral-8x7b"},
+    {"deepseek-r1", "deepseek-v3"},       {"deepseek-v3.1", "deepseek-v3"},
+    {"deepseek-v3-0324", "deepseek-v3"},  {"deepseek-r1-0528", "deepseek-v3"},
+    {"kimi-k2-instruct", "kimi-k2"},      {"kimi-k2-0905", "kimi-k2"},
+    {"kimi-k2.5", "kimi-k2-thinking"},    {"minimax-m2.5", "minimax-m2"},
+    {"minimax-m2.7", "minimax-m2"},       {"qwen3-coder-30b-a3b", "qwen3-30b-a3b"},
+    {"qwen3-next", "qwen3-next-80b-a3b"}, {"mixtral", "mixtral-8x7b"},
     {"gpt-oss", "gpt-oss-120b"},
 };
 

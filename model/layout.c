@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 void layout_release(struct layout *layout)
@@ -129,4 +130,23 @@ bool layout_contiguous(struct layout *layout, uint32_t experts, uint32_t ranks, 
 bool layout_round_robin(struct layout *layout, uint32_t experts, uint32_t ranks, struct error *err)
 {
     return deal_experts(layout, experts, ranks, ranks, err);
+}
+
+void layout_fuse_shared(struct layout *fused, const struct layout *layout, uint32_t shared)
+{
+    const uint32_t more = layout->ranks * shared;
+    uint32_t *slot_expert = mem_alloc(layout->slots + more, sizeof *slot_expert);
+    uint32_t slot = 0;
+    struct error none;
+    for (uint32_t r = 0; r < layout->ranks; r++) {
+        for (uint32_t s = layout->rank_slot[r]; s < layout->rank_slot[r + 1]; s++)
+            slot_expert[slot++] = layout->slot_expert[s];
+        for (uint32_t s = 0; s < shared; s++)
+            slot_expert[slot++] = layout->experts + r * shared + s;
+    }
+    const bool ok =
+        layout_from_slots(fused, slot_expert, slot, layout->experts + more, layout->ranks, &none);
+    assert(ok); // every rank has as many more, so shares stay as they were
+    (void)ok;
+    free(slot_expert);
 }

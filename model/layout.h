@@ -36,6 +36,10 @@ bool layout_from_slots(struct layout *layout, const uint32_t *slot_expert, uint3
 // What layout_from_slots refuses of sizes alone.
 bool layout_sizes_check(uint32_t slots, uint32_t experts, uint32_t ranks, struct error *err);
 
+// `shared` slots more on every rank, behind its others, each for an expert of its own: ids from
+// layout->experts on, a rank's together.
+void layout_fuse_shared(struct layout *fused, const struct layout *layout, uint32_t shared);
+
 // A copy of its own.
 void layout_copy(struct layout *copy, const struct layout *layout);
 

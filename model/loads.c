@@ -394,6 +394,27 @@ void loads_expect(struct loads *loads, const struct routing *routing, const stru
     free(rates.slot);
 }
 
+void loads_fuse_shared(struct loads *loads, const struct layout *layout, uint32_t shared)
+{
+    const uint32_t per_node = loads->ranks / loads->nodes;
+    double *slot_tokens = mem_alloc(loads->slots + loads->ranks * shared, sizeof *slot_tokens);
+    uint32_t slot = 0;
+    for (uint32_t r = 0; r < loads->ranks; r++) {
+        const double tokens = loads->tokens[r];
+        loads->expert_copies[(size_t)r * loads->ranks + r] += tokens * shared;
+        loads->rank_copies[(size_t)r * loads->ranks + r] = tokens;
+        loads->node_copies[(size_t)r * loads->nodes + r / per_node] = tokens;
+        for (uint32_t s = layout->rank_slot[r]; s < layout->rank_slot[r + 1]; s++)
+            slot_tokens[slot++] = loads->slot_tokens[s];
+        for (uint32_t s = 0; s < shared; s++)
+            slot_tokens[slot++] = tokens;
+    }
+    free(loads->slot_tokens);
+    loads->slot_tokens = slot_tokens;
+    loads->slots = slot;
+    loads->topk += shared;
+}
+
 void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes)
 {
     loads_init(loads, ranks, nodes, 1);

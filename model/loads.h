@@ -45,6 +45,12 @@ void loads_count(struct loads *loads, const struct routing *routing, const struc
 void loads_expect(struct loads *loads, const struct routing *routing, const struct layout *layout,
                   uint32_t nodes);
 
+// Adds `shared` choices to every token, served on its own rank, by slots that layout_fuse_shared
+// puts behind the rank's others: `layout` is as it was before. So SGLang fuses shared experts under
+// expert parallelism (deepep_waterfill.py, expand_topk_with_shared_expert: the source rank's own
+// slot).
+void loads_fuse_shared(struct loads *loads, const struct layout *layout, uint32_t shared);
+
 // A byte matrix as loads: rank_copies[source * ranks + rank] = bytes; the other counts are zero.
 void loads_from_bytes(struct loads *loads, const uint64_t *bytes, uint32_t ranks, uint32_t nodes);
 

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+static const char *const shared_names[] = {"apart", "routed", NULL};
 static const char *const score_names[] = {"sigmoid", "softmax", NULL};
 
 // clang-format off
@@ -26,6 +27,9 @@ const struct field moe_fields[] = {
     U32(groups, 1, MOE_MAX_EXPERTS, "groups of experts; 1: no group limit"),
     U32(topk_groups, 1, MOE_MAX_EXPERTS, "groups that a token may use (default: all)"),
     U32(shared_experts, 0, MOE_MAX_EXPERTS, "experts that every token goes to, on its own GPU"),
+    NAMED(shared, shared_names,
+          "shared experts run apart, or routed: fused, as choices more to a slot of the token's own "
+          "rank"),
     U32(intermediate, 1, 1 << 20, "inner width of a routed expert"),
     U32(shared_intermediate, 0, 1 << 24,
         "inner width of all shared experts together (default: shared_experts x intermediate)"),
@@ -193,10 +197,33 @@ static const char *group_fault(const struct moe *moe, struct error *err)
     return NULL;
 }
 
+// Fused shared experts are of the routed ones' shape.
+static const char *fused_fault(const struct moe *moe, struct error *err)
+{
+    const uint32_t fused = moe_fused_experts(moe);
+    if (moe->shared == SHARED_ROUTED && !fused)
+        return preset_fault(err, "shared", "routed: expected shared_experts");
+    if (fused && moe->latent)
+        return preset_fault(err, "shared",
+                            "routed: expected experts of the hidden state's width, "
+                            "not of a latent space");
+    if (fused && moe->shared_intermediate != fused * moe->intermediate)
+        return preset_fault(err, "shared",
+                            "routed: expected shared experts as wide as routed ones, "
+                            "%u of %u",
+                            fused, moe->intermediate);
+    if (fused && moe->topk + fused > MOE_MAX_TOPK)
+        return preset_fault(err, "shared",
+                            "routed: top-%u and %u more: expected at most %d choices", moe->topk,
+                            fused, MOE_MAX_TOPK);
+    return NULL;
+}
+
 const char *moe_fault(void *object, struct error *err)
 {
     struct moe *moe = object;
     const char *key = zero_fault(moe, err);
+    key = key ? key : fused_fault(moe, err);
     if (key)
         return key;
     if (moe->weight_dtype == DTYPE_NVFP4_IN_KERNEL)

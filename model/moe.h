@@ -7,6 +7,10 @@
 #include "model/formats/dtype.h"
 #include "model/formats/layer_set.h"
 
+// Where shared experts run: beside the others, each token's on its own rank; or fused into the
+// routed ones, as one more choice a token.
+enum shared { SHARED_APART, SHARED_ROUTED };
+
 enum score { SCORE_SIGMOID, SCORE_SOFTMAX }; // how the router turns logits into scores
 
 #define MOE_MAX_EXPERTS 4096
@@ -21,6 +25,7 @@ struct moe {
     uint32_t groups;      // of experts, for group-limited routing; 1: none
     uint32_t topk_groups; // groups a token may use; = groups: no limit
     uint32_t shared_experts;
+    enum shared shared;
     uint32_t intermediate;             // of one routed expert
     uint32_t shared_intermediate;      // of all shared experts together
     uint32_t layers;                   // MoE layers of the model
@@ -53,12 +58,19 @@ void moe_place_layers(struct moe *moe, uint32_t dense_layers, uint32_t layers);
 // Every member that has a sensible default; the shape (hidden, experts, topk, intermediate) is 0.
 struct moe moe_default(void);
 
-// Reads a preset's name ("deepseek-v3", or another of the same shape: "deepseek-r1"), a path to a file
-// of ours, to a published configuration (model/formats/model_config.h) or to the folder that holds
-// one, or any of them with keys changed behind it: NAME:key=value,key=value. A word without '/' or
+// Reads a preset's name ("deepseek-v3", or another of the same shape: "deepseek-r1"), a path to a
+// file of ours, to a published configuration (model/formats/model_config.h) or to the folder that
+// holds one, or any of them with keys changed behind it: NAME:key=value,key=value. A word without
+// '/' or
 // '.' is a preset's name; unknown: the nearest is named. provenance, when not NULL, has
 // moe_field_count zeroed entries, released by the caller.
 bool moe_load(const char *what, struct moe *moe, struct provenance *provenance, struct error *err);
+
+// Shared experts that are choices of every token; 0 where they run apart.
+static inline uint32_t moe_fused_experts(const struct moe *moe)
+{
+    return moe->shared == SHARED_ROUTED ? moe->shared_experts : 0;
+}
 
 // Refuses a shape that cannot be: topk > experts, experts not divisible by groups, topk_groups >
 // groups, fewer than topk experts in the allowed groups, a zero where there must be something,

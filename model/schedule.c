@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const phase_names[] = {"rmsnorm", "router", "notify",   "dispatch", "experts",
-                                   "combine", "shared", "alltoall", "layer",    "kernel", NULL};
+const char *const phase_names[] = {"rmsnorm", "router",  "notify", "dispatch",
+                                   "experts", "combine", "shared", "alltoall",
+                                   "layer",   "kernel",  NULL};
 const char *const stage_names[] = {"inter", "intra", NULL};
 
 bool phase_moves(enum phase phase)
@@ -96,16 +97,17 @@ void schedule_layer(struct schedule *schedule, const struct moe *moe, const stru
     for (enum phase phase = 0; phase < PHASE_ALLTOALL; phase++)
         schedule->present[phase] = true;
     schedule->present[PHASE_NOTIFY] = dispatcher->counts == COUNTS_EXCHANGE;
-    schedule->present[PHASE_SHARED] = moe->shared_intermediate > 0;
+    schedule->moe.topk += moe_fused_experts(moe);
+    schedule->present[PHASE_SHARED] = moe->shared_intermediate > 0 && !moe_fused_experts(moe);
     if (dispatcher->dedupe == DEDUPE_ALL || dispatcher->counts == COUNTS_PADDED)
         fill_all(schedule);
     struct transfer *dispatch = &schedule->transfers[0], *combine = &schedule->transfers[1];
     *dispatch = make_transfer(schedule, PHASE_DISPATCH);
     dispatch->token_bytes = dispatcher_dispatch_bytes(
-        dispatcher, moe, layout->rank_slot[loads->ranks] / schedule->fabric.nodes);
+        dispatcher, &schedule->moe, layout->rank_slot[loads->ranks] / schedule->fabric.nodes);
     set_chunks(dispatch, dispatcher->chunk_tokens, loads);
     *combine = make_transfer(schedule, PHASE_COMBINE);
-    combine->token_bytes = dispatcher_combine_bytes(dispatcher, moe);
+    combine->token_bytes = dispatcher_combine_bytes(dispatcher, &schedule->moe);
     set_chunks(combine, dispatcher->combine_chunk_tokens, loads);
 }
 

@@ -49,6 +49,10 @@ static bool check_shape(const struct moe *moe, struct error *err)
                          "--model %s: experts in a latent space of %u are not run here: expected "
                          "latent: 0",
                          moe->name, moe->latent);
+    if (moe_fused_experts(moe))
+        return error_set(err, EXIT_INPUT,
+                         "--model %s: shared experts are run apart here: expected shared: apart",
+                         moe->name);
     return moe->gated || error_set(err, EXIT_INPUT,
                                    "--model %s: experts without a gate are not run here: expected "
                                    "gated: true",

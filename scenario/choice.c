@@ -172,16 +172,18 @@ void chooser_release(struct chooser *chooser)
 
 // ---- what a layer takes ------------------------------------------------------------------------
 
-// Contiguous where the scenario has none. Freed by the caller where it is not the scenario's own.
-static struct layout *layout_of(const struct scenario *scenario, struct error *err)
+// Contiguous where the scenario has none, which the caller releases.
+static bool place_trial(struct scenario *trial, struct error *err)
 {
     struct layout layout;
-    if (scenario->layout)
-        return scenario->layout;
-    const struct layout_wanted wanted = {.experts = scenario->moe.experts,
-                                         .ranks = cluster_ranks(&scenario->cluster)};
-    return parts_load_layout(&layout, "contiguous", &wanted, err) ? mem_copy(&layout, sizeof layout)
-                                                                  : NULL;
+    const struct layout_wanted wanted = {.experts = trial->moe.experts,
+                                         .ranks = cluster_ranks(&trial->cluster)};
+    if (trial->layout)
+        return true;
+    if (!parts_load_layout(&layout, "contiguous", &wanted, err))
+        return false;
+    parts_set_layout(trial, mem_copy(&layout, sizeof layout));
+    return true;
 }
 
 static void try_candidate(struct candidate *candidate, struct scenario *trial,
@@ -212,16 +214,11 @@ void chooser_add(struct chooser *chooser, const struct scenario *scenario)
     struct scenario trial = *scenario; // for its parts alone
     struct loads loads;
     struct error err;
-    const uint32_t nodes = scenario->cluster.nodes;
-    trial.layout = layout_of(scenario, &err);
     trial.run.timeline = NULL;
-    if (!trial.layout)
+    if (!place_trial(&trial, &err))
         return;
     chooser->added++;
-    if (scenario->routing.rule == ROUTING_TRACE)
-        loads_count(&loads, &scenario->routing, trial.layout, nodes);
-    else
-        loads_expect(&loads, &scenario->routing, trial.layout, nodes);
+    parts_make_loads(&trial, scenario->routing.rule != ROUTING_TRACE, &loads);
     for (size_t c = 0; c < chooser->count; c++)
         if (!chooser->candidates[c].impossible)
             try_candidate(&chooser->candidates[c], &trial, &loads);

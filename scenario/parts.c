@@ -176,7 +176,34 @@ void parts_release_layout(struct scenario *scenario)
     if (scenario->layout)
         layout_release(scenario->layout);
     free(scenario->layout);
-    scenario->layout = NULL;
+    if (scenario->served)
+        layout_release(scenario->served);
+    free(scenario->served);
+    scenario->layout = scenario->served = NULL;
+}
+
+void parts_set_layout(struct scenario *scenario, struct layout *layout)
+{
+    const uint32_t fused = moe_fused_experts(&scenario->moe);
+    parts_release_layout(scenario);
+    scenario->layout = layout;
+    if (!fused)
+        return;
+    scenario->served = mem_alloc(1, sizeof *scenario->served);
+    layout_fuse_shared(scenario->served, layout, fused);
+}
+
+const struct layout *parts_served_layout(const struct scenario *scenario)
+{
+    return scenario->served ? scenario->served : scenario->layout;
+}
+
+void parts_make_loads(const struct scenario *scenario, bool expected, struct loads *loads)
+{
+    const uint32_t nodes = scenario->cluster.nodes, fused = moe_fused_experts(&scenario->moe);
+    (expected ? loads_expect : loads_count)(loads, &scenario->routing, scenario->layout, nodes);
+    if (fused)
+        loads_fuse_shared(loads, scenario->layout, fused);
 }
 
 bool parts_load_layout(struct layout *layout, const char *what, const struct layout_wanted *wanted,
@@ -243,8 +270,7 @@ bool parts_resolve_layout(struct scenario *scenario, struct error *err)
     if (!(planned ? plan_layout(scenario, &layout, err)
                   : load_asked_layout(scenario, &layout, err)))
         return false;
-    parts_release_layout(scenario);
-    scenario->layout = mem_copy(&layout, sizeof layout);
+    parts_set_layout(scenario, mem_copy(&layout, sizeof layout));
     scenario->placed_layer = scenario->def.layer;
     return true;
 }
@@ -297,7 +323,7 @@ void parts_schedule(const struct scenario *scenario, const struct loads *loads,
         schedule_traffic(schedule, &scenario->cluster, &scenario->dispatcher, loads);
     else
         schedule_layer(schedule, &scenario->moe, &scenario->cluster, &scenario->dispatcher, loads,
-                       scenario->layout);
+                       parts_served_layout(scenario));
     schedule->kernels = scenario->kernels;
     if (scenario->def.isolated)
         schedule_keep_only(schedule, scenario->def.only);

@@ -34,6 +34,7 @@ struct scenario {
     uint32_t *tokens;          // [ranks]
     uint64_t *traffic;         // [ranks * ranks] bytes; NULL: a layer is asked
     struct layout *layout;     // NULL: a traffic matrix, or unplaced
+    struct layout *served;     // the same with slots for fused shared experts; NULL: none are
     uint32_t placed_layer;     // of the trace, whose layout that is
     struct recorded *recorded; // the trace; NULL: routing is drawn
     struct trace_view *view;   // of it, at the layer and step sought last
@@ -78,6 +79,15 @@ const struct moe *parts_layer_model(const struct trace *trace, const struct moe 
 // drawn loads needs the routing first.
 bool parts_resolve_layout(struct scenario *scenario, struct error *err);
 void parts_release_layout(struct scenario *scenario);
+
+// Takes the layout, on the heap, in place of another.
+void parts_set_layout(struct scenario *scenario, struct layout *layout);
+
+// The layout that loads and schedule are of.
+const struct layout *parts_served_layout(const struct scenario *scenario);
+
+// The loads of the scenario's routing over its layout, shared experts that are fused among them.
+void parts_make_loads(const struct scenario *scenario, bool expected, struct loads *loads);
 
 // Makes the schedule of the scenario's loads, or of others: the layer, or what the definition
 // leaves of it. Released by schedule_release.

@@ -50,15 +50,13 @@ static enum loads_kind loads_kind_of(const struct scenario *scenario, enum loads
 
 void scenario_load(struct scenario *scenario, enum loads_kind kind)
 {
-    const uint32_t nodes = scenario->cluster.nodes;
     forget_loads(scenario);
     struct loads *loads = mem_alloc(1, sizeof *loads);
     if (scenario->traffic)
-        loads_from_bytes(loads, scenario->traffic, cluster_ranks(&scenario->cluster), nodes);
-    else if (loads_kind_of(scenario, kind) == LOADS_EXPECTED)
-        loads_expect(loads, &scenario->routing, scenario->layout, nodes);
+        loads_from_bytes(loads, scenario->traffic, cluster_ranks(&scenario->cluster),
+                         scenario->cluster.nodes);
     else
-        loads_count(loads, &scenario->routing, scenario->layout, nodes);
+        parts_make_loads(scenario, loads_kind_of(scenario, kind) == LOADS_EXPECTED, loads);
     scenario->loads = loads;
     renew_schedule(scenario);
 }
@@ -108,7 +106,7 @@ void scenario_run_without(const struct scenario *scenario, unsigned causes,
     struct loads loads;
     assert(scenario->loads);
     if (balanced)
-        loads_balanced(&loads, scenario->loads, scenario->layout);
+        loads_balanced(&loads, scenario->loads, parts_served_layout(scenario));
     parts_schedule(scenario, balanced ? &loads : scenario->loads, &schedule);
     drop_slow(&schedule.fabric.slow, causes);
     run.timeline = NULL;
@@ -383,6 +381,10 @@ void scenario_clone(struct scenario *clone, const struct scenario *origin)
         clone->layout = mem_alloc(1, sizeof *clone->layout);
         layout_copy(clone->layout, origin->layout);
     }
+    if (origin->served) {
+        clone->served = mem_alloc(1, sizeof *clone->served);
+        layout_copy(clone->served, origin->served);
+    }
     if (origin->loads) {
         clone->loads = mem_alloc(1, sizeof *clone->loads);
         loads_copy(clone->loads, origin->loads);
@@ -408,8 +410,7 @@ bool scenario_take_choice(struct scenario *scenario, const struct choice *choice
 void scenario_set_layout(struct scenario *scenario, struct layout *layout)
 {
     forget_loads(scenario);
-    parts_release_layout(scenario);
-    scenario->layout = layout;
+    parts_set_layout(scenario, layout);
     scenario->def.unplaced = true;
 }
 

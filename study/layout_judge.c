@@ -71,12 +71,13 @@ static bool run_step(struct scenario *tried, const struct layout_case *judged, u
 bool layout_judge(const struct layout_case *judged, struct layout_figures *figures,
                   struct error *err)
 {
-    const uint32_t slots = judged->layout->slots;
     struct scenario tried;
     bool ok = true;
     *figures = (struct layout_figures){0};
     if (!layout_try(&tried, judged, err))
         return false;
+    const struct layout *served = parts_served_layout(&tried);
+    const uint32_t slots = served->slots;
     double *slot_tokens = mem_alloc(slots, sizeof *slot_tokens);
     for (uint64_t step = 0; ok && step < tried.steps; step++) {
         struct timing timing;
@@ -89,7 +90,7 @@ bool layout_judge(const struct layout_case *judged, struct layout_figures *figur
         timing_release(&timing);
     }
     if (ok)
-        set_shares(figures, judged->layout, tried.cluster.nodes, slot_tokens);
+        set_shares(figures, served, tried.cluster.nodes, slot_tokens);
     free(slot_tokens);
     scenario_release(&tried);
     return ok;

@@ -9,7 +9,6 @@
 #include "study/ep/place.h"
 
 #include <math.h>
-#include <strings.h>
 #include <string.h>
 
 // clang-format off
@@ -39,10 +38,7 @@ struct deepep_log {
 
 static bool says_uccl(const char *line)
 {
-    for (; (line = strpbrk(line, "uU")); line++)
-        if (!strncasecmp(line, "uccl", 4))
-            return true;
-    return false;
+    return strstr(line, "uccl") || strstr(line, "UCCL");
 }
 
 // ---- low latency --------------------------------------------------------------------------------

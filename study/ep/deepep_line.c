@@ -215,10 +215,13 @@ static enum deepep_line_kind read_ll_line(const char *text, struct deepep_line *
     return read_ll_figures((struct scan){figures}, line);
 }
 
-static enum deepep_line_kind read_buffer(const char *text, struct deepep_line *line)
+// The size of a buffer; or figures whose rank another process has printed over.
+static enum deepep_line_kind read_untagged(const char *text, struct deepep_line *line)
 {
-    struct scan scan = scan_after(text, "Allocating buffer size:");
+    struct scan scan = {text};
     double MB;
+    if (!scan_words(&scan, "Allocating buffer size:"))
+        return strncmp(text, "Dispatch ", 9) || !ll_figures(text) ? DEEPEP_OTHER : DEEPEP_BROKEN;
     if (!scan_number(&scan, &MB) || !scan_words(&scan, " MB"))
         return DEEPEP_OTHER;
     line->buffer_bytes = MB * 1e6;
@@ -234,20 +237,33 @@ static struct deepep_line line_of_nothing(void)
                     {.phase = PHASE_COMBINE, .dtype = DTYPE_BF16, .mode = "", .rank = -1}}};
 }
 
+// The first tag of the tests in a line, or NULL: what most lines of a log are told by.
+static const char *find_tag(const char *text)
+{
+    static const char *const tags[] = {"[tuning]", "[config] num_tokens=",
+                                       "[layout] Kernel performance:", "[rank ", "[avg across "};
+    for (const char *at = text; (at = strchr(at, '[')); at++)
+        for (size_t t = 0; t < sizeof tags / sizeof tags[0]; t++)
+            if (at[1] == tags[t][1] && !strncmp(at, tags[t], strlen(tags[t])))
+                return at;
+    return NULL;
+}
+
 struct deepep_line deepep_line_read(const char *text)
 {
     struct deepep_line line = line_of_nothing();
-    if (strstr(text, "[tuning]")) {
-        line.kind = read_tuning_line(text, &line);
-    } else if (strstr(text, "[config] num_tokens=")) {
+    const char *tag = find_tag(text);
+    if (!tag) {
+        line.kind = strchr(text, ':') ? read_untagged(text, &line) : DEEPEP_OTHER;
+    } else if (tag[1] == 't') {
+        line.kind = read_tuning_line(tag, &line);
+    } else if (tag[1] == 'c') {
         line.kind = DEEPEP_CONFIG;
-        read_config(strstr(text, "[config]"), &line.config);
-    } else if (strstr(text, "[layout] Kernel performance:")) {
+        read_config(tag, &line.config);
+    } else if (tag[1] == 'l') {
         line.kind = DEEPEP_NOTED;
     } else {
         line.kind = read_ll_line(text, &line);
-        if (line.kind == DEEPEP_OTHER)
-            line.kind = read_buffer(text, &line);
     }
     return line;
 }

@@ -33,12 +33,15 @@ static bool read_sms(struct scan scan, struct ep_config *config)
     return scan_count(&scan, &config->sms) && scan_words(&scan, ", #QPs:");
 }
 
-static bool read_config_line(const char *text, struct ep_config *config)
+// The header's lines begin so; log_line.h takes the "> " before them.
+static bool read_config_line(struct scan scan, struct ep_config *config)
 {
-    return read_v2_ranks(scan_after(text, "Ranks: "), config) ||
-           read_v2_experts(scan_after(text, "Experts: "), config) ||
-           read_v2_tokens(scan_after(text, "Tokens: "), config) ||
-           read_sms(scan_after(text, "#SM: "), config);
+    scan_words(&scan, ">");
+    return scan_words(&scan, "Ranks:")     ? read_v2_ranks(scan, config)
+           : scan_words(&scan, "Experts:") ? read_v2_experts(scan, config)
+           : scan_words(&scan, "Tokens:")  ? read_v2_tokens(scan, config)
+           : scan_words(&scan, "#SM:")     ? read_sms(scan, config)
+                                           : false;
 }
 
 static bool read_what(struct scan *scan, struct ep_result *result)
@@ -91,17 +94,24 @@ static bool read_v2_result(struct scan scan, struct deepep_v2_line *line)
            read_figures(&scan, line);
 }
 
+static bool is_mode(const char *text)
+{
+    struct scan scan = {text};
+    scan_words(&scan, ">");
+    return scan_words(&scan, "Testing with ") && strstr(scan.at, "use_fp8_dispatch=");
+}
+
 struct deepep_v2_line deepep_v2_line_read(const char *text)
 {
     struct deepep_v2_line line = {.result = {.mode = "", .dtype = DTYPE_BF16, .rank = -1}};
     const struct scan result = scan_after(text, " EP: ");
     if (result.at && strstr(text, "(SU)")) {
         line.kind = read_v2_result(result, &line) ? DEEPEP_V2_RESULT : DEEPEP_V2_BROKEN;
-    } else if (strstr(text, "Testing with ") && strstr(text, "use_fp8_dispatch=")) {
+    } else if (is_mode(text)) {
         line.kind = DEEPEP_V2_MODE;
         line.is_fp8 = scan_count_of(text, "use_fp8_dispatch") == 1 ||
                       strstr(text, "use_fp8_dispatch=True") != NULL;
-    } else if (read_config_line(text, &line.config)) {
+    } else if (read_config_line((struct scan){text}, &line.config)) {
         line.kind = DEEPEP_V2_CONFIG;
     }
     return line;

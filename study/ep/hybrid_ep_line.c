@@ -67,12 +67,14 @@ static bool read_call(struct scan *scan, struct hybrid_ep_piece *piece)
     return true;
 }
 
+// "=== Kernel Benchmark (BF16, 16 ranks) ===".
 static bool read_heading(const char *text, struct hybrid_ep_piece *piece)
 {
-    struct scan scan = scan_after(text, " Benchmark (");
-    if (!strstr(text, "===") || (!scan_words(&scan, "BF16,") && !scan_words(&scan, "FP8,")))
+    if (strncmp(text, "===", 3))
         return false;
-    return scan_count(&scan, &piece->ranks) && scan_words(&scan, " ranks)");
+    struct scan scan = scan_after(text, " Benchmark (");
+    return (scan_words(&scan, "BF16,") || scan_words(&scan, "FP8,")) &&
+           scan_count(&scan, &piece->ranks) && scan_words(&scan, " ranks)");
 }
 
 struct hybrid_ep_piece hybrid_ep_read(struct scan *scan)

@@ -53,7 +53,9 @@ static bool read_dtype(struct scan *scan, enum dtype *dtype)
 
 static bool read_summary(struct nccl_ep_log *bench, const char *text)
 {
-    struct scan scan = scan_after(text, "=== Summary (");
+    struct scan scan = {text};
+    if (!scan_words(&scan, "=== Summary ("))
+        return false;
     const bool low = scan_words(&scan, "Low Latency");
     if (!low && !scan_words(&scan, "High Throughput"))
         return false;
@@ -127,14 +129,16 @@ static bool read_section(struct nccl_ep_log *bench, const char *text)
 // what a run was of, where no configuration stands before it.
 static bool read_byte_counts(struct nccl_ep_log *bench, const char *text)
 {
-    struct scan scan = scan_after(text, "Byte counts:");
+    struct scan scan = {text};
+    if (!scan_words(&scan, "Byte counts:"))
+        return false;
     const uint32_t selections = scan_count_of(text, "selections");
     const uint32_t topk = benches[LOW_LATENCY].defaults.topk;
     struct scan combine = scan_after(text, "combine=");
     struct ep_config told = {0};
     double MB;
-    if (!scan.at || !selections)
-        return false;
+    if (!selections)
+        return true;
     told.tokens = (selections + topk - 1) / topk;
     if (scan_number(&combine, &MB) && scan_words(&combine, " MB (BF16)"))
         told.hidden = (uint32_t)fmin(round(MB * 1e6 / selections / 2 / 128) * 128, 1e6);
@@ -147,9 +151,9 @@ static bool read_byte_counts(struct nccl_ep_log *bench, const char *text)
 
 static bool is_nccl_ep(const char *text)
 {
-    return strstr(text, "=== NCCL EP Performance Benchmark") ||
-           strstr(text, "=== Summary (Low Latency, across ") ||
-           strstr(text, "=== Summary (High Throughput");
+    return !strncmp(text, "===", 3) && (strstr(text, "=== NCCL EP Performance Benchmark") ||
+                                        strstr(text, "=== Summary (Low Latency, across ") ||
+                                        strstr(text, "=== Summary (High Throughput"));
 }
 
 static bool read_nccl_ep_line(void *state, struct log *log, const char *text)

@@ -64,9 +64,10 @@ static void drop_marks(char *text)
         const size_t bytes = mark_bytes(from, &blank);
         if (blank)
             *to++ = ' ';
-        if (!bytes)
-            *to++ = *from++;
-        from += bytes;
+        const size_t plain = bytes ? 0 : 1 + strcspn(from + 1, MARK_BEGINS);
+        memmove(to, from, plain);
+        to += plain;
+        from += bytes + plain;
         if (!*from)
             *to = '\0';
     }

@@ -64,8 +64,7 @@ static void take_config(struct deepep_v2_log *v2, const struct ep_config *said)
         config->sms = said->sms;
 }
 
-static void take_result(struct deepep_v2_log *v2, const struct log *log,
-                        struct deepep_v2_line *line)
+static void take_result(struct deepep_v2_log *v2, struct log *log, struct deepep_v2_line *line)
 {
     struct ep_config config = v2->config;
     struct ep_result *result = &line->result;

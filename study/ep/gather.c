@@ -8,6 +8,21 @@
 // A text may hold more groups than are worth a look at each line; lines of one run stand near.
 #define GROUPS_SEEN 512
 
+static bool is_none_or_within(double figure, double least, double most)
+{
+    return !(figure > 0) || (figure >= least && figure <= most);
+}
+
+static bool is_sound(const struct ep_result *result)
+{
+    const double times_us[] = {result->us, result->after_us, result->notify_us};
+    for (size_t t = 0; t < 3; t++)
+        if (!is_none_or_within(times_us[t], 1e-2, 1e9))
+            return false;
+    return is_none_or_within(result->GBps, 1e-4, 1e6) &&
+           is_none_or_within(result->intra_GBps, 1e-4, 1e6) && result->rank < EP_MAX_RANKS;
+}
+
 static struct ep_group *new_group(struct ep_gather *gather)
 {
     if (gather->count == gather->capacity) {
@@ -17,9 +32,13 @@ static struct ep_group *new_group(struct ep_gather *gather)
     return &gather->groups[gather->count++];
 }
 
-void ep_gather_add(struct ep_gather *gather, const struct log *log, const struct ep_bench *bench,
+void ep_gather_add(struct ep_gather *gather, struct log *log, const struct ep_bench *bench,
                    const struct ep_config *config, const struct ep_result *result)
 {
+    if (!is_sound(result)) {
+        log_leave_out(log, "left out: a time or a rate that no machine gives");
+        return;
+    }
     const size_t seen = gather->count < GROUPS_SEEN ? gather->count : GROUPS_SEEN;
     struct ep_group *group = NULL;
     for (size_t g = gather->count; !group && g-- > gather->count - seen;)
@@ -49,7 +68,7 @@ void ep_gather_end(struct ep_gather *gather, struct log *log)
     const size_t last = log->line;
     for (size_t g = 0; g < gather->count; g++) {
         log->line = gather->groups[g].line;
-        ep_group_rows(&gather->groups[g], log);
+        ep_group_rows(&gather->groups[g], log, &gather->mixes);
     }
     log->line = last;
 }

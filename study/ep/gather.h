@@ -4,15 +4,17 @@
 #define STUDY_EP_GATHER_H
 
 #include "study/ep/group.h"
+#include "study/ep/mix.h"
 #include "study/rows/log.h"
 
 struct ep_gather {
     struct ep_group *groups;
     size_t count, capacity;
+    struct ep_mixes mixes;
 };
 
-// Adds a result that stands on the line in hand.
-void ep_gather_add(struct ep_gather *gather, const struct log *log, const struct ep_bench *bench,
+// Adds a result that stands on the line in hand; leaves out figures that no machine gives.
+void ep_gather_add(struct ep_gather *gather, struct log *log, const struct ep_bench *bench,
                    const struct ep_config *config, const struct ep_result *result);
 
 // What was told of runs later than their lines: fills what their configurations leave at 0.

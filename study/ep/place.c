@@ -5,6 +5,9 @@
 
 #define NAME_IT "name them: --cluster NODESxGPUS:..., or PRESET:nodes=N"
 
+#define MAX_TOKENS 10000000
+#define MAX_HIDDEN 1000000 // as measurements CSV has it
+
 // Bytes that a rate says, over those that the run moves: figures have three digits and more, and
 // one rank's draw is within a few percent of the mean.
 #define SAME_BYTES 0.05
@@ -42,13 +45,15 @@ static uint32_t nodes_said(const struct ep_group *group, const struct log *log)
 }
 
 // Several nodes, whose ratio of NVLink to RDMA tells how many; believed before what is said.
-static bool place_by_ratio(const struct ep_group *group, struct log *log, struct ep_run *run)
+static bool place_by_ratio(const struct ep_group *group, struct log *log, struct ep_mixes *mixes,
+                           struct ep_run *run)
 {
     const double ratio = ep_mean(group->ratio);
     const uint32_t said = nodes_said(group, log);
     struct ep_config config = run->config;
     config.nodes = said;
-    const uint32_t nodes = ratio > 0 ? ep_mix_nodes(&config, run->gpus_per_node, ratio) : said;
+    const uint32_t nodes =
+        ratio > 0 ? ep_mix_nodes(mixes, &config, run->gpus_per_node, ratio) : said;
     run->config.nodes = nodes;
     run->config.ranks = nodes * run->gpus_per_node;
     if (!nodes)
@@ -108,12 +113,13 @@ static bool place_by_ranks(const struct ep_group *group, struct log *log, struct
     return true;
 }
 
-static bool find_place(const struct ep_group *group, struct log *log, struct ep_run *run)
+static bool find_place(const struct ep_group *group, struct log *log, struct ep_mixes *mixes,
+                       struct ep_run *run)
 {
     run->gpus_per_node = gpus_of(group, log);
     if (!group->bench->tells_nodes_by_rates)
         return place_by_ranks(group, log, run);
-    return group->like.count == EP_COUNT_NODES ? place_by_ratio(group, log, run)
+    return group->like.count == EP_COUNT_NODES ? place_by_ratio(group, log, mixes, run)
                                                : place_in_node(log, run);
 }
 
@@ -173,7 +179,7 @@ static bool find_tokens(const struct ep_group *group, struct log *log, struct ep
     tokens = group->bench->masks_choices
                  ? ep_tokens_of_choices(bytes / run->copy_bytes, run->config.topk)
                  : tokens_of_copies(tokens);
-    run->config.tokens = tokens > 0.5 && tokens < 1e7 ? (uint32_t)lround(tokens) : 0;
+    run->config.tokens = tokens > 0.5 && tokens < MAX_TOKENS ? (uint32_t)lround(tokens) : 0;
     run->tokens_told = true;
     if (!run->config.tokens)
         log_leave_out(log, "left out: its GB/s and us are of %.4g bytes: less than a token's",
@@ -183,7 +189,8 @@ static bool find_tokens(const struct ep_group *group, struct log *log, struct ep
 
 // ---- both ---------------------------------------------------------------------------------------
 
-bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_run *run)
+bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_mixes *mixes,
+               struct ep_run *run)
 {
     const struct ep_config *defaults = &group->bench->defaults;
     *run = (struct ep_run){.config = group->config};
@@ -191,13 +198,16 @@ bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_run *run
     config->hidden = or_else(config->hidden, defaults->hidden);
     config->topk = or_else(config->topk, defaults->topk);
     config->experts = or_else(config->experts, defaults->experts);
-    if (!find_place(group, log, run))
+    if (!find_place(group, log, mixes, run))
         return false;
     config->experts = or_else(config->experts, group->bench->experts_per_rank * config->ranks);
     config->experts = or_else(config->experts, ep_mix_default_experts(config->ranks));
+    if (group->bench->tells_nodes_by_rates)
+        config->topk_groups = or_else(config->topk_groups, ep_mix_default_groups(config->nodes));
     if (config->nodes == 1)
         config->topk_groups = 0;
-    if (!ep_mix_of(config, &run->mix)) {
+    if (config->tokens > MAX_TOKENS || config->hidden > MAX_HIDDEN ||
+        !ep_mix_of(mixes, config, &run->mix)) {
         log_leave_out(log,
                       "left out: top-%u of %u experts on %u nodes and %u ranks is not modelled",
                       config->topk, config->experts, config->nodes, config->ranks);

@@ -16,7 +16,8 @@ struct ep_run {
 };
 
 // False: it cannot be told, and log_leave_out has said why.
-bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_run *run);
+bool ep_run_of(const struct ep_group *group, struct log *log, struct ep_mixes *mixes,
+               struct ep_run *run);
 
 // Whole tokens whose choices, but for a few that were masked, are so many.
 double ep_tokens_of_choices(double choices, uint32_t topk);

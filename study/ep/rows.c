@@ -97,11 +97,11 @@ static void say_assumed(const struct ep_group *group, const struct ep_run *run, 
                       config->experts);
 }
 
-void ep_group_rows(const struct ep_group *group, struct log *log)
+void ep_group_rows(const struct ep_group *group, struct log *log, struct ep_mixes *mixes)
 {
     struct ep_run run;
     char what[64];
-    if (!ep_run_of(group, log, &run))
+    if (!ep_run_of(group, log, mixes, &run))
         return;
     snprintf(what, sizeof what, "%s%s%.40s", phase_names[group->like.phase],
              group->like.mode[0] ? "-" : "", group->like.mode);

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define OPEN_LIMIT 32
+#define OPEN_LIMIT 64
 #define LINKS 40       // followed one after another, as the kernel does
 #define NAME_TRIES 100 // temporary names, should some be left over from a killed run
 
@@ -278,23 +278,55 @@ static int outfile_finish(struct outfile *file)
     return number;
 }
 
-bool outfile_commit(struct outfile *file, struct error *err)
+// Whole, and closed, but not yet called by its name.
+static bool complete(struct outfile *file, struct error *err)
 {
     assert(file->stream != NULL);
-    int number = outfile_finish(file);
-    if (number == 0 && file->temporary != NULL && rename(file->temporary, file->path) != 0)
-        number = errno;
-    if (number != 0) {
-        error_set(err, EXIT_RUNTIME, "%s: %s", file->path != NULL ? file->path : "standard output",
-                  strerror(number));
-    }
-    if (file->temporary != NULL) {
-        if (number != 0)
-            unlink(file->temporary);
-        unwatch(file->temporary);
-    }
-    forget(file);
-    return number == 0;
+    const int number = outfile_finish(file);
+    return number == 0 ||
+           error_set(err, EXIT_RUNTIME, "%s: %s",
+                     file->path != NULL ? file->path : "standard output", strerror(number));
+}
+
+static bool take_name(struct outfile *file, struct error *err)
+{
+    if (file->temporary == NULL)
+        return true;
+    if (rename(file->temporary, file->path) != 0)
+        return error_set(err, EXIT_RUNTIME, "%s: %s", file->path, strerror(errno));
+    unwatch(file->temporary);
+    free(file->temporary);
+    file->temporary = NULL;
+    return true;
+}
+
+bool outfile_commit(struct outfile *file, struct error *err)
+{
+    return outfiles_commit(file, 1, err);
+}
+
+// A signal between two names would leave some files new and others old: none comes through.
+static bool take_names(struct outfile *files, size_t count, struct error *err)
+{
+    sigset_t all, before;
+    bool ok = true;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    for (size_t i = 0; ok && i < count; i++)
+        ok = take_name(&files[i], err);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+bool outfiles_commit(struct outfile *files, size_t count, struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = complete(&files[i], err);
+    ok = ok && take_names(files, count, err);
+    for (size_t i = 0; i < count; i++)
+        outfile_abort(&files[i]); // of those that have their name, nothing but the memory
+    return ok;
 }
 
 void outfile_abort(struct outfile *file)

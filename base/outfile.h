@@ -19,12 +19,16 @@ void outfile_watch_signals(void);
 
 // path NULL or "-" is standard output. Through a symbolic link, the file that it names is written,
 // also where that does not exist yet. Refuses a directory, a missing folder, a read-only place
-// (EXIT_INPUT, with the path). At most 32 are open at a time.
+// (EXIT_INPUT, with the path). At most 64 are open at a time.
 bool outfile_open(struct outfile *file, const char *path, struct error *err);
 
 // Flushes, checks that every byte reached the file, renames. On failure the temporary is removed
 // and err has EXIT_RUNTIME. After either result the outfile is closed.
 bool outfile_commit(struct outfile *file, struct error *err);
+
+// The same of several that belong together: every one is complete before the first is renamed, and
+// a signal waits until the last is. On failure all are removed, and what was there before stays.
+bool outfiles_commit(struct outfile *files, size_t count, struct error *err);
 
 // Closes and removes what was written; safe on a closed or zeroed outfile.
 void outfile_abort(struct outfile *file);

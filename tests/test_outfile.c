@@ -216,22 +216,63 @@ START_TEST(past_a_stale_temporary)
 }
 END_TEST
 
-START_TEST(thirty_two_at_a_time)
+START_TEST(sixty_four_at_a_time)
 {
-    struct outfile files[33];
+    struct outfile files[65];
     struct error err = {0};
-    for (int i = 0; i < 32; i++) {
-        open_good(&files[i], (char[]){(char)('A' + i), '\0'});
+    for (int i = 0; i < 64; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "f%d", i);
+        open_good(&files[i], name);
     }
-    ck_assert(!outfile_open(&files[32], "z", &err));
-    ck_assert_str_eq(err.text, "z: more than 32 output files open");
+    ck_assert(!outfile_open(&files[64], "z", &err));
+    ck_assert_str_eq(err.text, "z: more than 64 output files open");
     outfile_abort(&files[3]);
-    open_good(&files[32], "z");
-    commit_good(&files[32]);
-    for (int i = 0; i < 32; i++) {
+    open_good(&files[64], "z");
+    commit_good(&files[64]);
+    for (int i = 0; i < 64; i++) {
         outfile_abort(&files[i]);
     }
     ck_assert_str_eq(listing(), "z");
+}
+END_TEST
+
+// All of a set or none: the first is new only when the last is whole and can have its name.
+static void open_set(struct outfile files[3])
+{
+    static const char *const names[] = {"a", "b", "c"};
+    write_file("a", "old a");
+    for (int i = 0; i < 3; i++) {
+        open_good(&files[i], names[i]);
+        fprintf(files[i].stream, "new %s", names[i]);
+    }
+}
+
+START_TEST(a_set_appears_together)
+{
+    struct outfile files[3];
+    struct error err = {0};
+    open_set(files);
+    ck_assert_msg(outfiles_commit(files, 3, &err), "%s", err.text);
+    ck_assert_str_eq(content("a"), "new a");
+    ck_assert_str_eq(content("c"), "new c");
+    ck_assert_str_eq(listing(), "a b c");
+}
+END_TEST
+
+START_TEST(a_set_fails_together)
+{
+    struct outfile files[3];
+    struct error err = {0};
+    open_set(files);
+    outfile_abort(&files[2]);
+    open_good(&files[2], "/dev/full");
+    fputs("new c", files[2].stream);
+    ck_assert(!outfiles_commit(files, 3, &err));
+    ck_assert_int_eq(err.code, EXIT_RUNTIME);
+    ck_assert_str_eq(err.text, "/dev/full: No space left on device");
+    ck_assert_str_eq(content("a"), "old a");
+    ck_assert_str_eq(listing(), "a");
 }
 END_TEST
 
@@ -498,7 +539,9 @@ int main(void)
     tcase_add_loop_test(writing, through_a_dangling_link, 0, 2);
     tcase_add_test(writing, longest_name);
     tcase_add_test(writing, past_a_stale_temporary);
-    tcase_add_test(writing, thirty_two_at_a_time);
+    tcase_add_test(writing, sixty_four_at_a_time);
+    tcase_add_test(writing, a_set_appears_together);
+    tcase_add_test(writing, a_set_fails_together);
     tcase_add_test(writing, standard_output);
     tcase_add_test(writing, devices_stay);
     TCase *refusing = fresh_case("refusing");

@@ -60,6 +60,8 @@ CLI_SRC := $(sort $(wildcard cli/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 PRESETS := $(sort $(wildcard model/presets/*/*.yaml))
 FIGURES := $(sort $(wildcard plots/*.gp))
+# Fits that need no rows but one's own: found by name.
+FITS := $(patsubst %,study/fits/%.yaml,deepep nccl-rates nccl-tests probe)
 
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/gen/embedded_files.o
 CLI_OBJ := $(CLI_SRC:%.c=$(BUILD)/%.o)
@@ -110,10 +112,10 @@ FORCE:
 # Presets and figure scripts are files in the tree, and bytes in the binary.
 # A file that is gone leaves the list, and no other is newer.
 $(BUILD)/gen/embedded_list.txt: FORCE
-	$(call keep_text,$(PRESETS) $(FIGURES))
-$(BUILD)/gen/embedded_files.c: base/embed.sh $(BUILD)/gen/embedded_list.txt $(PRESETS) $(FIGURES)
+	$(call keep_text,$(PRESETS) $(FIGURES) $(FITS))
+$(BUILD)/gen/embedded_files.c: base/embed.sh $(BUILD)/gen/embedded_list.txt $(PRESETS) $(FIGURES) $(FITS)
 	@mkdir -p $(@D)
-	sh base/embed.sh $(PRESETS) $(FIGURES) > $@
+	sh base/embed.sh $(PRESETS) $(FIGURES) $(FITS) > $@
 $(BUILD)/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	$(call quiet,CC)$(CC) $(CFLAGS_ALL) -c -o $@ $<
 
@@ -240,15 +242,11 @@ build/fuzz/lib/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
-FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces scenario sim study)) \
+FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces)) \
             build/fuzz/lib/gen/embedded_files.o
 .PRECIOUS: build/fuzz/lib/%.o
 
-# An archive, so that what needs OpenMP and no target calls is left out.
-build/fuzz/libepsim.a: $(FUZZ_LIB)
-	$(call quiet,AR)rm -f $@ && ar rcs $@ $^
-
-build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o build/fuzz/libepsim.a
+build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o $(FUZZ_LIB)
 	$(call quiet,LD)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS)
 
 golden: $(BUILD)/epsim

@@ -7,6 +7,7 @@
 #include "cli/skipped.h"
 #include "study/calibrate.h"
 #include "study/domains.h"
+#include "study/measure_hint.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -23,8 +24,9 @@ struct calibrate_options {
 #define AT(member) offsetof(struct calibrate_options, member)
 
 static const struct option_row fit_rows[] = {
-    {OPTION_TEXT("fit", AT(fit), "FILE",
-                 "YAML: which keys of which presets may move, and what shares them")},
+    {OPTION_TEXT("fit", AT(fit), "FIT",
+                 "deepep, nccl-rates, nccl-tests, probe, or YAML: which keys of which presets may "
+                 "move")},
     {OPTION_SWITCH("leave_out", AT(leave_out),
                    "fit without each group of rows in turn, and say how far off it is then")},
     {OPTION_SWITCH("between", AT(between),
@@ -49,12 +51,13 @@ static struct table *parameters_table(const struct calibration *calibration)
     for (size_t p = 0; p < calibration->parameter_count; p++) {
         const struct parameter *parameter = &calibration->parameters[p];
         const double error = calibration->fit.standard_error[p];
+        const bool found = calibration_found(calibration, p);
         char start[FIELD_TEXT_BYTES], value[FIELD_TEXT_BYTES];
         char *presets = names_join(&parameter->presets, ",");
         parameter_format(parameter, parameter->start, start);
         parameter_format(parameter, calibration->fit.values[p], value);
         TABLE_ADD(table, cell_text(parameter->keys[0]->key), cell_text(presets), cell_text(start),
-                  cell_text(value), cell_real(isfinite(error) ? 100 * error : NAN),
+                  cell_text(found ? value : NULL), cell_real(isfinite(error) ? 100 * error : NAN),
                   cell_count(parameter->rows),
                   cell_text(fit_verdict_names[calibration->fit.verdicts[p]]));
         free(presets);
@@ -88,18 +91,76 @@ static size_t fitted_rows(const struct calibration *calibration)
     return rows;
 }
 
+static size_t left_out_rows(const struct calibration *calibration)
+{
+    size_t rows = 0;
+    for (size_t r = 0; r < calibration->row_count; r++)
+        rows += calibration->rows[r].left_out;
+    return rows;
+}
+
+// Rows that contradict each other, and parameters that rows do not tell: what to measure instead.
+static void comment_untold(struct table *table, const struct calibration *calibration)
+{
+    for (size_t i = 0; i < calibration->contradictions.count; i++)
+        table_comment(table, "contradiction: %s", calibration->contradictions.of[i]);
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct parameter *parameter = &calibration->parameters[p];
+        if (!calibration_found(calibration, p))
+            table_comment(table, "left as it was: %s of %s (%s); measure %s",
+                          parameter->keys[0]->key, parameter->presets.of[0],
+                          fit_verdict_names[calibration->fit.verdicts[p]], measure_hint(parameter));
+    }
+}
+
+static json_t *untold_json(const struct calibration *calibration)
+{
+    json_t *list = json_array();
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct parameter *parameter = &calibration->parameters[p];
+        if (!calibration_found(calibration, p))
+            json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "key", parameter->keys[0]->key,
+                                            "preset", parameter->presets.of[0], "verdict",
+                                            fit_verdict_names[calibration->fit.verdicts[p]],
+                                            "measure", measure_hint(parameter)));
+    }
+    return list;
+}
+
+static json_t *contradictions_json(const struct calibration *calibration)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < calibration->contradictions.count; i++)
+        json_array_append_new(list, json_string(calibration->contradictions.of[i]));
+    return list;
+}
+
+static void comment_errors(struct table *table, const struct calibration *calibration)
+{
+    const size_t fitted = fitted_rows(calibration), left_out = left_out_rows(calibration);
+    if (!fitted) {
+        table_comment(table, "nothing is fitted: %zu rows skipped, %zu left out",
+                      calibration->skipped, left_out);
+        return;
+    }
+    table_comment(
+        table,
+        "%zu rows fitted, %zu skipped, %zu left out; median error %.3g%% (%.3g%% before), "
+        "90th percentile %.3g%% (%.3g%%)",
+        fitted, calibration->skipped, left_out, calibration->median_abs_pct,
+        calibration->before_median_abs_pct, calibration->p90_abs_pct,
+        calibration->before_p90_abs_pct);
+}
+
 static void comment_fit(struct table *table, const struct calibration *calibration)
 {
     struct skipped skipped = {0};
     const size_t n = calibration->parameter_count;
-    table_comment(table,
-                  "%zu rows fitted, %zu skipped; median error %.3g%% (%.3g%% before), 90th "
-                  "percentile %.3g%% (%.3g%%)",
-                  fitted_rows(calibration), calibration->skipped, calibration->median_abs_pct,
-                  calibration->before_median_abs_pct, calibration->p90_abs_pct,
-                  calibration->before_p90_abs_pct);
+    comment_errors(table, calibration);
     if (!calibration->fit.converged)
-        table_comment(table, "the last round did not converge: values may be off");
+        table_comment(table, "the last round did not converge: nothing is found");
+    comment_untold(table, calibration);
     for (size_t a = 0; a < n; a++)
         for (size_t b = 0; b < a; b++)
             if (fabs(calibration->fit.correlation[a * n + b]) > CORRELATED)
@@ -126,6 +187,8 @@ static bool output_calibration(const struct command_line *line,
     json_t *document = json_head("epsim.calibrate/1", options->judge.seed, line);
     json_object_set_new(document, options->leave_out ? "left_out" : "parameters",
                         table_json(table));
+    json_object_set_new(document, "left_as_it_was", untold_json(calibration));
+    json_object_set_new(document, "contradictions", contradictions_json(calibration));
     json_object_set_new(document, "median_abs_pct", table_json_real(calibration->median_abs_pct));
     json_object_set_new(document, "p90_abs_pct", table_json_real(calibration->p90_abs_pct));
     return output_table(&options->common, table, document, err);
@@ -161,8 +224,16 @@ static bool write_presets(const struct calibrate_options *options,
     return ok;
 }
 
-static bool calibrate(const struct command_line *line, struct calibration *calibration,
-                      const struct measured *measured, struct error *err)
+static bool found_anything(const struct calibration *calibration)
+{
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        if (calibration_found(calibration, p))
+            return true;
+    return false;
+}
+
+static enum exit_code calibrate(const struct command_line *line, struct calibration *calibration,
+                                const struct measured *measured, struct error *err)
 {
     struct calibrate_options *options = line->options;
     const struct row_overrides overrides = judge_overrides(&options->judge);
@@ -171,28 +242,33 @@ static bool calibrate(const struct command_line *line, struct calibration *calib
     const bool found = calibration_run(calibration, measured, &overrides, options->between, err);
     notice_quiet(quiet);
     if (!found)
-        return false;
-    return (!options->write[0] || write_presets(options, calibration, measured, err)) &&
-           output_calibration(line, calibration, err);
+        return err->code;
+    const bool writes = options->write[0] && found_anything(calibration);
+    if ((writes && !write_presets(options, calibration, measured, err)) ||
+        !output_calibration(line, calibration, err))
+        return err->code;
+    return calibration_complete(calibration) ? EXIT_DONE : EXIT_TOLERANCE;
 }
 
-static bool load_and_calibrate(const struct command_line *line, struct error *err)
+static enum exit_code load_and_calibrate(const struct command_line *line, struct error *err)
 {
     const struct calibrate_options *options = line->options;
     struct calibration calibration;
     struct measured measured;
     if (!load_measured(line, &options->judge, &measured, err))
-        return false;
+        return err->code;
     const struct calibrate_target asked = {.cluster = judge_overrides(&options->judge).cluster,
                                            .gpu = measured_gpu(&measured)};
-    bool ok =
-        calibration_load(&calibration, options->fit, &asked, err) || error_prefix(err, "--fit");
-    if (ok) {
-        ok = calibrate(line, &calibration, &measured, err);
+    enum exit_code code = EXIT_DONE;
+    if (calibration_load(&calibration, options->fit, &asked, err)) {
+        code = calibrate(line, &calibration, &measured, err);
         calibration_release(&calibration);
+    } else {
+        error_prefix(err, "--fit");
+        code = err->code;
     }
     measured_release(&measured);
-    return ok;
+    return code;
 }
 
 static enum exit_code run_calibrate(struct command_line *line, struct error *err)
@@ -204,9 +280,7 @@ static enum exit_code run_calibrate(struct command_line *line, struct error *err
     if (!options->fit[0])
         return error_set(err, EXIT_INPUT, "--fit: missing: expected a file of what may move"),
                err->code;
-    if (!check_tsv_kind(&options->common, kind, err) || !load_and_calibrate(line, err))
-        return err->code;
-    return EXIT_DONE;
+    return check_tsv_kind(&options->common, kind, err) ? load_and_calibrate(line, err) : err->code;
 }
 
 static const struct option_part calibrate_parts[] = {
@@ -224,25 +298,31 @@ static const struct option_part calibrate_parts[] = {
 static const char calibrate_page[] =
     "examples:\n"
     "  epsim calibrate rows.csv --fit fit.yaml --write fitted\n"
-    "  epsim calibrate alltoall.txt sendrecv.txt --fit study/fits/nccl-tests.yaml \\\n"
-    "      --cluster 4x8:name=mine,nvlink=450GB/s,nic=400Gbps --write fitted\n"
+    "  epsim calibrate alltoall.txt sendrecv.txt --fit nccl-tests --write fitted \\\n"
+    "      --cluster 4x8:name=mine,nvlink=450GB/s,nic=400Gbps\n"
     "  epsim simulate --cluster mine --presets fitted\n"
     "  epsim accuracy other-rows.csv --presets fitted --engine estimate\n"
     "\n"
-    "usage: epsim calibrate FILE... --fit FIT.yaml [flags]\n"
+    "usage: epsim calibrate FILE... --fit FIT [flags]\n"
     "{flags}\n"
     JUDGE_FILES_NOTES
     "\n"
     "columns, one row a parameter of the fit file:\n"
     "  key                 what moved, of a cluster or dispatcher\n"
     "  presets             that share it; NAME@CLUSTER: what dispatcher NAME says there\n"
-    "  start, value        before and after the fit\n"
+    "  start, value        before and after the fit; -: not found, its preset's stays\n"
     "  standard_error_pct  of the value; -: the data say nothing of it\n"
     "  rows                that depend on the key\n"
     "  verdict             found: to be used;\n"
     "                      loose: a standard error above half the value, or blind data;\n"
     "                      at bound: it wants to go further than min or max;\n"
-    "                      unused: no row's prediction moves with it, and it is not written\n"
+    "                      unused: no row's prediction moves with it;\n"
+    "                      held: between the rows, which hardly say, and the fit file's prior;\n"
+    "                      not converged\n"
+    "\n"
+    "What is loose, at bound or not converged is not written; a line says what to measure\n"
+    "instead. Rows between nodes that contradict each other are left out and named. Exit 1 then.\n"
+    "\n"
     "left-out (--leave-out), one row a group of measured rows, predicted by a fit without them:\n"
     "  n, median_abs_pct, p90_abs_pct   as in epsim help accuracy\n";
 // clang-format on

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "model/engine/estimate.h"
 #include "sim/simulate.h"
+#include "study/contradiction.h"
 #include "study/group.h"
 #include "study/reads.h"
 
@@ -10,13 +11,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GOES_WITH 0.9 // correlation from which two parameters may be loose for each other's sake
+
 // ---- parameters on a row ----------------------------------------------------------------------
+
+static void put_own(const struct parameter *parameter, uint8_t depends,
+                    const double own[PARAMETER_KEYS], struct scenario *scenario)
+{
+    for (unsigned k = 0; k < PARAMETER_KEYS; k++)
+        parameter_put(parameter, (uint8_t)(depends & 1u << k), own[k], scenario);
+}
 
 static void put_values(const struct calibration *calibration, const struct calibrate_row *row,
                        const double *values, struct scenario *scenario)
 {
-    for (size_t p = 0; p < calibration->parameter_count; p++)
-        parameter_put(&calibration->parameters[p], row->depends[p], values[p], scenario);
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const struct parameter *parameter = &calibration->parameters[p];
+        if (!calibration->left_alone[p].is)
+            parameter_put(parameter, row->depends[p], values[p], scenario);
+        else
+            put_own(parameter, row->depends[p], &row->own[p * PARAMETER_KEYS], scenario);
+    }
     scenario_touch(scenario);
 }
 
@@ -50,7 +65,16 @@ static void errors(void *context, const double *values, size_t moved, double *ou
     }
 }
 
-static void solve(const struct seen *seen, const double *start, struct fit *fit)
+// Rows that a fit takes at least: a parameter that a prior holds needs none.
+static size_t rows_needed(const struct calibration *calibration)
+{
+    size_t needed = 0;
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        needed += !(calibration->parameters[p].prior > 0);
+    return needed ? needed : 1;
+}
+
+static void solve(const struct seen *seen, const double *start, bool near, struct fit *fit)
 {
     const struct calibration *calibration = seen->calibration;
     const size_t n = calibration->parameter_count;
@@ -61,15 +85,98 @@ static void solve(const struct seen *seen, const double *start, struct fit *fit)
                                                .min = parameter->min,
                                                .max = parameter->max,
                                                .centre = parameter->start,
-                                               .width = parameter->prior};
+                                               .width = parameter->prior,
+                                               .fixed = calibration->left_alone[p].is};
     }
     const struct fit_problem problem = {.parameters = parameters,
                                         .count = n,
                                         .rows = seen->count,
+                                        .near = near,
                                         .errors = errors,
                                         .context = (void *)seen};
-    fit_solve(fit, &problem);
+    if (seen->count >= rows_needed(calibration))
+        fit_solve(fit, &problem);
+    else
+        fit_nothing(fit, &problem);
     free(parameters);
+}
+
+// How much a parameter is in need of being left alone; below zero: not at all.
+static double looseness(const struct fit *fit, size_t p)
+{
+    if (fit->verdicts[p] == FIT_LOOSE)
+        return isfinite(fit->standard_error[p]) ? fit->standard_error[p] : INFINITY;
+    return fit->verdicts[p] == FIT_AT_BOUND ? 0 : -1;
+}
+
+// Whether leaving one alone may be all that the other lacks.
+static bool goes_with(const struct fit *fit, size_t a, size_t b)
+{
+    return (isinf(looseness(fit, a)) && isinf(looseness(fit, b))) ||
+           fabs(fit->correlation[a * fit->parameters + b]) > GOES_WITH;
+}
+
+// The next that the rows do not tell: the loosest that goes with none in hand, and when none is
+// loose one that is at a bound; the number of parameters when there is none. Of several that are as
+// loose the last: a fit file has the rates first.
+static size_t find_untold(const struct fit *fit, const size_t *hand, size_t in_hand)
+{
+    size_t found = fit->parameters;
+    double worst = in_hand ? FIT_LOOSE_SHARE : 0;
+    for (size_t p = 0; p < fit->parameters; p++) {
+        bool free = looseness(fit, p) >= worst;
+        for (size_t i = 0; free && i < in_hand; i++)
+            free = p != hand[i] && !goes_with(fit, p, hand[i]);
+        if (!free)
+            continue;
+        worst = looseness(fit, p);
+        found = p;
+    }
+    return found;
+}
+
+// Leaves alone what the fit did not tell, as many at once as do not hang together; how many.
+static size_t leave_untold(struct calibration *calibration)
+{
+    const struct fit *fit = &calibration->fit;
+    size_t *hand = mem_alloc(fit->parameters, sizeof *hand), in_hand = 0;
+    for (size_t p; (p = find_untold(fit, hand, in_hand)) < fit->parameters;)
+        hand[in_hand++] = p;
+    for (size_t i = 0; i < in_hand; i++)
+        calibration->left_alone[hand[i]] =
+            (struct left_alone){true, fit->verdicts[hand[i]], fit->standard_error[hand[i]]};
+    free(hand);
+    return in_hand;
+}
+
+// What the last fit that moved them said of those that were left alone; and nothing stands of a fit
+// that had not come to its end.
+static void judge_left_alone(struct calibration *calibration)
+{
+    struct fit *fit = &calibration->fit;
+    for (size_t p = 0; p < fit->parameters; p++) {
+        const struct left_alone *left = &calibration->left_alone[p];
+        if (left->is) {
+            fit->verdicts[p] = left->verdict;
+            fit->standard_error[p] = left->standard_error;
+        } else if (!fit->converged && calibration_found(calibration, p)) {
+            fit->verdicts[p] = FIT_UNCONVERGED;
+        }
+    }
+}
+
+// From these starts, or the parameters' own.
+static void solve_told(struct calibration *calibration, const struct seen *seen,
+                       const double *start)
+{
+    struct fit *fit = &calibration->fit;
+    solve(seen, start, false, fit);
+    while (leave_untold(calibration)) {
+        struct fit last = *fit;
+        solve(seen, last.values, true, fit);
+        fit_release(&last);
+    }
+    judge_left_alone(calibration);
 }
 
 // How far the simulator is from the closed form on a row, by these values; half of it.
@@ -103,6 +210,7 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
 {
     struct error err = {0};
     row->depends = mem_alloc(calibration->parameter_count, sizeof *row->depends);
+    row->own = mem_alloc(calibration->parameter_count * PARAMETER_KEYS, sizeof *row->own);
     if (!row_open(&row->scenario, row->measured, &engine_estimate, overrides, &err)) {
         row->skipped = true;
         snprintf(row->why, sizeof row->why, "%.511s", err.text);
@@ -110,10 +218,23 @@ static void resolve_row(struct calibration *calibration, struct calibrate_row *r
         return;
     }
     for (size_t p = 0; p < calibration->parameter_count; p++) {
-        row->depends[p] =
-            parameter_depends(&calibration->parameters[p], &row->scenario, row->measured->phase);
+        const struct parameter *parameter = &calibration->parameters[p];
+        row->depends[p] = parameter_depends(parameter, &row->scenario, row->measured->phase);
         row->moved |= row->depends[p] != 0;
-        calibration->parameters[p].rows += row->depends[p] != 0;
+        for (unsigned k = 0; k < PARAMETER_KEYS; k++)
+            if (row->depends[p] & 1u << k)
+                row->own[p * PARAMETER_KEYS + k] =
+                    parameter_value(parameter->part, parameter->keys[k], &row->scenario);
+    }
+}
+
+static void count_depending(struct calibration *calibration)
+{
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        calibration->parameters[p].rows = 0;
+        for (size_t r = 0; r < calibration->row_count; r++)
+            calibration->parameters[p].rows +=
+                calibration->rows[r].moved && calibration->rows[r].depends[p];
     }
 }
 
@@ -179,36 +300,105 @@ static void predict_rows(const struct seen *seen, const double *values)
         seen->rows[r]->predicted_us = predict(seen->calibration, seen->rows[r], values);
 }
 
-bool calibration_run(struct calibration *calibration, const struct measured *measured,
-                     const struct row_overrides *overrides, bool between, struct error *err)
+static bool has_exchange(const struct calibration *calibration)
 {
-    resolve_rows(calibration, measured, overrides);
+    for (size_t r = 0; r < calibration->row_count; r++)
+        if (calibration->rows[r].measured->phase == PHASE_ALLTOALL)
+            return true;
+    return false;
+}
+
+static bool refuse_few_rows(const struct calibration *calibration, const char *path, size_t rows,
+                            struct error *err)
+{
+    const char *why = "";
+    for (size_t r = 0; r < calibration->row_count && !*why; r++)
+        why = calibration->rows[r].why;
+    return error_set(
+        err, EXIT_INPUT,
+        "%s: %zu rows depend on what may move: expected at least as many as the %zu parameters of "
+        "%s%s%s%s",
+        path, rows, rows_needed(calibration), calibration->name,
+        has_exchange(calibration) ? " (--fit nccl-rates moves rates alone)" : "",
+        *why ? "; first reason: " : "", why);
+}
+
+// Fewer rows than parameters, once those that contradict each other are left out, say nothing.
+static void drop_too_few(struct calibration *calibration)
+{
     struct seen seen = see_rows(calibration, NULL, true);
-    if (seen.count < calibration->parameter_count) {
-        const char *why = "";
-        for (size_t r = 0; r < calibration->row_count && !*why; r++)
-            why = calibration->rows[r].why;
-        free(seen.rows);
-        return error_set(
-            err, EXIT_INPUT,
-            "%s: %zu rows depend on what may move: expected at least as many as the %zu "
-            "parameters%s%s",
-            measured->path, seen.count, calibration->parameter_count,
-            *why ? "; first reason: " : "", why);
+    for (size_t r = 0; seen.count < rows_needed(calibration) && r < seen.count; r++) {
+        seen.rows[r]->moved = false;
+        seen.rows[r]->left_out = true;
     }
-    calibration->between = between;
-    summarise_before(calibration, &seen);
-    solve(&seen, NULL, &calibration->fit);
-    if (between) {
+    free(seen.rows);
+}
+
+// One fit by the closed form and, between the engines, another from there.
+static void fit_rows(struct calibration *calibration, const struct row_overrides *overrides)
+{
+    drop_too_few(calibration);
+    struct seen seen = see_rows(calibration, NULL, true);
+    count_depending(calibration);
+    solve_told(calibration, &seen, NULL);
+    if (calibration->between) {
         struct fit first = calibration->fit;
         find_biases(calibration, overrides);
-        solve(&seen, first.values, &calibration->fit);
+        solve_told(calibration, &seen, first.values);
         fit_release(&first);
     }
     predict_rows(&seen, calibration->fit.values);
     summarise(&seen, &calibration->median_abs_pct, &calibration->p90_abs_pct);
     free(seen.rows);
+}
+
+// Begins anew, without rows that were left out since.
+static void fit_again(struct calibration *calibration, const struct row_overrides *overrides)
+{
+    fit_release(&calibration->fit);
+    memset(calibration->left_alone, 0,
+           calibration->parameter_count * sizeof *calibration->left_alone);
+    for (size_t r = 0; r < calibration->row_count; r++)
+        calibration->rows[r].engine_bias = 0;
+    fit_rows(calibration, overrides);
+}
+
+bool calibration_run(struct calibration *calibration, const struct measured *measured,
+                     const struct row_overrides *overrides, bool between, struct error *err)
+{
+    resolve_rows(calibration, measured, overrides);
+    struct seen seen = see_rows(calibration, NULL, true);
+    const size_t usable = seen.count, needed = rows_needed(calibration);
+    if (usable >= needed)
+        summarise_before(calibration, &seen);
+    free(seen.rows);
+    if (usable < needed)
+        return refuse_few_rows(calibration, measured->path, usable, err);
+    const struct contradicting contradicting = {calibration->rows, calibration->row_count,
+                                                &calibration->contradictions};
+    calibration->between = between;
+    contradiction_leave_congested(&contradicting);
+    fit_rows(calibration, overrides);
+    if (contradiction_leave_disagreeing(&contradicting))
+        fit_again(calibration, overrides);
     return true;
+}
+
+bool calibration_found(const struct calibration *calibration, size_t p)
+{
+    const struct fit *fit = &calibration->fit;
+    return fit->verdicts[p] == FIT_FOUND ||
+           (fit->verdicts[p] == FIT_HELD && isfinite(fit->standard_error[p]));
+}
+
+bool calibration_complete(const struct calibration *calibration)
+{
+    bool complete = !calibration->contradictions.count;
+    for (size_t p = 0; p < calibration->parameter_count; p++) {
+        const enum fit_verdict verdict = calibration->fit.verdicts[p];
+        complete &= verdict == FIT_FOUND || verdict == FIT_HELD || verdict == FIT_UNUSED;
+    }
+    return complete;
 }
 
 // ---- leaving groups out -------------------------------------------------------------------------
@@ -218,8 +408,8 @@ static void leave_out(const struct calibration *calibration, struct left_out *gr
     const struct seen others = see_rows(calibration, group->first, true);
     struct seen own = see_rows(calibration, group->first, false);
     struct fit fit;
-    if (others.count >= calibration->parameter_count) {
-        solve(&others, calibration->fit.values, &fit);
+    if (others.count >= rows_needed(calibration)) {
+        solve(&others, calibration->fit.values, false, &fit);
         predict_rows(&own, fit.values);
         fit_release(&fit);
     } else {
@@ -257,8 +447,11 @@ void calibration_release(struct calibration *calibration)
         if (!calibration->rows[r].skipped)
             scenario_release(&calibration->rows[r].scenario);
         free(calibration->rows[r].depends);
+        free(calibration->rows[r].own);
     }
+    names_release(&calibration->contradictions);
     free(calibration->parameters);
+    free(calibration->left_alone);
     free(calibration->rows);
     fit_release(&calibration->fit);
     *calibration = (struct calibration){0};

@@ -20,34 +20,21 @@
 //       - {key: nic, clusters: [asked], start: 40GB/s}
 //       - {key: dispatch_fixed, dispatchers: [nccl-alltoall@asked]}
 //
-// A parameter is one key of a cluster, dispatcher or kernels, one value for all presets that it names and so
-// for all rows of theirs. Without start it begins at its first preset's value, without min and max
-// it may move by a factor of 100 either way. With a prior, the file's or the parameter's own, it is
-// held near its start for want of rows: ln(value / start) has that standard deviation
-// (study/fit.h). A file without says nothing beforehand.
+// A parameter is one key of a cluster, dispatcher or kernels, one value for all presets that it
+// names and so for all rows of theirs. Without start it begins at its first preset's value, without
+// min and max it may move by a factor of 100 either way; a NIC's latency that begins between 1 and
+// 10 us stays there. With a prior, the file's or the parameter's own, it is held near its start for
+// want of rows: ln(value / start) has that standard deviation (study/fit.h). A file without says
+// nothing beforehand.
 #ifndef STUDY_CALIBRATE_H
 #define STUDY_CALIBRATE_H
 
+#include "study/calibrate_row.h"
 #include "study/fit.h"
-#include "study/parameter.h"
-#include "study/row.h"
 #include "study/rows/measured.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-// One measured row, opened once and run again for every trial: trial values are put into its own
-// scenario.
-struct calibrate_row {
-    const struct measured_row *measured;
-    struct scenario scenario; // of the closed form
-    uint8_t *depends;         // [parameters] parameter_depends
-    bool moved;               // by any of them; others are no part of the fit
-    double engine_bias;       // half of ln(simulated / estimated), added to the closed form's error
-    double predicted_us;      // by the fitted values
-    bool skipped;
-    char why[512];
-};
 
 #define CALIBRATE_ASKED "asked"
 
@@ -57,37 +44,59 @@ struct calibrate_target {
     const char *gpu;     // of it, where it says none itself; "": not known
 };
 
+// A parameter that the rows do not tell: it stays as its presets have it, and others are fitted to
+// that.
+struct left_alone {
+    bool is;
+    enum fit_verdict verdict; // when it was last fitted
+    double standard_error;
+};
+
 struct calibration {
     char name[FIELD_TEXT_BYTES]; // of the fit file, without folder and extension
     char data[FIELD_TEXT_BYTES]; // what the fit file calls the measured data; "": it does not say
     struct calibrate_target asked;
     struct parameter *parameters;
+    struct left_alone *left_alone; // [parameters]
     size_t parameter_count;
     struct calibrate_row *rows; // of the file, in its order
     size_t row_count, skipped;
-    bool between; // biases are known
-    struct fit fit;
+    struct names contradictions; // of rows with each other, a sentence each (study/contradiction.h)
+    bool between;                // biases are known
+    struct fit fit;              // verdicts on those that were left alone too
     double median_abs_pct, p90_abs_pct;               // of the fitted rows
     double before_median_abs_pct, before_p90_abs_pct; // by the presets as they were
 };
 
-// Reads a fit file; `asked` is borrowed. Refuses an unknown key, a key that is a count or a choice,
-// a preset that does not load, a start outside the bounds or not above zero, and a (preset, key)
-// that stands twice: file:line: key.
-bool calibration_load(struct calibration *calibration, const char *path,
+// Reads a fit file, one that is shipped or a path (study/shipped_fit.h); `asked` is borrowed.
+// Refuses an unknown key, a key that is a count or a choice, a preset that does not load, a start
+// outside the bounds or not above zero, and a (preset, key) that stands twice: file:line: key.
+bool calibration_load(struct calibration *calibration, const char *what,
                       const struct calibrate_target *asked, struct error *err);
 
-// Writes every preset that a parameter names, with its fitted keys in place of the old ones, as
-// folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the folders are made when absent.
-// Parameters that no row depends on are left as they were. A cluster that was asked in one line is
+// Whether the parameter has a value to be used: FIT_FOUND, or FIT_HELD where the rows say anything.
+bool calibration_found(const struct calibration *calibration, size_t p);
+
+// Whether the rows told everything that they were asked: nothing contradicts, and every parameter
+// that a row depends on is found.
+bool calibration_complete(const struct calibration *calibration);
+
+// Writes every preset that a parameter names, with what was found (calibration_found) in place of
+// the old values, as folder/clusters/NAME.yaml and folder/dispatchers/NAME.yaml; the folders are
+// made when absent. Everything else is left as it was. A cluster that was asked in one line is
 // written whole, under the name that it has. Beside them folder/fits/NAME.yaml says how surely they
 // are known (study/fitted.h). `origin` says which data, or which part of them, they were fitted to:
-// its fit, only or except, and seed.
+// its fit, only or except, and seed. All files are new, or none is (outfiles_commit).
 bool calibration_write(const struct calibration *calibration, const char *folder,
                        const struct provenance *origin, struct error *err);
 
-// Resolves the rows (those that cannot be predicted are skipped, and say why) and fits. Refuses
-// fewer usable rows than parameters. `measured` must outlive the calibration.
+// Resolves the rows (those that cannot be predicted are skipped, and say why), leaves out those
+// that contradict each other, and fits. Refuses fewer usable rows than parameters. `measured` must
+// outlive the calibration.
+//
+// A value that the rows do not tell would bend the others: what is loose or at a bound is left as
+// its presets have it, the loosest first, and the rest is fitted again, until all that moves is
+// found. Parameters with a prior are held by it instead.
 //
 // The closed form is what is solved for. Both engines use the constants that are found, and differ
 // by what queues; with `between`, the fit goes on, once, from there with each row's prediction

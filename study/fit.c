@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose", NULL};
+const char *const fit_verdict_names[] = {"found", "unused",        "at bound", "loose",
+                                         "held",  "not converged", NULL};
 
 #define STEP 1e-3        // of a logarithm, in finite differences: times are whole picoseconds
 #define ITERATIONS 40    // a round
@@ -17,10 +18,12 @@ const char *const fit_verdict_names[] = {"found", "unused", "at bound", "loose",
 #define BLIND 1e-7       // singular values below this part of the largest say nothing
 #define MIN_SCATTER 1e-5 // exact rows: their times are whole picoseconds
 #define FREE_MARGIN 1e-3 // nearer a bound than this ratio: at it
+#define FEW_SCATTER 0.03 // of rows no more than parameters, which leave no error to tell it by
 #define GAIN 1e-4        // a round that lowers the loss by a smaller part is an end
 
 static const double loss_scales[] = {1, 0.3, 0.1, 0.05, 0.05, 0.05};
 #define ROUNDS (sizeof loss_scales / sizeof loss_scales[0])
+#define LAST_ROUNDS 3 // at the last scale
 
 // What GSL's callbacks need.
 struct solving {
@@ -58,7 +61,7 @@ static void set_base(struct solving *solving, const gsl_vector *logs)
 static double prior_slope(const struct solving *solving, size_t p)
 {
     const double width = solving->problem->parameters[p].width;
-    return width > 0 ? solving->scatter / width : 0;
+    return width > 0 && !solving->problem->parameters[p].fixed ? solving->scatter / width : 0;
 }
 
 static int errors_at(const gsl_vector *logs, void *context, gsl_vector *out)
@@ -91,6 +94,11 @@ static void difference(struct solving *solving, size_t p)
 {
     const struct fit_problem *problem = solving->problem;
     const double value = solving->values[p];
+    if (problem->parameters[p].fixed) {
+        gsl_vector_view column = gsl_matrix_column(solving->slopes, p);
+        gsl_vector_set_zero(&column.vector);
+        return;
+    }
     const double step = value * exp(STEP) > problem->parameters[p].max ? -STEP : STEP;
     memcpy(solving->moved, solving->base, problem->rows * sizeof *solving->moved);
     solving->values[p] = value * exp(step);
@@ -236,7 +244,9 @@ static enum fit_verdict verdict(const struct fit_problem *problem, const struct 
     if (value <= problem->parameters[p].min * (1 + FREE_MARGIN) ||
         value >= problem->parameters[p].max / (1 + FREE_MARGIN))
         return FIT_AT_BOUND;
-    return fit->standard_error[p] > FIT_LOOSE_SHARE ? FIT_LOOSE : FIT_FOUND;
+    if (fit->standard_error[p] <= FIT_LOOSE_SHARE && isfinite(value))
+        return FIT_FOUND;
+    return problem->parameters[p].width > 0 ? FIT_HELD : FIT_LOOSE;
 }
 
 // Of a parameter that no row depends on, nothing is known; not even what it goes with.
@@ -265,7 +275,8 @@ static double scatter_of(const struct solving *solving, const gsl_vector *weight
         weight += gsl_vector_get(weights, r);
     }
     const double spare = (double)problem->rows - (double)used;
-    return sqrt(sum / weight * (double)problem->rows / fmax(spare, 1));
+    const double scatter = sqrt(sum / weight * (double)problem->rows / fmax(spare, 1));
+    return spare > 0 ? scatter : fmax(scatter, FEW_SCATTER);
 }
 
 // Marks parameters that no row depends on; how many others there are.
@@ -288,9 +299,10 @@ static void judge_data(struct fit *fit, const struct fit_problem *problem,
                        const gsl_matrix *jacobian)
 {
     const size_t n = fit->parameters;
-    gsl_matrix *data = gsl_matrix_alloc(problem->rows, n);
+    gsl_matrix *data = gsl_matrix_calloc(problem->rows > n ? problem->rows : n, n);
     const gsl_matrix_const_view rows = gsl_matrix_const_submatrix(jacobian, 0, 0, problem->rows, n);
-    gsl_matrix_memcpy(data, &rows.matrix);
+    gsl_matrix_view upper = gsl_matrix_submatrix(data, 0, 0, problem->rows, n);
+    gsl_matrix_memcpy(&upper.matrix, &rows.matrix);
     struct spread spread = decompose(data);
     set_errors(fit, &spread);
     for (size_t p = 0; p < n; p++)
@@ -320,6 +332,19 @@ static void judge_all(struct fit *fit, const struct fit_problem *problem, gsl_ma
     spread_release(&spread);
 }
 
+// Where others are held by a prior, what the rows leave of a parameter without one.
+static void judge_beside_priors(struct fit *fit, const struct fit_problem *problem)
+{
+    bool any = false;
+    for (size_t p = 0; p < problem->count; p++)
+        any |= problem->parameters[p].width > 0;
+    for (size_t p = 0; any && p < problem->count; p++)
+        if (!(problem->parameters[p].width > 0) && fit->verdicts[p] != FIT_UNUSED) {
+            fit->standard_error[p] = sqrt(fit->covariance[p * problem->count + p]);
+            fit->verdicts[p] = verdict(problem, fit, p, false);
+        }
+}
+
 static void fit_judge(struct fit *fit, struct solving *solving, const gsl_vector *logs,
                       const gsl_vector *weights)
 {
@@ -334,6 +359,7 @@ static void fit_judge(struct fit *fit, struct solving *solving, const gsl_vector
     fit->scatter = scatter_of(solving, weights, find_used(fit, solving->problem, jacobian));
     judge_data(fit, solving->problem, jacobian);
     judge_all(fit, solving->problem, jacobian);
+    judge_beside_priors(fit, solving->problem);
 }
 
 static void fit_begin(struct fit *fit, const struct fit_problem *problem)
@@ -346,6 +372,17 @@ static void fit_begin(struct fit *fit, const struct fit_problem *problem)
                         .covariance = mem_alloc(n * n, sizeof(double)),
                         .leverage = mem_alloc(problem->rows, sizeof(double)),
                         .verdicts = mem_alloc(n, sizeof *fit->verdicts)};
+}
+
+void fit_nothing(struct fit *fit, const struct fit_problem *problem)
+{
+    fit_begin(fit, problem);
+    fit->converged = true;
+    for (size_t p = 0; p < problem->count; p++) {
+        fit->values[p] = problem->parameters[p].start;
+        fit->standard_error[p] = INFINITY;
+        fit->verdicts[p] = FIT_UNUSED;
+    }
 }
 
 void fit_solve(struct fit *fit, const struct fit_problem *problem)
@@ -363,7 +400,7 @@ void fit_solve(struct fit *fit, const struct fit_problem *problem)
     for (size_t p = 0; p < n; p++)
         gsl_vector_set(logs, p, log(problem->parameters[p].start));
     restart(&solving, logs);
-    for (size_t round = 0; round < ROUNDS; round++) {
+    for (size_t round = problem->near ? ROUNDS - LAST_ROUNDS : 0; round < ROUNDS; round++) {
         const double scale = loss_scales[round], before = loss_of(&solving, scale);
         weigh_rows(&solving, weights, scale);
         solving.scatter = scatter_of(&solving, weights, n);

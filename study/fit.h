@@ -14,23 +14,26 @@
 struct fit_parameter {
     double start, min, max; // 0 < min < max
     double centre, width;
+    bool fixed; // stays at its start, as if no row depended on it
 };
 
 struct fit_problem {
     const struct fit_parameter *parameters; // [count]
     size_t count, rows;
+    bool near; // the starts nearly solve it: outliers are known from the first round on
     // Writes ln(predicted / measured) of every row that depends on parameter `moved` (FIT_EVERY:
     // of every row) to out[rows]; the others' entries are left as they are.
     void (*errors)(void *context, const double *values, size_t moved, double *out);
     void *context;
 };
 
-// Loose parameters: the data hardly say what they are. Their values are printed, not believed.
 enum fit_verdict {
     FIT_FOUND,
-    FIT_UNUSED,   // no row depends on it
-    FIT_AT_BOUND, // it wants to go further than it may
-    FIT_LOOSE,    // standard error above FIT_LOOSE_SHARE of the value, or the data are blind to it
+    FIT_UNUSED,      // no row depends on it
+    FIT_AT_BOUND,    // it wants to go further than it may
+    FIT_LOOSE,       // standard error above FIT_LOOSE_SHARE of the value, or not known
+    FIT_HELD,        // loose by the rows, and between them and what was held of it before
+    FIT_UNCONVERGED, // the solver had not come to an end
 };
 extern const char *const fit_verdict_names[];
 #define FIT_LOOSE_SHARE 0.5
@@ -55,9 +58,13 @@ struct fit {
 //
 // A prior is a row more, scatter x ln(value / centre) / width, with the scatter of the rows at
 // hand: a parameter that they are blind to stays at its centre, one whose standard error is a tenth
-// of the width moves by a hundredth of its way there. Standard errors, correlations and verdicts
-// are of the rows alone, so that a prior makes nothing look found.
+// of the width moves by a hundredth of its way there. A prior makes its own parameter look no
+// surer: standard errors, correlations and verdicts are of the rows alone; but where others have
+// one, a parameter without is judged with those held. Expects as many rows as parameters without a
+// prior.
 void fit_solve(struct fit *fit, const struct fit_problem *problem);
+// Of no rows: every parameter is unused, at its start.
+void fit_nothing(struct fit *fit, const struct fit_problem *problem);
 void fit_release(struct fit *fit);
 
 #endif

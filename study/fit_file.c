@@ -4,6 +4,7 @@
 #include "base/doc.h"
 #include "base/mem.h"
 #include "base/preset.h"
+#include "study/shipped_fit.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -11,6 +12,11 @@
 #include <string.h>
 
 #define REACH 100 // a parameter without bounds may move by this factor either way
+
+// But a NIC's latency, from GPU memory to GPU memory: one switch or three, InfiniBand or RoCE. What
+// a fit would put there beyond is some library's start.
+#define NIC_LATENCY_MIN_PS 1e6
+#define NIC_LATENCY_MAX_PS 10e6
 
 // What the measured rows are called, where the file says.
 static const struct field data_field = {
@@ -247,6 +253,21 @@ static bool read_moved_fields(struct fit_reading *reading, doc_node item,
                       "also: expected another key of the same kind as %s", keys[0]->key));
 }
 
+static void set_default_range(struct parameter *parameter)
+{
+    const double start = parameter->start;
+    parameter->min = start / REACH;
+    parameter->max = start * REACH;
+    if (parameter->keys[0]->max > 0)
+        parameter->max = fmin(parameter->max, parameter->keys[0]->max);
+    if (parameter->part == PART_CLUSTER &&
+        parameter->keys[0]->offset == offsetof(struct cluster, nic_latency_ps) &&
+        start >= NIC_LATENCY_MIN_PS && start <= NIC_LATENCY_MAX_PS) {
+        parameter->min = NIC_LATENCY_MIN_PS;
+        parameter->max = NIC_LATENCY_MAX_PS;
+    }
+}
+
 static bool read_range(struct fit_reading *reading, doc_node item, struct parameter *parameter)
 {
     if (!read_bound(reading, item, "start", parameter, &parameter->start))
@@ -254,10 +275,7 @@ static bool read_range(struct fit_reading *reading, doc_node item, struct parame
     if (!(parameter->start > 0))
         return doc_error(reading->doc, item, reading->err,
                          "%s: starts at 0: give start, above zero", parameter->keys[0]->key);
-    parameter->min = parameter->start / REACH;
-    parameter->max = parameter->start * REACH;
-    if (parameter->keys[0]->max > 0)
-        parameter->max = fmin(parameter->max, parameter->keys[0]->max);
+    set_default_range(parameter);
     if (!read_bound(reading, item, "min", parameter, &parameter->min) ||
         !read_bound(reading, item, "max", parameter, &parameter->max))
         return false;
@@ -350,6 +368,7 @@ static bool read_fit_file(struct fit_reading *reading)
         !read_optional(reading, root, &data_field, "a name", reading->calibration))
         return false;
     reading->calibration->parameters = mem_alloc(count, sizeof *reading->calibration->parameters);
+    reading->calibration->left_alone = mem_alloc(count, sizeof *reading->calibration->left_alone);
     for (size_t i = 0; i < count; i++) {
         reading->calibration->parameters[i].prior = prior;
         const doc_node item = doc_item(reading->doc, list, i);
@@ -359,11 +378,11 @@ static bool read_fit_file(struct fit_reading *reading)
     return true;
 }
 
-bool calibration_load(struct calibration *calibration, const char *path,
+bool calibration_load(struct calibration *calibration, const char *what,
                       const struct calibrate_target *asked, struct error *err)
 {
     *calibration = (struct calibration){.asked = *asked};
-    struct doc *doc = doc_load(path, err);
+    struct doc *doc = fit_doc_load(what, err);
     if (!doc)
         return false;
     preset_title(doc, calibration->name);

@@ -187,8 +187,8 @@ static struct parameter copy_of(const struct parameter *parameter, double value)
     return copy;
 }
 
-// A parameter that no row depends on is left in its preset as it was: it is as unsure as what was
-// held of it, and where nothing was, nobody says.
+// A parameter that was not found is left in its preset as it was: it is as unsure as what was held
+// of it, and where nothing was, nobody says.
 static void set_parameters(struct fitted *fitted, const struct calibration *calibration)
 {
     const struct fit *fit = &calibration->fit;
@@ -197,11 +197,11 @@ static void set_parameters(struct fitted *fitted, const struct calibration *cali
     fitted->parameters = mem_alloc(n, sizeof *fitted->parameters);
     for (size_t p = 0; p < n; p++) {
         const struct parameter *parameter = &calibration->parameters[p];
-        const bool unused = fit->verdicts[p] == FIT_UNUSED;
-        if (unused && !(parameter->prior > 0))
+        const bool found = calibration_found(calibration, p);
+        if (!found && !(parameter->prior > 0))
             continue;
         fitted->parameters[count] =
-            copy_of(parameter, unused ? parameter->start : written(parameter, fit->values[p]));
+            copy_of(parameter, found ? written(parameter, fit->values[p]) : parameter->start);
         kept[count++] = p;
     }
     fitted->parameter_count = count;

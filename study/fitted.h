@@ -35,6 +35,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 // Quantities that a group's rows span, and a scenario may leave.
 enum span_key {
@@ -127,13 +128,12 @@ char *fitted_dtypes(uint32_t dtypes);
 void fitted_of(struct fitted *fitted, const struct calibration *calibration);
 void fitted_release(struct fitted *fitted);
 
-// Writes folder/rows/NAME.yaml: of which dispatchers, clusters and shapes the calibration's rows
-// are (scenario/backing.h). NAME is that of the fit file; the folder is there.
-bool fitted_write_rows(const struct calibration *calibration, const char *folder,
-                       struct error *err);
+// Prints a preset of kind "rows": of which dispatchers, clusters and shapes the calibration's rows
+// are (scenario/backing.h).
+void fitted_print_rows(FILE *out, const struct calibration *calibration);
 
-// Writes folder/fits/NAME.yaml likewise.
-bool fitted_write(const struct calibration *calibration, const char *folder,
-                  const struct provenance *origin, struct error *err);
+// Prints one of kind "fits", of the parameters that presets are given.
+void fitted_print(FILE *out, const struct calibration *calibration,
+                  const struct provenance *origin);
 
 #endif

@@ -2,7 +2,6 @@
 #include "study/fitted.h"
 
 #include "base/mem.h"
-#include "base/outfile.h"
 
 #include <stdlib.h>
 
@@ -113,24 +112,16 @@ static void print_origin(FILE *out, const struct provenance *origin)
     fputc('\n', out);
 }
 
-bool fitted_write(const struct calibration *calibration, const char *folder,
-                  const struct provenance *origin, struct error *err)
+void fitted_print(FILE *out, const struct calibration *calibration, const struct provenance *origin)
 {
-    char *path = mem_format("%s/fits/%s.yaml", folder, calibration->name);
-    struct outfile file;
     struct fitted fitted;
-    const bool ok = outfile_open(&file, path, err);
-    free(path);
-    if (!ok)
-        return false;
     fitted_of(&fitted, calibration);
-    fputs(about, file.stream);
-    print_origin(file.stream, origin);
-    print_parameters(file.stream, &fitted);
-    print_covariance(file.stream, &fitted);
-    fputs(fitted.group_count ? "groups:\n" : "groups: []\n", file.stream);
+    fputs(about, out);
+    print_origin(out, origin);
+    print_parameters(out, &fitted);
+    print_covariance(out, &fitted);
+    fputs(fitted.group_count ? "groups:\n" : "groups: []\n", out);
     for (size_t g = 0; g < fitted.group_count; g++)
-        print_group(file.stream, &fitted.groups[g]);
+        print_group(out, &fitted.groups[g]);
     fitted_release(&fitted);
-    return outfile_commit(&file, err);
 }

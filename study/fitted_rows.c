@@ -2,7 +2,6 @@
 #include "study/fitted.h"
 
 #include "base/mem.h"
-#include "base/outfile.h"
 #include "scenario/backing.h"
 
 #include <stdlib.h>
@@ -76,15 +75,9 @@ static void print_backing_row(FILE *out, const struct backing_row *row)
     fputs("}\n", out);
 }
 
-bool fitted_write_rows(const struct calibration *calibration, const char *folder, struct error *err)
+void fitted_print_rows(FILE *out, const struct calibration *calibration)
 {
-    char *path = mem_format("%s/rows/%s.yaml", folder, calibration->name);
     struct seen_rows seen = {0};
-    struct outfile file;
-    const bool ok = outfile_open(&file, path, err);
-    free(path);
-    if (!ok)
-        return false;
     for (size_t r = 0; r < calibration->row_count; r++) {
         const struct calibrate_row *row = &calibration->rows[r];
         if (row->moved &&
@@ -93,9 +86,8 @@ bool fitted_write_rows(const struct calibration *calibration, const char *folder
     }
     if (seen.count)
         qsort(seen.all, seen.count, sizeof *seen.all, by_shape);
-    fprintf(file.stream, "%srows:%s\n", rows_about, seen.count ? "" : " []");
+    fprintf(out, "%srows:%s\n", rows_about, seen.count ? "" : " []");
     for (size_t i = 0; i < seen.count; i++)
-        print_backing_row(file.stream, &seen.all[i]);
+        print_backing_row(out, &seen.all[i]);
     free(seen.all);
-    return outfile_commit(&file, err);
 }

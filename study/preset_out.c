@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define FITS "fits"
 #define ROWS "rows" // that a fit was made of
@@ -41,8 +42,7 @@ static size_t find(const struct rewriting *rewriting, const char *key, size_t le
         const struct parameter *parameter = &rewriting->calibration->parameters[p];
         const struct field *field = fitted_key(rewriting, k);
         if (field && strlen(field->key) == length && !strncmp(field->key, key, length) &&
-            parameter->part == rewriting->part &&
-            rewriting->calibration->fit.verdicts[p] != FIT_UNUSED &&
+            parameter->part == rewriting->part && calibration_found(rewriting->calibration, p) &&
             names_have(&parameter->presets, rewriting->preset))
             break;
     }
@@ -55,17 +55,13 @@ static void print_constant(FILE *out, const struct rewriting *rewriting, size_t 
     const struct calibration *calibration = rewriting->calibration;
     const size_t p = k / PARAMETER_KEYS;
     const struct parameter *parameter = &calibration->parameters[p];
-    const enum fit_verdict verdict = calibration->fit.verdicts[p];
     struct provenance provenance = *rewriting->origin;
-    char text[FIELD_TEXT_BYTES], uncertainty[96];
+    char text[FIELD_TEXT_BYTES], held[] = "held near where it began: the rows say little of it";
     provenance.rows = parameter->rows;
-    if (verdict == FIT_FOUND) {
+    if (calibration->fit.verdicts[p] == FIT_FOUND)
         provenance.stderr_pct = 100 * calibration->fit.standard_error[p];
-    } else {
-        snprintf(uncertainty, sizeof uncertainty, "%s: not to be believed by itself",
-                 fit_verdict_names[verdict]);
-        provenance.source = uncertainty;
-    }
+    else
+        provenance.source = held;
     fprintf(out, "%s: {value: %s", fitted_key(rewriting, k)->key,
             parameter_format(parameter, calibration->fit.values[p], text));
     provenance_print(&provenance, out);
@@ -179,67 +175,145 @@ static char *old_text(const struct rewriting *rewriting, const char *word, struc
 
 // What is to be written, all of it made before any of it is.
 struct pending {
-    struct names paths, texts;
+    const char *folder;
+    struct names paths, texts; // a text of "": the file is to go
+    struct names folders;      // that were not there before
 };
 
+static void add_pending(struct pending *pending, char *path, char *text)
+{
+    names_add(&pending->paths, path);
+    names_add(&pending->texts, text);
+    free(path);
+    free(text);
+}
+
+// Whether any key of the preset was found.
+static bool says_anything(const struct rewriting *rewriting)
+{
+    const struct calibration *calibration = rewriting->calibration;
+    for (size_t p = 0; p < calibration->parameter_count; p++)
+        if (calibration->parameters[p].part == rewriting->part &&
+            calibration_found(calibration, p) &&
+            names_have(&calibration->parameters[p].presets, rewriting->preset))
+            return true;
+    return false;
+}
+
+// A variant of which nothing was found is no file; one that another fit left there would stand
+// beside what this one wrote, and goes.
+static char *pending_text(struct rewriting *rewriting, const char *word, const char *path,
+                          struct error *err)
+{
+    const char *kind = parameter_part_names[rewriting->part];
+    const bool is_variant = rewriting->part != PART_CLUSTER && strchr(rewriting->preset, '@');
+    if (is_variant && !preset_known(kind, rewriting->preset) && !says_anything(rewriting))
+        return mem_copy_text("");
+    char *old = old_text(rewriting, word, err);
+    char *text = old ? new_text(rewriting, old, path, err) : NULL;
+    free(old);
+    return text;
+}
+
 static bool add_preset(struct pending *pending, struct rewriting *rewriting, const char *word,
-                       const char *folder, struct error *err)
+                       struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
     if (strchr(rewriting->preset, '/'))
         return error_set(err, EXIT_INPUT,
                          "'%s': a preset's name with '/': expected another to write",
                          error_quote(rewriting->preset, quoted));
-    char *text = old_text(rewriting, word, err);
-    if (!text)
-        return false;
-    char *path = mem_format("%s/%s/%.*s.yaml", folder, parameter_part_names[rewriting->part],
-                            (int)strcspn(rewriting->preset, "*"), rewriting->preset);
-    char *made = new_text(rewriting, text, path, err);
-    names_add(&pending->paths, path);
-    if (made)
-        names_add(&pending->texts, made);
-    free(path);
-    free(text);
-    free(made);
-    return made != NULL;
+    char *path =
+        mem_format("%s/%s/%.*s.yaml", pending->folder, parameter_part_names[rewriting->part],
+                   (int)strcspn(rewriting->preset, "*"), rewriting->preset);
+    char *text = pending_text(rewriting, word, path, err);
+    if (text)
+        add_pending(pending, path, text);
+    else
+        free(path);
+    return text != NULL;
 }
 
-static bool write_pending(const struct pending *pending, struct error *err)
+// The rows and the fit itself.
+static void add_outcome(struct pending *pending, const struct calibration *calibration,
+                        const struct provenance *origin)
+{
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    fitted_print_rows(out, calibration);
+    fclose(out);
+    add_pending(pending, mem_format("%s/" ROWS "/%s.yaml", pending->folder, calibration->name),
+                text);
+    out = open_memstream(&text, &length);
+    fitted_print(out, calibration, origin);
+    fclose(out);
+    add_pending(pending, mem_format("%s/" FITS "/%s.yaml", pending->folder, calibration->name),
+                text);
+}
+
+static bool open_pending(const struct pending *pending, struct outfile *files, size_t *count,
+                         struct error *err)
 {
     for (size_t i = 0; i < pending->texts.count; i++) {
-        struct outfile file;
-        if (!outfile_open(&file, pending->paths.of[i], err))
+        if (!*pending->texts.of[i])
+            continue;
+        if (!outfile_open(&files[*count], pending->paths.of[i], err))
             return false;
-        fputs(pending->texts.of[i], file.stream);
-        if (!outfile_commit(&file, err))
-            return false;
+        fputs(pending->texts.of[i], files[(*count)++].stream);
     }
     return true;
 }
 
-static bool make_folder(char *path, struct error *err)
+// All files or none.
+static bool write_pending(const struct pending *pending, struct error *err)
 {
-    const bool ok = mkdir(path, 0777) == 0 || errno == EEXIST ||
-                    error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
+    struct outfile *files = mem_alloc(pending->texts.count, sizeof *files);
+    size_t count = 0;
+    const bool opened = open_pending(pending, files, &count, err);
+    const bool ok = opened && outfiles_commit(files, count, err);
+    for (size_t i = 0; !opened && i < count; i++)
+        outfile_abort(&files[i]);
+    for (size_t i = 0; ok && i < pending->texts.count; i++)
+        if (!*pending->texts.of[i])
+            unlink(pending->paths.of[i]);
+    free(files);
+    return ok;
+}
+
+static bool make_folder(struct pending *pending, char *path, struct error *err)
+{
+    const bool made = mkdir(path, 0777) == 0;
+    const bool ok =
+        made || errno == EEXIST || error_set(err, EXIT_INPUT, "%s: %s", path, strerror(errno));
+    if (made)
+        names_add(&pending->folders, path);
     free(path);
     return ok;
 }
 
 // The folder, and in it one of each kind.
-static bool make_folders(const char *folder, struct error *err)
+static bool make_folders(struct pending *pending, struct error *err)
 {
-    bool ok = make_folder(mem_copy_text(folder), err) &&
-              make_folder(mem_format("%s/%s", folder, FITS), err) &&
-              make_folder(mem_format("%s/%s", folder, ROWS), err);
+    bool ok = make_folder(pending, mem_copy_text(pending->folder), err) &&
+              make_folder(pending, mem_format("%s/" FITS, pending->folder), err) &&
+              make_folder(pending, mem_format("%s/" ROWS, pending->folder), err);
     for (size_t k = 0; ok && parameter_part_names[k]; k++)
-        ok = make_folder(mem_format("%s/%s", folder, parameter_part_names[k]), err);
+        ok = make_folder(pending, mem_format("%s/%s", pending->folder, parameter_part_names[k]),
+                         err);
     return ok;
+}
+
+// Those of this run, the outermost last.
+static void remove_folders(const struct pending *pending)
+{
+    for (size_t i = pending->folders.count; i-- > 0;)
+        rmdir(pending->folders.of[i]);
 }
 
 // Each preset once, whatever parameters name it.
 static bool add_presets(struct pending *pending, const struct calibration *calibration,
-                        const char *folder, const struct provenance *origin, struct error *err)
+                        const struct provenance *origin, struct error *err)
 {
     struct names added[PARAMETER_PARTS] = {{0}};
     bool ok = true;
@@ -253,7 +327,7 @@ static bool add_presets(struct pending *pending, const struct calibration *calib
             if (names_have(&added[rewriting.part], rewriting.preset))
                 continue;
             names_add(&added[rewriting.part], rewriting.preset);
-            ok = add_preset(pending, &rewriting, parameter->words.of[i], folder, err);
+            ok = add_preset(pending, &rewriting, parameter->words.of[i], err);
         }
     for (size_t part = 0; part < PARAMETER_PARTS; part++)
         names_release(&added[part]);
@@ -263,12 +337,16 @@ static bool add_presets(struct pending *pending, const struct calibration *calib
 bool calibration_write(const struct calibration *calibration, const char *folder,
                        const struct provenance *origin, struct error *err)
 {
-    struct pending pending = {0};
-    const bool ok = add_presets(&pending, calibration, folder, origin, err) &&
-                    make_folders(folder, err) && // only once all presets are made
-                    write_pending(&pending, err) && fitted_write_rows(calibration, folder, err) &&
-                    fitted_write(calibration, folder, origin, err);
+    struct pending pending = {.folder = folder};
+    bool ok = add_presets(&pending, calibration, origin, err);
+    if (ok) {
+        add_outcome(&pending, calibration, origin);
+        ok = make_folders(&pending, err) && write_pending(&pending, err);
+        if (!ok)
+            remove_folders(&pending);
+    }
     names_release(&pending.paths);
     names_release(&pending.texts);
+    names_release(&pending.folders);
     return ok;
 }

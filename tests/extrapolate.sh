@@ -15,7 +15,7 @@ for file in deepep-ll deepep-normal; do
     # Without what is held beforehand: the presets, about which it is held, were fitted on the many nodes too.
     sed '/^prior:/d' "study/fits/$file.yaml" >"$work/$file.yaml"
     "$epsim" calibrate "$work/few-nodes.csv" --fit "$work/$file.yaml" --presets "$work/nodes" --write "$work/nodes" \
-        --between -q >/dev/null
+        --between -q >/dev/null || [ $? -eq 1 ] # rows do not tell all constants
 done
 awk -F, '!/^#/ && (/^id,/ || $5 >= 4)' study/measured/h800-cx7.csv >"$work/many-nodes.csv"
 "$epsim" accuracy "$work/many-nodes.csv" --presets "$work/nodes" --engine simulate,estimate --by dispatcher,nodes,phase \

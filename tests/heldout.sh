@@ -21,7 +21,7 @@ part() {
     for fit in $fits; do
         sed '/^prior:/d' "study/fits/$fit.yaml" >"$work/fit.yaml"
         "$epsim" calibrate "$work/rest.csv" --fit "$work/fit.yaml" --presets "$work/$name" --write "$work/$name" \
-            --between -q >/dev/null
+            --between -q >/dev/null || [ $? -eq 1 ] # rows do not tell all constants
     done
     echo "$name: rows where $held"
     "$epsim" accuracy "$work/held.csv" --presets "$work/$name" --engine estimate,simulate --by "$by" --tsv accuracy -q \

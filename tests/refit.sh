@@ -20,7 +20,7 @@ fit() {
     mkdir "$folder"
     for file in deepep-ll deepep-normal trtllm; do
         "$epsim" calibrate "$rows" --fit "study/fits/$file.yaml" --presets "$folder" --write "$folder" "$@" -q \
-            --tsv calibrate | awk -F'\t' '$7 == "loose" || $7 == "unused" { print "  " $7 ": " $1 " of " $2 }'
+            --tsv calibrate | awk -F'\t' '$7 == "held" || $7 == "unused" { print "  " $7 ": " $1 " of " $2 }'
     done
 }
 

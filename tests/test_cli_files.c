@@ -120,16 +120,14 @@ START_TEST(failure_keeps_the_old_file)
 }
 END_TEST
 
-// A dispatcher that no file holds cannot be rewritten: no folder is left for it.
+// A preset that no file can be called by: no folder is left for it.
 START_TEST(refused_presets_leave_nothing)
 {
     struct outcome outcome =
-        run("calibrate tests/data/nccl-tests/alltoall-1x8.txt "
-            "tests/data/nccl-tests/alltoall-2x8.txt tests/data/nccl-tests/sendrecv-2x8.txt "
-            "--cluster 4x8:name=mine,nvlink_effective=300GB/s,nic_effective=45GB/s --fit study/fits/probe.yaml "
-            "--write $D/fitted");
+        run("calibrate tests/data/nccl-tests/alltoall-1x8.txt --fit nccl-rates --cluster "
+            "1x8:name=a/b,nvlink_effective=300GB/s,nic_effective=45GB/s --write $D/fitted");
     ck_assert_int_eq(outcome.exit, 2);
-    ck_assert_msg(strstr(outcome.err, "--write: raw@mine"), "%s", outcome.err);
+    ck_assert_msg(strstr(outcome.err, "--write: 'a/b'"), "%s", outcome.err);
     ck_assert_int_ne(access(scratch_path("fitted"), F_OK), 0);
     outcome_release(&outcome);
 }

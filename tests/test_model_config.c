@@ -298,6 +298,14 @@ static const struct {
     {CT "'ignore': ['re:(?!x)y'], 'config_groups': {'a': {'targets': ['Linear'], 'weights': " FLOAT8
         "}}",
      "weight_dtype=fp8", "pattern 're:(?!x)y' is not understood"},
+    {"'quant_method': 'fp8', 'ignore': ['re:(a{1,9999}){1,9999}']", "weight_dtype=fp8",
+     "pattern 're:(a{1,9999}){1,9999}' is not understood"},
+    {"'quant_method': 'fp8', 'ignore': ['re:(.*)\\\\1']", "weight_dtype=fp8", "is not understood"},
+    {"'quant_method': 'fp8', 'ignore': ['*a*a*a*a*a*a*a*a*a*a*a*a*']", "weight_dtype=fp8",
+     "is not understood"},
+    {"'quant_method': 'fp8', 'ignore': ['re:.*layers\\\\.3\\\\..*', '*layers.4.*', "
+     "'*layers.5*', '*layers.99999.*']",
+     "weight_dtype=fp8", "experts of 3 of 7 MoE layers are not quantised"},
     {MODELOPT "'quant_algo': 'FP8'", "weight_dtype=fp8 activation_dtype=fp8", NULL},
     {MODELOPT "'quant_algo': 'NVFP4', 'ignore': ['model.layers.0*', '*self_attn*']",
      "weight_dtype=nvfp4 dispatch_dtype=nvfp4", NULL},
@@ -491,6 +499,8 @@ static const struct {
     {"{'model_type': 'x', " SIZES "'num_experts': 16, 'moe_intermediate_size': 32,\n"
      "'moe_topk': []}",
      ":2: moe_topk: an empty list: expected one value"},
+    {"{'model_type': 'switch', 'is_encoder_decoder': true, " SIZES MOE "}",
+     ":1: is_encoder_decoder: true: expected a model of one stack of layers"},
     {"{'model_type': 'x', 'num_hidden_layers': 2000, 'hidden_size': 8, " MOE "}",
      ":1: num_hidden_layers: 2000: expected 1 to 1024 layers"},
     {"{'model_type': 'gemma4', 'text_config': {" SIZES "'enable_moe_block': false, "

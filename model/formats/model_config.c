@@ -309,6 +309,10 @@ static bool read_experts(struct config_reading *config)
     const size_t first = row_first(config, &experts_row);
     if (first == ROW_KEYS || !strcmp(config_text(config, "enable_moe_block"), "false"))
         return refuse_missing(config, &experts_row);
+    const doc_node both = config_get(config, "is_encoder_decoder");
+    if (!strcmp(config_text(config, "is_encoder_decoder"), "true"))
+        return doc_error(config->doc, both, config->err,
+                         "is_encoder_decoder: true: expected a model of one stack of layers");
     config_took(config, config_get(config, "enable_moe_block"));
     return config_layers(config, experts_row.keys[first]) && read_config_row(config, &experts_row);
 }

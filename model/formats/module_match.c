@@ -131,15 +131,55 @@ static bool matches_layer(const struct matcher *matcher, struct module_kind kind
     return false;
 }
 
-static void match_names(const struct matcher *matcher, struct module_kind kind,
-                        const struct layer_set *layers, struct layer_set *matched)
+#define ANY_LAYER UINT32_MAX
+
+// The one layer that a pattern spells out, "layers.12." or "layers\\.12\\."; MODEL_MAX_LAYERS:
+// maybe more. Checkpoints list thousands of such patterns.
+static uint32_t spelled_layer(const char *pattern)
 {
+    char *end;
+    const char *at = strstr(pattern, "layers");
+    if (!at)
+        return ANY_LAYER;
+    at += strlen("layers");
+    at += *at == '\\';
+    if (*at != '.' || at[1] < '0' || at[1] > '9')
+        return ANY_LAYER;
+    const unsigned long layer = strtoul(at + 1, &end, 10);
+    end += *end == '\\';
+    return *end == '.' && layer < ANY_LAYER ? (uint32_t)layer : ANY_LAYER;
+}
+
+static void match_names(const struct matcher *matcher, const char *pattern, struct module_kind kind,
+                        struct layer_set *matched, const struct layer_set *layers)
+{
+    const uint32_t only = spelled_layer(pattern);
     for (uint32_t l = 0; l < MODEL_MAX_LAYERS; l++)
-        if (layer_set_has(layers, l) && matches_layer(matcher, kind, l))
+        if (layer_set_has(layers, l) && (only == ANY_LAYER || only == l) &&
+            matches_layer(matcher, kind, l))
             layer_set_add(matched, l);
 }
 
+#define STARS_MOST 8 // of a glob: matching takes exponentially long in them
+
+static bool takes_too_long(const char *glob)
+{
+    size_t stars = 0;
+    for (; *glob; glob++)
+        stars += *glob == '*';
+    return stars > STARS_MOST;
+}
+
+static bool has_back_reference(const char *python)
+{
+    for (; *python; python++)
+        if (python[0] == '\\' && python[1] && (python++, *python >= '1' && *python <= '9'))
+            return true;
+    return false;
+}
+
 // Python's expression as POSIX has it: from the start of a name on, digits and groups spelled out.
+// What looks around or behind is not understood, nor is what counts: it may take any memory.
 static bool posix_of(const char *python, char *posix)
 {
     size_t length = (size_t)snprintf(posix, PATTERN_BYTES, "^(");
@@ -155,8 +195,8 @@ static bool posix_of(const char *python, char *posix)
     }
     posix[length++] = ')';
     posix[length] = '\0';
-    return strstr(python, "(?!") == NULL && strstr(python, "(?=") == NULL &&
-           strstr(python, "(?<") == NULL;
+    return !strstr(python, "(?!") && !strstr(python, "(?=") && !strstr(python, "(?<") &&
+           !strchr(python, '{') && !has_back_reference(python);
 }
 
 static bool match_expression(const char *python, struct module_kind kind,
@@ -166,7 +206,7 @@ static bool match_expression(const char *python, struct module_kind kind,
     struct matcher matcher = {0};
     if (!posix_of(python, posix) || regcomp(&matcher.expression, posix, REG_EXTENDED | REG_NOSUB))
         return false;
-    match_names(&matcher, kind, layers, matched);
+    match_names(&matcher, python, kind, matched, layers);
     regfree(&matcher.expression);
     return true;
 }
@@ -178,9 +218,11 @@ bool module_match(const char *pattern, struct module_kind kind, const struct lay
         return match_expression(pattern + 3, kind, layers, matched);
     if (!strncmp(pattern, "-:", 2) || !strncmp(pattern, "+:", 2))
         return match_expression(pattern + 2, kind, layers, matched);
-    if (strpbrk(pattern, "*?["))
-        match_names(&(struct matcher){.glob = pattern}, kind, layers, matched);
-    else if (is_class(pattern))
+    if (strpbrk(pattern, "*?[")) {
+        if (takes_too_long(pattern))
+            return false;
+        match_names(&(struct matcher){.glob = pattern}, pattern, kind, matched, layers);
+    } else if (is_class(pattern))
         for (uint32_t l = 0; l < MODEL_MAX_LAYERS; l++) {
             if (layer_set_has(layers, l))
                 layer_set_add(matched, l);

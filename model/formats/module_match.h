@@ -13,8 +13,8 @@ struct module_kind {
 
 // Adds those of `layers` whose experts the pattern means: a regular expression behind "re:", or
 // "-:" or "+:", a glob with '*', a class of layers ("Linear"), or else parts of a module's path,
-// one after another. Routed experts are told by the first one's last matrix. False: the pattern is
-// no regular expression that is understood here.
+// one after another. Routed experts are told by the first one's last matrix. False: it is not
+// understood: an expression that looks around, refers back or counts, or a glob of many stars.
 bool module_match(const char *pattern, struct module_kind kind, const struct layer_set *layers,
                   struct layer_set *matched);
 

@@ -9,25 +9,14 @@
 #include "model/engine/port_loads.h"
 #include "scenario/scenario.h"
 #include "study/engines.h"
+#include "tests/sanitized.h"
 
 #include <check.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-// Sanitized code is some ten times slower: fewer cases there, of the same kinds.
-#ifdef __SANITIZE_ADDRESS__
-#define SCENE_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SCENE_SANITIZED 1
-#endif
-#endif
-#ifdef SCENE_SANITIZED
-#define SCENE_CASES(n) ((n) / 10)
-#else
-#define SCENE_CASES(n) (n)
-#endif
+#define SCENE_CASES(n) (SANITIZED ? (n) / 10 : (n))
 
 #define SCENE_RANKS 64
 

@@ -170,13 +170,13 @@ static void expect_smooth(engine_run *engine, enum loads_kind loads, double step
 
 START_TEST(no_cliffs_in_closed_form)
 {
-    expect_smooth(estimate, LOADS_EXPECTED, 1.13, 0, _i);
+    expect_smooth(estimate, LOADS_EXPECTED, SANITIZED ? 5.3 : 1.13, 0, _i);
 }
 END_TEST
 
 START_TEST(no_cliffs_by_events)
 {
-    expect_smooth(simulate, LOADS_COUNTED, 5.3, 0.01, _i);
+    expect_smooth(simulate, LOADS_COUNTED, SANITIZED ? 40 : 5.3, 0.01, _i);
 }
 END_TEST
 

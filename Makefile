@@ -204,7 +204,7 @@ check-recipes: $(BUILD)/tests/check_recipes
 	$<
 
 # The closed form against the simulator on 10,000 random questions, and on expected loads against the mean over seeds;
-# ten minutes of processor time.
+# some twenty minutes of processor time.
 check-form: $(BUILD)/tests/check_form $(BUILD)/tests/check_expected
 	$(BUILD)/tests/check_form
 	$(BUILD)/tests/check_expected

@@ -141,11 +141,10 @@ struct expected_cell {
     bool scattered, aligned;
 };
 
-// Few ranks vary much and are counted fast, many tokens vary little: seeds enough for both.
+// Few ranks vary much, and are counted fast.
 static inline uint32_t expected_seeds(const struct expected_cell *cell)
 {
-    const uint32_t ranks = cell->nodes * cell->gpus_per_node;
-    return cell->tokens > 512 ? 2 : cell->tokens > 128 ? 8 : EXPECTED_SEEDS * (1 + 32 / ranks);
+    return EXPECTED_SEEDS * (1 + 32 / (cell->nodes * cell->gpus_per_node));
 }
 
 #define EXPECTED_DISPATCHERS (sizeof question_dispatchers / sizeof question_dispatchers[0])

@@ -191,19 +191,20 @@ void contradiction_leave_congested(const struct contradicting *of)
     for (size_t i = 0; i < runs.count; i++) {
         const struct exchange *run = &runs.all[i];
         const struct measured_row *first = run->rows[0]->measured;
+        char family[ERROR_QUOTE_BYTES];
         const struct fall fall = run->count < LEAST_SIZES ? (struct fall){0} : find_fall(run);
         if (!fall.peak)
             continue;
         add_contradiction(
             of,
-            mem_format("%s: %s on %u nodes of %u GPUs: busbw falls from %.3g GB/s at %llu bytes to "
-                       "%.3g GB/s at %llu bytes: congestion, not the rate of a link; nothing is "
-                       "fitted to this file's rows between those nodes. Measure again with the "
-                       "network to yourself",
-                       first->file, first->family, first->nodes, first->gpus_per_node,
-                       bus_GBps(fall.peak), (unsigned long long)fall.peak->measured->bytes_per_rank,
-                       bus_GBps(fall.bottom),
-                       (unsigned long long)fall.bottom->measured->bytes_per_rank));
+            mem_format(
+                "%s: %s on %u nodes of %u GPUs: busbw falls from %.3g GB/s at %llu bytes to "
+                "%.3g GB/s at %llu bytes: congestion, not the rate of a link; nothing is "
+                "fitted to this file's rows between those nodes. Measure again with the "
+                "network to yourself",
+                first->file, error_quote(first->family, family), first->nodes, first->gpus_per_node,
+                bus_GBps(fall.peak), (unsigned long long)fall.peak->measured->bytes_per_rank,
+                bus_GBps(fall.bottom), (unsigned long long)fall.bottom->measured->bytes_per_rank));
         leave_nodes(&runs, run);
     }
     exchanges_release(&runs);
@@ -236,11 +237,12 @@ static void say_disagreement(const struct contradicting *of, const struct exchan
     for (size_t i = 0; i < runs->count; i++) {
         const struct exchange *run = &runs->all[i];
         const struct calibrate_row *largest = run->rows[run->count - 1];
+        char family[ERROR_QUOTE_BYTES];
         if (!disagrees[i])
             continue;
         char *longer =
             mem_format("%s%s%.3g GB/s by %s of %s", list, *list ? ", " : "", net_GBps(largest),
-                       largest->measured->family, largest->measured->file);
+                       error_quote(largest->measured->family, family), largest->measured->file);
         free(list);
         list = longer;
     }

@@ -475,6 +475,7 @@ static const char compare_page[] =
     "columns, one row a phase and token count, or with --trace a phase, layer and step:\n"
     "  simulate_us   mean over ranks by discrete events, microseconds (with --trace: what stat says)\n"
     "  estimate_us   the same in closed form\n"
+    "  simulate_rdma_GBps, simulate_nvl_GBps  what DeepEP's tests would print (low latency: rdma alone)\n"
     "  measured_us   of the row in --measured that is this very case; measured_id is its id\n"
     "  simulate_pct  simulated over measured, less one, in per cent; estimate_pct likewise\n"
     "  stat          mean over ranks, or the slowest rank\n";

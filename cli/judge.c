@@ -1,5 +1,6 @@
 #include "cli/judge.h"
 
+#include "study/ep/whose.h"
 #include "study/part.h"
 #include "study/rows/measured.h"
 
@@ -16,6 +17,8 @@ const struct option_group judge_from_options = {HEADING_JUDGED, OPTION_ROWS(from
 static const struct option_row judge_rows[] = {
     {OPTION_TEXT("cluster", AT(cluster), "CLUSTER",
                  "stands for the rows' cluster, in their shape")},
+    {OPTION_TEXT("dispatcher", AT(dispatcher), "DISPATCHER",
+                 "whose kernels logs of copies of DeepEP's tests are of: uccl-normal")},
     {OPTION_TEXT("traffic", AT(traffic), "MATRIX",
                  "what alltoallv_perf moved where it read a matrix file: that file")},
     {OPTION_TEXT("trace", AT(trace), "FOLDER", "the recorded routing of rows that ran a trace")},
@@ -72,7 +75,9 @@ bool load_measured(const struct command_line *line, const struct judge_options *
         return error_prefix(err, "--except");
     if (!measured_load_files(measured, line->words, line->word_count, judge->cluster, err))
         return false;
-    if (check_overrides(judge, measured, err) && part_keep(&part, measured, err) &&
+    if ((!judge->dispatcher[0] ||
+         ep_rows_are_of(measured, judge->dispatcher, judge->cluster, err)) &&
+        check_overrides(judge, measured, err) && part_keep(&part, measured, err) &&
         (measured_keep(measured, is_as_long, &judge->from_us) > 0 ||
          error_set(err, EXIT_INPUT, "%s: no row is as long as --from-us %g", measured->path,
                    judge->from_us)))

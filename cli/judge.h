@@ -8,11 +8,12 @@
 #include "study/rows/measured.h"
 
 struct judge_options {
-    double from_us;                 // rows measured at that or longer
-    char cluster[FIELD_TEXT_BYTES]; // instead of the rows'
-    char traffic[FIELD_TEXT_BYTES]; // the matrix of rows that do not hold theirs
-    char trace[FIELD_TEXT_BYTES];   // the routing of rows that ran a trace
-    char slow[FIELD_TEXT_BYTES];    // slow parts of rows that ran beside another job
+    double from_us;                    // rows measured at that or longer
+    char cluster[FIELD_TEXT_BYTES];    // instead of the rows'
+    char dispatcher[FIELD_TEXT_BYTES]; // of logs that do not say whose kernels ran
+    char traffic[FIELD_TEXT_BYTES];    // the matrix of rows that do not hold theirs
+    char trace[FIELD_TEXT_BYTES];      // the routing of rows that ran a trace
+    char slow[FIELD_TEXT_BYTES];       // slow parts of rows that ran beside another job
     char model[FIELD_TEXT_BYTES];
     char only[FIELD_TEXT_BYTES], except[FIELD_TEXT_BYTES]; // parts of the rows
     uint64_t seed;
@@ -20,7 +21,8 @@ struct judge_options {
 
 // Offsets count from a struct judge_options.
 extern const struct option_group judge_from_options; // from_us
-extern const struct option_group judge_options;      // cluster, traffic, trace, slow, model, only, except
+extern const struct option_group
+    judge_options; // cluster, dispatcher, traffic, trace, slow, model, only, except
 
 // What stands below their flags.
 // clang-format off

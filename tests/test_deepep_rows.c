@@ -1,5 +1,6 @@
 // study/ep: rows of what DeepEP's tests of its first version print, whole, pasted in part and
 // joined of several nodes; and why lines are no rows.
+#include "study/ep/whose.h"
 #include "tests/ep_rows.h"
 
 #define CONFIG_2 "[config] num_tokens=4096, hidden=7168, num_topk_groups=2, num_topk=8\n"
@@ -10,11 +11,17 @@
 #define SHAPE_2 "2x8:nvlink=300GB/s,nic=45GB/s"
 #define SHAPE_4 "4x8:nvlink=300GB/s,nic=45GB/s"
 #define NORMAL(phase, dtype, nodes, us, off)                                                       \
-    {"deepep-normal", PHASE_##phase, DTYPE_##dtype, nodes, 8, 24, 4096, us, off, NULL}
+    {                                                                                              \
+        "deepep-normal", PHASE_##phase, DTYPE_##dtype, nodes, 8, 24, 4096, us, off, NULL           \
+    }
 #define NOTIFY(dtype, us)                                                                          \
-    {"deepep-normal", PHASE_NOTIFY, DTYPE_##dtype, 2, 8, 24, 4096, us, 0, "cached"}
+    {                                                                                              \
+        "deepep-normal", PHASE_NOTIFY, DTYPE_##dtype, 2, 8, 24, 4096, us, 0, "cached"              \
+    }
 #define LL(of, phase, dtype, nodes, tokens, us)                                                    \
-    {of, PHASE_##phase, DTYPE_##dtype, nodes, 8, 0, tokens, us, 1e-3, NULL}
+    {                                                                                              \
+        of, PHASE_##phase, DTYPE_##dtype, nodes, 8, 0, tokens, us, 1e-3, NULL                      \
+    }
 #define RANK(rank, out, back)                                                                      \
     "[rank " #rank "] Dispatch bandwidth: " out " us | Combine bandwidth: " back " us\n"
 
@@ -167,6 +174,27 @@ START_TEST(a_buffer_tells_experts)
 }
 END_TEST
 
+// UCCL's tests print what DeepEP's do.
+START_TEST(a_person_says_whose_kernels_ran)
+{
+    struct measured measured;
+    struct error err;
+    ck_assert(ep_load(&measured,
+                      BEST "dispatch (FP8): SMs 24, NVL chunk 8, 320.00 GB/s (NVL)\n" RANK(
+                          0, "42.00 GB/s, avg_t=180.00", "40.00 GB/s, avg_t=366.00"),
+                      SHAPE_2, &err));
+    ck_assert_msg(ep_rows_are_of(&measured, "uccl-ll", "h200-cx7", &err), "%s", err.text);
+    ck_assert_str_eq(measured.rows[0].dispatcher, "deepep-normal");
+    ck_assert_str_eq(measured.rows[1].dispatcher, "uccl-ll");
+    ck_assert_str_eq(measured.rows[1].family, "uccl-ll");
+    ck_assert(!ep_rows_are_of(&measured, "uccl-ll", "h200-cx7", &err));
+    ck_assert(strstr(err.text, "no row of a log of DeepEP's tests is of such kernels"));
+    ck_assert(!ep_rows_are_of(&measured, "uccl-ll", "", &err));
+    ck_assert(strstr(err.text, "needs --cluster"));
+    measured_release(&measured);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("deepep_rows");
@@ -177,6 +205,7 @@ int main(void)
     tcase_add_test(rows, hook_rows_stand_apart);
     tcase_add_test(rows, rows_keep_each_ranks_figure);
     tcase_add_test(rows, a_buffer_tells_experts);
+    tcase_add_test(rows, a_person_says_whose_kernels_ran);
     suite_add_tcase(suite, rows);
     return suite_run(suite);
 }

@@ -297,9 +297,11 @@ void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && !diagnosis->tried) {
         fputs("No cause is known for compute kernels by themselves.\n", out);
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED) {
-        fprintf(out, "None of these explains it: %zu causes and pairs were tried.%s\n",
-                diagnosis->tried, diagnosis->explanation_count ? " The nearest:" : "");
-        say_explanations(diagnosis, out);
+        const bool near = diagnosis->nearest_is_near;
+        fprintf(out, "None of these explains it: %zu causes and pairs were tried%s\n",
+                diagnosis->tried, near ? ". The nearest:" : ", and none comes near.");
+        if (near)
+            say_explanations(diagnosis, out);
     }
 }
 

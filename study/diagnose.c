@@ -110,14 +110,20 @@ static double mean_off(const struct diagnosis *diagnosis, const struct explanati
     return slow ? sum / (double)slow : INFINITY;
 }
 
+// Whether it is at most half as far off as the healthy cluster.
+static bool comes_near(const struct diagnosis *diagnosis, const struct explanation *explanation)
+{
+    return explanation->error <= mean_off(diagnosis, NULL) / 2;
+}
+
 static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
 {
     const struct tally slow = tally_rows(diagnosis, explanation, true);
     const struct tally others = tally_rows(diagnosis, explanation, false);
     explanation->near_share = (double)slow.near / (double)slow.rows;
     explanation->error = mean_off(diagnosis, explanation);
-    explanation->explains = near_enough(slow) && near_enough(others) &&
-                            explanation->error <= mean_off(diagnosis, NULL) / 2;
+    explanation->explains =
+        near_enough(slow) && near_enough(others) && comes_near(diagnosis, explanation);
 }
 
 static bool predicts_same(const struct diagnosis *diagnosis, const struct explanation *a,
@@ -414,6 +420,8 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
           by_score);
     put_together(diagnosis);
     describe_all(diagnosis, def);
+    diagnosis->nearest_is_near =
+        diagnosis->explanation_count && comes_near(diagnosis, &diagnosis->explanations[0]);
     if (any_explains(diagnosis))
         diagnosis->verdict = DIAGNOSIS_EXPLAINED;
 }

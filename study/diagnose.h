@@ -29,7 +29,7 @@ enum diagnosis_verdict {
     DIAGNOSIS_HEALTHY,     // no more is slow than chance leaves outside intervals, and not by much
     DIAGNOSIS_NOISE,       // the same, but for noise
     DIAGNOSIS_EXPLAINED,   // explanations[0] is the likeliest
-    DIAGNOSIS_UNEXPLAINED, // explanations[0] comes nearest, and none explains it
+    DIAGNOSIS_UNEXPLAINED, // none explains it, explanations[0] comes nearest
 };
 extern const char *const diagnosis_verdict_names[];
 
@@ -41,7 +41,8 @@ struct diagnosis {
     struct explanation *explanations; // those that explain the rows first, then by error; those
                                       // that predict the same stand together
     size_t explanation_count;
-    size_t tried; // causes and pairs
+    size_t tried;         // causes and pairs
+    bool nearest_is_near; // explanations[0] is at most half as far off as the healthy cluster
 };
 
 struct diagnose_def {

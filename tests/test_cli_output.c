@@ -310,7 +310,7 @@ static const char *const repeated[] = {
     "replay --trace $D/trace-steps --ep 4 --dispatcher nccl-flat --json",
     "accuracy tests/data/measured-small.csv --engine estimate,naive --json",
     "diagnose tests/data/measured-small.csv --json",
-    "diagnose tests/data/diagnose/h20-one-nic.csv --interval 99 --engine simulate --json",
+    "diagnose tests/data/diagnose/h20-one-nic.csv --interval 99 --json",
     "trace info traces/minimoe-256e --ep 16 --layout round-robin --json",
     "simulate --ep 8 --tokens 16 --skew-us 12.345678901234567 --json",
     "simulate --ep 8 --tokens 16 --skew-us 1e-5 --seed 9007199254740992 --json",

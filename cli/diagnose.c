@@ -59,6 +59,7 @@ static void write_diagnosis(void *context, FILE *out)
     table_free(head);
     diagnosis_say(report->diagnosis, out);
     print_part(out, "rows", diagnosis_rows_table(report->diagnosis, true));
+    print_part(out, "as DeepEP counts", diagnosis_rates_table(report->diagnosis));
 }
 
 static bool output_diagnosis(struct report *report, struct error *err)
@@ -156,6 +157,7 @@ static const char diagnose_page[] =
     "  low_us, high_us  the prediction's interval, widened by 10 % in quadrature: presets rest on other machines\n"
     "  slower           measured over predicted\n"
     "  rank_spread      slowest over fastest of the row's ranks or repeats; above 2: noise, no cause is sought\n"
+    "  ..._GBps         the times as users of DeepEP count: copies to nodes (RDMA) and to ranks (NVL), its own too\n"
     "columns of causes (--tsv diagnose-causes):\n"
     "  class            those of one class predict the same\n"
     "  error_pct        mean distance of slow rows from the prediction with the cause\n"

@@ -14,6 +14,9 @@ struct table *diagnosis_summary_table(const struct diagnosis *diagnosis);
 // A measured row a row (kind diagnose); brief: the columns that a person looks for first.
 struct table *diagnosis_rows_table(const struct diagnosis *diagnosis, bool brief);
 
+// Rows of dispatchers whose users count as DeepEP's tests do: their GB/s, measured and predicted.
+struct table *diagnosis_rates_table(const struct diagnosis *diagnosis);
+
 // An explanation a row (kind diagnose-causes), the likeliest first.
 struct table *diagnosis_causes_table(const struct diagnosis *diagnosis);
 

@@ -71,6 +71,14 @@ static void put_case(struct table *table, const struct measured_row *row, bool b
                   tokens ? cell_blank() : cell_count(row->bytes_per_rank));
 }
 
+// Of a time, as users of DeepEP count.
+static void put_rates(struct table *table, const struct accuracy_row *row, double us)
+{
+    const struct deepep_unit none = {0}, *unit = row->has_unit ? &row->unit : &none;
+    TABLE_ADD(table, cell_real(deepep_unit_inter_GBps(unit, us)),
+              cell_real(deepep_unit_intra_GBps(unit, us)));
+}
+
 static void put_diagnosis_row(struct table *table, const struct diagnosis_row *row, bool brief)
 {
     put_case(table, row->judged->measured, brief);
@@ -78,8 +86,11 @@ static void put_diagnosis_row(struct table *table, const struct diagnosis_row *r
               predicted_cell(row, row->judged->predicted_us),
               predicted_cell(row, row->interval_us.low), predicted_cell(row, row->interval_us.high),
               predicted_cell(row, slower_of(row)), cell_text(row_verdict_names[row->verdict]));
-    if (!brief)
-        TABLE_ADD(table, cell_real(row->spread > 1 ? row->spread : NAN));
+    if (brief)
+        return;
+    TABLE_ADD(table, cell_real(row->spread > 1 ? row->spread : NAN));
+    put_rates(table, row->judged, row->judged->measured->latency_us);
+    put_rates(table, row->judged, row->judged->predicted_us);
 }
 
 struct table *diagnosis_summary_table(const struct diagnosis *diagnosis)
@@ -100,9 +111,25 @@ struct table *diagnosis_rows_table(const struct diagnosis *diagnosis, bool brief
     table_columns(table, brief ? "nodes phase"
                                : "dispatcher nodes phase dtype sms tokens_per_gpu bytes_per_rank");
     table_columns(table, "measured_us predicted_us low_us high_us slower verdict");
-    table_columns(table, brief ? "" : "rank_spread");
+    table_columns(table, brief ? ""
+                               : "rank_spread measured_rdma_GBps measured_nvl_GBps "
+                                 "predicted_rdma_GBps predicted_nvl_GBps");
     for (size_t i = 0; i < diagnosis->count; i++)
         put_diagnosis_row(table, &diagnosis->rows[i], brief);
+    return table;
+}
+
+struct table *diagnosis_rates_table(const struct diagnosis *diagnosis)
+{
+    struct table *table = table_new("diagnose-rates", "id measured predicted");
+    for (size_t i = 0; i < diagnosis->count; i++) {
+        const struct accuracy_row *row = diagnosis->rows[i].judged;
+        char measured[DEEPEP_UNIT_BYTES], predicted[DEEPEP_UNIT_BYTES];
+        if (row->has_unit)
+            TABLE_ADD(table, cell_text(short_id(row->measured)),
+                      cell_text(deepep_unit_text(&row->unit, row->measured->latency_us, measured)),
+                      cell_text(deepep_unit_text(&row->unit, row->predicted_us, predicted)));
+    }
     return table;
 }
 

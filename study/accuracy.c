@@ -37,6 +37,8 @@ static void judge_row(struct accuracy_row *row, const struct engine *engine,
     }
     const struct prediction prediction = row_predict(&scenario, row->measured, engine);
     row->predicted_us = prediction.us;
+    row->has_unit =
+        scenario.schedule && deepep_unit_of(&row->unit, scenario.schedule, row->measured->phase);
     row->interval_us = interval_for(row, &scenario, engine, intervals);
     scenario_release(&scenario);
     memcpy(row->bottleneck, prediction.bottleneck, sizeof row->bottleneck);

@@ -3,6 +3,7 @@
 #define STUDY_ACCURACY_H
 
 #include "study/constants.h"
+#include "study/deepep_unit.h"
 #include "study/group.h"
 #include "study/interval.h"
 #include "study/row.h"
@@ -16,8 +17,10 @@ struct accuracy_row {
     bool skipped;
     char why[512]; // of a skipped row
     double predicted_us, error_pct;
-    char bottleneck[96];         // of the predicted phase, as the engine names it
-    struct support support;      // of this row by itself
+    char bottleneck[96];    // of the predicted phase, as the engine names it
+    struct support support; // of this row by itself
+    bool has_unit;          // users of its dispatcher count in `unit`
+    struct deepep_unit unit;
     struct interval interval_us; // NaN: none asked, or no rows stand behind the prediction
 };
 

@@ -36,11 +36,13 @@ static double ranks_spread(const struct measured_row *row)
     return most > 0 ? most / least : 1;
 }
 
+// Exchanges of counts before dispatch and before combine have the same columns: they are no
+// repeats.
 static double repeats_spread(const struct measured *measured, size_t index)
 {
     const struct measured_row *row = &measured->rows[index];
     double least = row->latency_us, most = row->latency_us;
-    for (size_t i = 0; i < measured->count; i++) {
+    for (size_t i = 0; i < measured->count && row->phase != PHASE_NOTIFY; i++) {
         const double us = measured->rows[i].latency_us;
         if ((us < least || us > most) && same_case(row, &measured->rows[i])) {
             least = fmin(least, us);

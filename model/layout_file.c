@@ -98,12 +98,20 @@ static uint32_t count_wasted(const struct layout_rows *rows, uint32_t row, uint3
     return wasted;
 }
 
-static void tell_wasted(const struct layout_rows *rows, uint32_t ranks)
+// A dense layer's row means nothing.
+static bool is_dense(const struct layout_rows *rows, uint32_t row, const struct moe *moe)
+{
+    return moe && rows->numbering != LAYOUT_FOR_ALL &&
+           moe_layer_of(moe, rows->ids[row]) == MOE_NOT_AN_MOE_LAYER;
+}
+
+static void tell_wasted(const struct layout_rows *rows, const struct layout_wanted *wanted)
 {
     uint64_t wasted = 0;
     uint32_t layers = 0;
     for (uint32_t r = 0; r < rows->count; r++) {
-        const uint32_t own = count_wasted(rows, r, ranks);
+        const uint32_t own =
+            is_dense(rows, r, wanted->moe) ? 0 : count_wasted(rows, r, wanted->ranks);
         wasted += own;
         layers += own > 0;
     }
@@ -125,7 +133,7 @@ static bool open_rows(struct layout_rows *rows, const char *path,
         return false;
     }
     if (wanted->ranks)
-        tell_wasted(rows, wanted->ranks);
+        tell_wasted(rows, wanted);
     return true;
 }
 
@@ -265,6 +273,8 @@ static bool fill_layouts(const struct layout_rows *rows, struct layouts *layouts
     for (uint32_t l = 0; l < count; l++) {
         const uint32_t row = all ? 0 : l, id = all ? moe_layer_id(wanted->moe, l) : rows->ids[l];
         struct layout layout;
+        if (is_dense(rows, row, wanted->moe))
+            continue;
         if (!layout_from_row(&layout, rows, row, wanted, err))
             return false;
         if (!insert_layout(layouts, id, &layout)) {
@@ -272,7 +282,9 @@ static bool fill_layouts(const struct layout_rows *rows, struct layouts *layouts
             return layout_rows_blame(rows, row, err);
         }
     }
-    return true;
+    return layouts->count > 0 ||
+           error_set(err, EXIT_INPUT, "%s: %s: no layer of the model's MoE layers %s", rows->name,
+                     rows->key, wanted->moe->moe_layers);
 }
 
 bool layouts_load(struct layouts *layouts, const char *path, const struct layout_wanted *wanted,

@@ -54,7 +54,8 @@ bool layout_load(struct layout *layout, const char *what, const struct layout_wa
 bool layout_from_file(struct layout *layout, const char *path, const struct layout_wanted *wanted,
                       struct error *err);
 
-// All layers of a file, in order of their ids; the wanted layer is not read.
+// All layers of a file, in order of their ids; the wanted layer is not read. Of a known model,
+// dense layers are left out.
 bool layouts_load(struct layouts *layouts, const char *path, const struct layout_wanted *wanted,
                   struct error *err);
 

@@ -273,7 +273,7 @@ static const struct {
     uint32_t steps;
 } counted[] = {{"counts.npy", 2},       {"logical-count.json", 1}, {"load-history.json", 2},
                {"layers-first.npy", 2}, {"counts-floats.json", 1}, {"counts.csv", 2},
-               {"eplb-stats.jsonl", 2}, {"eplb-keys.jsonl", 2}};
+               {"eplb-stats.jsonl", 2}, {"eplb-keys.jsonl", 2},    {"layer-counts.jsonl", 2}};
 
 START_TEST(tokens_have_the_counts)
 {

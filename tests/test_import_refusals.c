@@ -113,6 +113,7 @@ END_TEST
 #define STATS(load, map)                                                                           \
     "{\"record_type\": \"eplb_load_meta\"}\n{\"record_type\": \"eplb_load_stats\", "               \
     "\"expert_load\": " load ", \"p2l_map\": " map "}\n"
+#define LOAD(layer, counts) "{\"layer\": " layer ", \"expert_counts\": " counts "}\n"
 #define ROUTE(token, ids) "{\"layer\": 1, \"token_idx\": " token ", \"topk_ids\": " ids "}\n"
 
 // Texts that are broken one way each.
@@ -210,6 +211,12 @@ static const struct {
      {.message = "layer 0 has choices; the model tiny has MoE layers 1..4"}},
     {"{\"layer\": 1, \"topk_ids\": [[1, 2], [3, 4]]}\n{\"layer\": 2, \"topk_ids\": [1, 2]}\n",
      {.message = "x:2: layer 2: another number of tokens than in other layers"}},
+    {LOAD("1", "[3, 1.5]"), {.ranks = 1, .message = "x: expert 1: expected a whole number"}},
+    {LOAD("1", "[3, -1]"), {.ranks = 1, .message = "x: expert 1: expected a whole number"}},
+    {LOAD("1", "[3, 1]") LOAD("1", "[3, 1]"),
+     {.ranks = 1, .message = "x:2: layer 1, expert 0 stands twice: expected a step"}},
+    {LOAD("1", "[3, 1]") LOAD("-1", "[3, 1]"),
+     {.ranks = 1, .message = "x:2: expected layer, step and rank as whole numbers"}},
     // CSV
     {"layer,expert,count\n1,0,3\n1,0,4\n",
      {.ranks = 1, .message = "x:3: layer 1, expert 0 stands twice: expected a step"}},

@@ -16,12 +16,34 @@
 static const char *const expert_names[] = {
     "expert_id",         "expert", "expert_idx", "expert_index", "logical_expert",
     "logical_expert_id", NULL};
-static const char *const count_names[] = {"count", "counts", "tokens", "num_tokens", "token_count",
-                                          "load",  "hits",   "value",  NULL};
+static const char *const count_names[] = {
+    "count", "counts",    "tokens",       "num_tokens", "token_count", "load",  "hits",
+    "freq",  "frequency", "expert_count", "total",      "total_count", "value", NULL};
 // What stands before a number in the columns of one token's ids.
-static const char *const id_prefixes[] = {"",        "id",        "ids",        "e",       "k",
-                                          "expert",  "expert_id", "expert_ids", "experts", "topk",
-                                          "topk_id", "topk_ids",  "top",        "choice",  NULL};
+static const char *const id_prefixes[] = {"",
+                                          "id",
+                                          "ids",
+                                          "e",
+                                          "k",
+                                          "expert",
+                                          "expert_id",
+                                          "expert_ids",
+                                          "experts",
+                                          "topk",
+                                          "topk_id",
+                                          "topk_ids",
+                                          "top",
+                                          "choice",
+                                          "expert_idx",
+                                          "expert_index",
+                                          "topk_idx",
+                                          "topk_expert",
+                                          "topk_experts",
+                                          "selected_expert",
+                                          "selected_experts",
+                                          "routed_expert",
+                                          "routed_experts",
+                                          NULL};
 
 // --- the first lines ---------------------------------------------------------------------------
 

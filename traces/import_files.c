@@ -18,10 +18,9 @@ const char *const import_axes_names[] = {"auto", "steps-first", "layers-first", 
 
 // The first that claims an input reads it: those that a magic number tells come before texts.
 static const struct importer *const importers[] = {
-    &importer_npy,    &importer_megatron, &importer_npz,      &importer_trtllm,
-    &importer_eplb,   &importer_logger,   &importer_history,  &importer_location,
-    &importer_lines,  &importer_response, &importer_requests, &importer_csv,
-    &importer_base64, &importer_raw};
+    &importer_npy,      &importer_megatron, &importer_npz,     &importer_trtllm,   &importer_eplb,
+    &importer_logger,   &importer_loads,    &importer_history, &importer_location, &importer_lines,
+    &importer_response, &importer_requests, &importer_csv,     &importer_base64,   &importer_raw};
 #define IMPORTERS (sizeof importers / sizeof importers[0])
 
 // Those of one document, which JSON Lines have a line for each of.

@@ -33,7 +33,7 @@ struct importer {
 
 extern const struct importer importer_npy, importer_npz, importer_megatron, importer_trtllm,
     importer_base64, importer_response, importer_history, importer_location, importer_requests,
-    importer_raw, importer_eplb, importer_logger, importer_lines, importer_csv;
+    importer_raw, importer_eplb, importer_logger, importer_lines, importer_csv, importer_loads;
 
 // The importer of a document with such content; NULL where there is none.
 const struct importer *import_document_format(const struct input *input);

@@ -108,6 +108,8 @@ def write_logs(counts):
         for step, layer, expert in numpy.ndindex(counts.shape):
             if counts[step, layer, expert]:
                 out.write(f"{step},{layer},{expert},{counts[step, layer, expert]}\n")
+    write_lines("layer-counts.jsonl", [{"step": step, "layer": layer, "expert_counts": counts[step, layer].tolist()}
+                                       for step in range(len(counts)) for layer in range(DENSE, LAYERS)])
     write_json("counts-floats.json", {"logical_count": counts[0].astype("f4").tolist()})
     numpy.save(path("layers-first.npy"), numpy.ascontiguousarray(counts.transpose(1, 0, 2)).astype("<f4"))
     write_lines("eplb-stats.jsonl", [{"record_type": "eplb_load_meta", "version": 1, "num_ranks": 3, "num_layers": LAYERS - DENSE,

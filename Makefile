@@ -242,11 +242,15 @@ build/fuzz/lib/gen/embedded_files.o: $(BUILD)/gen/embedded_files.c
 	@mkdir -p $(@D)
 	$(call quiet,CC)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
 
-FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces)) \
+FUZZ_LIB := $(patsubst %.c,build/fuzz/lib/%.o,$(call room_sources,base model traces scenario sim study)) \
             build/fuzz/lib/gen/embedded_files.o
 .PRECIOUS: build/fuzz/lib/%.o
 
-build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o $(FUZZ_LIB)
+# An archive, so that what needs OpenMP and no target calls is left out.
+build/fuzz/libepsim.a: $(FUZZ_LIB)
+	$(call quiet,AR)rm -f $@ && ar rcs $@ $^
+
+build/fuzz/fuzz_%: build/fuzz/lib/tests/fuzz/fuzz_%.o build/fuzz/libepsim.a
 	$(call quiet,LD)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(PKG_LIBS)
 
 golden: $(BUILD)/epsim

@@ -8,7 +8,7 @@ build=$1
 seconds=$2
 shift 2
 cd "$(dirname "$0")/.." || exit 2
-[ $# -gt 0 ] || set -- npy npz safetensors base64 import yaml layout model
+[ $# -gt 0 ] || set -- npy npz safetensors base64 import yaml layout model rows
 data=tests/data/import
 
 # The fixtures that a target understands, and what it once fell over.
@@ -20,6 +20,7 @@ seed() {
     base64) set -- "$1" $data/*.b64 ;;
     import) set -- "$1" $data/*.* $data/*/*.safetensors ;;
     model) set -- "$1" tests/data/config/*.json ;;
+    rows) set -- "$1" tests/data/logs/* tests/data/nccl-tests/* tests/data/measured-*.csv ;;
     yaml) set -- "$1" traces/*/trace.yaml tests/data/layout/*.yaml $data/model.yaml tests/data/config/*.json ;;
     layout) set -- "$1" tests/data/layout/* tests/data/npy/u1.npy ;;
     esac

@@ -339,8 +339,9 @@ static bool recognise_kernels(const char *text)
 {
     while (*text == '#') {
         text = strchr(text, '\n');
-        if (!text++)
+        if (!text)
             return false;
+        text++;
     }
     const size_t length = strcspn(text, "\n");
     char *header = strndup(text, length);

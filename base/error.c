@@ -11,6 +11,68 @@
 
 static bool quiet;
 
+// ---- characters ---------------------------------------------------------------------------------
+
+// Bytes of the UTF-8 character at text, or 0 when it is none. Overlong forms pass: nothing here
+// depends on them.
+static size_t utf8_bytes(const unsigned char *text)
+{
+    const size_t bytes = text[0] < 0x80                      ? 1
+                         : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                         : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                         : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                             : 0;
+    for (size_t i = 1; i < bytes; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return bytes;
+}
+
+// Of U+2000 to U+2FFF: marks and embeddings of direction (Unicode's Bidi_Control), and the two
+// separators of lines.
+static bool is_direction(uint32_t point)
+{
+    return point == 0x200e || point == 0x200f || (point >= 0x2028 && point <= 0x202e) ||
+           (point >= 0x2066 && point <= 0x2069);
+}
+
+size_t error_hidden(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    const size_t bytes = utf8_bytes(at);
+    if (bytes == 0)
+        return 1;
+    if (bytes == 1)
+        return (*at < 0x20 && *at) || *at == 0x7f;
+    if (bytes == 2)
+        return at[0] == 0xc2 && at[1] < 0xa0 ? 2 : (at[0] == 0xd8 && at[1] == 0x9c) * 2u;
+    const uint32_t point = (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    return bytes == 3 && is_direction(point) ? 3 : 0;
+}
+
+// Writes one character, escaped where it would spoil a line, and returns the bytes read.
+#define ESCAPED_BYTES 16
+static size_t quote_one(const char *text, char out[ESCAPED_BYTES], size_t *out_bytes)
+{
+    const size_t hidden = error_hidden(text);
+    const char *named = hidden == 1 ? strchr("\nn\tt\rr", *text) : NULL;
+    if (!hidden) {
+        const size_t bytes = utf8_bytes((const unsigned char *)text);
+        memcpy(out, text, bytes);
+        return *out_bytes = bytes;
+    }
+    *out_bytes = 0;
+    if (named)
+        *out_bytes = (size_t)snprintf(out, ESCAPED_BYTES, "\\%c", named[1]);
+    for (size_t i = 0; !named && i < hidden; i++)
+        *out_bytes += (size_t)snprintf(out + *out_bytes, ESCAPED_BYTES - *out_bytes, "\\x%02x",
+                                       (unsigned char)text[i]);
+    return hidden;
+}
+
+// ---- messages -----------------------------------------------------------------------------------
+
 // Ends a text that snprintf cut short with "...", never inside a UTF-8 character.
 static void mark_cut(char *text, size_t bytes)
 {
@@ -20,12 +82,27 @@ static void mark_cut(char *text, size_t bytes)
     memcpy(text + end, "...", sizeof "...");
 }
 
-// As vsnprintf, into `bytes` bytes; a text that was cut says so.
-__attribute__((format(printf, 3, 0))) static void
-format_text(char *text, size_t bytes, const char *format, va_list args)
+// As vsnprintf into fewer than `bytes` bytes, escaped; a text that was cut says so.
+__attribute__((format(printf, 3, 0))) static void format_text(char *text, size_t bytes,
+                                                              const char *format, va_list args)
 {
-    if (vsnprintf(text, bytes, format, args) >= (int)bytes)
-        mark_cut(text, bytes);
+    char raw[sizeof((struct error *)0)->text];
+    const bool cut = vsnprintf(raw, sizeof raw, format, args) >= (int)sizeof raw;
+    size_t used = 0;
+    const char *at = raw;
+    while (*at) {
+        char one[ESCAPED_BYTES];
+        size_t one_bytes;
+        const size_t read = quote_one(at, one, &one_bytes);
+        if (used + one_bytes >= bytes)
+            break;
+        memcpy(text + used, one, one_bytes);
+        used += one_bytes;
+        at += read;
+    }
+    text[used] = '\0';
+    if (*at || cut)
+        mark_cut(text, used + 1);
 }
 
 bool error_set(struct error *err, enum exit_code code, const char *format, ...)
@@ -51,46 +128,13 @@ bool error_prefix(struct error *err, const char *format, ...)
     return error_set(err, err->code, "%s: %s", prefix, err->text);
 }
 
-// Bytes of the UTF-8 character at text, or 0 when it is none. Overlong forms pass: nothing here
-// depends on them.
-static size_t utf8_bytes(const unsigned char *text)
-{
-    const size_t bytes = text[0] < 0x80                      ? 1
-                         : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                         : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-                         : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-                                                             : 0;
-    for (size_t i = 1; i < bytes; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    return bytes;
-}
-
-// Writes one character, escaped where it would spoil a line, and returns the bytes read.
-static size_t quote_one(const unsigned char *text, char *out, size_t *out_bytes)
-{
-    const size_t bytes = utf8_bytes(text);
-    const char *named = bytes == 1 ? strchr("\nn\tt\rr", *text) : NULL;
-    if (named != NULL && *text < 0x20) {
-        *out_bytes = (size_t)snprintf(out, 5, "\\%c", named[1]);
-    } else if (bytes == 0 || *text < 0x20 || *text == 0x7f) {
-        *out_bytes = (size_t)snprintf(out, 5, "\\x%02x", *text);
-        return 1;
-    } else {
-        memcpy(out, text, bytes);
-        *out_bytes = bytes;
-    }
-    return bytes;
-}
-
 char *error_quote(const char *text, char *buffer)
 {
-    static_assert(ERROR_QUOTE_BYTES >= QUOTE_SHOWN + 4 + sizeof "...", "room for one escape more");
-    const unsigned char *at = (const unsigned char *)text;
+    static_assert(ERROR_QUOTE_BYTES >= QUOTE_SHOWN + 12 + sizeof "...", "room for one escape more");
+    const char *at = text;
     size_t used = 0;
     while (*at != '\0' && used < QUOTE_SHOWN) {
-        char one[8];
+        char one[ESCAPED_BYTES];
         size_t bytes;
         at += quote_one(at, one, &bytes);
         memcpy(buffer + used, one, bytes);
@@ -127,7 +171,7 @@ void notice(const char *format, ...)
     char text[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    format_text(text, sizeof text, format, args);
     va_end(args);
     if (!said_before(text))
         fprintf(stderr, "notice: %s\n", text);

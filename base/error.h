@@ -6,6 +6,7 @@
 #define BASE_ERROR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 // Exit codes of every epsim program.
 enum exit_code {
@@ -22,6 +23,9 @@ struct error {
     char text[1024];
 };
 
+// Every message, of an error and of a notice, is one line that a terminal shows as it stands: what
+// error_hidden finds in it is escaped, wherever in its arguments it came from.
+
 // Fills err and returns false, so that a caller can write `return error_set(...)`.
 bool error_set(struct error *err, enum exit_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -30,7 +34,11 @@ bool error_set(struct error *err, enum exit_code code, const char *format, ...)
 // Returns false.
 bool error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// text as a message may quote it: control characters and bytes that are not UTF-8 escaped, and cut
+// Bytes of the character at text that a terminal would obey or not show: a control character (of C1
+// too), a mark of direction, an end of line, a byte that is no UTF-8; 0: it is none of these.
+size_t error_hidden(const char *text);
+
+// text as a message may quote it: what error_hidden finds escaped, and cut
 // to about 60 characters with "..." after. buffer has ERROR_QUOTE_BYTES bytes; returned for use
 // inside error_set(err, code, "'%s': ...", error_quote(text, buffer)).
 #define ERROR_QUOTE_BYTES 80

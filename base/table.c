@@ -1,9 +1,9 @@
 #include "base/table.h"
 
+#include "base/error.h"
 #include "base/mem.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -44,12 +44,16 @@ static void lines_release(struct lines *lines)
     free(lines->items);
 }
 
-// Tabs and newlines would break the TSV; other control characters, a terminal.
+// Tabs and newlines would break the TSV; other control characters and marks of direction, a
+// terminal. A byte that is no UTF-8 becomes '?'.
 static char *one_line(char *text)
 {
-    for (char *at = text; *at != '\0'; at++) {
-        if (iscntrl((unsigned char)*at))
-            *at = ' ';
+    for (char *at = text; *at != '\0';) {
+        const size_t hidden = error_hidden(at);
+        memset(at, hidden == 1 && (unsigned char)*at >= 0x80 ? '?' : ' ', hidden);
+        at += hidden ? hidden : 1;
+        while (!hidden && ((unsigned char)*at & 0xc0) == 0x80)
+            at++; // the rest of its character
     }
     return text;
 }

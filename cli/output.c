@@ -16,9 +16,29 @@ bool output_write(struct common_options *common, output_writer *writer, void *co
     return outfile_commit(&common->out, err);
 }
 
+// JSON escapes control characters itself; what else a terminal obeys stands in strings alone, where
+// \u may stand for it.
+static void put_json_hidden(const char *text, size_t bytes, FILE *out)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    const unsigned point = bytes == 2
+                               ? (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu)
+                               : (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    fprintf(out, "\\u%04x", point);
+}
+
 static void write_json_document(void *context, FILE *out)
 {
-    json_dumpf(context, out, JSON_INDENT(1) | TABLE_JSON_FLAGS);
+    char *text = json_dumps(context, JSON_INDENT(1) | TABLE_JSON_FLAGS);
+    for (const char *at = text; at && *at; at++) {
+        const size_t hidden = error_hidden(at);
+        if (hidden > 1)
+            put_json_hidden(at, hidden, out);
+        else
+            fputc(*at, out);
+        at += hidden > 1 ? hidden - 1 : 0;
+    }
+    free(text);
     fputc('\n', out);
 }
 

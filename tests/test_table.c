@@ -191,9 +191,12 @@ START_TEST(odd_cells)
     struct table *table = table_new("x", "x");
     TABLE_ADD(table, cell_text("\xff|\x1b[0m")); // not UTF-8, and a terminal's escape
     TABLE_ADD(table, cell_count(UINT64_MAX));
+    TABLE_ADD(table, cell_text("a\xe2\x80\xae"
+                               "b"));
     json_t *json = table_json(table);
     char *text = json_dumps(json, TABLE_JSON_FLAGS);
     ck_assert_ptr_nonnull(strstr(text, "\"?| [0m\""));
+    ck_assert_ptr_nonnull(strstr(text, "\"a   b\"")); // a mark of direction
     free(text);
     json_decref(json);
     text = printed(table, table_print_tsv);

@@ -249,6 +249,14 @@ static const struct {
     {"\x1b[31m\x7f", "\\x1b[31m\\x7f"},
     {"\u00b5s", "\u00b5s"},
     {"\xff\xc3", "\\xff\\xc3"},
+    {"\xc2\x9b"
+     "31m",
+     "\\xc2\\x9b31m"}, // CSI of C1
+    {"a\xe2\x80\xae"
+     "b\xe2\x81\xa6"
+     "c\xd8\x9c",
+     "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa6c\\xd8\\x9c"}, // marks of direction
+    {"\xe2\x80\xa6 \xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x80\xa6 \xe2\x82\xac \xf0\x9f\x98\x80"},
     {"012345678901234567890123456789012345678901234567890123456789",
      "012345678901234567890123456789012345678901234567890123456789"},
     {"0123456789012345678901234567890123456789012345678901234567890",
@@ -261,6 +269,19 @@ START_TEST(quoting)
 {
     char buffer[ERROR_QUOTE_BYTES];
     ck_assert_str_eq(error_quote(quotes[_i].text, buffer), quotes[_i].quoted);
+}
+END_TEST
+
+// Whoever wrote the message, and though it was quoted before.
+START_TEST(messages_are_one_line)
+{
+    char buffer[ERROR_QUOTE_BYTES];
+    struct error err = {0};
+    error_set(&err, EXIT_INPUT, "%s: '%s'", "a\x1b[2J.csv", error_quote("b\n", buffer));
+    ck_assert_str_eq(err.text, "a\\x1b[2J.csv: 'b\\n'");
+    error_prefix(&err, "c\xc2\x9b"
+                       "0m");
+    ck_assert_str_eq(err.text, "c\\xc2\\x9b0m: a\\x1b[2J.csv: 'b\\n'");
 }
 END_TEST
 
@@ -331,6 +352,7 @@ int main(void)
     tcase_add_test(errors, error_texts);
     tcase_add_test(errors, error_overflow);
     tcase_add_loop_test(errors, quoting, 0, COUNT(quotes));
+    tcase_add_test(errors, messages_are_one_line);
     tcase_add_test(errors, notices);
     TCase *memories = tcase_create("memory");
     tcase_add_test(memories, allocation);

@@ -75,6 +75,15 @@ static const struct {
      " 65536 1024 float none -1 41.50 1.58 1.48 N/A 40.00 1.64 1.54 N/A\n",
      "2x8:nic=50GB/s",
      {1, 2, 8, A2A, 65536, 41.5}},
+    {"mpirun -n 16 -npernode 4 ./build/alltoall_perf -b 8 -c 0\n" COLUMNS
+     " 65536 1024 float none -1 41.50 1.58 1.48 N/A 40.00 1.64 1.54 N/A\n",
+     NULL,
+     {1, 4, 4, A2A, 65536, 41.5}},
+    {"srun --ntasks-per-node=1 alltoall_perf -b 8 -g 8\n" COLUMNS ROW16,
+     "h100-cx7",
+     {1, 2, 8, A2A, 65536, 41.5}},
+    // A preset's own size, where nothing else says.
+    {COLUMNS ROW16, "h100-cx7", {1, 2, 8, A2A, 65536, 41.5}},
     {"srun -N 2 sendrecv_perf_mpi -b 8 -c 0\n" PARAMETERS PAIR COLUMNS
      " 4096 1024 float sum -1 9.50 0.43 0.43 N/A 9.00 0.45 0.45 N/A\n",
      NULL,
@@ -110,6 +119,11 @@ static const struct {
                                 " 16384 2048 float none\n",
      NULL,
      {2, 1, 2, A2A, 8192, 12.25}},
+    // A type that is not known, and other writers' numbers.
+    {ALLTOALL PAIR COLUMNS ROW2 " 8192 1024 quad none -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n"
+                                " 12 34 processes are ready\n",
+     NULL,
+     {1, 1, 2, A2A, 8192, 12.25}},
     // A table after another is of the same ranks.
     {ALLTOALL PAIR COLUMNS ROW2 COLUMNS ROW2, NULL, {2, 1, 2, A2A, 8192, 12.25}},
 };

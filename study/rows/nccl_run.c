@@ -186,15 +186,16 @@ static bool place_as_said(struct nccl_run *run, const struct measured_shape *sha
 }
 
 // GPUs of a host where lines of ranks are left out; 0: not to be told. The last rank's line tells
-// whether it is on the first one's host, and devices that are listed how many a host has.
+// whether it is on the first one's host, and devices that are listed how many a host has; else the
+// command line, or the size of the cluster that was named.
 static uint32_t guess_gpus(const struct nccl_run *run, const struct measured_shape *shape,
                            uint32_t ranks)
 {
-    if (!run->listed || run->cut || run->next_rank != ranks)
-        return !run->listed && shape->gpus_per_node > ranks ? ranks : shape->gpus_per_node;
-    if (!strcmp(run->hosts[0], run->hosts[run->listed - 1]))
-        return ranks;
-    return run->max_device + 1;
+    if (run->listed && !run->cut && run->next_rank == ranks)
+        return strcmp(run->hosts[0], run->hosts[run->listed - 1]) ? run->max_device + 1 : ranks;
+    if (run->host_gpus)
+        return run->host_gpus;
+    return !run->listed && shape->gpus_per_node > ranks ? ranks : shape->gpus_per_node;
 }
 
 static bool place_guessed(struct nccl_run *run, const struct measured_shape *shape, uint32_t ranks,

@@ -23,6 +23,7 @@ struct nccl_run {
     uint32_t max_device;   // of those listed
     bool elided, cut;      // lines of ranks are left out; the last of them
     uint32_t ranks, nodes; // 0: not placed yet
+    uint32_t host_gpus;    // by the command line; 0: not said
     bool guessed;          // where ranks are is not all from the text, nor from --cluster NxG
     // The table.
     size_t columns;        // 0: its header has not come
@@ -38,12 +39,18 @@ struct nccl_split {
     size_t line, missing; // where it stands, and how many cells it lacks
 };
 
+// What the last command line says of a run to come.
+struct nccl_command {
+    enum nccl_test test;
+    char program[64];   // of NCCL_OTHER
+    uint32_t host_gpus; // 0: not said
+};
+
 // A text being read.
 struct nccl_reader {
     struct nccl_run run;
     struct nccl_split split;
-    enum nccl_test command; // that the last command line names, of a run to come
-    char command_program[64];
+    struct nccl_command command;
     char tests[64]; // "nccl-tests 2.19.6"; "": not said
     char nccl[64];  // of NCCL itself, "2.29.7", likewise
 };

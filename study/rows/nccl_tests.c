@@ -44,16 +44,15 @@ static void begin_run(struct nccl_reader *reader, struct log *log, enum nccl_tes
     nccl_end_table(reader, log);
     nccl_run_begin(&reader->run, test);
     snprintf(reader->run.program, sizeof reader->run.program, "%s", program);
-    reader->command = NCCL_UNKNOWN;
-    reader->command_program[0] = '\0';
+    reader->run.host_gpus = reader->command.host_gpus;
+    reader->command = (struct nccl_command){0};
 }
 
 // Another run, of which the command line before it says the test.
 static void begin_next(struct nccl_reader *reader, struct log *log)
 {
-    char program[sizeof reader->command_program];
-    strcpy(program, reader->command_program);
-    begin_run(reader, log, reader->command, program);
+    const struct nccl_command command = reader->command;
+    begin_run(reader, log, command.test, command.program);
 }
 
 static void read_test(struct nccl_reader *reader, struct log *log, const char *text)
@@ -79,17 +78,39 @@ static const char *find_program(const char *line, const char **end)
     return **end && !strchr(" \t;'\"`)", **end) ? NULL : perf;
 }
 
+// The number after an option of a launcher or a test, "-npernode 8" or "--ntasks-per-node=8"; or 0.
+static uint32_t option_number(const char *line, const char *option)
+{
+    unsigned number;
+    const char *at = strstr(line, option);
+    at = at ? at + strlen(option) : NULL;
+    return at && (*at == ' ' || *at == '=') && sscanf(at + 1, "%5u", &number) == 1 ? number : 0;
+}
+
+// Processes of a host by the launcher, times GPUs of each (-g).
+static uint32_t host_gpus_of(const char *line, const char *program)
+{
+    static const char *const options[] = {"-npernode", "-ppn", "--ntasks-per-node"};
+    const uint32_t gpus = option_number(program, " -g");
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (option_number(line, options[i]))
+            return option_number(line, options[i]) * (gpus ? gpus : 1);
+    return 0;
+}
+
 // A command line that names one test. Several, as in a loop of a script, name none.
 static void read_command(struct nccl_reader *reader, const char *line)
 {
+    struct nccl_command *command = &reader->command;
     const char *end, *program = find_program(line, &end), *other_end;
     size_t length;
     if (!program || strstr(line, "NCCL INFO"))
         return;
-    const bool several = find_program(end, &other_end) != NULL;
-    reader->command = several ? NCCL_UNKNOWN : nccl_test_of(program, &length);
-    snprintf(reader->command_program, sizeof reader->command_program, "%.*s",
-             several ? 0 : (int)length, program);
+    *command = (struct nccl_command){.host_gpus = host_gpus_of(line, program)};
+    if (find_program(end, &other_end))
+        return;
+    command->test = nccl_test_of(program, &length);
+    snprintf(command->program, sizeof command->program, "%.*s", (int)length, program);
 }
 
 // Of a version, what may stand in a table.
@@ -143,10 +164,11 @@ static bool read_header(struct nccl_reader *reader, struct log *log, const char 
 {
     struct nccl_run *run = &reader->run;
     nccl_end_table(reader, log);
-    if (run->test == NCCL_UNKNOWN || (run->columns && reader->command != NCCL_UNKNOWN)) {
-        run->test = reader->command;
-        strcpy(run->program, reader->command_program);
-        reader->command = NCCL_UNKNOWN;
+    if (run->test == NCCL_UNKNOWN || (run->columns && reader->command.test != NCCL_UNKNOWN)) {
+        run->test = reader->command.test;
+        strcpy(run->program, reader->command.program);
+        run->host_gpus = reader->command.host_gpus;
+        reader->command = (struct nccl_command){0};
     }
     return nccl_read_header(reader, log, line);
 }

@@ -199,11 +199,33 @@ START_TEST(refuses)
 }
 END_TEST
 
+// A log of days repeats its sizes: what is kept of it does not grow.
+START_TEST(keeps_few_of_each_size)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *out = open_memstream(&text, &length);
+    fputs(ALLTOALL PAIR COLUMNS, out);
+    for (int repeat = 0; repeat < 500; repeat++)
+        fputs(ROW2 " 16384 2048 float none -1 20.00 0.8 0.4 0 20.00 0.8 0.4 N/A\n", out);
+    fclose(out);
+    const struct fixture file = fixture_make(text, ".txt");
+    struct measured measured;
+    struct error err = {0};
+    ck_assert_msg(load(&measured, &file, NULL, &err), "%s", err.text);
+    ck_assert_uint_eq(measured.count, 2 * 16);
+    measured_release(&measured);
+    fixture_remove(&file);
+    free(text);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("nccl_pasted");
     TCase *tests = tcase_create("nccl_pasted");
     tcase_add_loop_test(tests, reads, 0, SUITE_COUNT(texts));
+    tcase_add_test(tests, keeps_few_of_each_size);
     tcase_add_loop_test(tests, refuses, 0, SUITE_COUNT(refused));
     suite_add_tcase(suite, tests);
     return suite_run(suite);

@@ -12,9 +12,10 @@ struct nccl_result {
 };
 
 // Adds a result's row. One of 0 bytes, of another test than those that are read, and of a test
-// that cannot be told are left out with a reason (log_leave_out). Refuses wrong values, since a
-// time in which data came wrong is no measurement of a machine that works, sizes that are not the
-// count's, times that no test prints, and ranks that cannot be placed.
+// that cannot be told are left out with a reason (log_leave_out), and so are rows beyond sixteen of
+// one size on as many ranks, so that a text of any length fills no memory. Refuses wrong values,
+// since a time in which data came wrong is no measurement of a machine that works, sizes that are
+// not the count's, times that no test prints, and ranks that cannot be placed.
 bool nccl_add_row(struct nccl_reader *reader, struct log *log, const struct nccl_result *result);
 
 // Why times of -C 1 are no row's.

@@ -104,7 +104,8 @@ static void read_job(struct log_job *job, const char *line)
     if (ranks > job->ranks) // smaller communicators are parts of the job
         job->nodes = 0;
     job->ranks = ranks > job->ranks ? ranks : job->ranks;
-    job->nodes = ranks == job->ranks && nodes ? nodes : job->nodes;
+    if (ranks && ranks == job->ranks && nodes)
+        job->nodes = nodes;
 }
 
 // ---- the text -----------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ struct log_reason {
     size_t line, count; // of the first, and how many
 };
 
-// What NCCL's own log says of the job, whatever tool ran; 0 and "": nothing.
+// What NCCL's own log says of the job, whatever tool ran; 0 and "": nothing. Nodes are said with
+// ranks alone.
 struct log_job {
     uint32_t ranks, nodes;
     char nccl[64]; // "2.28.7"

@@ -225,6 +225,8 @@ static const struct {
     {"{'model_type': 'x', " SIZES MOE ", 'zero_expert_num': 4, 'moe_own_gate': true, "
      "'router_aux_loss_coef': 0.1, 'shared_nothing': null, 'index_topk': 8}",
      "experts=16", "not read, and may change the answer: zero_expert_num, moe_own_gate\n"},
+    {"{'model_type': 'x', " SIZES MOE ", 'fp8': 'e4m3', 'fp8_recipe': 'own', 'fp4': false}",
+     "weight_dtype=bf16", "not read, and may change the answer: fp8, fp8_recipe\n"},
     {"{'model_type': 'x', 'expert_thing': 1, 'text_config': {" SIZES MOE ", 'latent_thing': 1}}",
      "experts=16", "not read, and may change the answer: latent_thing, expert_thing\n"},
     {"{'model_type': 'x', " SIZES MOE ", 'scoring_func': 'cosine'}", "score=softmax",
@@ -263,7 +265,8 @@ static const struct {
      "weight_dtype=int4 weight_group=128 activation_dtype=fp8", NULL},
     {CT "'config_groups': {'group_0': " GROUP("'num_bits': 8, 'type': 'int', 'strategy': 'channel'",
                                               "{'num_bits': 8, 'type': 'int'}") "}",
-     "weight_dtype=int8 activation_dtype=bf16", "activations of INT8 have no format here"},
+     "weight_dtype=int8 activation_dtype=bf16",
+     "activations of int8 have no format here; they are taken as bf16"},
     {CT "'config_groups': {'group_0': " GROUP("'num_bits': 4, 'type': 'float', 'group_size': 32, "
                                               "'scale_dtype': 'torch.uint8'",
                                               "null") "}",
@@ -326,9 +329,37 @@ static const struct {
     {MODELOPT "'quant_algo': 'MIXED_PRECISION', 'quantized_layers': {"
               "'model.layers.1.self_attn.o_proj': {'quant_algo': 'FP8'}}",
      "weight_dtype=bf16", NULL},
+    {MODELOPT "'quant_algo': 'MIXED_PRECISION', 'quantized_layers': {"
+              "'model.layers.1.mlp.experts.0.up_proj': {'quant_algo': 'NVFP4'}, "
+              "'model.layers.1.mlp.experts.1.up_proj': {'quant_algo': 'NVFP4'}}",
+     "weight_dtype=bf16",
+     "quantized_layers: 2 that name experts are not understood, and not taken"},
     {"'quant_method': 'quark', 'global_quant_config': {'weight': {'dtype': 'fp4', 'group_size': "
      "32, 'scale_format': 'e8m0'}, 'input_tensors': {'dtype': 'fp4', 'group_size': 32}}",
-     "weight_dtype=mxfp4 activation_dtype=mxfp8", NULL},
+     "weight_dtype=mxfp4 activation_dtype=mxfp8",
+     "activations of mxfp4 have no format here; they are taken as mxfp8"},
+    {"'quant_method': 'quark', 'layer_quant_config': {'*experts*': {'weight': {'dtype': 'fp4', "
+     "'group_size': 32}, 'input_tensors': {'dtype': 'fp4'}}}",
+     "weight_dtype=mxfp4 activation_dtype=mxfp8", "activations of mxfp4 have no format here"},
+    {"'quant_method': 'quark', 'global_quant_config': {'weight': {'dtype': 'fp4', 'group_size': "
+     "16}, 'input_tensors': {'dtype': 'fp4', 'group_size': 16}}",
+     "weight_dtype=nvfp4 activation_dtype=nvfp4", NULL},
+    {"'quant_method': 'auto-round', 'bits': 4, 'group_size': 32, 'data_type': 'mx_fp', "
+     "'act_bits': 4",
+     "weight_dtype=mxfp4 activation_dtype=mxfp8", "activations of mxfp4 have no format here"},
+    {"'quant_method': 'auto-round', 'bits': 8, 'group_size': 32, 'data_type': 'mx_fp', "
+     "'act_bits': 8",
+     "weight_dtype=mxfp8 activation_dtype=mxfp8", NULL},
+    {"'quant_method': 'auto-round', 'bits': 4, 'group_size': 16, 'data_type': 'nv_fp', "
+     "'act_bits': 4, 'act_data_type': 'nv_fp4_with_static_gs'",
+     "weight_dtype=nvfp4 activation_dtype=nvfp4", NULL},
+    {"'quant_method': 'auto-round', 'bits': 4, 'group_size': 64, 'data_type': 'int', "
+     "'act_bits': 16",
+     "weight_dtype=int4 weight_group=64 activation_dtype=bf16", NULL},
+    {"'quant_method': 'petit_nvfp4'", "weight_dtype=nvfp4 activation_dtype=bf16", NULL},
+    {"'quant_method': 'quark_int4fp8_moe'", "weight_dtype=int4 activation_dtype=fp8", NULL},
+    {"'quant_method': 'own_nvfp4'", "weight_dtype=nvfp4 activation_dtype=nvfp4",
+     "quant_method 'own_nvfp4' is unknown; by its name, weights are taken as nvfp4"},
     {"'quant_method': 'quark', 'global_quant_config': {'weight': {'dtype': 'fp8_e4m3'}, "
      "'input_tensors': null}, 'exclude': ['lm_head']",
      "weight_dtype=fp8 activation_dtype=bf16", NULL},

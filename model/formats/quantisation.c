@@ -136,6 +136,26 @@ static void read_scheme_map(struct quant_reading *quant, doc_node map, struct la
     quant->found = best;
 }
 
+// Schemes of experts' matrices that are not among those looked for, none of which the map has.
+static void tell_unread_schemes(const struct quant_reading *quant, doc_node map,
+                                const char *map_key)
+{
+    char quoted[ERROR_QUOTE_BYTES];
+    size_t count = 0, first = 0;
+    for (size_t i = 0; i < doc_size(quant->doc, map); i++) {
+        const char *key = doc_key(quant->doc, map, i);
+        const doc_node value = doc_value(quant->doc, map, i);
+        const bool scheme = doc_kind(quant->doc, value) == DOC_MAP && doc_size(quant->doc, value);
+        if (!scheme || !strstr(key, "experts") || strstr(key, "shared_expert"))
+            continue;
+        first = count++ ? first : i;
+    }
+    if (count)
+        notice("%s: %s: %zu that name experts are not understood, and not taken: '%s' is the first",
+               doc_name(quant->doc), map_key, count,
+               error_quote(doc_key(quant->doc, map, first), quoted));
+}
+
 // True where a map says all of it, as that of mixed precision does: what is not in it stays BF16.
 static void read_overrides(struct quant_reading *quant)
 {
@@ -149,6 +169,8 @@ static void read_overrides(struct quant_reading *quant)
             continue;
         read_scheme_map(quant, map, &covered, &others);
         const uint32_t count = layer_set_count(&covered);
+        if (!count)
+            tell_unread_schemes(quant, map, keys[i]);
         if (layer_set_count(&others) || (count && count < layers))
             notice("%s: %s: experts of %u of %u MoE layers are %s; the others, kept otherwise, are "
                    "taken as those",
@@ -209,14 +231,14 @@ static void read_expert_dtype(struct quant_reading *quant)
         const char *text;
         struct quantisation is;
     } named[] = {
-        {"fp4", {DTYPE_MXFP4, DTYPE_FP8, 0, false}},
-        {"mxfp4", {DTYPE_MXFP4, DTYPE_BF16, 0, false}},
-        {"nvfp4", {DTYPE_NVFP4, DTYPE_NVFP4, 0, false}},
-        {"fp8", {DTYPE_FP8, DTYPE_FP8, 0, false}},
-        {"bf16", {DTYPE_BF16, DTYPE_BF16, 0, false}},
-        {"bfloat16", {DTYPE_BF16, DTYPE_BF16, 0, false}},
-        {"int4", {DTYPE_INT4, DTYPE_BF16, 0, false}},
-        {"int8", {DTYPE_INT8, DTYPE_BF16, 0, false}},
+        {"fp4", {DTYPE_MXFP4, DTYPE_FP8, 0, NULL, false}},
+        {"mxfp4", {DTYPE_MXFP4, DTYPE_BF16, 0, NULL, false}},
+        {"nvfp4", {DTYPE_NVFP4, DTYPE_NVFP4, 0, NULL, false}},
+        {"fp8", {DTYPE_FP8, DTYPE_FP8, 0, NULL, false}},
+        {"bf16", {DTYPE_BF16, DTYPE_BF16, 0, NULL, false}},
+        {"bfloat16", {DTYPE_BF16, DTYPE_BF16, 0, NULL, false}},
+        {"int4", {DTYPE_INT4, DTYPE_BF16, 0, NULL, false}},
+        {"int8", {DTYPE_INT8, DTYPE_BF16, 0, NULL, false}},
     };
     struct config_reading *config = quant->config;
     const char *text = config_text(config, "expert_dtype");
@@ -268,6 +290,21 @@ static void read_scheme(struct quant_reading *quant)
     read_overrides(quant);
 }
 
+static void tell_stand_ins(const struct quant_reading *quant, const char *key)
+{
+    const struct quantisation *found = &quant->found;
+    const char *activations = dtype_names[found->activations];
+    char quoted[ERROR_QUOTE_BYTES];
+    if (found->unrepresented)
+        notice("%s: %s: activations of %s have no format here; they are taken as %s",
+               doc_name(quant->doc), key, found->unrepresented, activations);
+    if (found->guessed)
+        notice("%s: %s: quant_method '%s' is unknown; by its name, weights are taken as %s and "
+               "activations as %s",
+               doc_name(quant->doc), key, error_quote(method_of(quant), quoted),
+               dtype_names[found->weights], activations);
+}
+
 static void store(struct quant_reading *quant, const char *key)
 {
     struct config_reading *config = quant->config;
@@ -279,9 +316,7 @@ static void store(struct quant_reading *quant, const char *key)
     config_say(config, "weight_dtype", place);
     config_say(config, "weight_group", place);
     config_say(config, "activation_dtype", place);
-    if (quant->found.int8)
-        notice("%s: activations of INT8 have no format here; they are taken as bf16",
-               doc_name(quant->doc));
+    tell_stand_ins(quant, key);
 }
 
 static void read_in(struct quant_reading *quant, const char *key)

@@ -7,8 +7,9 @@
 // One scheme of quantisation.
 struct quantisation {
     enum dtype weights, activations;
-    uint32_t group; // weights that share a scale; 0: as many as the format has
-    bool int8;      // activations are INT8, for which BF16 stands here
+    uint32_t group;            // weights that share a scale; 0: as many as the format has
+    const char *unrepresented; // what activations are in, for which another format stands; or NULL
+    bool guessed;              // from a name that is not known, but has a known one in it
 };
 
 // Reads what a map says: quant_method, quant_algo, format, bits, weights of compressed tensors or

@@ -206,26 +206,6 @@ static void say_noise(const struct diagnosis *diagnosis, size_t judged, FILE *ou
             DIAGNOSE_NOISE);
 }
 
-static void say_rows(const struct diagnosis *diagnosis, FILE *out)
-{
-    const size_t judged = diagnosis->count - diagnosis->of[ROW_SKIPPED];
-    const bool slow = diagnosis->of[ROW_SLOW] > 0;
-    fputs("\n", out);
-    if (slow)
-        say_slow(diagnosis, judged, out);
-    if (diagnosis->of[ROW_NOISE])
-        say_noise(diagnosis, judged, out);
-    if (diagnosis->verdict == DIAGNOSIS_HEALTHY)
-        fprintf(out, "Healthy: %s.\n",
-                slow ? "as many as chance leaves outside their intervals"
-                     : "no row is slower than predicted");
-    if (diagnosis->of[ROW_FAST])
-        fprintf(out,
-                "%zu of %zu %s faster than predicted: is the cluster described as slower than it "
-                "is (--cluster)?\n",
-                diagnosis->of[ROW_FAST], judged, rows_are(diagnosis->of[ROW_FAST]));
-}
-
 // Words in lines of at most LINE_COLUMNS behind a mark, those after the first behind blanks.
 #define LINE_COLUMNS 100
 static void say_wrapped(FILE *out, const char *mark, const char *text)
@@ -246,6 +226,68 @@ static void say_wrapped(FILE *out, const char *mark, const char *text)
         text += word + (text[word] == ' ');
     }
     fputc('\n', out);
+}
+
+// "Rank 5", "Ranks 5 and 9", or "Node 1". Freed by the caller.
+static char *slow_ranks_text(const struct slow_ranks *slow)
+{
+    const uint32_t step = slow->whole_nodes ? slow->gpus_per_node : 1;
+    const size_t parts = slow->count / step;
+    char *text = mem_format("%s%s", slow->whole_nodes ? "Node" : "Rank", parts > 1 ? "s" : "");
+    for (size_t i = 0; i < parts; i++) {
+        const char *before = !i ? " " : i + 1 < parts ? ", " : " and ";
+        char *longer = mem_format("%s%s%u", text, before, slow->ranks[i * step] / step);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
+static void say_slow_ranks(const struct slow_ranks *slow, FILE *out)
+{
+    char *parts = slow_ranks_text(slow);
+    char *line = mem_format("%s took up to %.2f times the median of the other ranks in %zu of %zu "
+                            "rows, while the others agree within %.2g %%: %s slow, not noise.",
+                            parts, slow->times, slow->rows, slow->of, 100 * (slow->spread - 1),
+                            slow->whole_nodes  ? "what these GPUs share (NICs, host, switch) is"
+                            : slow->count == 1 ? "this GPU or its NIC is"
+                                               : "these GPUs or their NICs are");
+    say_wrapped(out, "", line);
+    free(line);
+    free(parts);
+}
+
+static void say_rank_checks(FILE *out)
+{
+    fputs("    what to check next\n", out);
+    for (size_t c = 0; c < cause_count; c++) {
+        char *line = mem_format("%s: %s", causes[c].text, causes[c].check);
+        if (causes[c].part == PART_RANK)
+            say_wrapped(out, "    - ", line);
+        free(line);
+    }
+}
+
+static void say_rows(const struct diagnosis *diagnosis, FILE *out)
+{
+    const size_t judged = diagnosis->count - diagnosis->of[ROW_SKIPPED];
+    const bool slow = diagnosis->of[ROW_SLOW] > 0;
+    fputs("\n", out);
+    if (slow)
+        say_slow(diagnosis, judged, out);
+    if (diagnosis->of[ROW_NOISE])
+        say_noise(diagnosis, judged, out);
+    if (diagnosis->verdict == DIAGNOSIS_HEALTHY)
+        fprintf(out, "Healthy: %s.\n",
+                slow ? "as many as chance leaves outside their intervals"
+                     : "no row is slower than predicted");
+    if (diagnosis->slow_ranks.count)
+        say_slow_ranks(&diagnosis->slow_ranks, out);
+    if (diagnosis->of[ROW_FAST])
+        fprintf(out,
+                "%zu of %zu %s faster than predicted: is the cluster described as slower than it "
+                "is (--cluster)?\n",
+                diagnosis->of[ROW_FAST], judged, rows_are(diagnosis->of[ROW_FAST]));
 }
 
 // What to look at, each cause once.
@@ -321,6 +363,8 @@ void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
                 pair ? "No single cause explains it. Pairs of causes that do,"
                      : "What explains it,");
         say_explanations(diagnosis, out);
+    } else if (diagnosis->verdict == DIAGNOSIS_RANKS) {
+        say_rank_checks(out);
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && !diagnosis->tried) {
         fputs("No cause is known for compute kernels by themselves.\n", out);
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED) {
@@ -377,6 +421,10 @@ void diagnosis_json(const struct diagnosis *diagnosis, json_t *document)
         classes += diagnosis->explanations[e].same_as == e;
         json_array_append_new(items, explanation_json(diagnosis, e, classes));
     }
+    json_t *ranks = json_array();
+    for (size_t r = 0; r < diagnosis->slow_ranks.count; r++)
+        json_array_append_new(ranks, json_integer(diagnosis->slow_ranks.ranks[r]));
+    json_object_set_new(document, "slow_ranks", ranks);
     json_object_set_new(document, "engine", json_string(diagnosis->accuracy.engine->name));
     json_object_set_new(document, "verdict",
                         json_string(diagnosis_verdict_names[diagnosis->verdict]));

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const diagnosis_verdict_names[] = {"healthy", "noise", "explained", "unexplained",
-                                               NULL};
+const char *const diagnosis_verdict_names[] = {"healthy",     "noise",      "explained",
+                                               "unexplained", "slow_ranks", NULL};
 
 // ---- causes on rows ----------------------------------------------------------------------------
 
@@ -116,14 +116,21 @@ static bool comes_near(const struct diagnosis *diagnosis, const struct explanati
     return explanation->error <= mean_off(diagnosis, NULL) / 2;
 }
 
+// Where one rank is slow only a cause of that rank can be it; of more than one rank none is known.
+static bool fits_ranks(const struct diagnosis *diagnosis, const struct explanation *explanation)
+{
+    const struct slow_ranks *slow = &diagnosis->slow_ranks;
+    return !slow->count || (slow->count == 1 && explanation->rank == slow->ranks[0]);
+}
+
 static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
 {
     const struct tally slow = tally_rows(diagnosis, explanation, true);
     const struct tally others = tally_rows(diagnosis, explanation, false);
     explanation->near_share = (double)slow.near / (double)slow.rows;
     explanation->error = mean_off(diagnosis, explanation);
-    explanation->explains =
-        near_enough(slow) && near_enough(others) && comes_near(diagnosis, explanation);
+    explanation->explains = fits_ranks(diagnosis, explanation) && near_enough(slow) &&
+                            near_enough(others) && comes_near(diagnosis, explanation);
 }
 
 static bool predicts_same(const struct diagnosis *diagnosis, const struct explanation *a,
@@ -406,15 +413,10 @@ static void judge_rows(struct diagnosis *diagnosis, const struct diagnose_def *d
         diagnosis->of[diagnosis->rows[i].verdict]++;
 }
 
-void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
+static void explain_rows(struct diagnosis *diagnosis, const struct diagnose_def *def)
 {
-    *diagnosis = (struct diagnosis){0};
-    judge_rows(diagnosis, def);
-    diagnosis->verdict = sum_up_rows(diagnosis, def->intervals.pct);
-    if (diagnosis->verdict != DIAGNOSIS_UNEXPLAINED || !any_slow(diagnosis))
-        return;
     try_singles(diagnosis, def);
-    if (!any_explains(diagnosis))
+    if (!any_explains(diagnosis) && !diagnosis->slow_ranks.count)
         try_pairs(diagnosis, def);
     qsort(diagnosis->explanations, diagnosis->explanation_count, sizeof *diagnosis->explanations,
           by_score);
@@ -426,12 +428,25 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
         diagnosis->verdict = DIAGNOSIS_EXPLAINED;
 }
 
+void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
+{
+    *diagnosis = (struct diagnosis){0};
+    judge_rows(diagnosis, def);
+    slow_ranks_find(&diagnosis->slow_ranks, def->measured);
+    diagnosis->verdict = sum_up_rows(diagnosis, def->intervals.pct);
+    if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && any_slow(diagnosis))
+        explain_rows(diagnosis, def);
+    if (diagnosis->slow_ranks.count && diagnosis->verdict != DIAGNOSIS_EXPLAINED)
+        diagnosis->verdict = DIAGNOSIS_RANKS;
+}
+
 void diagnosis_release(struct diagnosis *diagnosis)
 {
     for (size_t e = 0; e < diagnosis->explanation_count; e++)
         explanation_release(&diagnosis->explanations[e]);
     free(diagnosis->explanations);
     free(diagnosis->rows);
+    slow_ranks_release(&diagnosis->slow_ranks);
     accuracy_release(&diagnosis->accuracy);
     *diagnosis = (struct diagnosis){0};
 }

@@ -16,6 +16,7 @@
 #include "study/accuracy.h"
 #include "study/diagnose_rows.h"
 #include "study/explanation.h"
+#include "study/slow_ranks.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,7 @@ enum diagnosis_verdict {
     DIAGNOSIS_NOISE,       // the same, but for noise
     DIAGNOSIS_EXPLAINED,   // explanations[0] is the likeliest
     DIAGNOSIS_UNEXPLAINED, // none explains it, explanations[0] comes nearest
+    DIAGNOSIS_RANKS,       // none explains it, but some ranks are slow and the others agree
 };
 extern const char *const diagnosis_verdict_names[];
 
@@ -38,6 +40,7 @@ struct diagnosis {
     struct diagnosis_row *rows;
     size_t count, of[ROW_SKIPPED + 1]; // rows by verdict
     enum diagnosis_verdict verdict;
+    struct slow_ranks slow_ranks;
     struct explanation *explanations; // those that explain the rows first, then by error; those
                                       // that predict the same stand together
     size_t explanation_count;

@@ -1,6 +1,8 @@
 // The rows of a diagnosis by themselves, against a healthy cluster.
 #include "study/diagnose_rows.h"
 
+#include "study/slow_ranks.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -21,19 +23,6 @@ static bool same_case(const struct measured_row *a, const struct measured_row *b
            !strcmp(a->traffic, b->traffic) && !strcmp(a->routing, b->routing) &&
            !strcmp(a->layout, b->layout) && !strcmp(a->model, b->model) &&
            !strcmp(a->disturbed, b->disturbed) && grouping_same(&columns, a, b);
-}
-
-// Of what a row's ranks measured; 1 where they are not known.
-static double ranks_spread(const struct measured_row *row)
-{
-    double least = INFINITY, most = 0;
-    for (uint32_t r = 0; row->rank_us && r < row->ranks; r++) {
-        if (isnan(row->rank_us[r]))
-            continue;
-        least = fmin(least, row->rank_us[r]);
-        most = fmax(most, row->rank_us[r]);
-    }
-    return most > 0 ? most / least : 1;
 }
 
 // Exchanges of counts before dispatch and before combine have the same columns: they are no
@@ -68,7 +57,7 @@ static void judge(struct diagnosis_row *row, const struct measured *measured, si
     const double us = judged->predicted_us, high_us = judged->interval_us.high;
     row->half = isnan(high_us) ? DIAGNOSE_UNKNOWN : hypot(log(high_us / us), DIAGNOSE_MACHINE);
     row->interval_us = (struct interval){us * exp(-row->half), us * exp(row->half)};
-    row->spread = fmax(ranks_spread(judged->measured), repeats_spread(measured, index));
+    row->spread = fmax(row_ranks(judged->measured).spread, repeats_spread(measured, index));
     row->verdict = verdict_of(row);
 }
 
@@ -99,5 +88,5 @@ bool row_tells_ranks(const struct diagnosis_row *row)
     for (uint32_t r = 0; measured->rank_us && r < measured->ranks; r++)
         said += isnan(measured->rank_us[r]) ? 0 : 1;
     return row_counts(row) && said >= 3 && 2 * said >= measured->ranks &&
-           ranks_spread(measured) > DIAGNOSE_APART;
+           (row_ranks(measured).slow || row_ranks(measured).spread > DIAGNOSE_APART);
 }

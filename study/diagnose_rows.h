@@ -25,7 +25,8 @@ struct diagnosis_row {
     enum row_verdict verdict;
     double half; // of its interval, of a logarithm
     struct interval interval_us;
-    double spread; // slowest over fastest of its ranks or repeats; 1: nothing is known of them
+    double spread; // slowest over fastest of its repeats, or its ranks but for those that stand out
+                   // (study/slow_ranks.h); 1: nothing is known of them
 };
 
 // Judges every row of what was predicted for a healthy cluster: rows[accuracy->count].

@@ -297,6 +297,50 @@ START_TEST(noise_between_ranks)
 }
 END_TEST
 
+// Slow ranks take `times` what the others do, which scatter by `scatter`.
+static const struct {
+    double times, scatter;
+    uint32_t slow[8];
+    size_t count;
+    bool whole_nodes;
+    enum diagnosis_verdict verdict;
+} stand_outs[] = {
+    {1.8, 0.02, {5}, 1, false, DIAGNOSIS_RANKS},
+    {3, 0.02, {5}, 1, false, DIAGNOSIS_RANKS},
+    {1.8, 0.02, {2, 11}, 2, false, DIAGNOSIS_RANKS},
+    {1.7, 0.02, {8, 9, 10, 11, 12, 13, 14, 15}, 8, true, DIAGNOSIS_RANKS},
+    {1.1, 0.02, {5}, 0, false, DIAGNOSIS_HEALTHY}, // as others might
+    {1.8, 0.1, {5}, 0, false, DIAGNOSIS_HEALTHY},  // others scatter too
+    {3, 0.1, {5}, 0, false, DIAGNOSIS_NOISE},      // and more
+};
+
+START_TEST(ranks_that_stand_out)
+{
+    double rank_us[16], us = 90;
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, RANK_ROWS);
+    for (size_t i = 0; i < measured.count; i++, us = 180) {
+        for (int r = 0; r < 16; r++)
+            rank_us[r] = us * (1 + stand_outs[_i].scatter * (r % 3 - 1));
+        for (size_t s = 0; s < SUITE_COUNT(stand_outs[_i].slow); s++)
+            if (!s || stand_outs[_i].slow[s])
+                rank_us[stand_outs[_i].slow[s]] = us * stand_outs[_i].times;
+        measured.rows[i].latency_us = us * 1.05;
+        measured_set_ranks(&measured, &measured.rows[i], rank_us, 16);
+    }
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_str_eq(diagnosis_verdict_names[diagnosis.verdict],
+                     diagnosis_verdict_names[stand_outs[_i].verdict]);
+    ck_assert_uint_eq(diagnosis.slow_ranks.count, stand_outs[_i].count);
+    for (size_t s = 0; s < stand_outs[_i].count; s++)
+        ck_assert_uint_eq(diagnosis.slow_ranks.ranks[s], stand_outs[_i].slow[s]);
+    ck_assert_int_eq(diagnosis.slow_ranks.whole_nodes, stand_outs[_i].whole_nodes);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
 // ---- what no cause explains --------------------------------------------------------------------
 
 START_TEST(noise_has_no_cause)
@@ -470,6 +514,7 @@ int main(void)
     tcase_add_loop_test(tcase, finds_the_slow_nic, 0, SUITE_COUNT(slow_ranks));
     tcase_add_test(tcase, alike_ranks_name_none);
     tcase_add_test(tcase, noise_between_ranks);
+    tcase_add_loop_test(tcase, ranks_that_stand_out, 0, SUITE_COUNT(stand_outs));
     tcase_add_test(tcase, noise_has_no_cause);
     tcase_add_test(tcase, other_cases_are_no_repeats);
     tcase_add_loop_test(tcase, chance_has_no_cause, 0, 2);

@@ -212,10 +212,30 @@ static const struct {
      "score=sigmoid gated=false moe_layers=1..7 shared_intermediate=48", NULL},
     {"{'model_type': 'git', " SIZES MOE ", 'intermediate_size': 48, 'residual_moe': true}",
      "shared_experts=1 shared_intermediate=48 intermediate=32", NULL},
+    {"{'model_type': 'arctic', " SIZES "'num_local_experts': 16, 'num_experts_per_tok': 2, "
+     "'intermediate_size': 44, 'moe_layer_frequency': 2, 'parallel_attn_mlp_res': true}",
+     "shared_experts=1 shared_intermediate=64 intermediate=44", NULL},
+    {"{'num_layers': 8, 'hidden_size': 64, 'num_experts': 16, 'moe_router_topk': 2, "
+     "'moe_ffn_hidden_size': 32, 'moe_layer_freq': '([0]*2+[0, 1]*3)', 'moe_router_num_groups': 4, "
+     "'moe_router_group_topk': 2, 'moe_router_topk_scaling_factor': 1.5, 'swiglu': false}",
+     "moe_layers=3..7:2 dense_layers=5 groups=4 topk_groups=2 routed_scaling=1.5 gated=false",
+     NULL},
+    {"{'model_type': 'smallthinker', " SIZES "'moe_num_primary_experts': 16, "
+     "'moe_num_active_primary_experts': 3, 'moe_ffn_hidden_size': 24, "
+     "'moe_layer_layout': [0, 1, 1, 1, 1, 1, 1, 1], 'moe_primary_router_apply_softmax': false}",
+     "experts=16 topk=3 intermediate=24 moe_layers=1..7 score=sigmoid", NULL},
     // said: what contradicts, and what was not read
     {"{'model_type': 'x', " SIZES MOE ", 'num_local_experts': 32}", "experts=16",
      "num_local_experts: 32, but num_experts says 16, which is taken"},
     {"{'model_type': 'x', " SIZES MOE ", 'num_local_experts': 16}", "experts=16", NULL},
+    {"{'model_type': 'x', " SIZES MOE ", 'n_layers': 6}", "layers=8",
+     "n_layers: 6, but num_hidden_layers says 8, which is taken"},
+    {"{'model_type': 'x', " SIZES MOE ", 'num_layers': 8}", "layers=8", NULL},
+    {"{'model_type': 'x', " SIZES MOE ", 'use_residual': true}", "shared_experts=0",
+     "not read, and may change the answer: use_residual\n"},
+    {"{'model_type': 'x', " SIZES MOE ", 'torch_dtype': 'float32'}", "weight_dtype=bf16",
+     "torch_dtype: weights of 'float32' are not known; they are taken as bf16"},
+    {"{'model_type': 'x', " SIZES MOE ", 'torch_dtype': 'float16'}", "weight_dtype=bf16", NULL},
     {"{'model_type': 'x', " SIZES MOE ", 'first_k_dense_replace': 2, "
      "'mlp_layer_types': ['dense', 'sparse', 'sparse', 'sparse', 'sparse', 'sparse', 'sparse', "
      "'sparse']}",
@@ -517,6 +537,12 @@ static const struct {
      ":1: moe_layer_freq: 2 layers: expected one value for each of the 8 layers"},
     {"{'model_type': 'x', " SIZES MOE ", 'hybrid_override_pattern': 'MMMMMMMM'}",
      ":1: hybrid_override_pattern: none of the 8 layers is an MoE layer: expected some"},
+    {"{'model_type': 'x', " SIZES MOE ", 'moe_layer_freq': '[0]*3+[1]*4'}",
+     ":1: moe_layer_freq: 7 layers: expected one value for each of the 8 layers"},
+    {"{'model_type': 'x', " SIZES MOE ", 'moe_layer_freq': '[0]*3+[1]*'}", ":1: moe_layer_freq: "},
+    {"{'model_type': 'x', " SIZES "'num_experts': 16, 'moe_intermediate_size': 32, "
+     "'num_experts_per_tok': 0}",
+     ":1: num_experts_per_tok: 0: expected at least 1"},
     {"{'model_type': 'x', " SIZES MOE ", 'moe_layers': [1, 9]}",
      ":1: moe_layers: layer 9: expected one of the 8 layers"},
     {"{'model_type': 'x', " SIZES MOE ", 'moe_layers_enum': '1,,3'}", ":1: moe_layers_enum: "},

@@ -161,11 +161,13 @@ static bool looks_relevant(const char *key)
     return false;
 }
 
-// Megatron's fp8 and fp4, with what they have beside them; switched off, they are not there.
-static bool is_low_precision(const struct doc *doc, const char *key, doc_node node)
+// Megatron's fp8 and fp4, with what they have beside them, and an MLP beside experts; switched off,
+// they are not there.
+static bool is_switched_on(const struct doc *doc, const char *key, doc_node node)
 {
     const bool off = doc_kind(doc, node) == DOC_SCALAR && !strcmp(doc_text(doc, node), "false");
-    return !off && (!strncmp(key, "fp8", 3) || !strncmp(key, "fp4", 3));
+    return !off && (!strncmp(key, "fp8", 3) || !strncmp(key, "fp4", 3) ||
+                    !strcmp(key, "use_residual") || !strcmp(key, "parallel_attn_mlp_res"));
 }
 
 static bool says_nothing(const struct doc *doc, doc_node node)
@@ -196,7 +198,7 @@ static void look_in(const struct config_reading *config, doc_node map,
     for (size_t i = 0; i < doc_size(doc, map); i++) {
         const doc_node node = doc_value(doc, map, i);
         const char *key = doc_key(doc, map, i);
-        if ((!looks_relevant(key) && !is_low_precision(doc, key, node)) || is_harmless(key) ||
+        if ((!looks_relevant(key) && !is_switched_on(doc, key, node)) || is_harmless(key) ||
             config_was_taken(config, node) || says_nothing(doc, node))
             continue;
         confess_key(confession, key);

@@ -57,7 +57,9 @@ void config_read_router(struct config_reading *config, unsigned traits)
         }
     }
     const bool bias = !strcmp(config_text(config, "use_expert_bias"), "true") ||
-                      !strcmp(config_text(config, "moe_router_use_sigmoid"), "true");
+                      !strcmp(config_text(config, "moe_router_use_sigmoid"), "true") ||
+                      !strcmp(config_text(config, "moe_primary_router_apply_softmax"), "false");
+    config_took(config, config_get(config, "moe_primary_router_apply_softmax"));
     config_took(config, config_get(config, "moe_router_use_sigmoid"));
     config_took(config, config_get(config, "topk_method"));
     if (!strcmp(text, "sigmoid") ||
@@ -77,8 +79,9 @@ void config_read_router(struct config_reading *config, unsigned traits)
 // A switch that says whether there is a gate, whatever the activation.
 static bool read_gate_switch(struct config_reading *config)
 {
-    static const char *const keys[] = {"use_gated_activation", "is_gated_act", "moe_gated",
-                                       "gated_mlp"};
+    static const char *const keys[] = {
+        "use_gated_activation", "is_gated_act", "moe_gated", "gated_mlp",
+        "gated_linear_unit",    "swiglu"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         const char *text = config_text(config, keys[i]);
         if (strcmp(text, "true") && strcmp(text, "false"))
@@ -114,21 +117,35 @@ void config_read_gate(struct config_reading *config)
     }
 }
 
+// Arctic's MLP beside the experts, which is as wide as a token.
+static bool has_parallel_mlp(struct config_reading *config)
+{
+    static const char *const keys[] = {"parallel_attn_mlp_res", "use_residual"};
+    bool has = false;
+    for (size_t i = 0; config_is_family(config, "arctic") && i < sizeof keys / sizeof keys[0];
+         i++) {
+        has |= !strcmp(config_text(config, keys[i]), "true");
+        config_took(config, config_get(config, keys[i]));
+    }
+    return has;
+}
+
 // One width of all shared experts together, but where the key's is that of each.
 bool config_settle_shared(struct config_reading *config, unsigned traits)
 {
     struct moe *moe = config->moe;
     const bool counted = config_said(config, "shared_experts");
     const doc_node residual = config_get(config, "residual_moe"); // Grok's
+    const bool parallel = has_parallel_mlp(config);
     const bool beside = !strcmp(config_text(config, "residual_moe"), "true");
     config_took(config, residual);
-    if ((beside || (traits & CONFIG_DENSE_FFN)) && !counted &&
+    if ((beside || parallel || (traits & CONFIG_DENSE_FFN)) && !counted &&
         !config_said(config, "shared_intermediate")) {
-        const doc_node width = config_get(config, "intermediate_size");
+        const char *key = parallel ? "hidden_size" : "intermediate_size";
+        const doc_node width = config_get(config, key);
         moe->shared_experts = 1;
         config_say(config, "shared_experts", (struct config_place){"model_type", DOC_NONE});
-        return width == DOC_NONE ||
-               config_take(config, "shared_intermediate", "intermediate_size", width);
+        return width == DOC_NONE || config_take(config, "shared_intermediate", key, width);
     }
     if (!config_said(config, "shared_intermediate"))
         return true;

@@ -45,7 +45,7 @@ static const struct list_key {
     {"mlp_layer_types", is_not_dense, false}, {"layers_block_type", is_moe_word, true},
     {"hybrid_override_pattern", NULL, false}, {"moe_layer_freq", is_not_zero, false},
     {"layer_types", is_moe_word, true},       {"moe_layer_pattern", is_not_zero, false},
-    {"mlp_types", is_not_dense, false},
+    {"mlp_types", is_not_dense, false},       {"moe_layer_layout", is_not_zero, false},
 };
 #define LIST_KEYS (sizeof list_keys / sizeof list_keys[0])
 
@@ -56,10 +56,13 @@ static bool item_is_moe(const struct doc *doc, doc_node list, size_t index,
     return doc_kind(doc, item) == DOC_SCALAR && key->is_moe(doc_text(doc, item));
 }
 
-// Layers by a list, or by a word with a letter a layer; false: it says nothing.
+// Layers by a list, or by a word with a letter a layer, or by a list as Python's text; false: it
+// says nothing.
 static bool set_of_list(const struct doc *doc, doc_node node, const struct list_key *key,
                         struct layer_set *set, size_t *count)
 {
+    if (doc_kind(doc, node) == DOC_SCALAR && key->is_moe == is_not_zero)
+        return layer_set_parse_pattern(doc_text(doc, node), set, count);
     const bool word = doc_kind(doc, node) == DOC_SCALAR && !key->is_moe;
     if (!word && (doc_kind(doc, node) != DOC_LIST || !key->is_moe))
         return false;
@@ -347,6 +350,20 @@ static bool take_expert_counts(struct layers_reading *layers, const char *expert
 
 // ---- counting -----------------------------------------------------------------------------------
 
+// Other counts than that of the first key, which is taken.
+static void compare_counts(const struct layers_reading *layers, size_t first)
+{
+    struct config_reading *config = layers->config;
+    char quoted[ERROR_QUOTE_BYTES];
+    for (size_t i = first + 1; count_keys[i]; i++) {
+        const char *text = config_text(config, count_keys[i]);
+        if (*text && strtoul(text, NULL, 10) != layers->count)
+            notice("%s:%zu: %s: %s, but %s says %u, which is taken", doc_name(config->doc),
+                   doc_line(config->doc, config_get(config, count_keys[i])), count_keys[i],
+                   error_quote(text, quoted), count_keys[first], layers->count);
+    }
+}
+
 // As many layers as said, or as the first list of all layers has items.
 static bool count_layers(struct layers_reading *layers)
 {
@@ -365,6 +382,7 @@ static bool count_layers(struct layers_reading *layers)
                              count_keys[i], (long long)number, MODEL_MAX_LAYERS);
         layers->count = (uint32_t)number;
         config_took(config, node);
+        compare_counts(layers, i);
     }
     for (size_t i = 0; i < LIST_KEYS && !layers->count; i++) {
         const doc_node node = config_get(config, list_keys[i].key);

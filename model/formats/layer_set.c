@@ -103,3 +103,60 @@ bool layer_set_format(const struct layer_set *set, char *text, size_t bytes)
     }
     return true;
 }
+
+// ---- patterns -----------------------------------------------------------------------------------
+
+// The text without blanks and parentheses around it; false: it does not fit.
+static bool bare_pattern(const char *text, char *bare, size_t bytes)
+{
+    size_t length = 0;
+    for (; *text; text++) {
+        if (*text == ' ' || (*text == '(' && !length))
+            continue;
+        if (length + 1 >= bytes)
+            return false;
+        bare[length++] = *text;
+    }
+    if (length && bare[length - 1] == ')')
+        length--;
+    bare[length] = '\0';
+    return true;
+}
+
+// "[0,1]*4": a list, so many times; NULL: it is none.
+static const char *add_repeated(const char *text, struct layer_set *set, size_t *count)
+{
+    bool items[MODEL_MAX_LAYERS];
+    size_t size = 0;
+    for (const char *c = text; c == text || *c == ','; c += 2) {
+        if (*c != (c == text ? '[' : ',') || (c[1] != '0' && c[1] != '1') ||
+            size == MODEL_MAX_LAYERS)
+            return NULL;
+        items[size++] = c[1] == '1';
+    }
+    text += 2 * size;
+    if (*text++ != ']')
+        return NULL;
+    char *end = NULL;
+    const unsigned long times = *text == '*' ? strtoul(text + 1, &end, 10) : 1;
+    if (times > MODEL_MAX_LAYERS || *count + times * size > MODEL_MAX_LAYERS)
+        return NULL;
+    for (size_t i = 0; i < times * size; i++)
+        if (items[i % size])
+            layer_set_add(set, (uint32_t)(*count + i));
+    *count += times * size;
+    return end ? end : text;
+}
+
+bool layer_set_parse_pattern(const char *text, struct layer_set *set, size_t *count)
+{
+    char bare[4 * MODEL_MAX_LAYERS];
+    *set = (struct layer_set){{0}};
+    *count = 0;
+    if (!bare_pattern(text, bare, sizeof bare))
+        return false;
+    const char *at = add_repeated(bare, set, count);
+    while (at && *at == '+')
+        at = add_repeated(at + 1, set, count);
+    return at && *at == '\0' && *count > 0;
+}

@@ -28,4 +28,8 @@ bool layer_set_parse(const char *text, struct layer_set *set, struct error *err)
 // The same as text of at most `bytes`, runs of three and more as ranges; false: it does not fit.
 bool layer_set_format(const struct layer_set *set, char *text, size_t bytes);
 
+// Reads Megatron's "([0]*3+[1]*58)": a 0 or 1 for each of `count` layers, those of 1 in the set.
+// False: it is something else, or has no layers.
+bool layer_set_parse_pattern(const char *text, struct layer_set *set, size_t *count);
+
 #endif

@@ -33,12 +33,14 @@ static const struct config_row config_rows[] = {
     {"topk", true, true, ROW_KEYS,
      {"num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_topk", "moe_top_k",
       "top_k_experts", "experts_top_k", "moe_router_topk", "moe_k", "n_activated_experts",
-      "ffn_config.moe_top_k", "moe.num_experts_per_tok", "num_activated_experts"}},
+      "ffn_config.moe_top_k", "moe.num_experts_per_tok", "num_activated_experts",
+      "moe_num_active_primary_experts"}},
     {"groups", false, true, ROW_KEYS,
      {"n_group", "num_expert_group", "num_expert_groups", "n_expert_groups",
-      "moe.num_expert_groups"}},
+      "moe.num_expert_groups", "moe_router_num_groups"}},
     {"topk_groups", false, true, ROW_KEYS,
-     {"topk_group", "num_limited_groups", "n_limited_groups", "moe.num_expert_groups_per_tok"}},
+     {"topk_group", "num_limited_groups", "n_limited_groups", "moe.num_expert_groups_per_tok",
+      "moe_router_group_topk"}},
     {"shared_experts", false, false, ROW_KEYS,
      {"n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts",
       "moe.num_shared_experts"}},
@@ -54,7 +56,8 @@ static const struct config_row config_rows[] = {
       "ffn_config.moe_normalize_expert_weights", "moe_norm_topk_prob"}},
     {"routed_scaling", false, true, ROW_KEYS,
      {"routed_scaling_factor", "route_scale", "moe_router_scaling_factor",
-      "moe_routed_scaling_factor", "moe.routed_scale", "router_scaling_factor"}},
+      "moe_routed_scaling_factor", "moe.routed_scale", "router_scaling_factor",
+      "moe_router_topk_scaling_factor"}},
 };
 // clang-format on
 #define CONFIG_ROWS (sizeof config_rows / sizeof config_rows[0])
@@ -102,6 +105,10 @@ static bool refuse_missing(const struct config_reading *config, const struct con
     if (row == &experts_row)
         return doc_error(config->doc, config->map, config->err, "not an MoE model: none of %s",
                          keys);
+    for (size_t i = 0; i < ROW_KEYS && row->keys[i]; i++)
+        if (config_get(config, row->keys[i]) != DOC_NONE)
+            return doc_error(config->doc, config_get(config, row->keys[i]), config->err,
+                             "%s: 0: expected at least 1", row->keys[i]);
     return doc_error(config->doc, config->map, config->err, "%s: missing; expected %s",
                      row->keys[0], keys);
 }
@@ -295,11 +302,21 @@ static void read_published(struct config_reading *config)
            doc_name(config->doc), type);
 }
 
-// The inference code's own word for what its weights are in.
+// The inference code's own word for what its weights are in; that of transformers, which is of
+// weights that are not quantised: of 16 bits, or it is said.
 static void read_inference_dtype(struct config_reading *config)
 {
-    if (config_said(config, "weight_dtype") || strcmp(config_text(config, "dtype"), "fp8"))
+    const char *key = *config_text(config, "dtype") ? "dtype" : "torch_dtype";
+    const char *text = config_text(config, key);
+    char quoted[ERROR_QUOTE_BYTES];
+    if (config_said(config, "weight_dtype") || !*text || strstr(text, "16") ||
+        !strcmp(text, "auto"))
         return;
+    if (strcmp(key, "dtype") || strcmp(text, "fp8")) {
+        notice("%s: %s: weights of '%s' are not known; they are taken as %s", doc_name(config->doc),
+               key, error_quote(text, quoted), dtype_names[config->moe->weight_dtype]);
+        return;
+    }
     moe_set_weights(config->moe, DTYPE_FP8);
     config_say(config, "weight_dtype", (struct config_place){"dtype", config_get(config, "dtype")});
 }

@@ -83,7 +83,7 @@ static const struct bad bad_rows[] = {
 
     // Models.
     {"simulate --model $D/missing.json", {"--model", "/missing.json", "No such file"}},
-    {"simulate --model $D", {"--model", "directory"}},
+    {"simulate --model $D", {"--model", "folder with neither config.json"}},
     {"simulate --model $D/empty", {"--model", "/empty", "empty"}},
     {"simulate --model ''", {"--model", "''", "expected"}},
     {"simulate --model $D/model-key.yaml", {"/model-key.yaml:2", "exprts", "'experts'"}},

@@ -14,7 +14,7 @@ static const struct {
     {"estimate --ep 8 --tokens 8 --check", {"check: conservation and bounds hold"}},
     {"simulate --ep 8 --tokens 8 --check --quiet", {NULL}},
     {"estimate --ep 24 --tokens 16",
-     {"256 experts do not divide among 24 ranks: 10 or 11 on each", "8 redundant experts",
+     {"256 experts do not divide among 24 ranks: 10 or 11 on each", "--redundant 8",
       "264 slots, 11 on each"}},
     {"compare --ep 24 --tokens 16,32", {"10 or 11 on each"}},
     {"estimate --ep 16 --tokens 16", {NULL}},

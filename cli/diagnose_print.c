@@ -354,6 +354,22 @@ static void say_explanations(const struct diagnosis *diagnosis, FILE *out)
     }
 }
 
+static void say_symptoms(const struct diagnosis *diagnosis, FILE *out)
+{
+    const bool explained = diagnosis->verdict == DIAGNOSIS_EXPLAINED;
+    for (size_t s = 0; s < SYMPTOMS; s++) {
+        const struct cause *cause = &diagnosis->symptoms[s].cause;
+        if (!(cause->size > 0))
+            continue;
+        char *line = mem_format("%s at about %.2g of their rate would do%s (off by %.2g %%): a "
+                                "symptom, no cause of that size is known. Look at %s.",
+                                cause->text, cause->size, explained ? " as well" : "",
+                                pct(diagnosis->symptoms[s].error), cause->check);
+        say_wrapped(out, "", line);
+        free(line);
+    }
+}
+
 void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
 {
     say_rows(diagnosis, out);
@@ -365,6 +381,10 @@ void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
         say_explanations(diagnosis, out);
     } else if (diagnosis->verdict == DIAGNOSIS_RANKS) {
         say_rank_checks(out);
+    } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && diagnosis->slower > 1 &&
+               diagnosis->slower < DIAGNOSE_SLIGHT) {
+        fprintf(out, "By less than %.0f %% on average: no cause is sought for that.\n",
+                100 * (DIAGNOSE_SLIGHT - 1));
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && !diagnosis->tried) {
         fputs("No cause is known for compute kernels by themselves.\n", out);
     } else if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED) {
@@ -374,6 +394,7 @@ void diagnosis_say(const struct diagnosis *diagnosis, FILE *out)
         if (near)
             say_explanations(diagnosis, out);
     }
+    say_symptoms(diagnosis, out);
 }
 
 // ---- JSON --------------------------------------------------------------------------------------
@@ -413,6 +434,22 @@ static json_t *explanation_json(const struct diagnosis *diagnosis, size_t index,
     return item;
 }
 
+static json_t *symptoms_json(const struct diagnosis *diagnosis)
+{
+    json_t *items = json_array();
+    for (size_t s = 0; s < SYMPTOMS; s++) {
+        const struct cause *cause = &diagnosis->symptoms[s].cause;
+        if (!(cause->size > 0))
+            continue;
+        json_t *item = json_object();
+        json_object_set_new(item, "key", json_string(cause->key));
+        json_object_set_new(item, "share", table_json_real(cause->size));
+        json_object_set_new(item, "error_pct", table_json_real(pct(diagnosis->symptoms[s].error)));
+        json_array_append_new(items, item);
+    }
+    return items;
+}
+
 void diagnosis_json(const struct diagnosis *diagnosis, json_t *document)
 {
     json_t *items = json_array();
@@ -425,6 +462,7 @@ void diagnosis_json(const struct diagnosis *diagnosis, json_t *document)
     for (size_t r = 0; r < diagnosis->slow_ranks.count; r++)
         json_array_append_new(ranks, json_integer(diagnosis->slow_ranks.ranks[r]));
     json_object_set_new(document, "slow_ranks", ranks);
+    json_object_set_new(document, "symptoms", symptoms_json(diagnosis));
     json_object_set_new(document, "engine", json_string(diagnosis->accuracy.engine->name));
     json_object_set_new(document, "verdict",
                         json_string(diagnosis_verdict_names[diagnosis->verdict]));

@@ -85,14 +85,14 @@ static bool one_nic(struct scenario *scenario, const struct cause *cause, uint32
     return nics > 1 && nics_in_use(&scenario->cluster);
 }
 
-// Of two NICs half is one.
-static bool half_nics(struct scenario *scenario, const struct cause *cause, uint32_t rank)
+// One of them is one_nic's.
+static bool fewer_nics(struct scenario *scenario, const struct cause *cause, uint32_t rank)
 {
     (void)rank;
-    (void)cause;
     const uint32_t nics = nics_of(&scenario->cluster);
-    scenario->cluster.nics_per_node = nics / 2;
-    return nics > 2 && nics % 2 == 0 && nics_in_use(&scenario->cluster);
+    const double left = nics * cause->size;
+    scenario->cluster.nics_per_node = (uint32_t)left;
+    return left > 1 && left == floor(left) && nics_in_use(&scenario->cluster);
 }
 
 // What NCCL's search takes a crossing between the sockets of a server's CPUs to carry, by the CPUs
@@ -176,7 +176,7 @@ static bool pcie_inside(struct scenario *scenario, const struct cause *cause, ui
     return cap_nvlink(cluster, cause->size * lanes_Bps, lanes_Bps);
 }
 
-static bool half_nvlink(struct scenario *scenario, const struct cause *cause, uint32_t rank)
+static bool slower_nvlink(struct scenario *scenario, const struct cause *cause, uint32_t rank)
 {
     struct cluster *cluster = &scenario->cluster;
     (void)rank;
@@ -261,10 +261,13 @@ const struct cause causes[] = {
      "all GPUs of a node choose the same NIC", one_nic, 0, NULL, NULL},
     {"half_nics", "half of the NICs in use", PART_NIC_COUNT,
      "ibv_devinfo: PORT_ACTIVE of every NIC; NCCL_IB_HCA, NVSHMEM_HCA_LIST; port_xmit_data of every NIC while it runs",
-     "pairs of GPUs choose the same NIC", half_nics, 0, NULL, NULL},
+     "pairs of GPUs choose the same NIC", fewer_nics, 0.5, NULL, NULL},
     {"nic_quarter", "every NIC at a quarter of its rate", PART_NIC_RATE,
      "ibstat: rate of each port, and its width, 1X for 4X; lspci -vv: LnkSta of the NIC, x4 for x16",
      "links train at one lane of four, or two generations before", slower_nics, 0.25, NULL, NULL},
+    {"quarter_nics", "a quarter of the NICs in use", PART_NIC_COUNT,
+     "ibv_devinfo: PORT_ACTIVE of every NIC; NCCL_IB_HCA, NVSHMEM_HCA_LIST; port_xmit_data of every NIC while it runs",
+     "four GPUs choose the same NIC", fewer_nics, 0.25, NULL, NULL},
     {"far_nic", "NICs behind another PCIe root than their GPUs'", PART_NIC_PATH,
      "nvidia-smi topo -m: PIX or PXB between GPU and NIC, not NODE or SYS; NCCL_DEBUG=INFO: GDRDMA; lspci -vv: ACS off",
      "NVIDIA/nccl src/graph/topo.h: 16 GB/s between sockets of Zen 2, 22 of Sapphire Rapids, 24 of Zen 4, 32 of Zen 5",
@@ -288,7 +291,7 @@ const struct cause causes[] = {
      "assumption: 80 % of sixteen PCIe lanes, 5.0 from Hopper on, 4.0 before", pcie_inside, 0.8, NULL, NULL},
     {"nvlink_half", "half of the NVLinks in use", PART_INSIDE,
      "nvidia-smi nvlink -s: rate of every link; nvidia-smi nvlink -e: errors; nvidia-smi topo -m: NV18 everywhere",
-     "links of half of the switches are down", half_nvlink, 0.5, NULL, NULL},
+     "links of half of the switches are down", slower_nvlink, 0.5, NULL, NULL},
     {"no_nvlink", "NICs carry what NVLink would inside nodes", PART_INSIDE,
      "allow_nvlink_for_low_latency_mode=True of DeepEP's buffer; NVSHMEM_DISABLE_P2P; NVSHMEM_DEBUG=INFO: P2P",
      "DeepEP's low-latency kernels as first published, as fitted to their rows",
@@ -306,6 +309,14 @@ const struct cause causes[] = {
     {"slow_gpu", "one GPU at half of its clock", PART_RANK,
      "nvidia-smi -q -d CLOCK,PERFORMANCE -i GPU; dmesg: NVRM Xid; nvidia-smi pmon: another process on it",
      "power or thermal limits bring SM clocks to about half", slow_gpu, 0.5, NULL, NULL},
+};
+const struct cause symptoms[SYMPTOMS] = {
+    {"nic_rate", "NICs", PART_NIC_RATE,
+     "congestion (ECN marks, PFC pause counters), a rail or uplink down, another job on the same NICs",
+     "free: fitted to the rows", slower_nics, 0, NULL, NULL},
+    {"nvlink_rate", "NVLinks", PART_INSIDE,
+     "nvidia-smi nvlink -s: rate of every link; another job on the same GPUs",
+     "free: fitted to the rows", slower_nvlink, 0, NULL, NULL},
 };
 // clang-format on
 const size_t cause_count = sizeof causes / sizeof causes[0];

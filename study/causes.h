@@ -40,6 +40,10 @@ struct cause {
 extern const struct cause causes[];
 extern const size_t cause_count;
 
+// Rates whose size is free: what would do, not what it is. Their `size` is the caller's to set.
+#define SYMPTOMS 2
+extern const struct cause symptoms[SYMPTOMS];
+
 // How likely causes[index] is on such a cluster before anything is measured: 0 the likeliest, two
 // for each place in the table. No two causes have the same.
 size_t cause_place(size_t index, const struct scenario *scenario);

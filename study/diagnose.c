@@ -1,6 +1,7 @@
 #include "study/diagnose.h"
 
 #include "base/mem.h"
+#include "study/weigh.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -52,107 +53,6 @@ static struct explanation *add_explanation(struct diagnosis *diagnosis)
     struct explanation *explanation = &diagnosis->explanations[diagnosis->explanation_count++];
     *explanation = (struct explanation){.rank = CAUSE_NO_RANK};
     return explanation;
-}
-
-static double half_of(const struct diagnosis_row *row, const struct explanation *explanation)
-{
-    return hypot(row->half, DIAGNOSE_SIZE * sqrt((double)explanation->count));
-}
-
-// How far off it is on a row: on its ranks, where they tell anything.
-static double off_on(const struct diagnosis *diagnosis, const struct explanation *explanation,
-                     size_t index)
-{
-    const double mean =
-        fabs(row_distance(&diagnosis->rows[index], explanation->predicted_us[index]));
-    return isnan(explanation->ranks_off[index]) ? mean : fmax(mean, explanation->ranks_off[index]);
-}
-
-// Rows that are slow, or the others, and those that lie within their intervals.
-struct tally {
-    size_t rows, near;
-};
-
-static struct tally tally_rows(const struct diagnosis *diagnosis,
-                               const struct explanation *explanation, bool slow)
-{
-    struct tally tally = {0};
-    for (size_t i = 0; i < diagnosis->count; i++) {
-        const struct diagnosis_row *row = &diagnosis->rows[i];
-        if (!row_counts(row) || (row->verdict == ROW_SLOW) != slow)
-            continue;
-        tally.rows++;
-        tally.near += off_on(diagnosis, explanation, i) <= half_of(row, explanation);
-    }
-    return tally;
-}
-
-// One in four may be elsewhere; of three, one.
-static bool near_enough(struct tally tally)
-{
-    return tally.rows - tally.near <= (tally.rows + 1) / 4;
-}
-
-// Of slow rows. NULL: a healthy cluster's.
-static double mean_off(const struct diagnosis *diagnosis, const struct explanation *explanation)
-{
-    double sum = 0;
-    size_t slow = 0;
-    for (size_t i = 0; i < diagnosis->count; i++) {
-        const struct diagnosis_row *row = &diagnosis->rows[i];
-        if (!row_counts(row) || row->verdict != ROW_SLOW)
-            continue;
-        sum += fmin(explanation ? off_on(diagnosis, explanation, i)
-                                : row_distance(row, row->judged->predicted_us),
-                    DIAGNOSE_FAR);
-        slow++;
-    }
-    return slow ? sum / (double)slow : INFINITY;
-}
-
-// Whether it is at most half as far off as the healthy cluster.
-static bool comes_near(const struct diagnosis *diagnosis, const struct explanation *explanation)
-{
-    return explanation->error <= mean_off(diagnosis, NULL) / 2;
-}
-
-// Where one rank is slow only a cause of that rank can be it; of more than one rank none is known.
-static bool fits_ranks(const struct diagnosis *diagnosis, const struct explanation *explanation)
-{
-    const struct slow_ranks *slow = &diagnosis->slow_ranks;
-    return !slow->count || (slow->count == 1 && explanation->rank == slow->ranks[0]);
-}
-
-static void weigh_explanation(const struct diagnosis *diagnosis, struct explanation *explanation)
-{
-    const struct tally slow = tally_rows(diagnosis, explanation, true);
-    const struct tally others = tally_rows(diagnosis, explanation, false);
-    explanation->near_share = (double)slow.near / (double)slow.rows;
-    explanation->error = mean_off(diagnosis, explanation);
-    explanation->explains = fits_ranks(diagnosis, explanation) && near_enough(slow) &&
-                            near_enough(others) && comes_near(diagnosis, explanation);
-}
-
-static bool predicts_same(const struct diagnosis *diagnosis, const struct explanation *a,
-                          const struct explanation *b)
-{
-    for (size_t i = 0; i < diagnosis->count; i++)
-        if (row_counts(&diagnosis->rows[i]) &&
-            (fabs(log(a->predicted_us[i] / b->predicted_us[i])) > DIAGNOSE_SAME ||
-             fabs(a->ranks_off[i] - b->ranks_off[i]) > DIAGNOSE_SAME))
-            return false;
-    return true;
-}
-
-// Whether it moves a row at all.
-static bool changes_rows(const struct diagnosis *diagnosis, const struct explanation *explanation)
-{
-    for (size_t i = 0; i < diagnosis->count; i++)
-        if (row_counts(&diagnosis->rows[i]) &&
-            fabs(log(explanation->predicted_us[i] / diagnosis->rows[i].judged->predicted_us)) >
-                DIAGNOSE_SAME)
-            return true;
-    return false;
 }
 
 // Whether a pair does more than one of its two, which stand among the first `singles`.
@@ -362,20 +262,66 @@ static bool slow_by_chance(const struct diagnosis *diagnosis, double interval_pc
     return (double)diagnosis->of[ROW_SLOW] <= (double)judged * (1 - interval_pct / 100) / 2;
 }
 
-// Whether there is a slow row that causes can be tried on.
-static bool any_slow(const struct diagnosis *diagnosis)
-{
-    for (size_t i = 0; i < diagnosis->count; i++)
-        if (row_counts(&diagnosis->rows[i]) && diagnosis->rows[i].verdict == ROW_SLOW)
-            return true;
-    return false;
-}
-
 static enum diagnosis_verdict sum_up_rows(const struct diagnosis *diagnosis, double interval_pct)
 {
     return !slow_by_chance(diagnosis, interval_pct) ? DIAGNOSIS_UNEXPLAINED
            : diagnosis->of[ROW_NOISE]               ? DIAGNOSIS_NOISE
                                                     : DIAGNOSIS_HEALTHY;
+}
+
+// ---- symptoms ----------------------------------------------------------------------------------
+
+#define SHARES 18
+#define SHARE_STEP 0.89 // to an eighth of the rate in so many steps
+
+static bool rate_among_likeliest(const struct diagnosis *diagnosis)
+{
+    for (size_t e = 0; e < diagnosis->explanation_count; e++) {
+        const struct explanation *explanation = &diagnosis->explanations[e];
+        if (explanation->explains && explanation->same_as == 0 &&
+            explanation->causes[0]->part == PART_NIC_RATE)
+            return true;
+    }
+    return false;
+}
+
+static void keep_symptom(struct diagnosis *diagnosis, size_t symptom,
+                         const struct explanation *explanation, double most)
+{
+    const double before =
+        diagnosis->symptoms[symptom].cause.size > 0 ? diagnosis->symptoms[symptom].error : INFINITY;
+    if (!explanation->explains || explanation->error > most || explanation->error >= before)
+        return;
+    diagnosis->symptoms[symptom].cause = *explanation->causes[0];
+    diagnosis->symptoms[symptom].error = explanation->error;
+}
+
+// Tries each share of the rate, and drops them again.
+static void fit_rate(struct diagnosis *diagnosis, size_t symptom, const struct diagnose_def *def)
+{
+    struct cause tried[SHARES];
+    const size_t first = diagnosis->explanation_count;
+    const bool explained = first && diagnosis->explanations[0].explains;
+    const double most = explained ? diagnosis->explanations[0].error + DIAGNOSE_AS_WELL : INFINITY;
+    for (size_t s = 0; s < SHARES; s++) {
+        tried[s] = symptoms[symptom];
+        tried[s].size = pow(SHARE_STEP, (double)(s + 1));
+        add_single(diagnosis, &tried[s], CAUSE_NO_RANK);
+    }
+    try_on_rows(diagnosis, first, def);
+    weigh_all(diagnosis, first);
+    while (diagnosis->explanation_count > first) {
+        struct explanation *last = &diagnosis->explanations[--diagnosis->explanation_count];
+        keep_symptom(diagnosis, symptom, last, most);
+        explanation_release(last);
+    }
+}
+
+static void fit_rates(struct diagnosis *diagnosis, const struct diagnose_def *def)
+{
+    for (size_t s = 0; s < SYMPTOMS && !rate_among_likeliest(diagnosis); s++)
+        if (symptoms[s].part == PART_NIC_RATE || !any_explains(diagnosis))
+            fit_rate(diagnosis, s, def);
 }
 
 // ---- in words ----------------------------------------------------------------------------------
@@ -416,11 +362,13 @@ static void judge_rows(struct diagnosis *diagnosis, const struct diagnose_def *d
 static void explain_rows(struct diagnosis *diagnosis, const struct diagnose_def *def)
 {
     try_singles(diagnosis, def);
-    if (!any_explains(diagnosis) && !diagnosis->slow_ranks.count)
+    if (!any_explains(diagnosis) && !diagnosis->slow_ranks.count &&
+        diagnosis->slower > DIAGNOSE_PAIRS)
         try_pairs(diagnosis, def);
     qsort(diagnosis->explanations, diagnosis->explanation_count, sizeof *diagnosis->explanations,
           by_score);
     put_together(diagnosis);
+    fit_rates(diagnosis, def);
     describe_all(diagnosis, def);
     diagnosis->nearest_is_near =
         diagnosis->explanation_count && comes_near(diagnosis, &diagnosis->explanations[0]);
@@ -434,7 +382,8 @@ void diagnose(struct diagnosis *diagnosis, const struct diagnose_def *def)
     judge_rows(diagnosis, def);
     slow_ranks_find(&diagnosis->slow_ranks, def->measured);
     diagnosis->verdict = sum_up_rows(diagnosis, def->intervals.pct);
-    if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && any_slow(diagnosis))
+    diagnosis->slower = slower_rows(diagnosis);
+    if (diagnosis->verdict == DIAGNOSIS_UNEXPLAINED && diagnosis->slower >= DIAGNOSE_SLIGHT)
         explain_rows(diagnosis, def);
     if (diagnosis->slow_ranks.count && diagnosis->verdict != DIAGNOSIS_EXPLAINED)
         diagnosis->verdict = DIAGNOSIS_RANKS;

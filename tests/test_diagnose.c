@@ -173,7 +173,7 @@ static const struct {
     {"h100-cx7", LL_ROWS, "host_proxy"},    {"h100-cx7", LL_ROWS, "no_nvlink"},
     {"h800-cx7", LL_ROWS, "nic_quarter"},   {"h100-cx7", BYTES_ROWS, "nic_half"},
     {"h100-cx7", BYTES_ROWS, "tcp"},        {"h100-cx7", BYTES_ROWS, "one_nic"},
-    {"h100-cx7", BYTES_ROWS, "pcie"},
+    {"h100-cx7", BYTES_ROWS, "pcie"},       {"h100-cx7", NORMAL_ROWS, "quarter_nics"},
 };
 
 static const struct cause *cause_of(const char *key)
@@ -216,6 +216,83 @@ START_TEST(finds_every_cause)
                       is_first_class(&diagnosis, made[_i].cause, NULL),
                   "%s: %s, first %s", made[_i].cause, diagnosis_verdict_names[diagnosis.verdict],
                   diagnosis.explanation_count ? diagnosis.explanations[0].causes[0]->key : "none");
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+// ---- rates in between --------------------------------------------------------------------------
+
+#define TWO_NODES                                                                                  \
+    "a,f,x," NORMAL "fp8,dispatch,24,1,0,s\nb,f,x," NORMAL "bf16,dispatch,24,1,0,s\n"              \
+    "c,f,x," NORMAL "bf16,combine,24,1,0,s\n"
+#define FOUR "deepep-normal,4,8,256,8,4,4096,7168,"
+#define FOUR_NODES                                                                                 \
+    "a,f,x," FOUR "fp8,dispatch,24,1,0,s\nb,f,x," FOUR "bf16,dispatch,24,1,0,s\n"                  \
+    "c,f,x," FOUR "bf16,combine,24,1,0,s\n"
+static const struct {
+    const char *rows;
+    double share;
+    enum diagnosis_verdict verdict;
+} between[] = {
+    {TWO_NODES, 0.6, DIAGNOSIS_EXPLAINED}, // as half of the NVLinks would
+    {TWO_NODES, 0.7, DIAGNOSIS_UNEXPLAINED},
+    {FOUR_NODES, 0.75, DIAGNOSIS_UNEXPLAINED},
+    {TWO_NODES, 0.125, DIAGNOSIS_EXPLAINED}, // as one NIC of eight
+};
+
+static void measure_with(struct measured *measured, const char *rows, const struct cause *cause)
+{
+    read_text(measured, rows);
+    for (size_t i = 0; i < measured->count; i++)
+        measured->rows[i].latency_us =
+            made_us(&measured->rows[i], "h100-cx7", cause) * (i % 2 ? 1.02 : 0.98);
+}
+
+// NICs of a rate that no cause has are a symptom, and no pair is sought for them.
+START_TEST(rates_in_between_are_symptoms)
+{
+    struct cause cause = symptoms[0];
+    struct measured measured;
+    struct diagnosis diagnosis;
+    cause.size = between[_i].share;
+    measure_with(&measured, between[_i].rows, &cause);
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_str_eq(diagnosis_verdict_names[diagnosis.verdict],
+                     diagnosis_verdict_names[between[_i].verdict]);
+    ck_assert_double_eq_tol(diagnosis.symptoms[0].cause.size, cause.size, 0.1 * cause.size);
+    for (size_t e = 0; e < diagnosis.explanation_count; e++)
+        ck_assert_uint_eq(diagnosis.explanations[e].count, 1);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+// Where a rate of NICs is a cause it is no symptom too.
+START_TEST(known_rates_are_no_symptoms)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    measure_with(&measured, TWO_NODES, cause_of("nic_half"));
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_EXPLAINED);
+    for (size_t s = 0; s < SYMPTOMS; s++)
+        ck_assert_double_eq(diagnosis.symptoms[s].cause.size, 0);
+    diagnosis_release(&diagnosis);
+    measured_release(&measured);
+}
+END_TEST
+
+START_TEST(slight_slowness_seeks_no_cause)
+{
+    struct measured measured;
+    struct diagnosis diagnosis;
+    read_text(&measured, "a,f,x," NORMAL "fp8,dispatch,24,860,0,s\nb,f,x," NORMAL
+                         "bf16,dispatch,24,1550,0,s\nc,f,x," NORMAL "bf16,combine,24,1766,0,s\n");
+    diagnose_measured(&diagnosis, &measured, "h100-cx7");
+    ck_assert_int_eq(diagnosis.verdict, DIAGNOSIS_UNEXPLAINED);
+    ck_assert_double_gt(diagnosis.slower, 1.1);
+    ck_assert_uint_eq(diagnosis.tried, 0);
     diagnosis_release(&diagnosis);
     measured_release(&measured);
 }
@@ -511,6 +588,9 @@ int main(void)
     tcase_add_test(tcase, same_predictions_are_one_class);
     tcase_add_test(tcase, ports_of_the_cluster);
     tcase_add_loop_test(tcase, finds_every_cause, 0, SUITE_COUNT(made));
+    tcase_add_loop_test(tcase, rates_in_between_are_symptoms, 0, SUITE_COUNT(between));
+    tcase_add_test(tcase, known_rates_are_no_symptoms);
+    tcase_add_test(tcase, slight_slowness_seeks_no_cause);
     tcase_add_loop_test(tcase, finds_the_slow_nic, 0, SUITE_COUNT(slow_ranks));
     tcase_add_test(tcase, alike_ranks_name_none);
     tcase_add_test(tcase, noise_between_ranks);

@@ -63,6 +63,10 @@ static const struct ep_text texts[] = {
     // Quoted, and behind another process's line.
     {"> > h:7:9 [3] NCCL INFO Channel 14/0 : 7" BEST "combine: " SIZES ": **22.00 GB/s (RDMA)**, 71.90 GB/s (NVL)\r\n", NULL,
      {NORMAL(COMBINE, BF16, 2, 5320, 2e-3)}},
+    // NCCL's own line, another process in it, says no ranks: the test starts eight a node.
+    {"h:1:2 [0] NCCL INFO comm 0xa rank 0\"nRanks 16 nNodes 2 localRanks 8\n"
+     BEST "combine: " SIZES ": 22.00 GB/s (RDMA), 71.90 GB/s (NVL)\n", NULL,
+     {NORMAL(COMBINE, BF16, 2, 5320, 2e-3)}},
     // Low latency: the ranks' mean, 7.586 and 14.68 MB.
     {RANK(0, "42.00 GB/s, avg_t=180.00", "40.00 GB/s, avg_t=366.00")
      RANK(9, "38.00 GB/s, avg_t=200.00", "44.00 GB/s, avg_t=334.00"), SHAPE_2,

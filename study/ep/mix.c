@@ -148,7 +148,7 @@ uint32_t ep_mix_nodes(struct ep_mixes *mixes, const struct ep_config *config,
 {
     double best = INFINITY, next = INFINITY;
     uint32_t nodes = 0;
-    if (gpus_per_node > MAX_RANKS)
+    if (!gpus_per_node || gpus_per_node > MAX_RANKS)
         return 0;
     if (config->nodes && config->nodes <= MAX_RANKS &&
         ratio_off(ratio_at(mixes, config, config->nodes, gpus_per_node), ratio) < NEAR)

@@ -32,7 +32,7 @@ static uint32_t or_else(uint32_t said, uint32_t otherwise)
 static uint32_t gpus_of(const struct ep_group *group, const struct log *log)
 {
     const struct log_job *job = &log->job;
-    if (job->nodes && job->ranks % job->nodes == 0)
+    if (job->nodes && job->ranks && job->ranks % job->nodes == 0)
         return job->ranks / job->nodes;
     return log->shape.said ? log->shape.gpus_per_node : group->bench->default_gpus;
 }

@@ -221,7 +221,7 @@ START_TEST(sixty_four_at_a_time)
     struct outfile files[65];
     struct error err = {0};
     for (int i = 0; i < 64; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "f%d", i);
         open_good(&files[i], name);
     }

@@ -500,7 +500,7 @@ END_TEST
 
 // ---- memory ------------------------------------------------------------------------------------
 
-#ifndef SCENE_SANITIZED // shadow memory and quarantine are most of it there
+#if !SANITIZED // shadow memory and quarantine are most of it there
 // Peak resident size of a replay in a process of its own, in KiB.
 static long peak_of(uint32_t tokens)
 {
@@ -649,7 +649,7 @@ int main(void)
     tcase_add_loop_test(tests, threads_do_not_matter, 0, SUITE_COUNT(engines));
     tcase_add_test(tests, says_the_first_place_that_fails);
     tcase_add_loop_test(tests, refuses_what_the_trace_lacks, 0, SUITE_COUNT(lacking));
-#ifndef SCENE_SANITIZED
+#if !SANITIZED
     tcase_add_test(tests, memory_is_flat);
 #endif
     tcase_add_test(tests, timeline_goes_on);

@@ -8,12 +8,21 @@
 //     [default0]:  [rank0]:            torchrun
 //     (Worker pid=17, ip=10.0.0.1)     Ray
 //     [pod/NAME/CONTAINER]             kubectl logs --prefix
-//     2026-04-19T03:05:27.123Z         kubectl logs --timestamps, and other dates with times
+//     [nccl-test-launcher-0]           a JobSet's pod
+//     nccl-launcher-x8k2p launcher     stern
+//     launcher-1  |                    docker compose
+//     host-01:                         pdsh, clush
+//     run.log:  run.log:12:  12:       grep -H and -n
+//          12                          cat -n
+//     2026-04-19T03:05:27.123Z         kubectl logs --timestamps, and other dates with times, in
+//                                      brackets or before a logger's level too
+//     Apr 19 03:05:27 h mpirun[12]:    journald
+//     Thu Apr 17 03:05:27 2026         mpirun --timestamp-output
 //     >                                a quote of Markdown
 //
 // These in any combination; "[rank 3]", "[config]" and "[tuning]" are a tool's own. Everywhere in a
-// line: terminal escapes, byte-order marks and bold marks (**) go, and blanks of other kinds than
-// space become one. A line that a tool itself begins with "> " loses that too.
+// line: terminal escapes, byte-order marks and bold marks (**) go, blanks of other kinds than
+// space become one, and a micro sign u. A line that a tool itself begins with "> " loses that too.
 #ifndef STUDY_ROWS_LOG_LINE_H
 #define STUDY_ROWS_LOG_LINE_H
 

@@ -119,6 +119,30 @@ static const struct {
                                 " 16384 2048 float none\n",
      NULL,
      {2, 1, 2, A2A, 8192, 12.25}},
+    // After the size, and after the count, where another writer's numbers stand too.
+    {ALLTOALL PAIR COLUMNS " 8192  gpu-a:7:9 [0] NCCL INFO Channel 00/0\n 12 34 processes\n"
+                           " 8192 gpu-a:7:9 [0] NCCL INFO Channel 01/0\n"
+                           "  1024 float none -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n",
+     NULL,
+     {1, 1, 2, A2A, 8192, 12.25}},
+    {ALLTOALL PAIR COLUMNS " 8192 1024  gpu-a:7:9 [0] NCCL INFO Channel 00/0\n"
+                           " float none -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n" ROW2,
+     NULL,
+     {2, 1, 2, A2A, 8192, 12.25}},
+    // Two beginnings on a line: which end is whose is not to be told.
+    {ALLTOALL PAIR COLUMNS ROW2 " 8192 1024 float none 16384 2048 float none\n"
+                                " -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n"
+                                " -1 20.00 0.82 0.41 0 20.00 0.82 0.41 N/A\n",
+     NULL,
+     {1, 1, 2, A2A, 8192, 12.25}},
+    // A time that its own rate contradicts; and a time of day that no column names.
+    {ALLTOALL PAIR COLUMNS ROW2 " 16384 2048 float none -1 20000.00 0.82 0.41 0 20.0 0.8 0.4 N/A\n",
+     NULL,
+     {1, 1, 2, A2A, 8192, 12.25}},
+    {ALLTOALL PAIR COLUMNS " 8192 1024 float none -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A  "
+                           "2027-01-09T03:05:27\n",
+     NULL,
+     {1, 1, 2, A2A, 8192, 12.25}},
     // A type that is not known, and other writers' numbers.
     {ALLTOALL PAIR COLUMNS ROW2 " 8192 1024 quad none -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n"
                                 " 12 34 processes are ready\n",
@@ -170,6 +194,14 @@ static const struct {
     {RANK("0", "a", "0") DEVICES RANK("0", "b", "0"), NULL,
      ":3: rank 0 stands twice: expected one "
      "job"},
+    {RANK("0", "a", "0") RANK("2", "a", "2") RANK("1", "a", "1"), NULL,
+     ":3: rank 1 stands after rank 2: expected each once, in their order"},
+    {ALLTOALL PAIR COLUMNS " -1 12.25 0.67 0.33 0 12.00 0.68 0.34 N/A\n", NULL,
+     ":5: no rows: rows whose beginning is not there"},
+    {ALLTOALL PAIR COLUMNS " 8192 1024 float none -1 12.25 0.67 0.33 0 12.0", NULL,
+     ":5: no rows: rows whose end is not there"},
+    {ALLTOALL PAIR COLUMNS " 8192 1024 float none -1 0.01 0.67 0.33 0 0.01 0.68 0.34 N/A\n", NULL,
+     ":5: no rows: rows whose time is not their size over algbw are left out"},
     {COLUMNS " 65536 1024 float none -1 41.50 1.58 1.48 N/A 40.00 1.64 1.54 N/A\n",
      "2x8:nic=50GB/s", ":2: no rows: rows are left out, for the text does not say which test ran"},
     {"for t in all_reduce_perf alltoall_perf; do\n" COLUMNS

@@ -133,7 +133,7 @@ static const struct {
      "#wrong    i_min    i_max    i_p99    i_cv%     time   algbw   busbw  #wrong    i_min    "
      "i_max "
      "   i_p99    i_cv%           timestamp\n"
-     "[1,0]<stdout>:        8192          1024     float    none      -1    14.37    0.29    0.27  "
+     "[1,0]<stdout>:        8192          1024     float    none      -1    14.37    0.57    0.29  "
      " "
      "    0    14.00    15.00    15.00     1.00    14.54    0.28    0.26    N/A    14.00    15.00  "
      " "
@@ -358,8 +358,9 @@ static void print_run(FILE *out, bool ring, uint32_t nodes)
         const unsigned long long bytes = row.bytes_per_rank;
         fprintf(out, "%12llu  %12llu  %8s  %6s  %6s", bytes, bytes / 4 / (ring ? 1 : ranks),
                 "float", ring ? "sum" : "none", "    -1");
-        fprintf(out, "  %7.2f  %6.2f  %6.2f  %6g", us, 1.0, 1.0, 0.0);
-        fprintf(out, "  %7.2f  %6.2f  %6.2f    N/A\n", us, 1.0, 1.0);
+        const double GBps = (double)bytes / us / 1e3;
+        fprintf(out, "  %7.2f  %6.2f  %6.2f  %6g", us, GBps, 1.0, 0.0);
+        fprintf(out, "  %7.2f  %6.2f  %6.2f    N/A\n", us, GBps, 1.0);
         scenario_release(&scenario);
     }
 }

@@ -100,8 +100,7 @@ static char *past_mpirun(char *text, int *rank)
 static char *past_srun(char *text, int *rank)
 {
     const size_t digits = strspn(text, DIGITS);
-    if (!digits || digits > 6 || text[digits] != ':' ||
-        !strchr(" #[", text[digits + 1]))
+    if (!digits || digits > 6 || text[digits] != ':' || !strchr(" #[", text[digits + 1]))
         return NULL;
     *rank = atoi(text);
     return text + digits + 1 + (text[digits + 1] == ' ');
@@ -300,9 +299,8 @@ static char *past_quote(char *text, int *rank)
 }
 
 static char *(*const tags[])(char *text, int *rank) = {
-    past_mpirun, past_srun,    past_hydra, past_torchrun,  past_ray,       past_pod,
-    past_pdsh,   past_compose, past_stern, past_timestamp, past_unix_time, past_grep,
-    past_quote,
+    past_mpirun,  past_srun,  past_hydra,     past_torchrun,  past_ray,  past_pod,   past_pdsh,
+    past_compose, past_stern, past_timestamp, past_unix_time, past_grep, past_quote,
 };
 #define TAGS (sizeof tags / sizeof tags[0])
 

@@ -150,6 +150,20 @@ static bool find_traffic(const struct nccl_run *run, const struct nccl_result *r
     return true;
 }
 
+// Whether the time is the size over algbw, as every version prints them, alltoallv_perf's pattern
+// aside: else another unit stands in the column, or digits are lost.
+static bool is_time_of_rate(const struct nccl_run *run, struct log *log,
+                            const struct nccl_result *result)
+{
+    const double GBps = result->size / result->time_us / 1e3;
+    if (!(result->max_GBps > 0) || run->test == NCCL_ALLTOALLV ||
+        (GBps >= result->min_GBps && GBps <= result->max_GBps))
+        return true;
+    log_leave_out(log, "rows whose time is not their size over algbw are left out: expected "
+                       "microseconds and GB/s, whole");
+    return false;
+}
+
 // ---- the row ------------------------------------------------------------------------------------
 
 static void name_row(const struct nccl_reader *reader, const struct log *log,
@@ -236,7 +250,7 @@ bool nccl_add_row(struct nccl_reader *reader, struct log *log, const struct nccl
     if (!(result->time_us >= MIN_TIME_US && result->time_us <= MAX_TIME_US))
         return error_set(log->err, EXIT_INPUT, "time: %g: expected microseconds above 0",
                          result->time_us);
-    if (is_known_point(run, log, result))
+    if (!is_time_of_rate(run, log, result) || is_known_point(run, log, result))
         return true;
     struct measured_row *row = measured_add(log->measured, log->line);
     row->bytes_per_rank = (uint64_t)result->size;

@@ -101,11 +101,15 @@ static bool check_rank(const struct nccl_run *run, const struct nccl_rank *rank,
                        struct error *err)
 {
     char quoted[ERROR_QUOTE_BYTES];
-    if (rank->rank < run->next_rank)
+    if (rank->rank + 1 == run->next_rank)
         return error_set(err, EXIT_INPUT,
                          "rank %u stands twice: expected one job, not one for each rank "
                          "(nccl-tests built with MPI=1)",
                          rank->rank);
+    if (rank->rank < run->next_rank)
+        return error_set(err, EXIT_INPUT,
+                         "rank %u stands after rank %u: expected each once, in their order",
+                         rank->rank, run->next_rank - 1);
     if (rank->rank >= CLUSTER_MAX_RANKS)
         return error_set(err, EXIT_INPUT, "rank %u: expected at most %d ranks", rank->rank,
                          CLUSTER_MAX_RANKS);

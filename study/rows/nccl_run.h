@@ -33,10 +33,11 @@ struct nccl_run {
     bool stamped;          // rows end in a date and a time
 };
 
-// What begins a row, where another writer's line came between it and the rest.
+// What begins a row, where another writer's line came between it and the rest. With less than size,
+// count and type it may be another writer's own.
 struct nccl_split {
-    char cells[512];      // "": none
-    size_t line, missing; // where it stands, and how many cells it lacks
+    char cells[512]; // "": none
+    size_t line;     // where it stands
 };
 
 // What the last command line says of a run to come.
@@ -49,7 +50,7 @@ struct nccl_command {
 // A text being read.
 struct nccl_reader {
     struct nccl_run run;
-    struct nccl_split split;
+    struct nccl_split split, head; // head: of size alone, or size and count
     struct nccl_command command;
     char tests[64]; // "nccl-tests 2.19.6"; "": not said
     char nccl[64];  // of NCCL itself, "2.29.7", likewise

@@ -5,6 +5,7 @@
 #include "study/rows/nccl_row.h"
 
 #include <ctype.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define LINE_BYTES 1024
 #define FIXED_CELLS 3 // size, count and type stand in every row; redop and root may be blank
 #define DIGITS "0123456789"
+#define ROUNDED 1e-3 // what single precision may have lost
 
 // Cells of a line: a copy that is cut.
 struct cells {
@@ -139,6 +141,24 @@ static bool read_number(const char *name, const char *text, double *value, struc
            error_prefix(err, "%s", name);
 }
 
+// Half of the last place that a figure has.
+static double half_place(const char *figure)
+{
+    const char *point = strchr(figure, '.');
+    return 0.5 * pow(10, point ? -(double)strspn(point + 1, DIGITS) : 0);
+}
+
+// What the size over the time may be by the row's algbw, both rounded.
+static void read_algbw(const char *time, const char *algbw, struct nccl_result *result)
+{
+    const double GBps = strtod(algbw, NULL), off = half_place(algbw);
+    const double time_off = half_place(time) / result->time_us;
+    if (!is_number(algbw) || !(result->time_us > 0))
+        return;
+    result->min_GBps = (GBps - off) * (1 - time_off) * (1 - ROUNDED);
+    result->max_GBps = (GBps + off) * (1 + 2 * time_off) * (1 + ROUNDED);
+}
+
 static bool read_whole_row(struct nccl_reader *reader, struct log *log, const struct cells *cells)
 {
     const struct nccl_run *run = &reader->run;
@@ -155,11 +175,14 @@ static bool read_whole_row(struct nccl_reader *reader, struct log *log, const st
                       error_quote(of[2], quoted));
         return true;
     }
-    return read_number("size", of[0], &result.size, log->err) &&
-           read_number("count", of[1], &result.count, log->err) &&
-           read_number("time", of[time], &result.time_us, log->err) &&
-           (run->cpu_times ? (log_leave_out(log, NCCL_CPU_TIMES), true)
-                           : nccl_add_row(reader, log, &result));
+    if (!read_number("size", of[0], &result.size, log->err) ||
+        !read_number("count", of[1], &result.count, log->err) ||
+        !read_number("time", of[time], &result.time_us, log->err))
+        return false;
+    if (run->cpu_times)
+        return log_leave_out(log, NCCL_CPU_TIMES), true;
+    read_algbw(of[time], of[time + 1], &result);
+    return nccl_add_row(reader, log, &result);
 }
 
 // Begins like a row: a size, a count and a word that is a type, or may be one.
@@ -218,32 +241,46 @@ static bool cut_figure(char *cell, bool root)
 // Keeps the cells that are the row's own.
 static void keep_own_cells(const struct nccl_run *run, struct cells *cells)
 {
-    const size_t lead = lead_of(run, cells);
+    const size_t lead = lead_of(run, cells), whole = whole_of(run, cells);
     for (size_t i = FIXED_CELLS + (lead > FIXED_CELLS); i < cells->count; i++)
         if (!is_figure(cells->cell[i]) && !(run->stamped && is_stamp(cells->cell[i])))
-            cells->count = i + cut_figure(cells->cell[i], i + 1 == lead);
+            cells->count = i + (i < whole && cut_figure(cells->cell[i], i + 1 == lead));
 }
 
-static void keep_split(struct nccl_reader *reader, const struct log *log, const struct cells *cells)
+static void keep_split(struct nccl_split *split, const struct log *log, const struct cells *cells)
 {
-    struct nccl_split *split = &reader->split;
     size_t length = 0;
     for (size_t i = 0; i < cells->count && length < sizeof split->cells; i++)
         length += (size_t)snprintf(split->cells + length, sizeof split->cells - length, "%s ",
                                    cells->cell[i]);
     split->line = log->line;
-    split->missing = whole_of(&reader->run, cells) - cells->count;
 }
+
+#define NO_END "rows whose end is not there, or stands elsewhere, are left out"
+#define NO_BEGINNING "rows whose beginning is not there, or stands elsewhere, are left out"
 
 void nccl_end_table(struct nccl_reader *reader, struct log *log)
 {
+    reader->head.cells[0] = '\0';
     if (!reader->split.cells[0])
         return;
     const size_t line = log->line;
     log->line = reader->split.line;
-    log_leave_out(log, "rows whose end is not there, or stands elsewhere, are left out");
+    log_leave_out(log, NO_END);
     log->line = line;
     reader->split.cells[0] = '\0';
+}
+
+// A size, or a size and a count, before what is none of a row's cells.
+static void keep_head(struct nccl_reader *reader, const struct log *log, struct cells *cells)
+{
+    size_t counts = 0;
+    while (counts < cells->count && is_count(cells->cell[counts]))
+        counts++;
+    if (counts < 1 || counts > 2)
+        return;
+    cells->count = counts;
+    keep_split(&reader->head, log, cells);
 }
 
 static bool read_table_row(struct nccl_reader *reader, struct log *log, const char *line)
@@ -255,51 +292,86 @@ static bool read_table_row(struct nccl_reader *reader, struct log *log, const ch
     split_cells(&cells, line);
     const size_t whole = whole_of(run, &cells), count = cells.count;
     if (count != whole && !nccl_type_bytes(cells.cell[2]))
-        return true; // another writer's
+        return keep_head(reader, log, &cells), true; // or another writer's
     nccl_end_table(reader, log);
     keep_own_cells(run, &cells);
     if (cells.count < whole)
-        return keep_split(reader, log, &cells), true;
+        return keep_split(&reader->split, log, &cells), true;
     if (cells.count == whole)
         return read_whole_row(reader, log, &cells);
     return error_set(log->err, EXIT_INPUT, "%zu cells: expected %zu, as the header has", count,
                      whole);
 }
 
-// The rest of a split row: as many figures as it lacks, and nothing else.
-static bool is_rest(const struct nccl_split *split, const struct cells *cells)
+static bool is_wrong(const char *cell)
 {
-    if (!split->cells[0] || cells->count != split->missing)
+    return is_figure(cell) && !strchr(cell, '.');
+}
+
+// Ends as a row does: all figures from the time on, and values that were wrong (none has a point)
+// behind both rates.
+static bool is_rest(const struct nccl_run *run, const struct cells *cells)
+{
+    const size_t figures = run->columns - run->time, count = cells->count;
+    if (count < figures || !is_wrong(cells->cell[count - 1]) ||
+        (run->in_place && !is_wrong(cells->cell[count - 5])))
         return false;
-    for (size_t i = 0; i < cells->count; i++)
+    for (size_t i = count - figures; i < count; i++)
         if (!is_figure(cells->cell[i]))
             return false;
     return true;
 }
 
-static bool join_row(struct nccl_reader *reader, struct log *log, const char *rest)
+// Whether a row's beginning and what stands on this line are a whole row; its cells.
+static bool join_row(const struct nccl_run *run, const struct nccl_split *split, const char *rest,
+                     struct cells *cells)
 {
     char joined[LINE_BYTES];
-    struct cells cells;
+    snprintf(joined, sizeof joined, "%s %.400s", split->cells, rest);
+    split_cells(cells, joined);
+    if (!split->cells[0] || !is_row(joined, true) || cells->count != whole_of(run, cells))
+        return false;
+    for (size_t i = lead_of(run, cells); i < cells->count; i++)
+        if (!is_figure(cells->cell[i]) && !(run->stamped && is_stamp(cells->cell[i])))
+            return false;
+    return true;
+}
+
+static bool read_joined_row(struct nccl_reader *reader, struct log *log, struct nccl_split *split,
+                            const struct cells *cells)
+{
     const size_t line = log->line;
-    snprintf(joined, sizeof joined, "%s %.400s", reader->split.cells, rest);
-    split_cells(&cells, joined);
-    log->line = reader->split.line;
-    reader->split.cells[0] = '\0';
-    const bool ok = read_whole_row(reader, log, &cells);
+    log->line = split->line;
+    split->cells[0] = '\0';
+    const bool ok = read_whole_row(reader, log, cells);
     if (ok)
         log->line = line;
     return ok;
 }
 
-bool nccl_read_table_line(struct nccl_reader *reader, struct log *log, const char *line)
+// A line that begins no row: the rest of one, the beginning of one that is cut within its counts,
+// or another writer's.
+static bool read_row_part(struct nccl_reader *reader, struct log *log, const char *line)
 {
     struct cells cells;
-    if (is_row(line, !reader->run.columns))
-        return !reader->run.columns && !nccl_is_whole_row(line) ? true
-                                                                : read_table_row(reader, log, line);
-    if (!reader->split.cells[0])
-        return true;
+    if (join_row(&reader->run, &reader->split, line, &cells))
+        return read_joined_row(reader, log, &reader->split, &cells);
+    if (join_row(&reader->run, &reader->head, line, &cells))
+        return read_joined_row(reader, log, &reader->head, &cells);
     split_cells(&cells, line);
-    return !is_rest(&reader->split, &cells) || join_row(reader, log, line);
+    if (!is_rest(&reader->run, &cells))
+        keep_head(reader, log, &cells);
+    else if (reader->split.cells[0])
+        nccl_end_table(reader, log);
+    else
+        log_leave_out(log, NO_BEGINNING);
+    return true;
+}
+
+bool nccl_read_table_line(struct nccl_reader *reader, struct log *log, const char *line)
+{
+    const bool in_table = reader->run.columns;
+    if (is_row(line, !in_table))
+        return !in_table && !nccl_is_whole_row(line) ? true : read_table_row(reader, log, line);
+    return !in_table || read_row_part(reader, log, line);
 }
